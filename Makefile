@@ -1,0 +1,51 @@
+# Two commands matter: `make demo` and `make test`. Each sets everything up by itself; `make help` lists the rest.
+
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_ARGS ?=
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+# torch and torchvision must match, or every run dies with "operator torchvision::nms does not exist".
+PINS := torch==2.15.0 torchvision==0.29.2 ultralytics==8.4.190
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lock clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-8s %s\n' "$$t" "$$d"; done
+
+setup: $(STAMP) ## build .venv from the pins in constraints.txt (about 2 minutes and 6 GB; nothing to do the second time)
+
+$(STAMP): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not there; install Python 3.11 or newer, or name one: make PYTHON=/path/to/python" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(PYTHON) -V) is too old; Python 3.11 or newer is needed. Name one: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "Setting up $(VENV) from constraints.txt (once; minutes, 6 GB) ..."
+	@if [ -x $(BIN)/python ]; then true; \
+	elif $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv $(VENV); \
+	else $(PYTHON) -m venv --without-pip $(VENV); fi
+	@if $(BIN)/python -c 'import pip' 2>/dev/null; then pip="$(BIN)/python -m pip"; else pip="$(PYTHON) -m pip --python $(BIN)/python"; fi; \
+	$$pip --disable-pip-version-check install -q -c constraints.txt -e '.[dev]'
+	@touch $(STAMP)
+
+demo: setup ## watch a detection and a pose run, undisturbed and with a NaN injected
+	@$(BIN)/python -m yolo_stability.demo
+
+test: setup ## run all tests
+	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+check: setup ## lint, format, types, then all tests (import rules and size limits are among them)
+	@$(BIN)/ruff check -q .
+	@$(BIN)/ruff format -q --check . || { echo "run: $(BIN)/ruff format ." >&2; exit 1; }
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+
+lock: setup ## write constraints.txt anew, with PINS as they stand above
+	@$(BIN)/python -m pip --disable-pip-version-check install -q uv
+	@printf '%s\n' $(PINS) > $(VENV)/pins.txt
+	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --extra dev -c $(VENV)/pins.txt \
+	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links -o $(VENV)/constraints.out pyproject.toml
+	@{ echo "# The stack this package was tried with; written by 'make lock'."; cat $(VENV)/constraints.out; } > constraints.txt
+
+clean: ## remove .venv, caches and run folders
+	@rm -rf $(VENV) runs dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

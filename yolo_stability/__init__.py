@@ -1,0 +1,38 @@
+"""Training-stability lab and safety net for Ultralytics YOLO.
+
+The public names load on first use: importing the package loads neither torch nor Ultralytics.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from yolo_stability.api import StabilityMonitor, train
+    from yolo_stability.errors import StabilityError
+    from yolo_stability.trace import load_trace
+    from yolo_stability.types import RunResult, Trace
+
+__all__ = ["RunResult", "StabilityError", "StabilityMonitor", "Trace", "load_trace", "train"]
+
+_HOMES = {
+    "RunResult": "types",
+    "StabilityError": "errors",
+    "StabilityMonitor": "api",
+    "Trace": "types",
+    "load_trace": "trace",
+    "train": "api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """Return the public names."""
+    return sorted(__all__)

@@ -1,0 +1,8 @@
+"""`python -m yolo_stability`, the same as `yolo-stability`."""
+
+import sys
+
+from yolo_stability.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

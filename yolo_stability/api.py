@@ -1,0 +1,159 @@
+"""The one facade: command line, notebooks and pipelines call these functions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from yolo_stability.data.resolve import resolve_data
+from yolo_stability.integration.compat import Trainer
+from yolo_stability.integration.monitor import Monitor
+from yolo_stability.integration.runner import final_metrics, load_model, run_training
+from yolo_stability.report.heatmap import draw_heatmap
+from yolo_stability.report.table import headline, summary_table
+from yolo_stability.sinks.console import ConsoleSink
+from yolo_stability.summary import heat_matrix, summarise
+from yolo_stability.trace import FOLDER, load_trace
+from yolo_stability.types import RunResult, Trace
+
+__all__ = ["StabilityMonitor", "train"]
+
+PICTURE = "gradient_norms.png"
+
+
+class StabilityMonitor(Monitor):
+    """Watches and guards the trainings of a YOLO model, or a trainer of your own.
+
+    Example:
+        >>> from ultralytics import YOLO
+        >>> from yolo_stability import StabilityMonitor
+        >>> model = YOLO("yolo26n.yaml")
+        >>> monitor = StabilityMonitor(guard="skip").attach(model)
+        >>> model.train(data="coco8.yaml", epochs=3)  # doctest: +SKIP
+        >>> monitor.trace.steps["grad_norm"]  # doctest: +SKIP
+
+    Args:
+        guard: `skip` leaves out a step that is not finite, `stop` ends the run at the first one, `off` only watches.
+        guard_limit: Skips in a row after which the run stops with its last healthy state.
+        watch_every: Sampling of weight norm and update ratio, in steps; 0 for never.
+        fault: Deliberate damage such as `nan_grad@3`, for demonstrations.
+        requested: What to record as asked for; None to take what differs from Ultralytics' defaults.
+
+    Raises:
+        ConfigError: A value is impossible.
+    """
+
+    def __init__(
+        self,
+        guard: str = "skip",
+        *,
+        guard_limit: int = 10,
+        watch_every: int = 10,
+        fault: str | None = None,
+        requested: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            requested=requested,
+            make_sinks=_console_sinks,
+            guard=guard,
+            guard_limit=guard_limit,
+            watch_every=watch_every,
+            fault=fault,
+        )
+
+    @property
+    def trace(self) -> Trace:
+        """Trace of the latest training, read from disk.
+
+        Raises:
+            StabilityError: Nothing has been trained yet.
+        """
+        return load_trace(self.save_dir)
+
+    def finished(self, save_dir: Path, trainer: Trainer) -> None:
+        """Draw `gradient_norms.png` (unless `plots=False`) and print the table (unless `verbose=False`)."""
+        trace = load_trace(save_dir)
+        if not trace.steps.height:
+            return
+        picture = save_dir / FOLDER / PICTURE
+        if trainer.args.plots:
+            draw_heatmap(heat_matrix(trace), picture)
+            trainer.on_plot(picture)
+        if trainer.args.verbose:
+            _show(trace, picture if trainer.args.plots else None)
+
+
+def train(
+    task: str | None = None,
+    *,
+    model: str | Path | Any,
+    data: str | Path | None = None,
+    guard: str = "skip",
+    guard_limit: int = 10,
+    watch_every: int = 10,
+    fault: str | None = None,
+    **overrides: Any,
+) -> RunResult:
+    """Train a YOLO model as `model.train(...)` does, watched and guarded.
+
+    Args:
+        task: detect, pose, ...; None to take the model's own.
+        model: Path or name of a model (`yolo26n.yaml`, `last.pt`), or a `YOLO` object.
+        data: Whatever Ultralytics takes, a folder in COCO's own layout, or the embedded sets `shapes` (detect) and
+            `figures` (pose). May be left out only to resume.
+        guard: See `StabilityMonitor`.
+        guard_limit: See `StabilityMonitor`.
+        watch_every: See `StabilityMonitor`.
+        fault: See `StabilityMonitor`.
+        overrides: Every key of Ultralytics' training.
+
+    Returns:
+        Run folder, trace and final metrics; `stopped` says why the guard ended the run, if it did.
+
+    Raises:
+        ConfigError: A key or value is impossible, or the model does not exist.
+        DataError: The dataset does not exist or does not fit the task.
+    """
+    yolo = load_model(model, task)
+    requested = {"task": yolo.task, "model": _text(model, yolo), "data": data, **overrides}
+    monitor = StabilityMonitor(
+        guard, guard_limit=guard_limit, watch_every=watch_every, fault=fault, requested=requested
+    )
+    if data is not None:
+        resolved = resolve_data(data, yolo.task)
+        overrides["data"] = resolved.data
+        for note in resolved.notes:
+            print(f"data: {note}")
+    run_training(yolo, monitor, overrides)
+    return RunResult(
+        save_dir=monitor.save_dir,
+        trace=monitor.trace,
+        metrics=final_metrics(yolo),
+        stopped=monitor.stopped,
+    )
+
+
+def _console_sinks() -> tuple[ConsoleSink]:
+    """Return the sinks of a run; a function, so that a monitor can be sent to other processes."""
+    return (ConsoleSink(),)
+
+
+def _text(model: Any, yolo: Any) -> str:
+    """Return the name of the model for the header."""
+    return os.fspath(model) if isinstance(model, str | Path) else str(yolo.overrides.get("model") or type(model))
+
+
+def _show(trace: Trace, picture: Path | None) -> None:
+    """Print the table of blocks, a sentence and where things are."""
+    from rich.console import Console
+
+    summary = summarise(trace)
+    console = Console()
+    console.print()
+    console.print(summary_table(summary))
+    console.print(headline(summary), highlight=False)
+    console.print(f"trace:   {trace.path}", highlight=False, soft_wrap=True)
+    if picture:
+        console.print(f"picture: {picture}", highlight=False, soft_wrap=True)

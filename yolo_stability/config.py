@@ -1,0 +1,133 @@
+"""The settings of this package that a user can type, checked by one pydantic model.
+
+`StabilitySettings` is the only list of our own keys: the command line, the Python API and the help all read it. Keys
+of Ultralytics never appear here; a test proves that the two sets do not meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from yolo_stability.errors import ConfigError, nearest
+
+__all__ = ["OWN_FLAGS", "OWN_KEYS", "OwnKey", "StabilitySettings", "ignored_by_auto", "make_settings"]
+
+OWN_FLAGS = {"json": "result as JSON on stdout, everything else on stderr"}
+"""Bare words of the command line that are no settings of a run."""
+
+
+class StabilitySettings(BaseModel):
+    """What this package does to a training run; every field is a key on the command line."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+
+    guard: Literal["off", "skip", "stop"] = Field(
+        default="skip",
+        description="on a step with NaN or Inf",
+        json_schema_extra={"valid": "off, skip or stop"},
+    )
+    guard_limit: int = Field(
+        default=10,
+        ge=1,
+        description="skips in a row that end the run",
+        json_schema_extra={"valid": "a whole number, 1 or more"},
+    )
+    watch_every: int = Field(
+        default=10,
+        ge=0,
+        description="steps between weight norms and update ratios; 0: never",
+        json_schema_extra={"valid": "a whole number, 0 or more"},
+    )
+    fault: str | None = Field(
+        default=None,
+        description="break one step on purpose, such as nan_grad@3",
+        json_schema_extra={"valid": "KIND@STEP, such as nan_grad@3"},
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnKey:
+    """One row of the table of our own keys.
+
+    Attributes:
+        name: What the user types before the equals sign.
+        valid: The possible values, in words.
+        default: What holds when the key is not given.
+        help: One line that says what the key does.
+        is_choice: Whether the values are a few fixed words.
+    """
+
+    name: str
+    valid: str
+    default: Any
+    help: str
+    is_choice: bool
+
+
+def _table() -> dict[str, OwnKey]:
+    """Read the table of own keys off the fields of `StabilitySettings`."""
+    rows = {}
+    for name, info in StabilitySettings.model_fields.items():
+        extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+        rows[name] = OwnKey(
+            name=name,
+            valid=str(extra["valid"]),
+            default=info.default,
+            help=str(info.description),
+            is_choice=get_origin(info.annotation) is Literal,
+        )
+    return rows
+
+
+OWN_KEYS: Mapping[str, OwnKey] = _table()
+"""Our own keys by name, in the order in which help prints them."""
+
+
+def make_settings(**own: Any) -> StabilitySettings:
+    """Check own keys and return them as settings.
+
+    Args:
+        **own: Values by key; keys that are absent keep their defaults.
+
+    Returns:
+        The settings, frozen.
+
+    Raises:
+        ConfigError: If a key is unknown or a value impossible; the text names the valid values of each.
+    """
+    try:
+        return StabilitySettings(**own)
+    except ValidationError as error:
+        keys = dict.fromkeys(str(detail["loc"][0]) for detail in error.errors())
+        raise ConfigError(" ".join(_complaint(key, own.get(key)) for key in keys)) from None
+
+
+def _complaint(key: str, value: Any) -> str:
+    """Say what is wrong with one own key."""
+    if key not in OWN_KEYS:
+        return f"Unknown key '{key}'.{nearest(key, OWN_KEYS)}"
+    return f"'{key}={value}' is not possible: {key} is {OWN_KEYS[key].valid}."
+
+
+def ignored_by_auto(overrides: Mapping[str, Any]) -> str | None:
+    """Say which requested settings `optimizer=auto` will ignore.
+
+    Args:
+        overrides: Keys of Ultralytics that the user gave.
+
+    Returns:
+        One sentence, or None when nothing is ignored.
+    """
+    if str(overrides.get("optimizer") or "auto").lower() != "auto":
+        return None
+    ignored = [f"{key}={overrides[key]}" for key in ("lr0", "momentum") if overrides.get(key) is not None]
+    if not ignored:
+        return None
+    return (
+        f"optimizer=auto ignores {' and '.join(ignored)} and picks its own; "
+        f"name an optimizer, such as optimizer=SGD, to make it count."
+    )

@@ -1,0 +1,92 @@
+"""A picture drawn large with OpenCV's integer primitives and averaged down in numpy.
+
+OpenCV's own anti-aliasing is left out on purpose: it is what changes first between its versions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["SCALE", "Canvas", "background"]
+
+SCALE = 4
+"""Drawn pixels per picture pixel and axis."""
+
+NOISE = 6.0
+"""Standard deviation of the pixel noise, in grey levels."""
+
+
+def background(rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
+    """Return a muted background with a colour gradient and faint bars.
+
+    Args:
+        rng: The only source of chance.
+        size: Side of the final picture, pixels.
+
+    Returns:
+        (size * SCALE, size * SCALE, 3) uint8 BGR.
+    """
+    side = size * SCALE
+    grey = rng.uniform(60, 190)
+    start, stop = grey + rng.uniform(-25, 25, size=(2, 3))
+    ramp = np.linspace(0.0, 1.0, side)[:, None, None]
+    if rng.random() < 0.5:
+        ramp = ramp.transpose(1, 0, 2)
+    field = np.broadcast_to(start + ramp * (stop - start), (side, side, 3))
+    image: NDArray[np.uint8] = np.clip(np.rint(field), 0, 255).astype(np.uint8)
+    for _ in range(int(rng.integers(2, 6))):
+        ends = rng.integers(0, side, size=(2, 2)).tolist()
+        colour = np.clip(grey + rng.uniform(-35, 35, size=3), 0, 255).astype(int).tolist()
+        cv2.line(image, ends[0], ends[1], colour, int(rng.integers(1, 7)) * SCALE)
+    return image
+
+
+class Canvas:
+    """A large picture that is painted in picture coordinates.
+
+    Args:
+        image: (side * SCALE, side * SCALE, 3) uint8 BGR; painted in place.
+    """
+
+    def __init__(self, image: NDArray[np.uint8]) -> None:
+        self.image = image
+
+    def polygon(self, points: NDArray[np.float64], colour: Sequence[int]) -> None:
+        """Fill a polygon of (n, 2) points in pixels."""
+        cv2.fillPoly(self.image, [_large(points)], list(colour))
+
+    def outline(self, points: NDArray[np.float64], colour: Sequence[int], thickness: int) -> None:
+        """Draw the closed line through (n, 2) points; `thickness` in drawn pixels."""
+        cv2.polylines(self.image, [_large(points)], True, list(colour), thickness)
+
+    def limb(self, start: NDArray[np.float64], end: NDArray[np.float64], colour: Sequence[int], width: float) -> None:
+        """Draw a thick line with round ends; `width` in pixels."""
+        a, b = _large(np.stack([start, end])).tolist()
+        cv2.line(self.image, a, b, list(colour), max(round(width * SCALE), 1))
+
+    def disc(self, middle: NDArray[np.float64], radius: float, colour: Sequence[int]) -> None:
+        """Fill a circle; `radius` in pixels."""
+        cv2.circle(self.image, _large(middle[None])[0].tolist(), max(round(radius * SCALE), 1), list(colour), -1)
+
+    def picture(self, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Return the averaged picture with pixel noise, (side, side, 3) uint8 BGR."""
+        side = self.image.shape[0] // SCALE
+        mean = self.image.reshape(side, SCALE, side, SCALE, 3).mean(axis=(1, 3))
+        noisy = mean + rng.normal(0.0, NOISE, size=mean.shape)
+        result: NDArray[np.uint8] = np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+        return result
+
+    def mask(self) -> NDArray[np.bool_]:
+        """Return where anything but black was painted, (side * SCALE, side * SCALE)."""
+        painted: NDArray[np.bool_] = self.image.max(axis=2) > 0
+        return painted
+
+
+def _large(points: NDArray[np.float64]) -> NDArray[np.int32]:
+    """Return drawn integer coordinates of points given in pixels."""
+    drawn: NDArray[np.int32] = np.rint(points * SCALE).astype(np.int32)
+    return drawn

@@ -1,0 +1,118 @@
+"""What `data=` means: Ultralytics' own forms pass untouched, COCO folders and embedded sets are imported first."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from yolo_stability.data.coco import import_coco
+from yolo_stability.data.embedded import EMBEDDED, embedded_folder, embedded_spec
+from yolo_stability.data.layout import PREFIXES, is_coco
+from yolo_stability.errors import DataError, nearest
+
+__all__ = ["ResolvedData", "resolve_data"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedData:
+    """What to hand to Ultralytics.
+
+    Attributes:
+        data: The user's `data=` unchanged, or the absolute path of a data YAML in the cache.
+        notes: Short lines for a person on what was imported, dropped or differs.
+    """
+
+    data: str
+    notes: tuple[str, ...] = ()
+
+
+def resolve_data(data: str | Path, task: str) -> ResolvedData:
+    """Turn `data=` into something Ultralytics trains on.
+
+    An embedded name wins over a folder of the same name in the working folder; write `./shapes` for the folder.
+    `figures` also trains detect (its boxes, class person), `shapes` also segment.
+
+    Args:
+        data: Anything Ultralytics takes, `shapes`, `figures`, or a folder in COCO's own layout.
+        task: Task of the model: detect, pose, segment, ...
+
+    Returns:
+        What to pass on, with notes.
+
+    Raises:
+        DataError: If there is no such data, or it does not fit the task.
+    """
+    text = os.fspath(data)
+    if text in EMBEDDED:
+        return _embedded(text, task)
+    if not text.strip():
+        raise DataError(f"data= is empty. Pass a data YAML, a COCO folder, or {' or '.join(EMBEDDED)}.")
+    if "://" in text or task == "classify":
+        return ResolvedData(data=text)
+    path = Path(text).expanduser()
+    if os.path.isdir(path):  # noqa: PTH112 - pathlib raises on an overlong name
+        return _folder(path, text, task)
+    if os.path.exists(path):  # noqa: PTH110
+        return _file(path, text)
+    from yolo_stability.integration.compat import finds_dataset
+
+    if finds_dataset(text):
+        return ResolvedData(data=text)
+    raise _missing(path, text)
+
+
+def _embedded(name: str, task: str) -> ResolvedData:
+    spec = embedded_spec(name)
+    if task not in spec.tasks:
+        fits = next((n for n in EMBEDDED if task in embedded_spec(n).tasks), None)
+        hint = f"use data={fits}" if fits else f"pass a dataset made for {task}"
+        raise DataError(f"The embedded set {name} trains {' and '.join(spec.tasks)}, not {task}; {hint}.")
+    folder, notice = embedded_folder(name)
+    report = import_coco(folder, task)
+    images = {split.split: split.images_kept for split in report.splits}
+    note = f"{name}: {images['train']} training and {images['val']} validation images of {spec.size} px, drawn"
+    return ResolvedData(data=str(report.data), notes=(f"{note} from seed {spec.seed}", *([notice] if notice else [])))
+
+
+def _folder(path: Path, text: str, task: str) -> ResolvedData:
+    """Resolve a folder: with a data YAML it is Ultralytics' business, else it must be COCO's layout."""
+    if any(True for pattern in ("*.yaml", "*.yml") for _ in path.glob(pattern)):
+        return ResolvedData(data=text)
+    if is_coco(path):
+        report = import_coco(path, task)
+        return ResolvedData(data=str(report.data), notes=report.lines())
+    if any(True for pattern in ("*.yaml", "*.yml") for _ in path.rglob(pattern)):
+        return ResolvedData(data=text)
+    wanted = f"annotations/{PREFIXES.get(task, 'instances_')}train*.json"
+    there = ", ".join(sorted(p.name for p in path.iterdir())[:5]) or "nothing"
+    raise DataError(
+        f"The folder {text} holds neither a data YAML nor {wanted} (it holds {there})."
+        " Pass a data YAML, or a folder in COCO's own layout."
+    )
+
+
+def _file(path: Path, text: str) -> ResolvedData:
+    """Resolve a file: Ultralytics takes YAML, NDJSON and archives; a COCO JSON is one part of its folder."""
+    if path.suffix.lower() == ".json":
+        raise DataError(
+            f"{text} is a JSON file; pass the folder that holds annotations/ and the images, such as"
+            f" data={path.resolve().parent.parent}."
+        )
+    return ResolvedData(data=text)
+
+
+def _missing(path: Path, text: str) -> DataError:
+    """Return the complaint about a path or name that leads nowhere."""
+    from yolo_stability.integration.compat import dataset_names
+
+    shipped = dataset_names()
+    choices = [*EMBEDDED, *shipped, *(name.removesuffix(".yaml") for name in shipped)]
+    parent = path.parent
+    siblings = sorted(p.name for p in parent.iterdir()) if parent.is_dir() else []
+    hint = nearest(path.name, [*siblings, *choices]) if parent == Path() else nearest(path.name, siblings)
+    where = f"in {parent.resolve()}" if parent.is_dir() else f"since {parent} does not exist"
+    return DataError(
+        f"There is no dataset {text!r}: no file or folder of this name {where}, and Ultralytics ships none.{hint}"
+        f" Pass a data YAML, a folder in COCO's own layout, or an embedded set ({', '.join(EMBEDDED)})."
+    )

@@ -1,0 +1,107 @@
+"""What an import kept, dropped and changed, counted by reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["ImportReport", "SplitReport", "Tally"]
+
+EXAMPLES = 3
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts events by reason and remembers the first few of each.
+
+    Attributes:
+        counts: Number of events by reason.
+        examples: Where the first of them were, by reason.
+    """
+
+    counts: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, reason: str, where: str) -> None:
+        """Count one event; `where` names the annotation or image for a person."""
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+        seen = self.examples.setdefault(reason, [])
+        if len(seen) < EXAMPLES:
+            seen.append(where)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitReport:
+    """What one annotation file became.
+
+    Attributes:
+        split: train or val.
+        source: Name of the annotation file.
+        images_listed: Images in the file.
+        images_kept: Images in the imported list.
+        annotations_listed: Annotations in the file.
+        annotations_kept: Annotations that became labels.
+        dropped: Annotations left out, by reason.
+        images_dropped: Images left out, by reason.
+        changed: Things repaired, by reason.
+        examples: The first few of each reason.
+    """
+
+    split: str
+    source: str
+    images_listed: int
+    images_kept: int
+    annotations_listed: int
+    annotations_kept: int
+    dropped: Mapping[str, int]
+    images_dropped: Mapping[str, int]
+    changed: Mapping[str, int]
+    examples: Mapping[str, list[str]]
+
+    def line(self) -> str:
+        """Return one line for a person."""
+        text = (
+            f"{self.split}: {self.images_kept} of {self.images_listed} images,"
+            f" {self.annotations_kept} of {self.annotations_listed} annotations"
+        )
+        for title, counts in (
+            ("dropped", self.dropped),
+            ("images left out", self.images_dropped),
+            ("repaired", self.changed),
+        ):
+            if counts:
+                text += f"; {title}: " + ", ".join(f"{n} {reason}" for reason, n in counts.items())
+        return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportReport:
+    """What an import of a COCO folder did; also `import_report.json` beside the data YAML.
+
+    Attributes:
+        source: The user's folder.
+        task: detect, segment or pose.
+        data: The data YAML for Ultralytics.
+        splits: One report per annotation file, train first.
+    """
+
+    source: Path
+    task: str
+    data: Path
+    splits: tuple[SplitReport, ...]
+
+    def lines(self) -> tuple[str, ...]:
+        """Return short lines for a person, one for the import and one per split."""
+        return (f"{self.source} imported for {self.task} as {self.data}", *(s.line() for s in self.splits))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the JSON form without the place of the cache, which may move."""
+        return {"source": str(self.source), "task": self.task, "splits": [asdict(s) for s in self.splits]}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any], data: Path) -> ImportReport:
+        """Return the report of an earlier import whose YAML is `data`."""
+        splits = tuple(SplitReport(**split) for split in content["splits"])
+        return cls(source=Path(content["source"]), task=content["task"], data=data, splits=splits)

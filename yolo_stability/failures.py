@@ -1,0 +1,90 @@
+"""From an exception to an exit code and the one sentence that goes with it."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+from yolo_stability.errors import StabilityError
+
+__all__ = ["DONE", "INTERRUPTED", "UNSTABLE", "USER", "Failure", "judge"]
+
+DONE, BUG, USER, UNSTABLE, INTERRUPTED = 0, 1, 2, 3, 130
+ISSUES = "please report it with the command you ran and, if you can, the output under YOLO_STABILITY_DEBUG=1"
+
+USERS_FAULT: tuple[tuple[str, str, bool, str], ...] = (
+    # (name of the exception's class or of a base, pattern in its text, only when Ultralytics raised it, advice)
+    ("RuntimeError", r"^Dataset '.*' error", False, ""),
+    ("FileNotFoundError", r"", True, ""),
+    ("PermissionError", r"", False, ""),
+    ("ConnectionError", r"", False, "Give a local file, or go online."),
+    ("URLError", r"", False, "Give a local file, or go online."),
+    ("OutOfMemoryError", r"", False, "Lower batch= or imgsz=."),
+    ("OSError", r"No space left on device", False, "Free some space, or set project= to another disk."),
+    ("ValueError", r"device", True, "device= takes cpu, mps, 0 or 0,1."),
+    ("NotImplementedError", r"^Optimizer ", True, ""),
+)
+"""What is raised for the user's data, files and hardware; anything else is unexpected."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """How a command ends after an exception.
+
+    Attributes:
+        code: Exit code.
+        text: What the user reads.
+    """
+
+    code: int
+    text: str
+
+
+def judge(error: BaseException) -> Failure:
+    """Decide what an exception means for the user.
+
+    Args:
+        error: What a command raised.
+
+    Returns:
+        Exit code 2 for the user's own input, 3 for a run that diverged, 130 for an interrupt, and 1 for
+        everything else, with a request to report it.
+    """
+    if isinstance(error, KeyboardInterrupt | BrokenPipeError):
+        return Failure(code=INTERRUPTED, text="Interrupted.")
+    if isinstance(error, StabilityError):
+        return Failure(code=USER, text=_one_line(error))
+    if isinstance(error, RuntimeError) and "NaN persisted" in str(error):
+        return Failure(code=UNSTABLE, text=f"The run diverged: {_one_line(error)} guard=skip keeps such runs alive.")
+    advice = _users_fault(error)
+    if advice is not None:
+        return Failure(code=USER, text=f"{_one_line(error)} {advice}".strip())
+    return Failure(code=BUG, text=f"Unexpected {type(error).__name__}: {_one_line(error)} - {ISSUES}.")
+
+
+def _users_fault(error: BaseException) -> str | None:
+    """Return the advice for an error that the user's input caused, or None when it is nobody's but ours."""
+    names = {base.__name__ for base in type(error).__mro__}
+    for name, pattern, from_ultralytics, advice in USERS_FAULT:
+        if name in names and re.search(pattern, str(error)) and (_is_theirs(error) or not from_ultralytics):
+            return advice
+    return None
+
+
+def _is_theirs(error: BaseException) -> bool:
+    """Tell whether Ultralytics stands nearer to the place of an exception than this package."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if path.is_relative_to(Path(__file__).parent):
+            return False
+        if "ultralytics" in path.parts:
+            return True
+    return False
+
+
+def _one_line(error: BaseException) -> str:
+    """Return the text of an error on one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -1,0 +1,85 @@
+"""The help pages: plain text, 80 columns, built from the table of verbs and the table of own keys."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+
+from yolo_stability.commands import VERBS, Verb
+from yolo_stability.config import OWN_FLAGS, OWN_KEYS
+
+__all__ = ["front_page", "verb_page"]
+
+EXITS = """\
+  0  done                           3  the guard ended the run
+  2  your input, in one sentence    1  our mistake: please report it
+"""
+
+
+def front_page() -> str:
+    """Return the page of `yolo-stability --help`: one screen."""
+    verbs = [(verb.name, verb.summary) for verb in VERBS.values()]
+    rows = [*verbs, ("help [VERB]", "this page, or more about one verb"), ("version", "versions in use")]
+    return "\n".join(
+        [
+            "yolo-stability - the gradients of every block at every step of a YOLO training,",
+            "and a guard that keeps the run alive when one step goes bad.",
+            "",
+            _title("Usage"),
+            "  yolo-stability VERB [TASK] key=value ... [PATHS]     (the grammar of 'yolo')",
+            "",
+            _title("Verbs"),
+            *_table(rows),
+            "",
+            _title("Our keys for train, beside every key of Ultralytics"),
+            *_own_keys(),
+            "",
+            _title("Examples"),
+            *(f"  {line}" for line in VERBS["train"].examples),
+            "",
+            _title("Exit codes"),
+            EXITS,
+        ]
+    )
+
+
+def verb_page(verb: Verb) -> str:
+    """Return the page of `yolo-stability help VERB`.
+
+    Args:
+        verb: A verb of the registry.
+
+    Returns:
+        The page, ending with a line break.
+    """
+    lines = [f"yolo-stability {verb.name} - {verb.summary}", "", _title("Usage")]
+    lines += [f"  yolo-stability {verb.name} {verb.usage}", ""]
+    if verb.details:
+        lines += [verb.details]
+    if verb.name == "train":
+        lines += [_title("Our keys"), *_own_keys(), ""]
+    if verb.examples:
+        lines += [_title("Examples"), *(f"  {line}" for line in verb.examples), ""]
+    return "\n".join(lines)
+
+
+def _own_keys() -> list[str]:
+    """Return the rows of the table of own keys."""
+    rows = []
+    for key in OWN_KEYS.values():
+        text = f"{key.help}: {key.valid}" if key.is_choice else key.help
+        rows.append((f"{key.name}=", text if key.default is None else f"{text} (default {key.default})"))
+    rows += [(f"--{flag}", text) for flag, text in OWN_FLAGS.items()]
+    return _table(rows)
+
+
+def _table(rows: Iterable[tuple[str, str]]) -> list[str]:
+    """Lay out rows of name and text."""
+    return [f"  {name:<14} {text}" for name, text in rows]
+
+
+def _title(text: str) -> str:
+    """Return a heading, bold on a terminal."""
+    plain = not sys.stdout.isatty() or "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+    return text if plain else f"\033[1m{text}\033[0m"

@@ -1,0 +1,1 @@
+"""Everything that touches Ultralytics; no other folder imports it."""

@@ -1,0 +1,106 @@
+"""Checkpoints on disk: written whole or not at all, and one healthy one that nothing overwrites."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from yolo_stability.integration.compat import Trainer
+
+__all__ = ["HealthyCheckpoint", "atomic_checkpoints"]
+
+_STAGING = ".writing"
+
+
+@contextmanager
+def atomic_checkpoints(trainer: Trainer) -> Iterator[None]:
+    """Let `save_model` write into a folder beside its own, then move each file into place.
+
+    Ultralytics writes `last.pt` in place: a kill or a full disk in that moment destroys the old and the new one.
+
+    Args:
+        trainer: The trainer; its paths point to the staging folder inside the context.
+    """
+    wdir, last, best = trainer.wdir, trainer.last, trainer.best
+    staging = wdir / _STAGING
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    trainer.wdir, trainer.last, trainer.best = staging, staging / last.name, staging / best.name
+    try:
+        yield
+        for file in sorted(staging.iterdir()):
+            _sync(file)
+            os.replace(file, wdir / file.name)
+    finally:
+        trainer.wdir, trainer.last, trainer.best = wdir, last, best
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+class HealthyCheckpoint:
+    """`healthy.pt`: a copy of an earlier `last.pt` that time has proven.
+
+    Each saved checkpoint is a candidate first and becomes `healthy.pt` once enough healthy steps followed it.
+
+    Args:
+        folder: The `stability/` folder of the run.
+        age: Healthy steps that must follow.
+    """
+
+    def __init__(self, folder: Path, age: int = 32) -> None:
+        self._path, self._candidate, self._age = folder / "healthy.pt", folder / ".healthy-candidate.pt", age
+        self._candidate.unlink(missing_ok=True)
+        self._saved_step: int | None = None
+
+    def saved(self, last: Path, *, step: int, unhealthy_step: int, proven: bool = False) -> None:
+        """Take note of a checkpoint that was just written.
+
+        Args:
+            last: The checkpoint.
+            step: Optimizer steps taken so far.
+            unhealthy_step: Last step that was not healthy; -1 if there was none.
+            proven: The checkpoint holds a state that is known to be healthy.
+        """
+        self._confirm(step, unhealthy_step, self._age)
+        if self._saved_step is None or proven:
+            _copy(last, self._candidate)
+            self._saved_step = step
+        if proven:
+            self._confirm(step, -1, 0)
+
+    def close(self, *, step: int, unhealthy_step: int, ended: bool) -> None:
+        """Settle the last candidate.
+
+        Args:
+            step: Optimizer steps taken.
+            unhealthy_step: Last step that was not healthy.
+            ended: The run came to its own end, so no trouble was on its way.
+        """
+        self._confirm(step, unhealthy_step, 0 if ended else self._age)
+        self._candidate.unlink(missing_ok=True)
+
+    def _confirm(self, step: int, unhealthy_step: int, age: int) -> None:
+        """Promote the candidate if it is old enough, drop it if trouble followed."""
+        if self._saved_step is None:
+            return
+        if unhealthy_step >= self._saved_step:
+            self._saved_step = None
+        elif step - self._saved_step >= age:
+            os.replace(self._candidate, self._path)
+            self._saved_step = None
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a file so that the target is either whole or untouched."""
+    temporary = target.with_name(f"{target.name}.tmp")
+    shutil.copyfile(source, temporary)
+    _sync(temporary)
+    os.replace(temporary, target)
+
+
+def _sync(file: Path) -> None:
+    """Ask the operating system to put a file on the disk before it takes another's name."""
+    with file.open("rb") as stream:
+        os.fsync(stream.fileno())

@@ -1,0 +1,144 @@
+"""Names of Ultralytics that the rest of the package needs, and every version quirk.
+
+`data/`, `cli` and `interventions/` reach Ultralytics through this module only. A trainer is typed `Any`: Ultralytics
+ships no type information, and users bring classes of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from ultralytics import __version__ as ultralytics_version
+from ultralytics.data.converter import convert_coco
+from ultralytics.engine.trainer import BaseTrainer
+from ultralytics.utils import DEFAULT_CFG_DICT, LOGGER, RANK, ROOT
+from ultralytics.utils.checks import check_file
+from ultralytics.utils.torch_utils import unwrap_model
+
+__all__ = [
+    "DEFAULT_CFG_DICT",
+    "LOGGER",
+    "RANK",
+    "STOCK_MAX_NORM",
+    "BaseTrainer",
+    "Trainer",
+    "convert_coco",
+    "dataset_names",
+    "finds_dataset",
+    "group_names",
+    "inner_model",
+    "is_writer",
+    "loss_items",
+    "map_loss",
+    "momentum",
+    "quiet",
+    "scale_tensor",
+    "ultralytics_version",
+]
+
+Trainer = Any
+
+# `BaseTrainer.optimizer_step` clips at this total norm, hard-coded; a test compares its source.
+STOCK_MAX_NORM = 10.0
+
+
+def is_writer() -> bool:
+    """Return whether this process writes files: the only one, or rank 0 of DDP."""
+    return RANK in {-1, 0}
+
+
+def inner_model(trainer: Trainer) -> nn.Module:
+    """Return the trainer's model without DDP or `torch.compile` wrappers."""
+    model: nn.Module = unwrap_model(trainer.model)
+    return model
+
+
+def loss_items(trainer: Trainer) -> dict[str, Tensor]:
+    """Return the named loss items of the last batch, each 0-dim.
+
+    `loss_items` is a dict since 8.4.120 and a tensor in the order of `loss_names` before.
+    """
+    items = getattr(trainer, "loss_items", None)
+    if items is None:
+        return {}
+    if isinstance(items, Mapping):
+        return {str(k): torch.as_tensor(v).detach() for k, v in items.items()}
+    values = items.detach().reshape(-1)
+    names = list(getattr(trainer, "loss_names", ()))
+    names += [f"item_{i}" for i in range(len(names), len(values))]
+    return {str(name): value for name, value in zip(names, values, strict=False)}
+
+
+def map_loss(value: Any, function: Any, *others: Any) -> Any:
+    """Apply a function to a running loss (`tloss`), which is a dict, a tensor or None depending on the version.
+
+    Args:
+        value: The running loss.
+        function: Called with each tensor of it, and the matching tensor of each of the others.
+        others: Running losses of the same shape.
+    """
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        return {k: function(torch.as_tensor(v), *(torch.as_tensor(o[k]) for o in others)) for k, v in value.items()}
+    return function(torch.as_tensor(value), *others)
+
+
+def group_names(optimizer: torch.optim.Optimizer) -> list[str]:
+    """Return a unique name per parameter group: Ultralytics' own (weight, bn, bias, muon), else its number."""
+    names: list[str] = []
+    for i, group in enumerate(optimizer.param_groups):
+        base = str(group.get("param_group", f"pg{i}"))
+        twins = sum(n == base or n.startswith(f"{base}_") for n in names)
+        names.append(f"{base}_{twins + 1}" if twins else base)
+    return names
+
+
+def momentum(optimizer: torch.optim.Optimizer) -> float | None:
+    """Return the momentum of the first group (beta1 for Adam-type optimizers), or None."""
+    group = optimizer.param_groups[0]
+    value = group.get("momentum")
+    if value is None:
+        value = (group.get("betas") or [None])[0]
+    return None if value is None else float(value)
+
+
+def scale_tensor(trainer: Trainer) -> Tensor:
+    """Return the AMP loss scale, shape (1,), or an empty tensor when AMP is off.
+
+    `GradScaler.get_scale()` would wait for the device; the tensor travels with the one transfer of the step.
+    """
+    scaler = trainer.scaler
+    if not scaler.is_enabled():
+        return torch.zeros(0)
+    scale = getattr(scaler, "_scale", None)
+    return scale.reshape(1) if isinstance(scale, Tensor) else torch.tensor([float(scaler.get_scale())])
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Ultralytics' progress bars and information lines off the terminal; warnings stay."""
+    level = LOGGER.level
+    LOGGER.setLevel("WARNING")
+    try:
+        yield
+    finally:
+        LOGGER.setLevel(level)
+
+
+def dataset_names() -> list[str]:
+    """Return the names of the dataset YAMLs that ship with Ultralytics, such as `coco8.yaml`."""
+    return sorted(path.name for path in (Path(ROOT) / "cfg" / "datasets").glob("*.yaml"))
+
+
+def finds_dataset(name: str) -> bool:
+    """Return whether Ultralytics finds a dataset YAML by this name, with or without its suffix; no download."""
+    if set(name) & set("*?[\0"):  # `check_file` globs
+        return False
+    found = [check_file(f"{name}{suffix}", download=False, hard=False) for suffix in ("", ".yaml", ".yml")]
+    return any(path and Path(path).suffix in {".yaml", ".yml"} for path in found)

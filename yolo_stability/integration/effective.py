@@ -1,0 +1,122 @@
+"""What is really in force in a trainer, as opposed to what was asked for."""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from yolo_stability.integration.compat import (
+    DEFAULT_CFG_DICT,
+    STOCK_MAX_NORM,
+    Trainer,
+    group_names,
+    inner_model,
+    momentum,
+)
+from yolo_stability.provenance import config_digest, dataset_digest, package_versions
+from yolo_stability.types import BlockSpec, RunHeader
+
+__all__ = ["build_header", "effective_settings", "requested_settings"]
+
+_ARGUMENTS = ("task", "model", "data", "imgsz", "epochs", "seed", "deterministic", "nbs", "warmup_epochs", "time")
+
+
+def build_header(
+    trainer: Trainer, blocks: tuple[BlockSpec, ...], requested: Mapping[str, Any], schema_version: int
+) -> RunHeader:
+    """Describe a run at the start of its training.
+
+    Args:
+        trainer: The trainer, after its set-up.
+        blocks: Its blocks.
+        requested: What the user asked for.
+        schema_version: Version of the trace layout.
+    """
+    return RunHeader(
+        schema_version=schema_version,
+        run_id=uuid.uuid4().hex[:12],
+        config_digest=config_digest(requested),
+        seed=int(trainer.args.seed),
+        requested=dict(requested),
+        effective=effective_settings(trainer),
+        versions=package_versions(),
+        device=_device(trainer.device),
+        dataset_digest=_dataset_digest(trainer),
+        blocks=blocks,
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def requested_settings(trainer: Trainer) -> dict[str, Any]:
+    """Return the arguments of a trainer that differ from Ultralytics' defaults."""
+    return {
+        k: v for k, v in vars(trainer.args).items() if k not in {"save_dir", "mode"} and v != DEFAULT_CFG_DICT.get(k)
+    }
+
+
+def effective_settings(trainer: Trainer) -> dict[str, Any]:
+    """Return optimizer, learning rates, accumulation, clip, norm layers and frozen parameters in force."""
+    model, optimizer = inner_model(trainer), trainer.optimizer
+    groups = zip(group_names(optimizer), optimizer.param_groups, strict=True)
+    arguments = {k: getattr(trainer.args, k, None) for k in _ARGUMENTS}
+    return {
+        **arguments,
+        "batch": trainer.batch_size,
+        "batches_per_epoch": len(trainer.train_loader),
+        "images": len(trainer.train_loader.dataset),
+        "optimizer": type(optimizer).__name__,
+        "momentum": momentum(optimizer),
+        "groups": {
+            name: {
+                "lr": float(group.get("initial_lr", group["lr"])),
+                "weight_decay": float(group.get("weight_decay", 0.0)),
+                "tensors": len(group["params"]),
+            }
+            for name, group in groups
+        },
+        "accumulate": int(trainer.accumulate),
+        "clip_max_norm": STOCK_MAX_NORM,
+        "amp": bool(trainer.amp),
+        "ema": trainer.ema is not None,
+        "norm_layers": dict(Counter(type(m).__name__ for m in model.modules() if _is_norm(m))),
+        "frozen": [n for n, p in model.named_parameters() if not p.requires_grad],
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "torch_threads": torch.get_num_threads(),
+        "world_size": int(trainer.world_size or 1),
+    }
+
+
+def _is_norm(module: nn.Module) -> bool:
+    """Return whether a module normalises, by the naming all of torch's norm layers share."""
+    return "Norm" in type(module).__name__
+
+
+def _device(device: torch.device) -> str:
+    """Return the device in words."""
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def _dataset_digest(trainer: Trainer) -> str | None:
+    """Return the digest of the train set, or None for a dataset that does not tell its labels."""
+    dataset = trainer.train_loader.dataset
+    labels = getattr(dataset, "labels", None)
+    if not isinstance(labels, list) or not labels or "im_file" not in labels[0]:
+        return None
+    return dataset_digest(_label_bytes(labels))
+
+
+def _label_bytes(labels: list[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
+    """Yield each image's path and its class, box and keypoint arrays as bytes."""
+    for label in labels:
+        arrays = (label.get(key) for key in ("cls", "bboxes", "keypoints"))
+        yield (
+            str(label["im_file"]),
+            b"|".join(np.asarray(a, dtype=np.float32).tobytes() for a in arrays if a is not None),
+        )

@@ -1,0 +1,149 @@
+"""The last healthy training state, kept in memory: two staggered snapshots, the older one proven by time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from yolo_stability.integration.compat import Trainer, inner_model
+
+__all__ = ["HealthyStates", "Snapshot"]
+
+
+class Snapshot:
+    """A copy of all that training changes: parameters, buffers, EMA, optimizer state and scaler.
+
+    Copies live in host memory (pinned for CUDA, so that taking one does not wait for the device) and in the
+    precision of the originals: `last.pt` is half precision and passed through `nan_to_num`.
+
+    Args:
+        trainer: The trainer, after its set-up.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.step = -1
+        self._pin = trainer.device.type == "cuda"
+        self._copies: dict[Any, Tensor] = {}
+        self._optimizer: dict[Tensor, dict[str, Any]] = {}
+        self._ema_updates = 0
+        self._scaler: dict[str, Any] = {}
+
+    @torch.no_grad()
+    def take(self, trainer: Trainer, step: int) -> None:
+        """Copy the state as it is now.
+
+        Args:
+            trainer: The trainer.
+            step: Optimizer steps applied so far.
+        """
+        self.step = step
+        for key, tensor in _state_tensors(trainer):
+            self._copy(key, tensor)
+        self._optimizer = {
+            p: {k: self._copy((id(p), k), v) if isinstance(v, Tensor) else v for k, v in state.items()}
+            for p, state in trainer.optimizer.state.items()
+        }
+        self._ema_updates = trainer.ema.updates if trainer.ema else 0
+        self._scaler = trainer.scaler.state_dict()
+
+    @torch.no_grad()
+    def restore(self, trainer: Trainer) -> None:
+        """Write the copy back in place; learning rates and the schedule go on as they are.
+
+        In place, since the EMA holds on to the very tensors it saw first; replaced ones would never be averaged.
+        """
+        for key, tensor in _state_tensors(trainer):
+            tensor.copy_(self._copies[key])
+        state = trainer.optimizer.state
+        for p in [p for p in state if p not in self._optimizer]:
+            del state[p]
+        for p, saved in self._optimizer.items():
+            for k, v in saved.items():
+                if isinstance(v, Tensor) and isinstance(state[p].get(k), Tensor):
+                    state[p][k].copy_(v)
+                else:
+                    state[p][k] = v.to(p.device, copy=True) if isinstance(v, Tensor) else v
+        if trainer.ema:
+            trainer.ema.updates = self._ema_updates
+        if self._scaler:
+            trainer.scaler.load_state_dict(self._scaler)
+
+    def _copy(self, key: Any, tensor: Tensor) -> Tensor:
+        """Copy a tensor into its place in host memory, which is allocated once."""
+        place = self._copies.get(key)
+        if place is None:
+            place = torch.empty_like(tensor, device="cpu", pin_memory=self._pin and tensor.device.type == "cuda")
+            self._copies[key] = place
+        place.copy_(tensor, non_blocking=self._pin)
+        return place
+
+
+class HealthyStates:
+    """Hands out the last state that has proven healthy.
+
+    A snapshot counts only after `age` healthy steps, for weights may be finite one step before they are not. While
+    the younger snapshot proves itself the older one stands.
+
+    Args:
+        trainer: The trainer at the start of training; its first state counts as healthy.
+        step: Optimizer steps applied so far.
+        age: Healthy steps after which a snapshot is trusted.
+    """
+
+    def __init__(self, trainer: Trainer, step: int, age: int = 32) -> None:
+        self._age = age
+        self._trusted, self._candidate = Snapshot(trainer), Snapshot(trainer)
+        self._trusted.take(trainer, step)
+        self._candidate_healthy = False
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps applied to the trusted state."""
+        return self._trusted.step
+
+    def observe(self, trainer: Trainer, step: int, *, healthy: bool) -> None:
+        """Take note of an applied step; call after the update.
+
+        Args:
+            trainer: The trainer.
+            step: Optimizer steps applied so far.
+            healthy: The step was within the run's own baseline.
+        """
+        if not healthy:
+            self._candidate_healthy = False
+            return
+        if not self._candidate_healthy:
+            self._candidate.take(trainer, step)
+            self._candidate_healthy = True
+        elif step - self._candidate.step >= self._age:
+            self._trusted, self._candidate = self._candidate, self._trusted
+            self._candidate.take(trainer, step)
+
+    def restore(self, trainer: Trainer) -> int:
+        """Roll the trainer back to the trusted state.
+
+        Returns:
+            The optimizer steps that had been applied to that state.
+        """
+        self._trusted.restore(trainer)
+        self._candidate_healthy = False
+        return self._trusted.step
+
+
+def _state_tensors(trainer: Trainer) -> list[tuple[str, Tensor]]:
+    """Return the tensors of model and EMA by name."""
+    named = [(f"model.{k}", v) for k, v in _tensors(inner_model(trainer))]
+    if trainer.ema:
+        named += [(f"ema.{k}", v) for k, v in _tensors(trainer.ema.ema)]
+    return named
+
+
+def _tensors(module: torch.nn.Module) -> list[tuple[str, Tensor]]:
+    """Return the parameters and buffers of a module by name, a distillation teacher left out."""
+    return [
+        (name, tensor.detach())
+        for name, tensor in (*module.named_parameters(), *module.named_buffers())
+        if not name.startswith("teacher_model.")
+    ]

@@ -1,0 +1,168 @@
+"""`Monitor`: binds the package to whatever trainer an Ultralytics model builds."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from yolo_stability.config import StabilitySettings, make_settings
+from yolo_stability.errors import StabilityError
+from yolo_stability.integration.compat import LOGGER, BaseTrainer, Trainer, is_writer
+from yolo_stability.integration.faults import parse_fault
+from yolo_stability.integration.run import WatchedRun
+from yolo_stability.integration.seam import adopt
+from yolo_stability.sinks import Sink
+
+__all__ = ["SETTINGS_VARIABLE", "Monitor"]
+
+SETTINGS_VARIABLE = "YOLO_STABILITY_SETTINGS"
+
+
+class Monitor:
+    """Watches and guards every training it is attached to.
+
+    It holds settings only, nothing that is open: Ultralytics pickles callbacks for its distributed workers.
+
+    Args:
+        requested: What the user asked for, for the header; None to take what differs from Ultralytics' defaults.
+        make_sinks: Makes the sinks of a run.
+        settings: Own keys, such as `guard="skip"`; see `StabilitySettings`.
+
+    Raises:
+        ConfigError: A key is unknown or a value impossible.
+    """
+
+    def __init__(
+        self,
+        *,
+        requested: Mapping[str, Any] | None = None,
+        make_sinks: Callable[[], Sequence[Sink]] = tuple,
+        **settings: Any,
+    ) -> None:
+        self._settings: StabilitySettings = make_settings(**settings)
+        parse_fault(self._settings.fault)
+        self._requested, self._make_sinks = requested, make_sinks
+        self._save_dir: Path | None = None
+        self._stopped: str | None = None
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """Return a monitor with the settings that the parent process left in the environment."""
+        return cls(**json.loads(os.environ.get(SETTINGS_VARIABLE, "{}")))
+
+    @property
+    def save_dir(self) -> Path:
+        """Run folder of the latest training.
+
+        Raises:
+            StabilityError: Nothing has been trained yet.
+        """
+        if self._save_dir is None:
+            raise StabilityError("This monitor has not seen a training yet: attach it, then call model.train(...).")
+        return self._save_dir
+
+    @property
+    def stopped(self) -> str | None:
+        """Why the guard ended the latest training; None when it did not."""
+        return self._stopped
+
+    def attach(self, model_or_trainer: Any) -> Self:
+        """Watch every training of a model, or a trainer that is built but not started.
+
+        Args:
+            model_or_trainer: `YOLO(...)`, or any trainer derived from Ultralytics' `BaseTrainer`.
+
+        Returns:
+            The monitor itself.
+
+        Raises:
+            StabilityError: It is neither, or already watched.
+        """
+        if not hasattr(model_or_trainer, "add_callback"):
+            raise StabilityError(
+                f"attach() takes a YOLO model or an Ultralytics trainer, not {type(model_or_trainer).__name__}; "
+                "for a training loop of your own there is no callback to attach to."
+            )
+        for event, callback in self.callbacks().items():
+            model_or_trainer.add_callback(event, callback)
+        if isinstance(model_or_trainer, BaseTrainer):
+            self._bind(model_or_trainer)
+        return self
+
+    def callbacks(self) -> dict[str, Callable[[Trainer], None]]:
+        """Return the callbacks by event, for people who wire them themselves with `model.add_callback`."""
+        return {
+            "on_pretrain_routine_start": self._bind,
+            "on_pretrain_routine_end": self._bind,
+            "on_train_start": self._start,
+            "on_train_epoch_start": _begin_epoch,
+            "on_train_batch_start": _begin_iteration,
+            "on_train_batch_end": _end_iteration,
+            "on_train_epoch_end": _end_epoch,
+            "on_fit_epoch_end": _save_if_stopped,
+            "on_train_end": _ended,
+            "teardown": self._close,
+        }
+
+    def finished(self, save_dir: Path, trainer: Trainer) -> None:
+        """Do something with a finished run; the trace is on disk. Does nothing unless overridden.
+
+        Args:
+            save_dir: The run folder.
+            trainer: The trainer.
+        """
+
+    def _bind(self, trainer: Trainer) -> None:
+        """Give the trainer the seam; the first event that reaches this process does it."""
+        if trainer.stability is None if hasattr(trainer, "stability") else True:
+            adopt(trainer)
+            trainer.stability = WatchedRun(self._settings, self._requested, self._make_sinks())
+            trainer.stability_monitor = self
+        elif trainer.stability_monitor is not self:
+            raise StabilityError("Two monitors are attached to one training; attach only one.")
+
+    def _start(self, trainer: Trainer) -> None:
+        """Begin to watch."""
+        self._save_dir, self._stopped = Path(trainer.save_dir), None
+        trainer.stability.start(trainer)
+
+    def _close(self, trainer: Trainer) -> None:
+        """Write everything and show it."""
+        run = trainer.stability
+        if run is None or run.watch is None:
+            return
+        run.close()
+        self._stopped = run.stopped
+        if not is_writer():
+            return
+        try:
+            self.finished(Path(trainer.save_dir), trainer)
+        except Exception as error:
+            LOGGER.warning(f"stability: the run is recorded, but showing it failed: {type(error).__name__}: {error}")
+
+
+def _begin_epoch(trainer: Trainer) -> None:
+    trainer.stability.begin_epoch(trainer)
+
+
+def _begin_iteration(trainer: Trainer) -> None:
+    trainer.stability.watch.begin_iteration(trainer)
+
+
+def _end_iteration(trainer: Trainer) -> None:
+    trainer.stability.watch.end_iteration(trainer)
+
+
+def _end_epoch(trainer: Trainer) -> None:
+    trainer.stability.end_epoch(trainer)
+
+
+def _save_if_stopped(trainer: Trainer) -> None:
+    trainer.stability.save_if_stopped(trainer)
+
+
+def _ended(trainer: Trainer) -> None:
+    trainer.stability.ended()

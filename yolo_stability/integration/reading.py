@@ -1,0 +1,101 @@
+"""Reads a finished gradient: one pass over the tensors, one transfer to the host."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from yolo_stability.gradstats import BlockIndex, count_nonfinite, exact_norms, tensor_norms, to_host, total_norm
+from yolo_stability.integration.compat import STOCK_MAX_NORM, Trainer, scale_tensor
+from yolo_stability.integration.guard import StepSigns
+from yolo_stability.integration.window import Window
+
+__all__ = ["Reading", "read_gradients"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What the gradients of one step look like, before clipping.
+
+    Attributes:
+        total: Total norm on the device, as the clip uses it; may be inf where float32 overflows.
+        grad_norm: Total norm on the host, finite whenever every element is.
+        clip_coef: The coefficient that the clip applies.
+        signs: What the guard decides from.
+        loss_items: Mean of each loss item over the window.
+        amp_scale: Loss scale of AMP; None when off.
+        block_norms: Norm per block, None for a block without gradient.
+        block_nonfinite: Non-finite elements per block.
+        deferred: Values of the previous step that travelled along, as they were passed.
+    """
+
+    total: Tensor
+    grad_norm: float
+    clip_coef: float
+    signs: StepSigns
+    loss_items: dict[str, float]
+    amp_scale: float | None
+    block_norms: list[float | None]
+    block_nonfinite: list[int]
+    deferred: tuple[NDArray[np.float64], NDArray[np.float64]]
+
+
+def read_gradients(
+    trainer: Trainer, index: BlockIndex, window: Window, largest_buffer: Tensor, deferred: tuple[Tensor, Tensor]
+) -> Reading:
+    """Measure the gradients of a step; call between `scaler.unscale_` and the clip.
+
+    Args:
+        trainer: The trainer, gradients unscaled.
+        index: The parameters and their blocks.
+        window: Losses of the iterations that the step sums.
+        largest_buffer: From `Guard.largest_buffer`; empty when nobody guards.
+        deferred: Vectors of the previous step that shall travel along.
+    """
+    grads, positions = index.with_gradient()
+    norms = tensor_norms(grads)
+    total = total_norm(grads, norms)
+    loss = torch.zeros(1) if window.loss is None else window.loss
+    items = torch.stack(list(window.items.values())) if window.items else torch.zeros(0)
+    host_norms, host_total, host_loss, host_items, scale, buffer, *travelled = to_host(
+        norms, total, loss, items, scale_tensor(trainer), largest_buffer, *deferred
+    )
+    raw_total = float(host_total[0])
+    counts = np.zeros(len(grads), dtype=np.int64)
+    if not math.isfinite(raw_total):
+        counts = count_nonfinite(grads)
+        host_norms = _without_overflow(grads, host_norms, counts)
+    iterations = max(window.iterations, 1)
+    return Reading(
+        total=total,
+        grad_norm=raw_total if counts.any() or math.isfinite(raw_total) else float(np.sqrt((host_norms**2).sum())),
+        clip_coef=min(1.0, STOCK_MAX_NORM / (raw_total + 1e-6)) if not math.isnan(raw_total) else math.nan,
+        signs=StepSigns(
+            loss=float(host_loss[0]) / iterations,
+            nonfinite_gradients=int(counts.sum()),
+            largest_buffer=float(buffer[0]) if len(buffer) else None,
+            scaler_enabled=len(scale) > 0,
+        ),
+        loss_items={k: float(v) / iterations for k, v in zip(window.items, host_items, strict=True)},
+        amp_scale=float(scale[0]) if len(scale) else None,
+        block_norms=index.combine(host_norms, positions),
+        block_nonfinite=index.sum_counts(counts, positions),
+        deferred=(travelled[0], travelled[1]),
+    )
+
+
+def _without_overflow(
+    grads: list[Tensor], norms: NDArray[np.float64], counts: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the norms with those recomputed in float64 that overflowed although every element is finite."""
+    overflowed = np.flatnonzero(~np.isfinite(norms) & (counts == 0))
+    if len(overflowed) == 0:
+        return norms
+    repaired = norms.copy()
+    repaired[overflowed] = exact_norms([grads[i] for i in overflowed])
+    return repaired

@@ -1,0 +1,184 @@
+"""One run of one trainer: its watch, its trace on disk, its checkpoints and its sinks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from yolo_stability.config import StabilitySettings
+from yolo_stability.gradstats import tensor_norms
+from yolo_stability.integration.checkpoints import HealthyCheckpoint
+from yolo_stability.integration.compat import LOGGER, Trainer, inner_model, is_writer
+from yolo_stability.integration.effective import build_header, requested_settings
+from yolo_stability.integration.seam import owns_step
+from yolo_stability.integration.watch import Watch
+from yolo_stability.sinks import Sink
+from yolo_stability.trace import FOLDER, SCHEMA_VERSION, TraceWriter, clear_trace, resume_point
+from yolo_stability.types import Event, StepRecord
+
+__all__ = ["WatchedRun"]
+
+
+class WatchedRun:
+    """Everything the package holds while one trainer trains.
+
+    Args:
+        settings: Guard, sampling and fault.
+        requested: What the user asked for; None to take what differs from Ultralytics' defaults.
+        sinks: Sinks of this run.
+    """
+
+    def __init__(self, settings: StabilitySettings, requested: Mapping[str, Any] | None, sinks: Sequence[Sink]) -> None:
+        self.watch: Watch | None = None
+        self._settings, self._requested, self._sinks = settings, requested, list(sinks)
+        self._writer: TraceWriter | None = None
+        self._checkpoint: HealthyCheckpoint | None = None
+        self._epoch = 0
+        self._oom_retries = 0
+        self._ended = self._closed = False
+
+    @property
+    def stopped(self) -> str | None:
+        """Why the guard ended the run; None while it did not."""
+        return self.watch.stopped if self.watch else None
+
+    # Events of the training loop, in their order
+
+    def start(self, trainer: Trainer) -> None:
+        """Open the trace and begin to watch; nothing is open before, so that a trainer can still be sent to workers."""
+        folder = trainer.save_dir / FOLDER
+        point = resume_point(folder) if trainer.resume else None
+        settings = self._settings if owns_step(type(trainer)) else self._settings.model_copy(update={"guard": "off"})
+        self.watch = Watch(
+            trainer,
+            settings,
+            on_record=self._record,
+            on_event=self._event,
+            first_step=point.step + 1 if point else 0,
+            first_iteration=point.iteration + 1 if point else 0,
+            attempt=point.attempt + 1 if point else 0,
+        )
+        if is_writer():
+            self._open(trainer, folder, keep=point is not None)
+        if point:
+            self._event(Event(attempt=self.watch.attempt, step=self.watch.step, kind="resume"))
+        if self._settings.guard != settings.guard:
+            self.watch.notice(
+                f"{type(trainer).__name__} has an optimizer_step of its own: recorded, but not guarded"
+            )
+
+    def begin_epoch(self, trainer: Trainer) -> None:
+        """Notice when the loop started over after an out-of-memory error."""
+        retries = getattr(trainer, "_oom_retries", 0)
+        if self.watch and retries > self._oom_retries:
+            self.watch.restart("oom_restart", {"epoch": trainer.epoch, "batch": trainer.batch_size})
+        self._oom_retries = retries
+        self._epoch = trainer.epoch
+
+    def end_epoch(self, trainer: Trainer) -> None:
+        """Hand over what waits, compact the trace, sum up."""
+        if self.watch:
+            self.watch.flush()
+        self._each_sink(lambda sink: sink.end_epoch(trainer.epoch))
+        if self._writer:
+            self._writer.compact()
+
+    def before_save(self, trainer: Trainer) -> None:
+        """Put the last healthy state back if the one to be saved is not finite."""
+        if self.watch and self._settings.guard != "off" and not _is_finite(trainer):
+            self.watch.roll_back(trainer, "the weights to be saved were not finite")
+
+    def after_save(self, trainer: Trainer) -> None:
+        """Consider the checkpoint for `healthy.pt`."""
+        if self._checkpoint and self.watch and trainer.last.exists():
+            self._checkpoint.saved(
+                trainer.last,
+                step=self.watch.step,
+                unhealthy_step=self.watch.unhealthy_step,
+                proven=self.watch.stopped is not None,
+            )
+
+    def recovered(self) -> None:
+        """Note that Ultralytics went back to `last.pt` and replays the epoch."""
+        if self.watch:
+            self.watch.restart("nan_recovery", {"epoch": self._epoch})
+
+    def save_if_stopped(self, trainer: Trainer) -> None:
+        """Save the restored state of a run that the guard ended, also under `save=False`."""
+        if self.stopped and is_writer() and not trainer.last.exists():
+            trainer.save_model()
+
+    def ended(self) -> None:
+        """Note that the training loop came to its own end."""
+        self._ended = True
+
+    def close(self) -> None:
+        """Write everything; called however the training ended."""
+        watch = self.watch
+        if watch is None or self._closed:
+            return
+        self._closed = True
+        watch.flush()
+        self._event(
+            Event(
+                attempt=watch.attempt,
+                step=watch.step,
+                kind="end",
+                data={"completed": self._ended and not watch.stopped, "stopped": watch.stopped},
+            )
+        )
+        if self._checkpoint:
+            ended = self._ended and watch.stopped is None
+            self._checkpoint.close(step=watch.step, unhealthy_step=watch.unhealthy_step, ended=ended)
+        self._each_sink(lambda sink: sink.close())
+        if self._writer:
+            self._writer.close()
+            if self._writer.error:
+                LOGGER.warning(f"stability: {self._writer.error}")
+
+    # Outputs
+
+    def _open(self, trainer: Trainer, folder: Path, *, keep: bool) -> None:
+        """Create the writer, the header and the sinks."""
+        assert self.watch is not None
+        if not keep:
+            clear_trace(folder)
+        requested = {**(self._requested or requested_settings(trainer)), **self._settings.model_dump()}
+        header = build_header(trainer, self.watch.blocks, requested, SCHEMA_VERSION)
+        self._writer = TraceWriter(folder, [block.name for block in self.watch.blocks])
+        self._writer.write_header(header)
+        if self._settings.guard != "off":
+            self._checkpoint = HealthyCheckpoint(folder)
+        self._each_sink(lambda sink: sink.open(header))
+
+    def _record(self, record: StepRecord) -> None:
+        """Pass a record on."""
+        if self._writer:
+            self._writer.append(record)
+        self._each_sink(lambda sink: sink.write(record))
+
+    def _event(self, event: Event) -> None:
+        """Pass an event on."""
+        if self._writer:
+            self._writer.event(event)
+        self._each_sink(lambda sink: sink.event(event))
+
+    def _each_sink(self, call: Callable[[Sink], None]) -> None:
+        """Call every sink; one that fails is dropped with a warning."""
+        for sink in list(self._sinks):
+            try:
+                call(sink)
+            except Exception as error:
+                self._sinks.remove(sink)
+                LOGGER.warning(f"stability: {type(sink).__name__} failed and is off for this run: {error}")
+
+
+def _is_finite(trainer: Trainer) -> bool:
+    """Return whether every floating tensor of model and EMA is finite."""
+    modules = [inner_model(trainer)] + ([trainer.ema.ema] if trainer.ema else [])
+    tensors = [t.detach() for m in modules for t in (*m.parameters(), *m.buffers()) if t.is_floating_point()]
+    return bool(torch.isfinite(tensor_norms(tensors, math.inf)).all())

@@ -1,0 +1,58 @@
+"""Starts a training of Ultralytics with a monitor on it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from yolo_stability.integration.compat import Trainer
+from yolo_stability.integration.monitor import Monitor
+from yolo_stability.integration.seam import stability_class
+
+__all__ = ["final_metrics", "load_model", "run_training"]
+
+
+def load_model(model: Any, task: str | None) -> Any:
+    """Return the model object that the `yolo` command would make.
+
+    Args:
+        model: Path or name, or an object that is one already.
+        task: Task, or None to take the model's own.
+    """
+    if not isinstance(model, str | Path):
+        return model
+    from ultralytics import RTDETR, YOLO
+
+    if "rtdetr" in Path(model).stem.lower():
+        return RTDETR(str(model))
+    return YOLO(str(model), task=task)
+
+
+def run_training(model: Any, monitor: Monitor, overrides: dict[str, Any]) -> None:
+    """Train a model under a monitor.
+
+    Args:
+        model: A YOLO model.
+        monitor: Attached for this training only.
+        overrides: Keys of Ultralytics' training; `trainer` may name a trainer class of the user.
+    """
+    trainer_class = overrides.pop("trainer", None) or model._smart_load("trainer")
+    before = {event: list(functions) for event, functions in model.callbacks.items()}
+    monitor.attach(model)
+    try:
+        model.train(trainer=stability_class(trainer_class), **overrides)
+    finally:
+        model.callbacks.clear()
+        model.callbacks.update(before)
+
+
+def final_metrics(model: Any) -> dict[str, float]:
+    """Return the finite-or-not final metrics of a model's last training by name."""
+    trainer: Trainer = model.trainer
+    metrics = getattr(trainer, "metrics", None) or {}
+    found = {str(k): float(v) for k, v in metrics.items() if isinstance(v, int | float) or hasattr(v, "item")}
+    fitness = getattr(trainer, "best_fitness", None)
+    if fitness is not None and math.isfinite(float(fitness)):
+        found["fitness"] = float(fitness)
+    return found

@@ -1,0 +1,293 @@
+"""One watched run: what happens before a forward, at the optimizer step, and when the run must end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from yolo_stability.baseline import Baseline
+from yolo_stability.blocks import model_blocks
+from yolo_stability.config import StabilitySettings
+from yolo_stability.gradstats import BlockIndex, to_host
+from yolo_stability.integration.compat import STOCK_MAX_NORM, Trainer, group_names, inner_model, momentum
+from yolo_stability.integration.faults import parse_fault
+from yolo_stability.integration.guard import Guard, Reason
+from yolo_stability.integration.healthy import HealthyStates
+from yolo_stability.integration.reading import Reading, read_gradients
+from yolo_stability.integration.updates import UpdateSampler
+from yolo_stability.integration.window import Window
+from yolo_stability.types import BlockSpec, BlockStats, Event, Skip, StepRecord
+
+__all__ = ["Watch"]
+
+_NOTHING = torch.zeros(0)
+
+
+class Watch:
+    """Follows a trainer from its first batch to its last.
+
+    The trainer calls, in this order: `begin_iteration`, then at an optimizer step `before_unscale`, `admits`,
+    `clip`, `before_update`, `after_update`; without one `end_iteration`.
+
+    Args:
+        trainer: The trainer, after its set-up.
+        settings: Guard, sampling and fault.
+        on_record: Receives each step record.
+        on_event: Receives each event.
+        first_step: Optimizer step to count on from.
+        first_iteration: Iteration to count on from.
+        attempt: Attempt to start with.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        settings: StabilitySettings,
+        *,
+        on_record: Callable[[StepRecord], None],
+        on_event: Callable[[Event], None],
+        first_step: int = 0,
+        first_iteration: int = 0,
+        attempt: int = 0,
+    ) -> None:
+        model = inner_model(trainer)
+        self.blocks: tuple[BlockSpec, ...] = model_blocks(model)
+        self.step, self.iteration, self.attempt = first_step, first_iteration, attempt
+        self.stopped: str | None = None
+        self.unhealthy_step = -1
+        self._settings, self._on_record, self._on_event = settings, on_record, on_event
+        self._index = BlockIndex.of(model, self.blocks)
+        self._group_names = group_names(trainer.optimizer)
+        self._window, self._fault = Window(), parse_fault(settings.fault)
+        self._sampler = UpdateSampler([p for p in self._index.params if p.requires_grad], settings.watch_every)
+        trainable = [p.requires_grad for p in self._index.params]
+        self._sampled_positions = self._index.positions[np.array(trainable, dtype=bool)]
+        self._guard = Guard(trainer) if settings.guard != "off" else None
+        self._healthy = HealthyStates(trainer, first_step) if self._guard else None
+        self._baseline = Baseline()
+        self._reading: Reading | None = None
+        self._held: StepRecord | None = None
+        self._deferred: tuple[Tensor, Tensor] = (_NOTHING, _NOTHING)
+        self._clock = time.perf_counter()
+
+    # Iterations
+
+    def begin_iteration(self, trainer: Trainer) -> None:
+        """Note that a batch is about to be preprocessed and passed forward."""
+        if self._guard and self._window.iterations == 0:
+            self._guard.before_window()
+        self._window.begin()
+        if self._fault:
+            self._fault.before_forward(trainer, self.iteration)
+
+    def on_batch(self, batch: dict[str, Tensor]) -> None:
+        """See the preprocessed batch of this iteration."""
+        if self._fault:
+            self._fault.on_batch(batch, self.iteration)
+
+    def end_iteration(self, trainer: Trainer) -> None:
+        """Close an iteration; if no optimizer step followed its backward, take its losses along."""
+        if self._window.pending:
+            self._window.absorb(trainer)
+            if self._guard:
+                self._guard.screen_losses(trainer)
+        self.iteration += 1
+        if self.stopped:
+            trainer.stop = True  # `time=` resets it after each step
+
+    # The optimizer step
+
+    def before_unscale(self, trainer: Trainer) -> None:
+        """Take the losses of the last iteration along; apply a fault that is due."""
+        self._window.absorb(trainer)
+        if self._fault:
+            self._fault.on_gradients(trainer, self.step)
+
+    def admits(self, trainer: Trainer) -> bool:
+        """Measure the gradients and decide; a step that is not admitted has been undone and recorded."""
+        largest = self._guard.largest_buffer() if self._guard else _NOTHING
+        reading = read_gradients(trainer, self._index, self._window, largest, self._deferred)
+        self._complete_held(*reading.deferred)
+        reason = reading.signs.reason if self._guard else None
+        if self._guard is None or reason is None:
+            self._reading = reading
+            return True
+        self._guard.undo(trainer)
+        self._sampler.alarm()
+        self._finish(trainer, reading, "guard")
+        self._report_skip(reading, reason)
+        limit = 1 if self._settings.guard == "stop" else self._settings.guard_limit
+        if self._guard.in_a_row >= limit:
+            self._stop(trainer, reason)
+        self.step += 1
+        return False
+
+    def clip(self, trainer: Trainer) -> None:
+        """Clip the gradients as stock does, reusing the norm that was measured."""
+        assert self._reading is not None
+        foreach = False if trainer.device.type == "npu" else None  # as the stock body
+        torch.nn.utils.clip_grads_with_norm_(
+            trainer.model.parameters(), STOCK_MAX_NORM, self._reading.total, foreach=foreach
+        )
+
+    def before_update(self) -> None:
+        """Copy the weights if this step's update is to be measured."""
+        self._sampling = self._sampler.due(self.step)
+        if self._sampling:
+            self._sampler.before()
+
+    def after_update(self, trainer: Trainer) -> None:
+        """Record the step that was taken."""
+        reading, self._reading = self._reading, None
+        assert reading is not None
+        overflowed = reading.signs.scaler_enabled and reading.signs.nonfinite_gradients > 0
+        if self._sampling:
+            self._deferred = self._sampler.after()
+        if self._guard:
+            self._guard.accept(trainer)
+        self._finish(trainer, reading, "scaler" if overflowed else None)
+        if overflowed:
+            self._emit("scaler_skip", _worst_block(self.blocks, reading), {"scale": reading.amp_scale})
+        elif self._healthy:
+            healthy = self._baseline.judge(reading.signs.loss, reading.grad_norm)
+            if not healthy:
+                self.unhealthy_step = self.step
+                self._sampler.alarm()
+            self._healthy.observe(trainer, self.step + 1, healthy=healthy)
+        self.step += 1
+
+    def record_only(self, trainer: Trainer) -> None:
+        """Record a step whose body belongs to somebody else's trainer; call before that body runs.
+
+        The gradients are still multiplied by the AMP scale then; a norm is linear, so dividing it is exact enough.
+        """
+        self._window.absorb(trainer)
+        reading = read_gradients(trainer, self._index, self._window, _NOTHING, self._deferred)
+        scale = reading.amp_scale or 1.0
+        reading = replace(
+            reading,
+            grad_norm=reading.grad_norm / scale,
+            clip_coef=float("nan"),
+            block_norms=[None if n is None else n / scale for n in reading.block_norms],
+        )
+        self._finish(trainer, reading, None)
+        self.step += 1
+
+    # Recoveries and the end
+
+    def restart(self, kind: str, data: dict[str, Any]) -> None:
+        """Note that the trainer starts an epoch over.
+
+        Args:
+            kind: `nan_recovery` or `oom_restart`.
+            data: Details for the event.
+        """
+        self.attempt += 1
+        self._window.clear()
+        self._emit(kind, None, data)
+
+    def roll_back(self, trainer: Trainer, why: str) -> None:
+        """Put the last healthy state back.
+
+        Args:
+            trainer: The trainer.
+            why: One sentence for the event.
+        """
+        if self._healthy:
+            restored = self._healthy.restore(trainer)
+            self._emit("rollback", None, {"restored_step": restored, "why": why})
+
+    def notice(self, text: str) -> None:
+        """Say something once, in console and trace."""
+        self._emit("notice", None, {"text": text})
+
+    def flush(self) -> None:
+        """Hand over the record that still waits for its update ratio."""
+        if self._held is not None:
+            self._complete_held(*to_host(*self._deferred))
+
+    def _stop(self, trainer: Trainer, reason: Reason) -> None:
+        """End the run with its last healthy state."""
+        assert self._guard is not None
+        assert self._healthy is not None
+        restored = self._healthy.restore(trainer)
+        self.stopped = (
+            f"{self._guard.in_a_row} step(s) in a row were non-finite ({reason}) at step {self.step}; "
+            f"the state of step {restored} was restored and saved."
+        )
+        self._emit("guard_stop", None, {"reason": reason, "restored_step": restored, "text": self.stopped})
+        trainer.stop = True
+
+    def _report_skip(self, reading: Reading, reason: Reason) -> None:
+        """Emit the event of a step that the guard skipped."""
+        assert self._guard is not None
+        data = {
+            "reason": reason,
+            "nonfinite": reading.signs.nonfinite_gradients,
+            "blocks": sum(n > 0 for n in reading.block_nonfinite),
+            "in_a_row": self._guard.in_a_row,
+        }
+        self._emit("guard_skip", _worst_block(self.blocks, reading), data)
+
+    def _finish(self, trainer: Trainer, reading: Reading, skipped: Skip | None) -> None:
+        """Build the record of the step and hand it over, or hold it until its update ratio arrives."""
+        now = time.perf_counter()
+        optimizer = trainer.optimizer
+        record = StepRecord(
+            attempt=self.attempt,
+            step=self.step,
+            iteration=self.iteration,
+            epoch=trainer.epoch,
+            accumulate=max(self._window.iterations, 1),
+            loss=reading.signs.loss,
+            loss_items=reading.loss_items,
+            lr_by_group={n: float(g["lr"]) for n, g in zip(self._group_names, optimizer.param_groups, strict=True)},
+            momentum=momentum(optimizer),
+            grad_norm=reading.grad_norm,
+            clip_coef=None if skipped == "guard" or reading.clip_coef != reading.clip_coef else reading.clip_coef,
+            amp_scale=reading.amp_scale,
+            skipped=skipped,
+            nonfinite=reading.signs.nonfinite_gradients,
+            seconds=now - self._clock,
+            blocks=tuple(
+                BlockStats(block=block.name, grad_norm=norm, nonfinite_count=count)
+                for block, norm, count in zip(self.blocks, reading.block_norms, reading.block_nonfinite, strict=True)
+            ),
+        )
+        self._clock = now
+        self._window.clear()
+        if len(self._deferred[0]):
+            self._held = record
+        else:
+            self._on_record(record)
+
+    def _complete_held(self, weights: NDArray[np.float64], deltas: NDArray[np.float64]) -> None:
+        """Add weight norm and update ratio to the held record and hand it over."""
+        record, self._held = self._held, None
+        self._deferred = (_NOTHING, _NOTHING)
+        if record is None:
+            return
+        weight_norms = self._index.combine(weights, self._sampled_positions)
+        delta_norms = self._index.combine(deltas, self._sampled_positions)
+        blocks = tuple(
+            replace(stats, weight_norm=w, update_ratio=d / w if w and d is not None else None)
+            for stats, w, d in zip(record.blocks, weight_norms, delta_norms, strict=True)
+        )
+        self._on_record(replace(record, blocks=blocks))
+
+    def _emit(self, kind: str, block: str | None, data: dict[str, Any]) -> None:
+        """Hand over an event of the current step."""
+        self._on_event(Event(attempt=self.attempt, step=self.step, kind=kind, block=block, data=data))
+
+
+def _worst_block(blocks: tuple[BlockSpec, ...], reading: Reading) -> str | None:
+    """Return the one block whose gradient is not finite, or None when several are (the trouble spread) or none."""
+    bad = [block.name for block, count in zip(blocks, reading.block_nonfinite, strict=True) if count]
+    return bad[0] if len(bad) == 1 else None

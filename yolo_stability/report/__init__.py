@@ -1,0 +1,1 @@
+"""Finished numbers to pictures and tables; nothing here computes."""

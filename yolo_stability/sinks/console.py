@@ -1,0 +1,101 @@
+"""One short line per epoch and per event, between the progress bars of Ultralytics."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import Counter
+
+from yolo_stability.types import Event, RunHeader, StepRecord
+
+__all__ = ["ConsoleSink"]
+
+# The logger of Ultralytics, so that `verbose=False` silences both alike.
+_LOG = logging.getLogger("ultralytics")
+
+
+class ConsoleSink:
+    """Writes to the log that shows Ultralytics' progress."""
+
+    def __init__(self) -> None:
+        self._epochs: int | None = None
+        self._clear()
+
+    def open(self, header: RunHeader) -> None:
+        """Say what is watched."""
+        self._epochs = header.effective.get("epochs")
+        numel = sum(block.numel for block in header.blocks)
+        _say(f"watching {len(header.blocks)} blocks, {numel:,} weights, guard={header.requested.get('guard', 'off')}")
+
+    def write(self, record: StepRecord) -> None:
+        """Add a step to the epoch's sums."""
+        self._steps += 1
+        self._clipped += record.clip_coef is not None and record.clip_coef < 1
+        if record.skipped:
+            self._skips[record.skipped] += 1
+        if record.grad_norm is not None and math.isfinite(record.grad_norm):
+            self._norms.append(record.grad_norm)
+            for stats in record.blocks:
+                self._squares[stats.block] += (stats.grad_norm or 0.0) ** 2
+
+    def event(self, event: Event) -> None:
+        """Say what happened."""
+        text = _event_text(event)
+        if text:
+            _say(text)
+
+    def end_epoch(self, epoch: int) -> None:
+        """Sum up an epoch in one line."""
+        if not self._steps:
+            return
+        of = f"/{self._epochs}" if self._epochs else ""
+        parts = [f"epoch {epoch + 1}{of}", f"{self._steps} steps"]
+        if self._norms:
+            median = sorted(self._norms)[len(self._norms) // 2]
+            parts.append(f"grad norm {median:.3g} (max {max(self._norms):.3g})")
+            parts.append(f"most in {self._squares.most_common(1)[0][0]}")
+        parts.append(f"{self._clipped} clipped")
+        parts += [f"{n} skipped by {who}" for who, n in sorted(self._skips.items())]
+        _say(", ".join(parts))
+        self._clear()
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+    def _clear(self) -> None:
+        """Start the sums of an epoch."""
+        self._steps = self._clipped = 0
+        self._norms: list[float] = []
+        self._skips: Counter[str] = Counter()
+        self._squares: Counter[str] = Counter()
+
+
+def _event_text(event: Event) -> str | None:
+    """Return the line for an event, or None for events that need none."""
+    data = event.data
+    match event.kind:
+        case "guard_skip":
+            where = event.block or (f"{data['blocks']} blocks" if data.get("blocks") else "the forward pass")
+            what = {"loss": "the loss", "gradient": "gradients", "buffer": "BatchNorm statistics"}[data["reason"]]
+            return f"step {event.step}: update skipped, {what} not finite in {where} ({data['in_a_row']} in a row)"
+        case "scaler_skip":
+            return f"step {event.step}: AMP overflow at scale {data['scale']:g}, update skipped by the scaler"
+        case "guard_stop":
+            return f"run stopped: {data['text']}"
+        case "rollback":
+            return f"step {event.step}: rolled back to the state of step {data['restored_step']}: {data['why']}"
+        case "nan_recovery":
+            return f"step {event.step}: Ultralytics recovered from last.pt and replays the epoch"
+        case "oom_restart":
+            return f"step {event.step}: out of memory, the epoch starts over with batch={data.get('batch')}"
+        case "resume":
+            return f"resumed at step {event.step}, attempt {event.attempt}"
+        case "notice":
+            return str(data["text"])
+        case _:
+            return None
+
+
+def _say(text: str) -> None:
+    """Write one line."""
+    _LOG.info(f"stability: {text}")

@@ -1,0 +1,24 @@
+"""A run's telemetry on disk: `TraceWriter` writes it while training, `load_trace` reads it whenever.
+
+The layout is `<save_dir>/stability/`: `header.json`, `events.jsonl` and `trace/` with Parquet parts
+`steps-<first>-<last>.parquet` and `blocks-<first>-<last>.parquet`, which are merged as the run goes on.
+Importing this package loads neither torch nor polars.
+"""
+
+from __future__ import annotations
+
+from yolo_stability.trace.layout import FOLDER, SCHEMA_VERSION
+from yolo_stability.trace.reader import ResumePoint, clear_trace, find_trace, load_trace, resume_point, scan_trace
+from yolo_stability.trace.writer import TraceWriter
+
+__all__ = [
+    "FOLDER",
+    "SCHEMA_VERSION",
+    "ResumePoint",
+    "TraceWriter",
+    "clear_trace",
+    "find_trace",
+    "load_trace",
+    "resume_point",
+    "scan_trace",
+]

@@ -1,0 +1,128 @@
+"""Where each file of a trace lies, what it is called, and how a file is replaced without ever being half there."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+__all__ = [
+    "EVENTS",
+    "FOLDER",
+    "HEADER",
+    "PARTS",
+    "SCHEMA_VERSION",
+    "Part",
+    "Table",
+    "list_parts",
+    "part_path",
+    "remove_stale_temps",
+    "replace_file",
+    "standing",
+]
+
+SCHEMA_VERSION = 1
+FOLDER = "stability"
+HEADER = "header.json"
+EVENTS = "events.jsonl"
+PARTS = "trace"
+
+Table = Literal["steps", "blocks"]
+
+_PART = re.compile(r"(steps|blocks)-(\d{1,10})-(\d{1,10})\.parquet")
+_TEMP = re.compile(r"\..+\.tmp")
+_STALE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One Parquet file: the rows of steps `first` to `last`, both included."""
+
+    path: Path
+    first: int
+    last: int
+
+    @property
+    def span(self) -> int:
+        """Number of steps its name promises."""
+        return self.last - self.first + 1
+
+
+def part_path(folder: Path, table: Table, first: int, last: int) -> Path:
+    """Return the path of the part of `table` that holds steps `first` to `last`; `folder` is `stability/`."""
+    return folder / PARTS / f"{table}-{first:07d}-{last:07d}.parquet"
+
+
+def list_parts(folder: Path, table: Table) -> list[Part]:
+    """List the finished parts of a table, ordered by their first step.
+
+    Args:
+        folder: The `stability/` folder; it may be missing.
+        table: `steps` or `blocks`.
+
+    Returns:
+        Every part by name, also those that a merged part already covers; temporary and foreign files are not named.
+    """
+    parts = []
+    try:
+        names = os.listdir(folder / PARTS)  # noqa: PTH208 - names are all we need, no Path per file
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    for name in names:
+        match = _PART.fullmatch(name)
+        if match and match[1] == table and int(match[2]) <= int(match[3]):
+            parts.append(Part(folder / PARTS / name, int(match[2]), int(match[3])))
+    return sorted(parts, key=_widest_first)
+
+
+def standing(parts: Iterable[Part]) -> list[Part]:
+    """Drop every part whose steps another part holds too: what a killed merge left behind."""
+    kept: list[Part] = []
+    for part in sorted(parts, key=_widest_first):
+        if not kept or part.last > kept[-1].last:
+            kept.append(part)
+    return kept
+
+
+def replace_file(path: Path, content: bytes | Sequence[bytes], *, sync: bool = False) -> None:
+    """Write a file so that a reader, or a kill at any moment, sees the old content or the new, never a mixture.
+
+    Args:
+        path: File to create or replace; its folder is created.
+        content: What it shall hold.
+        sync: Whether the bytes must be on the disk, not just handed to it, before the name points to them.
+
+    Raises:
+        OSError: The disk is full, or the folder cannot be written; the old content stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temp.open("wb") as file:
+            for chunk in [content] if isinstance(content, bytes) else content:
+                file.write(chunk)
+            if sync:
+                file.flush()
+                os.fsync(file.fileno())
+        temp.replace(path)
+    except BaseException:
+        temp.unlink(missing_ok=True)
+        raise
+
+
+def remove_stale_temps(folder: Path) -> None:
+    """Remove temporary files that a killed run left; a young one may belong to a writer that is alive."""
+    for directory in (folder, folder / PARTS):
+        if not directory.is_dir():
+            continue
+        for file in directory.iterdir():
+            if _TEMP.fullmatch(file.name) and time.time() - file.stat().st_mtime > _STALE_SECONDS:
+                file.unlink(missing_ok=True)
+
+
+def _widest_first(part: Part) -> tuple[int, int]:
+    return part.first, -part.last

@@ -1,0 +1,192 @@
+"""The writer of a trace: takes a record in microseconds, puts it on disk within a second, never harms the training."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from yolo_stability.trace.layout import EVENTS, HEADER, remove_stale_temps, replace_file
+from yolo_stability.trace.plain import event_line, header_to_json
+from yolo_stability.trace.tiers import Tiers
+from yolo_stability.types import Event, RunHeader, StepRecord
+
+__all__ = ["TraceWriter"]
+
+_MAX_PENDING = 1024  # records in memory before the caller itself must write: memory stays flat at any speed
+_JOIN_SECONDS = 5.0
+
+
+class TraceWriter:
+    """Writes the telemetry of one run from one process.
+
+    No method raises: when the disk is full or the folder is gone, telemetry stops and `error` says why, while what is
+    on disk stays readable. In a forked child every method does nothing.
+
+    Args:
+        folder: `<save_dir>/stability/`; created when first written to.
+        block_names: Names of the blocks in the order of the header.
+        flush_seconds: Longest time for which a record is in memory only.
+    """
+
+    def __init__(self, folder: Path, block_names: Sequence[str], *, flush_seconds: float = 1.0) -> None:
+        import polars  # noqa: F401 - here, in the main thread and before any fork, not in the flush thread
+
+        self._folder = Path(folder)
+        self._flush_seconds = flush_seconds
+        self._steps = Tiers(self._folder, "steps", tuple(block_names))
+        self._blocks = Tiers(self._folder, "blocks", tuple(block_names))
+        self._pending: list[StepRecord] = []
+        self._last_step = -1
+        # Reentrant, since a signal handler may close the writer while the same thread is inside it.
+        self._memory = threading.RLock()
+        self._disk = threading.RLock()
+        self._lines = threading.RLock()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._opened = self._stopped = self._closed = self._compact_asked = False
+        self._pid = os.getpid()
+        self._error: str | None = None
+
+    @property
+    def error(self) -> str | None:
+        """Why telemetry stopped or left a row out, in one sentence; None while all is well."""
+        return self._error
+
+    @property
+    def folder(self) -> Path:
+        """The `stability/` folder."""
+        return self._folder
+
+    def write_header(self, header: RunHeader) -> None:
+        """Write or replace `header.json`, before the first record."""
+        self._guarded(lambda: replace_file(self._folder / HEADER, header_to_json(header), sync=True))
+
+    def append(self, record: StepRecord) -> None:
+        """Take one optimizer step; its `step` must be beyond all earlier ones, or the row is left out."""
+        if self._idle():
+            return
+        with self._memory:
+            if self._thread is None:
+                self._start()
+            if record.step <= self._last_step:
+                late = f"step {record.step}: it came after step {self._last_step}, and steps never repeat"
+                self._error = self._error or f"Telemetry left out {late}."
+                return
+            self._last_step = record.step
+            self._pending.append(record)
+            full = len(self._pending) >= _MAX_PENDING
+        if full:
+            self._flush()
+
+    def event(self, event: Event) -> None:
+        """Write one event as a line of `events.jsonl`, at once."""
+        if not self._idle():
+            self._guarded(lambda: self._append_line(event_line(event)))
+
+    def compact(self, *, wait: bool = False) -> None:
+        """Write what is in memory and merge small parts; meant for the end of an epoch.
+
+        Args:
+            wait: Whether to return only when it is done; by default the flush thread does it in the background.
+        """
+        if self._idle() or self._thread is None:
+            return
+        self._compact_asked = True
+        if wait:
+            self._flush()
+        else:
+            self._wake.set()
+
+    def close(self) -> None:
+        """Write and merge everything, and end the flush thread; a second call does nothing."""
+        if self._closed or os.getpid() != self._pid:
+            return
+        self._closed = True
+        atexit.unregister(self.close)
+        self._wake.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(_JOIN_SECONDS)
+        self._flush()
+        if self._opened:
+            self._guarded(lambda: self._merge(everything=True))
+
+    def _idle(self) -> bool:
+        return self._closed or self._stopped or os.getpid() != self._pid
+
+    def _start(self) -> None:
+        """Take over the folder and start the flush thread; only now, so that a writer in waiting costs nothing."""
+        self._guarded(self._open)
+        self._thread = threading.Thread(target=self._run, name="yolo-stability-trace", daemon=True)
+        self._thread.start()
+        # A daemon thread inside native code must not outlive the interpreter, and the last second is worth keeping.
+        atexit.register(self.close)
+
+    def _open(self) -> None:
+        remove_stale_temps(self._folder)
+        self._steps.open()
+        self._blocks.open(upto=self._steps.last)
+        self._last_step = self._steps.last
+        self._opened = True
+
+    def _run(self) -> None:
+        while not self._closed and not self._stopped:
+            self._wake.wait(self._flush_seconds)
+            self._wake.clear()
+            if not self._closed:
+                self._flush()
+
+    def _flush(self) -> None:
+        """Write what is in memory; blocks before steps, so that a step on disk always has its blocks."""
+        with self._disk:
+            with self._memory:
+                records, self._pending = self._pending, []
+            if records:
+                self._guarded(lambda: self._write(records))
+            if self._compact_asked or self._steps.crowded or self._blocks.crowded:
+                self._compact_asked = False
+                self._guarded(self._merge)
+
+    def _write(self, records: Sequence[StepRecord]) -> None:
+        self._blocks.write(records)
+        self._steps.write(records)
+
+    def _merge(self, *, everything: bool = False) -> None:
+        with self._disk:
+            self._blocks.merge(everything=everything)
+            self._steps.merge(everything=everything)
+
+    def _append_line(self, line: bytes) -> None:
+        """Append a line; a piece of a line that a kill left is closed first, so that it costs only itself."""
+        path = self._folder / EVENTS
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with self._lines, path.open("ab+") as file:
+            size = file.seek(0, os.SEEK_END)
+            if size:
+                file.seek(size - 1)
+                line = line if file.read(1) == b"\n" else b"\n" + line
+            file.write(line)
+
+    def _guarded(self, work: Callable[[], object]) -> None:
+        """Do work on the disk; whatever it raises ends the telemetry, never the training."""
+        if self._stopped:
+            return
+        try:
+            work()
+        except (KeyboardInterrupt, SystemExit, GeneratorExit):
+            raise
+        except BaseException as e:  # nor may a bug of ours, or a panic of polars, which is no Exception
+            self._stopped = True
+            with self._memory:
+                self._pending = []
+            self._error = (
+                f"Telemetry stopped after step {max(self._steps.last, 0)}: {_reason(e)}; the training goes on."
+            )
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror} ({error.filename})" if error.filename else error.strerror
+    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -1,0 +1,185 @@
+"""The frozen data types that flow from trainer to report; standard library only.
+
+Units: gradient norms are L2, AMP-unscaled, before clipping, unless a name says `clipped`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["BlockSpec", "BlockStats", "Event", "RunHeader", "RunResult", "Skip", "StepRecord", "Trace"]
+
+Skip = Literal["guard", "scaler"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockSpec:
+    """One block of a model: `model.model[index]`, the head split by branch.
+
+    Attributes:
+        name: What a person reads, such as `model.6 C3k2` or `model.23.cv3 Detect cls`; unique in a model.
+        index: Position in `model.model`; -1 for parameters outside it.
+        module_type: Class name of the module, such as `C3k2`.
+        role: backbone, neck, or a head branch: box, cls, keypoints, mask, angle, proto, one2one_box, ...
+        param_names: Names of its trainable parameters in `model.named_parameters()`.
+        numel: Number of scalar weights in those parameters.
+    """
+
+    name: str
+    index: int
+    module_type: str
+    role: str
+    param_names: tuple[str, ...]
+    numel: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockStats:
+    """What one optimizer step did to one block.
+
+    Attributes:
+        block: Name of the block.
+        grad_norm: L2 norm of its gradient, unscaled, before clipping; None when it has no gradient (frozen).
+        nonfinite_count: Elements of its gradient that are NaN or Inf.
+        weight_norm: L2 norm of its weights before the step; None where not sampled.
+        update_ratio: ||delta w|| / ||w|| of the step; None where not sampled.
+    """
+
+    block: str
+    grad_norm: float | None
+    nonfinite_count: int = 0
+    weight_norm: float | None = None
+    update_ratio: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """One optimizer step; a row of `trace.steps` and its rows of `trace.blocks`.
+
+    Attributes:
+        attempt: Replay index, raised after a recovery, an OOM restart or a resume.
+        step: Optimizer step, counted from 0 over the whole trace, never repeated.
+        iteration: Last forward/backward pass that this step sums, counted from 0 over the whole trace.
+        epoch: Epoch, counted from 0.
+        accumulate: Iterations whose gradients this step sums.
+        loss: Mean of the loss over those iterations, as the trainer back-propagates it.
+        loss_items: Mean of each named loss item.
+        lr_by_group: Learning rate of each parameter group, by name.
+        momentum: Momentum, or beta1 for Adam-type optimizers; None where the optimizer has neither.
+        grad_norm: Total gradient norm (root sum of squares of the blocks).
+        clip_coef: min(1, max_norm / (total + 1e-6)); None where nothing of ours clipped.
+        amp_scale: Loss scale of the AMP scaler; None when AMP is off.
+        skipped: None when the update was applied, else who skipped it.
+        nonfinite: Elements of the gradients that are NaN or Inf.
+        seconds: Wall time since the previous step.
+        blocks: One entry per block, in the order of the header.
+    """
+
+    attempt: int
+    step: int
+    iteration: int
+    epoch: int
+    accumulate: int
+    loss: float
+    loss_items: Mapping[str, float]
+    lr_by_group: Mapping[str, float]
+    momentum: float | None
+    grad_norm: float | None
+    clip_coef: float | None
+    amp_scale: float | None
+    skipped: Skip | None
+    nonfinite: int
+    seconds: float
+    blocks: tuple[BlockStats, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened once: a skip, a recovery, a stop.
+
+    Attributes:
+        attempt: Attempt it belongs to.
+        step: Optimizer step at which it happened.
+        kind: guard_skip, guard_stop, scaler_skip, rollback, nan_recovery, oom_restart, resume, notice.
+        block: Block concerned, if one can be named.
+        data: Details, JSON-able.
+    """
+
+    attempt: int
+    step: int
+    kind: str
+    block: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunHeader:
+    """What a run was: the content of `header.json`.
+
+    Attributes:
+        schema_version: Version of the trace layout.
+        run_id: Random name of this run.
+        config_digest: Hash of the requested settings.
+        seed: Seed the trainer was given.
+        requested: Settings the user asked for.
+        effective: Settings that were in force: optimizer, lr, momentum, decay, accumulate, clip, norm layers, frozen.
+        versions: Versions of Python, torch, ultralytics and this package.
+        device: Device in words.
+        dataset_digest: Hash of image names, sizes and labels of the train set; None where unknown.
+        blocks: Blocks in the order in which they are recorded.
+        started: ISO 8601 time of the start, with zone.
+    """
+
+    schema_version: int
+    run_id: str
+    config_digest: str
+    seed: int | None
+    requested: Mapping[str, Any]
+    effective: Mapping[str, Any]
+    versions: Mapping[str, str]
+    device: str
+    dataset_digest: str | None
+    blocks: tuple[BlockSpec, ...]
+    started: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """The telemetry of a run, read back from disk.
+
+    Attributes:
+        path: The `stability/` folder it was read from.
+        header: What the run was.
+        steps: One row per optimizer step, ordered by (attempt, step).
+        blocks: One row per (attempt, step, block).
+        events: One row per event: attempt, step, kind, block, data (JSON text).
+    """
+
+    path: Path
+    header: RunHeader
+    steps: pl.DataFrame
+    blocks: pl.DataFrame
+    events: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """What `train` returns.
+
+    Attributes:
+        save_dir: The run folder of Ultralytics.
+        trace: Its telemetry.
+        metrics: Final metrics of Ultralytics' validation, by name.
+        stopped: Why the guard ended the run early; None when it ran to its end.
+    """
+
+    save_dir: Path
+    trace: Trace
+    metrics: Mapping[str, float]
+    stopped: str | None = None
