@@ -24,7 +24,7 @@ $(STAMP): pyproject.toml constraints.txt
 	elif $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv $(VENV); \
 	else $(PYTHON) -m venv --without-pip $(VENV); fi
 	@if $(BIN)/python -c 'import pip' 2>/dev/null; then pip="$(BIN)/python -m pip"; else pip="$(PYTHON) -m pip --python $(BIN)/python"; fi; \
-	$$pip --disable-pip-version-check install -q -c constraints.txt -e '.[dev]'
+	$$pip --disable-pip-version-check install -qq -c constraints.txt -e '.[dev]'
 	@touch $(STAMP)
 
 demo: setup ## watch a detection and a pose run, undisturbed and with a NaN injected
@@ -40,7 +40,7 @@ check: setup ## lint, format, types, then all tests (import rules and size limit
 	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
 
 lock: setup ## write constraints.txt anew, with PINS as they stand above
-	@$(BIN)/python -m pip --disable-pip-version-check install -q uv
+	@$(BIN)/python -m pip --disable-pip-version-check install -qq uv
 	@printf '%s\n' $(PINS) > $(VENV)/pins.txt
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --extra dev -c $(VENV)/pins.txt \
 	  --no-header --no-annotate --no-emit-index-url --no-emit-find-links -o $(VENV)/constraints.out pyproject.toml

@@ -11,8 +11,6 @@ from yolo_stability.data.resolve import resolve_data
 from yolo_stability.integration.compat import Trainer
 from yolo_stability.integration.monitor import Monitor
 from yolo_stability.integration.runner import final_metrics, load_model, run_training
-from yolo_stability.report.heatmap import draw_heatmap
-from yolo_stability.report.table import headline, summary_table
 from yolo_stability.sinks.console import ConsoleSink
 from yolo_stability.summary import heat_matrix, summarise
 from yolo_stability.trace import FOLDER, load_trace
@@ -74,6 +72,8 @@ class StabilityMonitor(Monitor):
 
     def finished(self, save_dir: Path, trainer: Trainer) -> None:
         """Draw `gradient_norms.png` (unless `plots=False`) and print the table (unless `verbose=False`)."""
+        from yolo_stability.report.heatmap import draw_heatmap
+
         trace = load_trace(save_dir)
         if not trace.steps.height:
             return
@@ -148,6 +148,8 @@ def _text(model: Any, yolo: Any) -> str:
 def _show(trace: Trace, picture: Path | None) -> None:
     """Print the table of blocks, a sentence and where things are."""
     from rich.console import Console
+
+    from yolo_stability.report.table import headline, summary_table
 
     summary = summarise(trace)
     console = Console()

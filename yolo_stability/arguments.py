@@ -193,4 +193,6 @@ def _model(overrides: dict[str, Any], task: str | None) -> tuple[str, list[str]]
         model = yolo.default_model(task)
         notes.append(f"model= is not given: taking {model}, as yolo does.")
     yolo.check_model(str(model))
+    if task is not None:
+        yolo.check_task(str(model), task)
     return str(model), notes

@@ -39,7 +39,7 @@ class StabilitySettings(BaseModel):
     watch_every: int = Field(
         default=10,
         ge=0,
-        description="steps between weight norms and update ratios; 0: never",
+        description="weight norms every so many steps; 0: never",
         json_schema_extra={"valid": "a whole number, 0 or more"},
     )
     fault: str | None = Field(

@@ -60,7 +60,8 @@ def judge(error: BaseException) -> Failure:
         return Failure(code=UNSTABLE, text=f"The run diverged: {_one_line(error)} guard=skip keeps such runs alive.")
     advice = _users_fault(error)
     if advice is not None:
-        return Failure(code=USER, text=f"{_one_line(error)} {advice}".strip())
+        text = _one_line(error)
+        return Failure(code=USER, text=f"{text.split('. ')[0].rstrip('.')}. {advice}" if advice else text)
     return Failure(code=BUG, text=f"Unexpected {type(error).__name__}: {_one_line(error)} - {ISSUES}.")
 
 

@@ -69,8 +69,8 @@ class RunSummary:
         median_norm: Median of the finite total gradient norms.
         max_norm: Largest finite total gradient norm.
         max_step: First step at which it occurred.
-        clipped: Steps with a clip coefficient below 1.
-        clip_saturation: Their share of the steps that have a finite clip coefficient; None where none has.
+        clipped: Steps with a finite norm and a clip coefficient below 1.
+        clip_saturation: Their share of the steps that have a finite norm and coefficient; None where none has.
         clip_norm: Norm to which steps were clipped, as the clip coefficients imply it; None where they imply none.
         blocks: One entry per block, in the order of the header.
         peak: The block with the largest finite norm in any one step.
@@ -135,8 +135,10 @@ class HeatMatrix:
 
 def role_group(role: str) -> str:
     """Return the part of the network that a role belongs to: backbone, neck, head, one2one head or other."""
-    if role in {"backbone", "neck", "other"}:
+    if role in {"backbone", "neck"}:
         return role
+    if role in {"module", "other"}:
+        return "other"
     return "one2one head" if role.startswith("one2one") else "head"
 
 
@@ -151,8 +153,8 @@ def summarise(trace: Trace) -> RunSummary:
     at = _argmax(norms)
     finite = norms[np.isfinite(norms)]
     skipped = steps["skipped"]
-    clipped = int(np.sum(clips < 1))
-    countable = int(np.sum(np.isfinite(clips)))
+    countable = np.isfinite(clips) & np.isfinite(norms)
+    clipped = int(np.sum(countable & (clips < 1)))
     blocks = _block_summaries(trace)
     return RunSummary(
         steps=steps.height,
@@ -166,7 +168,7 @@ def summarise(trace: Trace) -> RunSummary:
         max_norm=None if at is None else float(norms[at]),
         max_step=None if at is None else int(steps["step"][at]),
         clipped=clipped,
-        clip_saturation=clipped / countable if countable else None,
+        clip_saturation=clipped / int(countable.sum()) if countable.any() else None,
         clip_norm=_clip_norm(norms, clips),
         blocks=blocks,
         peak=max((b for b in blocks if b.max_norm is not None), key=_height, default=None),

@@ -65,6 +65,8 @@ def _request(words: Sequence[str], pairs: dict[str, Any]) -> tuple[str, str]:
         raise ConfigError(
             f"No embedded set is called '{names[0]}'.{nearest(names[0], EMBEDDED)} There are {', '.join(EMBEDDED)}."
         )
+    if kind == "coco" and names[0] in EMBEDDED:
+        names = [f"./{names[0]}"]  # the folder of that name, not the embedded set
     task = tasks[0] if tasks else EMBEDDED.get(names[0], "detect") if kind == "embedded" else "detect"
     if task not in TASKS:
         raise ConfigError(f"task={task} is not possible here; task is {' or '.join(TASKS)}.")

@@ -112,7 +112,7 @@ def clean_polygons(value: Any, size: tuple[float, float], tally: Tally, where: s
         where: Names the annotation.
 
     Returns:
-        A list of flat polygons, an RLE mapping, or an empty list, for which the converter takes the box.
+        A list of flat polygons, an RLE mapping, or an empty list where there is no usable outline.
     """
     if isinstance(value, dict) and isinstance(value.get("counts"), list | str):
         return {"size": value.get("size"), "counts": value["counts"]}

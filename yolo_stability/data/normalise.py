@@ -223,5 +223,12 @@ def _annotation(
         count = len(classes.keypoints)
         result["keypoints"] = clean_keypoints(entry.get("keypoints"), count, image.size, losses.changed, where)
     elif task == "segment":
-        result["segmentation"] = clean_polygons(entry.get("segmentation"), image.size, losses.changed, where)
+        outline = clean_polygons(entry.get("segmentation"), image.size, losses.changed, where)
+        result["segmentation"] = outline or [_corners(result["bbox"])]
     return result
+
+
+def _corners(box: list[float]) -> list[float]:
+    """Return a box as a flat polygon; older converters wrote nothing for an object without an outline."""
+    x, y, width, height = box
+    return [x, y, x + width, y, x + width, y + height, x, y + height]

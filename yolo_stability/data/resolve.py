@@ -51,6 +51,8 @@ def resolve_data(data: str | Path, task: str) -> ResolvedData:
     if "://" in text or task == "classify":
         return ResolvedData(data=text)
     path = Path(text).expanduser()
+    if text.startswith("~"):  # Ultralytics does not expand it
+        text = str(path)
     if os.path.isdir(path):  # noqa: PTH112 - pathlib raises on an overlong name
         return _folder(path, text, task)
     if os.path.exists(path):  # noqa: PTH110

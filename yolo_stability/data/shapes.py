@@ -65,7 +65,7 @@ def _place(
 ) -> NDArray[np.float64] | None:
     """Return the outline (n, 2) of a shape at a free place, in pixels, or None when none was found."""
     for _ in range(20):
-        radius = rng.uniform(0.10, 0.22) * size
+        radius = rng.uniform(0.08, 0.21) * size
         middle = rng.uniform(radius + 1, size - radius - 1, size=2)
         corners = CORNERS[category]
         turn = rng.uniform(0, 2 * math.pi)
@@ -91,8 +91,8 @@ def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float,
 
 
 def _paint(rng: np.random.Generator, canvas: Canvas, category: int, points: NDArray[np.float64]) -> None:
-    hue = (HUES[category] + int(rng.integers(-8, 9))) % 180
-    pixel = np.array([[[hue, rng.integers(170, 256), rng.integers(170, 256)]]], dtype=np.uint8)
+    hue = (HUES[category] + int(rng.integers(-14, 15))) % 180
+    pixel = np.array([[[hue, rng.integers(140, 256), rng.integers(150, 256)]]], dtype=np.uint8)
     colour = cv2.cvtColor(pixel, cv2.COLOR_HSV2BGR)[0, 0].tolist()
     outline = [int(v) // 3 for v in colour]
     canvas.polygon(points, colour)

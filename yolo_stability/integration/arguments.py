@@ -43,6 +43,7 @@ __all__ = [
     "TASKS",
     "check_keys",
     "check_model",
+    "check_task",
     "check_values",
     "default_model",
     "is_flag",
@@ -122,11 +123,15 @@ def load_cfg(file: str) -> dict[str, Any]:
         ConfigError: If the file is missing or holds no keys.
     """
     try:
-        content = YAML.load(check_yaml(file))
+        path = check_yaml(file)
     except Exception as error:
         raise ConfigError(f"cfg={file} cannot be read: {_one_line(error)}") from None
+    try:
+        content = YAML.load(path)
+    except Exception:
+        content = None
     if not isinstance(content, dict):
-        raise ConfigError(f"cfg={file} holds no 'key: value' lines.")
+        raise ConfigError(f"cfg={file} holds no 'key: value' lines in YAML.")
     numeric = CFG_FLOAT_KEYS | CFG_FRACTION_KEYS | CFG_INT_KEYS
     return {
         str(key): smart_value(value) if key in numeric and isinstance(value, str) else value
@@ -299,6 +304,29 @@ def check_model(model: str) -> None:
         raise ConfigError(
             f"model={model} is neither a file nor a model that Ultralytics ships.{nearest(name, _model_names())}"
         )
+
+
+def check_task(model: str, task: str) -> None:
+    """Check that a model YAML has the head of the task; Ultralytics would fail later, over a missing key.
+
+    Args:
+        model: What the user gave as `model=`, checked by `check_model`.
+        task: The task the user named.
+
+    Raises:
+        ConfigError: If the YAML describes a model for another task.
+    """
+    from ultralytics.nn.tasks import guess_model_task, yaml_model_load
+
+    if Path(model).suffix.lower() not in {".yaml", ".yml"} or "://" in model:
+        return
+    try:
+        built_for = guess_model_task(yaml_model_load(model))
+    except Exception as error:
+        raise ConfigError(f"model={model} cannot be read as a model: {_one_line(error)}") from None
+    if built_for not in {task, None}:  # None: a head of its own kind, such as RT-DETR
+        other = Path(default_model(task)).with_suffix(".yaml")
+        raise ConfigError(f"model={model} is for {built_for}; for {task} take a model such as {other}.")
 
 
 def _one_line(error: BaseException) -> str:

@@ -140,5 +140,8 @@ def finds_dataset(name: str) -> bool:
     """Return whether Ultralytics finds a dataset YAML by this name, with or without its suffix; no download."""
     if set(name) & set("*?[\0"):  # `check_file` globs
         return False
-    found = [check_file(f"{name}{suffix}", download=False, hard=False) for suffix in ("", ".yaml", ".yml")]
+    try:
+        found = [check_file(f"{name}{suffix}", download=False, hard=False) for suffix in ("", ".yaml", ".yml")]
+    except OSError:  # an overlong name; newer versions return nothing
+        return False
     return any(path and Path(path).suffix in {".yaml", ".yml"} for path in found)

@@ -21,6 +21,7 @@ from yolo_stability.integration.compat import (
     momentum,
 )
 from yolo_stability.provenance import config_digest, dataset_digest, package_versions
+from yolo_stability.trace import SCHEMA_VERSION
 from yolo_stability.types import BlockSpec, RunHeader
 
 __all__ = ["build_header", "effective_settings", "requested_settings"]
@@ -29,7 +30,7 @@ _ARGUMENTS = ("task", "model", "data", "imgsz", "epochs", "seed", "deterministic
 
 
 def build_header(
-    trainer: Trainer, blocks: tuple[BlockSpec, ...], requested: Mapping[str, Any], schema_version: int
+    trainer: Trainer, blocks: tuple[BlockSpec, ...], requested: Mapping[str, Any], own: Mapping[str, Any]
 ) -> RunHeader:
     """Describe a run at the start of its training.
 
@@ -37,15 +38,15 @@ def build_header(
         trainer: The trainer, after its set-up.
         blocks: Its blocks.
         requested: What the user asked for.
-        schema_version: Version of the trace layout.
+        own: Settings of this package that are in force.
     """
     return RunHeader(
-        schema_version=schema_version,
+        schema_version=SCHEMA_VERSION,
         run_id=uuid.uuid4().hex[:12],
         config_digest=config_digest(requested),
         seed=int(trainer.args.seed),
         requested=dict(requested),
-        effective=effective_settings(trainer),
+        effective={**effective_settings(trainer), **own},
         versions=package_versions(),
         device=_device(trainer.device),
         dataset_digest=_dataset_digest(trainer),

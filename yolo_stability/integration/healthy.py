@@ -11,6 +11,8 @@ from yolo_stability.integration.compat import Trainer, inner_model
 
 __all__ = ["HealthyStates", "Snapshot"]
 
+_YOUNGEST = 4
+
 
 class Snapshot:
     """A copy of all that training changes: parameters, buffers, EMA, optimizer state and scaler.
@@ -84,7 +86,9 @@ class HealthyStates:
     """Hands out the last state that has proven healthy.
 
     A snapshot counts only after `age` healthy steps, for weights may be finite one step before they are not. While
-    the younger snapshot proves itself the older one stands.
+    the younger snapshot proves itself the older one stands. A young run, whose weights move fastest, would lose all
+    it has learnt that way: there a snapshot counts after as many healthy steps as the run had at that time, at least
+    four.
 
     Args:
         trainer: The trainer at the start of training; its first state counts as healthy.
@@ -93,7 +97,7 @@ class HealthyStates:
     """
 
     def __init__(self, trainer: Trainer, step: int, age: int = 32) -> None:
-        self._age = age
+        self._age, self._first = age, step
         self._trusted, self._candidate = Snapshot(trainer), Snapshot(trainer)
         self._trusted.take(trainer, step)
         self._candidate_healthy = False
@@ -117,9 +121,13 @@ class HealthyStates:
         if not self._candidate_healthy:
             self._candidate.take(trainer, step)
             self._candidate_healthy = True
-        elif step - self._candidate.step >= self._age:
+        elif step - self._candidate.step >= self._needed(self._candidate.step - self._first):
             self._trusted, self._candidate = self._candidate, self._trusted
             self._candidate.take(trainer, step)
+
+    def _needed(self, lived: int) -> int:
+        """Return how many healthy steps a snapshot needs that was taken after this many steps."""
+        return min(self._age, max(_YOUNGEST, lived))
 
     def restore(self, trainer: Trainer) -> int:
         """Roll the trainer back to the trusted state.

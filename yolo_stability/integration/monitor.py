@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -16,9 +14,7 @@ from yolo_stability.integration.run import WatchedRun
 from yolo_stability.integration.seam import adopt
 from yolo_stability.sinks import Sink
 
-__all__ = ["SETTINGS_VARIABLE", "Monitor"]
-
-SETTINGS_VARIABLE = "YOLO_STABILITY_SETTINGS"
+__all__ = ["Monitor"]
 
 
 class Monitor:
@@ -47,11 +43,6 @@ class Monitor:
         self._requested, self._make_sinks = requested, make_sinks
         self._save_dir: Path | None = None
         self._stopped: str | None = None
-
-    @classmethod
-    def from_environment(cls) -> Self:
-        """Return a monitor with the settings that the parent process left in the environment."""
-        return cls(**json.loads(os.environ.get(SETTINGS_VARIABLE, "{}")))
 
     @property
     def save_dir(self) -> Path:
@@ -117,11 +108,11 @@ class Monitor:
 
     def _bind(self, trainer: Trainer) -> None:
         """Give the trainer the seam; the first event that reaches this process does it."""
-        if trainer.stability is None if hasattr(trainer, "stability") else True:
+        run: WatchedRun | None = getattr(trainer, "stability", None)
+        if run is None:
             adopt(trainer)
-            trainer.stability = WatchedRun(self._settings, self._requested, self._make_sinks())
-            trainer.stability_monitor = self
-        elif trainer.stability_monitor is not self:
+            trainer.stability = WatchedRun(self, self._settings, self._requested, self._make_sinks())
+        elif run.owner is not self:
             raise StabilityError("Two monitors are attached to one training; attach only one.")
 
     def _start(self, trainer: Trainer) -> None:
@@ -145,24 +136,30 @@ class Monitor:
 
 
 def _begin_epoch(trainer: Trainer) -> None:
+    """Tell the run that an epoch starts."""
     trainer.stability.begin_epoch(trainer)
 
 
 def _begin_iteration(trainer: Trainer) -> None:
+    """Tell the watch that a batch starts."""
     trainer.stability.watch.begin_iteration(trainer)
 
 
 def _end_iteration(trainer: Trainer) -> None:
+    """Tell the watch that a batch is done."""
     trainer.stability.watch.end_iteration(trainer)
 
 
 def _end_epoch(trainer: Trainer) -> None:
+    """Tell the run that an epoch is trained."""
     trainer.stability.end_epoch(trainer)
 
 
 def _save_if_stopped(trainer: Trainer) -> None:
+    """Save what the guard restored."""
     trainer.stability.save_if_stopped(trainer)
 
 
 def _ended(trainer: Trainer) -> None:
+    """Tell the run that the training loop is over."""
     trainer.stability.ended()

@@ -17,7 +17,7 @@ from yolo_stability.integration.effective import build_header, requested_setting
 from yolo_stability.integration.seam import owns_step
 from yolo_stability.integration.watch import Watch
 from yolo_stability.sinks import Sink
-from yolo_stability.trace import FOLDER, SCHEMA_VERSION, TraceWriter, clear_trace, resume_point
+from yolo_stability.trace import FOLDER, TraceWriter, clear_trace, resume_point
 from yolo_stability.types import Event, StepRecord
 
 __all__ = ["WatchedRun"]
@@ -27,12 +27,16 @@ class WatchedRun:
     """Everything the package holds while one trainer trains.
 
     Args:
+        owner: The monitor that watches.
         settings: Guard, sampling and fault.
         requested: What the user asked for; None to take what differs from Ultralytics' defaults.
         sinks: Sinks of this run.
     """
 
-    def __init__(self, settings: StabilitySettings, requested: Mapping[str, Any] | None, sinks: Sequence[Sink]) -> None:
+    def __init__(
+        self, owner: object, settings: StabilitySettings, requested: Mapping[str, Any] | None, sinks: Sequence[Sink]
+    ) -> None:
+        self.owner = owner
         self.watch: Watch | None = None
         self._settings, self._requested, self._sinks = settings, requested, list(sinks)
         self._writer: TraceWriter | None = None
@@ -52,10 +56,12 @@ class WatchedRun:
         """Open the trace and begin to watch; nothing is open before, so that a trainer can still be sent to workers."""
         folder = trainer.save_dir / FOLDER
         point = resume_point(folder) if trainer.resume else None
-        settings = self._settings if owns_step(type(trainer)) else self._settings.model_copy(update={"guard": "off"})
+        asked = self._settings.guard
+        if not owns_step(type(trainer)):
+            self._settings = self._settings.model_copy(update={"guard": "off"})
         self.watch = Watch(
             trainer,
-            settings,
+            self._settings,
             on_record=self._record,
             on_event=self._event,
             first_step=point.step + 1 if point else 0,
@@ -63,13 +69,12 @@ class WatchedRun:
             attempt=point.attempt + 1 if point else 0,
         )
         if is_writer():
-            self._open(trainer, folder, keep=point is not None)
+            self._open(trainer, folder, asked, keep=point is not None)
         if point:
             self._event(Event(attempt=self.watch.attempt, step=self.watch.step, kind="resume"))
-        if self._settings.guard != settings.guard:
-            self.watch.notice(
-                f"{type(trainer).__name__} has an optimizer_step of its own: recorded, but not guarded"
-            )
+        if self._settings.guard != asked:
+            theirs = type(trainer).__name__.removeprefix("Stability")
+            self.watch.notice(f"{theirs} has an optimizer_step of its own: it is recorded, but not guarded")
 
     def begin_epoch(self, trainer: Trainer) -> None:
         """Notice when the loop started over after an out-of-memory error."""
@@ -142,13 +147,13 @@ class WatchedRun:
 
     # Outputs
 
-    def _open(self, trainer: Trainer, folder: Path, *, keep: bool) -> None:
+    def _open(self, trainer: Trainer, folder: Path, guard: str, *, keep: bool) -> None:
         """Create the writer, the header and the sinks."""
         assert self.watch is not None
         if not keep:
             clear_trace(folder)
-        requested = {**(self._requested or requested_settings(trainer)), **self._settings.model_dump()}
-        header = build_header(trainer, self.watch.blocks, requested, SCHEMA_VERSION)
+        requested = {**(self._requested or requested_settings(trainer)), **self._settings.model_dump(), "guard": guard}
+        header = build_header(trainer, self.watch.blocks, requested, {"guard": self._settings.guard})
         self._writer = TraceWriter(folder, [block.name for block in self.watch.blocks])
         self._writer.write_header(header)
         if self._settings.guard != "off":

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from yolo_stability.report.labels import number, short_name
+from yolo_stability.report.curves import draw_curves
+from yolo_stability.report.labels import short_name
+from yolo_stability.report.style import BAD, BLANK, FAINT, GUARD, INK, RC, SCALER, ZERO, plain_number
 from yolo_stability.summary import HeatMatrix
 
 __all__ = ["draw_heatmap"]
@@ -18,39 +20,17 @@ __all__ = ["draw_heatmap"]
 _DPI = 130
 _WIDTH = 12.0  # inches, as all that follow
 _ROW = 0.2
-_LEFT, _RIGHT = 2.75, 1.05
-_TOP, _BOTTOM = 1.2, 0.55
+_LEFT, _RIGHT = 3.0, 1.05
+_BRACKET = 0.72
+_TOP, _BOTTOM = 1.05, 0.55
 _NORM, _LOSS, _STRIP, _GAP = 1.25, 0.75, 0.24, 0.09
-_NAME_WIDTH = 27
+_NAME_WIDTH = 30
 _DECADES = 6.0  # the colours span no more than this; what is smaller gets the darkest
-_MAX_EPOCH_LABELS = 16
-
-_INK, _FAINT, _GRID = "#22272e", "#6b7480", "#e3e6ea"
-_NORM_INK, _LOSS_INK = "#22577a", "#7a5c22"
-_BAD, _GUARD, _SCALER, _BLANK = "#e4002b", "#e4002b", "#ff8c00", "#d5d8dc"
-_RC = {
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 8.5,
-    "axes.edgecolor": _FAINT,
-    "axes.linewidth": 0.6,
-    "axes.labelcolor": _INK,
-    "text.color": _INK,
-    "text.usetex": False,
-    "xtick.color": _FAINT,
-    "ytick.color": _FAINT,
-    "xtick.labelcolor": _INK,
-    "ytick.labelcolor": _INK,
-    "hatch.linewidth": 0.7,
-    "savefig.bbox": None,
-    "savefig.transparent": False,
-    "figure.facecolor": "white",
-    "axes.facecolor": "white",
-    "axes.grid": False,
-}
 
 
-def draw_heatmap(matrix: HeatMatrix, path: Path, *, title: str, note: str = "", clip_norm: float | None = None) -> None:
+def draw_heatmap(
+    matrix: HeatMatrix, path: Path, *, title: str = "", note: str = "", clip_norm: float | None = None
+) -> None:
     """Draw the gradient norms of a run and write them as a PNG, in well under a second.
 
     The user's matplotlib backend, open figures and settings stay as they are.
@@ -58,7 +38,7 @@ def draw_heatmap(matrix: HeatMatrix, path: Path, *, title: str, note: str = "", 
     Args:
         matrix: Blocks by binned steps, from `heat_matrix`.
         path: File to write or replace, at once or not at all.
-        title: Model, task and seed.
+        title: Model, task and seed, as from `run_title`.
         note: One line under the title, such as the run's headline.
         clip_norm: Norm to which the run clipped, drawn as a dashed line.
 
@@ -67,7 +47,7 @@ def draw_heatmap(matrix: HeatMatrix, path: Path, *, title: str, note: str = "", 
     """
     import matplotlib as mpl
 
-    with mpl.rc_context(_RC):
+    with mpl.rc_context(RC):
         figure = _figure(matrix, title, note, clip_norm)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": "yolo_stability"})
@@ -87,10 +67,11 @@ def _figure(matrix: HeatMatrix, title: str, note: str, clip_norm: float | None) 
     height = _TOP + _NORM + _GAP + _LOSS + _GAP + _STRIP + heat + _BOTTOM
     figure = Figure(figsize=(_WIDTH, height))
     FigureCanvasAgg(figure)
-    figure.text(0.16 / _WIDTH, 1 - 0.32 / height, title, size=13, weight="bold", va="center")
-    figure.text(0.16 / _WIDTH, 1 - 0.6 / height, note, size=9, color=_FAINT, va="center")
+    heading = f"Gradient norms: {title}" if title else "Gradient norms"
+    figure.text(0.16 / _WIDTH, 1 - 0.32 / height, heading, size=13, weight="bold", va="center")
+    figure.text(0.16 / _WIDTH, 1 - 0.6 / height, note, size=9, color=FAINT, va="center")
     if not len(matrix.total):
-        figure.text(0.5, 0.5, "no optimizer step was recorded", size=12, color=_FAINT, ha="center")
+        figure.text(0.5, 0.5, "no optimizer step was recorded", size=12, color=FAINT, ha="center")
         return figure
 
     def panel(bottom: float, tall: float) -> Any:
@@ -103,14 +84,9 @@ def _figure(matrix: HeatMatrix, title: str, note: str, clip_norm: float | None) 
     image = _draw_blocks(heat_ax, matrix)
     _draw_roles(heat_ax, matrix)
     _draw_strip(strip, matrix)
-    _draw_line(norm, matrix, matrix.total, "total norm", _NORM_INK)
-    _draw_line(loss, matrix, matrix.loss, "loss", _LOSS_INK)
-    if clip_norm is not None:
-        _draw_clip(norm, clip_norm)
-    for axes in (norm, loss, strip, heat_ax):
+    draw_curves(norm, loss, matrix, clip_norm)
+    for axes in (strip, heat_ax):
         axes.set_xlim(matrix.edges[0], matrix.edges[-1])
-    _draw_attempts((norm, loss), matrix)
-    _draw_epochs(norm, (norm, loss), matrix)
     bar = figure.add_axes((1 - 0.88 / _WIDTH, _BOTTOM / height, 0.16 / _WIDTH, heat / height))
     _draw_bar(figure, bar, image)
     _draw_legend(figure, matrix, 1 - 0.32 / height)
@@ -123,12 +99,12 @@ def _draw_blocks(axes: Any, matrix: HeatMatrix) -> Any:
 
     rows = len(matrix.blocks)
     low, high = _limits(matrix.values)
-    cmap = mpl.colormaps["viridis"].with_extremes(bad=_BLANK, under="#1f0030")
+    cmap = mpl.colormaps["viridis"].with_extremes(bad=BLANK, under=ZERO)
     shown = np.where(np.isneginf(matrix.values), low - 1, matrix.values)
     image = axes.pcolormesh(
         matrix.edges, np.arange(rows + 1), np.ma.masked_invalid(shown), cmap=cmap, vmin=low, vmax=high, rasterized=True
     )
-    axes.set_facecolor(_BLANK)
+    axes.set_facecolor(BLANK)
     axes.set_ylim(rows, 0)
     axes.set_yticks(np.arange(rows) + 0.5, [short_name(b, _NAME_WIDTH) for b in matrix.blocks], size=8)
     axes.tick_params(axis="y", length=0, pad=4)
@@ -137,13 +113,21 @@ def _draw_blocks(axes: Any, matrix: HeatMatrix) -> Any:
     left, right = _visible(matrix)
     skipped = matrix.guard | matrix.scaler
     _boxes(axes, left[skipped], right[skipped], np.zeros(skipped.sum()), np.full(skipped.sum(), rows), hatch="////")
+    for bad, colour in _bad_cells(matrix):
+        row, column = np.nonzero(bad)
+        _boxes(axes, left[column], right[column], row, row + 1, face=colour)
     row, column = np.nonzero(matrix.block_nonfinite)
-    _boxes(axes, left[column], right[column], row, row + 1, face=_BAD)
     if 0 < len(row) <= 200 and len(matrix.total) <= 200:
         middle = (left + right) / 2
         size = min(18.0, 1400 / len(matrix.total))
         axes.scatter(middle[column], row + 0.5, marker="x", s=size, c="white", linewidths=1.0, zorder=4)
     return image
+
+
+def _bad_cells(matrix: HeatMatrix) -> list[tuple[Any, str]]:
+    """Non-finite cells by colour: an overflow that AMP's scaler caught is part of its calibration, no alarm."""
+    overflow = matrix.block_nonfinite & matrix.scaler
+    return [(matrix.block_nonfinite & ~matrix.scaler, BAD), (overflow, SCALER)]
 
 
 def _boxes(
@@ -163,7 +147,12 @@ def _boxes(
     )
     axes.add_collection(
         PolyCollection(
-            corners, facecolors=face, edgecolors="white" if hatch else "none", hatch=hatch, linewidths=0.5, zorder=3
+            list(corners),
+            facecolors=face,
+            edgecolors="white" if hatch else "none",
+            hatch=hatch,
+            linewidths=0.5,
+            zorder=3,
         ),
         autolim=False,
     )
@@ -172,16 +161,16 @@ def _boxes(
 def _draw_roles(axes: Any, matrix: HeatMatrix) -> None:
     """A bracket and a name for each part of the network, left of the block names, and a line between parts."""
     transform = axes.get_yaxis_transform()
-    x = -(_LEFT - 0.42) / (_WIDTH - _LEFT - _RIGHT)
+    x = -(_LEFT - _BRACKET) / (_WIDTH - _LEFT - _RIGHT)
     start = 0
     for group, members in groupby(matrix.groups):
         end = start + len(list(members))
-        axes.plot([x, x], [start + 0.12, end - 0.12], transform=transform, color=_FAINT, lw=2.2, clip_on=False)
-        # A short group has no room for a turned name of two words on one line.
-        text = group.replace(" ", "\n") if end - start < 5 else group
+        axes.plot([x, x], [start + 0.12, end - 0.12], transform=transform, color=FAINT, lw=2.2, clip_on=False)
+        room = end - start > 5  # a short group has no room for a turned name
+        text = group if room else group.replace(" ", "\n")
         axes.text(
-            x - 0.008, (start + end) / 2, text, transform=transform, rotation=90, ha="right", va="center",
-            size=8.5, weight="bold", color=_INK, linespacing=0.95, clip_on=False,
+            x - 0.008, (start + end) / 2, text, transform=transform, rotation=90 if room else 0, ha="right",
+            va="center", size=8.5, weight="bold", linespacing=0.95, clip_on=False,
         )  # fmt: skip
         if start:
             axes.axhline(start, color="white", lw=2)
@@ -196,87 +185,31 @@ def _draw_strip(axes: Any, matrix: HeatMatrix) -> None:
     axes.tick_params(axis="x", bottom=False, labelbottom=False)
     axes.set_facecolor("#f4f5f7")
     for mask, colour, marker in _marks(matrix):
-        axes.scatter(
-            middle[mask], np.full(mask.sum(), 0.5), marker=marker, s=42, c=colour, lw=1.4, clip_on=False, zorder=5
-        )
+        goes_on = mask & np.concatenate([[False], mask[:-1]])  # a long bad stretch is one mark and a bar
+        floor = np.full(goes_on.sum(), 0.4)
+        _boxes(axes, matrix.edges[:-1][goes_on], matrix.edges[1:][goes_on], floor, floor + 0.2, face=colour)
+        at = middle[mask & ~goes_on]
+        axes.scatter(at, np.full(len(at), 0.5), marker=marker, s=42, c=colour, lw=1.4, clip_on=False, zorder=5)
     axes.text(-0.006, 0.5, "events", transform=axes.transAxes, ha="right", va="center", size=8)
 
 
 def _marks(matrix: HeatMatrix) -> list[tuple[Any, str, str]]:
     applied = matrix.nonfinite & ~matrix.guard & ~matrix.scaler
-    return [(matrix.guard, _GUARD, "v"), (matrix.scaler, _SCALER, "D"), (applied, _INK, "x")]
-
-
-def _draw_line(axes: Any, matrix: HeatMatrix, values: Any, label: str, colour: str) -> None:
-    middle = (matrix.edges[:-1] + matrix.edges[1:]) / 2
-    short = len(values) <= 60
-    axes.plot(middle, values, color=colour, lw=1.3, marker="o" if short else None, ms=2.6)
-    known = values[np.isfinite(values)]
-    if known.size and known.min() > 0:
-        axes.set_yscale("log")
-        _tick_log(axes, known)
-    axes.set_ylabel(label, rotation=0, ha="right", va="center", labelpad=30, color=colour, weight="bold")
-    axes.tick_params(axis="x", labelbottom=False, length=0)
-    axes.grid(axis="y", color=_GRID, lw=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _tick_log(axes: Any, values: Any) -> None:
-    """Ticks with plain numbers, few enough to read, also where the values span less than a decade."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
-
-    decades = np.log10(values.max() / values.min())
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if decades > 2 else (1.0, 2.0, 5.0), numticks=6))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: _plain(v)))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _draw_clip(axes: Any, clip_norm: float) -> None:
-    axes.axhline(clip_norm, color=_INK, lw=1, ls=(0, (5, 3)))
-    axes.text(
-        1.006, clip_norm, f"clip {number(clip_norm)}".removesuffix(".0"), transform=axes.get_yaxis_transform(),
-        va="center", size=8, color=_INK,
-    )  # fmt: skip
-
-
-def _draw_attempts(panels: tuple[Any, ...], matrix: HeatMatrix) -> None:
-    """A line where a recovery or a resume began a new attempt."""
-    for i, step in enumerate(matrix.attempt_steps, start=2):
-        for axes in panels:
-            axes.axvline(step, color="#8e44ad", lw=1.1)
-        panels[0].annotate(
-            f"attempt {i}", (step, 1), (3, -2), xycoords=("data", "axes fraction"), textcoords="offset points",
-            size=7.5, color="#8e44ad", va="top",
-        )  # fmt: skip
-
-
-def _draw_epochs(top: Any, panels: tuple[Any, ...], matrix: HeatMatrix) -> None:
-    """Epochs, counted from 1 as Ultralytics prints them, along the upper edge."""
-    every = max(1, -(-len(matrix.epochs) // _MAX_EPOCH_LABELS))
-    chosen = list(zip(matrix.epoch_steps, matrix.epochs, strict=True))[::every]
-    axis = top.secondary_xaxis("top")
-    axis.set_xticks([s for s, _ in chosen], [str(e + 1) for _, e in chosen], size=8)
-    axis.tick_params(length=3, pad=1)
-    axis.spines["top"].set_visible(False)
-    top.annotate("epoch", (0, 1), (-6, 5), xycoords="axes fraction", textcoords="offset points", size=8, ha="right")
-    for axes in panels:
-        for step, _ in chosen:
-            axes.axvline(step, color=_GRID, lw=0.6, zorder=0)
+    return [(matrix.guard, GUARD, "v"), (matrix.scaler, SCALER, "D"), (applied, INK, "x")]
 
 
 def _draw_bar(figure: Any, axes: Any, image: Any) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-    bar = figure.colorbar(image, cax=axes, extend="min", extendfrac=0.03)
     low, high = image.get_clim()
+    below = bool((image.get_array() < low).any())
+    bar = figure.colorbar(image, cax=axes, extend="min" if below else "neither", extendfrac=0.03)
     whole = np.arange(np.ceil(low), np.floor(high) + 1)
     fine = [p + np.log10(m) for p in range(int(np.floor(low)), int(np.ceil(high)) + 1) for m in (1, 2, 5)]
     ticks = whole if len(whole) > 3 else [t for t in fine if low <= t <= high]
-    bar.ax.yaxis.set_major_locator(FixedLocator(ticks))
+    bar.ax.yaxis.set_major_locator(FixedLocator(list(ticks)))
     bar.ax.yaxis.set_minor_locator(NullLocator())
-    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: _plain(10**v)))
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: plain_number(10**v)))
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=2, labelsize=8)
     bar.set_label("gradient norm (L2, before clipping)", size=8.5)
@@ -293,10 +226,13 @@ def _draw_legend(figure: Any, matrix: HeatMatrix, y: float) -> None:
         for (mask, colour, marker), text in zip(_marks(matrix), texts, strict=True)
         if mask.any()
     ]
-    if matrix.block_nonfinite.any():
-        handles.append(Patch(facecolor=_BAD, label="NaN or Inf in this block"))
+    for (bad, colour), text in zip(_bad_cells(matrix), ("NaN or Inf in this block", "overflow"), strict=True):
+        if bad.any():
+            handles.append(Patch(facecolor=colour, label=text))
+    if np.isneginf(matrix.values).any():
+        handles.append(Patch(facecolor=ZERO, label="zero"))
     if (np.isnan(matrix.values) & ~matrix.block_nonfinite).any():
-        handles.append(Patch(facecolor=_BLANK, label="no gradient"))
+        handles.append(Patch(facecolor=BLANK, label="no gradient"))
     if handles:
         figure.legend(
             handles=handles, loc="center right", bbox_to_anchor=(1 - 0.1 / _WIDTH, y), ncols=len(handles),
@@ -305,12 +241,13 @@ def _draw_legend(figure: Any, matrix: HeatMatrix, y: float) -> None:
 
 
 def _limits(values: Any) -> tuple[float, float]:
-    """Colour limits in log10: all finite values but the lowest outliers, at least one decade, at most six."""
+    """Colour limits in log10: all finite values but far outliers below, at least one decade, at most six."""
     known = values[np.isfinite(values)]
     if not known.size:
         return 0.0, 1.0
     high = float(known.max())
-    low = max(float(np.percentile(known, 0.5)), high - _DECADES)
+    low, usual = float(known.min()), float(np.percentile(known, 0.5))
+    low = max(low if low > usual - 1 else usual, high - _DECADES)
     return (low, high) if high - low >= 1 else (high - 1, high)
 
 
@@ -319,12 +256,3 @@ def _visible(matrix: HeatMatrix) -> tuple[Any, Any]:
     left, right = matrix.edges[:-1].astype(float), matrix.edges[1:].astype(float)
     lack = np.maximum(0.0, 0.0035 * (right[-1] - left[0]) - (right - left)) / 2
     return left - lack, right + lack
-
-
-def _plain(value: float) -> str:
-    """A tick as a plain number while it is short, else as a power."""
-    return (
-        f"{value:g}"
-        if 1e-3 <= value < 1e5
-        else f"{value:.0e}".replace("e+0", "e").replace("e-0", "e-").replace("e+", "e")
-    )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+from pathlib import PurePath
 
-__all__ = ["number", "percent", "short_name"]
+from yolo_stability.types import RunHeader
+
+__all__ = ["number", "percent", "run_title", "short_name"]
 
 
 def number(value: float | None) -> str:
@@ -17,7 +20,7 @@ def number(value: float | None) -> str:
         return "0"
     mantissa, exponent = f"{value:.2e}".split("e")
     power = int(exponent)
-    if -4 <= power < 3:
+    if -3 <= power < 3:
         return f"{float(f'{value:.2e}'):.{2 - power}f}"
     return f"{mantissa}e{power}"
 
@@ -29,6 +32,16 @@ def percent(share: float | None) -> str:
     return "<0.1%" if 0 < share < 0.0005 else f"{100 * share:.1f}%"
 
 
+def run_title(header: RunHeader) -> str:
+    """Name a run by model, task and seed, as far as its header knows them: `yolo26n, detect, seed 0`."""
+    known = {**header.effective, **header.requested}
+    model, task = known.get("model"), known.get("task")
+    parts = [PurePath(str(model)).stem if model else "", str(task or "")]
+    if header.seed is not None:
+        parts.append(f"seed {header.seed}")
+    return ", ".join(p for p in parts if p)
+
+
 def short_name(name: str, width: int) -> str:
     """Shorten a block's name: `model.23.cv3 Detect cls` to `23.cv3 Detect cls`, then without the module's type.
 
@@ -38,8 +51,6 @@ def short_name(name: str, width: int) -> str:
     """
     short = name.removeprefix("model.")
     words = short.split(" ")
-    if "one2one" in words and "one2one" in words[0]:
-        words.remove("one2one")  # its path says so already
     if len(" ".join(words)) > width and len(words) > 2:
         del words[1]
     short = " ".join(words)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 from collections import Counter
 
 from yolo_stability.types import Event, RunHeader, StepRecord
@@ -25,7 +26,7 @@ class ConsoleSink:
         """Say what is watched."""
         self._epochs = header.effective.get("epochs")
         numel = sum(block.numel for block in header.blocks)
-        _say(f"watching {len(header.blocks)} blocks, {numel:,} weights, guard={header.requested.get('guard', 'off')}")
+        _say(f"watching {len(header.blocks)} blocks, {numel:,} weights, guard={header.effective['guard']}")
 
     def write(self, record: StepRecord) -> None:
         """Add a step to the epoch's sums."""
@@ -42,7 +43,7 @@ class ConsoleSink:
         """Say what happened."""
         text = _event_text(event)
         if text:
-            _say(text)
+            _say(text, interrupts=True)
 
     def end_epoch(self, epoch: int) -> None:
         """Sum up an epoch in one line."""
@@ -96,6 +97,13 @@ def _event_text(event: Event) -> str | None:
             return None
 
 
-def _say(text: str) -> None:
-    """Write one line."""
-    _LOG.info(f"stability: {text}")
+def _say(text: str, *, interrupts: bool = False) -> None:
+    """Write one line.
+
+    Args:
+        text: The line.
+        interrupts: A progress bar may stand on the current line: wipe it on a terminal (it draws itself again), end
+            it elsewhere.
+    """
+    start = "" if not interrupts else "\r\033[K" if sys.stdout.isatty() else "\n"
+    _LOG.info(f"{start}stability: {text}")

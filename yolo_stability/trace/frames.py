@@ -13,7 +13,7 @@ from yolo_stability.types import StepRecord
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["blocks_frame", "concat", "empty", "normalise", "read_parquet", "steps_frame", "to_parquet"]
+__all__ = ["blocks_frame", "column_order", "concat", "empty", "normalise", "read_parquet", "steps_frame", "to_parquet"]
 
 F32_MAX = 3.4028234663852886e38
 _DYNAMIC = ("loss/", "lr/")
@@ -102,7 +102,7 @@ def normalise(frame: pl.DataFrame, table: Table, names: Sequence[str]) -> pl.Dat
 
     missing = [n for n in (_STEPS if table == "steps" else _BLOCKS) if n not in frame.columns]
     frame = frame.with_columns(pl.lit(None).alias(n) for n in missing)
-    frame = frame.select(_order(frame.columns, table))
+    frame = frame.select(column_order(frame.columns, table))
     wanted = {n: t for n, t in _dtypes(frame.columns, table).items() if not (n == "block" or _is_wide(frame, n))}
     frame = frame.cast({n: t for n, t in wanted.items() if frame.schema[n] != t}, strict=False)
     if table == "blocks":
@@ -140,7 +140,7 @@ def _frame(columns: dict[str, list[Any]], table: Table) -> pl.DataFrame:
     import polars as pl
 
     dtypes = _dtypes(columns, table)
-    return pl.DataFrame([_series(name, columns[name], dtypes[name]) for name in _order(columns, table)])
+    return pl.DataFrame([_series(name, columns[name], dtypes[name]) for name in column_order(columns, table)])
 
 
 def _series(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
@@ -181,7 +181,7 @@ def _dtypes(columns: Iterable[str], table: Table) -> dict[str, pl.DataType]:
     return {name: getattr(pl, _KINDS[fixed.get(name, "f32")])() for name in columns}
 
 
-def _order(columns: Iterable[str], table: Table) -> list[str]:
+def column_order(columns: Iterable[str], table: Table) -> list[str]:
     """The contract's order: dynamic columns follow `loss`, losses first, in the order in which they appeared."""
     if table == "blocks":
         return list(_BLOCKS)

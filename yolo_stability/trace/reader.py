@@ -63,8 +63,8 @@ def load_trace(path: str | Path) -> Trace:
     header = _read_header(folder)
     names = [b.name for b in header.blocks]
     try:
-        steps = _unique(_read_table(folder, "steps", names), "steps")
-        blocks = _unique(_read_table(folder, "blocks", names), "blocks")
+        steps = _read_table(folder, "steps", names)
+        blocks = _read_table(folder, "blocks", names)
         last = -1 if steps.is_empty() else int(steps["step"].max())  # type: ignore[arg-type]
         if not blocks.is_empty() and int(blocks["step"].max()) > last:  # type: ignore[arg-type]
             blocks = blocks.filter(pl.col("step") <= last)  # their steps are not on disk, or not yet
@@ -88,7 +88,7 @@ def scan_trace(path: str | Path, table: Table) -> pl.LazyFrame:
     """
     import polars as pl
 
-    from yolo_stability.trace.frames import empty, normalise
+    from yolo_stability.trace.frames import column_order, empty, normalise
 
     folder = find_trace(path)
     names = [b.name for b in _read_header(folder).blocks]
@@ -101,7 +101,8 @@ def scan_trace(path: str | Path, table: Table) -> pl.LazyFrame:
             p if o == order else p.with_columns(pl.col("block").cast(pl.String).cast(order))
             for p, o in zip(parts, orders, strict=True)
         ]
-    return pl.concat([normalise(empty(table), table, names).lazy(), *parts], how="diagonal_relaxed")
+    frame = pl.concat([normalise(empty(table), table, names).lazy(), *parts], how="diagonal_relaxed")
+    return frame.select(column_order(frame.collect_schema().names(), table))
 
 
 def find_trace(path: str | Path) -> Path:
@@ -206,8 +207,6 @@ def _read_header(folder: Path) -> RunHeader:
 
 def _read_table(folder: Path, table: Table, names: Sequence[str]) -> pl.DataFrame:
     """Read a consistent set of parts: again whenever a merge moved rows between files meanwhile."""
-    from yolo_stability.trace.frames import concat
-
     damaged: set[Part] = set()
     for _ in range(_RETRIES):
         parts, frames = _read_parts(list_parts(folder, table), damaged)
@@ -216,7 +215,7 @@ def _read_table(folder: Path, table: Table, names: Sequence[str]) -> pl.DataFram
         if set(parts) <= set(now) and all(p.first > last for p in now if p not in parts):
             break
         time.sleep(_RETRY_SECONDS)
-    return concat(frames, table, names)
+    return _join(frames, table, names)
 
 
 def _read_parts(parts: Sequence[Part], damaged: set[Part]) -> tuple[list[Part], list[pl.DataFrame]]:
@@ -244,15 +243,23 @@ def _read_parts(parts: Sequence[Part], damaged: set[Part]) -> tuple[list[Part], 
             damaged.add(part)
 
 
-def _unique(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
-    """Order rows by key and drop repeats; free for what one writer wrote, which is in order already."""
+def _join(parts: Sequence[pl.DataFrame], table: Table, names: Sequence[str]) -> pl.DataFrame:
+    """Stack parts, ordered and unique by key; what one writer wrote is so already, and only looked through."""
+    import polars as pl
+
+    from yolo_stability.trace.frames import concat, normalise
+
     keys = ["attempt", "step"] if table == "steps" else ["attempt", "step", "block"]
-    if _rises(frame, keys):
+    parts = [normalise(part, table, names) for part in parts]
+    ends = [part.select(keys[:2])[[0, -1] if part.height > 1 else [0]] for part in parts if part.height]
+    frame = concat(parts, table, names)
+    if all(_rises(part, keys) for part in parts) and (not ends or _rises(pl.concat(ends), keys[:2])):
         return frame
     return frame.drop_nulls(keys).unique(keys, keep="first", maintain_order=True).sort(keys)
 
 
 def _rises(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
+    """Whether each row's key is greater than the one before."""
     import polars as pl
 
     if any(frame[k].null_count() for k in keys):

@@ -71,8 +71,8 @@ class Tiers:
 
     @property
     def crowded(self) -> bool:
-        """Whether the tail has so many parts that it should be merged before the epoch ends."""
-        return len(self._tail) >= _CROWDED
+        """Whether the tail has so many parts, or so many steps, that it should be merged before the epoch ends."""
+        return len(self._tail) >= _CROWDED or sum(p.span for p in self._tail) >= SEALED_STEPS
 
     def merge(self, *, everything: bool = False) -> None:
         """Merge the end of the tail, or all of it, into one part; a full one is sealed.

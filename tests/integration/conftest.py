@@ -1,0 +1,16 @@
+"""Real trainings, one thread each: the thread count changes weights, and two cores are all there is."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(autouse=True)
+def _in_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run in a folder of its own, where stray files would show."""
+    monkeypatch.chdir(tmp_path)

@@ -1,0 +1,140 @@
+"""What is recorded is true: compared with gradients captured from a stock run, in float64."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from training import MODELS, Stock, one_thread, overrides, train_stock
+from ultralytics import YOLO
+
+from yolo_stability import StabilityMonitor, Trace
+
+pytestmark = pytest.mark.trains
+
+
+def watch(task: str, folder: Path, *, scaler: float | None = None, **changed: Any) -> Trace:
+    """Train watched and return the trace; with a scaler, AMP's gradient scaling is on at this scale."""
+    model = YOLO(MODELS[task])
+    one_thread(model)
+    if scaler is not None:
+        model.add_callback("on_pretrain_routine_end", lambda trainer: cpu_scaler(trainer, scaler))
+    monitor = StabilityMonitor().attach(model)
+    model.train(**overrides(task, folder, **changed))
+    return monitor.trace
+
+
+def cpu_scaler(trainer: Any, scale: float) -> None:
+    """Give a CPU trainer a gradient scaler whose scale does not grow."""
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=10**6)
+
+
+def reference_norms(trace: Trace, stock: Stock) -> pl.DataFrame:
+    """Return block norms in float64 from the captured gradients, with the block of each parameter by name alone."""
+    rows = []
+    for step, gradients in enumerate(stock.gradients):
+        squares: dict[str, float] = {}
+        for name, gradient in gradients.items():
+            parts = name.split(".")
+            head = parts[1] == "23"
+            key = f"model.{parts[1]}.{parts[2]} " if head else f"model.{parts[1]} "
+            squares[key] = squares.get(key, 0.0) + float(gradient.double().square().sum())
+        for block in trace.header.blocks:
+            key = next(k for k in squares if block.name.startswith(k))
+            rows.append({"step": step, "block": block.name, "reference": math.sqrt(squares[key])})
+        assert len(squares) == len(trace.header.blocks)
+    return pl.DataFrame(rows)
+
+
+@pytest.mark.parametrize("task", ["detect", "pose"])
+def test_norms_equal_a_float64_reference(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stock = train_stock(task, tmp_path / "stock", monkeypatch)
+    trace = watch(task, tmp_path / "watched")
+
+    both = trace.blocks.with_columns(pl.col("block").cast(pl.String)).join(
+        reference_norms(trace, stock).with_columns(pl.col("step").cast(pl.UInt32)), on=["step", "block"], validate="1:1"
+    )
+    assert both.height == stock.steps * len(trace.header.blocks)
+    np.testing.assert_allclose(both["grad_norm"], both["reference"], rtol=1e-5)
+    np.testing.assert_allclose(trace.steps["grad_norm"], stock.totals, rtol=1e-5)
+    squares = trace.blocks.group_by("step", maintain_order=True).agg(pl.col("grad_norm").cast(pl.Float64).pow(2).sum())
+    np.testing.assert_allclose(squares["grad_norm"].sqrt(), stock.totals, rtol=1e-5)
+    clip = [min(1.0, 10.0 / (total + 1e-6)) for total in stock.totals]
+    np.testing.assert_allclose(trace.steps["clip_coef"], clip, rtol=1e-5)
+
+
+def test_norms_do_not_depend_on_the_amp_scale(tmp_path: Path) -> None:
+    one = watch("detect", tmp_path / "one", scaler=1.0)
+    large = watch("detect", tmp_path / "large", scaler=65536.0)
+
+    assert one.steps["amp_scale"].unique().to_list() == [1.0]
+    assert large.steps["amp_scale"].unique().to_list() == [65536.0]
+    np.testing.assert_allclose(large.blocks["grad_norm"], one.blocks["grad_norm"], rtol=1e-5)
+    np.testing.assert_allclose(large.steps["grad_norm"], one.steps["grad_norm"], rtol=1e-5)
+
+
+def test_update_ratio_equals_the_change_of_the_weights(tmp_path: Path) -> None:
+    model = YOLO(MODELS["detect"])
+    one_thread(model)
+    weights: list[dict[str, torch.Tensor]] = []
+
+    def copy(trainer: Any) -> None:
+        weights.append({n: p.detach().double().clone() for n, p in trainer.model.named_parameters()})
+
+    model.add_callback("on_train_start", copy)
+    model.add_callback("on_train_batch_end", copy)
+    monitor = StabilityMonitor(watch_every=1).attach(model)
+    model.train(**overrides("detect", tmp_path))
+
+    trace = monitor.trace
+    for block in trace.header.blocks:
+        rows = trace.blocks.filter(pl.col("block") == block.name).sort("step")
+        for step in range(8):
+            before = torch.cat([weights[step][n].flatten() for n in block.param_names])
+            after = torch.cat([weights[step + 1][n].flatten() for n in block.param_names])
+            assert rows["weight_norm"][step] == pytest.approx(float(before.norm()), rel=1e-5)
+            expected = float((after - before).norm() / before.norm())
+            assert rows["update_ratio"][step] == pytest.approx(expected, rel=2e-3, abs=1e-9)
+
+
+def test_a_frozen_block_is_null_and_settings_in_force_are_told(tmp_path: Path) -> None:
+    trace = watch("detect", tmp_path, freeze=3, epochs=1, nbs=16)
+
+    frozen = trace.blocks.filter(pl.col("block").cast(pl.String).str.contains(r"^model\.[012] "))
+    others = trace.blocks.filter(~pl.col("block").cast(pl.String).str.contains(r"^model\.[012] "))
+    assert frozen["grad_norm"].null_count() == frozen.height > 0
+    assert others["grad_norm"].null_count() == 0
+    effective = trace.header.effective
+    assert effective["optimizer"] == "SGD"
+    assert effective["accumulate"] == 2
+    assert effective["groups"]["weight"]["lr"] == 0.01
+    assert effective["groups"]["weight"]["weight_decay"] == pytest.approx(0.0005)
+    assert effective["norm_layers"] == {"BatchNorm2d": 114}
+    assert all(name.split(".")[1] in {"0", "1", "2"} for name in effective["frozen"])
+    assert trace.header.requested["freeze"] == 3
+    assert trace.header.seed == 0
+    assert trace.header.dataset_digest
+
+
+def test_a_norm_beyond_float32_is_recorded_and_not_skipped(tmp_path: Path) -> None:
+    model = YOLO(MODELS["detect"])
+    one_thread(model)
+
+    def inflate(trainer: Any) -> None:
+        trainer.model.model[0].conv.weight.register_hook(lambda grad: torch.full_like(grad, 1e30))
+
+    model.add_callback("on_train_start", inflate)
+    monitor = StabilityMonitor().attach(model)
+    model.train(**overrides("detect", tmp_path, epochs=1))
+
+    trace = monitor.trace
+    numel = model.trainer.model.model[0].conv.weight.numel()
+    assert trace.steps["skipped"].null_count() == trace.steps.height
+    assert trace.steps["nonfinite"].sum() == 0
+    np.testing.assert_allclose(trace.steps["grad_norm"], 1e30 * math.sqrt(numel), rtol=1e-5)
+    assert trace.steps["clip_coef"].to_list() == [0.0] * trace.steps.height

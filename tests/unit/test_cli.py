@@ -1,0 +1,358 @@
+"""The command line: verbs, exit codes, what goes to stdout and what to stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import yolo_stability.integration.arguments  # noqa: F401 - Ultralytics' logger must not meet a captured stdout first
+from yolo_stability import cli
+from yolo_stability.cli import main
+from yolo_stability.commands import ELSEWHERE, VERBS
+from yolo_stability.commands.data import EMBEDDED
+from yolo_stability.config import OWN_KEYS
+from yolo_stability.errors import DataError
+
+CODES = {0, 1, 2, 3, 130}
+LINE = ["train", "model=yolo26n.yaml", "data=shapes", "epochs=1"]
+
+
+class Api:
+    """Stands in for `yolo_stability.api`: keeps the calls, prints, and returns or raises what the test wants."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str | None, dict[str, Any]]] = []
+        self.stopped: str | None = None
+        self.error: BaseException | None = None
+
+    def train(self, task: str | None = None, *, model: str, data: str | None, **rest: Any) -> Any:
+        self.calls.append((task, {"model": model, "data": data, **rest}))
+        print("progress of Ultralytics")
+        if self.error is not None:
+            raise self.error
+        steps = pl.DataFrame({"step": [0, 1, 2], "skipped": [None, "guard", "scaler"]})
+        return SimpleNamespace(
+            save_dir=Path("runs/train"),
+            trace=SimpleNamespace(steps=steps),
+            metrics={"map": 0.5, "bad": float("nan")},
+            stopped=self.stopped,
+        )
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Api:
+    """Replace the API by a fake."""
+    fake = Api()
+    module = ModuleType("yolo_stability.api")
+    module.train = fake.train  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "yolo_stability.api", module)
+    return fake
+
+
+@pytest.fixture
+def resolve(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Replace the import of datasets by a fake and give the list of its calls."""
+    calls: list[tuple[str, str]] = []
+
+    def resolve_data(data: str, task: str) -> Any:
+        calls.append((data, task))
+        print("noise")
+        if "nowhere" in data:
+            raise DataError(f"No dataset at {data}.")
+        return SimpleNamespace(data=f"cache/{Path(data).name}.yaml", notes=("2 boxes dropped: no area",))
+
+    module = ModuleType("yolo_stability.data.resolve")
+    module.resolve_data = resolve_data  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "yolo_stability.data.resolve", module)
+    return calls
+
+
+# --- train ------------------------------------------------------------------------------------------------------------
+
+
+def test_train_hands_everything_to_the_api(api: Api) -> None:
+    assert main(["detect", *LINE, "guard=stop", "lr0=1e-3", "optimizer=SGD"]) == 0
+    own = {"guard": "stop", "guard_limit": 10, "watch_every": 10, "fault": None}
+    theirs = {"epochs": 1, "lr0": 0.001, "optimizer": "SGD"}
+    assert api.calls == [("detect", {"model": "yolo26n.yaml", "data": "shapes", **own, **theirs})]
+
+
+def test_json_leaves_stdout_to_json(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*LINE, "--json", "lr0=0.1"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == {
+        "save_dir": "runs/train",
+        "stopped": None,
+        "steps": 3,
+        "guard_skips": 1,
+        "metrics": {"map": 0.5, "bad": None},
+    }
+    assert "progress of Ultralytics" in err
+    assert "WARNING: optimizer=auto ignores lr0=0.1" in err
+
+
+def test_json_holds_for_libraries_and_children_too(tmp_path: Path) -> None:
+    (tmp_path / "run.py").write_text(
+        "import logging, os, subprocess, sys\n"
+        "from yolo_stability.streams import stdout_to_stderr\n"
+        "handler = logging.StreamHandler(sys.stdout)\n"
+        "logging.getLogger('ultralytics').addHandler(handler)\n"
+        "print('before')\n"
+        "with stdout_to_stderr():\n"
+        "    print('python'); logging.getLogger('ultralytics').warning('logger')\n"
+        "    os.write(1, b'descriptor\\n'); subprocess.run(['echo', 'child'], check=True)\n"
+        "print('after'); logging.getLogger('ultralytics').warning('logger again')\n"
+    )
+    done = subprocess.run([sys.executable, "run.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n") == ["before", "after", "logger again", ""]
+    assert set(done.stderr.split()) == {"python", "logger", "descriptor", "child"}
+
+
+def test_without_json_nothing_is_added(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(LINE) == 0
+    assert capsys.readouterr() == ("progress of Ultralytics\n", "")
+
+
+def test_a_run_that_the_guard_stopped_is_3(api: Api) -> None:
+    api.stopped = "10 skips in a row"
+    assert main(LINE) == 3
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (DataError("No dataset at x."), 2, "yolo-stability: No dataset at x.\n"),
+        (RuntimeError("Dataset 'x' error: gone"), 2, "yolo-stability: Dataset 'x' error: gone.\n"),
+        (ZeroDivisionError("by zero"), 1, "Unexpected ZeroDivisionError: by zero. - please report it"),
+        (KeyboardInterrupt(), 130, "yolo-stability: Interrupted.\n"),
+        (SystemExit(1), 1, ""),
+        (SystemExit(), 0, ""),
+    ],
+)
+def test_what_a_run_raises_becomes_a_code(
+    api: Api, capsys: pytest.CaptureFixture[str], error: BaseException, code: int, said: str
+) -> None:
+    api.error = error
+    assert main(LINE) == code
+    err = capsys.readouterr().err
+    assert said in err
+    assert "Traceback" not in err
+
+
+def test_the_traceback_is_there_when_asked_for(
+    api: Api, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("YOLO_STABILITY_DEBUG", "1")
+    api.error = ZeroDivisionError("by zero")
+    assert main(LINE) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+# --- data and list ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "call"),
+    [
+        (["embedded", "shapes"], ("shapes", "detect")),
+        (["embedded", "figures"], ("figures", "pose")),
+        (["embedded", "figures", "task=detect"], ("figures", "detect")),
+        (["coco", "my/coco"], ("my/coco", "detect")),
+        (["coco", "my/coco", "task", "=", "pose"], ("my/coco", "pose")),
+        (["pose", "coco", "shapes"], None),
+        (["coco", "pose", "shapes"], ("./shapes", "pose")),
+    ],
+)
+def test_data_resolves_and_reports(
+    resolve: list[tuple[str, str]],
+    capsys: pytest.CaptureFixture[str],
+    args: list[str],
+    call: tuple[str, str] | None,
+) -> None:
+    assert main(["data", *args]) == (0 if call else 2)
+    assert resolve == ([call] if call else [])
+    if call:
+        out, err = capsys.readouterr()
+        assert out == f"cache/{Path(call[0]).name}.yaml\n2 boxes dropped: no area\n"
+        assert err == "noise\n"
+
+
+def test_data_as_json(resolve: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "embedded", "shapes", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"data": "cache/shapes.yaml", "notes": ["2 boxes dropped: no area"]}
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ([], "Write 'data embedded NAME' or 'data coco FOLDER'."),
+        (["imagenet"], "'imagenet' is neither."),
+        (["embedded"], "takes one of shapes, figures"),
+        (["embedded", "shape"], "Did you mean 'shapes'?"),
+        (["coco", "a", "b"], "'data coco' takes one folder"),
+        (["coco", "a", "task=segment"], "task is detect or pose"),
+        (["coco", "a", "tsak=pose"], "Did you mean 'task'?"),
+        (["coco", "nowhere"], "No dataset at nowhere."),
+    ],
+)
+def test_data_explains_mistakes(
+    resolve: list[tuple[str, str]], capsys: pytest.CaptureFixture[str], args: list[str], said: str
+) -> None:
+    assert main(["data", *args]) == 2
+    out, err = capsys.readouterr()
+    assert said in err
+    assert out == ""
+
+
+def test_the_embedded_sets_are_those_of_the_data_folder() -> None:
+    embedded = pytest.importorskip("yolo_stability.data.embedded")
+    assert set(EMBEDDED) == set(embedded.EMBEDDED)
+
+
+def test_list_names_data_and_scenarios(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    assert "shapes" in out
+    assert "control" in out
+    assert main(["list", "scenarios"]) == 0
+    assert "shapes" not in capsys.readouterr().out.split("scenarios:")[0]
+
+
+@pytest.mark.parametrize("args", [["list", "scenario"], ["list", "a=b"]])
+def test_list_explains_mistakes(capsys: pytest.CaptureFixture[str], args: list[str]) -> None:
+    assert main(args) == 2
+    assert "scenarios" in capsys.readouterr().err
+
+
+# --- verbs and help ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["trian", "data=x"], "Unknown verb 'trian'. Did you mean 'train'?"),
+        (["xyzzy"], "Unknown verb 'xyzzy'. 'yolo-stability help'"),
+        (["detect", "model=x"], "write 'yolo-stability train detect model=... data=...'"),
+        (["model=x"], "The verb is missing; write 'yolo-stability train model=... data=...'"),
+        (["help", "trian"], "Did you mean 'train'?"),
+        *(([verb], text) for verb, text in ELSEWHERE.items()),
+        (["detect", "val"], "'yolo val ...'"),
+    ],
+)
+def test_a_wrong_verb_is_explained(capsys: pytest.CaptureFixture[str], args: list[str], said: str) -> None:
+    assert main(args) == 2
+    out, err = capsys.readouterr()
+    assert said in err
+    assert out == ""
+    assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "args", [[], ["help"], ["--help"], ["-h"], ["help", *["train"]], ["train", "--help"], ["data", "-h"]]
+)
+def test_help_fits_a_screen_of_80_columns(capsys: pytest.CaptureFixture[str], args: list[str]) -> None:
+    assert main(args) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(len(line) for line in lines) <= 80
+    assert len(lines) <= 36
+
+
+def test_help_names_every_verb_and_own_key_and_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["help"])
+    page = capsys.readouterr().out
+    section = page.split("Verbs\n")[1].split("\n\n")[0]
+    assert [line.split()[0] for line in section.splitlines()] == [*VERBS, "help", "version"]
+    assert all(f"  {key}=" in page for key in OWN_KEYS)
+    assert page.count("yolo-stability train") >= 3
+    assert "benchmark" not in page
+
+
+@pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
+def test_the_examples_of_help_are_valid(
+    api: Api, resolve: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, verb: Any
+) -> None:
+    for line in verb.examples:
+        words = line.split()
+        assert words[:2] == ["yolo-stability", verb.name]
+        assert main(words[1:]) == 0, line
+
+
+def test_version_names_what_a_report_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    for word in ("version", "--version", "-v"):
+        assert main([word]) == 0
+        assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
+            "yolo-stability",
+            "ultralytics",
+            "torch",
+        ]
+
+
+def test_the_module_runs_and_a_closed_pipe_is_no_traceback() -> None:
+    command = f"{sys.executable} -m yolo_stability help | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode in {0, 130}
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+# --- whatever the user types ------------------------------------------------------------------------------------------
+
+WORD = st.one_of(
+    st.sampled_from(
+        [*VERBS, *ELSEWHERE, "help", "version", "detect", "pose", "json", "--json", "plots", "-h", "=", "["]
+    ),
+    st.sampled_from(["embedded", "coco", "shapes", "figures", "data=shapes", "model=yolo26n.yaml", "model=x.pt"]),
+    st.text(max_size=8),
+)
+PAIR = st.builds(
+    "{}={}".format,
+    st.sampled_from(["guard", "guard_limit", "watch_every", "fault", "epochs", "batch", "lr0", "imgsz", "task", "mode"])
+    | st.sampled_from(["model", "data", "cfg", "resume", "optimizer", "scale", "fraction", "freeze", "amp", "json"])
+    | st.text(max_size=5),
+    st.sampled_from(
+        ["0", "-1", "1e999", "nan", "None", "True", "[]", "[1,", "{}", "1j", "''", "x.yaml", "\0", "\udc80"]
+    )
+    | st.floats().map(str)
+    | st.text(max_size=6),
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    args=st.lists(st.one_of(WORD, PAIR), max_size=6), verb=st.sampled_from([[], ["train"], ["train", "data=shapes"]])
+)
+def test_no_line_raises_or_leaves_the_contract(
+    api: Api, resolve: list[tuple[str, str]], capsys: pytest.CaptureFixture[str], args: list[str], verb: list[str]
+) -> None:
+    code = main([*verb, *args])
+    err = capsys.readouterr().err
+    assert code in CODES - {1}, err
+    assert "Traceback" not in err
+
+
+def test_arguments_come_from_the_process_by_default(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["yolo-stability", "version"])
+    assert main() == 0
+    assert os.linesep in capsys.readouterr().out
+
+
+def test_an_error_in_a_verb_never_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: Any) -> int:
+        raise RuntimeError("broken")
+
+    verb: Callable[..., Any] = SimpleNamespace  # any object with `run` is a verb
+    monkeypatch.setattr(cli, "VERBS", {"train": verb(run=broken)})
+    assert main(["train"]) == 1

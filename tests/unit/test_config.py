@@ -1,0 +1,74 @@
+"""Our own keys: apart from Ultralytics', checked, and explained when wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from ultralytics.cfg import DEFAULT_CFG_DICT
+
+from yolo_stability.config import OWN_FLAGS, OWN_KEYS, StabilitySettings, ignored_by_auto, make_settings
+from yolo_stability.errors import ConfigError
+
+
+def test_no_own_key_is_a_key_of_ultralytics() -> None:
+    assert not {*OWN_KEYS, *OWN_FLAGS} & set(DEFAULT_CFG_DICT)
+
+
+def test_the_table_and_the_model_are_one() -> None:
+    assert list(OWN_KEYS) == list(StabilitySettings.model_fields)
+    for key in OWN_KEYS.values():
+        assert key.default == getattr(make_settings(), key.name)
+        assert key.help
+        assert key.valid
+
+
+def test_defaults() -> None:
+    assert make_settings().model_dump() == {"guard": "skip", "guard_limit": 10, "watch_every": 10, "fault": None}
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        make_settings().guard = "off"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("own", "text"),
+    [
+        ({"guard": "maybe"}, "'guard=maybe' is not possible: guard is off, skip or stop."),
+        ({"guard": None}, "'guard=None' is not possible: guard is off, skip or stop."),
+        ({"guard_limit": 0}, "'guard_limit=0' is not possible: guard_limit is a whole number, 1 or more."),
+        ({"guard_limit": 2.5}, "'guard_limit=2.5' is not possible: guard_limit is a whole number, 1 or more."),
+        ({"watch_every": -1}, "'watch_every=-1' is not possible: watch_every is a whole number, 0 or more."),
+        ({"watch_every": True}, "'watch_every=True' is not possible: watch_every is a whole number, 0 or more."),
+        ({"watch_every": float("nan")}, "'watch_every=nan' is not possible: watch_every is a whole number, 0 or more."),
+        ({"fault": 3}, "'fault=3' is not possible: fault is KIND@STEP, such as nan_grad@3."),
+        ({"gaurd": "skip"}, "Unknown key 'gaurd'. Did you mean 'guard'?"),
+        (
+            {"guard": 1, "watch_every": "x"},
+            "'guard=1' is not possible: guard is off, skip or stop. "
+            "'watch_every=x' is not possible: watch_every is a whole number, 0 or more.",
+        ),
+    ],
+)
+def test_a_wrong_value_is_explained(own: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        make_settings(**own)
+    assert str(error.value) == text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        ({"lr0": 0.01}, ["lr0=0.01"]),
+        ({"lr0": 0.01, "momentum": 0.9, "optimizer": "Auto"}, ["lr0=0.01", "momentum=0.9"]),
+        ({"lr0": 0.01, "optimizer": "SGD"}, []),
+        ({"epochs": 3}, []),
+    ],
+)
+def test_auto_says_what_it_ignores(overrides: dict[str, Any], named: list[str]) -> None:
+    text = ignored_by_auto(overrides)
+    assert (text is not None) == bool(named)
+    assert all(name in str(text) for name in named)
+    assert not named or "optimizer=SGD" in str(text)

@@ -1,0 +1,67 @@
+"""Which exception is the user's, which is ours, and what is said about it."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+
+from yolo_stability.errors import ConfigError, DataError, TraceError
+from yolo_stability.failures import judge
+
+
+def caught(error: BaseException, filename: str) -> BaseException:
+    """Return the exception as raised by code of the given file."""
+    code = compile("def f(error):\n    raise error\n", filename, "exec")
+    scope: dict[str, object] = {}
+    exec(code, scope)
+    try:
+        scope["f"](error)  # type: ignore[operator]
+    except BaseException as raised:
+        return raised
+    raise AssertionError
+
+
+class OutOfMemoryError(RuntimeError):
+    """The name torch gives it."""
+
+
+THEIRS = "site-packages/ultralytics/engine/trainer.py"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (ConfigError("No such key"), 2, "No such key."),
+        (DataError("Two\nlines."), 2, "Two lines."),
+        (TraceError("Empty!"), 2, "Empty!"),
+        (RuntimeError("Dataset 'x.yaml' error \N{CROSS MARK} images\nnot found"), 2, "Dataset 'x.yaml' error"),
+        (FileNotFoundError("'x.pt' does not exist"), 2, "'x.pt' does not exist."),
+        (PermissionError(errno.EACCES, "Permission denied", "runs"), 2, "Permission denied"),
+        (OSError(errno.ENOSPC, "No space left on device"), 2, "Free some space"),
+        (ConnectionError("Download failure"), 2, "go online"),
+        (OutOfMemoryError("CUDA out of memory"), 2, "Lower batch="),
+        (ValueError("Bad 'device=7'. Use\nanother."), 2, "Bad 'device=7'. device= takes cpu, mps, 0 or 0,1."),
+        (NotImplementedError("Optimizer 'x' not found"), 2, "Optimizer 'x'"),
+        (RuntimeError("Training failed: NaN persisted for 4 epochs"), 3, "The run diverged"),
+        (RuntimeError("something else"), 1, "Unexpected RuntimeError: something else. - please report it"),
+        (ValueError("too many values to unpack"), 1, "Unexpected ValueError"),
+        (KeyError("x"), 1, "Unexpected KeyError: 'x'."),
+        (AssertionError(), 1, "Unexpected AssertionError: AssertionError."),
+        (KeyboardInterrupt(), 130, "Interrupted."),
+        (BrokenPipeError(), 130, "Interrupted."),
+    ],
+)
+def test_an_exception_becomes_a_code_and_one_line(error: BaseException, code: int, text: str) -> None:
+    failure = judge(caught(error, THEIRS))
+    assert failure.code == code
+    assert text in failure.text
+    assert "\n" not in failure.text
+
+
+@pytest.mark.parametrize("error", [FileNotFoundError("x"), ValueError("device"), NotImplementedError("Optimizer x")])
+def test_the_same_from_our_code_is_ours(error: Exception) -> None:
+    import yolo_stability.failures as here
+
+    assert judge(caught(error, here.__file__)).code == 1
+    assert judge(caught(error, "somewhere/else.py")).code == 1

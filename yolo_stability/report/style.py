@@ -1,0 +1,39 @@
+"""Colours, fonts and tick texts that all pictures share; every colour can be told apart by colour-blind readers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["BAD", "BLANK", "FAINT", "GUARD", "INK", "RC", "SCALER", "ZERO", "plain_number"]
+
+INK, FAINT = "#22272e", "#6b7480"
+BAD, GUARD, SCALER, BLANK = "#e4002b", "#e4002b", "#ff8c00", "#d5d8dc"
+ZERO = "#14001f"
+RC: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 8.5,
+    "axes.edgecolor": FAINT,
+    "axes.linewidth": 0.6,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "text.usetex": False,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "hatch.linewidth": 0.7,
+    "savefig.bbox": None,
+    "savefig.transparent": False,
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "axes.grid": False,
+}
+
+
+def plain_number(value: float) -> str:
+    """A tick as a plain number while it is short, else as a power."""
+    if 1e-3 <= value < 1e5:
+        return f"{value:g}"
+    mantissa, power = f"{value:.0e}".split("e")
+    return f"{mantissa}e{int(power)}"
