@@ -13,10 +13,10 @@ from yolo_stability.integration.monitor import Monitor
 from yolo_stability.integration.runner import final_metrics, load_model, run_training
 from yolo_stability.sinks.console import ConsoleSink
 from yolo_stability.summary import heat_matrix, summarise
-from yolo_stability.trace import FOLDER, load_trace
+from yolo_stability.trace import load_trace
 from yolo_stability.types import RunResult, Trace
 
-__all__ = ["StabilityMonitor", "train"]
+__all__ = ["StabilityMonitor", "draw", "show", "train"]
 
 PICTURE = "gradient_norms.png"
 
@@ -72,17 +72,14 @@ class StabilityMonitor(Monitor):
 
     def finished(self, save_dir: Path, trainer: Trainer) -> None:
         """Draw `gradient_norms.png` (unless `plots=False`) and print the table (unless `verbose=False`)."""
-        from yolo_stability.report.heatmap import draw_heatmap
-
         trace = load_trace(save_dir)
         if not trace.steps.height:
             return
-        picture = save_dir / FOLDER / PICTURE
-        if trainer.args.plots:
-            draw_heatmap(heat_matrix(trace), picture)
+        picture = draw(trace) if trainer.args.plots else None
+        if picture:
             trainer.on_plot(picture)
         if trainer.args.verbose:
-            _show(trace, picture if trainer.args.plots else None)
+            show(trace, picture)
 
 
 def train(
@@ -145,17 +142,46 @@ def _text(model: Any, yolo: Any) -> str:
     return os.fspath(model) if isinstance(model, str | Path) else str(yolo.overrides.get("model") or type(model))
 
 
-def _show(trace: Trace, picture: Path | None) -> None:
-    """Print the table of blocks, a sentence and where things are."""
+def draw(trace: Trace) -> Path:
+    """Draw a run's `gradient_norms.png` into its `stability/` folder.
+
+    Args:
+        trace: From `load_trace`.
+
+    Returns:
+        Path of the picture.
+    """
+    from yolo_stability.report.heatmap import draw_heatmap
+    from yolo_stability.report.table import headline
+
+    summary, path = summarise(trace), trace.path / PICTURE
+    draw_heatmap(heat_matrix(trace), path, title=_title(trace), note=headline(summary), clip_norm=summary.clip_norm)
+    return path
+
+
+def show(trace: Trace, picture: Path | None = None) -> None:
+    """Print the table of blocks, the run in one sentence, and where things are.
+
+    Args:
+        trace: From `load_trace`.
+        picture: Path of its picture, if there is one.
+    """
     from rich.console import Console
 
     from yolo_stability.report.table import headline, summary_table
 
     summary = summarise(trace)
-    console = Console()
+    console = Console(highlight=False)
     console.print()
     console.print(summary_table(summary))
-    console.print(headline(summary), highlight=False)
-    console.print(f"trace:   {trace.path}", highlight=False, soft_wrap=True)
+    console.print(headline(summary))
+    console.print(f"trace:   {trace.path}", soft_wrap=True)
     if picture:
-        console.print(f"picture: {picture}", highlight=False, soft_wrap=True)
+        console.print(f"picture: {picture}", soft_wrap=True)
+
+
+def _title(trace: Trace) -> str:
+    """Return model, task and seed of a run in words."""
+    requested, effective = trace.header.requested, trace.header.effective
+    model = Path(str(requested.get("model") or effective.get("model") or "model")).name
+    return f"{model}, {effective.get('task', '')}, seed {trace.header.seed}"

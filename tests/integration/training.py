@@ -62,7 +62,12 @@ class Stock:
 
 
 def train_stock(
-    task: str, folder: Path, monkeypatch: Any, *, callbacks: Mapping[str, Callable[[Any], None]] | None = None, **changed: Any
+    task: str,
+    folder: Path,
+    monkeypatch: Any,
+    *,
+    callbacks: Mapping[str, Callable[[Any], None]] | None = None,
+    **changed: Any,
 ) -> Stock:
     """Train with stock Ultralytics; `clip_grad_norm_` is spied on, nothing else."""
     stock = Stock()

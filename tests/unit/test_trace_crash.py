@@ -210,7 +210,7 @@ def test_kill_loses_at_most_a_second(tmp_path: Path, alive: float) -> None:
     origin = time.time()
     first = 0
     for attempt in range(2):
-        code = CHILD.format(tests=str(Path(__file__).parent), folder=str(folder), first=first, origin=origin)
+        code = CHILD.format(tests=str(Path(__file__).parents[1]), folder=str(folder), first=first, origin=origin)
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
             assert child.stdout is not None
             child.stdout.readline()

@@ -30,7 +30,7 @@ def cache_root() -> Path:
     return user_cache_path("yolo_stability")
 
 
-def publish(target: Path, build: Callable[[Path], None], *, replace: bool = False) -> None:
+def publish(target: Path, build: Callable[[Path], None], intact: Callable[[Path], bool]) -> None:
     """Build a folder aside and move it to its place in one step.
 
     A killed build leaves nothing at `target`, and of two processes that build the same one, the first wins.
@@ -38,7 +38,7 @@ def publish(target: Path, build: Callable[[Path], None], *, replace: bool = Fals
     Args:
         target: Final folder; its name has to stand for its content.
         build: Fills the empty, existing folder it is given.
-        replace: Move a damaged folder at `target` out of the way first.
+        intact: Tells whether what lies at `target` in the end is complete; if not, it gives way.
 
     Raises:
         DataError: If the cache cannot be written.
@@ -53,7 +53,7 @@ def publish(target: Path, build: Callable[[Path], None], *, replace: bool = Fals
         fresh = work / target.name
         fresh.mkdir()
         build(fresh)
-        if replace and target.exists():
+        if target.exists() and not intact(target):
             target.rename(work / "damaged")
         try:
             fresh.rename(target)

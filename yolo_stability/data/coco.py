@@ -58,7 +58,7 @@ def import_coco(folder: Path, task: str) -> ImportReport:
             )
             (fresh / REPORT).write_text(json.dumps(report.to_json(), indent=1), encoding="utf-8")
 
-        publish(target, build, replace=True)
+        publish(target, build, _intact)
     content = json.loads((target / REPORT).read_text(encoding="utf-8"))
     return ImportReport.from_json(content, target / YAML)
 

@@ -100,7 +100,7 @@ def embedded_folder(name: str) -> tuple[Path, str | None]:
     spec = embedded_spec(name)
     target = cache_root() / "embedded" / f"{name}-{spec.checksum[:12]}"
     if not _complete(target, spec):
-        publish(target, lambda folder: _write(spec, folder), replace=True)
+        publish(target, lambda folder: _write(spec, folder), lambda folder: _complete(folder, spec))
     found = json.loads((target / "set.json").read_text(encoding="utf-8"))["checksum"]
     if found == spec.checksum:
         return target, None

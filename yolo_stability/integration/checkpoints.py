@@ -33,7 +33,7 @@ def atomic_checkpoints(trainer: Trainer) -> Iterator[None]:
         yield
         for file in sorted(staging.iterdir()):
             _sync(file)
-            os.replace(file, wdir / file.name)
+            file.replace(wdir / file.name)
     finally:
         trainer.wdir, trainer.last, trainer.best = wdir, last, best
         shutil.rmtree(staging, ignore_errors=True)
@@ -88,7 +88,7 @@ class HealthyCheckpoint:
         if unhealthy_step >= self._saved_step:
             self._saved_step = None
         elif step - self._saved_step >= age:
-            os.replace(self._candidate, self._path)
+            self._candidate.replace(self._path)
             self._saved_step = None
 
 
@@ -97,7 +97,7 @@ def _copy(source: Path, target: Path) -> None:
     temporary = target.with_name(f"{target.name}.tmp")
     shutil.copyfile(source, temporary)
     _sync(temporary)
-    os.replace(temporary, target)
+    temporary.replace(target)
 
 
 def _sync(file: Path) -> None:

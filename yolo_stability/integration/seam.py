@@ -34,11 +34,11 @@ class StabilityMixin:
         """Take one optimizer step as stock does, measured before the clip and left out if it is bad."""
         watch = self.stability.watch if self.stability else None
         if watch is None:
-            super().optimizer_step()  # type: ignore[safe-super]
+            super().optimizer_step()  # type: ignore[misc]
             return
         if not owns_step(type(self)):
             watch.record_only(self)
-            super().optimizer_step()  # type: ignore[safe-super]
+            super().optimizer_step()  # type: ignore[misc]
             return
         watch.before_unscale(self)
         self.scaler.unscale_(self.optimizer)
@@ -89,7 +89,7 @@ def owns_step(cls: type) -> bool:
 
 
 @cache
-def stability_class(cls: type) -> type:
+def stability_class(cls: Any) -> Any:
     """Return the trainer class with the mixin before it.
 
     Its name still ends in `Trainer`: Ultralytics attaches its loggers by that name.
@@ -103,7 +103,7 @@ def stability_class(cls: type) -> type:
 
     static = getattr(trainers, f"Stability{cls.__name__}", None)
     if static is not None and static.__mro__[2] is cls:
-        return static  # type: ignore[no-any-return]
+        return static
     return type(f"Stability{cls.__name__}", (StabilityMixin, cls), {"__doc__": cls.__doc__})
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Callable
 
 from yolo_stability.types import Event, RunHeader, StepRecord
 
@@ -41,9 +42,8 @@ class ConsoleSink:
 
     def event(self, event: Event) -> None:
         """Say what happened."""
-        text = _event_text(event)
-        if text:
-            _say(text, interrupts=True)
+        if event.kind in _TEXTS:
+            _say(f"step {event.step}: {_TEXTS[event.kind](event)}", interrupts=True)
 
     def end_epoch(self, epoch: int) -> None:
         """Sum up an epoch in one line."""
@@ -54,7 +54,7 @@ class ConsoleSink:
         if self._norms:
             median = sorted(self._norms)[len(self._norms) // 2]
             parts.append(f"grad norm {median:.3g} (max {max(self._norms):.3g})")
-            parts.append(f"most in {self._squares.most_common(1)[0][0]}")
+            parts.append(f"most in {max(self._squares, key=self._squares.__getitem__)}")
         parts.append(f"{self._clipped} clipped")
         parts += [f"{n} skipped by {who}" for who, n in sorted(self._skips.items())]
         _say(", ".join(parts))
@@ -68,33 +68,27 @@ class ConsoleSink:
         self._steps = self._clipped = 0
         self._norms: list[float] = []
         self._skips: Counter[str] = Counter()
-        self._squares: Counter[str] = Counter()
+        self._squares: defaultdict[str, float] = defaultdict(float)
 
 
-def _event_text(event: Event) -> str | None:
-    """Return the line for an event, or None for events that need none."""
+def _guard_skip(event: Event) -> str:
+    """Return the line for a step that the guard skipped."""
     data = event.data
-    match event.kind:
-        case "guard_skip":
-            where = event.block or (f"{data['blocks']} blocks" if data.get("blocks") else "the forward pass")
-            what = {"loss": "the loss", "gradient": "gradients", "buffer": "BatchNorm statistics"}[data["reason"]]
-            return f"step {event.step}: update skipped, {what} not finite in {where} ({data['in_a_row']} in a row)"
-        case "scaler_skip":
-            return f"step {event.step}: AMP overflow at scale {data['scale']:g}, update skipped by the scaler"
-        case "guard_stop":
-            return f"run stopped: {data['text']}"
-        case "rollback":
-            return f"step {event.step}: rolled back to the state of step {data['restored_step']}: {data['why']}"
-        case "nan_recovery":
-            return f"step {event.step}: Ultralytics recovered from last.pt and replays the epoch"
-        case "oom_restart":
-            return f"step {event.step}: out of memory, the epoch starts over with batch={data.get('batch')}"
-        case "resume":
-            return f"resumed at step {event.step}, attempt {event.attempt}"
-        case "notice":
-            return str(data["text"])
-        case _:
-            return None
+    where = event.block or (f"{data['blocks']} blocks" if data.get("blocks") else "the forward pass")
+    what = {"loss": "the loss", "gradient": "gradients", "buffer": "BatchNorm statistics"}[data["reason"]]
+    return f"update skipped, {what} not finite in {where} ({data['in_a_row']} in a row)"
+
+
+_TEXTS: dict[str, Callable[[Event], str]] = {
+    "guard_skip": _guard_skip,
+    "scaler_skip": lambda e: f"AMP overflow at scale {e.data['scale']:g}, update skipped by the scaler",
+    "guard_stop": lambda e: f"run stopped: {e.data['text']}",
+    "rollback": lambda e: f"rolled back to the state of step {e.data['restored_step']}: {e.data['why']}",
+    "nan_recovery": lambda e: "Ultralytics recovered from last.pt and replays the epoch",
+    "oom_restart": lambda e: f"out of memory, the epoch starts over with batch={e.data.get('batch')}",
+    "resume": lambda e: f"resumed, attempt {e.attempt}",
+    "notice": lambda e: str(e.data["text"]),
+}
 
 
 def _say(text: str, *, interrupts: bool = False) -> None:

@@ -24,7 +24,7 @@ __all__ = ["ResumePoint", "clear_trace", "find_trace", "load_trace", "resume_poi
 
 _LOG = logging.getLogger(__name__)
 _RETRIES = 20
-_RETRY_SECONDS = 0.05
+_RETRY_SECONDS = 0.02
 _OURS = (HEADER, EVENTS, "diagnosis.json", "healthy.pt", "gradient_norms.png", "report.html")
 _INCIDENT = re.compile(r"step-\d+")
 
@@ -64,8 +64,8 @@ def load_trace(path: str | Path) -> Trace:
     names = [b.name for b in header.blocks]
     try:
         steps = _read_table(folder, "steps", names)
-        blocks = _read_table(folder, "blocks", names)
         last = -1 if steps.is_empty() else int(steps["step"].max())  # type: ignore[arg-type]
+        blocks = _read_table(folder, "blocks", names, upto=last)  # they are written before their steps
         if not blocks.is_empty() and int(blocks["step"].max()) > last:  # type: ignore[arg-type]
             blocks = blocks.filter(pl.col("step") <= last)  # their steps are not on disk, or not yet
         return Trace(path=folder, header=header, steps=steps, blocks=blocks, events=_read_events(folder))
@@ -205,21 +205,36 @@ def _read_header(folder: Path) -> RunHeader:
         raise TraceError(f"'{file}' cannot be read: {e.strerror}.") from e
 
 
-def _read_table(folder: Path, table: Table, names: Sequence[str]) -> pl.DataFrame:
-    """Read a consistent set of parts: again whenever a merge moved rows between files meanwhile."""
+def _read_table(folder: Path, table: Table, names: Sequence[str], upto: int = -1) -> pl.DataFrame:
+    """Read a consistent set of parts: again whenever a merge moved rows between files meanwhile.
+
+    Args:
+        folder: The `stability/` folder.
+        table: Which table to read.
+        names: Block names in the order of the header.
+        upto: Step that must be there; a listing made during a merge can miss the merged part and its pieces.
+    """
     damaged: set[Part] = set()
     for _ in range(_RETRIES):
-        parts, frames = _read_parts(list_parts(folder, table), damaged)
+        parts, frames, gone = _read_parts(list_parts(folder, table), damaged)
         now = [p for p in standing(list_parts(folder, table)) if p not in damaged]
         last = parts[-1].last if parts else -1
-        if set(parts) <= set(now) and all(p.first > last for p in now if p not in parts):
+        if not gone and last >= upto and set(parts) <= set(now) and all(p.first > last for p in now if p not in parts):
             break
         time.sleep(_RETRY_SECONDS)
     return _join(frames, table, names)
 
 
-def _read_parts(parts: Sequence[Part], damaged: set[Part]) -> tuple[list[Part], list[pl.DataFrame]]:
-    """Read the standing parts; one that is gone or damaged makes way for the pieces it covered."""
+def _read_parts(parts: Sequence[Part], damaged: set[Part]) -> tuple[list[Part], list[pl.DataFrame], set[Part]]:
+    """Read the standing parts; one that is gone or damaged makes way for the pieces it covered.
+
+    Args:
+        parts: What was listed.
+        damaged: Parts known to be damaged; more are added as they are found.
+
+    Returns:
+        The parts that were read, their rows, and those that were deleted between listing and reading.
+    """
     import polars as pl
 
     from yolo_stability.trace.frames import read_parquet
@@ -230,7 +245,7 @@ def _read_parts(parts: Sequence[Part], damaged: set[Part]) -> tuple[list[Part], 
         chosen = standing(p for p in parts if p not in damaged and p not in gone)
         part = next((p for p in chosen if p not in frames), None)
         if part is None:
-            return chosen, [frames[p] for p in chosen]
+            return chosen, [frames[p] for p in chosen], gone
         try:
             frame = read_parquet(part.path)
             if not {"attempt", "step"} <= set(frame.columns):

@@ -181,9 +181,8 @@ class TraceWriter:
             self._stopped = True
             with self._memory:
                 self._pending = []
-            self._error = (
-                f"Telemetry stopped after step {max(self._steps.last, 0)}: {_reason(e)}; the training goes on."
-            )
+            after = f" after step {self._steps.last}" if self._steps.last >= 0 else ""
+            self._error = f"Telemetry stopped{after}: {_reason(e)}; the training goes on."
 
 
 def _reason(error: BaseException) -> str:

@@ -23,7 +23,7 @@ def test_a_build_that_dies_leaves_nothing(tmp_path):
         raise RuntimeError("killed")
 
     with pytest.raises(RuntimeError):
-        publish(tmp_path / "set", build)
+        publish(tmp_path / "set", build, Path.is_dir)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -31,9 +31,9 @@ def test_the_first_of_two_builders_wins(tmp_path):
     def build(folder: Path) -> None:
         (folder / "who").write_text("late")
         if not (tmp_path / "set").exists():
-            publish(tmp_path / "set", lambda f: (f / "who").write_text("early") and None)
+            publish(tmp_path / "set", lambda f: (f / "who").write_text("early") and None, Path.is_dir)
 
-    publish(tmp_path / "set", build)
+    publish(tmp_path / "set", build, Path.is_dir)
     assert (tmp_path / "set" / "who").read_text() == "early"
     assert [p.name for p in tmp_path.iterdir()] == ["set"]
 
@@ -43,5 +43,11 @@ def test_leftovers_of_killed_builds_are_swept(tmp_path):
     old.mkdir()
     young.mkdir()
     os.utime(old, (0, 0))
-    publish(tmp_path / "set", lambda folder: None)
+    publish(tmp_path / "set", lambda folder: None, Path.is_dir)
     assert {p.name for p in tmp_path.iterdir()} == {"set", ".work-young"}
+
+
+def test_a_damaged_folder_gives_way(tmp_path):
+    (tmp_path / "set").mkdir()
+    publish(tmp_path / "set", lambda f: (f / "whole").touch(), lambda f: (f / "whole").exists())
+    assert [p.name for p in tmp_path.rglob("*")] == ["set", "whole"]
