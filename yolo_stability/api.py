@@ -152,10 +152,13 @@ def draw(trace: Trace) -> Path:
         Path of the picture.
     """
     from yolo_stability.report.heatmap import draw_heatmap
+    from yolo_stability.report.labels import run_title
     from yolo_stability.report.table import headline
 
     summary, path = summarise(trace), trace.path / PICTURE
-    draw_heatmap(heat_matrix(trace), path, title=_title(trace), note=headline(summary), clip_norm=summary.clip_norm)
+    draw_heatmap(
+        heat_matrix(trace), path, title=run_title(trace.header), note=headline(summary), clip_norm=summary.clip_norm
+    )
     return path
 
 
@@ -178,10 +181,3 @@ def show(trace: Trace, picture: Path | None = None) -> None:
     console.print(f"trace:   {trace.path}", soft_wrap=True)
     if picture:
         console.print(f"picture: {picture}", soft_wrap=True)
-
-
-def _title(trace: Trace) -> str:
-    """Return model, task and seed of a run in words."""
-    requested, effective = trace.header.requested, trace.header.effective
-    model = Path(str(requested.get("model") or effective.get("model") or "model")).name
-    return f"{model}, {effective.get('task', '')}, seed {trace.header.seed}"

@@ -59,7 +59,8 @@ def model_blocks(model: nn.Module) -> tuple[BlockSpec, ...]:
             (its frozen teacher is left out), or any other module.
 
     Returns:
-        The blocks that hold parameters, in the order of the network. Concat, Upsample and the like have none.
+        The blocks that hold parameters, in the order of the network, the head's one2one twins last. Concat, Upsample
+        and the like have none.
     """
     members: dict[_Place, dict[str, int]] = {}
     for name, parameter in model.named_parameters():
@@ -75,7 +76,7 @@ def model_blocks(model: nn.Module) -> tuple[BlockSpec, ...]:
             param_names=tuple(numels),
             numel=sum(numels.values()),
         )
-        for place, numels in members.items()
+        for place, numels in sorted(members.items(), key=lambda item: item[0].role.startswith(_ONE2ONE))
     )
 
 

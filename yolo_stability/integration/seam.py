@@ -109,4 +109,5 @@ def stability_class(cls: Any) -> Any:
 
 def adopt(trainer: Trainer) -> None:
     """Give an existing trainer the seam, by changing its class."""
-    trainer.__class__ = stability_class(type(trainer))
+    cls: Any = type(trainer)
+    trainer.__class__ = stability_class(cls)

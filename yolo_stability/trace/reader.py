@@ -219,7 +219,12 @@ def _read_table(folder: Path, table: Table, names: Sequence[str], upto: int = -1
         parts, frames, gone = _read_parts(list_parts(folder, table), damaged)
         now = [p for p in standing(list_parts(folder, table)) if p not in damaged]
         last = parts[-1].last if parts else -1
-        if not gone and last >= upto and set(parts) <= set(now) and all(p.first > last for p in now if p not in parts):
+        if (
+            not gone
+            and (last >= upto or damaged)
+            and set(parts) <= set(now)
+            and all(p.first > last for p in now if p not in parts)
+        ):
             break
         time.sleep(_RETRY_SECONDS)
     return _join(frames, table, names)
