@@ -1,0 +1,113 @@
+"""Files are whole or untouched, and a healthy checkpoint outlives what comes after it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from yolo_stability.integration.checkpoints import HealthyCheckpoint, atomic_checkpoints
+
+
+@pytest.fixture
+def trainer(tmp_path: Path) -> SimpleNamespace:
+    """Paths as Ultralytics has them."""
+    wdir = tmp_path / "weights"
+    wdir.mkdir()
+    return SimpleNamespace(wdir=wdir, last=wdir / "last.pt", best=wdir / "best.pt")
+
+
+def save(trainer: SimpleNamespace, content: bytes) -> None:
+    trainer.last.write_bytes(content)
+    trainer.best.write_bytes(content)
+    (trainer.wdir / "epoch3.pt").write_bytes(content)
+
+
+def test_every_file_of_a_save_arrives(trainer: SimpleNamespace) -> None:
+    trainer.last.write_bytes(b"old")
+    wdir = trainer.wdir
+    with atomic_checkpoints(trainer):
+        save(trainer, b"new")
+        assert (wdir / "last.pt").read_bytes() == b"old"
+    assert trainer.wdir == wdir
+    assert {p.name: p.read_bytes() for p in wdir.iterdir()} == dict.fromkeys(
+        ["last.pt", "best.pt", "epoch3.pt"], b"new"
+    )
+
+
+def test_a_save_that_fails_leaves_everything_as_it_was(trainer: SimpleNamespace) -> None:
+    trainer.last.write_bytes(b"old")
+
+    def fail() -> None:
+        with atomic_checkpoints(trainer):
+            trainer.last.write_bytes(b"ne")
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        fail()
+    assert {p.name: p.read_bytes() for p in trainer.wdir.iterdir()} == {"last.pt": b"old"}
+    assert trainer.last.parent == trainer.wdir
+
+
+def test_leftovers_of_a_killed_save_are_removed(trainer: SimpleNamespace) -> None:
+    (trainer.wdir / ".writing").mkdir()
+    (trainer.wdir / ".writing" / "last.pt").write_bytes(b"half")
+    with atomic_checkpoints(trainer):
+        trainer.best.write_bytes(b"new")
+    assert {p.name for p in trainer.wdir.iterdir()} == {"best.pt"}
+
+
+def last(folder: Path, content: str) -> Path:
+    path = folder / "last.pt"
+    path.write_text(content)
+    return path
+
+
+def healthy(folder: Path) -> str | None:
+    path = folder / "healthy.pt"
+    return path.read_text() if path.exists() else None
+
+
+def test_a_checkpoint_becomes_healthy_when_time_has_proven_it(tmp_path: Path) -> None:
+    keeper = HealthyCheckpoint(tmp_path, age=32)
+    keeper.saved(last(tmp_path, "16"), step=16, unhealthy_step=-1)
+    assert healthy(tmp_path) is None
+    keeper.saved(last(tmp_path, "32"), step=32, unhealthy_step=-1)
+    assert healthy(tmp_path) is None
+    keeper.saved(last(tmp_path, "48"), step=48, unhealthy_step=-1)
+    assert healthy(tmp_path) == "16"
+    keeper.saved(last(tmp_path, "80"), step=80, unhealthy_step=-1)
+    assert healthy(tmp_path) == "48"
+
+
+def test_what_trouble_followed_never_replaces_a_healthy_one(tmp_path: Path) -> None:
+    keeper = HealthyCheckpoint(tmp_path, age=10)
+    keeper.saved(last(tmp_path, "10"), step=10, unhealthy_step=-1)
+    keeper.saved(last(tmp_path, "20"), step=20, unhealthy_step=-1)
+    assert healthy(tmp_path) == "10"
+    keeper.saved(last(tmp_path, "30"), step=30, unhealthy_step=25)
+    keeper.close(step=35, unhealthy_step=33, ended=True)
+    assert healthy(tmp_path) == "10"
+    assert [p.name for p in tmp_path.glob(".*")] == []
+
+
+def test_a_short_run_that_ends_well_has_one_too(tmp_path: Path) -> None:
+    keeper = HealthyCheckpoint(tmp_path)
+    keeper.saved(last(tmp_path, "4"), step=4, unhealthy_step=-1)
+    keeper.close(step=8, unhealthy_step=-1, ended=True)
+    assert healthy(tmp_path) == "4"
+
+
+def test_an_interrupted_run_keeps_only_what_is_old_enough(tmp_path: Path) -> None:
+    keeper = HealthyCheckpoint(tmp_path, age=32)
+    keeper.saved(last(tmp_path, "4"), step=4, unhealthy_step=-1)
+    keeper.close(step=8, unhealthy_step=-1, ended=False)
+    assert healthy(tmp_path) is None
+
+
+def test_a_restored_state_is_proven_already(tmp_path: Path) -> None:
+    keeper = HealthyCheckpoint(tmp_path)
+    keeper.saved(last(tmp_path, "bad"), step=10, unhealthy_step=-1)
+    keeper.saved(last(tmp_path, "restored"), step=15, unhealthy_step=12, proven=True)
+    assert healthy(tmp_path) == "restored"
