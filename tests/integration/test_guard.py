@@ -97,10 +97,13 @@ def test_one_bad_number_costs_one_step(
     assert events["step"].to_list() == [skipped]
 
 
-@pytest.mark.parametrize("fault", ["nan_grad@3", "nan_loss@3"])
-def test_without_the_guard_the_same_damage_kills_the_run(fault: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("fault", "epochs"),
+    [("nan_grad@3", 2), ("nan_loss@3", 2), ("nan_grad@7", 3)],  # the last: good checkpoints exist, and are overwritten
+)
+def test_without_the_guard_the_same_damage_kills_the_run(fault: str, epochs: int, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="NaN persisted"):
-        Watched("detect", tmp_path, own={"guard": "off", "fault": fault})
+        Watched("detect", tmp_path, own={"guard": "off", "fault": fault}, epochs=epochs)
     last = next(tmp_path.rglob("last.pt"))
     total = len(torch.load(last, weights_only=False)["ema"].state_dict())
     assert zero_tensors(last) > total / 2

@@ -138,6 +138,8 @@ def test_heat_matrix_equals_plain_pooling(
         assert matrix.guard[c] == any(r.skipped == "guard" for r in members)
         assert matrix.scaler[c] == any(r.skipped == "scaler" for r in members)
         assert matrix.nonfinite[c] == any(r.nonfinite for r in members)
+        for shown, values in ((matrix.total, [r.grad_norm for r in members]), (matrix.loss, [r.loss for r in members])):
+            assert shown[c] == pytest.approx(max(finite(list(values)), default=math.nan), nan_ok=True)
         for b in range(4):
             cells = [r.blocks[b].grad_norm for r in members]
             top = max(finite(cells), default=None)

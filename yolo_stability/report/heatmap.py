@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import textwrap
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,9 @@ _LEFT, _RIGHT = 3.0, 1.05
 _BRACKET = 0.72
 _TOP, _BOTTOM = 1.05, 0.55
 _NORM, _LOSS, _STRIP, _GAP = 1.25, 0.75, 0.24, 0.09
+_MARGIN, _NOTE_LINE, _LEGEND = 0.16, 0.18, 0.26
 _NAME_WIDTH = 30
+_NOTE_WIDTH = 155  # characters
 _DECADES = 6.0  # the colours span no more than this; what is smaller gets the darkest
 
 
@@ -63,13 +66,17 @@ def _figure(matrix: HeatMatrix, title: str, note: str, clip_norm: float | None) 
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    lines, handles = textwrap.wrap(note, _NOTE_WIDTH), _legend(matrix)
     heat = max(len(matrix.blocks), 4) * _ROW
-    height = _TOP + _NORM + _GAP + _LOSS + _GAP + _STRIP + heat + _BOTTOM
+    top = _TOP + max(0, len(lines) - 1) * _NOTE_LINE + (_LEGEND if handles else 0)
+    height = top + _NORM + _GAP + _LOSS + _GAP + _STRIP + heat + _BOTTOM
     figure = Figure(figsize=(_WIDTH, height))
     FigureCanvasAgg(figure)
     heading = f"Gradient norms: {title}" if title else "Gradient norms"
-    figure.text(0.16 / _WIDTH, 1 - 0.32 / height, heading, size=13, weight="bold", va="center")
-    figure.text(0.16 / _WIDTH, 1 - 0.6 / height, note, size=9, color=FAINT, va="center")
+    figure.text(_MARGIN / _WIDTH, 1 - 0.32 / height, heading, size=13, weight="bold", va="center")
+    for i, line in enumerate(lines):
+        y = 1 - (0.6 + i * _NOTE_LINE) / height
+        figure.text(_MARGIN / _WIDTH, y, line, size=9, color=FAINT, va="center")
     if not len(matrix.total):
         figure.text(0.5, 0.5, "no optimizer step was recorded", size=12, color=FAINT, ha="center")
         return figure
@@ -89,7 +96,11 @@ def _figure(matrix: HeatMatrix, title: str, note: str, clip_norm: float | None) 
         axes.set_xlim(matrix.edges[0], matrix.edges[-1])
     bar = figure.add_axes((1 - 0.88 / _WIDTH, _BOTTOM / height, 0.16 / _WIDTH, heat / height))
     _draw_bar(figure, bar, image)
-    _draw_legend(figure, matrix, 1 - 0.32 / height)
+    if handles:
+        figure.legend(
+            handles=handles, loc="center left", bbox_to_anchor=(_LEFT / _WIDTH, 1 - (top - 0.42) / height),
+            ncols=len(handles), frameon=False, fontsize=8.5, handletextpad=0.4, columnspacing=1.4, borderpad=0,
+        )  # fmt: skip
     return figure
 
 
@@ -215,8 +226,8 @@ def _draw_bar(figure: Any, axes: Any, image: Any) -> None:
     bar.set_label("gradient norm (L2, before clipping)", size=8.5)
 
 
-def _draw_legend(figure: Any, matrix: HeatMatrix, y: float) -> None:
-    """Explain the marks that occur, and no others."""
+def _legend(matrix: HeatMatrix) -> list[Any]:
+    """Entries for the marks that occur, and no others."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -233,11 +244,7 @@ def _draw_legend(figure: Any, matrix: HeatMatrix, y: float) -> None:
         handles.append(Patch(facecolor=ZERO, label="zero"))
     if (np.isnan(matrix.values) & ~matrix.block_nonfinite).any():
         handles.append(Patch(facecolor=BLANK, label="no gradient"))
-    if handles:
-        figure.legend(
-            handles=handles, loc="center right", bbox_to_anchor=(1 - 0.1 / _WIDTH, y), ncols=len(handles),
-            frameon=False, fontsize=8.5, handletextpad=0.4, columnspacing=1.2,
-        )  # fmt: skip
+    return handles
 
 
 def _limits(values: Any) -> tuple[float, float]:

@@ -50,7 +50,7 @@ class ConsoleSink:
         if not self._steps:
             return
         of = f"/{self._epochs}" if self._epochs else ""
-        parts = [f"epoch {epoch + 1}{of}", f"{self._steps} steps"]
+        parts = [f"epoch {epoch + 1}{of}", f"{self._steps} step{'' if self._steps == 1 else 's'}"]
         if self._norms:
             median = sorted(self._norms)[len(self._norms) // 2]
             parts.append(f"grad norm {median:.3g} (max {max(self._norms):.3g})")
