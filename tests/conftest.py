@@ -8,7 +8,12 @@ import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# A loaded machine is slow, which says nothing about the code.
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 REPO = Path(__file__).resolve().parents[1]
 ROOT_ENV = "YOLO_STABILITY_TEST_ROOT"

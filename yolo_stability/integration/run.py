@@ -41,8 +41,8 @@ class WatchedRun:
         self._settings, self._requested, self._sinks = settings, requested, list(sinks)
         self._writer: TraceWriter | None = None
         self._checkpoint: HealthyCheckpoint | None = None
-        self._epoch = 0
-        self._oom_retries = 0
+        self._epoch = self._first_step = self._first_iteration = 0
+        self._oom_retries = self._batch = 0
         self._ended = self._closed = False
 
     @property
@@ -59,13 +59,16 @@ class WatchedRun:
         asked = self._settings.guard
         if not owns_step(type(trainer)):
             self._settings = self._settings.model_copy(update={"guard": "off"})
+        self._batch = trainer.batch_size
+        self._first_step = point.step + 1 if point else 0
+        self._first_iteration = point.iteration + 1 if point else 0
         self.watch = Watch(
             trainer,
             self._settings,
             on_record=self._record,
             on_event=self._event,
-            first_step=point.step + 1 if point else 0,
-            first_iteration=point.iteration + 1 if point else 0,
+            first_step=self._first_step,
+            first_iteration=self._first_iteration,
             attempt=point.attempt + 1 if point else 0,
         )
         if is_writer():
@@ -128,6 +131,7 @@ class WatchedRun:
             return
         self._closed = True
         watch.flush()
+        self._say_if_few_steps(watch)
         self._event(
             Event(
                 attempt=watch.attempt,
@@ -144,6 +148,15 @@ class WatchedRun:
             self._writer.close()
             if self._writer.error:
                 LOGGER.warning(f"stability: {self._writer.error}")
+
+    def _say_if_few_steps(self, watch: Watch) -> None:
+        """Tell a user whose small dataset was accumulated away: with 28 images and nbs=64 two epochs are one step."""
+        steps, iterations = watch.step - self._first_step, watch.iteration - self._first_iteration
+        if self._ended and 0 < steps < 2 * (self._epoch + 1) and iterations >= 2 * steps:
+            watch.notice(
+                f"{iterations} batches made only {steps} optimizer step{'' if steps == 1 else 's'}, since gradients "
+                f"are summed up to the nominal batch size nbs; nbs={self._batch} takes a step after every batch"
+            )
 
     # Outputs
 
