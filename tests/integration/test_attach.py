@@ -178,3 +178,12 @@ def test_the_model_gets_its_own_callbacks_back(tmp_path: Path) -> None:
     assert {event: list(functions) for event, functions in model.callbacks.items() if functions} == {
         event: functions for event, functions in before.items() if functions
     }
+
+
+def test_callbacks_survive_the_pickling_for_distributed_workers() -> None:
+    import pickle
+
+    model = YOLO(MODELS["detect"])
+    monitor = StabilityMonitor(guard="stop", watch_every=3).attach(model)
+    copy = pickle.loads(pickle.dumps(monitor.callbacks()))
+    assert copy.keys() == monitor.callbacks().keys()

@@ -203,8 +203,9 @@ def test_guard_stop_ends_at_the_first_bad_step(tmp_path: Path) -> None:
     assert run.trace.steps["step"].max() == 5
 
 
+@pytest.mark.parametrize("event", ["on_train_batch_end", "on_train_epoch_end"])
 def test_weights_that_blow_up_after_a_finite_gradient_are_rolled_back_before_saving(
-    tmp_path: Path, untouched_zeros: dict[str, int]
+    event: str, tmp_path: Path, untouched_zeros: dict[str, int]
 ) -> None:
     model = YOLO(MODELS["detect"])
     one_thread(model)
@@ -216,8 +217,8 @@ def test_weights_that_blow_up_after_a_finite_gradient_are_rolled_back_before_sav
                 trainer.model.model[0].conv.weight.fill_(math.inf)
 
     monitor = StabilityMonitor().attach(model)
-    model.add_callback("on_train_epoch_end", blow_up)
-    model.train(**overrides("detect", tmp_path, epochs=3))
+    model.add_callback(event, blow_up)
+    model.train(**overrides("detect", tmp_path, epochs=3, val=True))
 
     kinds = monitor.trace.events["kind"].to_list()
     assert "rollback" in kinds

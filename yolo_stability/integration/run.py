@@ -71,7 +71,9 @@ class WatchedRun:
             first_iteration=self._first_iteration,
             attempt=point.attempt + 1 if point else 0,
         )
-        if is_writer():
+        if not is_writer():
+            self._sinks.clear()
+        else:
             self._open(trainer, folder, asked, keep=point is not None)
         if point:
             self._event(Event(attempt=self.watch.attempt, step=self.watch.step, kind="resume"))
@@ -88,17 +90,21 @@ class WatchedRun:
         self._epoch = trainer.epoch
 
     def end_epoch(self, trainer: Trainer) -> None:
-        """Hand over what waits, compact the trace, sum up."""
+        """Hand over what waits, compact the trace, sum up; let nothing broken go into validation, where it hangs."""
         if self.watch:
             self.watch.flush()
+        self.keep_finite(trainer)
         self._each_sink(lambda sink: sink.end_epoch(trainer.epoch))
         if self._writer:
             self._writer.compact()
 
-    def before_save(self, trainer: Trainer) -> None:
-        """Put the last healthy state back if the one to be saved is not finite."""
+    def keep_finite(self, trainer: Trainer) -> None:
+        """Put the last healthy state back if the present one is not finite.
+
+        A huge learning rate can blow weights up in one step whose gradients were finite.
+        """
         if self.watch and self._settings.guard != "off" and not _is_finite(trainer):
-            self.watch.roll_back(trainer, "the weights to be saved were not finite")
+            self.watch.roll_back(trainer, "the weights were not finite")
 
     def after_save(self, trainer: Trainer) -> None:
         """Consider the checkpoint for `healthy.pt`."""

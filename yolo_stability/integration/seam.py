@@ -65,7 +65,7 @@ class StabilityMixin:
         """Save as stock does, but whole or not at all, and never a state that is not finite over a healthy one."""
         if not self.stability:
             return super().save_model()  # type: ignore[misc]
-        self.stability.before_save(self)
+        self.stability.keep_finite(self)
         with atomic_checkpoints(self):
             saved = super().save_model()  # type: ignore[misc]
         self.stability.after_save(self)

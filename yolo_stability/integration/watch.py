@@ -64,7 +64,6 @@ class Watch:
         self.unhealthy_step = -1
         self._settings, self._on_record, self._on_event = settings, on_record, on_event
         self._index = BlockIndex.of(model, self.blocks)
-        self._group_names = group_names(trainer.optimizer)
         self._window, self._fault = Window(), parse_fault(settings.fault)
         self._sampler = UpdateSampler([p for p in self._index.params if p.requires_grad], settings.watch_every)
         trainable = [p.requires_grad for p in self._index.params]
@@ -75,6 +74,7 @@ class Watch:
         self._reading: Reading | None = None
         self._held: StepRecord | None = None
         self._deferred: tuple[Tensor, Tensor] = (_NOTHING, _NOTHING)
+        self._sampling = False
         self._clock = time.perf_counter()
 
     # Iterations
@@ -248,7 +248,9 @@ class Watch:
             accumulate=max(self._window.iterations, 1),
             loss=reading.signs.loss,
             loss_items=reading.loss_items,
-            lr_by_group={n: float(g["lr"]) for n, g in zip(self._group_names, optimizer.param_groups, strict=True)},
+            lr_by_group={
+                n: float(g["lr"]) for n, g in zip(group_names(optimizer), optimizer.param_groups, strict=True)
+            },
             momentum=momentum(optimizer),
             grad_norm=reading.grad_norm,
             clip_coef=None if skipped == "guard" or reading.clip_coef != reading.clip_coef else reading.clip_coef,
