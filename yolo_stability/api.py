@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from yolo_stability.config import ignored_by_auto
 from yolo_stability.data.resolve import resolve_data
+from yolo_stability.integration.arguments import check_keys, check_model, check_values
 from yolo_stability.integration.compat import Trainer
 from yolo_stability.integration.monitor import Monitor
 from yolo_stability.integration.runner import final_metrics, load_model, run_training
@@ -34,7 +37,7 @@ class StabilityMonitor(Monitor):
 
     Args:
         guard: `skip` leaves out a step that is not finite, `stop` ends the run at the first one, `off` only watches.
-        guard_limit: Skips in a row after which the run stops with its last healthy state.
+        guard_limit: More skips in a row than this stop the run with its last healthy state.
         watch_every: Sampling of weight norm and update ratio, in steps; 0 for never.
         fault: Deliberate damage such as `nan_grad@3`, for demonstrations.
         requested: What to record as asked for; None to take what differs from Ultralytics' defaults.
@@ -86,7 +89,7 @@ def train(
     task: str | None = None,
     *,
     model: str | Path | Any,
-    data: str | Path | None = None,
+    data: str | Path | Sequence[str | Path] | None = None,
     guard: str = "skip",
     guard_limit: int = 10,
     watch_every: int = 10,
@@ -99,12 +102,13 @@ def train(
         task: detect, pose, ...; None to take the model's own.
         model: Path or name of a model (`yolo26n.yaml`, `last.pt`), or a `YOLO` object.
         data: Whatever Ultralytics takes, a folder in COCO's own layout, or the embedded sets `shapes` (detect) and
-            `figures` (pose). May be left out only to resume.
+            `figures` (pose). Several in a list are trained on one after the other from the same weights, as
+            Ultralytics does; the result is that of the last one. May be left out only to resume.
         guard: See `StabilityMonitor`.
         guard_limit: See `StabilityMonitor`.
         watch_every: See `StabilityMonitor`.
         fault: See `StabilityMonitor`.
-        overrides: Every key of Ultralytics' training.
+        overrides: Every key of Ultralytics' training; `trainer` may be a trainer class of your own.
 
     Returns:
         Run folder, trace and final metrics; `stopped` says why the guard ended the run, if it did.
@@ -113,23 +117,37 @@ def train(
         ConfigError: A key or value is impossible, or the model does not exist.
         DataError: The dataset does not exist or does not fit the task.
     """
+    trainer_class = overrides.pop("trainer", None)
+    overrides = check_values(check_keys(overrides, ()))
+    if isinstance(model, str | Path):
+        check_model(str(model))
+    ignored = ignored_by_auto(overrides)
     yolo = load_model(model, task)
     requested = {"task": yolo.task, "model": _text(model, yolo), "data": data, **overrides}
     monitor = StabilityMonitor(
         guard, guard_limit=guard_limit, watch_every=watch_every, fault=fault, requested=requested
     )
+    if ignored:
+        print(f"WARNING: {ignored}", file=sys.stderr)
     if data is not None:
-        resolved = resolve_data(data, yolo.task)
-        overrides["data"] = resolved.data
-        for note in resolved.notes:
-            print(f"data: {note}")
-    run_training(yolo, monitor, overrides)
+        overrides["data"] = _resolve(data, yolo.task)
+    run_training(yolo, monitor, overrides, trainer_class)
     return RunResult(
         save_dir=monitor.save_dir,
         trace=monitor.trace,
         metrics=final_metrics(yolo),
         stopped=monitor.stopped,
     )
+
+
+def _resolve(data: str | Path | Sequence[str | Path], task: str) -> str | list[str]:
+    """Return what to hand to Ultralytics, and print what was imported."""
+    if not isinstance(data, str | Path):
+        return [str(_resolve(one, task)) for one in data]
+    resolved = resolve_data(data, task)
+    for note in resolved.notes:
+        print(f"data: {note}")
+    return resolved.data
 
 
 def _console_sinks() -> tuple[ConsoleSink]:

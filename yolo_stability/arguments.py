@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from yolo_stability.config import OWN_FLAGS, OWN_KEYS, StabilitySettings, ignored_by_auto, make_settings
+from yolo_stability.config import OWN_FLAGS, OWN_KEYS, StabilitySettings, make_settings
 from yolo_stability.errors import ConfigError, nearest
 
 __all__ = ["KNOWN_TASKS", "TrainRequest", "bare", "find_verb", "read", "train_request", "wants_help"]
@@ -36,7 +36,7 @@ class TrainRequest:
 
     task: str | None
     model: str
-    data: str | None
+    data: str | list[str] | None
     settings: StabilitySettings
     overrides: dict[str, Any]
     json: bool
@@ -110,8 +110,7 @@ def train_request(args: Sequence[str]) -> TrainRequest:
     if given.pop("mode", "train") != "train":
         raise ConfigError("mode= contradicts the verb 'train'; leave it out.")
     overrides = yolo.check_values(given)
-    notes = [f"WARNING: {ignored}" for ignored in [ignored_by_auto(overrides)] if ignored]
-    model, note = _model(overrides, task)
+    model, notes = _model(overrides, task)
     data = overrides.pop("data", None)
     if data is None and not overrides.get("resume"):
         raise ConfigError(
@@ -121,11 +120,11 @@ def train_request(args: Sequence[str]) -> TrainRequest:
     return TrainRequest(
         task=task,
         model=model,
-        data=None if data is None else str(data),
+        data=data if data is None or isinstance(data, list) else str(data),
         settings=settings,
         overrides=overrides,
         json=as_json,
-        notes=(*notes, *note),
+        notes=tuple(notes),
     )
 
 

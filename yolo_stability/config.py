@@ -33,7 +33,7 @@ class StabilitySettings(BaseModel):
     guard_limit: int = Field(
         default=10,
         ge=1,
-        description="skips in a row that end the run",
+        description="more skips in a row than this end the run",
         json_schema_extra={"valid": "a whole number, 1 or more"},
     )
     watch_every: int = Field(
@@ -99,6 +99,8 @@ def make_settings(**own: Any) -> StabilitySettings:
     Raises:
         ConfigError: If a key is unknown or a value impossible; the text names the valid values of each.
     """
+    if own.get("guard") is False:  # YAML reads a bare `off` as False
+        own["guard"] = "off"
     try:
         return StabilitySettings(**own)
     except ValidationError as error:

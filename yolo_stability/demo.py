@@ -24,6 +24,8 @@ def main() -> int:
     """
     # Only our own lines: four trainings would print hundreds. Set before Ultralytics is imported.
     os.environ.setdefault("YOLO_VERBOSE", "false")
+    os.environ.setdefault("YOLO_OFFLINE", "true")
+    os.environ.setdefault("YOLO_AUTOINSTALL", "false")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     started = time.perf_counter()
     good, pictures = True, []

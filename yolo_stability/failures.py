@@ -25,6 +25,9 @@ USERS_FAULT: tuple[tuple[str, str, bool, str], ...] = (
     ("OSError", r"No space left on device", False, "Free some space, or set project= to another disk."),
     ("ValueError", r"device", True, "device= takes cpu, mps, 0 or 0,1."),
     ("NotImplementedError", r"^Optimizer ", True, ""),
+    ("RuntimeError", r"froze the entire model", True, ""),
+    ("ValueError", r"^final batch=1 training", True, ""),
+    ("TypeError", r"not a loadable checkpoint", True, ""),
 )
 """What is raised for the user's data, files and hardware; anything else is unexpected."""
 

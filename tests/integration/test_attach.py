@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 import torch
-from training import MODELS, one_thread, overrides, state, train_stock
+from training import MODELS, bad_tensors, one_thread, overrides, state, train_stock
 from ultralytics import YOLO
 from ultralytics.models.yolo.detect import DetectionTrainer
 
 from yolo_stability import StabilityError, StabilityMonitor, load_trace, train
 from yolo_stability.blocks import model_blocks
+from yolo_stability.integration.seam import StabilityMixin
 
 pytestmark = pytest.mark.trains
 
@@ -187,3 +189,91 @@ def test_callbacks_survive_the_pickling_for_distributed_workers() -> None:
     monitor = StabilityMonitor(guard="stop", watch_every=3).attach(model)
     copy = pickle.loads(pickle.dumps(monitor.callbacks()))
     assert copy.keys() == monitor.callbacks().keys()
+    revived = copy["on_train_start"].__self__
+    assert revived is copy["teardown"].__self__
+    assert revived._settings == monitor._settings
+    assert [type(sink) for sink in revived._make_sinks()] == [type(sink) for sink in monitor._make_sinks()]
+
+
+def test_attaching_twice_is_attaching_once(tmp_path: Path) -> None:
+    model = YOLO(MODELS["detect"])
+    monitor = StabilityMonitor().attach(model).attach(model)
+    model.train(**overrides("detect", tmp_path, epochs=1))
+    assert monitor.trace.steps["iteration"].to_list() == [0, 1, 2, 3]
+
+
+def test_a_step_that_never_comes_past_is_said(tmp_path: Path) -> None:
+    class Hides(StabilityMixin, DetectionTrainer):
+        optimizer_step = OwnStep.optimizer_step
+
+    model = YOLO(MODELS["detect"])
+    monitor = StabilityMonitor().attach(model)
+    model.train(trainer=Hides, **overrides("detect", tmp_path, epochs=1))
+    assert monitor.trace.steps.height == 0
+    assert "no optimizer step was seen" in monitor.trace.events["data"].to_list()[0]
+
+
+def test_distillation_is_watched_and_guarded(tmp_path: Path) -> None:
+    teacher = YOLO(MODELS["detect"])
+    teacher.train(**overrides("detect", tmp_path, epochs=1, name="teacher"))
+    model = YOLO(MODELS["detect"])
+    monitor = StabilityMonitor(fault="nan_loss@1").attach(model)
+    model.train(**overrides("detect", tmp_path, epochs=1, distill_model=str(teacher.trainer.best)))
+
+    trace = monitor.trace
+    assert trace.steps["skipped"].to_list() == [None, "guard", None, None]
+    assert "loss/dis_loss" in trace.steps.columns
+    assert not any(p.startswith("teacher") for block in trace.header.blocks for p in block.param_names)
+    assert bad_tensors(model.trainer) == []
+
+
+def test_several_datasets_one_after_the_other(tmp_path: Path) -> None:
+    arguments = overrides("detect", tmp_path, epochs=1)
+    result = train(model=MODELS["detect"], **{**arguments, "data": ["shapes", arguments["data"]]})
+    assert result.trace.steps.height == 4
+    assert sum(name.endswith("metrics/mAP50(B)") for name in result.metrics) == 2
+
+
+def test_resume_keeps_settings_name_and_what_was_asked_for(tmp_path: Path) -> None:
+    class Interrupted(RuntimeError):
+        pass
+
+    def interrupt(trainer: Any) -> None:
+        if trainer.epoch == 1:
+            raise Interrupted
+
+    model = YOLO(MODELS["detect"])
+    model.add_callback("on_fit_epoch_end", interrupt)
+    with pytest.raises(Interrupted):
+        train(model=model, guard="stop", watch_every=0, fault="nan_grad@99", **overrides("detect", tmp_path, epochs=3))
+    save_dir = model.trainer.save_dir
+    first = load_trace(save_dir).header
+
+    resumed = train(model=save_dir / "weights" / "last.pt", resume=True, guard_limit=3).trace
+    assert resumed.header.run_id == first.run_id
+    assert resumed.header.requested == first.requested
+    assert resumed.header.requested["lr0"] == 0.01
+    assert resumed.blocks["weight_norm"].null_count() == resumed.blocks.height  # watch_every=0 in both sittings
+    data = json.loads(resumed.events.filter(pl.col("kind") == "resume")["data"][0])
+    assert data["settings"] == {"guard": "stop", "guard_limit": 3, "watch_every": 0, "fault": None}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "complaint"),
+    [
+        ({"epoch": 3}, "Unknown key 'epoch'. Did you mean 'epochs'"),
+        ({"epochs": "x"}, "epochs"),
+        ({"optimizer": "Sgdd"}, "optimizer is one of"),
+        ({"model": "nope.pt"}, "neither a file nor a model"),
+        ({"guard": "maybe"}, "guard is off, skip or stop"),
+    ],
+)
+def test_mistakes_in_python_are_one_sentence_before_anything_starts(wrong: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(StabilityError, match=complaint):
+        train(**{"model": MODELS["detect"], "data": "shapes", **wrong})
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_auto_that_ignores_lr0_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(model=MODELS["detect"], **overrides("detect", tmp_path, epochs=1, optimizer="auto"))
+    assert "optimizer=auto ignores lr0=0.01" in capsys.readouterr().err

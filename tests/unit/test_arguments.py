@@ -135,9 +135,8 @@ def test_without_a_model_the_one_of_yolo_is_taken_and_named(task: str | None, mo
     assert model in got.notes[0]
 
 
-def test_auto_is_warned_about() -> None:
-    assert "WARNING" in request("lr0=0.005").notes[0]
-    assert not request("lr0=0.005", "optimizer=SGD").notes
+def test_several_datasets_stay_a_list() -> None:
+    assert train_request(["model=yolo26n.yaml", "data=['a.yaml','b.yaml']"]).data == ["a.yaml", "b.yaml"]
 
 
 # --- finding the verb -------------------------------------------------------------------------------------------------

@@ -99,7 +99,6 @@ def test_json_leaves_stdout_to_json(api: Api, capsys: pytest.CaptureFixture[str]
         "metrics": {"map": 0.5, "bad": None},
     }
     assert "progress of Ultralytics" in err
-    assert "WARNING: optimizer=auto ignores lr0=0.1" in err
 
 
 def test_json_holds_for_libraries_and_children_too(tmp_path: Path) -> None:

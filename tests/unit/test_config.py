@@ -72,3 +72,7 @@ def test_auto_says_what_it_ignores(overrides: dict[str, Any], named: list[str]) 
     assert (text is not None) == bool(named)
     assert all(name in str(text) for name in named)
     assert not named or "optimizer=SGD" in str(text)
+
+
+def test_yaml_reads_a_bare_off_as_false() -> None:
+    assert make_settings(guard=False).guard == "off"

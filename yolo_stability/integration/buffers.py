@@ -20,13 +20,19 @@ class BufferSnapshot:
 
     Args:
         model: Any module; its buffers must keep their identity (they are written in place).
+
+    Attributes:
+        watched: Names of the floating buffers that were finite at the start.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        buffers = list(model.buffers())
-        self._floating = [b for b in buffers if b.is_floating_point()]
-        self._counters = [b for b in buffers if not b.is_floating_point()]
+        buffers = {n: b for n, b in model.named_buffers() if b.numel()}
+        self._floating = [b for b in buffers.values() if b.is_floating_point()]
+        self._counters = [b for b in buffers.values() if not b.is_floating_point()]
         self._saved = [torch.empty_like(b) for b in (*self._floating, *self._counters)]
+        # An attention mask may hold -inf for good.
+        self.watched = tuple(n for n, b in buffers.items() if b.is_floating_point() and bool(torch.isfinite(b).all()))
+        self._watched = [buffers[n] for n in self.watched]
 
     @torch.no_grad()
     def take(self) -> None:
@@ -43,9 +49,9 @@ class BufferSnapshot:
             buffer.copy_(saved)
 
     def largest(self) -> Tensor:
-        """Return the largest magnitude over all floating buffers, shape (1,); without buffers shape (0,).
+        """Return the largest magnitude over the watched buffers, shape (1,); without any shape (0,).
 
         It is NaN or inf exactly when some element is: a maximum cannot overflow as a norm can.
         """
-        magnitudes = tensor_norms(self._floating, math.inf)
+        magnitudes = tensor_norms(self._watched, math.inf)
         return magnitudes.max().reshape(1) if len(magnitudes) else magnitudes

@@ -16,13 +16,14 @@ _STAGING = ".writing"
 
 
 @contextmanager
-def atomic_checkpoints(trainer: Trainer) -> Iterator[None]:
-    """Let `save_model` write into a folder beside its own, then move each file into place.
+def atomic_checkpoints(trainer: Trainer, *, copy: bool = False) -> Iterator[None]:
+    """Let `save_model` or `final_eval` write into a folder beside its own, then move each file into place.
 
     Ultralytics writes `last.pt` in place: a kill or a full disk in that moment destroys the old and the new one.
 
     Args:
         trainer: The trainer; its paths point to the staging folder inside the context.
+        copy: Begin with copies of the last and the best checkpoint there, for what rewrites them.
     """
     wdir, last, best = trainer.wdir, trainer.last, trainer.best
     staging = wdir / _STAGING
@@ -30,6 +31,9 @@ def atomic_checkpoints(trainer: Trainer) -> Iterator[None]:
     staging.mkdir(parents=True)
     trainer.wdir, trainer.last, trainer.best = staging, staging / last.name, staging / best.name
     try:
+        for file in (last, best) if copy else ():
+            if file.exists():
+                shutil.copyfile(file, staging / file.name)
         yield
         for file in sorted(staging.iterdir()):
             _sync(file)
@@ -64,7 +68,8 @@ class HealthyCheckpoint:
             proven: The checkpoint holds a state that is known to be healthy.
         """
         self._confirm(step, unhealthy_step, self._age)
-        if self._saved_step is None or proven:
+        in_trouble = unhealthy_step >= 0 and step - unhealthy_step <= self._age
+        if proven or (self._saved_step is None and not in_trouble):
             _copy(last, self._candidate)
             self._saved_step = step
         if proven:

@@ -59,15 +59,17 @@ def inner_model(trainer: Trainer) -> nn.Module:
 
 
 def loss_items(trainer: Trainer) -> dict[str, Tensor]:
-    """Return the named loss items of the last batch, each 0-dim.
+    """Return the named loss items of the last batch, each 0-dim and on the device of the loss.
 
-    `loss_items` is a dict since 8.4.120 and a tensor in the order of `loss_names` before.
+    `loss_items` is a dict since 8.4.120 and a tensor in the order of `loss_names` before. Distillation adds an item
+    of shape (1,), and an item may be a plain number.
     """
     items = getattr(trainer, "loss_items", None)
     if items is None:
         return {}
     if isinstance(items, Mapping):
-        return {str(k): torch.as_tensor(v).detach() for k, v in items.items()}
+        device = trainer.loss.device
+        return {str(k): torch.as_tensor(v, device=device).detach().float().mean() for k, v in items.items()}
     values = items.detach().reshape(-1)
     names = list(getattr(trainer, "loss_names", ()))
     names += [f"item_{i}" for i in range(len(names), len(values))]

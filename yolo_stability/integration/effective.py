@@ -108,7 +108,7 @@ def _dataset_digest(trainer: Trainer) -> str | None:
     """Return the digest of the train set, or None for a dataset that does not tell its labels."""
     dataset = trainer.train_loader.dataset
     labels = getattr(dataset, "labels", None)
-    if not isinstance(labels, list) or not labels or "im_file" not in labels[0]:
+    if not isinstance(labels, list) or not labels or not isinstance(labels[0], Mapping) or "im_file" not in labels[0]:
         return None
     return dataset_digest(_label_bytes(labels))
 

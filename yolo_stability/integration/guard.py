@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from yolo_stability.gradstats import tensor_norms
 from yolo_stability.integration.buffers import BufferSnapshot
 from yolo_stability.integration.compat import Trainer, inner_model, map_loss
 
@@ -72,6 +73,19 @@ class Guard:
     def largest_buffer(self) -> Tensor:
         """Return the sign to look at, on the device; see `BufferSnapshot.largest`."""
         return self._buffers.largest()
+
+    def is_finite(self, trainer: Trainer) -> bool:
+        """Return whether the parameters of the model and all of the EMA are finite (waits for the device).
+
+        The model's own buffers may hold what a bad micro-batch left in them until the next step decides; neither
+        validation nor a checkpoint reads them.
+        """
+        tensors = list(inner_model(trainer).parameters())
+        if trainer.ema:
+            buffers = dict(trainer.ema.ema.named_buffers())
+            tensors += [*trainer.ema.ema.parameters(), *(buffers[n] for n in self._buffers.watched if n in buffers)]
+        floating = [t.detach() for t in tensors if t.is_floating_point() and t.numel()]
+        return bool(torch.isfinite(tensor_norms(floating, math.inf)).all())
 
     def accept(self, trainer: Trainer) -> None:
         """Remember the losses of a step that may be applied."""

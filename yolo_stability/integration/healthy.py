@@ -101,6 +101,7 @@ class HealthyStates:
         self._trusted, self._candidate = Snapshot(trainer), Snapshot(trainer)
         self._trusted.take(trainer, step)
         self._candidate_healthy = False
+        self._proof = 0
 
     @property
     def step(self) -> int:
@@ -108,22 +109,27 @@ class HealthyStates:
         return self._trusted.step
 
     def observe(self, trainer: Trainer, step: int, *, healthy: bool) -> None:
-        """Take note of an applied step; call after the update.
+        """Take note of a step; call after the update.
 
         Args:
             trainer: The trainer.
-            step: Optimizer steps applied so far.
-            healthy: The step was within the run's own baseline.
+            step: Optimizer steps taken so far.
+            healthy: The step was applied, and within the run's own baseline.
         """
         if not healthy:
             self._candidate_healthy = False
             return
+        self._proof += 1
         if not self._candidate_healthy:
-            self._candidate.take(trainer, step)
-            self._candidate_healthy = True
-        elif step - self._candidate.step >= self._needed(self._candidate.step - self._first):
+            self._take(trainer, step)
+        elif self._proof >= self._needed(self._candidate.step - self._first):
             self._trusted, self._candidate = self._candidate, self._trusted
-            self._candidate.take(trainer, step)
+            self._take(trainer, step)
+
+    def _take(self, trainer: Trainer, step: int) -> None:
+        """Make the present state the candidate."""
+        self._candidate.take(trainer, step)
+        self._candidate_healthy, self._proof = True, 0
 
     def _needed(self, lived: int) -> int:
         """Return how many healthy steps a snapshot needs that was taken after this many steps."""

@@ -70,13 +70,15 @@ class Monitor:
             The monitor itself.
 
         Raises:
-            StabilityError: It is neither, or already watched.
+            StabilityError: It is neither.
         """
         if not hasattr(model_or_trainer, "add_callback"):
             raise StabilityError(
                 f"attach() takes a YOLO model or an Ultralytics trainer, not {type(model_or_trainer).__name__}; "
                 "for a training loop of your own there is no callback to attach to."
             )
+        if self._start in model_or_trainer.callbacks["on_train_start"]:
+            return self  # a notebook cell that ran twice
         for event, callback in self.callbacks().items():
             model_or_trainer.add_callback(event, callback)
         if isinstance(model_or_trainer, BaseTrainer):

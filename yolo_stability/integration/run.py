@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from yolo_stability.config import StabilitySettings
-from yolo_stability.gradstats import tensor_norms
 from yolo_stability.integration.checkpoints import HealthyCheckpoint
-from yolo_stability.integration.compat import LOGGER, Trainer, inner_model, is_writer
+from yolo_stability.integration.compat import LOGGER, Trainer, is_writer
 from yolo_stability.integration.effective import build_header, requested_settings
 from yolo_stability.integration.seam import owns_step
+from yolo_stability.integration.sidecar import resumed_settings, write_sidecar
 from yolo_stability.integration.watch import Watch
 from yolo_stability.sinks import Sink
-from yolo_stability.trace import FOLDER, TraceWriter, clear_trace, resume_point
+from yolo_stability.trace import FOLDER, TraceWriter, clear_trace, read_header, resume_point
 from yolo_stability.types import Event, StepRecord
 
 __all__ = ["WatchedRun"]
@@ -43,7 +41,7 @@ class WatchedRun:
         self._checkpoint: HealthyCheckpoint | None = None
         self._epoch = self._first_step = self._first_iteration = 0
         self._oom_retries = self._batch = 0
-        self._ended = self._closed = False
+        self._ended = self._closed = self._saved_since_stop = False
 
     @property
     def stopped(self) -> str | None:
@@ -56,7 +54,9 @@ class WatchedRun:
         """Open the trace and begin to watch; nothing is open before, so that a trainer can still be sent to workers."""
         folder = trainer.save_dir / FOLDER
         point = resume_point(folder) if trainer.resume else None
-        asked = self._settings.guard
+        if point:
+            self._settings = resumed_settings(trainer.save_dir, self._settings)
+        asked = self._settings
         if not owns_step(type(trainer)):
             self._settings = self._settings.model_copy(update={"guard": "off"})
         self._batch = trainer.batch_size
@@ -71,13 +71,15 @@ class WatchedRun:
             first_iteration=self._first_iteration,
             attempt=point.attempt + 1 if point else 0,
         )
-        if not is_writer():
-            self._sinks.clear()
+        if is_writer():
+            write_sidecar(trainer.save_dir, asked)
+            self._open(trainer, folder, asked, resumed=point is not None)
         else:
-            self._open(trainer, folder, asked, keep=point is not None)
+            self._sinks.clear()
         if point:
-            self._event(Event(attempt=self.watch.attempt, step=self.watch.step, kind="resume"))
-        if self._settings.guard != asked:
+            data = {"requested": dict(self._requested or {}), "settings": asked.model_dump()}
+            self._event(Event(attempt=self.watch.attempt, step=self.watch.step, kind="resume", data=data))
+        if self._settings.guard != asked.guard:
             theirs = type(trainer).__name__.removeprefix("Stability")
             self.watch.notice(f"{theirs} has an optimizer_step of its own: it is recorded, but not guarded")
 
@@ -93,21 +95,19 @@ class WatchedRun:
         """Hand over what waits, compact the trace, sum up; let nothing broken go into validation, where it hangs."""
         if self.watch:
             self.watch.flush()
-        self.keep_finite(trainer)
+            self.watch.keep_finite(trainer)
         self._each_sink(lambda sink: sink.end_epoch(trainer.epoch))
         if self._writer:
             self._writer.compact()
 
-    def keep_finite(self, trainer: Trainer) -> None:
-        """Put the last healthy state back if the present one is not finite.
-
-        A huge learning rate can blow weights up in one step whose gradients were finite.
-        """
-        if self.watch and self._settings.guard != "off" and not _is_finite(trainer):
-            self.watch.roll_back(trainer, "the weights were not finite")
+    def before_save(self, trainer: Trainer) -> None:
+        """See to it that what is saved is finite."""
+        if self.watch:
+            self.watch.keep_finite(trainer)
 
     def after_save(self, trainer: Trainer) -> None:
         """Consider the checkpoint for `healthy.pt`."""
+        self._saved_since_stop = self.stopped is not None
         if self._checkpoint and self.watch and trainer.last.exists():
             self._checkpoint.saved(
                 trainer.last,
@@ -123,7 +123,7 @@ class WatchedRun:
 
     def save_if_stopped(self, trainer: Trainer) -> None:
         """Save the restored state of a run that the guard ended, also under `save=False`."""
-        if self.stopped and is_writer() and not trainer.last.exists():
+        if self.stopped and is_writer() and not self._saved_since_stop:
             trainer.save_model()
 
     def ended(self) -> None:
@@ -158,6 +158,8 @@ class WatchedRun:
     def _say_if_few_steps(self, watch: Watch) -> None:
         """Tell a user whose small dataset was accumulated away: with 28 images and nbs=64 two epochs are one step."""
         steps, iterations = watch.step - self._first_step, watch.iteration - self._first_iteration
+        if steps == 0 and iterations > 1:
+            watch.notice("no optimizer step was seen: the trainer overrides optimizer_step without calling super()")
         if self._ended and 0 < steps < 2 * (self._epoch + 1) and iterations >= 2 * steps:
             watch.notice(
                 f"{iterations} batches made only {steps} optimizer step{'' if steps == 1 else 's'}, since gradients "
@@ -166,13 +168,22 @@ class WatchedRun:
 
     # Outputs
 
-    def _open(self, trainer: Trainer, folder: Path, guard: str, *, keep: bool) -> None:
-        """Create the writer, the header and the sinks."""
+    def _open(self, trainer: Trainer, folder: Path, asked: StabilitySettings, *, resumed: bool) -> None:
+        """Create the writer, the header and the sinks; a resumed run keeps its name and what was first asked for."""
         assert self.watch is not None
-        if not keep:
-            clear_trace(folder)
-        requested = {**(self._requested or requested_settings(trainer)), **self._settings.model_dump(), "guard": guard}
+        requested = {**(self._requested or requested_settings(trainer)), **asked.model_dump()}
         header = build_header(trainer, self.watch.blocks, requested, {"guard": self._settings.guard})
+        if resumed:
+            first = read_header(folder)
+            header = replace(
+                header,
+                run_id=first.run_id,
+                config_digest=first.config_digest,
+                requested=first.requested,
+                started=first.started,
+            )
+        else:
+            clear_trace(folder)
         self._writer = TraceWriter(folder, [block.name for block in self.watch.blocks])
         self._writer.write_header(header)
         if self._settings.guard != "off":
@@ -199,10 +210,3 @@ class WatchedRun:
             except Exception as error:
                 self._sinks.remove(sink)
                 LOGGER.warning(f"stability: {type(sink).__name__} failed and is off for this run: {error}")
-
-
-def _is_finite(trainer: Trainer) -> bool:
-    """Return whether every floating tensor of model and EMA is finite."""
-    modules = [inner_model(trainer)] + ([trainer.ema.ema] if trainer.ema else [])
-    tensors = [t.detach() for m in modules for t in (*m.parameters(), *m.buffers()) if t.is_floating_point()]
-    return bool(torch.isfinite(tensor_norms(tensors, math.inf)).all())

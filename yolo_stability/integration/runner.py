@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +30,16 @@ def load_model(model: Any, task: str | None) -> Any:
     return YOLO(str(model), task=task)
 
 
-def run_training(model: Any, monitor: Monitor, overrides: dict[str, Any]) -> None:
+def run_training(model: Any, monitor: Monitor, overrides: dict[str, Any], trainer_class: Any = None) -> None:
     """Train a model under a monitor.
 
     Args:
         model: A YOLO model.
         monitor: Attached for this training only.
-        overrides: Keys of Ultralytics' training; `trainer` may name a trainer class of the user.
+        overrides: Keys of Ultralytics' training.
+        trainer_class: A trainer class of the user; None for that of the task.
     """
-    trainer_class = overrides.pop("trainer", None) or model._smart_load("trainer")
+    trainer_class = trainer_class or model._smart_load("trainer")
     before = {event: list(functions) for event, functions in model.callbacks.items()}
     monitor.attach(model)
     try:
@@ -51,6 +53,8 @@ def final_metrics(model: Any) -> dict[str, float]:
     """Return the finite-or-not final metrics of a model's last training by name."""
     trainer: Trainer = model.trainer
     metrics = getattr(trainer, "metrics", None) or {}
+    if any(isinstance(v, Mapping) for v in metrics.values()):  # several datasets: by run and name
+        metrics = {f"{run}/{k}": v for run, values in metrics.items() for k, v in (values or {}).items()}
     found = {str(k): float(v) for k, v in metrics.items() if isinstance(v, int | float) or hasattr(v, "item")}
     fitness = getattr(trainer, "best_fitness", None)
     if fitness is not None and math.isfinite(float(fitness)):

@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from yolo_stability.integration.checkpoints import atomic_checkpoints
-from yolo_stability.integration.compat import BaseTrainer, Trainer
+from yolo_stability.integration.compat import BaseTrainer, Trainer, is_writer
 
 if TYPE_CHECKING:
     from yolo_stability.integration.run import WatchedRun
@@ -65,11 +65,19 @@ class StabilityMixin:
         """Save as stock does, but whole or not at all, and never a state that is not finite over a healthy one."""
         if not self.stability:
             return super().save_model()  # type: ignore[misc]
-        self.stability.keep_finite(self)
+        self.stability.before_save(self)
         with atomic_checkpoints(self):
             saved = super().save_model()  # type: ignore[misc]
         self.stability.after_save(self)
         return saved
+
+    def final_eval(self: Trainer) -> None:
+        """Validate as stock does, which strips optimizer states off the checkpoints; whole or not at all, too."""
+        if not self.stability or not is_writer():
+            super().final_eval()  # type: ignore[misc]
+            return
+        with atomic_checkpoints(self, copy=True):
+            super().final_eval()  # type: ignore[misc]
 
     def _handle_nan_recovery(self: Trainer, epoch: int) -> bool:
         """Recover as stock does, unless the guard has decided already."""

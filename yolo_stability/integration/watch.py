@@ -61,7 +61,7 @@ class Watch:
         self.blocks: tuple[BlockSpec, ...] = model_blocks(model)
         self.step, self.iteration, self.attempt = first_step, first_iteration, attempt
         self.stopped: str | None = None
-        self.unhealthy_step = -1
+        self._unhealthy_step = self._unresolved_skip = -1
         self._settings, self._on_record, self._on_event = settings, on_record, on_event
         self._index = BlockIndex.of(model, self.blocks)
         self._window, self._fault = Window(), parse_fault(settings.fault)
@@ -76,6 +76,14 @@ class Watch:
         self._deferred: tuple[Tensor, Tensor] = (_NOTHING, _NOTHING)
         self._sampling = False
         self._clock = time.perf_counter()
+
+    @property
+    def unhealthy_step(self) -> int:
+        """Last step that was unhealthy, or that was skipped and no healthy one has followed yet; -1 if none.
+
+        A skipped step leaves the weights alone: the next healthy step proves that the batch was to blame.
+        """
+        return max(self._unhealthy_step, self._unresolved_skip)
 
     # Iterations
 
@@ -123,8 +131,11 @@ class Watch:
         self._sampler.alarm()
         self._finish(trainer, reading, "guard")
         self._report_skip(reading, reason)
-        limit = 1 if self._settings.guard == "stop" else self._settings.guard_limit
-        if self._guard.in_a_row >= limit:
+        self._unresolved_skip = self.step
+        if self._healthy:
+            self._healthy.observe(trainer, self.step, healthy=False)
+        limit = 0 if self._settings.guard == "stop" else self._settings.guard_limit
+        if self._guard.in_a_row > limit:
             self._stop(trainer, reason)
         self.step += 1
         return False
@@ -147,18 +158,16 @@ class Watch:
         """Record the step that was taken."""
         reading, self._reading = self._reading, None
         assert reading is not None
-        overflowed = reading.signs.scaler_enabled and reading.signs.nonfinite_gradients > 0
         if self._sampling:
             self._deferred = self._sampler.after()
         if self._guard:
             self._guard.accept(trainer)
-        self._finish(trainer, reading, "scaler" if overflowed else None)
-        if overflowed:
-            self._emit("scaler_skip", _worst_block(self.blocks, reading), {"scale": reading.amp_scale})
-        elif self._healthy:
+        if self._record_applied(trainer, reading) and self._healthy:
             healthy = self._baseline.judge(reading.signs.loss, reading.grad_norm)
-            if not healthy:
-                self.unhealthy_step = self.step
+            if healthy:
+                self._unresolved_skip = -1
+            else:
+                self._unhealthy_step = self.step
                 self._sampler.alarm()
             self._healthy.observe(trainer, self.step + 1, healthy=healthy)
         self.step += 1
@@ -168,7 +177,7 @@ class Watch:
 
         The gradients are still multiplied by the AMP scale then; a norm is linear, so dividing it is exact enough.
         """
-        self._window.absorb(trainer)
+        self.before_unscale(trainer)
         reading = read_gradients(trainer, self._index, self._window, _NOTHING, self._deferred)
         scale = reading.amp_scale or 1.0
         reading = replace(
@@ -177,7 +186,7 @@ class Watch:
             clip_coef=float("nan"),
             block_norms=[None if n is None else n / scale for n in reading.block_norms],
         )
-        self._finish(trainer, reading, None)
+        self._record_applied(trainer, reading)
         self.step += 1
 
     # Recoveries and the end
@@ -193,16 +202,17 @@ class Watch:
         self._window.clear()
         self._emit(kind, None, data)
 
-    def roll_back(self, trainer: Trainer, why: str) -> None:
-        """Put the last healthy state back.
+    def keep_finite(self, trainer: Trainer) -> None:
+        """Put the last healthy state back if the present one is not finite.
 
-        Args:
-            trainer: The trainer.
-            why: One sentence for the event.
+        A huge learning rate can blow weights up in one step whose gradients were finite.
         """
-        if self._healthy:
+        if self._guard and self._healthy and not self._guard.is_finite(trainer):
             restored = self._healthy.restore(trainer)
-            self._emit("rollback", None, {"restored_step": restored, "why": why})
+            self._unhealthy_step = self.step
+            self._window.clear()
+            trainer.optimizer.zero_grad()
+            self._emit("rollback", None, {"restored_step": restored, "why": "the weights were not finite"})
 
     def notice(self, text: str) -> None:
         """Say something once, in console and trace."""
@@ -224,6 +234,14 @@ class Watch:
         )
         self._emit("guard_stop", None, {"reason": reason, "restored_step": restored, "text": self.stopped})
         trainer.stop = True
+
+    def _record_applied(self, trainer: Trainer, reading: Reading) -> bool:
+        """Record a step that the guard let pass; return whether the AMP scaler did, too."""
+        overflowed = reading.signs.scaler_enabled and reading.signs.nonfinite_gradients > 0
+        self._finish(trainer, reading, "scaler" if overflowed else None)
+        if overflowed:
+            self._emit("scaler_skip", _worst_block(self.blocks, reading), {"scale": reading.amp_scale})
+        return not overflowed
 
     def _report_skip(self, reading: Reading, reason: Reason) -> None:
         """Emit the event of a step that the guard skipped."""

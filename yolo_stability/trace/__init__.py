@@ -8,7 +8,15 @@ Importing this package loads neither torch nor polars.
 from __future__ import annotations
 
 from yolo_stability.trace.layout import FOLDER, SCHEMA_VERSION
-from yolo_stability.trace.reader import ResumePoint, clear_trace, find_trace, load_trace, resume_point, scan_trace
+from yolo_stability.trace.reader import (
+    ResumePoint,
+    clear_trace,
+    find_trace,
+    load_trace,
+    read_header,
+    resume_point,
+    scan_trace,
+)
 from yolo_stability.trace.writer import TraceWriter
 
 __all__ = [
@@ -19,6 +27,7 @@ __all__ = [
     "clear_trace",
     "find_trace",
     "load_trace",
+    "read_header",
     "resume_point",
     "scan_trace",
 ]

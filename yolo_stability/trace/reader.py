@@ -20,7 +20,7 @@ from yolo_stability.types import RunHeader, Trace
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["ResumePoint", "clear_trace", "find_trace", "load_trace", "resume_point", "scan_trace"]
+__all__ = ["ResumePoint", "clear_trace", "find_trace", "load_trace", "read_header", "resume_point", "scan_trace"]
 
 _LOG = logging.getLogger(__name__)
 _RETRIES = 20
@@ -60,7 +60,7 @@ def load_trace(path: str | Path) -> Trace:
     import polars as pl
 
     folder = find_trace(path)
-    header = _read_header(folder)
+    header = read_header(folder)
     names = [b.name for b in header.blocks]
     try:
         steps = _read_table(folder, "steps", names)
@@ -91,7 +91,7 @@ def scan_trace(path: str | Path, table: Table) -> pl.LazyFrame:
     from yolo_stability.trace.frames import column_order, empty, normalise
 
     folder = find_trace(path)
-    names = [b.name for b in _read_header(folder).blocks]
+    names = [b.name for b in read_header(folder).blocks]
     parts = [pl.scan_parquet(part.path) for part in standing(list_parts(folder, table))]
     if table == "blocks":
         orders = [p.collect_schema().get("block") for p in parts]
@@ -197,7 +197,12 @@ def _neighbours(path: Path) -> str:
     return hint or f" Runs with a trace nearby: {more}."
 
 
-def _read_header(folder: Path) -> RunHeader:
+def read_header(folder: Path) -> RunHeader:
+    """Read `header.json` of a `stability/` folder.
+
+    Raises:
+        TraceError: It is missing or damaged.
+    """
     file = folder / HEADER
     try:
         return header_from_json(file.read_bytes(), f"'{file}'")

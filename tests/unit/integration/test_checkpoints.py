@@ -99,6 +99,16 @@ def test_a_short_run_that_ends_well_has_one_too(tmp_path: Path) -> None:
     assert healthy(tmp_path) == "4"
 
 
+def test_a_checkpoint_out_of_the_midst_of_trouble_is_no_candidate(tmp_path: Path) -> None:
+    keeper = HealthyCheckpoint(tmp_path, age=32)
+    keeper.saved(last(tmp_path, "36"), step=36, unhealthy_step=-1)
+    keeper.saved(last(tmp_path, "72"), step=72, unhealthy_step=-1)
+    assert healthy(tmp_path) == "36"
+    keeper.saved(last(tmp_path, "108"), step=108, unhealthy_step=107)
+    keeper.close(step=108, unhealthy_step=107, ended=True)
+    assert healthy(tmp_path) == "36"
+
+
 def test_an_interrupted_run_keeps_only_what_is_old_enough(tmp_path: Path) -> None:
     keeper = HealthyCheckpoint(tmp_path, age=32)
     keeper.saved(last(tmp_path, "4"), step=4, unhealthy_step=-1)

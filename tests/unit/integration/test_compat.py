@@ -13,11 +13,14 @@ from yolo_stability.integration.compat import group_names, loss_items, map_loss,
 
 def test_loss_items_as_dict_and_as_tensor() -> None:
     """A dict since 8.4.120, a tensor in the order of `loss_names` before."""
-    as_dict = SimpleNamespace(loss_items={"box_loss": torch.tensor(1.0), "cls_loss": torch.tensor(2.0)})
+    loss = torch.tensor(3.0)
+    items = {"box_loss": torch.tensor(1.0), "cls_loss": torch.tensor([2.0]), "gain": 3.0}  # as distillation has them
+    as_dict = SimpleNamespace(loss_items=items, loss=loss)
     as_tensor = SimpleNamespace(loss_items=torch.tensor([1.0, 2.0]), loss_names=("box_loss", "cls_loss"))
     unnamed = SimpleNamespace(loss_items=torch.tensor([1.0, 2.0]), loss_names=("box_loss",))
     expected = {"box_loss": 1.0, "cls_loss": 2.0}
-    assert {k: float(v) for k, v in loss_items(as_dict).items()} == expected
+    assert {k: float(v) for k, v in loss_items(as_dict).items()} == {**expected, "gain": 3.0}
+    assert {v.shape for v in loss_items(as_dict).values()} == {()}
     assert {k: float(v) for k, v in loss_items(as_tensor).items()} == expected
     assert list(loss_items(unnamed)) == ["box_loss", "item_1"]
     assert loss_items(SimpleNamespace()) == {}

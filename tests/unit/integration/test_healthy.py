@@ -95,6 +95,13 @@ def test_learning_rates_go_on_as_they_are() -> None:
     assert trainer.optimizer.param_groups[0]["lr"] == 0.01
 
 
+def test_steps_that_were_not_taken_prove_nothing() -> None:
+    trainer = make_trainer()
+    states = HealthyStates(trainer, 0, age=8)
+    run(states, trainer, [True, False, False, False, False, False, True])
+    assert states.step == 0
+
+
 def run(states: HealthyStates, trainer: SimpleNamespace, health: list[bool], start: int = 0) -> None:
     for step, healthy in enumerate(health, start=start + 1):
         train(trainer)
@@ -112,7 +119,7 @@ def test_a_snapshot_counts_only_after_enough_healthy_steps() -> None:
         seen.append(states.step)
         assert step - states.step <= 16  # never older than two ages
         assert step == states.step or step - states.step >= min(4, step)
-    assert seen[3] == 0  # step 4: the snapshot of step 1 is three steps old
+    assert seen[3] == 0  # step 4: the snapshot of step 1 has seen three more
     assert seen[4] == 1
     assert sorted(seen) == seen
 

@@ -1,0 +1,29 @@
+"""Settings of a resumed run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from yolo_stability.config import StabilitySettings
+from yolo_stability.errors import StabilityError
+from yolo_stability.integration.sidecar import SIDECAR, resumed_settings, write_sidecar
+
+
+def test_what_is_set_now_comes_over_what_was_set_then(tmp_path: Path) -> None:
+    write_sidecar(tmp_path, StabilitySettings(guard="stop", watch_every=3, fault="nan_grad@1"))
+    now = resumed_settings(tmp_path, StabilitySettings(watch_every=5))
+    assert now == StabilitySettings(guard="stop", watch_every=5)  # the fault stays behind
+
+
+def test_without_a_sidecar_nothing_changes(tmp_path: Path) -> None:
+    settings = StabilitySettings(guard="off")
+    assert resumed_settings(tmp_path, settings) is settings
+
+
+@pytest.mark.parametrize("content", ["guard: maybe", "[1, 2", "just text", "unknown: 1"])
+def test_a_damaged_sidecar_is_one_sentence(tmp_path: Path, content: str) -> None:
+    (tmp_path / SIDECAR).write_text(content)
+    with pytest.raises(StabilityError, match="delete it to resume"):
+        resumed_settings(tmp_path, StabilitySettings())

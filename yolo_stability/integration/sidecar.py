@@ -1,0 +1,54 @@
+"""`yolo_stability.yaml` in the run folder: our settings of a run, for when it is resumed.
+
+They cannot travel in `trainer.args`: the config check of Ultralytics rejects keys it does not know.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from yolo_stability.config import StabilitySettings
+from yolo_stability.errors import StabilityError
+
+__all__ = ["SIDECAR", "resumed_settings", "write_sidecar"]
+
+SIDECAR = "yolo_stability.yaml"
+# Damage was meant for one moment of one sitting.
+_NOT_RESUMED = frozenset({"fault"})
+
+
+def write_sidecar(save_dir: Path, settings: StabilitySettings) -> None:
+    """Write the settings of a run.
+
+    Args:
+        save_dir: The run folder.
+        settings: What to write.
+    """
+    (save_dir / SIDECAR).write_text(yaml.safe_dump(settings.model_dump(), sort_keys=False), encoding="utf-8")
+
+
+def resumed_settings(save_dir: Path, settings: StabilitySettings) -> StabilitySettings:
+    """Return the settings of a resumed run: those of its first sitting, under what was set to something else now.
+
+    Args:
+        save_dir: The run folder.
+        settings: Settings of this sitting; a value at its default counts as not given.
+
+    Returns:
+        The settings to use; unchanged when the folder holds none.
+
+    Raises:
+        StabilityError: The file is not what `write_sidecar` wrote.
+    """
+    file = save_dir / SIDECAR
+    if not file.exists():
+        return settings
+    given = {k: v for k, v in settings.model_dump().items() if v != StabilitySettings.model_fields[k].default}
+    try:
+        earlier = StabilitySettings(**yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (TypeError, ValueError, yaml.YAMLError) as error:
+        raise StabilityError(f"{file} cannot be read as settings; delete it to resume with the defaults.") from error
+    kept = {k: v for k, v in earlier.model_dump().items() if k not in _NOT_RESUMED}
+    return StabilitySettings(**{**kept, **given})
