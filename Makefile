@@ -9,10 +9,10 @@ STAMP := $(VENV)/.ready
 PINS := torch==2.15.0 torchvision==0.29.2 ultralytics==8.4.190
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lock clean
+.PHONY: help setup demo test test-full check lock clean
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-8s %s\n' "$$t" "$$d"; done
+	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-13s %s\n' "$$t" "$$d"; done
 
 setup: $(STAMP) ## build .venv from the pins in constraints.txt (about 2 minutes and 6 GB; nothing to do the second time)
 
@@ -30,14 +30,17 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup ## watch a detection and a pose run, undisturbed and with a NaN injected
 	@$(BIN)/python -m yolo_stability.demo
 
-test: setup ## run all tests
-	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+test: setup ## run the tests (minutes)
+	@$(BIN)/python -m pytest -q -m "not full" $(PYTEST_ARGS)
+
+test-full: setup ## run the long tests: kills, full disks, big traces, big datasets (under an hour)
+	@$(BIN)/python -m pytest -q -m full $(PYTEST_ARGS)
 
 check: setup ## lint, format, types, then all tests (import rules and size limits are among them)
 	@$(BIN)/ruff check -q .
 	@$(BIN)/ruff format -q --check . || { echo "run: $(BIN)/ruff format ." >&2; exit 1; }
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q -m "not full" $(PYTEST_ARGS)
 
 lock: setup ## write constraints.txt anew, with PINS as they stand above
 	@$(BIN)/python -m pip --disable-pip-version-check install -qq uv
