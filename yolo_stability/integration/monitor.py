@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from yolo_stability.config import StabilitySettings, make_settings
 from yolo_stability.errors import StabilityError
-from yolo_stability.integration.compat import LOGGER, BaseTrainer, Trainer, is_writer
+from yolo_stability.integration.compat import LOGGER, RANK, BaseTrainer, Trainer, is_writer
 from yolo_stability.integration.faults import parse_fault
 from yolo_stability.integration.run import WatchedRun
 from yolo_stability.integration.seam import adopt
 from yolo_stability.sinks import Sink
+from yolo_stability.trace import load_trace
 
-__all__ = ["Monitor"]
+__all__ = ["Monitor", "attach_in_worker", "settings_for_workers"]
+
+SETTINGS_VARIABLE = "YOLO_STABILITY_SETTINGS"
 
 
 class Monitor:
@@ -43,6 +49,11 @@ class Monitor:
         self._requested, self._make_sinks = requested, make_sinks
         self._save_dir: Path | None = None
         self._stopped: str | None = None
+
+    @property
+    def settings(self) -> StabilitySettings:
+        """The settings of this monitor."""
+        return self._settings
 
     @property
     def save_dir(self) -> Path:
@@ -100,6 +111,18 @@ class Monitor:
             "teardown": self._close,
         }
 
+    def read_back(self, trainer: Trainer) -> None:
+        """Learn from disk how a training went that ran in worker processes.
+
+        Args:
+            trainer: The trainer of the launching process.
+        """
+        self._save_dir = Path(trainer.save_dir)
+        endings = [
+            data for kind, data in load_trace(self._save_dir).events.select("kind", "data").rows() if kind == "end"
+        ]
+        self._stopped = json.loads(endings[-1])["stopped"] if endings else None
+
     def finished(self, save_dir: Path, trainer: Trainer) -> None:
         """Do something with a finished run; the trace is on disk. Does nothing unless overridden.
 
@@ -135,6 +158,32 @@ class Monitor:
             self.finished(Path(trainer.save_dir), trainer)
         except Exception as error:
             LOGGER.warning(f"stability: the run is recorded, but showing it failed: {type(error).__name__}: {error}")
+
+
+def attach_in_worker(trainer: Trainer) -> None:
+    """Watch a trainer that Ultralytics rebuilt in a worker process, if its callbacks did not travel along.
+
+    They do since 8.4.150; before, only the class of the trainer and its arguments arrive, and the settings wait in
+    the environment.
+    """
+    text = os.environ.get(SETTINGS_VARIABLE)
+    arrived = any(isinstance(getattr(f, "__self__", None), Monitor) for f in trainer.callbacks["on_train_start"])
+    if text and RANK != -1 and not arrived:
+        Monitor(**json.loads(text)).attach(trainer)
+
+
+@contextmanager
+def settings_for_workers(monitor: Monitor) -> Iterator[None]:
+    """Leave a monitor's settings in the environment for worker processes that start inside the context."""
+    before = os.environ.get(SETTINGS_VARIABLE)
+    os.environ[SETTINGS_VARIABLE] = monitor.settings.model_dump_json()
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(SETTINGS_VARIABLE, None)
+        else:
+            os.environ[SETTINGS_VARIABLE] = before
 
 
 def _begin_epoch(trainer: Trainer) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from yolo_stability.config import StabilitySettings
 from yolo_stability.integration.checkpoints import HealthyCheckpoint
 from yolo_stability.integration.compat import LOGGER, Trainer, is_writer
+from yolo_stability.integration.distributed import is_distributed
 from yolo_stability.integration.effective import build_header, requested_settings
 from yolo_stability.integration.seam import owns_step
 from yolo_stability.integration.sidecar import resumed_settings, write_sidecar
@@ -102,7 +103,7 @@ class WatchedRun:
 
     def before_save(self, trainer: Trainer) -> None:
         """See to it that what is saved is finite."""
-        if self.watch:
+        if self.watch and not is_distributed(trainer):  # only rank 0 saves: it cannot ask the others
             self.watch.keep_finite(trainer)
 
     def after_save(self, trainer: Trainer) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_stability.integration.compat import Trainer
-from yolo_stability.integration.monitor import Monitor
+from yolo_stability.integration.monitor import Monitor, settings_for_workers
 from yolo_stability.integration.seam import stability_class
 
 __all__ = ["final_metrics", "load_model", "run_training"]
@@ -43,7 +43,10 @@ def run_training(model: Any, monitor: Monitor, overrides: dict[str, Any], traine
     before = {event: list(functions) for event, functions in model.callbacks.items()}
     monitor.attach(model)
     try:
-        model.train(trainer=stability_class(trainer_class), **overrides)
+        with settings_for_workers(monitor):
+            model.train(trainer=stability_class(trainer_class), **overrides)
+        if getattr(model.trainer, "ddp", False):
+            monitor.read_back(model.trainer)
     finally:
         model.callbacks.clear()
         model.callbacks.update(before)

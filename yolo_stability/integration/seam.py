@@ -30,6 +30,12 @@ class StabilityMixin:
 
     stability: WatchedRun | None = None
 
+    def __init__(self: Trainer, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        from yolo_stability.integration.monitor import attach_in_worker
+
+        attach_in_worker(self)
+
     def optimizer_step(self: Trainer) -> None:
         """Take one optimizer step as stock does, measured before the clip and left out if it is bad."""
         watch = self.stability.watch if self.stability else None

@@ -17,6 +17,7 @@ from yolo_stability.blocks import model_blocks
 from yolo_stability.config import StabilitySettings
 from yolo_stability.gradstats import BlockIndex, to_host
 from yolo_stability.integration.compat import STOCK_MAX_NORM, Trainer, group_names, inner_model, momentum
+from yolo_stability.integration.distributed import agree, all_ranks
 from yolo_stability.integration.faults import parse_fault
 from yolo_stability.integration.guard import Guard, Reason
 from yolo_stability.integration.healthy import HealthyStates
@@ -123,6 +124,7 @@ class Watch:
         largest = self._guard.largest_buffer() if self._guard else _NOTHING
         reading = read_gradients(trainer, self._index, self._window, largest, self._deferred)
         self._complete_held(*reading.deferred)
+        reading = replace(reading, signs=agree(trainer, reading.signs))
         reason = reading.signs.reason if self._guard else None
         if self._guard is None or reason is None:
             self._reading = reading
@@ -207,7 +209,9 @@ class Watch:
 
         A huge learning rate can blow weights up in one step whose gradients were finite.
         """
-        if self._guard and self._healthy and not self._guard.is_finite(trainer):
+        if not (self._guard and self._healthy):
+            return
+        if not all_ranks(trainer, self._guard.is_finite(trainer)):
             restored = self._healthy.restore(trainer)
             self._unhealthy_step = self.step
             self._window.clear()
