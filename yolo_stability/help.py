@@ -12,7 +12,7 @@ from yolo_stability.config import OWN_FLAGS, OWN_KEYS
 __all__ = ["front_page", "verb_page"]
 
 EXITS = """\
-  0  done                           3  the guard ended the run
+  0  done                           3  the guard ended the run, or damage found
   2  your input, in one sentence    1  our mistake: please report it
 """
 

@@ -1,4 +1,4 @@
-"""`data`: draw an embedded set or import a COCO folder, and say what came of it."""
+"""`data`: draw an embedded set, import a COCO folder, or check what Ultralytics would do with a dataset."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from yolo_stability import arguments
 from yolo_stability.commands.verb import Verb
 from yolo_stability.errors import ConfigError, nearest
-from yolo_stability.failures import DONE
+from yolo_stability.failures import DONE, UNSTABLE
 from yolo_stability.streams import stdout_to_stderr
 
 __all__ = ["EMBEDDED", "VERB"]
@@ -17,25 +17,28 @@ __all__ = ["EMBEDDED", "VERB"]
 EMBEDDED = {"shapes": "detect", "figures": "pose"}
 """Embedded sets and the task each is for."""
 TASKS = ("detect", "pose")
-KINDS = ("embedded", "coco")
+CHECK_TASKS = ("detect", "segment", "pose", "obb")
+KINDS = ("embedded", "coco", "check")
 
 
 def run(args: Sequence[str]) -> int:
-    """Resolve a dataset and print where it is and what was dropped.
+    """Resolve a dataset and print where it is and what was dropped, or check it.
 
     Args:
         args: What the user typed, without the verb.
 
     Returns:
-        Exit code 0.
+        Exit code 0, or 3 when a check found damage.
 
     Raises:
-        ConfigError: If the line is not `embedded NAME` or `coco FOLDER`.
+        ConfigError: If the line is not `embedded NAME`, `coco FOLDER` or `check DATA`.
         DataError: If the dataset cannot be used.
     """
     words, pairs = arguments.read(args)
     as_json = "json" in words or bool(pairs.pop("json", False))
     words = [word for word in words if word != "json"]
+    if words[:1] == ["check"]:
+        return _check(words[1:], pairs, as_json)
     data, task = _request(words, pairs)
     with stdout_to_stderr():
         from yolo_stability.data.resolve import resolve_data
@@ -48,14 +51,39 @@ def run(args: Sequence[str]) -> int:
     return DONE
 
 
-def _request(words: Sequence[str], pairs: dict[str, Any]) -> tuple[str, str]:
-    """Return dataset and task of the line."""
+def _check(words: Sequence[str], pairs: dict[str, Any], as_json: bool) -> int:
+    """Check a dataset and print the report; return the exit code."""
+    task = pairs.pop("task", None)
+    _only_task(pairs)
+    names = [word for word in words if word not in CHECK_TASKS]
+    tasks = [*(word for word in words if word in CHECK_TASKS), *([] if task is None else [str(task)])]
+    if len(names) != 1 or len(tasks) > 1:
+        raise ConfigError("'data check' takes one dataset (a data YAML, a folder, a name), and at most one task.")
+    if tasks and tasks[0] not in CHECK_TASKS:
+        raise ConfigError(
+            f"task={tasks[0]} is not possible here.{nearest(tasks[0], CHECK_TASKS)}"
+            f" The check reads labels for {', '.join(CHECK_TASKS)}."
+        )
+    with stdout_to_stderr():
+        from yolo_stability.data.resolve import check_data
+
+        report = check_data(names[0], tasks[0] if tasks else None)
+    print(json.dumps(report.to_json()) if as_json else "\n".join(report.lines()))
+    return UNSTABLE if report.damaged else DONE
+
+
+def _only_task(pairs: dict[str, Any]) -> None:
     unknown = [key for key in pairs if key != "task"]
     if unknown:
         raise ConfigError(f"Unknown key '{unknown[0]}'.{nearest(unknown[0], ['task'])} 'data' takes task= only.")
+
+
+def _request(words: Sequence[str], pairs: dict[str, Any]) -> tuple[str, str]:
+    """Return dataset and task of the line."""
+    _only_task(pairs)
     if not words or words[0] not in KINDS:
         got = f" '{words[0]}' is neither." if words else ""
-        raise ConfigError(f"Write 'data embedded NAME' or 'data coco FOLDER'.{got}")
+        raise ConfigError(f"Write 'data embedded NAME' or 'data coco FOLDER'.{got} 'data check DATA' looks for damage.")
     kind, names = words[0], [word for word in words[1:] if word not in TASKS]
     tasks = [*(word for word in words[1:] if word in TASKS), *([str(pairs["task"])] if "task" in pairs else [])]
     if len(names) != 1 or len(tasks) > 1:
@@ -75,13 +103,22 @@ def _request(words: Sequence[str], pairs: dict[str, Any]) -> tuple[str, str]:
 
 VERB = Verb(
     name="data",
-    usage="embedded shapes|figures  |  coco FOLDER [task=detect|pose]",
-    summary="draw an embedded set, or import a COCO folder",
+    usage="embedded NAME | coco FOLDER | check DATA [task=] [--json]",
+    summary="draw a set, import a COCO folder, or check any dataset",
     run=run,
     examples=("yolo-stability data embedded figures", "yolo-stability data coco my/coco task=pose"),
     details="""\
-  Prints the dataset YAML that data= takes, and a line for everything that was
-  dropped or changed on the way, with the reason. A folder is imported once;
-  after that it comes from a cache.
+  NAME is shapes (detect) or figures (pose).
+
+  embedded and coco print the dataset YAML that data= takes, and a line for
+  everything that was dropped or changed on the way, with the reason. A folder
+  is imported once; after that it comes from a cache.
+
+  check (yolo-stability data check my/data.yaml) says what Ultralytics would do
+  with a dataset without telling you much: images it ignores for one bad row,
+  labels it removes, JPEGs it rewrites, files it leaves in your folder. It takes
+  a data YAML, a folder with one, a folder in COCO's layout, or the name of a
+  set, and writes nothing into your folder. Exit code 0: nothing would be lost;
+  3: the check found damage.
 """,
 )

@@ -46,11 +46,12 @@ def _mirror(name: str) -> str:
     return name.replace("right", "left")
 
 
-def read_annotations(path: Path) -> dict[str, Any]:
+def read_annotations(path: Path, task: str) -> dict[str, Any]:
     """Read a COCO annotation file.
 
     Args:
         path: The JSON; it is only read.
+        task: Outlines, most of the file, are kept for `segment` only.
 
     Returns:
         Its content; `images`, `annotations` and `categories` are lists.
@@ -59,7 +60,7 @@ def read_annotations(path: Path) -> dict[str, Any]:
         DataError: If it cannot be read, is no JSON, or lacks one of the three.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes(), object_hook=None if task == "segment" else _without_outline)
     except OSError as err:
         raise DataError(f"Cannot read {path}: {err.strerror}.") from err
     except RecursionError as err:
@@ -72,6 +73,11 @@ def read_annotations(path: Path) -> dict[str, Any]:
     if not content["categories"]:
         raise DataError(f"{path} lists no categories, so its annotations have no class names.")
     return dict(content)
+
+
+def _without_outline(entry: dict[str, Any]) -> dict[str, Any]:
+    entry.pop("segmentation", None)
+    return entry
 
 
 def classes_of(documents: Iterable[tuple[Path, Mapping[str, Any]]], task: str) -> Classes:

@@ -16,13 +16,14 @@ from typing import Any
 from yolo_stability.data.annotations import Classes, classes_of, read_annotations
 from yolo_stability.data.cache import cache_root, publish
 from yolo_stability.data.layout import Split, find_splits, image_listing
+from yolo_stability.data.listing import unfinished_jpeg
 from yolo_stability.data.normalise import Normalised, normalise
 from yolo_stability.data.tally import ImportReport
 from yolo_stability.errors import DataError
 
 __all__ = ["import_coco"]
 
-IMPORTER_VERSION = 1
+IMPORTER_VERSION = 2
 """Raise when the same input would give another result, or old caches stay in use."""
 
 YAML, REPORT = "data.yaml", "import_report.json"
@@ -93,9 +94,12 @@ def _intact(target: Path) -> bool:
 
 
 def _prepare(root: Path, splits: tuple[Split, ...], task: str) -> tuple[list[Normalised], Classes]:
-    contents = [(split, read_annotations(split.annotations)) for split in splits]
+    contents = [(split, read_annotations(split.annotations, task)) for split in splits]
     classes = classes_of([(split.annotations, content) for split, content in contents], task)
-    normalised = [normalise(split, content, classes, task, root) for split, content in contents]
+    from yolo_stability.integration.compat import scanning
+
+    with scanning():
+        normalised = [normalise(split, content, classes, task, root) for split, content in contents]
     masks = any(isinstance(a.get("segmentation"), dict) for n in normalised for a in n.document["annotations"])
     if masks and importlib.util.find_spec("faster_coco_eval") is None:
         raise DataError(
@@ -114,6 +118,7 @@ def _convert(splits: Iterable[Normalised], task: str, fresh: Path) -> None:
         for split in splits:
             path = work / "json" / f"{split.report.split}.json"
             path.write_text(json.dumps(split.document), encoding="utf-8")
+            split.document.clear()  # a million annotations are a gigabyte, and the converter reads them again
         with quiet():
             convert_coco(
                 labels_dir=str(work / "json"),
@@ -151,22 +156,14 @@ def _place(files: Mapping[str, Path], folder: Path) -> None:
     """Link each image into the cache, or copy it where a link is impossible or unsafe."""
     for name, source in files.items():
         link = folder / name
-        if _unfinished_jpeg(source):  # Ultralytics would rewrite the user's file through the link
+        try:
+            copied = unfinished_jpeg(source)  # Ultralytics would rewrite the user's file through the link
+        except OSError as err:
+            raise DataError(f"Cannot read the image {source}: {err.strerror}.") from err
+        if copied:
             shutil.copyfile(source, link)
             continue
         try:
             link.symlink_to(source)
         except OSError:  # a file system or an account without symbolic links
             shutil.copyfile(source, link)
-
-
-def _unfinished_jpeg(path: Path) -> bool:
-    """Return whether a file starts like a JPEG but does not end like one, which Ultralytics repairs in place."""
-    try:
-        with path.open("rb") as file:
-            if file.read(2) != b"\xff\xd8":
-                return False
-            file.seek(-2, os.SEEK_END)
-            return file.read(2) != b"\xff\xd9"
-    except OSError as err:
-        raise DataError(f"Cannot read the image {path}: {err.strerror}.") from err

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from yolo_stability.errors import DataError
 
-__all__ = ["PREFIXES", "Split", "find_splits", "image_listing", "is_coco"]
+__all__ = ["PREFIXES", "Split", "find_splits", "has_yaml", "image_listing", "is_coco"]
 
 PREFIXES = {"detect": "instances_", "segment": "instances_", "pose": "person_keypoints_"}
 """Start of an annotation file's name, by task; other tasks have no COCO form here."""
@@ -34,6 +34,11 @@ class Split:
     name: str
     annotations: Path
     folders: tuple[Path, ...]
+
+
+def has_yaml(folder: Path) -> bool:
+    """Return whether a data YAML lies in a folder itself, which makes it Ultralytics' business."""
+    return any(True for pattern in ("*.yaml", "*.yml") for _ in folder.glob(pattern))
 
 
 def is_coco(folder: Path) -> bool:

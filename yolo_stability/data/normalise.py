@@ -16,6 +16,7 @@ from yolo_stability.data.annotations import Classes
 from yolo_stability.data.clean import Unusable, clean_box, clean_keypoints, clean_polygons, number
 from yolo_stability.data.layout import SUFFIXES, Split
 from yolo_stability.data.names import ImageFinder, LinkNames, safe_name
+from yolo_stability.data.pixels import measure
 from yolo_stability.data.tally import SplitReport, Tally
 from yolo_stability.errors import DataError
 
@@ -40,23 +41,29 @@ class Normalised:
     """A split ready for the converter.
 
     Attributes:
-        document: COCO JSON with ids from 1 and cache names for files.
+        document: COCO JSON with ids from 1 and cache names for files; whoever has written it may empty it.
         files: The user's file of each image that is kept, by cache name.
         report: What was kept and dropped.
     """
 
-    document: Mapping[str, Any]
+    document: dict[str, Any]
     files: Mapping[str, Path]
     report: SplitReport
 
 
 @dataclass(slots=True)
 class Losses:
-    """The three tallies of a split."""
+    """The four tallies of a split."""
 
     annotations: Tally = field(default_factory=Tally)
     images: Tally = field(default_factory=Tally)
     changed: Tally = field(default_factory=Tally)
+    doubts: Tally = field(default_factory=Tally)
+
+    def examples(self) -> dict[str, list[str]]:
+        """Return the first places of every reason."""
+        tallies = (self.annotations, self.images, self.changed, self.doubts)
+        return {reason: places for tally in tallies for reason, places in tally.examples.items()}
 
 
 def normalise(split: Split, content: Mapping[str, Any], classes: Classes, task: str, root: Path) -> Normalised:
@@ -64,7 +71,7 @@ def normalise(split: Split, content: Mapping[str, Any], classes: Classes, task: 
 
     Args:
         split: Where it comes from.
-        content: The annotation file, as read.
+        content: The annotation file, as read; its annotations are let go one by one.
         classes: Classes over all splits.
         task: detect, segment or pose; pose keeps only images with labelled people.
         root: The dataset's folder.
@@ -97,7 +104,8 @@ def normalise(split: Split, content: Mapping[str, Any], classes: Classes, task: 
         dropped=losses.annotations.counts,
         images_dropped=losses.images.counts,
         changed=losses.changed.counts,
-        examples={**losses.annotations.examples, **losses.images.examples, **losses.changed.examples},
+        doubts=losses.doubts.counts,
+        examples=losses.examples(),
     )
     listed = [{"id": i.identity, "file_name": i.name, "width": i.size[0], "height": i.size[1]} for i in kept.values()]
     document = {"images": listed, "annotations": annotations, "categories": []}
@@ -118,7 +126,7 @@ def _images(split: Split, entries: list[Any], losses: Losses, root: Path) -> dic
             if identity in images:
                 raise Unusable("listed twice")
             file = finder.find(safe_name(name, split.annotations))
-            size = _measure(entry, file)
+            size = _measure(entry, file, losses.doubts)
         except Unusable as reason:
             losses.images.add(str(reason), str(name))
             continue
@@ -140,23 +148,30 @@ def _identity(entry: Any) -> Hashable:
     return identity
 
 
-def _measure(entry: Mapping[str, Any], file: Path | None) -> tuple[float, float]:
-    """Return width and height in pixels as the file states them, else as the image does."""
+def _measure(entry: Mapping[str, Any], file: Path | None, doubts: Tally) -> tuple[float, float]:
+    """Return width and height in pixels as the entry states them, else as the image does; count contradictions."""
     if file is None:
         raise Unusable("file missing")
     if file.suffix.lower() not in SUFFIXES:
         raise Unusable("in a format that Ultralytics does not read")
     if file.stat().st_size == 0:
         raise Unusable("file empty")
+    try:
+        pixels = measure(file)
+    except ValueError:
+        raise Unusable("file damaged") from None
     size = (number(entry.get("width")), number(entry.get("height")))
-    if all(0 < v < 1e6 for v in size):
-        return size
-    import cv2
-
-    image = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise Unusable("file damaged")
-    return float(image.shape[1]), float(image.shape[0])
+    if not all(0 < v < 1e6 for v in size):
+        if pixels is None:
+            raise Unusable("without a size")
+        return pixels.upright
+    if pixels and pixels.upright != size:
+        # Boxes are divided by the stated size: right for a picture scaled since, wrong for a mistake in the JSON.
+        stored = pixels.turned and pixels.upright == size[::-1]
+        reason = "annotated as stored, but turned by its EXIF tag" if stored else "size in the JSON is not the file's"
+        sizes = (f"{w:g}x{h:g}" for w, h in (size, pixels.upright))
+        doubts.add(reason, "{}: JSON {}, file {}".format(str(entry["file_name"])[:80], *sizes))
+    return size
 
 
 def _folder(split: Split, names: Iterable[str]) -> Path:
@@ -178,7 +193,8 @@ def _annotations(
     """Return the usable annotations with new ids; count the others."""
     kept: list[dict[str, Any]] = []
     seen: set[Hashable] = set()
-    for entry in entries:
+    for i, entry in enumerate(entries):
+        entries[i] = None  # both forms of a million annotations would be gigabytes
         try:
             annotation = _annotation(entry, images, classes, task, losses)
             key = (annotation["image_id"], annotation["category_id"], *annotation["bbox"])

@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from yolo_stability.data.announce import announce
 from yolo_stability.data.coco import import_coco
 from yolo_stability.data.embedded import EMBEDDED, embedded_folder, embedded_spec
-from yolo_stability.data.layout import PREFIXES, is_coco
+from yolo_stability.data.layout import PREFIXES, has_yaml, is_coco
 from yolo_stability.errors import DataError, nearest
 
-__all__ = ["ResolvedData", "resolve_data"]
+if TYPE_CHECKING:
+    from yolo_stability.data.findings import AuditReport
+
+__all__ = ["ResolvedData", "check_data", "resolve_data"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,18 +55,25 @@ def resolve_data(data: str | Path, task: str) -> ResolvedData:
         raise DataError(f"data= is empty. Pass a data YAML, a COCO folder, or {' or '.join(EMBEDDED)}.")
     if "://" in text or task == "classify":
         return ResolvedData(data=text)
-    path = Path(text).expanduser()
+    path = Path(os.path.expanduser(text))  # noqa: PTH111 - pathlib raises on an unknown user
     if text.startswith("~"):  # Ultralytics does not expand it
         text = str(path)
     if os.path.isdir(path):  # noqa: PTH112 - pathlib raises on an overlong name
         return _folder(path, text, task)
     if os.path.exists(path):  # noqa: PTH110
-        return _file(path, text)
+        return _file(path, text, task)
     from yolo_stability.integration.compat import finds_dataset
 
     if finds_dataset(text):
-        return ResolvedData(data=text)
+        return ResolvedData(data=text, notes=announce(text, task))
     raise _missing(path, text)
+
+
+def check_data(data: str | Path, task: str | None = None) -> AuditReport:
+    """Check what Ultralytics would silently do with `data=`; see `audit`, which stands on this module."""
+    from yolo_stability.data.audit import audit
+
+    return audit(data, task)
 
 
 def _embedded(name: str, task: str) -> ResolvedData:
@@ -79,13 +91,13 @@ def _embedded(name: str, task: str) -> ResolvedData:
 
 def _folder(path: Path, text: str, task: str) -> ResolvedData:
     """Resolve a folder: with a data YAML it is Ultralytics' business, else it must be COCO's layout."""
-    if any(True for pattern in ("*.yaml", "*.yml") for _ in path.glob(pattern)):
-        return ResolvedData(data=text)
+    if has_yaml(path):
+        return ResolvedData(data=text, notes=announce(text, task))
     if is_coco(path):
         report = import_coco(path, task)
         return ResolvedData(data=str(report.data), notes=report.lines())
-    if any(True for pattern in ("*.yaml", "*.yml") for _ in path.rglob(pattern)):
-        return ResolvedData(data=text)
+    if any(name.endswith((".yaml", ".yml")) for _, _, names in os.walk(path) for name in names):
+        return ResolvedData(data=text, notes=announce(text, task))
     wanted = f"annotations/{PREFIXES.get(task, 'instances_')}train*.json"
     there = ", ".join(sorted(p.name for p in path.iterdir())[:5]) or "nothing"
     raise DataError(
@@ -94,13 +106,15 @@ def _folder(path: Path, text: str, task: str) -> ResolvedData:
     )
 
 
-def _file(path: Path, text: str) -> ResolvedData:
+def _file(path: Path, text: str, task: str) -> ResolvedData:
     """Resolve a file: Ultralytics takes YAML, NDJSON and archives; a COCO JSON is one part of its folder."""
     if path.suffix.lower() == ".json":
         raise DataError(
             f"{text} is a JSON file; pass the folder that holds annotations/ and the images, such as"
             f" data={path.resolve().parent.parent}."
         )
+    if path.suffix.lower() in {".yaml", ".yml"}:
+        return ResolvedData(data=text, notes=announce(text, task))
     return ResolvedData(data=text)
 
 

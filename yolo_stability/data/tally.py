@@ -46,6 +46,7 @@ class SplitReport:
         dropped: Annotations left out, by reason.
         images_dropped: Images left out, by reason.
         changed: Things repaired, by reason.
+        doubts: Images whose size in the JSON is not that of the file, by reason; nothing is done about it.
         examples: The first few of each reason.
     """
 
@@ -58,7 +59,12 @@ class SplitReport:
     dropped: Mapping[str, int]
     images_dropped: Mapping[str, int]
     changed: Mapping[str, int]
+    doubts: Mapping[str, int]
     examples: Mapping[str, list[str]]
+
+    def tallies(self) -> tuple[Mapping[str, int], ...]:
+        """Return the four counts by reason: annotations and images left out, things repaired, things doubtful."""
+        return self.dropped, self.images_dropped, self.changed, self.doubts
 
     def line(self) -> str:
         """Return one line for a person."""
@@ -66,11 +72,8 @@ class SplitReport:
             f"{self.split}: {self.images_kept} of {self.images_listed} images,"
             f" {self.annotations_kept} of {self.annotations_listed} annotations"
         )
-        for title, counts in (
-            ("dropped", self.dropped),
-            ("images left out", self.images_dropped),
-            ("repaired", self.changed),
-        ):
+        titles = ("dropped", "images left out", "repaired", "doubtful")
+        for title, counts in zip(titles, self.tallies(), strict=True):
             if counts:
                 text += f"; {title}: " + ", ".join(f"{n} {reason}" for reason, n in counts.items())
         return text

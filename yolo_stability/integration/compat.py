@@ -11,10 +11,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from ultralytics import __version__ as ultralytics_version
 from ultralytics.data.converter import convert_coco
+from ultralytics.data.utils import check_det_dataset, verify_image_label
 from ultralytics.engine.trainer import BaseTrainer
 from ultralytics.utils import DEFAULT_CFG_DICT, LOGGER, RANK, ROOT
 from ultralytics.utils.checks import check_file
@@ -28,6 +30,7 @@ __all__ = [
     "BaseTrainer",
     "Trainer",
     "convert_coco",
+    "dataset_config",
     "dataset_names",
     "finds_dataset",
     "group_names",
@@ -38,6 +41,8 @@ __all__ = [
     "momentum",
     "quiet",
     "scale_tensor",
+    "scan_label",
+    "scanning",
     "ultralytics_version",
 ]
 
@@ -133,6 +138,21 @@ def quiet() -> Iterator[None]:
         LOGGER.setLevel(level)
 
 
+@contextmanager
+def scanning() -> Iterator[None]:
+    """Look at images without a word from Ultralytics, and without its installing a package for one it cannot open."""
+    from ultralytics.utils import checks
+
+    level, installs = LOGGER.level, checks.AUTOINSTALL
+    LOGGER.setLevel("CRITICAL")
+    checks.AUTOINSTALL = False
+    try:
+        yield
+    finally:
+        LOGGER.setLevel(level)
+        checks.AUTOINSTALL = installs
+
+
 def dataset_names() -> list[str]:
     """Return the names of the dataset YAMLs that ship with Ultralytics, such as `coco8.yaml`."""
     return sorted(path.name for path in (Path(ROOT) / "cfg" / "datasets").glob("*.yaml"))
@@ -147,3 +167,34 @@ def finds_dataset(name: str) -> bool:
     except OSError:  # an overlong name; newer versions return nothing
         return False
     return any(path and Path(path).suffix in {".yaml", ".yml"} for path in found)
+
+
+def dataset_config(data: str) -> dict[str, Any]:
+    """Return a data YAML as Ultralytics reads it, with absolute paths; nothing is downloaded.
+
+    Args:
+        data: Path of the YAML or of a folder with one, or the name of a dataset that Ultralytics ships.
+
+    Raises:
+        Exception: Whatever Ultralytics raises: it checks little and documents none of it.
+    """
+    with scanning():  # the training will say it all again
+        return dict(check_det_dataset(data, autodownload=False))
+
+
+def scan_label(image: str, label: str, *, pose: bool, classes: int, kpt_shape: tuple[int, int]) -> tuple[int, str]:
+    """Let Ultralytics verify an image and its labels as its own scan does; a JPEG without end marker is rewritten.
+
+    Args:
+        image: The image.
+        label: Its label file, which need not exist.
+        pose: Whether keypoints are trained.
+        classes: Number of classes.
+        kpt_shape: Keypoints and numbers a keypoint; (0, 0) where there are none.
+
+    Returns:
+        Labels that stay, -1 where the image is ignored, and what Ultralytics says about it.
+    """
+    with np.errstate(all="ignore"):
+        result = verify_image_label((image, label, "", pose, classes, *kpt_shape, False))
+    return (-1 if result[0] is None else len(result[1])), str(result[-1])

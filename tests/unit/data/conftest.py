@@ -65,6 +65,12 @@ def own_cache(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytes
         monkeypatch.setenv("YOLO_STABILITY_CACHE", str(tmp_path / "cache"))
 
 
+@pytest.fixture(scope="session")
+def coco_folder() -> type[CocoFolder]:
+    """Give the class itself, for property tests that need a new folder an example."""
+    return CocoFolder
+
+
 @pytest.fixture
 def coco(tmp_path: Path) -> CocoFolder:
     """Give a COCO folder for detection that a test may spoil before writing it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from PIL import Image
 
 from yolo_stability.data import import_coco
 from yolo_stability.errors import DataError
@@ -202,3 +203,54 @@ def test_images_that_are_nowhere_are_refused(coco):
         image["file_name"] = "gone-" + image["file_name"]
     with pytest.raises(DataError, match=r"None of the images .*gone-a.png.* is in"):
         import_coco(coco.write(), "detect")
+
+
+@pytest.mark.parametrize(
+    ("size", "orientation", "reason"),
+    [
+        ((40, 20), 1, None),
+        ((20, 40), 6, None),
+        ((40, 20), 6, "annotated as stored, but turned by its EXIF tag"),
+        ((40, 20), 3, None),
+        ((80, 40), 1, "size in the JSON is not the file's"),
+    ],
+)
+def test_a_size_that_is_not_the_files_is_reported(coco, labels, size, orientation, reason):
+    exif = Image.Exif()
+    exif[274] = orientation
+    path = coco.picture("turned.jpg")
+    Image.open(path).convert("RGB").save(path, exif=exif)
+    coco.images.append({"id": 3, "file_name": "turned.jpg", "width": size[0], "height": size[1]})
+    coco.annotations.append(coco.box(3, 1, [0, 0, 10, 10]))
+    report = import_coco(coco.write(), "detect").splits[0]
+    assert report.doubts == ({reason: 1} if reason else {})
+    assert labels(import_coco(coco.root, "detect").data)["turned.jpg"] == [
+        pytest.approx([0, 5 / size[0], 5 / size[1], 10 / size[0], 10 / size[1]])
+    ]
+    if reason:
+        assert report.examples[reason] == [f"turned.jpg: JSON {size[0]}x{size[1]}, file {_upright(orientation)}"]
+        assert reason in report.line()
+
+
+def _upright(orientation):
+    return "20x40" if orientation > 4 else "40x20"
+
+
+def test_a_turned_image_without_a_stated_size_is_measured_upright(coco, labels):
+    exif = Image.Exif()
+    exif[274] = 6
+    path = coco.picture("turned.jpg")
+    Image.open(path).convert("RGB").save(path, exif=exif)
+    coco.images.append({"id": 3, "file_name": "turned.jpg"})
+    coco.annotations.append(coco.box(3, 1, [0, 0, 10, 10]))
+    assert labels(import_coco(coco.write(), "detect").data)["turned.jpg"] == [[0, 5 / 20, 5 / 40, 10 / 20, 10 / 40]]
+
+
+def test_an_image_that_is_none_is_left_out(coco, labels):
+    coco.picture("text.jpg").write_text("not a picture")
+    coco.images.append({"id": 3, "file_name": "text.jpg", "width": 40, "height": 20})
+    coco.annotations.append(coco.box(3, 1, [0, 0, 10, 10]))
+    report = import_coco(coco.write(), "detect")
+    assert report.splits[0].images_dropped == {"file damaged": 1}
+    assert report.splits[0].dropped == {"of an image that is not there": 1}
+    assert set(labels(report.data)) == {"a.png", "b.png"}
