@@ -3,13 +3,15 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
+VERSIONS ?=
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 # torch and torchvision must match, or every run dies with "operator torchvision::nms does not exist".
 PINS := torch==2.15.0 torchvision==0.29.2 ultralytics==8.4.190
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full check lock clean
+.PHONY: help setup demo test test-full test-versions bench check lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-13s %s\n' "$$t" "$$d"; done
@@ -35,6 +37,12 @@ test: setup ## run the tests (minutes)
 
 test-full: setup ## run the long tests: kills, full disks, big traces, big datasets (under an hour)
 	@$(BIN)/python -m pytest -q -m full $(PYTEST_ARGS)
+
+test-versions: setup ## run the seam tests on older Ultralytics and the newest (VERSIONS="8.4.60 ..." or --fast; half an hour)
+	@$(BIN)/python tests/versions/run.py $(VERSIONS) -- $(PYTEST_ARGS)
+
+bench: setup ## measure what watching costs a step (about 11 minutes; BENCH_ARGS="--quick" half a minute)
+	@$(BIN)/python tests/benchmarks/bench.py $(BENCH_ARGS)
 
 check: setup ## lint, format, types, then all tests (import rules and size limits are among them)
 	@$(BIN)/ruff check -q .

@@ -28,6 +28,9 @@ class Snapshot:
         self.step = -1
         self._pin = trainer.device.type == "cuda"
         self._copies: dict[Any, Tensor] = {}
+        self._of: tuple[Any, Any] | None = None
+        self._sources: list[Tensor] = []
+        self._places: list[Tensor] = []
         self._optimizer: dict[Tensor, dict[str, Any]] = {}
         self._ema_updates = 0
         self._scaler: dict[str, Any] = {}
@@ -41,8 +44,13 @@ class Snapshot:
             step: Optimizer steps applied so far.
         """
         self.step = step
-        for key, tensor in _state_tensors(trainer):
-            self._copy(key, tensor)
+        model = (inner_model(trainer), trainer.ema.ema if trainer.ema else None)
+        if self._of is None or any(a is not b for a, b in zip(model, self._of, strict=True)):
+            self._of = model  # a recovery makes a new EMA; naming a thousand tensors costs more than copying them
+            named = _state_tensors(trainer)
+            self._sources = [tensor for _, tensor in named]
+            self._places = [self._place(key, tensor) for key, tensor in named]
+        torch._foreach_copy_(self._places, self._sources, non_blocking=self._pin)
         self._optimizer = {
             p: {k: self._copy((id(p), k), v) if isinstance(v, Tensor) else v for k, v in state.items()}
             for p, state in trainer.optimizer.state.items()
@@ -73,12 +81,17 @@ class Snapshot:
             trainer.scaler.load_state_dict(self._scaler)
 
     def _copy(self, key: Any, tensor: Tensor) -> Tensor:
-        """Copy a tensor into its place in host memory, which is allocated once."""
+        """Copy a tensor into its place in host memory."""
+        place = self._place(key, tensor)
+        place.copy_(tensor, non_blocking=self._pin)
+        return place
+
+    def _place(self, key: Any, tensor: Tensor) -> Tensor:
+        """Return a tensor's place in host memory, which is allocated once."""
         place = self._copies.get(key)
         if place is None:
             place = torch.empty_like(tensor, device="cpu", pin_memory=self._pin and tensor.device.type == "cuda")
             self._copies[key] = place
-        place.copy_(tensor, non_blocking=self._pin)
         return place
 
 

@@ -57,5 +57,6 @@ class UpdateSampler:
     def after(self) -> tuple[Tensor, Tensor]:
         """Return (weight norms before the update, norms of the update), each of shape (params,)."""
         weights = tensor_norms(self._before)
-        deltas = torch._foreach_sub([p.detach() for p in self._params], self._before)
-        return weights, tensor_norms(deltas)
+        # In place: the copy is written anew before it is needed again, and a fresh one costs page faults.
+        torch._foreach_sub_(self._before, [p.detach() for p in self._params])
+        return weights, tensor_norms(self._before)
