@@ -10,13 +10,14 @@ from typing import Any
 
 from yolo_stability.config import ignored_by_auto
 from yolo_stability.data.resolve import resolve_data
+from yolo_stability.errors import TraceError
 from yolo_stability.integration.arguments import check_keys, check_model, check_values
 from yolo_stability.integration.compat import Trainer
 from yolo_stability.integration.monitor import Monitor
 from yolo_stability.integration.runner import final_metrics, load_model, run_training
 from yolo_stability.sinks.console import ConsoleSink
 from yolo_stability.summary import heat_matrix, summarise
-from yolo_stability.trace import load_trace
+from yolo_stability.trace import FOLDER, empty_trace, load_trace
 from yolo_stability.types import RunResult, Trace
 
 __all__ = ["StabilityMonitor", "draw", "show", "train"]
@@ -134,10 +135,21 @@ def train(
     run_training(yolo, monitor, overrides, trainer_class)
     return RunResult(
         save_dir=monitor.save_dir,
-        trace=monitor.trace,
+        trace=_read_back(monitor),
         metrics=final_metrics(yolo),
         stopped=monitor.stopped,
     )
+
+
+def _read_back(monitor: StabilityMonitor) -> Trace:
+    """Return the trace of a finished training; an empty one if the disk did not even take its header."""
+    try:
+        return monitor.trace
+    except TraceError as error:
+        if monitor.header is None:
+            raise
+        print(f"WARNING: nothing of this run was recorded. {error}", file=sys.stderr)
+        return empty_trace(monitor.save_dir / FOLDER, monitor.header)
 
 
 def _resolve(data: str | Path | Sequence[str | Path], task: str) -> str | list[str]:

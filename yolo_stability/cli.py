@@ -12,6 +12,7 @@ from yolo_stability.arguments import KNOWN_TASKS, bare, find_verb, wants_help
 from yolo_stability.commands import ELSEWHERE, VERBS
 from yolo_stability.errors import ConfigError, nearest
 from yolo_stability.failures import BUG, DONE, judge
+from yolo_stability.interrupts import orderly_interrupts
 
 __all__ = ["main"]
 
@@ -28,14 +29,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0 done, 1 our own mistake, 2 the user's input, 3 the guard ended the run, 130 interrupted.
     """
     args = list(sys.argv[1:] if argv is None else argv)
-    try:
-        code = _dispatch(args)
-        sys.stdout.flush()
-        return code
-    except SystemExit as error:  # a library that gives up
-        return DONE if error.code in {None, 0} else BUG
-    except BaseException as error:
-        return _report(error)
+    with orderly_interrupts(until_exit=argv is None):
+        try:
+            code = _dispatch(args)
+            sys.stdout.flush()
+            return code
+        except SystemExit as error:  # a library that gives up
+            return DONE if error.code in {None, 0} else BUG
+        except BaseException as error:
+            return _report(error)
 
 
 def _dispatch(args: list[str]) -> int:

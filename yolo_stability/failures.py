@@ -14,11 +14,17 @@ __all__ = ["DONE", "INTERRUPTED", "UNSTABLE", "USER", "Failure", "judge"]
 DONE, BUG, USER, UNSTABLE, INTERRUPTED = 0, 1, 2, 3, 130
 ISSUES = "please report it with the command you ran and, if you can, the output under YOLO_STABILITY_DEBUG=1"
 
+_ELSEWHERE = "If the run folder is meant, set project= to a folder that can be written."
+
 USERS_FAULT: tuple[tuple[str, str, bool, str], ...] = (
     # (name of the exception's class or of a base, pattern in its text, only when Ultralytics raised it, advice)
     ("RuntimeError", r"^Dataset '.*' error", False, ""),
+    ("OSError", r"^\[Errno \d+\] (No such file|Not a directory|File exists|Is a directory)", True, _ELSEWHERE),
     ("FileNotFoundError", r"", True, ""),
-    ("PermissionError", r"", False, ""),
+    ("PermissionError", r"", False, _ELSEWHERE),
+    ("OSError", r"Read-only file system|File name too long", False, _ELSEWHERE),
+    ("OSError", r"Disk quota exceeded", False, "Free some space, or set project= to another disk."),
+    ("AssertionError", r"nothing to resume", True, ""),
     ("ConnectionError", r"", False, "Give a local file, or go online."),
     ("URLError", r"", False, "Give a local file, or go online."),
     ("OutOfMemoryError", r"", False, "Lower batch= or imgsz=."),
@@ -89,6 +95,6 @@ def _is_theirs(error: BaseException) -> bool:
 
 
 def _one_line(error: BaseException) -> str:
-    """Return the text of an error on one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    """Return the text of an error on one line; of one of the system without its number."""
+    text = " ".join(re.sub(r"^\[Errno \d+\] ", "", str(error)).split()) or type(error).__name__
     return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -1,7 +1,7 @@
 """A real trainer driven by hand: `step` does between two batches what `BaseTrainer._do_train` does.
 
-All variants share one trainer, so they meet the same weights, the same batch and the same places in memory. What differs between variants is swapped in outside
-the clock: class, callbacks and what watches.
+All variants share one trainer, so they meet the same weights, the same batch and the same places in memory. What
+differs between variants is swapped in outside the clock: class, callbacks and what watches.
 """
 
 from __future__ import annotations

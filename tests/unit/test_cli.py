@@ -327,9 +327,12 @@ PAIR = st.builds(
 )
 
 
+PREFIXES = (["train", "data=shapes"], ["data", "embedded"], ["data", "coco"], ["data", "check"])
+
+
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    args=st.lists(st.one_of(WORD, PAIR), max_size=6), verb=st.sampled_from([[], ["train"], ["train", "data=shapes"]])
+    args=st.lists(st.one_of(WORD, PAIR), max_size=6), verb=st.sampled_from([[], *([name] for name in VERBS), *PREFIXES])
 )
 def test_no_line_raises_or_leaves_the_contract(
     api: Api, resolve: list[tuple[str, str]], capsys: pytest.CaptureFixture[str], args: list[str], verb: list[str]

@@ -223,7 +223,8 @@ def test_no_rows_yet(tmp_path: Path) -> None:
     assert dict(trace.steps.schema) == fixed
     assert dict(trace.blocks.schema) == BLOCK_COLUMNS
     assert trace.events.columns == ["attempt", "step", "kind", "block", "data"]
-    assert resume_point(tmp_path / "stability") is None
+    assert resume_point(tmp_path / "stability") == ResumePoint(attempt=0, step=-1, iteration=-1)
+    assert resume_point(tmp_path / "elsewhere") is None
 
 
 def test_size_on_noisy_values(tmp_path: Path) -> None:
@@ -370,6 +371,18 @@ def test_resume_continues_with_the_next_attempt(tmp_path: Path) -> None:
     assert parts(tmp_path, "steps") == ["steps-0000000-0000005.parquet"]
 
 
+def test_resume_of_a_run_that_was_killed_before_its_first_row(tmp_path: Path) -> None:
+    """Its events tell that it was, so the next sitting is another attempt; nothing of it is removed."""
+    folder = tmp_path / "stability"
+    write(tmp_path, [record(s) for s in range(3)])
+    with (folder / "events.jsonl").open("ab") as file:
+        file.write(b'{"attempt": 4, "step": 3, "kind": "resume", "block": null, "data": {}}\n{"attempt": 9, "st')
+    assert resume_point(folder) == ResumePoint(attempt=4, step=2, iteration=4)
+    for part in (folder / "trace").iterdir():
+        part.unlink()
+    assert resume_point(folder) == ResumePoint(attempt=4, step=-1, iteration=-1)
+
+
 def test_clear_removes_ours_and_nothing_else(tmp_path: Path) -> None:
     write(tmp_path, [record(0)])
     folder = tmp_path / "stability"
@@ -470,6 +483,23 @@ def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     writer.event(Event(attempt=0, step=0, kind="notice"))
     writer.close()
     assert str(writer.error).startswith("Telemetry stopped: ")
+
+
+def test_an_interrupted_flush_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while the training itself must write: closing writes it again, and no row is there twice."""
+    writer = TraceWriter(tmp_path / "stability", NAMES, flush_seconds=60)
+    writer.write_header(header())
+    for step in range(4):
+        writer.append(record(step))
+    with monkeypatch.context() as patch:
+        patch.setattr(writer._steps, "write", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            writer._flush()
+    writer.append(record(4))
+    writer.close()
+    trace = load_trace(tmp_path)
+    assert trace.steps["step"].to_list() == [0, 1, 2, 3, 4]
+    assert trace.blocks.height == 5 * len(NAMES)
 
 
 def test_value_of_a_wrong_type_stops_telemetry_only(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -47,16 +48,22 @@ class HealthyCheckpoint:
     """`healthy.pt`: a copy of an earlier `last.pt` that time has proven.
 
     Each saved checkpoint is a candidate first and becomes `healthy.pt` once enough healthy steps followed it.
+    No method raises when the disk is full or the folder gone: `error` says why, and the next save tries again.
 
     Args:
         folder: The `stability/` folder of the run.
         age: Healthy steps that must follow.
+
+    Attributes:
+        error: Why a copy failed last, in one sentence; None while all is well.
     """
 
     def __init__(self, folder: Path, age: int = 32) -> None:
         self._path, self._candidate, self._age = folder / "healthy.pt", folder / ".healthy-candidate.pt", age
-        self._candidate.unlink(missing_ok=True)
         self._saved_step: int | None = None
+        self.error: str | None = None
+        with self._soft():
+            self._candidate.unlink(missing_ok=True)
 
     def saved(self, last: Path, *, step: int, unhealthy_step: int, proven: bool = False) -> None:
         """Take note of a checkpoint that was just written.
@@ -67,13 +74,14 @@ class HealthyCheckpoint:
             unhealthy_step: Last step that was not healthy; -1 if there was none.
             proven: The checkpoint holds a state that is known to be healthy.
         """
-        self._confirm(step, unhealthy_step, self._age)
-        in_trouble = unhealthy_step >= 0 and step - unhealthy_step <= self._age
-        if proven or (self._saved_step is None and not in_trouble):
-            _copy(last, self._candidate)
-            self._saved_step = step
-        if proven:
-            self._confirm(step, -1, 0)
+        with self._soft():
+            self._confirm(step, unhealthy_step, self._age)
+            in_trouble = unhealthy_step >= 0 and step - unhealthy_step <= self._age
+            if proven or (self._saved_step is None and not in_trouble):
+                _copy(last, self._candidate)
+                self._saved_step = step
+            if proven:
+                self._confirm(step, -1, 0)
 
     def close(self, *, step: int, unhealthy_step: int, ended: bool) -> None:
         """Settle the last candidate.
@@ -83,8 +91,18 @@ class HealthyCheckpoint:
             unhealthy_step: Last step that was not healthy.
             ended: The run came to its own end, so no trouble was on its way.
         """
-        self._confirm(step, unhealthy_step, 0 if ended else self._age)
-        self._candidate.unlink(missing_ok=True)
+        with self._soft():
+            self._confirm(step, unhealthy_step, 0 if ended else self._age)
+            self._candidate.unlink(missing_ok=True)
+
+    @contextmanager
+    def _soft(self) -> Iterator[None]:
+        """Turn a failure of the disk into a sentence: a copy that cannot be made is no reason to end a training."""
+        try:
+            yield
+        except OSError as error:
+            self._saved_step = None
+            self.error = f"healthy.pt could not be written: {error.strerror or error}; the training goes on."
 
     def _confirm(self, step: int, unhealthy_step: int, age: int) -> None:
         """Promote the candidate if it is old enough, drop it if trouble followed."""
@@ -99,10 +117,17 @@ class HealthyCheckpoint:
 
 def _copy(source: Path, target: Path) -> None:
     """Copy a file so that the target is either whole or untouched."""
+    size = source.stat().st_size
+    if shutil.disk_usage(target.parent).free < size:  # do not take the last bytes from telemetry only to fail
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
     temporary = target.with_name(f"{target.name}.tmp")
-    shutil.copyfile(source, temporary)
-    _sync(temporary)
-    temporary.replace(target)
+    try:
+        shutil.copyfile(source, temporary)
+        _sync(temporary)
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _sync(file: Path) -> None:

@@ -17,6 +17,7 @@ from yolo_stability.integration.run import WatchedRun
 from yolo_stability.integration.seam import adopt
 from yolo_stability.sinks import Sink
 from yolo_stability.trace import load_trace
+from yolo_stability.types import RunHeader
 
 __all__ = ["Monitor", "attach_in_worker", "settings_for_workers"]
 
@@ -49,6 +50,7 @@ class Monitor:
         self._requested, self._make_sinks = requested, make_sinks
         self._save_dir: Path | None = None
         self._stopped: str | None = None
+        self._header: RunHeader | None = None
 
     @property
     def settings(self) -> StabilitySettings:
@@ -70,6 +72,11 @@ class Monitor:
     def stopped(self) -> str | None:
         """Why the guard ended the latest training; None when it did not."""
         return self._stopped
+
+    @property
+    def header(self) -> RunHeader | None:
+        """Header of the latest training, also when the disk did not take it; None when workers trained."""
+        return self._header
 
     def attach(self, model_or_trainer: Any) -> Self:
         """Watch every training of a model, or a trainer that is built but not started.
@@ -99,7 +106,7 @@ class Monitor:
     def callbacks(self) -> dict[str, Callable[[Trainer], None]]:
         """Return the callbacks by event, for people who wire them themselves with `model.add_callback`."""
         return {
-            "on_pretrain_routine_start": self._bind,
+            "on_pretrain_routine_start": self._claim,
             "on_pretrain_routine_end": self._bind,
             "on_train_start": self._start,
             "on_train_epoch_start": _begin_epoch,
@@ -140,6 +147,11 @@ class Monitor:
         elif run.owner is not self:
             raise StabilityError("Two monitors are attached to one training; attach only one.")
 
+    def _claim(self, trainer: Trainer) -> None:
+        """Bind, and take the run folder before the trainer changes more in it than `args.yaml`."""
+        self._bind(trainer)
+        trainer.stability.claim(trainer)
+
     def _start(self, trainer: Trainer) -> None:
         """Begin to watch."""
         self._save_dir, self._stopped = Path(trainer.save_dir), None
@@ -148,10 +160,12 @@ class Monitor:
     def _close(self, trainer: Trainer) -> None:
         """Write everything and show it."""
         run = trainer.stability
-        if run is None or run.watch is None:
+        if run is None:
             return
         run.close()
-        self._stopped = run.stopped
+        if run.watch is None:
+            return
+        self._stopped, self._header = run.stopped, run.header
         if not is_writer():
             return
         try:
@@ -197,8 +211,8 @@ def _begin_iteration(trainer: Trainer) -> None:
 
 
 def _end_iteration(trainer: Trainer) -> None:
-    """Tell the watch that a batch is done."""
-    trainer.stability.watch.end_iteration(trainer)
+    """Tell the run that a batch is done."""
+    trainer.stability.end_iteration(trainer)
 
 
 def _end_epoch(trainer: Trainer) -> None:

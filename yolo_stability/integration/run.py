@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from yolo_stability.config import StabilitySettings
+from yolo_stability.errors import TraceError
 from yolo_stability.integration.checkpoints import HealthyCheckpoint
 from yolo_stability.integration.compat import LOGGER, Trainer, is_writer
 from yolo_stability.integration.distributed import is_distributed
 from yolo_stability.integration.effective import build_header, requested_settings
 from yolo_stability.integration.seam import owns_step
-from yolo_stability.integration.sidecar import resumed_settings, write_sidecar
+from yolo_stability.integration.sidecar import SIDECAR, resumed_settings, write_sidecar
 from yolo_stability.integration.watch import Watch
+from yolo_stability.interrupts import shielded
 from yolo_stability.sinks import Sink
-from yolo_stability.trace import FOLDER, TraceWriter, clear_trace, read_header, resume_point
-from yolo_stability.types import Event, StepRecord
+from yolo_stability.trace import (
+    FOLDER,
+    TraceWriter,
+    claim_folder,
+    clear_trace,
+    read_header,
+    release_folder,
+    resume_point,
+)
+from yolo_stability.types import Event, RunHeader, StepRecord
 
 __all__ = ["WatchedRun"]
+
+_SLOW_SECONDS = 0.3
 
 
 class WatchedRun:
@@ -37,11 +50,15 @@ class WatchedRun:
     ) -> None:
         self.owner = owner
         self.watch: Watch | None = None
+        self.header: RunHeader | None = None
         self._settings, self._requested, self._sinks = settings, requested, list(sinks)
         self._writer: TraceWriter | None = None
         self._checkpoint: HealthyCheckpoint | None = None
+        self._claimed: Path | None = None
+        self._told: set[str] = set()
         self._epoch = self._first_step = self._first_iteration = 0
         self._oom_retries = self._batch = 0
+        self._clock = time.monotonic()
         self._ended = self._closed = self._saved_since_stop = False
 
     @property
@@ -51,11 +68,23 @@ class WatchedRun:
 
     # Events of the training loop, in their order
 
+    def claim(self, trainer: Trainer) -> None:
+        """Take the run folder before anything in it changes.
+
+        Raises:
+            StabilityError: Another run trains there.
+        """
+        if self._claimed is None and is_writer():
+            folder = trainer.save_dir / FOLDER
+            self._tell(claim_folder(folder))
+            self._claimed = folder
+
     def start(self, trainer: Trainer) -> None:
         """Open the trace and begin to watch; nothing is open before, so that a trainer can still be sent to workers."""
+        self.claim(trainer)
         folder = trainer.save_dir / FOLDER
         point = resume_point(folder) if trainer.resume else None
-        if point:
+        if trainer.resume:
             self._settings = resumed_settings(trainer.save_dir, self._settings)
         asked = self._settings
         if not owns_step(type(trainer)):
@@ -73,7 +102,10 @@ class WatchedRun:
             attempt=point.attempt + 1 if point else 0,
         )
         if is_writer():
-            write_sidecar(trainer.save_dir, asked)
+            try:
+                write_sidecar(trainer.save_dir, asked)
+            except OSError as error:
+                self._tell(f"{SIDECAR} could not be written: {error.strerror}; a resume will take the defaults.")
             self._open(trainer, folder, asked, resumed=point is not None)
         else:
             self._sinks.clear()
@@ -91,6 +123,19 @@ class WatchedRun:
             self.watch.restart("oom_restart", {"epoch": trainer.epoch, "batch": trainer.batch_size})
         self._oom_retries = retries
         self._epoch = trainer.epoch
+
+    def end_iteration(self, trainer: Trainer) -> None:
+        """Close an iteration; let no record wait in memory for long.
+
+        A record waits for its update ratio until the next step, to spare a GPU a synchronisation. A CPU needs none,
+        and where a step takes long, a second of steps would be lost to a kill for a gain that nobody could measure.
+        """
+        assert self.watch is not None
+        self.watch.end_iteration(trainer)
+        now = time.monotonic()
+        if trainer.device.type == "cpu" or now - self._clock > _SLOW_SECONDS:
+            self.watch.flush()
+        self._clock = now
 
     def end_epoch(self, trainer: Trainer) -> None:
         """Hand over what waits, compact the trace, sum up; let nothing broken go into validation, where it hangs."""
@@ -116,6 +161,7 @@ class WatchedRun:
                 unhealthy_step=self.watch.unhealthy_step,
                 proven=self.watch.stopped is not None,
             )
+            self._tell(self._checkpoint.error)
 
     def recovered(self) -> None:
         """Note that Ultralytics went back to `last.pt` and replays the epoch."""
@@ -132,11 +178,17 @@ class WatchedRun:
         self._ended = True
 
     def close(self) -> None:
-        """Write everything; called however the training ended."""
-        watch = self.watch
-        if watch is None or self._closed:
-            return
-        self._closed = True
+        """Write everything, however the training ended; a second interrupt waits until it is done."""
+        with shielded():
+            if self.watch is not None and not self._closed:
+                self._closed = True
+                self._finish(self.watch)
+            if self._claimed is not None:
+                release_folder(self._claimed)
+                self._claimed = None
+
+    def _finish(self, watch: Watch) -> None:
+        """Hand over what waits, note the end, and close what is open."""
         watch.flush()
         self._say_if_few_steps(watch)
         self._event(
@@ -150,11 +202,18 @@ class WatchedRun:
         if self._checkpoint:
             ended = self._ended and watch.stopped is None
             self._checkpoint.close(step=watch.step, unhealthy_step=watch.unhealthy_step, ended=ended)
+            self._tell(self._checkpoint.error)
         self._each_sink(lambda sink: sink.close())
         if self._writer:
             self._writer.close()
-            if self._writer.error:
+            if self._writer.error:  # once more, where it is read
                 LOGGER.warning(f"stability: {self._writer.error}")
+
+    def _tell(self, text: str | None) -> None:
+        """Log a warning, each one once."""
+        if text and text not in self._told:
+            self._told.add(text)
+            LOGGER.warning(f"stability: {text}")
 
     def _say_if_few_steps(self, watch: Watch) -> None:
         """Tell a user whose small dataset was accumulated away: with 28 images and nbs=64 two epochs are one step."""
@@ -175,26 +234,36 @@ class WatchedRun:
         requested = {**(self._requested or requested_settings(trainer)), **asked.model_dump()}
         header = build_header(trainer, self.watch.blocks, requested, {"guard": self._settings.guard})
         if resumed:
-            first = read_header(folder)
-            header = replace(
-                header,
-                run_id=first.run_id,
-                config_digest=first.config_digest,
-                requested=first.requested,
-                started=first.started,
-            )
+            header = self._as_first_written(folder, header)
         else:
             clear_trace(folder)
+        self.header = header
         self._writer = TraceWriter(folder, [block.name for block in self.watch.blocks])
         self._writer.write_header(header)
         if self._settings.guard != "off":
             self._checkpoint = HealthyCheckpoint(folder)
         self._each_sink(lambda sink: sink.open(header))
 
+    def _as_first_written(self, folder: Path, header: RunHeader) -> RunHeader:
+        """Return the header of a resumed run, which keeps its name and what was first asked for."""
+        try:
+            first = read_header(folder)
+        except TraceError as error:
+            self._tell(str(error))
+            return header
+        return replace(
+            header,
+            run_id=first.run_id,
+            config_digest=first.config_digest,
+            requested=first.requested,
+            started=first.started,
+        )
+
     def _record(self, record: StepRecord) -> None:
-        """Pass a record on."""
+        """Pass a record on; if the disk no longer takes any, say so while the run can still be saved."""
         if self._writer:
             self._writer.append(record)
+            self._tell(self._writer.error)
         self._each_sink(lambda sink: sink.write(record))
 
     def _event(self, event: Event) -> None:

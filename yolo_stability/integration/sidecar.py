@@ -11,6 +11,7 @@ import yaml
 
 from yolo_stability.config import StabilitySettings
 from yolo_stability.errors import StabilityError
+from yolo_stability.trace.layout import replace_file
 
 __all__ = ["SIDECAR", "resumed_settings", "write_sidecar"]
 
@@ -20,13 +21,17 @@ _NOT_RESUMED = frozenset({"fault"})
 
 
 def write_sidecar(save_dir: Path, settings: StabilitySettings) -> None:
-    """Write the settings of a run.
+    """Write the settings of a run, whole or not at all: half of them would stand in the way of a resume.
 
     Args:
         save_dir: The run folder.
         settings: What to write.
+
+    Raises:
+        OSError: The disk is full, or the folder cannot be written.
     """
-    (save_dir / SIDECAR).write_text(yaml.safe_dump(settings.model_dump(), sort_keys=False), encoding="utf-8")
+    text: str = yaml.safe_dump(settings.model_dump(), sort_keys=False)
+    replace_file(save_dir / SIDECAR, text.encode("utf-8"), sync=True)
 
 
 def resumed_settings(save_dir: Path, settings: StabilitySettings) -> StabilitySettings:

@@ -7,11 +7,12 @@ Importing this package loads neither torch nor polars.
 
 from __future__ import annotations
 
+from yolo_stability.trace.claim import claim_folder, release_folder
 from yolo_stability.trace.layout import FOLDER, SCHEMA_VERSION
+from yolo_stability.trace.place import clear_trace, find_trace
 from yolo_stability.trace.reader import (
     ResumePoint,
-    clear_trace,
-    find_trace,
+    empty_trace,
     load_trace,
     read_header,
     resume_point,
@@ -24,10 +25,13 @@ __all__ = [
     "SCHEMA_VERSION",
     "ResumePoint",
     "TraceWriter",
+    "claim_folder",
     "clear_trace",
+    "empty_trace",
     "find_trace",
     "load_trace",
     "read_header",
+    "release_folder",
     "resume_point",
     "scan_trace",
 ]

@@ -13,7 +13,17 @@ from yolo_stability.types import StepRecord
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["blocks_frame", "column_order", "concat", "empty", "normalise", "read_parquet", "steps_frame", "to_parquet"]
+__all__ = [
+    "blocks_frame",
+    "column_order",
+    "concat",
+    "empty",
+    "normalise",
+    "read_parquet",
+    "steps_frame",
+    "to_parquet",
+    "warm_up",
+]
 
 F32_MAX = 3.4028234663852886e38
 _DYNAMIC = ("loss/", "lr/")
@@ -127,6 +137,12 @@ def to_parquet(frame: pl.DataFrame) -> bytes:
     buffer = io.BytesIO()
     frame.write_parquet(buffer, compression="zstd", statistics=False, row_group_size=max(1, frame.height))
     return buffer.getvalue()
+
+
+def warm_up() -> None:
+    """Write nothing once: the first use of polars takes tenths of a second, in which a first step would be at risk."""
+    to_parquet(empty("steps"))
+    blocks_frame([], ["-"])
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:

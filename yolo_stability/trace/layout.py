@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -120,8 +121,9 @@ def remove_stale_temps(folder: Path) -> None:
         if not directory.is_dir():
             continue
         for file in directory.iterdir():
-            if _TEMP.fullmatch(file.name) and time.time() - file.stat().st_mtime > _STALE_SECONDS:
-                file.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # its writer was alive, and done
+                if _TEMP.fullmatch(file.name) and time.time() - file.stat().st_mtime > _STALE_SECONDS:
+                    file.unlink()
 
 
 def _widest_first(part: Part) -> tuple[int, int]:

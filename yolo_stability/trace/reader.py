@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 import logging
-import re
-import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yolo_stability.errors import TraceError, nearest
-from yolo_stability.trace.layout import EVENTS, FOLDER, HEADER, PARTS, Part, Table, list_parts, standing
+from yolo_stability.errors import TraceError
+from yolo_stability.trace.layout import EVENTS, HEADER, Part, Table, list_parts, standing
+from yolo_stability.trace.place import find_trace, said
 from yolo_stability.trace.plain import event_row, header_from_json
 from yolo_stability.types import RunHeader, Trace
 
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["ResumePoint", "clear_trace", "find_trace", "load_trace", "read_header", "resume_point", "scan_trace"]
+__all__ = ["ResumePoint", "empty_trace", "load_trace", "read_header", "resume_point", "scan_trace"]
 
 _LOG = logging.getLogger(__name__)
 _RETRIES = 20
 _RETRY_SECONDS = 0.02
-_OURS = (HEADER, EVENTS, "diagnosis.json", "healthy.pt", "gradient_norms.png", "report.html")
-_INCIDENT = re.compile(r"step-\d+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +65,8 @@ def load_trace(path: str | Path) -> Trace:
         if not blocks.is_empty() and int(blocks["step"].max()) > last:  # type: ignore[arg-type]
             blocks = blocks.filter(pl.col("step") <= last)  # their steps are not on disk, or not yet
         return Trace(path=folder, header=header, steps=steps, blocks=blocks, events=_read_events(folder))
-    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as e:
-        raise TraceError(f"The trace in '{folder}' cannot be read: {e}.") from e
+    except (Exception, pl.exceptions.PanicException) as e:  # damaged bytes make polars raise whatever it likes
+        raise TraceError(f"The trace in '{folder}' cannot be read: {said(e)}.") from e
 
 
 def scan_trace(path: str | Path, table: Table) -> pl.LazyFrame:
@@ -81,18 +77,29 @@ def scan_trace(path: str | Path, table: Table) -> pl.LazyFrame:
         table: `steps` or `blocks`.
 
     Returns:
-        The parts in the order of their steps; select columns, then collect.
+        The parts in the order of their steps; select columns, then collect. A part that is no Parquet file is left
+        out; one that is damaged further inside makes `collect` raise polars' own error.
 
     Raises:
         TraceError: As `load_trace`.
     """
     import polars as pl
 
-    from yolo_stability.trace.frames import column_order, empty, normalise
-
     folder = find_trace(path)
     names = [b.name for b in read_header(folder).blocks]
-    parts = [pl.scan_parquet(part.path) for part in standing(list_parts(folder, table))]
+    try:
+        return _scan(folder, table, names)
+    except (Exception, pl.exceptions.PanicException) as e:
+        raise TraceError(f"The trace in '{folder}' cannot be read: {said(e)}.") from e
+
+
+def _scan(folder: Path, table: Table, names: list[str]) -> pl.LazyFrame:
+    """Open the parts of a table as one, with the columns of the contract."""
+    import polars as pl
+
+    from yolo_stability.trace.frames import column_order, empty, normalise
+
+    parts = list(_scan_parts(standing(list_parts(folder, table))))
     if table == "blocks":
         orders = [p.collect_schema().get("block") for p in parts]
         names += [n for o in orders if isinstance(o, pl.Enum) for n in o.categories if n not in names]
@@ -105,96 +112,71 @@ def scan_trace(path: str | Path, table: Table) -> pl.LazyFrame:
     return frame.select(column_order(frame.collect_schema().names(), table))
 
 
-def find_trace(path: str | Path) -> Path:
-    """Return the `stability/` folder that belongs to `path`.
+def _scan_parts(parts: Sequence[Part]) -> Iterator[pl.LazyFrame]:
+    """Open each part that has a readable footer."""
+    import polars as pl
+
+    for part in parts:
+        try:
+            scanned = pl.scan_parquet(part.path)
+            scanned.collect_schema()
+        except (Exception, pl.exceptions.PanicException) as e:
+            _LOG.warning("%s is damaged and left out: %s", part.path, said(e))
+        else:
+            yield scanned
+
+
+def empty_trace(folder: Path, header: RunHeader) -> Trace:
+    """Return the trace of a run whose telemetry could not even begin.
 
     Args:
-        path: A run folder or its `stability/` folder.
-
-    Raises:
-        TraceError: There is none; the message names runs nearby that have one.
+        folder: The `stability/` folder.
+        header: What the run was.
     """
-    path = Path(path).expanduser()
-    for folder in (path / FOLDER, path):
-        if (folder / HEADER).is_file():
-            return folder
-    for folder in (path / FOLDER, path):
-        if (folder / PARTS).is_dir() or (folder / EVENTS).is_file() or (folder.is_dir() and folder.name == FOLDER):
-            raise TraceError(
-                f"'{folder}' has no {HEADER}: that run was killed while it started, or the file was removed."
-                f"{_neighbours(path)} Start the run again."
-            )
-    what = "is no run with a trace" if path.exists() else "does not exist"
-    neighbours = _neighbours(path)
-    advice = "" if neighbours else f" A run of `yolo-stability train` has one in <run folder>/{FOLDER}/."
-    raise TraceError(f"'{path}' {what} (looked for {FOLDER}/{HEADER}).{neighbours}{advice}")
+    import polars as pl
+
+    from yolo_stability.trace.frames import empty
+
+    return Trace(
+        path=folder,
+        header=header,
+        steps=empty("steps"),
+        blocks=empty("blocks"),
+        events=pl.DataFrame(schema=_event_schema()),
+    )
 
 
 def resume_point(folder: str | Path) -> ResumePoint | None:
-    """Return where the trace in a `stability/` folder ends; None when it has no row yet."""
+    """Return where the trace in a `stability/` folder ends.
+
+    Returns:
+        None when there is no trace. One that was killed before its first row ends at step -1.
+
+    Raises:
+        TraceError: The folder cannot be read.
+    """
+    folder = Path(folder)
+    try:
+        return _resume_point(folder) if (folder / HEADER).is_file() else None
+    except OSError as e:
+        raise TraceError(f"The trace in '{folder}' cannot be read: {said(e)}.") from e
+
+
+def _resume_point(folder: Path) -> ResumePoint:
     import polars as pl
 
     from yolo_stability.trace.frames import read_parquet
 
-    for part in reversed(standing(list_parts(Path(folder), "steps"))):
+    attempt = max((row["attempt"] for row in _event_rows(folder)), default=0)
+    for part in reversed(standing(list_parts(folder, "steps"))):
         try:
-            rows = read_parquet(part.path, ["attempt", "step", "iteration"]).sort("step").tail(1).to_dicts()
+            rows = read_parquet(part.path, ["attempt", "step", "iteration"]).drop_nulls().sort("step").tail(1).rows()
+            if rows:
+                last, step, iteration = (int(value) for value in rows[0])
+                return ResumePoint(attempt=max(attempt, last), step=step, iteration=iteration)
         except (Exception, pl.exceptions.PanicException) as e:  # a damaged part; the one before it may be whole
-            _LOG.warning("%s cannot be read (%s)", part.path, e)
-            continue
-        if rows:
-            return ResumePoint(**rows[0])
-    return None
-
-
-def clear_trace(folder: str | Path) -> None:
-    """Remove an old trace from a `stability/` folder: our own files only, the header first.
-
-    Raises:
-        TraceError: A file cannot be removed.
-    """
-    folder = Path(folder)
-    try:
-        for file in _our_files(folder):
-            file.unlink(missing_ok=True)
-        for incident in _entries(folder / "incidents"):
-            if _INCIDENT.fullmatch(incident.name) and incident.is_dir() and not incident.is_symlink():
-                shutil.rmtree(incident)
-        for directory in (folder / "incidents", folder / PARTS, folder):
-            with suppress(OSError):  # holds somebody else's files, or is not there
-                directory.rmdir()
-    except OSError as e:
-        raise TraceError(
-            f"The old trace in '{folder}' cannot be removed ({e.strerror}): choose another `name=`, or remove it."
-        ) from e
-
-
-def _our_files(folder: Path) -> Iterator[Path]:
-    yield from (folder / name for name in _OURS)
-    for table in ("steps", "blocks"):
-        yield from (part.path for part in list_parts(folder, table))
-    for directory in (folder, folder / PARTS):
-        yield from (f for f in _entries(directory) if f.name.startswith(".") and f.name.endswith(".tmp"))
-
-
-def _entries(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
-
-
-def _neighbours(path: Path) -> str:
-    """Name runs with a trace inside, around or above `path`, the most similar name first."""
-    found: dict[str, None] = {}
-    for place in (path, path.parent, path.parent.parent):
-        with suppress(OSError):
-            candidates = [place, *sorted(place.iterdir())] if place.is_dir() else []
-            for run in candidates:
-                if (run / FOLDER / HEADER).is_file():
-                    found[str(run)] = None
-    if not found:
-        return ""
-    hint = nearest(str(path), found)
-    more = ", ".join(f"'{run}'" for run in list(found)[:3])
-    return hint or f" Runs with a trace nearby: {more}."
+            _LOG.warning("%s cannot be read (%s)", part.path, said(e))
+    return ResumePoint(attempt=attempt, step=-1, iteration=-1)
 
 
 def read_header(folder: Path) -> RunHeader:
@@ -264,7 +246,7 @@ def _read_parts(parts: Sequence[Part], damaged: set[Part]) -> tuple[list[Part], 
         except FileNotFoundError:
             gone.add(part)
         except (Exception, pl.exceptions.PanicException) as e:
-            _LOG.warning("%s is damaged and left out: %s", part.path, e)
+            _LOG.warning("%s is damaged and left out: %s", part.path, said(e))
             damaged.add(part)
 
 
@@ -299,15 +281,18 @@ def _rises(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
 def _read_events(folder: Path) -> pl.DataFrame:
     import polars as pl
 
-    schema: dict[str, Any] = {
-        "attempt": pl.UInt16,
-        "step": pl.UInt32,
-        "kind": pl.String,
-        "block": pl.String,
-        "data": pl.String,
-    }
+    return pl.DataFrame(_event_rows(folder), schema=_event_schema())
+
+
+def _event_rows(folder: Path) -> list[dict[str, Any]]:
     try:
         lines = (folder / EVENTS).read_bytes().splitlines()
     except FileNotFoundError:
         lines = []
-    return pl.DataFrame([row for line in lines if (row := event_row(line))], schema=schema)
+    return [row for line in lines if (row := event_row(line))]
+
+
+def _event_schema() -> dict[str, Any]:
+    import polars as pl
+
+    return {"attempt": pl.UInt16, "step": pl.UInt32, "kind": pl.String, "block": pl.String, "data": pl.String}

@@ -66,6 +66,10 @@ class Tiers:
         first, last = records[0].step, records[-1].step
         part = Part(part_path(self._folder, self._table, first, last), first, last)
         replace_file(part.path, frames.to_parquet(frame))
+        while self._tail and self._tail[-1].first >= first:  # an interrupted write had got this far
+            again = self._tail.pop()
+            if again.path != part.path:
+                again.path.unlink(missing_ok=True)
         self._tail.append(part)
         self.last = last
 
@@ -92,7 +96,8 @@ class Tiers:
             replace_file(merged.path, frames.to_parquet(rows), sync=True)
             self._tail[start:] = [merged]
             for piece in pieces:
-                piece.path.unlink(missing_ok=True)
+                if piece.path != merged.path:
+                    piece.path.unlink(missing_ok=True)
         if self._tail and self._tail[-1].span >= SEALED_STEPS:
             self._tail.clear()
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import atexit
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from yolo_stability.trace.frames import warm_up
 from yolo_stability.trace.layout import EVENTS, HEADER, remove_stale_temps, replace_file
 from yolo_stability.trace.plain import event_line, header_to_json
 from yolo_stability.trace.tiers import Tiers
@@ -17,6 +19,7 @@ __all__ = ["TraceWriter"]
 
 _MAX_PENDING = 1024  # records in memory before the caller itself must write: memory stays flat at any speed
 _JOIN_SECONDS = 5.0
+_BREATH = 0.05  # seconds between two flushes at least
 
 
 class TraceWriter:
@@ -28,10 +31,10 @@ class TraceWriter:
     Args:
         folder: `<save_dir>/stability/`; created when first written to.
         block_names: Names of the blocks in the order of the header.
-        flush_seconds: Longest time for which a record is in memory only.
+        flush_seconds: From one flush to the next; a second must hold this and the writing itself.
     """
 
-    def __init__(self, folder: Path, block_names: Sequence[str], *, flush_seconds: float = 1.0) -> None:
+    def __init__(self, folder: Path, block_names: Sequence[str], *, flush_seconds: float = 0.5) -> None:
         import polars  # noqa: F401 - here, in the main thread and before any fork, not in the flush thread
 
         self._folder = Path(folder)
@@ -63,6 +66,7 @@ class TraceWriter:
     def write_header(self, header: RunHeader) -> None:
         """Write or replace `header.json`, before the first record."""
         self._guarded(lambda: replace_file(self._folder / HEADER, header_to_json(header), sync=True))
+        self._guarded(warm_up)
 
     def append(self, record: StepRecord) -> None:
         """Take one optimizer step; its `step` must be beyond all earlier ones, or the row is left out."""
@@ -132,9 +136,12 @@ class TraceWriter:
         self._opened = True
 
     def _run(self) -> None:
+        """Flush again and again; the pause counts from flush to flush, however long one takes on a busy machine."""
+        due = time.monotonic() + self._flush_seconds
         while not self._closed and not self._stopped:
-            self._wake.wait(self._flush_seconds)
+            self._wake.wait(max(_BREATH, due - time.monotonic()))
             self._wake.clear()
+            due = time.monotonic() + self._flush_seconds
             if not self._closed:
                 self._flush()
 
@@ -144,7 +151,12 @@ class TraceWriter:
             with self._memory:
                 records, self._pending = self._pending, []
             if records:
-                self._guarded(lambda: self._write(records))
+                try:
+                    self._guarded(lambda: self._write(records))
+                except BaseException:  # an interrupt in the caller's own thread; closing writes them
+                    with self._memory:
+                        self._pending[:0] = records
+                    raise
             if self._compact_asked or self._steps.crowded or self._blocks.crowded:
                 self._compact_asked = False
                 self._guarded(self._merge)

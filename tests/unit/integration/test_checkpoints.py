@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -121,3 +123,45 @@ def test_a_restored_state_is_proven_already(tmp_path: Path) -> None:
     keeper.saved(last(tmp_path, "bad"), step=10, unhealthy_step=-1)
     keeper.saved(last(tmp_path, "restored"), step=15, unhealthy_step=12, proven=True)
     assert healthy(tmp_path) == "restored"
+
+
+# --- a disk that is full ----------------------------------------------------------------------------------------------
+
+
+def test_a_disk_without_room_is_not_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even for a moment: telemetry lives on the same disk."""
+    keeper = HealthyCheckpoint(tmp_path, age=32)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1))
+        patch.setattr(shutil, "copyfile", lambda *_: pytest.fail("tried"))
+        keeper.saved(last(tmp_path, "16"), step=16, unhealthy_step=-1)
+    assert keeper.error == "healthy.pt could not be written: No space left on device; the training goes on."
+    keeper.saved(last(tmp_path, "32"), step=32, unhealthy_step=-1)  # room again: the next save tries again
+    keeper.saved(last(tmp_path, "64"), step=64, unhealthy_step=-1)
+    assert healthy(tmp_path) == "32"
+
+
+def test_a_copy_that_fails_leaves_nothing_and_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper = HealthyCheckpoint(tmp_path, age=10)
+    keeper.saved(last(tmp_path, "10"), step=10, unhealthy_step=-1)
+    keeper.saved(last(tmp_path, "20"), step=20, unhealthy_step=-1)
+    assert healthy(tmp_path) == "10"
+
+    def full(_: Path, target: Path) -> None:
+        target.write_text("ha")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", full)
+        keeper.saved(last(tmp_path, "30"), step=30, unhealthy_step=-1)
+    assert healthy(tmp_path) == "20"  # what was whole before could still be promoted
+    assert keeper.error is not None
+    assert not list(tmp_path.glob("*.tmp"))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_folder_that_is_gone_ends_nothing(tmp_path: Path) -> None:
+    keeper = HealthyCheckpoint(tmp_path / "gone", age=1)
+    keeper.saved(last(tmp_path, "10"), step=10, unhealthy_step=-1)
+    keeper.close(step=20, unhealthy_step=-1, ended=True)
+    assert "No such file or directory" in str(keeper.error)

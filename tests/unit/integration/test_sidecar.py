@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -27,3 +29,13 @@ def test_a_damaged_sidecar_is_one_sentence(tmp_path: Path, content: str) -> None
     (tmp_path / SIDECAR).write_text(content)
     with pytest.raises(StabilityError, match="delete it to resume"):
         resumed_settings(tmp_path, StabilitySettings())
+
+
+def test_a_sidecar_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_sidecar(tmp_path, StabilitySettings(guard="stop"))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+        with pytest.raises(OSError, match="No space left"):
+            write_sidecar(tmp_path, StabilitySettings(guard="off"))
+    assert resumed_settings(tmp_path, StabilitySettings()).guard == "stop"
+    assert [p.name for p in tmp_path.iterdir()] == [SIDECAR]

@@ -1,0 +1,155 @@
+"""Start a training in a process of its own, and read what its independent log says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+HERE = Path(__file__).parent
+REPO = HERE.parents[1]
+TINY: dict[str, Any] = {
+    "data": "shapes",
+    "model": "yolo26n.yaml",
+    "imgsz": 32,
+    "batch": 4,
+    "nbs": 4,
+    "fraction": "[16,2]",
+    "epochs": 10,
+    "optimizer": "SGD",
+    "lr0": 0.001,
+    "warmup_epochs": 1,
+    "mosaic": 0,
+    "amp": False,
+    "plots": False,
+    "val": False,
+    "verbose": False,
+    "device": "cpu",
+    "workers": 0,
+    "seed": 0,
+}
+"""4 optimizer steps an epoch, a checkpoint after each: about 4 seconds of training, 8 with everything."""
+
+
+def environment() -> dict[str, str]:
+    """Return the environment of a child; compiled modules are kept, or importing torch alone takes 4 seconds."""
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    env.setdefault("PYTHONPYCACHEPREFIX", str(Path(env["YOLO_STABILITY_TEST_ROOT"]) / "pyc"))
+    return {**env, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(REPO), env.get("PYTHONPATH", "")])}
+
+
+@dataclass
+class Log:
+    """What the independent log of a child says.
+
+    Attributes:
+        steps: Time of each optimizer step.
+        killed: When the child killed itself; None if it did not.
+        open: Phases that had begun and not ended, in the order in which they began.
+        done: Phases that ended, each as often as it did.
+    """
+
+    steps: list[float] = field(default_factory=list)
+    killed: float | None = None
+    open: list[str] = field(default_factory=list)
+    done: list[str] = field(default_factory=list)
+
+
+def read_log(path: Path) -> Log:
+    found = Log()
+    for line in path.read_text().splitlines() if path.exists() else ():
+        kind, *name, when = line.split()
+        if kind == "step":
+            found.steps.append(float(when))
+        elif kind == "kill":
+            found.killed = float(when)
+        elif kind == "begin":
+            found.open.append(name[0])
+        elif name[0] in found.open:
+            found.open.remove(name[0])
+            found.done.append(name[0])
+    return found
+
+
+@dataclass
+class Child:
+    """A training in a process of its own.
+
+    Attributes:
+        process: The process.
+        log: Path of the independent log.
+        said: Path of what it printed, stdout and stderr together.
+    """
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    said: Path
+
+    def wait_for(self, ready: Callable[[Log], bool], seconds: float = 120) -> Log:
+        """Wait until the log says what is waited for."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            found = read_log(self.log)
+            if ready(found):
+                return found
+            assert self.process.poll() is None, self.text()
+            time.sleep(0.01)
+        raise AssertionError(f"waited {seconds} s for a child: {self.text()}")
+
+    def end(self, seconds: float = 240) -> int:
+        """Wait for the end and return the exit code."""
+        return self.process.wait(seconds)
+
+    def wait_for_end(self) -> Log:
+        """Wait for the end, whatever its exit code, and return what the log says."""
+        self.end()
+        return read_log(self.log)
+
+    def text(self) -> str:
+        """Return what it printed."""
+        return self.said.read_text(errors="replace")
+
+    def last_line(self) -> str:
+        """Return the last line it printed."""
+        return (self.text().strip().splitlines() or [""])[-1]
+
+
+def start(folder: Path, words: list[str], *, moment: str = "never", name: str = "child") -> Child:
+    """Start the command line in a child; its log and its output go to `folder`."""
+    log, said = folder / f"{name}.log", folder / f"{name}.txt"
+    with said.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, str(HERE / "child.py"), str(log), moment, *words],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            cwd=folder,
+            env=environment(),
+        )
+    return Child(process, log, said)
+
+
+def train(project: Path, **changed: Any) -> list[str]:
+    """Return the words of a tiny training into `<project>/run`."""
+    values = {**TINY, "project": project, "name": "run", "exist_ok": True, **changed}
+    return ["train", *(f"{k}={v}" for k, v in values.items())]
+
+
+def resume(run: Path) -> list[str]:
+    """Return the words that go on with a run."""
+    return ["train", "resume", f"model={run / 'weights' / 'last.pt'}"]
+
+
+def loads(checkpoint: Path) -> int:
+    """Load a checkpoint whole and return its epoch."""
+    content = torch.load(checkpoint, weights_only=False, map_location="cpu")
+    model = content.get("ema") or content["model"]
+    assert all(torch.isfinite(t).all() for t in model.state_dict().values())
+    return int(content["epoch"])
