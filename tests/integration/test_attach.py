@@ -234,6 +234,12 @@ def test_several_datasets_one_after_the_other(tmp_path: Path) -> None:
     assert sum(name.endswith("metrics/mAP50(B)") for name in result.metrics) == 2
 
 
+def test_a_finished_run_cannot_be_resumed(tmp_path: Path) -> None:
+    done = train(model=MODELS["detect"], **overrides("detect", tmp_path, epochs=1))
+    with pytest.raises(StabilityError, match="holds no training to go on with"):
+        train(model=done.save_dir / "weights" / "last.pt", resume=True)
+
+
 def test_resume_keeps_settings_name_and_what_was_asked_for(tmp_path: Path) -> None:
     class Interrupted(RuntimeError):
         pass

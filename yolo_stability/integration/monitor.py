@@ -115,7 +115,7 @@ class Monitor:
             "on_train_epoch_end": _end_epoch,
             "on_fit_epoch_end": _save_if_stopped,
             "on_train_end": _ended,
-            "teardown": self._close,
+            "teardown": self.close,
         }
 
     def read_back(self, trainer: Trainer) -> None:
@@ -157,10 +157,10 @@ class Monitor:
         self._save_dir, self._stopped = Path(trainer.save_dir), None
         trainer.stability.start(trainer)
 
-    def _close(self, trainer: Trainer) -> None:
-        """Write everything and show it."""
-        run = trainer.stability
-        if run is None:
+    def close(self, trainer: Trainer) -> None:
+        """Write everything and show it, once; Ultralytics calls it after each training."""
+        run: WatchedRun | None = trainer.stability
+        if run is None or run.closed:
             return
         run.close()
         if run.watch is None:

@@ -46,7 +46,7 @@ class WatchedRun:
     """
 
     def __init__(
-        self, owner: object, settings: StabilitySettings, requested: Mapping[str, Any] | None, sinks: Sequence[Sink]
+        self, owner: Any, settings: StabilitySettings, requested: Mapping[str, Any] | None, sinks: Sequence[Sink]
     ) -> None:
         self.owner = owner
         self.watch: Watch | None = None
@@ -65,6 +65,11 @@ class WatchedRun:
     def stopped(self) -> str | None:
         """Why the guard ended the run; None while it did not."""
         return self.watch.stopped if self.watch else None
+
+    @property
+    def closed(self) -> bool:
+        """Whether everything is written."""
+        return self._closed
 
     # Events of the training loop, in their order
 

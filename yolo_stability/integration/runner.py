@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from yolo_stability.errors import ConfigError
 from yolo_stability.integration.compat import Trainer
 from yolo_stability.integration.monitor import Monitor, settings_for_workers
 from yolo_stability.integration.seam import stability_class
@@ -39,6 +40,7 @@ def run_training(model: Any, monitor: Monitor, overrides: dict[str, Any], traine
         overrides: Keys of Ultralytics' training.
         trainer_class: A trainer class of the user; None for that of the task.
     """
+    _check_resumable(model, overrides)
     trainer_class = trainer_class or model._smart_load("trainer")
     before = {event: list(functions) for event, functions in model.callbacks.items()}
     monitor.attach(model)
@@ -50,6 +52,18 @@ def run_training(model: Any, monitor: Monitor, overrides: dict[str, Any], traine
     finally:
         model.callbacks.clear()
         model.callbacks.update(before)
+
+
+def _check_resumable(model: Any, overrides: dict[str, Any]) -> None:
+    """Refuse to resume what holds no training; Ultralytics would start a new one on its default data."""
+    if overrides.get("resume") is not True:
+        return
+    checkpoint = getattr(model, "ckpt", None) or {}
+    if checkpoint.get("epoch", -1) < 0 or checkpoint.get("optimizer") is None:
+        raise ConfigError(
+            f"{getattr(model, 'ckpt_path', None) or model} holds no training to go on with: its run has ended. "
+            "Leave resume out, and give data=, to train on from its weights."
+        )
 
 
 def final_metrics(model: Any) -> dict[str, float]:

@@ -36,6 +36,14 @@ class StabilityMixin:
 
         attach_in_worker(self)
 
+    def train(self: Trainer) -> Any:
+        """Train as stock does; write everything also where an error or Ctrl-C skips `teardown` (before 8.4.150)."""
+        try:
+            return super().train()  # type: ignore[misc]
+        finally:
+            if self.stability:
+                self.stability.owner.close(self)
+
     def optimizer_step(self: Trainer) -> None:
         """Take one optimizer step as stock does, measured before the clip and left out if it is bad."""
         watch = self.stability.watch if self.stability else None
