@@ -57,7 +57,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path, where: 
         "under-a-file": file,
         "a-file": tmp_path,
         "proc": Path("/proc/self/nothing"),
-        "read-only": Path("/proc/1"),
+        "no-folder": Path("/proc/1"),
     }
     if not Path("/proc/self").exists():
         pytest.skip("no /proc here")

@@ -72,8 +72,12 @@ def resolve(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
             raise DataError(f"No dataset at {data}.")
         return SimpleNamespace(data=f"cache/{Path(data).name}.yaml", notes=("2 boxes dropped: no area",))
 
+    def check_data(data: str, task: str | None) -> Any:
+        raise DataError(f"No dataset at {data}.")
+
     module = ModuleType("yolo_stability.data.resolve")
     module.resolve_data = resolve_data  # type: ignore[attr-defined]
+    module.check_data = check_data  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "yolo_stability.data.resolve", module)
     return calls
 
