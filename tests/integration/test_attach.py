@@ -37,6 +37,16 @@ class OwnStep(DetectionTrainer):
         self.ema.update(self.model)
 
 
+class Interrupted(RuntimeError):
+    """What ends a training in these tests."""
+
+
+def interrupt(trainer: Any) -> None:
+    """End a training after its second epoch."""
+    if trainer.epoch == 1:
+        raise Interrupted
+
+
 def test_a_trainer_that_is_built_can_be_attached_to(tmp_path: Path) -> None:
     trainer = Plain(overrides={"model": MODELS["detect"], **overrides("detect", tmp_path, epochs=1)})
     monitor = StabilityMonitor(fault="nan_grad@1").attach(trainer)
@@ -149,13 +159,6 @@ def test_exist_ok_replaces_the_old_trace_and_resume_goes_on_in_a_new_attempt(tmp
     arguments = {"exist_ok": True, "name": "run", "epochs": 3}
     old = train(model=MODELS["detect"], **overrides("detect", tmp_path, **arguments))
 
-    class Interrupted(RuntimeError):
-        pass
-
-    def interrupt(trainer: Any) -> None:
-        if trainer.epoch == 1:
-            raise Interrupted
-
     model = YOLO(MODELS["detect"])
     monitor = StabilityMonitor().attach(model)
     model.add_callback("on_fit_epoch_end", interrupt)
@@ -202,6 +205,21 @@ def test_attaching_twice_is_attaching_once(tmp_path: Path) -> None:
     assert monitor.trace.steps["iteration"].to_list() == [0, 1, 2, 3]
 
 
+def test_an_interrupt_before_the_first_step_blames_nobody(tmp_path: Path) -> None:
+    model = YOLO(MODELS["detect"])
+    monitor = StabilityMonitor().attach(model)
+
+    def stop(trainer: Any) -> None:
+        if monitor.save_dir and trainer.stability.watch.iteration == 3:
+            raise Interrupted
+
+    model.add_callback("on_train_batch_end", stop)
+    with pytest.raises(Interrupted):
+        model.train(**overrides("detect", tmp_path, batch=4, nbs=32, warmup_epochs=0))
+    assert monitor.trace.steps.height == 0
+    assert "notice" not in monitor.trace.events["kind"].to_list()
+
+
 def test_a_step_that_never_comes_past_is_said(tmp_path: Path) -> None:
     class Hides(StabilityMixin, DetectionTrainer):
         optimizer_step = OwnStep.optimizer_step
@@ -241,13 +259,6 @@ def test_a_finished_run_cannot_be_resumed(tmp_path: Path) -> None:
 
 
 def test_resume_keeps_settings_name_and_what_was_asked_for(tmp_path: Path) -> None:
-    class Interrupted(RuntimeError):
-        pass
-
-    def interrupt(trainer: Any) -> None:
-        if trainer.epoch == 1:
-            raise Interrupted
-
     model = YOLO(MODELS["detect"])
     model.add_callback("on_fit_epoch_end", interrupt)
     with pytest.raises(Interrupted):

@@ -223,7 +223,7 @@ class WatchedRun:
     def _say_if_few_steps(self, watch: Watch) -> None:
         """Tell a user whose small dataset was accumulated away: with 28 images and nbs=64 two epochs are one step."""
         steps, iterations = watch.step - self._first_step, watch.iteration - self._first_iteration
-        if steps == 0 and iterations > 1:
+        if self._ended and steps == 0 and iterations > 1:
             watch.notice("no optimizer step was seen: the trainer overrides optimizer_step without calling super()")
         if self._ended and 0 < steps < 2 * (self._epoch + 1) and iterations >= 2 * steps:
             watch.notice(
