@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -29,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         Exit code: 0 done, 1 our own mistake, 2 the user's input, 3 the guard ended the run, 130 interrupted.
     """
     args = list(sys.argv[1:] if argv is None else argv)
+    _print_anything()
     with orderly_interrupts(until_exit=argv is None):
         try:
             code = _dispatch(args)
@@ -38,6 +40,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             return DONE if error.code in {None, 0} else BUG
         except BaseException as error:
             return _report(error)
+
+
+def _print_anything() -> None:
+    """Let a name that is no valid text (a file name in another encoding) be printed with its odd bytes escaped."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _dispatch(args: list[str]) -> int:

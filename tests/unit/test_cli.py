@@ -334,6 +334,14 @@ PAIR = st.builds(
 PREFIXES = (["train", "data=shapes"], ["data", "embedded"], ["data", "coco"], ["data", "check"])
 
 
+@pytest.mark.parametrize(
+    "arg", ["guard=\udc80", "model=\udc80", "task=\udc80", "lr0=\udc80", "batch=\udc80", "\udc80=1"]
+)
+def test_what_is_no_valid_text_is_escaped(api: Api, capsys: pytest.CaptureFixture[str], arg: str) -> None:
+    assert main(["train", "data=shapes", arg]) == 2
+    assert "\\udc80" in capsys.readouterr().err
+
+
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     args=st.lists(st.one_of(WORD, PAIR), max_size=6), verb=st.sampled_from([[], *([name] for name in VERBS), *PREFIXES])
