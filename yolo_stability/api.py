@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from yolo_stability.config import ignored_by_auto
+from yolo_stability.config import OWN_KEYS, ignored_by_auto
 from yolo_stability.data.resolve import resolve_data
 from yolo_stability.errors import TraceError
 from yolo_stability.integration.arguments import check_keys, check_model, check_values
@@ -41,19 +41,36 @@ class StabilityMonitor(Monitor):
         guard_limit: More skips in a row than this stop the run with its last healthy state.
         watch_every: Sampling of weight norm and update ratio, in steps; 0 for never.
         fault: Deliberate damage such as `nan_grad@3`, for demonstrations.
+        clip: What bounds the gradient: `norm:10` (stock), `norm:1`, `value:0.5`, `agc:0.01`, `auto:10`, `zclip:2.5`
+            or `none`.
+        norm: What stands in the place of BatchNorm: `batch`, `frozen`, `group`, `layer` or `none`.
+        init: Weights of a new model: `default`, `xavier`, `kaiming`, `orthogonal`, `lsuv` or `gain:3`.
+        act: Activation of every block, such as `relu`; None for the model's own.
+        residual: False for no skip connections inside blocks.
+        depth_mult: Times as many repeats of every block.
+        lr_mult: Every learning rate times this factor.
+        l1: Strength of an L1 penalty on the weights.
         requested: What to record as asked for; None to take what differs from Ultralytics' defaults.
 
     Raises:
         ConfigError: A value is impossible.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - every own key by its name
         self,
         guard: str = "skip",
         *,
         guard_limit: int = 10,
         watch_every: int = 10,
         fault: str | None = None,
+        clip: str | None = "norm:10",
+        norm: str | None = "batch",
+        init: str = "default",
+        act: str | None = None,
+        residual: bool = True,
+        depth_mult: float = 1.0,
+        lr_mult: float = 1.0,
+        l1: float = 0.0,
         requested: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(
@@ -63,6 +80,14 @@ class StabilityMonitor(Monitor):
             guard_limit=guard_limit,
             watch_every=watch_every,
             fault=fault,
+            clip=clip,
+            norm=norm,
+            init=init,
+            act=act,
+            residual=residual,
+            depth_mult=depth_mult,
+            lr_mult=lr_mult,
+            l1=l1,
         )
 
     @property
@@ -91,10 +116,6 @@ def train(
     *,
     model: str | Path | Any,
     data: str | Path | Sequence[str | Path] | None = None,
-    guard: str = "skip",
-    guard_limit: int = 10,
-    watch_every: int = 10,
-    fault: str | None = None,
     **overrides: Any,
 ) -> RunResult:
     """Train a YOLO model as `model.train(...)` does, watched and guarded.
@@ -105,11 +126,8 @@ def train(
         data: Whatever Ultralytics takes, a folder in COCO's own layout, or the embedded sets `shapes` (detect) and
             `figures` (pose). Several in a list are trained on one after the other from the same weights, as
             Ultralytics does; the result is that of the last one. May be left out only to resume.
-        guard: See `StabilityMonitor`.
-        guard_limit: See `StabilityMonitor`.
-        watch_every: See `StabilityMonitor`.
-        fault: See `StabilityMonitor`.
-        overrides: Every key of Ultralytics' training; `trainer` may be a trainer class of your own.
+        overrides: Every key of Ultralytics' training, and every one of `StabilityMonitor` (`guard`, `clip`, `norm`,
+            `lr_mult`, ...); `trainer` may be a trainer class of your own.
 
     Returns:
         Run folder, trace and final metrics; `stopped` says why the guard ended the run, if it did.
@@ -119,15 +137,14 @@ def train(
         DataError: The dataset does not exist or does not fit the task.
     """
     trainer_class = overrides.pop("trainer", None)
+    own = {key: overrides.pop(key) for key in OWN_KEYS if key in overrides}
     overrides = check_values(check_keys(overrides, ()))
     if isinstance(model, str | Path):
         check_model(str(model))
     ignored = ignored_by_auto(overrides)
     yolo = load_model(model, task)
     requested = {"task": yolo.task, "model": _text(model, yolo), "data": data, **overrides}
-    monitor = StabilityMonitor(
-        guard, guard_limit=guard_limit, watch_every=watch_every, fault=fault, requested=requested
-    )
+    monitor = StabilityMonitor(requested=requested, **own)
     if ignored:
         print(f"WARNING: {ignored}", file=sys.stderr)
     if data is not None:

@@ -6,18 +6,25 @@ of Ultralytics never appear here; a test proves that the two sets do not meet.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from yolo_stability.errors import ConfigError, nearest
+from yolo_stability.interventions.registries import CLIPS, INITS, NORMS
 
 __all__ = ["OWN_FLAGS", "OWN_KEYS", "OwnKey", "StabilitySettings", "ignored_by_auto", "make_settings"]
 
 OWN_FLAGS = {"json": "result as JSON on stdout, everything else on stderr"}
 """Bare words of the command line that are no settings of a run."""
+
+
+def _listed(names: Iterable[str]) -> str:
+    """Return names as one reads them out."""
+    *first, last = names
+    return f"{', '.join(first)} or {last}"
 
 
 class StabilitySettings(BaseModel):
@@ -46,6 +53,49 @@ class StabilitySettings(BaseModel):
         default=None,
         description="break one step on purpose, such as nan_grad@3",
         json_schema_extra={"valid": "KIND@STEP, such as nan_grad@3"},
+    )
+    clip: str = Field(
+        default="norm:10",
+        description=f"gradient clip: {_listed(CLIPS)}",
+        json_schema_extra={"valid": f"one of {', '.join(CLIPS)}; a number follows a colon, such as norm:10"},
+    )
+    norm: str = Field(
+        default="batch",
+        description=f"norm layers: {_listed(NORMS)}",
+        json_schema_extra={"valid": f"one of {', '.join(NORMS)}"},
+    )
+    init: str = Field(
+        default="default",
+        description=f"weights: {_listed(INITS)}",
+        json_schema_extra={"valid": f"one of {', '.join(INITS)}; a number follows a colon, such as gain:3"},
+    )
+    act: str | None = Field(
+        default=None,
+        description="silu, relu, leaky_relu, gelu, tanh or sigmoid",
+        json_schema_extra={"valid": "silu, relu, leaky_relu, gelu, tanh or sigmoid"},
+    )
+    residual: bool = Field(
+        default=True,
+        description="false: no skip connections inside blocks",
+        json_schema_extra={"valid": "true or false"},
+    )
+    depth_mult: float = Field(
+        default=1.0,
+        gt=0,
+        description="times as many repeats of every block",
+        json_schema_extra={"valid": "a number above 0; 1 is the model's own depth"},
+    )
+    lr_mult: float = Field(
+        default=1.0,
+        gt=0,
+        description="every learning rate times this factor",
+        json_schema_extra={"valid": "a number above 0"},
+    )
+    l1: float = Field(
+        default=0.0,
+        ge=0,
+        description="strength of an L1 penalty on the weights",
+        json_schema_extra={"valid": "a number, 0 or more, such as 1e-5"},
     )
 
 
@@ -101,6 +151,9 @@ def make_settings(**own: Any) -> StabilitySettings:
     """
     if own.get("guard") is False:  # YAML reads a bare `off` as False
         own["guard"] = "off"
+    for key in ("clip", "norm"):
+        if key in own and own[key] is None:  # Ultralytics' parser reads a bare `none` as None
+            own[key] = "none"
     try:
         return StabilitySettings(**own)
     except ValidationError as error:

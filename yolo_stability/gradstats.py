@@ -76,10 +76,17 @@ def to_host(*vectors: Tensor) -> list[NDArray[np.float64]]:
     Returns:
         One float64 vector each, in order. Values travel as float32.
     """
+    if all(_is_on_host(v) for v in vectors):  # nothing to transfer
+        return [v.detach().float().reshape(-1).numpy().astype(np.float64) for v in vectors]
     parts = [v.detach().reshape(-1).float() for v in vectors]
     filled = [v for v in parts if len(v)]
     values = torch.cat(filled).cpu().numpy().astype(np.float64) if filled else np.zeros(0)
     return np.split(values, np.cumsum([len(v) for v in parts])[:-1])
+
+
+def _is_on_host(tensor: Tensor) -> bool:
+    """Return whether a tensor can be read without waiting for a device."""
+    return tensor.device.type == "cpu"
 
 
 @dataclass(frozen=True, slots=True)

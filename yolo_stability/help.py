@@ -69,7 +69,9 @@ def _own_keys() -> list[str]:
     rows = []
     for key in OWN_KEYS.values():
         text = f"{key.help}: {key.valid}" if key.is_choice else key.help
-        rows.append((f"{key.name}=", text if key.default is None else f"{text} (default {key.default})"))
+        default = str(key.default).lower() if isinstance(key.default, bool) else key.default
+        plain = default is None or default == "default"  # that word is among the choices
+        rows.append((f"{key.name}=", text if plain else f"{text} (default {default})"))
     rows += [(f"--{flag}", text) for flag, text in OWN_FLAGS.items()]
     return _table(rows)
 

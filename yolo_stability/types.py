@@ -73,7 +73,7 @@ class StepRecord:
         lr_by_group: Learning rate of each parameter group, by name.
         momentum: Momentum, or beta1 for Adam-type optimizers; None where the optimizer has neither.
         grad_norm: Total gradient norm (root sum of squares of the blocks).
-        clip_coef: min(1, max_norm / (total + 1e-6)); None where nothing of ours clipped.
+        clip_coef: Norm of the gradient after clipping over that before; None where nothing of ours clipped.
         amp_scale: Loss scale of the AMP scaler; None when AMP is off.
         skipped: None when the update was applied, else who skipped it.
         nonfinite: Elements of the gradients that are NaN or Inf.

@@ -19,7 +19,10 @@ MAX_LINES = 350
 MAX_PUBLIC_NAMES = 16
 DRAWING = {"matplotlib", "mpl_toolkits", "plotly", "jinja2", "rich", "numpy", "polars"}
 FRONT = ("cli", "commands", "help", "arguments", "failures", "interrupts", "streams", "config", "__main__")
-FRONT_MAY_SEE = (*FRONT, "api", "errors", "types", "resources", "data.resolve", "integration.arguments")
+FRONT_MAY_SEE = (
+    *(*FRONT, "api", "errors", "types", "resources", "data.resolve", "integration.arguments"),
+    *("registry", "interventions.registries"),  # names only: they load no torch
+)
 MACHINE_PATHS = r"(?<![\w.])/(?:root|home/\w+|Users/\w+|work|opt)[/](?=\w)"
 HOSTS = r"pypi[.]org|pythonhosted[.]org|download[.]pytorch[.]org|artifactory[.]|-[-](?:extra-)?index-url|-[-]find-links"
 

@@ -87,7 +87,7 @@ def resolve(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
 def test_train_hands_everything_to_the_api(api: Api) -> None:
     assert main(["detect", *LINE, "guard=stop", "lr0=1e-3", "optimizer=SGD"]) == 0
-    own = {"guard": "stop", "guard_limit": 10, "watch_every": 10, "fault": None}
+    own = {name: key.default for name, key in OWN_KEYS.items()} | {"guard": "stop"}
     theirs = {"epochs": 1, "lr0": 0.001, "optimizer": "SGD"}
     assert api.calls == [("detect", {"model": "yolo26n.yaml", "data": "shapes", **own, **theirs})]
 

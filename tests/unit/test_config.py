@@ -25,7 +25,27 @@ def test_the_table_and_the_model_are_one() -> None:
 
 
 def test_defaults() -> None:
-    assert make_settings().model_dump() == {"guard": "skip", "guard_limit": 10, "watch_every": 10, "fault": None}
+    """Without a key of ours a run differs from stock in nothing but being watched and guarded."""
+    assert make_settings().model_dump() == {
+        "guard": "skip",
+        "guard_limit": 10,
+        "watch_every": 10,
+        "fault": None,
+        "clip": "norm:10",
+        "norm": "batch",
+        "init": "default",
+        "act": None,
+        "residual": True,
+        "depth_mult": 1.0,
+        "lr_mult": 1.0,
+        "l1": 0.0,
+    }
+
+
+@pytest.mark.parametrize("key", ["clip", "norm"])
+def test_a_bare_none_means_none(key: str) -> None:
+    """Ultralytics' parser hands `clip=none` on as None."""
+    assert getattr(make_settings(**{key: None}), key) == "none"
 
 
 def test_settings_are_frozen() -> None:

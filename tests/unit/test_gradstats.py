@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from yolo_stability import gradstats
 from yolo_stability.blocks import model_blocks
 from yolo_stability.gradstats import (
     BlockIndex,
@@ -87,7 +88,8 @@ def test_to_host_keeps_order_and_empty_groups() -> None:
 
 
 def test_one_transfer_a_step(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`to_host` copies to the host once, however many values there are."""
+    """`to_host` copies to the host once, however many values there are (as if they were on a device)."""
+    monkeypatch.setattr(gradstats, "_is_on_host", lambda tensor: False)
     calls = []
     cpu = torch.Tensor.cpu
     monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: calls.append(1) or cpu(tensor))

@@ -32,19 +32,26 @@ class BufferSnapshot:
         self._counters = [b for b in buffers.values() if not b.is_floating_point()]
         # An attention mask may hold -inf for good.
         self.watched = tuple(n for n, b in buffers.items() if b.is_floating_point() and bool(torch.isfinite(b).all()))
-        self._watched = [buffers[n] for n in self.watched]
+        # Flat views are made once: making hundreds of them takes longer than joining them.
+        self._flat_floating, self._flat_counters = _flat(self._floating), _flat(self._counters)
+        self._flat_watched = _flat([buffers[n] for n in self.watched])
+        self._all_watched = len(self._flat_watched) == len(self._flat_floating)
         self._saved: list[Tensor] = []
+        self._seen: tuple[Tensor, int] | None = None
+        self._marks = [*self._floating[:1], *self._floating[-1:], *self._counters[:1], *self._counters[-1:]]
 
     @torch.no_grad()
     def take(self) -> None:
         """Remember the buffers as they are now."""
-        self._saved = [_joined(group) for group in (self._floating, self._counters) if group]
+        seen, self._seen = self._seen, None
+        fresh = seen is not None and seen[1] == self._version()  # nobody has written since the last check
+        floating = seen[0] if seen is not None and fresh else _joined(self._flat_floating)
+        self._saved = [floating, _joined(self._flat_counters)]
 
     @torch.no_grad()
     def restore(self) -> None:
         """Put the remembered values back, in place."""
-        groups = [group for group in (self._floating, self._counters) if group]
-        for group, saved in zip(groups, self._saved, strict=True):
+        for group, saved in zip((self._floating, self._counters), self._saved, strict=True):
             for buffer, values in zip(group, torch.split(saved, [b.numel() for b in group]), strict=True):
                 buffer.copy_(values.view(buffer.shape))
 
@@ -54,9 +61,26 @@ class BufferSnapshot:
 
         It is NaN or inf exactly when some element is: a maximum cannot overflow as a norm can.
         """
-        return _joined(self._watched).abs_().max().reshape(1) if self._watched else torch.zeros(0)
+        if not self._flat_watched:
+            return torch.zeros(0)
+        joined = _joined(self._flat_watched)
+        self._seen = (joined, self._version()) if self._all_watched else None
+        return joined.abs().max().reshape(1)
+
+    def _version(self) -> int:
+        """Return a number that grows whenever the buffers are written: by a forward, or by loading a state.
+
+        Only the first and the last are asked, for a look at all of them costs as much as joining them. The counters
+        must be among them: BatchNorm's forward hides its writes to the running statistics from torch.
+        """
+        return sum(b._version for b in self._marks)
 
 
-def _joined(tensors: Sequence[Tensor]) -> Tensor:
-    """Return the values of all tensors as one new vector."""
-    return torch.cat([t.reshape(-1) for t in tensors])
+def _flat(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return one-dimensional views."""
+    return [t.detach().view(-1) for t in tensors]
+
+
+def _joined(flat: Sequence[Tensor]) -> Tensor:
+    """Return the values of all one-dimensional tensors as one new vector."""
+    return torch.cat(list(flat)) if flat else torch.zeros(0)

@@ -18,6 +18,9 @@ from ultralytics import __version__ as ultralytics_version
 from ultralytics.data.converter import convert_coco
 from ultralytics.data.utils import check_det_dataset, verify_image_label
 from ultralytics.engine.trainer import BaseTrainer
+from ultralytics.nn import modules
+from ultralytics.nn.modules.conv import Conv, Conv2, ConvTranspose, RepConv
+from ultralytics.nn.tasks import yaml_model_load
 from ultralytics.utils import DEFAULT_CFG_DICT, LOGGER, RANK, ROOT
 from ultralytics.utils.checks import check_file
 from ultralytics.utils.torch_utils import unwrap_model
@@ -27,7 +30,13 @@ __all__ = [
     "LOGGER",
     "RANK",
     "STOCK_MAX_NORM",
+    "UNCONDITIONAL_RESIDUALS",
     "BaseTrainer",
+    "Conv",
+    "Conv2",
+    "ConvTranspose",
+    "RepConv",
+    "RepVGGDW",
     "Trainer",
     "convert_coco",
     "dataset_config",
@@ -38,6 +47,7 @@ __all__ = [
     "is_writer",
     "loss_items",
     "map_loss",
+    "model_config",
     "momentum",
     "quiet",
     "scale_tensor",
@@ -51,6 +61,18 @@ Trainer = Any
 # `BaseTrainer.optimizer_step` clips at this total norm, hard-coded; a test compares its source.
 STOCK_MAX_NORM = 10.0
 
+RepVGGDW: type[nn.Module] = modules.block.RepVGGDW
+
+_RESIDUAL_CLASSES = (
+    (modules.transformer, ("TransformerEncoderLayer", "TransformerLayer", "TransformerBlock")),
+    (modules.transformer, ("DeformableTransformerDecoderLayer",)),
+    (modules.block, ("ABlock", "ResNetBlock", "Residual")),
+)
+# Blocks that add their input whatever their settings say.
+UNCONDITIONAL_RESIDUALS: tuple[type[nn.Module], ...] = tuple(
+    getattr(home, name) for home, names in _RESIDUAL_CLASSES for name in names if hasattr(home, name)
+)
+
 
 def is_writer() -> bool:
     """Return whether this process writes files: the only one, or rank 0 of DDP."""
@@ -61,6 +83,11 @@ def inner_model(trainer: Trainer) -> nn.Module:
     """Return the trainer's model without DDP or `torch.compile` wrappers."""
     model: nn.Module = unwrap_model(trainer.model)
     return model
+
+
+def model_config(cfg: Any) -> dict[str, Any]:
+    """Return the YAML dictionary of a model from what `get_model` takes: a path, a name or such a dictionary."""
+    return dict(cfg) if isinstance(cfg, Mapping) else dict(yaml_model_load(cfg))
 
 
 def loss_items(trainer: Trainer) -> dict[str, Tensor]:

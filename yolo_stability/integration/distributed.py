@@ -7,15 +7,17 @@ must skip the step on all of them, or their weights part for good.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 from torch import distributed as dist
 
 from yolo_stability.integration.compat import Trainer
 from yolo_stability.integration.guard import StepSigns
 
-__all__ = ["agree", "all_ranks", "is_distributed"]
+__all__ = ["agree", "all_ranks", "broadcast", "is_distributed"]
 
 
 def is_distributed(trainer: Trainer) -> bool:
@@ -47,6 +49,13 @@ def all_ranks(trainer: Trainer, answer: bool) -> bool:
     if not is_distributed(trainer):
         return answer
     return all(row[0] == 1.0 for row in _gather(trainer, [float(answer)]))
+
+
+def broadcast(trainer: Trainer, tensors: Sequence[Tensor]) -> None:
+    """Give every rank the tensors of rank 0, in place; call it on every rank."""
+    if is_distributed(trainer):
+        for tensor in tensors:
+            dist.broadcast(tensor.detach(), src=0)
 
 
 def _gather(trainer: Trainer, values: list[float]) -> list[list[float]]:

@@ -14,7 +14,6 @@ from torch import nn
 
 from yolo_stability.integration.compat import (
     DEFAULT_CFG_DICT,
-    STOCK_MAX_NORM,
     Trainer,
     group_names,
     inner_model,
@@ -83,7 +82,6 @@ def effective_settings(trainer: Trainer) -> dict[str, Any]:
             for name, group in groups
         },
         "accumulate": int(trainer.accumulate),
-        "clip_max_norm": STOCK_MAX_NORM,
         "amp": bool(trainer.amp),
         "ema": trainer.ema is not None,
         "norm_layers": dict(Counter(type(m).__name__ for m in model.modules() if _is_norm(m))),

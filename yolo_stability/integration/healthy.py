@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from yolo_stability.integration.compat import Trainer, inner_model
+from yolo_stability.integration.distributed import broadcast
 
-__all__ = ["HealthyStates", "Snapshot"]
+__all__ = ["HealthyStates", "Snapshot", "start_over"]
 
 _YOUNGEST = 4
 
@@ -157,6 +158,22 @@ class HealthyStates:
         self._trusted.restore(trainer)
         self._candidate_healthy = False
         return self._trusted.step
+
+
+@torch.no_grad()
+def start_over(trainer: Trainer) -> None:
+    """Make new weights the beginning of a training: on every rank, and in the EMA.
+
+    Args:
+        trainer: The trainer, before its first step; the model has just been changed in place.
+    """
+    model = inner_model(trainer)
+    broadcast(trainer, list(model.parameters()))
+    if trainer.ema:
+        average = dict(trainer.ema.ema.named_parameters())
+        for name, tensor in model.named_parameters():
+            if name in average:
+                average[name].copy_(tensor)
 
 
 def _state_tensors(trainer: Trainer) -> list[tuple[str, Tensor]]:

@@ -15,6 +15,7 @@ from yolo_stability.integration.compat import LOGGER, RANK, BaseTrainer, Trainer
 from yolo_stability.integration.faults import parse_fault
 from yolo_stability.integration.run import WatchedRun
 from yolo_stability.integration.seam import adopt
+from yolo_stability.interventions.switches import Switches
 from yolo_stability.sinks import Sink
 from yolo_stability.trace import load_trace
 from yolo_stability.types import RunHeader
@@ -47,6 +48,7 @@ class Monitor:
     ) -> None:
         self._settings: StabilitySettings = make_settings(**settings)
         parse_fault(self._settings.fault)
+        Switches(self._settings)  # an impossible value is refused here, not in the middle of a set-up
         self._requested, self._make_sinks = requested, make_sinks
         self._save_dir: Path | None = None
         self._stopped: str | None = None
@@ -181,8 +183,11 @@ def attach_in_worker(trainer: Trainer) -> None:
     the environment.
     """
     text = os.environ.get(SETTINGS_VARIABLE)
-    arrived = any(isinstance(getattr(f, "__self__", None), Monitor) for f in trainer.callbacks["on_train_start"])
-    if text and RANK != -1 and not arrived:
+    owners = (getattr(f, "__self__", None) for f in trainer.callbacks["on_train_start"])
+    arrived = next((owner for owner in owners if isinstance(owner, Monitor)), None)
+    if arrived:
+        arrived._bind(trainer)  # only rank 0 has been told of a start so far, and the model is built next
+    elif text and RANK != -1:
         Monitor(**json.loads(text)).attach(trainer)
 
 

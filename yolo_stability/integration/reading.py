@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from yolo_stability.gradstats import BlockIndex, count_nonfinite, exact_norms, tensor_norms, to_host, total_norm
-from yolo_stability.integration.compat import STOCK_MAX_NORM, Trainer, scale_tensor
+from yolo_stability.integration.compat import Trainer, scale_tensor
 from yolo_stability.integration.guard import StepSigns
 from yolo_stability.integration.window import Window
 
@@ -24,8 +24,9 @@ class Reading:
 
     Attributes:
         total: Total norm on the device, as the clip uses it; may be inf where float32 overflows.
+        raw_norm: The same on the host.
         grad_norm: Total norm on the host, finite whenever every element is.
-        clip_coef: The coefficient that the clip applies.
+        clip_coef: The coefficient that the clip applied; None while, or where, it did not.
         signs: What the guard decides from.
         loss_items: Mean of each loss item over the window.
         amp_scale: Loss scale of AMP; None when off.
@@ -35,18 +36,19 @@ class Reading:
     """
 
     total: Tensor
+    raw_norm: float
     grad_norm: float
-    clip_coef: float
+    clip_coef: float | None
     signs: StepSigns
     loss_items: dict[str, float]
     amp_scale: float | None
     block_norms: list[float | None]
     block_nonfinite: list[int]
-    deferred: tuple[NDArray[np.float64], NDArray[np.float64]]
+    deferred: tuple[NDArray[np.float64], ...]
 
 
 def read_gradients(
-    trainer: Trainer, index: BlockIndex, window: Window, largest_buffer: Tensor, deferred: tuple[Tensor, Tensor]
+    trainer: Trainer, index: BlockIndex, window: Window, largest_buffer: Tensor, deferred: tuple[Tensor, ...]
 ) -> Reading:
     """Measure the gradients of a step; call between `scaler.unscale_` and the clip.
 
@@ -73,8 +75,9 @@ def read_gradients(
     iterations = max(window.iterations, 1)
     return Reading(
         total=total,
+        raw_norm=raw_total,
         grad_norm=raw_total if counts.any() or math.isfinite(raw_total) else float(np.sqrt((host_norms**2).sum())),
-        clip_coef=min(1.0, STOCK_MAX_NORM / (raw_total + 1e-6)) if not math.isnan(raw_total) else math.nan,
+        clip_coef=None,
         signs=StepSigns(
             loss=float(host_loss[0]) / iterations,
             nonfinite_gradients=int(counts.sum()),
@@ -85,7 +88,7 @@ def read_gradients(
         amp_scale=float(scale[0]) if len(scale) else None,
         block_norms=index.combine(host_norms, positions),
         block_nonfinite=index.sum_counts(counts, positions),
-        deferred=(travelled[0], travelled[1]),
+        deferred=tuple(travelled),
     )
 
 

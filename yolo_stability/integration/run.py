@@ -18,6 +18,7 @@ from yolo_stability.integration.seam import owns_step
 from yolo_stability.integration.sidecar import SIDECAR, resumed_settings, write_sidecar
 from yolo_stability.integration.watch import Watch
 from yolo_stability.interrupts import shielded
+from yolo_stability.interventions.switches import Switches
 from yolo_stability.sinks import Sink
 from yolo_stability.trace import (
     FOLDER,
@@ -52,6 +53,7 @@ class WatchedRun:
         self.watch: Watch | None = None
         self.header: RunHeader | None = None
         self._settings, self._requested, self._sinks = settings, requested, list(sinks)
+        self._switches: Switches | None = None
         self._writer: TraceWriter | None = None
         self._checkpoint: HealthyCheckpoint | None = None
         self._claimed: Path | None = None
@@ -71,6 +73,17 @@ class WatchedRun:
         """Whether everything is written."""
         return self._closed
 
+    def switches(self, trainer: Trainer) -> Switches:
+        """Return the switches of this run; those of its first sitting when it is resumed.
+
+        They are needed long before the training starts: the model is built with them.
+        """
+        if self._switches is None:
+            if trainer.resume:
+                self._settings = resumed_settings(trainer.save_dir, self._settings)
+            self._switches = Switches(self._settings)
+        return self._switches
+
     # Events of the training loop, in their order
 
     def claim(self, trainer: Trainer) -> None:
@@ -89,8 +102,7 @@ class WatchedRun:
         self.claim(trainer)
         folder = trainer.save_dir / FOLDER
         point = resume_point(folder) if trainer.resume else None
-        if trainer.resume:
-            self._settings = resumed_settings(trainer.save_dir, self._settings)
+        switches = self.switches(trainer)
         asked = self._settings
         if not owns_step(type(trainer)):
             self._settings = self._settings.model_copy(update={"guard": "off"})
@@ -100,6 +112,7 @@ class WatchedRun:
         self.watch = Watch(
             trainer,
             self._settings,
+            switches,
             on_record=self._record,
             on_event=self._event,
             first_step=self._first_step,
@@ -117,6 +130,8 @@ class WatchedRun:
         if point:
             data = {"requested": dict(self._requested or {}), "settings": asked.model_dump()}
             self._event(Event(attempt=self.watch.attempt, step=self.watch.step, kind="resume", data=data))
+        for text in switches.warnings:
+            self.watch.notice(text)
         if self._settings.guard != asked.guard:
             theirs = type(trainer).__name__.removeprefix("Stability")
             self.watch.notice(f"{theirs} has an optimizer_step of its own: it is recorded, but not guarded")
@@ -237,7 +252,7 @@ class WatchedRun:
         """Create the writer, the header and the sinks; a resumed run keeps its name and what was first asked for."""
         assert self.watch is not None
         requested = {**(self._requested or requested_settings(trainer)), **asked.model_dump()}
-        header = build_header(trainer, self.watch.blocks, requested, {"guard": self._settings.guard})
+        header = build_header(trainer, self.watch.blocks, requested, self._in_force())
         if resumed:
             header = self._as_first_written(folder, header)
         else:
@@ -248,6 +263,17 @@ class WatchedRun:
         if self._settings.guard != "off":
             self._checkpoint = HealthyCheckpoint(folder)
         self._each_sink(lambda sink: sink.open(header))
+
+    def _in_force(self) -> dict[str, Any]:
+        """Return our own settings as they are in force, and what the switches have changed."""
+        assert self._switches is not None
+        return {
+            "guard": self._settings.guard,
+            "clip": str(self._switches.clip),
+            "clip_max_norm": self._switches.clip.max_norm(),
+            "switches": dict(self._switches.done),
+            "warnings": list(self._switches.warnings),
+        }
 
     def _as_first_written(self, folder: Path, header: RunHeader) -> RunHeader:
         """Return the header of a resumed run, which keeps its name and what was first asked for."""

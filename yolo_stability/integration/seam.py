@@ -11,7 +11,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from yolo_stability.integration.checkpoints import atomic_checkpoints
-from yolo_stability.integration.compat import BaseTrainer, Trainer, is_writer
+from yolo_stability.integration.compat import BaseTrainer, Trainer, inner_model, is_writer, model_config
 
 if TYPE_CHECKING:
     from yolo_stability.integration.run import WatchedRun
@@ -35,6 +35,31 @@ class StabilityMixin:
         from yolo_stability.integration.monitor import attach_in_worker
 
         attach_in_worker(self)
+
+    def get_model(self: Trainer, cfg: Any = None, weights: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Build the model as stock does, changed by the switches before any weights are loaded into it."""
+        switches = self.stability.switches(self) if self.stability else None
+        if switches is None or not switches.edit_model:
+            return super().get_model(cfg, weights, *args, **kwargs)  # type: ignore[misc]
+        config = switches.configure(model_config(cfg))
+        model = super().get_model(config, None, *args, **kwargs)  # type: ignore[misc]
+        switches.edit(model, pretrained=weights is not None)
+        if weights:
+            model.load(weights)
+        return model
+
+    def build_optimizer(self: Trainer, model: Any, name: str = "auto", *args: Any, **kwargs: Any) -> Any:
+        """Build the optimizer as stock does; a learning rate may be multiplied before a schedule sees it."""
+        optimizer = super().build_optimizer(model, name, *args, **kwargs)  # type: ignore[misc]
+        if self.stability:
+            self.stability.switches(self).build(optimizer, asked=name)
+        return optimizer
+
+    def _model_train(self: Trainer) -> None:
+        """Set training mode as stock does; a switch may keep BatchNorm out of it."""
+        super()._model_train()  # type: ignore[misc]
+        if self.stability:
+            self.stability.switches(self).after_train_mode(inner_model(self))
 
     def train(self: Trainer) -> Any:
         """Train as stock does; write everything also where an error or Ctrl-C skips `teardown` (before 8.4.150)."""
@@ -72,7 +97,7 @@ class StabilityMixin:
         batch = super().preprocess_batch(batch)  # type: ignore[misc]
         watch = self.stability.watch if self.stability else None
         if watch is not None and self.model.training:
-            watch.on_batch(batch)
+            watch.on_batch(self, batch)
         return batch
 
     def save_model(self: Trainer) -> Any:

@@ -16,15 +16,18 @@ from yolo_stability.baseline import Baseline
 from yolo_stability.blocks import model_blocks
 from yolo_stability.config import StabilitySettings
 from yolo_stability.gradstats import BlockIndex, to_host
-from yolo_stability.integration.compat import STOCK_MAX_NORM, Trainer, group_names, inner_model, momentum
+from yolo_stability.integration.compat import Trainer, inner_model, momentum
 from yolo_stability.integration.distributed import agree, all_ranks
 from yolo_stability.integration.faults import parse_fault
 from yolo_stability.integration.guard import Guard, Reason
-from yolo_stability.integration.healthy import HealthyStates
+from yolo_stability.integration.healthy import HealthyStates, start_over
 from yolo_stability.integration.reading import Reading, read_gradients
+from yolo_stability.integration.records import GroupRates, block_stats, completed, number, worst_block
 from yolo_stability.integration.updates import UpdateSampler
 from yolo_stability.integration.window import Window
-from yolo_stability.types import BlockSpec, BlockStats, Event, Skip, StepRecord
+from yolo_stability.interventions.clipping import Gradient
+from yolo_stability.interventions.switches import Switches
+from yolo_stability.types import BlockSpec, Event, Skip, StepRecord
 
 __all__ = ["Watch"]
 
@@ -40,6 +43,7 @@ class Watch:
     Args:
         trainer: The trainer, after its set-up.
         settings: Guard, sampling and fault.
+        switches: What clips and regularises.
         on_record: Receives each step record.
         on_event: Receives each event.
         first_step: Optimizer step to count on from.
@@ -51,6 +55,7 @@ class Watch:
         self,
         trainer: Trainer,
         settings: StabilitySettings,
+        switches: Switches,
         *,
         on_record: Callable[[StepRecord], None],
         on_event: Callable[[Event], None],
@@ -64,6 +69,7 @@ class Watch:
         self.stopped: str | None = None
         self._unhealthy_step = self._unresolved_skip = -1
         self._settings, self._on_record, self._on_event = settings, on_record, on_event
+        self._switches = switches
         self._index = BlockIndex.of(model, self.blocks)
         self._window, self._fault = Window(), parse_fault(settings.fault)
         self._sampler = UpdateSampler([p for p in self._index.params if p.requires_grad], settings.watch_every)
@@ -74,7 +80,9 @@ class Watch:
         self._baseline = Baseline()
         self._reading: Reading | None = None
         self._held: StepRecord | None = None
-        self._deferred: tuple[Tensor, Tensor] = (_NOTHING, _NOTHING)
+        self._deferred: tuple[Tensor, Tensor, Tensor] = (_NOTHING, _NOTHING, _NOTHING)
+        self._coefficient = _NOTHING
+        self._rates = GroupRates()
         self._sampling = False
         self._clock = time.perf_counter()
 
@@ -96,10 +104,16 @@ class Watch:
         if self._fault:
             self._fault.before_forward(trainer, self.iteration)
 
-    def on_batch(self, batch: dict[str, Tensor]) -> None:
+    def on_batch(self, trainer: Trainer, batch: dict[str, Tensor]) -> None:
         """See the preprocessed batch of this iteration."""
         if self._fault:
             self._fault.on_batch(batch, self.iteration)
+        if self._switches.on_first_batch(inner_model(trainer), batch["img"]):
+            start_over(trainer)
+            self.notice(f"init: {self._switches.done['init']}")
+            if self._guard and self._healthy:
+                self._guard.before_window()
+                self._healthy = HealthyStates(trainer, self.step)
 
     def end_iteration(self, trainer: Trainer) -> None:
         """Close an iteration; if no optimizer step followed its backward, take its losses along."""
@@ -143,12 +157,19 @@ class Watch:
         return False
 
     def clip(self, trainer: Trainer) -> None:
-        """Clip the gradients as stock does, reusing the norm that was measured."""
+        """Add what regularises, then clip; stock's own clip reuses the norm that was measured."""
         assert self._reading is not None
+        params = [p for p in trainer.model.parameters() if p.grad is not None]
+        total, norm = self._reading.total, self._reading.raw_norm
+        if self._switches.regularise(params):
+            total = torch.nn.utils.get_total_norm([p.grad for p in params if p.grad is not None])
+            norm = float(total)
         foreach = False if trainer.device.type == "npu" else None  # as the stock body
-        torch.nn.utils.clip_grads_with_norm_(
-            trainer.model.parameters(), STOCK_MAX_NORM, self._reading.total, foreach=foreach
-        )
+        gradient = Gradient(params=params, total=total, norm=norm, foreach=foreach)
+        coefficient = self._switches.clip.apply(gradient)
+        if isinstance(coefficient, Tensor):
+            self._coefficient, coefficient = coefficient, None
+        self._reading = replace(self._reading, clip_coef=coefficient)
 
     def before_update(self) -> None:
         """Copy the weights if this step's update is to be measured."""
@@ -160,8 +181,8 @@ class Watch:
         """Record the step that was taken."""
         reading, self._reading = self._reading, None
         assert reading is not None
-        if self._sampling:
-            self._deferred = self._sampler.after()
+        updates = self._sampler.after() if self._sampling else (_NOTHING, _NOTHING)
+        self._deferred, self._coefficient = (*updates, self._coefficient), _NOTHING
         if self._guard:
             self._guard.accept(trainer)
         if self._record_applied(trainer, reading) and self._healthy:
@@ -185,7 +206,7 @@ class Watch:
         reading = replace(
             reading,
             grad_norm=reading.grad_norm / scale,
-            clip_coef=float("nan"),
+            clip_coef=None,
             block_norms=[None if n is None else n / scale for n in reading.block_norms],
         )
         self._record_applied(trainer, reading)
@@ -244,7 +265,7 @@ class Watch:
         overflowed = reading.signs.scaler_enabled and reading.signs.nonfinite_gradients > 0
         self._finish(trainer, reading, "scaler" if overflowed else None)
         if overflowed:
-            self._emit("scaler_skip", _worst_block(self.blocks, reading), {"scale": reading.amp_scale})
+            self._emit("scaler_skip", worst_block(self.blocks, reading), {"scale": reading.amp_scale})
         return not overflowed
 
     def _report_skip(self, reading: Reading, reason: Reason) -> None:
@@ -256,7 +277,7 @@ class Watch:
             "blocks": sum(n > 0 for n in reading.block_nonfinite),
             "in_a_row": self._guard.in_a_row,
         }
-        self._emit("guard_skip", _worst_block(self.blocks, reading), data)
+        self._emit("guard_skip", worst_block(self.blocks, reading), data)
 
     def _finish(self, trainer: Trainer, reading: Reading, skipped: Skip | None) -> None:
         """Build the record of the step and hand it over, or hold it until its update ratio arrives."""
@@ -270,48 +291,33 @@ class Watch:
             accumulate=max(self._window.iterations, 1),
             loss=reading.signs.loss,
             loss_items=reading.loss_items,
-            lr_by_group={
-                n: float(g["lr"]) for n, g in zip(group_names(optimizer), optimizer.param_groups, strict=True)
-            },
+            lr_by_group=self._rates.of(optimizer),
             momentum=momentum(optimizer),
             grad_norm=reading.grad_norm,
-            clip_coef=None if skipped == "guard" or reading.clip_coef != reading.clip_coef else reading.clip_coef,
+            clip_coef=None if skipped == "guard" else number(reading.clip_coef),
             amp_scale=reading.amp_scale,
             skipped=skipped,
             nonfinite=reading.signs.nonfinite_gradients,
             seconds=now - self._clock,
-            blocks=tuple(
-                BlockStats(block=block.name, grad_norm=norm, nonfinite_count=count)
-                for block, norm, count in zip(self.blocks, reading.block_norms, reading.block_nonfinite, strict=True)
-            ),
+            blocks=block_stats(self.blocks, reading),
         )
         self._clock = now
         self._window.clear()
-        if len(self._deferred[0]):
+        if any(len(vector.reshape(-1)) for vector in self._deferred):
             self._held = record
         else:
             self._on_record(record)
 
-    def _complete_held(self, weights: NDArray[np.float64], deltas: NDArray[np.float64]) -> None:
-        """Add weight norm and update ratio to the held record and hand it over."""
+    def _complete_held(
+        self, weights: NDArray[np.float64], deltas: NDArray[np.float64], coefficient: NDArray[np.float64]
+    ) -> None:
+        """Add what was still on the device to the held record and hand it over."""
         record, self._held = self._held, None
-        self._deferred = (_NOTHING, _NOTHING)
-        if record is None:
-            return
-        weight_norms = self._index.combine(weights, self._sampled_positions)
-        delta_norms = self._index.combine(deltas, self._sampled_positions)
-        blocks = tuple(
-            replace(stats, weight_norm=w, update_ratio=d / w if w and d is not None else None)
-            for stats, w, d in zip(record.blocks, weight_norms, delta_norms, strict=True)
-        )
-        self._on_record(replace(record, blocks=blocks))
+        self._deferred = (_NOTHING, _NOTHING, _NOTHING)
+        if record is not None:
+            positions = self._sampled_positions
+            self._on_record(completed(record, self._index, positions, weights, deltas, coefficient))
 
     def _emit(self, kind: str, block: str | None, data: dict[str, Any]) -> None:
         """Hand over an event of the current step."""
         self._on_event(Event(attempt=self.attempt, step=self.step, kind=kind, block=block, data=data))
-
-
-def _worst_block(blocks: tuple[BlockSpec, ...], reading: Reading) -> str | None:
-    """Return the one block whose gradient is not finite, or None when several are (the trouble spread) or none."""
-    bad = [block.name for block, count in zip(blocks, reading.block_nonfinite, strict=True) if count]
-    return bad[0] if len(bad) == 1 else None

@@ -28,6 +28,8 @@ class ConsoleSink:
         self._epochs = header.effective.get("epochs")
         numel = sum(block.numel for block in header.blocks)
         _say(f"watching {len(header.blocks)} blocks, {numel:,} weights, guard={header.effective['guard']}")
+        for key, text in header.effective.get("switches", {}).items():
+            _say(f"{key}={header.requested.get(key)}: {text}")
 
     def write(self, record: StepRecord) -> None:
         """Add a step to the epoch's sums."""

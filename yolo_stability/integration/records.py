@@ -1,0 +1,83 @@
+"""Builds the record of a step from what was measured, and completes it with what arrives later."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from yolo_stability.gradstats import BlockIndex
+from yolo_stability.integration.compat import group_names
+from yolo_stability.integration.reading import Reading
+from yolo_stability.types import BlockSpec, BlockStats, StepRecord
+
+__all__ = ["GroupRates", "block_stats", "completed", "number", "worst_block"]
+
+
+class GroupRates:
+    """Learning rate of each parameter group by name; the names are worked out once an optimizer."""
+
+    def __init__(self) -> None:
+        self._named: tuple[torch.optim.Optimizer, list[str]] | None = None
+
+    def of(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+        """Return the present learning rates.
+
+        Args:
+            optimizer: The optimizer; a restart makes a new one.
+        """
+        if self._named is None or self._named[0] is not optimizer:
+            self._named = (optimizer, group_names(optimizer))
+        return {n: float(g["lr"]) for n, g in zip(self._named[1], optimizer.param_groups, strict=True)}
+
+
+def block_stats(blocks: tuple[BlockSpec, ...], reading: Reading) -> tuple[BlockStats, ...]:
+    """Return what was measured of each block."""
+    return tuple(
+        BlockStats(block=block.name, grad_norm=norm, nonfinite_count=count)
+        for block, norm, count in zip(blocks, reading.block_norms, reading.block_nonfinite, strict=True)
+    )
+
+
+def completed(
+    record: StepRecord,
+    index: BlockIndex,
+    positions: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    deltas: NDArray[np.float64],
+    coefficient: NDArray[np.float64],
+) -> StepRecord:
+    """Return a record with what was still on the device when it was built.
+
+    Args:
+        record: The record.
+        index: The parameters and their blocks.
+        positions: Block position of each sampled tensor, shape (n,).
+        weights: Norm of each before the update, shape (n,); empty where the step was not sampled.
+        deltas: Norm of each one's change, shape (n,).
+        coefficient: Clip coefficient, shape (1,); empty where it was known at once.
+    """
+    if len(coefficient):
+        record = replace(record, clip_coef=number(float(coefficient[0])))
+    if not len(weights):
+        return record
+    weight_norms, delta_norms = index.combine(weights, positions), index.combine(deltas, positions)
+    blocks = tuple(
+        replace(stats, weight_norm=w, update_ratio=d / w if w and d is not None else None)
+        for stats, w, d in zip(record.blocks, weight_norms, delta_norms, strict=True)
+    )
+    return replace(record, blocks=blocks)
+
+
+def number(value: float | None) -> float | None:
+    """Return the value, or None where it is NaN."""
+    return None if value is None or math.isnan(value) else value
+
+
+def worst_block(blocks: tuple[BlockSpec, ...], reading: Reading) -> str | None:
+    """Return the one block whose gradient is not finite, or None when several are (the trouble spread) or none."""
+    bad = [block.name for block, count in zip(blocks, reading.block_nonfinite, strict=True) if count]
+    return bad[0] if len(bad) == 1 else None

@@ -1,0 +1,1 @@
+"""Switches that really act on a model, its optimizer, its gradients or its data: causes and remedies alike."""

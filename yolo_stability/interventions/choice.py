@@ -1,0 +1,96 @@
+"""`kind` and `kind:number`: how clips, initialisations and faults are written."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+from yolo_stability.errors import ConfigError
+
+__all__ = ["Argument", "Choice", "split_choice"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Argument:
+    """The number behind the colon.
+
+    Attributes:
+        meaning: What it says, in a few words.
+        default: What holds when it is left out; None when it must be given.
+        low: It must be larger than this.
+        high: It must not be larger than this.
+        example: A sensible value, for messages.
+    """
+
+    meaning: str
+    default: float | None = None
+    low: float = 0.0
+    high: float = math.inf
+    example: float = 1.0
+
+
+class Choice:
+    """One entry of a registry that users write as `kind` or `kind:number`.
+
+    Attributes:
+        argument: What the number means; None for a kind that takes none.
+        value: The number; NaN for a kind that takes none.
+    """
+
+    argument: ClassVar[Argument | None] = None
+
+    def __init__(self, value: float | None = None) -> None:
+        self.value = self._checked(value)
+
+    @classmethod
+    def name(cls) -> str:
+        """Return the kind: the name of the file that defines it."""
+        return cls.__module__.rpartition(".")[2]
+
+    def __str__(self) -> str:
+        """Return the choice as a user would write it."""
+        return self.name() if math.isnan(self.value) else f"{self.name()}:{self.value:g}"
+
+    @classmethod
+    def _checked(cls, value: float | None) -> float:
+        """Return the number, or its default.
+
+        Raises:
+            ConfigError: It is missing, too many, or out of range.
+        """
+        kind, argument = cls.name(), cls.argument
+        if argument is None:
+            if value is not None:
+                raise ConfigError(f"'{kind}:{value:g}' is not possible: {kind} takes no number. Write {kind} alone.")
+            return math.nan
+        if value is None:
+            value = argument.default
+        if value is None:
+            raise ConfigError(f"'{kind}' needs {argument.meaning}: write {kind}:{argument.example:g}, for instance.")
+        if not (argument.low < value <= argument.high) or math.isinf(value):
+            limit = "" if math.isinf(argument.high) else f" and at most {argument.high:g}"
+            raise ConfigError(
+                f"'{kind}:{value:g}' is not possible: {argument.meaning} must be more than {argument.low:g}{limit}, "
+                f"such as {kind}:{argument.example:g}."
+            )
+        return value
+
+
+def split_choice(text: str, where: str) -> tuple[str, float | None]:
+    """Split `kind:number` into its parts.
+
+    Args:
+        text: What the user typed.
+        where: The setting, for the message.
+
+    Raises:
+        ConfigError: What stands behind the colon is no number.
+    """
+    kind, colon, number = str(text).strip().partition(":")
+    if not colon:
+        return kind, None
+    try:
+        return kind, float(number)
+    except ValueError:
+        raise ConfigError(f"{where}: '{number}' is no number; write {kind}:NUMBER.") from None

@@ -1,0 +1,50 @@
+"""`clip=agc:0.01`: adaptive gradient clipping, unit by unit (Brock et al. 2021, arXiv 2102.06171, equation 3).
+
+The gradient of a unit (a filter of a convolution, a row of a linear layer, a whole vector of biases or gains) may be
+at most `value` times as long as the weights of that unit, where these count as at least 1e-3. Applied to every
+parameter, the head's last layers included; the paper leaves a classifier's last layer out.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from yolo_stability.gradstats import tensor_norms, total_norm
+from yolo_stability.interventions.choice import Argument
+from yolo_stability.interventions.clipping import Clip, Gradient
+
+__all__ = ["AdaptiveClip"]
+
+_SMALLEST_WEIGHT = 1e-3
+_SMALLEST_GRADIENT = 1e-6
+
+
+class AdaptiveClip(Clip):
+    """Bounds the relative update of each unit."""
+
+    argument: ClassVar[Argument] = Argument(
+        meaning="the largest ratio of a unit's gradient to its weights", default=0.01, example=0.01
+    )
+
+    @torch.no_grad()
+    def apply(self, gradient: Gradient) -> Tensor:
+        """Scale each unit's gradient down to its bound, and measure how much shorter the whole has become."""
+        grads = [p.grad for p in gradient.params if p.grad is not None]
+        bounds = [_unit_norm(p).clamp_(min=_SMALLEST_WEIGHT).mul_(self.value) for p in gradient.params]
+        norms = [_unit_norm(g) for g in grads]
+        factors = [
+            torch.where(norm < bound, 1.0, bound / norm.clamp(min=_SMALLEST_GRADIENT))
+            for norm, bound in zip(norms, bounds, strict=True)
+        ]
+        torch._foreach_mul_(grads, factors)
+        return total_norm(grads, tensor_norms(grads)) / gradient.total
+
+
+def _unit_norm(tensor: Tensor) -> Tensor:
+    """Return the norm of each unit, broadcastable to the tensor: over all but the first dimension."""
+    dims = tuple(range(1, tensor.ndim))
+    norm: Tensor = torch.linalg.vector_norm(tensor, dim=dims or None, keepdim=bool(dims))
+    return norm

@@ -1,0 +1,1 @@
+"""One initialisation a file; the file's name is what users write before the colon."""

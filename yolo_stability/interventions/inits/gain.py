@@ -1,0 +1,23 @@
+"""`init=gain:3`: the default weights times a factor; a poor initialisation on purpose."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from yolo_stability.interventions.choice import Argument
+from yolo_stability.interventions.initialisation import Init
+
+__all__ = ["GainInit"]
+
+
+class GainInit(Init):
+    """Multiplies what is there."""
+
+    argument: ClassVar[Argument] = Argument(meaning="the factor", example=3.0)
+    hidden_by_norm: ClassVar[bool] = True
+
+    def weight(self, weight: Tensor) -> None:
+        """Multiply."""
+        weight.mul_(self.value)

@@ -1,0 +1,1 @@
+"""One normalisation a file; the file's name is what users write after `norm=`."""

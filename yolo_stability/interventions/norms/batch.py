@@ -1,0 +1,18 @@
+"""`norm=batch`: BatchNorm as the model has it (Ioffe and Szegedy 2015)."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from yolo_stability.interventions.normalisation import Norm
+
+__all__ = ["BatchNorm"]
+
+
+class BatchNorm(Norm):
+    """Leaves the model alone."""
+
+    replaces: ClassVar[bool] = False
+
+    def layer(self, channels: int) -> None:
+        """Nothing is put in."""

@@ -1,0 +1,32 @@
+"""`l1=1e-5`: the gradient of an L1 penalty on the weights, as textbooks add it to the loss.
+
+It is added after the gradients were measured and before they are clipped: the recorded norms are those of the loss
+alone. As with weight decay, biases and normalisation layers are left out. L2 is Ultralytics' own `weight_decay`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+__all__ = ["add_l1", "penalised"]
+
+
+def penalised(params: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    """Return the parameters that a penalty concerns: weights of at least two dimensions that have a gradient."""
+    return [p for p in params if p.ndim > 1 and p.grad is not None]
+
+
+@torch.no_grad()
+def add_l1(params: Iterable[nn.Parameter], strength: float) -> None:
+    """Add strength x sign(weight) to the gradient of every weight, in place.
+
+    Args:
+        params: Parameters of the model.
+        strength: Factor of the sum of magnitudes in the loss.
+    """
+    weights = penalised(params)
+    signs = torch._foreach_sign([p.detach() for p in weights])
+    torch._foreach_add_([p.grad for p in weights if p.grad is not None], signs, alpha=strength)
