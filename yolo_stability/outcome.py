@@ -1,0 +1,59 @@
+"""Whether a run that ended with finite weights has failed all the same; standard library only."""
+
+from __future__ import annotations
+
+from collections import deque
+from statistics import median
+
+__all__ = ["Outcome"]
+
+_LAST = 5
+_BLOWN_UP = 10.0
+_FALLEN = 0.1
+
+
+class Outcome:
+    """Follows the loss of a run from its first steps to its last.
+
+    "No NaN" is not "fine": under a huge learning rate detection mostly ends with a loss and gradients of exactly 0,
+    and clipping can keep weights finite while the loss runs away.
+    """
+
+    def __init__(self) -> None:
+        self._first: float | None = None
+        self._last: deque[float] = deque(maxlen=_LAST)
+        self._largest = 0.0
+        self._zero_since: int | None = None
+        self._clipped = False
+
+    def observe(self, step: int, loss: float, grad_norm: float, clip_coef: float | None) -> None:
+        """Take note of a step that was applied.
+
+        Args:
+            step: The optimizer step.
+            loss: Its loss.
+            grad_norm: Total gradient norm before clipping.
+            clip_coef: Clip coefficient, if anything of ours clipped.
+        """
+        self._first = abs(loss) if self._first is None else self._first
+        self._last.append(loss)
+        self._largest = max(self._largest, loss)
+        self._clipped = self._clipped or (clip_coef is not None and clip_coef < 1)
+        if loss != 0 or grad_norm != 0:
+            self._zero_since = None
+        elif self._zero_since is None:
+            self._zero_since = step
+
+    def failure(self) -> str | None:
+        """Return in one sentence how the run failed; None when it shows no sign of it."""
+        if self._first is None or len(self._last) < _LAST:
+            return None
+        excuse = "clipping prevented NaN, not failure" if self._clipped else "the run has failed without any NaN"
+        if self._zero_since is not None and not any(self._last):
+            return f"loss and gradients are exactly 0 since step {self._zero_since}: {excuse}"
+        first, last = self._first, median(self._last)
+        if first > 0 and last > _BLOWN_UP * first:
+            return f"the loss ended at {last:.3g}, {last / first:.3g} times that of the first step: {excuse}"
+        if self._largest > _BLOWN_UP * first and abs(last) < _FALLEN * first:
+            return f"after a blow-up to {self._largest:.3g} the loss collapsed to {last:.3g}: {excuse}"
+        return None
