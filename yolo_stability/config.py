@@ -56,12 +56,12 @@ class StabilitySettings(BaseModel):
     )
     clip: str = Field(
         default="norm:10",
-        description=f"gradient clip: {_listed(CLIPS)}",
+        description=f"by {_listed(CLIPS)}",
         json_schema_extra={"valid": f"one of {', '.join(CLIPS)}; a number follows a colon, such as norm:10"},
     )
     norm: str = Field(
         default="batch",
-        description=f"norm layers: {_listed(NORMS)}",
+        description=f"by {_listed(NORMS)}",
         json_schema_extra={"valid": f"one of {', '.join(NORMS)}"},
     )
     init: str = Field(

@@ -15,6 +15,7 @@ from ultralytics.models.yolo.detect import DetectionTrainer
 
 from yolo_stability import StabilityError, StabilityMonitor, load_trace, train
 from yolo_stability.blocks import model_blocks
+from yolo_stability.config import make_settings
 from yolo_stability.integration.seam import StabilityMixin
 
 pytestmark = pytest.mark.trains
@@ -272,7 +273,7 @@ def test_resume_keeps_settings_name_and_what_was_asked_for(tmp_path: Path) -> No
     assert resumed.header.requested["lr0"] == 0.01
     assert resumed.blocks["weight_norm"].null_count() == resumed.blocks.height  # watch_every=0 in both sittings
     data = json.loads(resumed.events.filter(pl.col("kind") == "resume")["data"][0])
-    assert data["settings"] == {"guard": "stop", "guard_limit": 3, "watch_every": 0, "fault": None}
+    assert data["settings"] == make_settings(guard="stop", guard_limit=3, watch_every=0).model_dump()
 
 
 @pytest.mark.parametrize(

@@ -211,6 +211,10 @@ class WatchedRun:
         """Hand over what waits, note the end, and close what is open."""
         watch.flush()
         self._say_if_few_steps(watch)
+        if self._ended and watch.stopped is None:
+            for text in (watch.outcome.failure(), watch.skipped_to_the_end()):
+                if text:
+                    watch.notice(text)
         self._event(
             Event(
                 attempt=watch.attempt,

@@ -43,7 +43,7 @@ class StabilityMixin:
             return super().get_model(cfg, weights, *args, **kwargs)  # type: ignore[misc]
         config = switches.configure(model_config(cfg))
         model = super().get_model(config, None, *args, **kwargs)  # type: ignore[misc]
-        switches.edit(model, pretrained=weights is not None)
+        switches.edit(model, pretrained=weights is not None, resumed=bool(self.resume))
         if weights:
             model.load(weights)
         return model

@@ -27,6 +27,7 @@ from yolo_stability.integration.updates import UpdateSampler
 from yolo_stability.integration.window import Window
 from yolo_stability.interventions.clipping import Gradient
 from yolo_stability.interventions.switches import Switches
+from yolo_stability.outcome import Outcome
 from yolo_stability.types import BlockSpec, Event, Skip, StepRecord
 
 __all__ = ["Watch"]
@@ -77,7 +78,7 @@ class Watch:
         self._sampled_positions = self._index.positions[np.array(trainable, dtype=bool)]
         self._guard = Guard(trainer) if settings.guard != "off" else None
         self._healthy = HealthyStates(trainer, first_step) if self._guard else None
-        self._baseline = Baseline()
+        self._baseline, self.outcome = Baseline(), Outcome()
         self._reading: Reading | None = None
         self._held: StepRecord | None = None
         self._deferred: tuple[Tensor, Tensor, Tensor] = (_NOTHING, _NOTHING, _NOTHING)
@@ -185,7 +186,10 @@ class Watch:
         self._deferred, self._coefficient = (*updates, self._coefficient), _NOTHING
         if self._guard:
             self._guard.accept(trainer)
-        if self._record_applied(trainer, reading) and self._healthy:
+        applied = self._record_applied(trainer, reading)
+        if applied:
+            self.outcome.observe(self.step, reading.signs.loss, reading.grad_norm, reading.clip_coef)
+        if applied and self._healthy:
             healthy = self._baseline.judge(reading.signs.loss, reading.grad_norm)
             if healthy:
                 self._unresolved_skip = -1
@@ -242,6 +246,11 @@ class Watch:
     def notice(self, text: str) -> None:
         """Say something once, in console and trace."""
         self._emit("notice", None, {"text": text})
+
+    def skipped_to_the_end(self) -> str | None:
+        """Say so if the run ends with steps that were all skipped; None otherwise."""
+        count = self._guard.in_a_row if self._guard else 0
+        return f"the last {count} steps were all skipped: nothing was learnt from them" if count > 1 else None
 
     def flush(self) -> None:
         """Hand over the record that still waits for its update ratio."""

@@ -75,23 +75,25 @@ class Switches:
             )
         return new
 
-    def edit(self, model: nn.Module, *, pretrained: bool) -> None:
+    def edit(self, model: nn.Module, *, pretrained: bool, resumed: bool = False) -> None:
         """Change a freshly built model in place; weights are loaded into it afterwards.
 
         Args:
             model: The model.
             pretrained: Weights will be loaded.
+            resumed: They are those of the same run.
 
         Raises:
             ConfigError: A switch finds nothing in the model that it could change.
         """
         s = self.settings
-        if s.norm != STOCK_NORM:
-            self._normalise(model)
         if s.act is not None:
             changed, stay = apply_activation(model, s.act)
             _require(changed, f"act={s.act}: this model has no activation that can be exchanged. Leave act out.")
             self.done["act"] = f"{changed} activations are {s.act}{_others(stay, 'elsewhere')}"
+        # After the activations, for some norms become part of them.
+        if s.norm != STOCK_NORM:
+            self._normalise(model)
         if not s.residual:
             removed, stay = remove_residuals(model)
             _require(
@@ -101,7 +103,7 @@ class Switches:
             )
             self.done["residual"] = f"{removed} skip connections off{_others(stay, 'written into their blocks')}"
         if s.init != STOCK_INIT:
-            self._initialise(model, pretrained=pretrained)
+            self._initialise(model, pretrained=pretrained, resumed=resumed)
 
     def on_first_batch(self, model: nn.Module, images: Tensor) -> bool:
         """Finish an initialisation that needs data; return whether weights have changed."""
@@ -136,8 +138,11 @@ class Switches:
             text += f"; {', '.join(f'{n} {k}' for k, n in replaced.kept.items())} stay"
         self.done["norm"] = text
 
-    def _initialise(self, model: nn.Module, *, pretrained: bool) -> None:
+    def _initialise(self, model: nn.Module, *, pretrained: bool, resumed: bool) -> None:
         """Draw the weights anew."""
+        if resumed:
+            self.done["init"] = "the weights go on from where they were"
+            return
         text = f"init={self.settings.init}"
         layers = self._init.apply(model)
         self.done["init"] = f"{layers} layers"
