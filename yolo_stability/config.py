@@ -13,7 +13,7 @@ from typing import Any, Literal, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from yolo_stability.errors import ConfigError, nearest
-from yolo_stability.interventions.registries import CLIPS, INITS, NORMS
+from yolo_stability.interventions.registries import CLIPS, FAULTS, INITS, NORMS
 
 __all__ = ["OWN_FLAGS", "OWN_KEYS", "OwnKey", "StabilitySettings", "ignored_by_auto", "make_settings"]
 
@@ -51,8 +51,8 @@ class StabilitySettings(BaseModel):
     )
     fault: str | None = Field(
         default=None,
-        description="break one step on purpose, such as nan_grad@3",
-        json_schema_extra={"valid": "KIND@STEP, such as nan_grad@3"},
+        description="damage on purpose: nan_grad@3, label_noise:0.3, ...",
+        json_schema_extra={"valid": f"KIND@N or KIND:SHARE; KIND is one of {', '.join(FAULTS)}"},
     )
     clip: str = Field(
         default="norm:10",

@@ -112,8 +112,12 @@ def bad_tensors(trainer: Any) -> list[str]:
     return [name for name, tensor in tensors.items() if not torch.isfinite(tensor.float()).all()]
 
 
-def zero_tensors(checkpoint: Path) -> int:
-    """Return how many tensors of a checkpoint's model are all zero."""
+def zero_tensors(checkpoint: Path) -> set[str]:
+    """Return the names of the tensors of a checkpoint's model that are all zero."""
     loaded = torch.load(checkpoint, weights_only=False, map_location="cpu")
-    tensors = (loaded.get("ema") or loaded["model"]).state_dict().values()
-    return sum(bool((t == 0).all()) for t in tensors)
+    return zeros((loaded.get("ema") or loaded["model"]).state_dict())
+
+
+def zeros(tensors: Mapping[str, Tensor]) -> set[str]:
+    """Return the names of the tensors that are all zero once they are saved, in half precision."""
+    return {n for n, t in tensors.items() if bool(((t.half() if t.is_floating_point() else t) == 0).all())}

@@ -63,7 +63,7 @@ def test_settings_are_frozen() -> None:
         ({"watch_every": -1}, "'watch_every=-1' is not possible: watch_every is a whole number, 0 or more."),
         ({"watch_every": True}, "'watch_every=True' is not possible: watch_every is a whole number, 0 or more."),
         ({"watch_every": float("nan")}, "'watch_every=nan' is not possible: watch_every is a whole number, 0 or more."),
-        ({"fault": 3}, "'fault=3' is not possible: fault is KIND@STEP, such as nan_grad@3."),
+        ({"fault": 3}, f"'fault=3' is not possible: fault is {OWN_KEYS['fault'].valid}."),
         ({"gaurd": "skip"}, "Unknown key 'gaurd'. Did you mean 'guard'?"),
         (
             {"guard": 1, "watch_every": "x"},

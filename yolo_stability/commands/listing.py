@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 
 from yolo_stability.arguments import bare
@@ -9,8 +10,11 @@ from yolo_stability.commands.data import EMBEDDED
 from yolo_stability.commands.verb import Verb
 from yolo_stability.errors import ConfigError, nearest
 from yolo_stability.failures import DONE
+from yolo_stability.interventions.registries import CLIPS, FAULTS, INITS, NORMS
 
 __all__ = ["VERB"]
+
+WIDTH = 80
 
 
 def run(args: Sequence[str]) -> int:
@@ -30,12 +34,21 @@ def run(args: Sequence[str]) -> int:
         raise ConfigError(f"'list' takes no key=value; write 'list {'|'.join(KINDS)}'.")
     for word in words:
         if word not in KINDS:
-            raise ConfigError(f"Nothing to list under '{word}'.{nearest(word, KINDS)} There is {' and '.join(KINDS)}.")
+            raise ConfigError(f"Nothing to list under '{word}'.{nearest(word, KINDS)} There is {', '.join(KINDS)}.")
     for kind in words or KINDS:
         print(f"{kind}:")
-        for name, summary in KINDS[kind]():
-            print(f"  {name:<14} {summary}".rstrip())
+        _show(KINDS[kind]())
     return DONE
+
+
+def _show(rows: Sequence[tuple[str, str]]) -> None:
+    """Print rows of name and summary within 80 columns."""
+    width = max([14, *(len(name) for name, _ in rows)])
+    for name, summary in rows:
+        first, *more = textwrap.wrap(summary, WIDTH - width - 3, break_long_words=False) or [""]
+        print(f"  {name:<{width}} {first}".rstrip())
+        for line in more:
+            print(f"{'':{width + 3}}{line}")
 
 
 def _data() -> list[tuple[str, str]]:
@@ -56,12 +69,23 @@ def _scenarios() -> list[tuple[str, str]]:
     return rows
 
 
-KINDS: dict[str, Callable[[], list[tuple[str, str]]]] = {"data": _data, "scenarios": _scenarios}
+def _interventions() -> list[tuple[str, str]]:
+    """Return what is chosen by name, as one writes it, with the first sentence of its file."""
+    summaries = [line for registry in (CLIPS, NORMS, INITS, FAULTS) for line in registry.summaries.values()]
+    parts = [line.strip("`").partition("`: ") for line in summaries]
+    return [(setting, text[:1].upper() + text[1:]) for setting, _, text in parts]
+
+
+KINDS: dict[str, Callable[[], list[tuple[str, str]]]] = {
+    "data": _data,
+    "interventions": _interventions,
+    "scenarios": _scenarios,
+}
 
 VERB = Verb(
     name="list",
-    usage="[data|scenarios]",
+    usage="[data|interventions|scenarios]",
     summary="the names that other commands take",
     run=run,
-    examples=("yolo-stability list", "yolo-stability list scenarios"),
+    examples=("yolo-stability list", "yolo-stability list interventions"),
 )

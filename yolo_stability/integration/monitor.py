@@ -12,9 +12,9 @@ from typing import Any, Self
 from yolo_stability.config import StabilitySettings, make_settings
 from yolo_stability.errors import StabilityError
 from yolo_stability.integration.compat import LOGGER, RANK, BaseTrainer, Trainer, is_writer
-from yolo_stability.integration.faults import parse_fault
 from yolo_stability.integration.run import WatchedRun
 from yolo_stability.integration.seam import adopt
+from yolo_stability.interventions.fault import parse_fault
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.sinks import Sink
 from yolo_stability.trace import load_trace

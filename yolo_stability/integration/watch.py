@@ -18,7 +18,6 @@ from yolo_stability.config import StabilitySettings
 from yolo_stability.gradstats import BlockIndex, to_host
 from yolo_stability.integration.compat import Trainer, inner_model, momentum
 from yolo_stability.integration.distributed import agree, all_ranks
-from yolo_stability.integration.faults import parse_fault
 from yolo_stability.integration.guard import Guard, Reason
 from yolo_stability.integration.healthy import HealthyStates, start_over
 from yolo_stability.integration.reading import Reading, read_gradients
@@ -26,6 +25,7 @@ from yolo_stability.integration.records import GroupRates, block_stats, complete
 from yolo_stability.integration.updates import UpdateSampler
 from yolo_stability.integration.window import Window
 from yolo_stability.interventions.clipping import Gradient
+from yolo_stability.interventions.fault import parse_fault
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.outcome import Outcome
 from yolo_stability.types import BlockSpec, Event, Skip, StepRecord

@@ -1,4 +1,4 @@
-"""`kind` and `kind:number`: how clips, initialisations and faults are written."""
+"""`kind` and `kind:number`: how clips, normalisations, initialisations and faults are written."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Choice:
 
     def __str__(self) -> str:
         """Return the choice as a user would write it."""
-        return self.name() if math.isnan(self.value) else f"{self.name()}:{self.value:g}"
+        return self.name() if math.isnan(self.value) else f"{self.name()}:{_shortest(self.value)}"
 
     @classmethod
     def _checked(cls, value: float | None) -> float:
@@ -62,7 +62,9 @@ class Choice:
         kind, argument = cls.name(), cls.argument
         if argument is None:
             if value is not None:
-                raise ConfigError(f"'{kind}:{value:g}' is not possible: {kind} takes no number. Write {kind} alone.")
+                raise ConfigError(
+                    f"'{kind}:{_shortest(value)}' is not possible: {kind} takes no number. Write {kind} alone."
+                )
             return math.nan
         if value is None:
             value = argument.default
@@ -71,8 +73,8 @@ class Choice:
         if not (argument.low < value <= argument.high) or math.isinf(value):
             limit = "" if math.isinf(argument.high) else f" and at most {argument.high:g}"
             raise ConfigError(
-                f"'{kind}:{value:g}' is not possible: {argument.meaning} must be more than {argument.low:g}{limit}, "
-                f"such as {kind}:{argument.example:g}."
+                f"'{kind}:{_shortest(value)}' is not possible: {argument.meaning} must be a finite number "
+                f"above {argument.low:g}{limit}, such as {kind}:{argument.example:g}."
             )
         return value
 
@@ -93,4 +95,11 @@ def split_choice(text: str, where: str) -> tuple[str, float | None]:
     try:
         return kind, float(number)
     except ValueError:
-        raise ConfigError(f"{where}: '{number}' is no number; write {kind}:NUMBER.") from None
+        complaint = f"'{number}' is no number" if number.strip() else "the number is missing"
+        raise ConfigError(f"{where}: {complaint} after the colon; write {kind}:NUMBER.") from None
+
+
+def _shortest(value: float) -> str:
+    """Return a number as people write it, with as many digits as it takes to read the same number back."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)

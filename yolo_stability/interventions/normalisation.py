@@ -8,7 +8,7 @@ model, so that anybody can load its checkpoint.
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -25,7 +25,7 @@ __all__ = ["STOCK_NORM", "Norm", "Replaced", "apply_norm", "freeze_statistics", 
 STOCK_NORM = "batch"
 
 
-class Norm(Choice):
+class Norm(Choice, ABC):
     """One kind of normalisation; a subclass in its own file is all that a new one takes.
 
     Attributes:

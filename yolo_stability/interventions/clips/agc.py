@@ -12,9 +12,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from yolo_stability.gradstats import tensor_norms, total_norm
 from yolo_stability.interventions.choice import Argument
-from yolo_stability.interventions.clipping import Clip, Gradient
+from yolo_stability.interventions.clipping import Clip, Gradient, shortening
 
 __all__ = ["AdaptiveClip"]
 
@@ -40,7 +39,7 @@ class AdaptiveClip(Clip):
             for norm, bound in zip(norms, bounds, strict=True)
         ]
         torch._foreach_mul_(grads, factors)
-        return total_norm(grads, tensor_norms(grads)) / gradient.total
+        return shortening(gradient)
 
 
 def _unit_norm(tensor: Tensor) -> Tensor:

@@ -7,9 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from yolo_stability.gradstats import tensor_norms, total_norm
 from yolo_stability.interventions.choice import Argument
-from yolo_stability.interventions.clipping import Clip, Gradient
+from yolo_stability.interventions.clipping import Clip, Gradient, shortening
 
 __all__ = ["ValueClip"]
 
@@ -22,5 +21,4 @@ class ValueClip(Clip):
     def apply(self, gradient: Gradient) -> Tensor:
         """Clamp, and measure how much shorter the gradient has become."""
         torch.nn.utils.clip_grad_value_(gradient.params, self.value, foreach=gradient.foreach)
-        grads = [p.grad for p in gradient.params if p.grad is not None]
-        return total_norm(grads, tensor_norms(grads)) / gradient.total
+        return shortening(gradient)

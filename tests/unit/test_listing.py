@@ -1,0 +1,61 @@
+"""`list`: every name that other commands take, within 80 columns."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from yolo_stability.cli import main
+from yolo_stability.interventions.registries import CLIPS, FAULTS, INITS, NORMS
+
+
+@pytest.fixture
+def page(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Give the lines of `list interventions`."""
+    assert main(["list", "interventions"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return out.splitlines()
+
+
+def test_every_intervention_is_listed_as_one_writes_it(page: list[str]) -> None:
+    settings = [line.split()[0] for line in page[1:] if line[2:3].strip()]
+    kinds = [(s.split("=")[0], s.split("=")[1].partition(":")[0].partition("@")[0]) for s in settings]
+    expected = {"clip": CLIPS, "norm": NORMS, "init": INITS, "fault": FAULTS}
+    assert kinds == [(key, name) for key, registry in expected.items() for name in registry]
+    assert page[0] == "interventions:"
+
+
+def test_a_summary_is_whole_and_stands_beside_its_name(page: list[str]) -> None:
+    start = next(i for i, line in enumerate(page) if "clip=agc" in line)
+    column = page[start].index("Adaptive")
+    assert page[start + 1][:column].strip() == ""
+    text = f"{page[start][column:]} {page[start + 1][column:]}"
+    assert text.startswith("Adaptive gradient clipping, unit by unit (Brock et al. 2021")
+    assert text.endswith(".")
+
+
+@pytest.mark.parametrize("args", [["list"], ["list", "interventions"], ["list", "interventions", "data"]])
+def test_lines_fit_80_columns_and_end_without_blanks(capsys: pytest.CaptureFixture[str], args: list[str]) -> None:
+    assert main(args) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(len(line) for line in lines) <= 80
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_a_mistake_gets_the_nearest_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "intervention"]) == 2
+    assert "Did you mean 'interventions'? There is data, interventions, scenarios." in capsys.readouterr().err
+
+
+def test_listing_interventions_loads_no_torch() -> None:
+    code = (
+        "import sys\n"
+        "from yolo_stability.cli import main\n"
+        "code = main(['list', 'interventions'])\n"
+        "print(code, [m for m in ('torch', 'ultralytics') if m in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 []"

@@ -1,0 +1,25 @@
+"""`fault=nan_grad@3`: one element of one gradient is NaN at optimizer step N."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+
+from yolo_stability.integration.compat import inner_model
+from yolo_stability.interventions.fault import Fault
+
+__all__ = ["NanGradient"]
+
+
+class NanGradient(Fault):
+    """Spoils a parameter in the middle of the model."""
+
+    counts: ClassVar[str] = "optimizer step"
+
+    def on_gradients(self, trainer: Any, step: int) -> None:
+        """Write the NaN, if the step's moment has come."""
+        if step not in self.at:
+            return
+        grads = [p.grad for p in inner_model(trainer).parameters() if p.grad is not None]
+        grads[len(grads) // 2].view(-1)[0] = torch.nan

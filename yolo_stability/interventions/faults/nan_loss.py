@@ -1,0 +1,32 @@
+"""`fault=nan_loss@3`: the loss and its items are NaN in batch N."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from yolo_stability.integration.compat import map_loss
+from yolo_stability.interventions.fault import Fault
+
+__all__ = ["NanLoss"]
+
+
+class NanLoss(Fault):
+    """Spoils what the model returns."""
+
+    def before_forward(self, trainer: Any, iteration: int) -> None:
+        """Hook the model, if the iteration's moment has come.
+
+        The hook removes itself: one that stayed would travel into the EMA and the checkpoint.
+        """
+        if iteration not in self.at:
+            return
+
+        def poison(module: nn.Module, inputs: Any, output: tuple[Tensor, Any]) -> tuple[Tensor, Any]:
+            handle.remove()
+            loss, items = output
+            return loss * torch.nan, map_loss(items, lambda v: v * torch.nan)
+
+        handle = trainer.model.register_forward_hook(poison)
