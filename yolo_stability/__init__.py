@@ -9,12 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from yolo_stability.api import StabilityMonitor, train
+    from yolo_stability.api import StabilityMonitor, probe, train
     from yolo_stability.errors import StabilityError
+    from yolo_stability.recorder import record
     from yolo_stability.trace import load_trace
     from yolo_stability.types import RunResult, Trace
 
-__all__ = ["RunResult", "StabilityError", "StabilityMonitor", "Trace", "load_trace", "train"]
+__all__ = ["RunResult", "StabilityError", "StabilityMonitor", "Trace", "load_trace", "probe", "record", "train"]
 
 _HOMES = {
     "RunResult": "types",
@@ -22,6 +23,8 @@ _HOMES = {
     "StabilityMonitor": "api",
     "Trace": "types",
     "load_trace": "trace",
+    "probe": "api",
+    "record": "recorder",
     "train": "api",
 }
 

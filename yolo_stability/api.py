@@ -11,16 +11,29 @@ from typing import Any
 from yolo_stability.config import OWN_KEYS, ignored_by_auto
 from yolo_stability.data.resolve import resolve_data
 from yolo_stability.errors import TraceError
+from yolo_stability.flow import ProbeResult
 from yolo_stability.integration.arguments import check_keys, check_model, check_values
 from yolo_stability.integration.compat import Trainer
 from yolo_stability.integration.monitor import Monitor
+from yolo_stability.integration.probing import run_grid, run_probe
 from yolo_stability.integration.runner import final_metrics, load_model, run_training
+from yolo_stability.mechanics import mechanics
 from yolo_stability.sinks.console import ConsoleSink
 from yolo_stability.summary import heat_matrix, summarise
 from yolo_stability.trace import FOLDER, empty_trace, load_trace
 from yolo_stability.types import RunResult, Trace
 
-__all__ = ["StabilityMonitor", "draw", "show", "train"]
+__all__ = [
+    "StabilityMonitor",
+    "draw",
+    "draw_probes",
+    "mechanics",
+    "probe",
+    "probe_grid",
+    "show",
+    "show_probes",
+    "train",
+]
 
 PICTURE = "gradient_norms.png"
 
@@ -226,5 +239,86 @@ def show(trace: Trace, picture: Path | None = None) -> None:
     console.print(summary_table(summary))
     console.print(headline(summary))
     console.print(f"trace:   {trace.path}", soft_wrap=True)
+    if picture:
+        console.print(f"picture: {picture}", soft_wrap=True)
+
+
+def probe(task: str | None = None, *, model: str | Path | Any, data: str | Path, **settings: Any) -> ProbeResult:
+    """Pass one batch forward and backward, before any training, and judge how gradients flow along the depth.
+
+    Args:
+        task: detect, pose, ...; None to take the model's own.
+        model: Path or name of a model, or a `YOLO` object, which stays as it is.
+        data: Whatever `train` takes as one dataset.
+        **settings: Switches that act on the model (`norm`, `init`, `act`, `residual`, `depth_mult`), and keys of
+            Ultralytics; `imgsz` is 160, `batch` 8 and `mosaic` 0 unless given.
+
+    Returns:
+        The verdict against the stock profile of the same model, and the profile.
+
+    Raises:
+        ConfigError: A key or value is impossible, or a switch finds nothing in the model to change.
+        DataError: The dataset does not exist or does not fit the task.
+    """
+    return run_probe(model=model, data=data, task=task, **settings)
+
+
+def probe_grid(
+    task: str | None = None,
+    *,
+    model: str | Path | Any,
+    data: str | Path,
+    grid: Sequence[Mapping[str, Any]],
+    **overrides: Any,
+) -> tuple[ProbeResult, ...]:
+    """Probe several settings on the same batch; see `probe`.
+
+    Args:
+        task: detect, pose, ...; None to take the model's own.
+        model: Path or name of a model, or a `YOLO` object, which stays as it is.
+        data: Whatever `train` takes as one dataset.
+        grid: Switches by key of each setting; empty for the stock model.
+        **overrides: Keys of Ultralytics.
+
+    Returns:
+        One result a setting, in order.
+    """
+    return run_grid(model=model, data=data, task=task, grid=grid, **overrides)
+
+
+def draw_probes(results: Sequence[ProbeResult], folder: Path) -> Path:
+    """Draw probes of one model side by side into `probe.png`.
+
+    Args:
+        results: From `probe_grid`, or `[probe(...)]`.
+        folder: Where to put it; made if it does not exist.
+
+    Returns:
+        Path of the picture.
+    """
+    from yolo_stability.report.probe import draw_probes as draw_picture
+
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "probe.png"
+    draw_picture(results, path)
+    return path
+
+
+def show_probes(results: Sequence[ProbeResult], picture: Path | None = None) -> None:
+    """Print probes side by side, the verdicts and their reasons.
+
+    Args:
+        results: From `probe_grid`, or `[probe(...)]`.
+        picture: Path of their picture, if there is one.
+    """
+    from rich.console import Console
+
+    from yolo_stability.report.probe import probe_lines, probe_table
+
+    console = Console(highlight=False)
+    console.print()
+    console.print(probe_table(results))
+    for line in probe_lines(results):
+        console.print(line, markup=False)
     if picture:
         console.print(f"picture: {picture}", soft_wrap=True)

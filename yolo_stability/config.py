@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from yolo_stability.errors import ConfigError, nearest
 from yolo_stability.interventions.registries import CLIPS, FAULTS, INITS, NORMS
 
-__all__ = ["OWN_FLAGS", "OWN_KEYS", "OwnKey", "StabilitySettings", "ignored_by_auto", "make_settings"]
+__all__ = ["OWN_FLAGS", "OWN_KEYS", "SWITCHES", "OwnKey", "StabilitySettings", "ignored_by_auto", "make_settings"]
 
 OWN_FLAGS = {"json": "result as JSON on stdout, everything else on stderr"}
 """Bare words of the command line that are no settings of a run."""
@@ -135,6 +135,9 @@ def _table() -> dict[str, OwnKey]:
 
 OWN_KEYS: Mapping[str, OwnKey] = _table()
 """Our own keys by name, in the order in which help prints them."""
+
+SWITCHES = ("clip", "norm", "init", "act", "residual", "depth_mult", "lr_mult", "l1")
+"""Those of them that change what is trained, and how."""
 
 
 def make_settings(**own: Any) -> StabilitySettings:

@@ -7,13 +7,14 @@ import sys
 from collections.abc import Iterable
 
 from yolo_stability.commands import VERBS, Verb
-from yolo_stability.config import OWN_FLAGS, OWN_KEYS
+from yolo_stability.config import OWN_FLAGS, OWN_KEYS, SWITCHES
 
 __all__ = ["front_page", "verb_page"]
 
 EXITS = """\
-  0  done                           3  the guard ended the run, or damage found
-  2  your input, in one sentence    1  our mistake: please report it
+  0  done                           3  the guard ended the run, a probe is not
+  2  your input, in one sentence       healthy, or a check found damage
+                                    1  our mistake: please report it
 """
 
 
@@ -33,7 +34,8 @@ def front_page() -> str:
             *_table(rows),
             "",
             _title("Our keys for train, beside every key of Ultralytics"),
-            *_own_keys(),
+            *_own_keys(switches=False),
+            *_table([("switches", f"{' '.join(f'{key}=' for key in SWITCHES)}"), ("", "see 'help train'")]),
             "",
             _title("Examples"),
             *(f"  {line}" for line in VERBS["train"].examples),
@@ -58,16 +60,16 @@ def verb_page(verb: Verb) -> str:
     if verb.details:
         lines += [verb.details]
     if verb.name == "train":
-        lines += [_title("Our keys"), *_own_keys(), ""]
+        lines += [_title("Our keys"), *_own_keys(switches=True), ""]
     if verb.examples:
         lines += [_title("Examples"), *(f"  {line}" for line in verb.examples), ""]
     return "\n".join(lines)
 
 
-def _own_keys() -> list[str]:
-    """Return the rows of the table of own keys."""
+def _own_keys(*, switches: bool) -> list[str]:
+    """Return the rows of the table of own keys, with or without the switches."""
     rows = []
-    for key in OWN_KEYS.values():
+    for key in (k for k in OWN_KEYS.values() if switches or k.name not in SWITCHES):
         text = f"{key.help}: {key.valid}" if key.is_choice else key.help
         default = str(key.default).lower() if isinstance(key.default, bool) else key.default
         plain = default is None or default == "default"  # that word is among the choices

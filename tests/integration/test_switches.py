@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 import torch
 from torch import Tensor, nn
-from training import DATA, MODELS, one_thread, overrides
+from training import MODELS, one_thread, overrides
 from ultralytics import YOLO
 from ultralytics.utils.torch_utils import unwrap_model
 
@@ -63,7 +63,7 @@ def run(task: str, folder: Path, caplog: pytest.LogCaptureFixture, **changed: An
     with caplog.at_level(logging.INFO, "ultralytics"):
         logging.getLogger("ultralytics").propagate = True
         try:
-            result = train(model=yolo, **{**settings, "data": DATA[task]})
+            result = train(model=yolo, **settings)
         finally:
             logging.getLogger("ultralytics").propagate = False
     model = unwrap_model(yolo.trainer.model)

@@ -56,6 +56,11 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Api:
     fake = Api()
     module = ModuleType("yolo_stability.api")
     module.train = fake.train  # type: ignore[attr-defined]
+    module.probe_grid = lambda **_: ()  # type: ignore[attr-defined]
+    module.draw_probes = lambda results, folder: folder / "probe.png"  # type: ignore[attr-defined]
+    module.show_probes = lambda results, picture: None  # type: ignore[attr-defined]
+    drawn = SimpleNamespace(studies=(), out=Path("runs/mechanics"), to_json=dict)
+    module.mechanics = lambda names, out, seed: drawn  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "yolo_stability.api", module)
     return fake
 
@@ -276,7 +281,7 @@ def test_help_names_every_verb_and_own_key_and_no_other(capsys: pytest.CaptureFi
     page = capsys.readouterr().out
     section = page.split("Verbs\n")[1].split("\n\n")[0]
     assert [line.split()[0] for line in section.splitlines()] == [*VERBS, "help", "version"]
-    assert all(f"  {key}=" in page for key in OWN_KEYS)
+    assert all(f" {key}=" in page for key in OWN_KEYS)
     assert page.count("yolo-stability train") >= 3
     assert "benchmark" not in page
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from yolo_stability.commands import data, listing, train
+from yolo_stability.commands import data, listing, mechanics, probe, train
 from yolo_stability.commands.verb import Verb
 
 __all__ = ["ELSEWHERE", "VERBS", "Verb"]
 
-VERBS: Mapping[str, Verb] = {verb.name: verb for verb in (train.VERB, data.VERB, listing.VERB)}
+VERBS: Mapping[str, Verb] = {
+    verb.name: verb for verb in (train.VERB, probe.VERB, mechanics.VERB, data.VERB, listing.VERB)
+}
 """Verbs by name, in the order in which help prints them."""
 
 _USE_YOLO = (

@@ -1,0 +1,271 @@
+"""The result of a benchmark: what `results.json` holds; standard library only.
+
+`results.json` and `series.parquet` are all that a report is drawn from. Reading checks the schema version and says
+what is wrong with a file that somebody edited or that is half written.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from yolo_stability.errors import TraceError
+
+__all__ = [
+    "FILE",
+    "SCHEMA_VERSION",
+    "SERIES",
+    "Arm",
+    "BenchmarkResult",
+    "BlockRatio",
+    "Comparison",
+    "Interval",
+    "RunResultRow",
+    "read_results",
+    "results_to_json",
+]
+
+SCHEMA_VERSION = 1
+FILE, SERIES = "results.json", "series.parquet"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """An estimate with its 95 % interval; `low` and `high` are None where one seed alone says nothing about it.
+
+    Attributes:
+        value: The estimate.
+        low: Lower bound.
+        high: Upper bound.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One setting of a suite.
+
+    Attributes:
+        name: Its name, which is that of its scenario unless the suite renames it.
+        is_control: It is the stock recipe that all others are measured against.
+        kind: cause, remedy, both (a cause with a remedy) or control.
+        claim: The textbook claim that it tests, in one sentence.
+        expects: What is expected, in one sentence.
+        overrides: Keys by which it differs from the suite's shared ones.
+    """
+
+    name: str
+    is_control: bool
+    kind: str
+    claim: str
+    expects: str
+    overrides: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResultRow:
+    """How one run went.
+
+    Attributes:
+        arm: Name of its arm.
+        task: detect or pose.
+        model: Model file, such as `yolo26n.yaml`.
+        seed: Its seed.
+        outcome: finished, stopped (by a rule of the suite), crashed, killed, timeout or memory.
+        verdict: stable, unstable, failed or inconclusive.
+        cause: None until a diagnosis names one.
+        why: What the verdict rests on, in one sentence with numbers.
+        onset_step: Step of the first sign of trouble; None without any.
+        onset_sign: nonfinite, zero_loss, norm_high, norm_low, loss_high or crash; None without any.
+        onset_block: Block concerned, if one stands out.
+        steps: Optimizer steps recorded.
+        planned_steps: Steps it would have had, if known.
+        trace_digest: Hash of its trace; None when there is none.
+        metrics: Final metrics by name; NaN-free (a metric that is not finite is left out).
+        fitness: The task's own mAP50 at the end (box for detect, pose for pose); 0 for a run that died; None unknown.
+        peak_norm: Largest finite gradient norm.
+        median_norm: Median gradient norm.
+        clip_saturation: Share of clipped steps; None where nothing clips.
+        skipped: Steps that the guard left out.
+        seconds: `startup`, `steps` and `total`.
+        effective: Effective settings of the run, for the table of differences from control.
+        error: Last words of a run that died, in one line.
+        folder: Run folder, relative to the benchmark's.
+    """
+
+    arm: str
+    task: str
+    model: str
+    seed: int
+    outcome: str
+    verdict: str
+    cause: str | None = None
+    why: str = ""
+    onset_step: int | None = None
+    onset_sign: str | None = None
+    onset_block: str | None = None
+    steps: int = 0
+    planned_steps: int | None = None
+    trace_digest: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    fitness: float | None = None
+    peak_norm: float | None = None
+    median_norm: float | None = None
+    clip_saturation: float | None = None
+    skipped: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    effective: Mapping[str, Any] = field(default_factory=dict)
+    error: str | None = None
+    folder: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockRatio:
+    """A block's gradient norm against the same block of the control.
+
+    Attributes:
+        block: Its name.
+        index: Position along the depth.
+        ratio: Median norm over that of the control, over paired seeds; with interval.
+        nonfinite_runs: Runs in which its gradient was not finite.
+    """
+
+    block: str
+    index: int
+    ratio: Interval
+    nonfinite_runs: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """An arm against the control, on one task and model.
+
+    Attributes:
+        arm: Name of the arm.
+        task: Task.
+        model: Model.
+        seeds: Seeds that both arms have.
+        failures: Runs with the verdict `failed`.
+        unstable: Runs with the verdict `unstable`.
+        rate: Share of failed runs, with Wilson's interval.
+        control_rate: The same of the control.
+        p_value: Boschloo's exact test of both rates; None below two seeds.
+        onset: Median step of the first sign among runs that had one; bootstrap interval.
+        peak_ratio: Peak norm over the control's, paired, median; bootstrap interval.
+        median_ratio: Median norm over the control's, paired, median; bootstrap interval.
+        fitness_difference: Final fitness minus the control's, paired, mean; bootstrap interval.
+        clip_saturation: Mean share of clipped steps.
+        blocks: Ratio per block, in the order of the network.
+        worst_block: The block that is farthest from the control, or where it first broke.
+        anecdotal: There was one seed only.
+        sentence: All of it in one sentence for a reader who was not there.
+    """
+
+    arm: str
+    task: str
+    model: str
+    seeds: tuple[int, ...]
+    failures: int
+    unstable: int
+    rate: Interval
+    control_rate: Interval
+    p_value: float | None
+    onset: Interval
+    peak_ratio: Interval
+    median_ratio: Interval
+    fitness_difference: Interval
+    clip_saturation: float | None
+    blocks: tuple[BlockRatio, ...]
+    worst_block: str | None
+    anecdotal: bool
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BenchmarkResult:
+    """Everything a report says.
+
+    Attributes:
+        schema_version: Of this file.
+        suite: Name of the suite.
+        description: What it asks, in one sentence.
+        manifest: Everything that was fixed: versions, device, data digests, command, threads.
+        arms: All arms, control first.
+        runs: All runs, in the order of the plan.
+        comparisons: Arms against control by task and model.
+        totals: Seconds of wall time, of step loops, of start-up; runs by outcome.
+    """
+
+    schema_version: int
+    suite: str
+    description: str
+    manifest: Mapping[str, Any]
+    arms: tuple[Arm, ...]
+    runs: tuple[RunResultRow, ...]
+    comparisons: tuple[Comparison, ...]
+    totals: Mapping[str, Any] = field(default_factory=dict)
+
+
+def results_to_json(result: BenchmarkResult) -> str:
+    """Return a result as JSON: same result, same bytes; no NaN and no Inf."""
+    return json.dumps(_finite(asdict(result)), indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def read_results(path: Path) -> BenchmarkResult:
+    """Read `results.json`.
+
+    Args:
+        path: The file, or the benchmark folder.
+
+    Raises:
+        TraceError: It is not there, not whole, or of another schema version.
+    """
+    file = path / FILE if path.is_dir() else path
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise TraceError(f"{path} holds no {FILE}: the benchmark has not ended; run it again, it resumes.") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise TraceError(f"{file} cannot be read ({error}); run the benchmark again to write it anew.") from None
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != SCHEMA_VERSION:
+        raise TraceError(f"{file} has schema version {version}; this version of the package reads {SCHEMA_VERSION}.")
+    try:
+        return BenchmarkResult(
+            **{
+                **content,
+                "arms": tuple(Arm(**a) for a in content["arms"]),
+                "runs": tuple(RunResultRow(**r) for r in content["runs"]),
+                "comparisons": tuple(_comparison(c) for c in content["comparisons"]),
+            }
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise TraceError(f"{file} is not a whole result ({error}); run the benchmark again to write it anew.") from None
+
+
+_INTERVALS = tuple(f.name for f in fields(Comparison) if f.type == "Interval")
+
+
+def _comparison(content: dict[str, Any]) -> Comparison:
+    """Return a comparison from its JSON."""
+    blocks = tuple(BlockRatio(**{**b, "ratio": Interval(**b["ratio"])}) for b in content["blocks"])
+    intervals = {name: Interval(**content[name]) for name in _INTERVALS}
+    return Comparison(**{**content, **intervals, "blocks": blocks, "seeds": tuple(content["seeds"])})
+
+
+def _finite(value: Any) -> Any:
+    """Return a value with every number that is not finite replaced by None."""
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
