@@ -3,6 +3,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+# Two processes of one thread each: torch would oversubscribe the cores by itself. Files stay whole, for their fixtures.
+JOBS ?= 2
+PARALLEL := -n $(JOBS) --dist loadfile
 BENCH_ARGS ?=
 VERSIONS ?=
 BIN := $(VENV)/bin
@@ -33,7 +36,7 @@ demo: setup ## watch a detection and a pose run, undisturbed and with a NaN inje
 	@$(BIN)/python -m yolo_stability.demo
 
 test: setup ## run the tests (minutes)
-	@$(BIN)/python -m pytest -q -m "not full" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q -m "not full" $(PARALLEL) $(PYTEST_ARGS)
 
 test-full: setup ## run the long tests: kills, full disks, big traces, big datasets (under an hour)
 	@$(BIN)/python -m pytest -q -m full $(PYTEST_ARGS)
@@ -48,7 +51,7 @@ check: setup ## lint, format, types, then all tests (import rules and size limit
 	@$(BIN)/ruff check -q .
 	@$(BIN)/ruff format -q --check . || { echo "run: $(BIN)/ruff format ." >&2; exit 1; }
 	@$(BIN)/mypy
-	@$(BIN)/python -m pytest -q -m "not full" $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q -m "not full" $(PARALLEL) $(PYTEST_ARGS)
 
 lock: setup ## write constraints.txt anew, with PINS as they stand above
 	@$(BIN)/python -m pip --disable-pip-version-check install -qq uv
