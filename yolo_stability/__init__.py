@@ -9,15 +9,29 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from yolo_stability.api import StabilityMonitor, probe, train
+    from yolo_stability.api import StabilityMonitor, benchmark, probe, train
     from yolo_stability.errors import StabilityError
     from yolo_stability.recorder import record
+    from yolo_stability.results import BenchmarkResult
     from yolo_stability.trace import load_trace
     from yolo_stability.types import RunResult, Trace
 
-__all__ = ["RunResult", "StabilityError", "StabilityMonitor", "Trace", "load_trace", "probe", "record", "train"]
+__all__ = [
+    "BenchmarkResult",
+    "RunResult",
+    "StabilityError",
+    "StabilityMonitor",
+    "Trace",
+    "benchmark",
+    "load_trace",
+    "probe",
+    "record",
+    "train",
+]
 
 _HOMES = {
+    "BenchmarkResult": "results",
+    "benchmark": "api",
     "RunResult": "types",
     "StabilityError": "errors",
     "StabilityMonitor": "api",

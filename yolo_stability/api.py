@@ -5,26 +5,28 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from yolo_stability.benchmarking import run_benchmark
 from yolo_stability.config import OWN_KEYS, ignored_by_auto
 from yolo_stability.data.resolve import resolve_data
 from yolo_stability.errors import TraceError
 from yolo_stability.flow import ProbeResult
 from yolo_stability.integration.arguments import check_keys, check_model, check_values
-from yolo_stability.integration.compat import Trainer
-from yolo_stability.integration.monitor import Monitor
 from yolo_stability.integration.probing import run_grid, run_probe
 from yolo_stability.integration.runner import final_metrics, load_model, run_training
 from yolo_stability.mechanics import mechanics
-from yolo_stability.sinks.console import ConsoleSink
-from yolo_stability.summary import heat_matrix, summarise
-from yolo_stability.trace import FOLDER, empty_trace, load_trace
+from yolo_stability.monitoring import StabilityMonitor, draw, show
+from yolo_stability.results import BenchmarkResult
+from yolo_stability.trace import FOLDER, empty_trace
 from yolo_stability.types import RunResult, Trace
+from yolo_stability.verification import Verification, verify_benchmark
 
 __all__ = [
     "StabilityMonitor",
+    "benchmark",
     "draw",
     "draw_probes",
     "mechanics",
@@ -33,95 +35,8 @@ __all__ = [
     "show",
     "show_probes",
     "train",
+    "verify",
 ]
-
-PICTURE = "gradient_norms.png"
-
-
-class StabilityMonitor(Monitor):
-    """Watches and guards the trainings of a YOLO model, or a trainer of your own.
-
-    Example:
-        >>> from ultralytics import YOLO
-        >>> from yolo_stability import StabilityMonitor
-        >>> model = YOLO("yolo26n.yaml")
-        >>> monitor = StabilityMonitor(guard="skip").attach(model)
-        >>> model.train(data="coco8.yaml", epochs=3)  # doctest: +SKIP
-        >>> monitor.trace.steps["grad_norm"]  # doctest: +SKIP
-
-    Args:
-        guard: `skip` leaves out a step that is not finite, `stop` ends the run at the first one, `off` only watches.
-        guard_limit: More skips in a row than this stop the run with its last healthy state.
-        watch_every: Sampling of weight norm and update ratio, in steps; 0 for never.
-        fault: Deliberate damage such as `nan_grad@3`, for demonstrations.
-        clip: What bounds the gradient: `norm:10` (stock), `norm:1`, `value:0.5`, `agc:0.01`, `auto:10`, `zclip:2.5`
-            or `none`.
-        norm: What stands in the place of BatchNorm: `batch`, `frozen`, `group`, `layer` or `none`.
-        init: Weights of a new model: `default`, `xavier`, `kaiming`, `orthogonal`, `lsuv` or `gain:3`.
-        act: Activation of every block, such as `relu`; None for the model's own.
-        residual: False for no skip connections inside blocks.
-        depth_mult: Times as many repeats of every block.
-        lr_mult: Every learning rate times this factor.
-        l1: Strength of an L1 penalty on the weights.
-        requested: What to record as asked for; None to take what differs from Ultralytics' defaults.
-
-    Raises:
-        ConfigError: A value is impossible.
-    """
-
-    def __init__(  # noqa: PLR0913 - every own key by its name
-        self,
-        guard: str = "skip",
-        *,
-        guard_limit: int = 10,
-        watch_every: int = 10,
-        fault: str | None = None,
-        clip: str | None = "norm:10",
-        norm: str | None = "batch",
-        init: str = "default",
-        act: str | None = None,
-        residual: bool = True,
-        depth_mult: float = 1.0,
-        lr_mult: float = 1.0,
-        l1: float = 0.0,
-        requested: Mapping[str, Any] | None = None,
-    ) -> None:
-        super().__init__(
-            requested=requested,
-            make_sinks=_console_sinks,
-            guard=guard,
-            guard_limit=guard_limit,
-            watch_every=watch_every,
-            fault=fault,
-            clip=clip,
-            norm=norm,
-            init=init,
-            act=act,
-            residual=residual,
-            depth_mult=depth_mult,
-            lr_mult=lr_mult,
-            l1=l1,
-        )
-
-    @property
-    def trace(self) -> Trace:
-        """Trace of the latest training, read from disk.
-
-        Raises:
-            StabilityError: Nothing has been trained yet.
-        """
-        return load_trace(self.save_dir)
-
-    def finished(self, save_dir: Path, trainer: Trainer) -> None:
-        """Draw `gradient_norms.png` (unless `plots=False`) and print the table (unless `verbose=False`)."""
-        trace = load_trace(save_dir)
-        if not trace.steps.height:
-            return
-        picture = draw(trace) if trainer.args.plots else None
-        if picture:
-            trainer.on_plot(picture)
-        if trainer.args.verbose:
-            show(trace, picture)
 
 
 def train(
@@ -192,55 +107,9 @@ def _resolve(data: str | Path | Sequence[str | Path], task: str) -> str | list[s
     return resolved.data
 
 
-def _console_sinks() -> tuple[ConsoleSink]:
-    """Return the sinks of a run; a function, so that a monitor can be sent to other processes."""
-    return (ConsoleSink(),)
-
-
 def _text(model: Any, yolo: Any) -> str:
     """Return the name of the model for the header."""
     return os.fspath(model) if isinstance(model, str | Path) else str(yolo.overrides.get("model") or type(model))
-
-
-def draw(trace: Trace) -> Path:
-    """Draw a run's `gradient_norms.png` into its `stability/` folder.
-
-    Args:
-        trace: From `load_trace`.
-
-    Returns:
-        Path of the picture.
-    """
-    from yolo_stability.report.heatmap import draw_heatmap
-    from yolo_stability.report.labels import run_title
-    from yolo_stability.report.table import headline
-
-    summary, path = summarise(trace), trace.path / PICTURE
-    draw_heatmap(
-        heat_matrix(trace), path, title=run_title(trace.header), note=headline(summary), clip_norm=summary.clip_norm
-    )
-    return path
-
-
-def show(trace: Trace, picture: Path | None = None) -> None:
-    """Print the table of blocks, the run in one sentence, and where things are.
-
-    Args:
-        trace: From `load_trace`.
-        picture: Path of its picture, if there is one.
-    """
-    from rich.console import Console
-
-    from yolo_stability.report.table import headline, summary_table
-
-    summary = summarise(trace)
-    console = Console(highlight=False)
-    console.print()
-    console.print(summary_table(summary))
-    console.print(headline(summary))
-    console.print(f"trace:   {trace.path}", soft_wrap=True)
-    if picture:
-        console.print(f"picture: {picture}", soft_wrap=True)
 
 
 def probe(task: str | None = None, *, model: str | Path | Any, data: str | Path, **settings: Any) -> ProbeResult:
@@ -322,3 +191,43 @@ def show_probes(results: Sequence[ProbeResult], picture: Path | None = None) -> 
         console.print(line, markup=False)
     if picture:
         console.print(f"picture: {picture}", soft_wrap=True)
+
+
+def benchmark(suite: str, *, out: str | Path | None = None, **changes: Any) -> BenchmarkResult:
+    """Run a suite and write its report; the same call again resumes.
+
+    Args:
+        suite: Name of a shipped suite, or a YAML file.
+        out: Folder; `runs/benchmark/<suite>` by default.
+        **changes: `jobs` (runs at once), `seeds`, `arms`, `task`, `model`, `data`, `executor` (`local`), and every key
+            of `train` for all arms.
+
+    Returns:
+        Runs, comparisons with the control, and the folder, which holds `report.html`.
+
+    Raises:
+        ConfigError: The suite or a change is impossible.
+        StabilityError: Another benchmark runs in that folder.
+    """
+    from yolo_stability.report.benchmark import write_report
+
+    result, folder = run_benchmark(suite, out=out, **changes)
+    write_report(folder)
+    return replace(result, folder=folder)
+
+
+def verify(folder: str | Path, *, sample: int | None = None) -> Verification:
+    """Run a benchmark, or a sample of it, again and compare step by step.
+
+    Args:
+        folder: Of the benchmark.
+        sample: How many runs, spread over the plan; None for all.
+
+    Returns:
+        What was identical, and where it was not, what differs.
+
+    Raises:
+        ConfigError: The sample is impossible.
+        TraceError: The folder is not that of a finished benchmark.
+    """
+    return verify_benchmark(Path(folder), sample=sample)

@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
+_LOST = ("killed", "timeout", "memory")
 FILE, SERIES = "results.json", "series.parquet"
 
 
@@ -201,6 +202,7 @@ class BenchmarkResult:
         runs: All runs, in the order of the plan.
         comparisons: Arms against control by task and model.
         totals: Seconds of wall time, of step loops, of start-up; runs by outcome.
+        folder: Where it was read from or written to; not part of the file.
     """
 
     schema_version: int
@@ -211,11 +213,29 @@ class BenchmarkResult:
     runs: tuple[RunResultRow, ...]
     comparisons: tuple[Comparison, ...]
     totals: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = field(default=None, compare=False)
+
+    @property
+    def lost(self) -> tuple[RunResultRow, ...]:
+        """Runs that say nothing about their arm: ended from outside, or dead before their first step."""
+        return tuple(run for run in self.runs if run.outcome in _LOST or (run.outcome == "crashed" and not run.steps))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        content: dict[str, Any] = json.loads(results_to_json(self))
+        return {**content, "folder": str(self.folder) if self.folder else None}
+
+    def lines(self) -> list[str]:
+        """Return what a terminal shows of it: a sentence an arm, and where the report is."""
+        found = [f"- {comparison.task}: {comparison.sentence}" for comparison in self.comparisons]
+        told = [f"- lost: {run.arm}, {run.task}, seed {run.seed}: {run.outcome}, {run.error}" for run in self.lost]
+        return [*found, *told, *([f"report: {self.folder / 'report.html'}"] if self.folder else [])]
 
 
 def results_to_json(result: BenchmarkResult) -> str:
     """Return a result as JSON: same result, same bytes; no NaN and no Inf."""
-    return json.dumps(_finite(asdict(result)), indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    content = {k: v for k, v in asdict(result).items() if k != "folder"}
+    return json.dumps(_finite(content), indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
 
 
 def read_results(path: Path) -> BenchmarkResult:
@@ -244,6 +264,7 @@ def read_results(path: Path) -> BenchmarkResult:
                 "arms": tuple(Arm(**a) for a in content["arms"]),
                 "runs": tuple(RunResultRow(**r) for r in content["runs"]),
                 "comparisons": tuple(_comparison(c) for c in content["comparisons"]),
+                "folder": file.parent,
             }
         )
     except (KeyError, TypeError, AttributeError) as error:

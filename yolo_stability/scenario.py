@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from yolo_stability.errors import ConfigError, nearest
 from yolo_stability.resources import resource
+from yolo_stability.strict_yaml import load_yaml
 
 __all__ = ["Scenario", "load_scenario", "scenario_names"]
 
@@ -19,6 +19,9 @@ class Scenario(BaseModel):
     Attributes:
         name: Name of the file.
         description: One sentence.
+        kind: control, a cause of trouble, a remedy, or both: a cause together with a remedy.
+        claim: The textbook claim that it tests, in one sentence.
+        expects: What is expected of it, in one sentence.
         overrides: Keys for every task.
         tasks: Keys per task, over those.
     """
@@ -27,15 +30,24 @@ class Scenario(BaseModel):
 
     name: str
     description: str
+    kind: Literal["control", "cause", "remedy", "both"] = "control"
+    claim: str = ""
+    expects: str = ""
     overrides: dict[str, Any] = Field(default_factory=dict)
     tasks: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
-    def arguments(self, task: str) -> dict[str, Any]:
+    def arguments(self, task: str, *, partial: bool = False) -> dict[str, Any]:
         """Return the keys for one task, `model` and `data` among them.
+
+        Args:
+            task: detect or pose.
+            partial: It is an arm, which need not say anything about the task.
 
         Raises:
             ConfigError: The recipe has nothing to say about this task.
         """
+        if partial:
+            return {**self.overrides, **self.tasks.get(task, {})}
         if task not in self.tasks:
             raise ConfigError(f"Scenario '{self.name}' has no task '{task}'. It has {', '.join(self.tasks)}.")
         return {**self.overrides, **self.tasks[task]}
@@ -55,4 +67,4 @@ def load_scenario(name: str) -> Scenario:
     if name not in scenario_names():
         raise ConfigError(f"No scenario '{name}'.{nearest(name, scenario_names())}")
     text = resource("configs", "scenarios", f"{name}.yaml").read_text(encoding="utf-8")
-    return Scenario.model_validate(yaml.safe_load(text))
+    return Scenario.model_validate(load_yaml(text, f"scenario '{name}'"))

@@ -17,11 +17,12 @@ PACKAGE = REPO / "yolo_stability"
 OWN = "yolo_stability"
 MAX_LINES = 350
 MAX_PUBLIC_NAMES = 16
-DRAWING = {"matplotlib", "mpl_toolkits", "plotly", "jinja2", "rich", "numpy", "polars"}
+DRAWING = {"matplotlib", "mpl_toolkits", "plotly", "jinja2", "markupsafe", "rich", "numpy", "polars"}
+NUMBERS = ("statistics", "verdict", "signs", "assessment", "series", "digest")
 FRONT = ("cli", "commands", "help", "arguments", "failures", "interrupts", "streams", "config", "__main__")
 FRONT_MAY_SEE = (
     *(*FRONT, "api", "errors", "types", "resources", "data.resolve", "integration.arguments"),
-    *("registry", "interventions.registries"),  # names only: they load no torch
+    *("registry", "interventions.registries", "suite", "executors"),  # names only: they load no torch
 )
 MACHINE_PATHS = r"(?<![\w.])/(?:root|home/\w+|Users/\w+|work|opt)[/](?=\w)"
 HOSTS = r"pypi[.]org|pythonhosted[.]org|download[.]pytorch[.]org|artifactory[.]|-[-](?:extra-)?index-url|-[-]find-links"
@@ -92,16 +93,14 @@ def complaints_of(name: str, seen: set[str], package: Path) -> Iterator[str]:
         yield from (f"sees {module}" for module in sorted(deepest) if not within(module, *areas))
 
     banned = set() if within(name, "integration") else {"ultralytics"}
-    banned |= (
-        {"torch", "torchvision", "matplotlib", "plotly"} if within(name, "rules", "diagnose", "statistics") else set()
-    )
+    banned |= {"torch", "torchvision", "matplotlib", "plotly"} if within(name, "rules", "diagnose", *NUMBERS) else set()
     yield from (f"imports {top}" for top in sorted(third & banned))
     if within(name, "types", "errors"):
         yield from [*only(set()), *sees_only("types", "errors")]
     if within(name, "blocks", "gradstats"):
         yield from [*only({"torch", "numpy"}), *sees_only("types", "errors")]
     if within(name, "report"):
-        yield from [*only(DRAWING), *sees_only("report", "types", "summary", "errors", "resources")]
+        yield from [*only(DRAWING), *sees_only("report", "types", "results", "summary", "errors", "resources")]
     if within(name, *FRONT):
         yield from [*only({"pydantic", "yaml", "rich"}), *sees_only(*FRONT_MAY_SEE)]
     if within(name, "integration"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from yolo_stability.config import OWN_KEYS
 from yolo_stability.errors import ConfigError
 from yolo_stability.integration.compat import DEFAULT_CFG_DICT
 from yolo_stability.scenario import load_scenario, scenario_names
@@ -15,7 +16,7 @@ def test_every_scenario_names_itself_and_keys_of_ultralytics(name: str) -> None:
     assert scenario.name == name
     assert scenario.description.endswith(".")
     for task in scenario.tasks:
-        assert set(scenario.arguments(task)) <= set(DEFAULT_CFG_DICT)
+        assert set(scenario.arguments(task)) <= {*DEFAULT_CFG_DICT, *OWN_KEYS}
 
 
 def test_task_keys_come_over_the_common_ones() -> None:

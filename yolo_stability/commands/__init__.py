@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from yolo_stability.commands import data, listing, mechanics, probe, train
+from yolo_stability.commands import benchmark, data, listing, mechanics, probe, train, verify
 from yolo_stability.commands.verb import Verb
 
 __all__ = ["ELSEWHERE", "VERBS", "Verb"]
 
-VERBS: Mapping[str, Verb] = {
-    verb.name: verb for verb in (train.VERB, probe.VERB, mechanics.VERB, data.VERB, listing.VERB)
-}
+_ALL = (train, probe, benchmark, verify, mechanics, data, listing)
+VERBS: Mapping[str, Verb] = {module.VERB.name: module.VERB for module in _ALL}
 """Verbs by name, in the order in which help prints them."""
 
 _USE_YOLO = (

@@ -76,15 +76,31 @@ def _interventions() -> list[tuple[str, str]]:
     return [(setting, text[:1].upper() + text[1:]) for setting, _, text in parts]
 
 
+def _suites() -> list[tuple[str, str]]:
+    """Return the suites that ship with the package, with their descriptions."""
+    from yolo_stability.suite import load_suite, suite_names
+
+    return [(name, load_suite(name).description) for name in suite_names()]
+
+
+def _executors() -> list[tuple[str, str]]:
+    """Return where the runs of a suite can happen."""
+    from yolo_stability.executors import EXECUTORS
+
+    return list(EXECUTORS.summaries.items())
+
+
 KINDS: dict[str, Callable[[], list[tuple[str, str]]]] = {
     "data": _data,
     "interventions": _interventions,
     "scenarios": _scenarios,
+    "suites": _suites,
+    "executors": _executors,
 }
 
 VERB = Verb(
     name="list",
-    usage="[data|interventions|scenarios]",
+    usage="[data|interventions|scenarios|suites|executors]",
     summary="the names that other commands take",
     run=run,
     examples=("yolo-stability list", "yolo-stability list interventions"),

@@ -1,0 +1,161 @@
+"""A benchmark from suite to results: really trained, interrupted, resumed, and limited."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from yolo_stability.benchmarking import run_benchmark
+from yolo_stability.errors import StabilityError
+from yolo_stability.results import BenchmarkResult, read_results
+
+pytestmark = pytest.mark.trains
+
+TINY = {"imgsz": 64, "epochs": 2, "fraction": [32, 4], "cache": False}
+
+
+def tiny(out: Path, **changed: Any) -> BenchmarkResult:
+    """Run a suite of two arms on detection, 8 steps a run."""
+    chosen = {"arms": "huge-lr,no-norm", "task": "detect", **TINY, **changed}
+    result, folder = run_benchmark("demo", out=out, **chosen)
+    assert folder == out
+    return result
+
+
+@pytest.fixture(scope="module")
+def benchmark(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, BenchmarkResult]:
+    out = tmp_path_factory.mktemp("benchmark") / "out"
+    return out, tiny(out)
+
+
+def test_every_run_has_an_outcome_and_a_digest(benchmark: tuple[Path, BenchmarkResult]) -> None:
+    out, result = benchmark
+    assert result.runs[0].outcome == "finished"
+    assert [r.arm for r in result.runs] == ["control", "huge-lr", "no-norm"]
+    assert all(r.trace_digest and r.steps for r in result.runs)
+    assert all((out / r.folder / "run.log").stat().st_size for r in result.runs)
+    assert all(r.effective["torch_threads"] == 1 for r in result.runs)
+    assert result.runs[1].verdict == "failed"
+    assert not result.lost
+    assert read_results(out) == result
+    assert {c.arm for c in result.comparisons} == {"huge-lr", "no-norm"}
+    assert all(c.anecdotal for c in result.comparisons)
+
+
+def test_the_same_again_runs_nothing_and_writes_the_same(benchmark: tuple[Path, BenchmarkResult]) -> None:
+    out, first = benchmark
+    stamps = {p: p.stat().st_mtime_ns for p in out.rglob("run.json")}
+    again = tiny(out)
+    assert {p: p.stat().st_mtime_ns for p in out.rglob("run.json")} == stamps
+    assert again.runs == first.runs
+    assert again.comparisons == first.comparisons
+
+
+@pytest.mark.full
+def test_jobs_at_once_compute_the_same(benchmark: tuple[Path, BenchmarkResult], tmp_path: Path) -> None:
+    together = tiny(tmp_path / "out", jobs=3)
+    assert [r.trace_digest for r in together.runs] == [r.trace_digest for r in benchmark[1].runs]
+    assert [r.fitness for r in together.runs] == [r.fitness for r in benchmark[1].runs]
+
+
+@pytest.mark.full
+def test_another_seed_or_setting_is_another_digest(benchmark: tuple[Path, BenchmarkResult], tmp_path: Path) -> None:
+    other = tiny(tmp_path / "out", arms="control", lr0=0.006)
+    assert other.runs[0].trace_digest != benchmark[1].runs[0].trace_digest
+
+
+def test_a_changed_suite_runs_only_what_is_new(benchmark: tuple[Path, BenchmarkResult]) -> None:
+    out, first = benchmark
+    wider = tiny(out, arms="huge-lr,no-norm,group-norm")
+    assert [r.trace_digest for r in wider.runs[:3]] == [r.trace_digest for r in first.runs]
+    assert wider.runs[3].arm == "group-norm"
+    assert sum(wider.totals["outcomes"].values()) == 4
+
+
+@pytest.mark.full
+def test_a_killed_benchmark_goes_on_where_it_was(benchmark: tuple[Path, BenchmarkResult], tmp_path: Path) -> None:
+    """`kill -9` in the middle of the second run: the first stays, the second starts again from zero."""
+    out = tmp_path / "out"
+    code = (
+        "from yolo_stability.benchmarking import run_benchmark as r; "
+        f"r('demo', out={str(out)!r}, arms='huge-lr,no-norm', task='detect', **{TINY!r})"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    first = out / "runs" / "control" / "detect" / "yolo26n" / "0" / "run.json"
+    second = out / "runs" / "huge-lr" / "detect" / "yolo26n" / "0" / "spec.json"
+    deadline = time.monotonic() + 120
+    while not (first.exists() and second.exists()):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+    stamp = first.stat().st_mtime_ns
+    result = tiny(out)
+    assert first.stat().st_mtime_ns == stamp
+    assert [r.trace_digest for r in result.runs] == [r.trace_digest for r in benchmark[1].runs]
+
+
+@pytest.mark.full
+def test_a_worker_that_is_killed_takes_no_other_along(tmp_path: Path) -> None:
+    """The first run is killed from outside once it trains; the benchmark says so and goes on."""
+    out = tmp_path / "out"
+    code = (
+        "from yolo_stability.benchmarking import run_benchmark as r; "
+        f"r('demo', out={str(out)!r}, arms='no-norm', task='detect', **{TINY!r})"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    claim = out / "runs" / "control" / "detect" / "yolo26n" / "0" / "stability" / "running.json"
+    deadline = time.monotonic() + 120
+    while not claim.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(json.loads(claim.read_text())["pid"], signal.SIGKILL)
+    assert process.wait(180) == 0
+    result = read_results(out)
+    assert [r.outcome for r in result.runs] == ["crashed", "finished"]
+    assert "signal 9" in str(result.runs[0].error)
+    assert result.runs[1].verdict == "inconclusive"  # there is no control to judge it by
+
+
+@pytest.mark.parametrize(("limits", "outcome"), [({"minutes": 0.02}, "timeout"), ({"gigabytes": 0.05}, "memory")])
+def test_a_run_over_its_limits_is_a_result(limits: dict[str, float], outcome: str, tmp_path: Path) -> None:
+    suite = tmp_path / "small.yaml"
+    suite.write_text(f"name: small\ncontrol: control\narms: [control]\nlimits: {json.dumps(limits)}\n")
+    result, _ = run_benchmark(str(suite), out=tmp_path / "out", task="detect", **TINY)
+    assert [r.outcome for r in result.runs] == [outcome]
+    assert "limit of the suite" in str(result.runs[0].error)
+    assert result.lost
+
+
+@pytest.mark.parametrize(
+    ("changed", "complaint"),
+    [
+        ({"arms": "no-nrom"}, "Did you mean 'no-norm'"),
+        ({"seeds": 0}, "seeds: Input should be greater than or equal to 1"),
+        ({"jobs": 0}, "jobs=0 is not possible"),
+        ({"executor": "locl"}, "there is no executor 'locl'. Did you mean 'local'"),
+        ({"epoch": 3}, "Unknown key 'epoch'. Did you mean 'epochs'"),
+        ({"seed": 3}, "seed= is set by the suite, run by run; leave it out. Did you mean 'seeds'"),
+        ({"clip": "nrom:1"}, "there is no clip 'nrom'"),
+        ({"model": "nope.yaml"}, "neither a file nor a model"),
+    ],
+)
+def test_mistakes_end_before_the_first_run(changed: dict[str, Any], complaint: str, tmp_path: Path) -> None:
+    with pytest.raises(StabilityError, match=complaint):
+        tiny(tmp_path / "out", **changed)
+    assert not (tmp_path / "out" / "runs").exists()
+
+
+def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("years of work")
+    with pytest.raises(StabilityError, match=r"holds other things \(thesis.txt\)"):
+        tiny(tmp_path)

@@ -1,0 +1,257 @@
+"""A suite from plan to results: what must run is run, what has run is not run again, all of it is assessed."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from yolo_stability.assessment import assess
+from yolo_stability.errors import ConfigError, StabilityError, TraceError
+from yolo_stability.executors import EXECUTORS
+from yolo_stability.plan import PLAN, RunOutcome, RunSpec, run_digest
+from yolo_stability.provenance import package_versions
+from yolo_stability.results import (
+    FILE,
+    SCHEMA_VERSION,
+    SERIES,
+    Arm,
+    BenchmarkResult,
+    RunResultRow,
+    results_to_json,
+)
+from yolo_stability.suite import Suite
+from yolo_stability.trace import claim_folder, load_trace, release_folder
+from yolo_stability.types import Trace
+
+__all__ = ["Listener", "make_plan", "run_suite"]
+
+# Libraries that decide what a run computes.
+_DECIDING = ("python", "torch", "ultralytics", "yolo-stability", "numpy", "opencv-python")
+
+
+class Listener(Protocol):
+    """Told what happens, for a progress display."""
+
+    def planned(self, specs: Sequence[RunSpec], done: int) -> None:
+        """The plan is made; so many of its runs are there already."""
+
+    def started(self, spec: RunSpec) -> None:
+        """A run starts."""
+
+    def ended(self, spec: RunSpec, outcome: RunOutcome) -> None:
+        """A run has ended."""
+
+
+def make_plan(suite: Suite) -> tuple[RunSpec, ...]:
+    """Return the runs of a suite: seed by seed, so that an interrupted benchmark has whole comparisons.
+
+    Args:
+        suite: The suite.
+    """
+    versions = {k: v for k, v in package_versions().items() if k in _DECIDING}
+    limits = suite.limits
+    specs = []
+    for seed in range(suite.seeds):
+        for task in suite.tasks:
+            for arm in _control_first(suite):
+                settings = suite.settings(arm, task, seed)
+                specs.append(
+                    RunSpec(
+                        arm=arm,
+                        task=task,
+                        model=str(settings["model"]),
+                        seed=seed,
+                        settings=settings,
+                        minutes=limits.minutes,
+                        gigabytes=limits.gigabytes,
+                        zero_loss_steps=limits.zero_loss_steps,
+                        digest=run_digest(settings, {"zero_loss_steps": limits.zero_loss_steps}, versions),
+                    )
+                )
+    return tuple(specs)
+
+
+def run_suite(
+    suite: Suite, out: Path, listener: Listener, *, jobs: int, executor: str, command: str, address: str | None = None
+) -> BenchmarkResult:
+    """Run what is missing of a suite, assess everything and write `results.json` and `series.parquet`.
+
+    Args:
+        suite: The suite.
+        out: Folder of the benchmark.
+        listener: Told what happens.
+        jobs: Runs at once.
+        executor: Name of an executor.
+        command: What the user typed, for the manifest.
+        address: Cluster, for executors that know one.
+
+    Raises:
+        ConfigError: There is no such executor, or `out` cannot be a benchmark folder.
+        StabilityError: Another benchmark runs in that folder.
+    """
+    if jobs < 1:
+        raise ConfigError(f"jobs={jobs} is not possible: jobs is a whole number, 1 or more.")
+    EXECUTORS.check(executor, f"executor={executor}")
+    place = EXECUTORS[executor](jobs=jobs, address=address)
+    plan = make_plan(suite)
+    _prepare(out)
+    claim_folder(out)
+    start = time.monotonic()
+    try:
+        _write(out / PLAN, json.dumps(_plan_json(suite, plan), indent=1, sort_keys=True, default=str) + "\n")
+        outcomes = _run_missing(place, plan, out, listener)
+        result = _results(suite, plan, outcomes, out, command=command, wall=time.monotonic() - start, jobs=jobs)
+    finally:
+        release_folder(out)
+    return result
+
+
+def _run_missing(place: Any, plan: Sequence[RunSpec], out: Path, listener: Listener) -> dict[str, RunOutcome]:
+    """Run what has no final outcome yet; return all outcomes by folder."""
+    outcomes = {}
+    for spec in plan:
+        found = RunOutcome.read(out / spec.folder)
+        if found is not None and found.digest == spec.digest and found.is_final:
+            outcomes[str(spec.folder)] = found
+    missing = [spec for spec in plan if str(spec.folder) not in outcomes]
+    listener.planned(plan, len(outcomes))
+    for spec, outcome in place.run(missing, out, listener.started):
+        outcomes[str(spec.folder)] = outcome
+        listener.ended(spec, outcome)
+    return outcomes
+
+
+def _results(
+    suite: Suite,
+    plan: Sequence[RunSpec],
+    outcomes: Mapping[str, RunOutcome],
+    out: Path,
+    *,
+    command: str,
+    wall: float,
+    jobs: int,
+) -> BenchmarkResult:
+    """Assess all runs and write what a report is drawn from."""
+    arms = tuple(_arm(suite, name) for name in _control_first(suite))
+    rows = [_row(spec, outcomes[str(spec.folder)]) for spec in plan]
+    effective: dict[str, Mapping[str, Any]] = {}
+
+    def load(row: RunResultRow) -> Trace | None:
+        try:
+            trace = load_trace(out / row.folder)
+        except TraceError:
+            return None
+        effective[row.folder] = trace.header.effective
+        return trace
+
+    assessed = assess(arms, rows, load)
+    seconds = [outcome.seconds for outcome in outcomes.values()]
+    result = BenchmarkResult(
+        schema_version=SCHEMA_VERSION,
+        suite=suite.name,
+        description=suite.description,
+        manifest=_manifest(suite, command),
+        arms=arms,
+        runs=tuple(replace(run, effective=_plain(effective.get(run.folder, {}))) for run in assessed.runs),
+        comparisons=assessed.comparisons,
+        totals={
+            "jobs": jobs,
+            "wall_seconds": round(wall, 1),
+            "run_seconds": round(sum(s.get("total", 0.0) for s in seconds), 1),
+            "step_seconds": round(sum(s.get("steps", 0.0) for s in seconds), 1),
+            "startup_seconds": round(sum(s.get("startup", 0.0) for s in seconds), 1),
+            "outcomes": dict(sorted(Counter(o.outcome for o in outcomes.values()).items())),
+        },
+    )
+    assessed.series.write_parquet(out / SERIES)
+    _write(out / FILE, results_to_json(result))
+    return result
+
+
+def _row(spec: RunSpec, outcome: RunOutcome) -> RunResultRow:
+    """Return what is known of a run before its trace is read."""
+    return RunResultRow(
+        arm=spec.arm,
+        task=spec.task,
+        model=spec.model,
+        seed=spec.seed,
+        outcome=outcome.outcome,
+        verdict="inconclusive",
+        planned_steps=outcome.planned_steps,
+        metrics={k: v for k, v in outcome.metrics.items() if v is not None},
+        seconds=outcome.seconds,
+        error=outcome.error,
+        folder=str(spec.folder),
+    )
+
+
+def _arm(suite: Suite, name: str) -> Arm:
+    """Return what a report says about an arm."""
+    scenario = suite.scenario(name)
+    is_control = name == suite.control
+    by_task = {f"{key} ({task})": v for task, keys in scenario.tasks.items() for key, v in keys.items()}
+    return Arm(
+        name=name,
+        is_control=is_control,
+        kind="control" if is_control else scenario.kind,
+        claim=scenario.claim,
+        expects=scenario.expects,
+        overrides={} if is_control else {**scenario.overrides, **by_task},
+    )
+
+
+def _manifest(suite: Suite, command: str) -> dict[str, Any]:
+    """Return everything that was fixed."""
+    return {
+        "command": command,
+        "suite": suite.model_dump(),
+        "versions": package_versions(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads_per_run": 1,
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON would hold it."""
+    return json.loads(json.dumps(value, default=str))
+
+
+def _control_first(suite: Suite) -> list[str]:
+    """Return the arms, the control first."""
+    return [suite.control, *(arm for arm in suite.arms if arm != suite.control)]
+
+
+def _plan_json(suite: Suite, plan: Sequence[RunSpec]) -> dict[str, Any]:
+    """Return the plan as JSON values."""
+    return {"schema_version": SCHEMA_VERSION, "suite": suite.model_dump(), "runs": [spec.to_json() for spec in plan]}
+
+
+def _prepare(out: Path) -> None:
+    """Make the folder; refuse one that holds something else."""
+    if out.is_file():
+        raise ConfigError(f"out={out} is a file; name a folder for the benchmark.")
+    strangers = [p.name for p in out.iterdir() if not p.name.startswith(".")] if out.is_dir() else []
+    if strangers and not (out / PLAN).exists():
+        raise ConfigError(f"out={out} holds other things ({strangers[0]}); name a new folder, or that of a benchmark.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StabilityError(f"out={out} cannot be made: {error.strerror}. Name another folder.") from None
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(f".{path.name}.writing")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

@@ -1,0 +1,150 @@
+"""`StabilityMonitor`: the monitor that people attach, with the console, the picture and the table of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from yolo_stability.integration.compat import Trainer
+from yolo_stability.integration.monitor import Monitor
+from yolo_stability.sinks.console import ConsoleSink
+from yolo_stability.summary import heat_matrix, summarise
+from yolo_stability.trace import load_trace
+from yolo_stability.types import Trace
+
+__all__ = ["StabilityMonitor", "draw", "show"]
+
+PICTURE = "gradient_norms.png"
+
+
+class StabilityMonitor(Monitor):
+    """Watches and guards the trainings of a YOLO model, or a trainer of your own.
+
+    Example:
+        >>> from ultralytics import YOLO
+        >>> from yolo_stability import StabilityMonitor
+        >>> model = YOLO("yolo26n.yaml")
+        >>> monitor = StabilityMonitor(guard="skip").attach(model)
+        >>> model.train(data="coco8.yaml", epochs=3)  # doctest: +SKIP
+        >>> monitor.trace.steps["grad_norm"]  # doctest: +SKIP
+
+    Args:
+        guard: `skip` leaves out a step that is not finite, `stop` ends the run at the first one, `off` only watches.
+        guard_limit: More skips in a row than this stop the run with its last healthy state.
+        watch_every: Sampling of weight norm and update ratio, in steps; 0 for never.
+        fault: Deliberate damage such as `nan_grad@3`, for demonstrations.
+        clip: What bounds the gradient: `norm:10` (stock), `norm:1`, `value:0.5`, `agc:0.01`, `auto:10`, `zclip:2.5`
+            or `none`.
+        norm: What stands in the place of BatchNorm: `batch`, `frozen`, `group`, `layer` or `none`.
+        init: Weights of a new model: `default`, `xavier`, `kaiming`, `orthogonal`, `lsuv` or `gain:3`.
+        act: Activation of every block, such as `relu`; None for the model's own.
+        residual: False for no skip connections inside blocks.
+        depth_mult: Times as many repeats of every block.
+        lr_mult: Every learning rate times this factor.
+        l1: Strength of an L1 penalty on the weights.
+        requested: What to record as asked for; None to take what differs from Ultralytics' defaults.
+
+    Raises:
+        ConfigError: A value is impossible.
+    """
+
+    def __init__(  # noqa: PLR0913 - every own key by its name
+        self,
+        guard: str = "skip",
+        *,
+        guard_limit: int = 10,
+        watch_every: int = 10,
+        fault: str | None = None,
+        clip: str | None = "norm:10",
+        norm: str | None = "batch",
+        init: str = "default",
+        act: str | None = None,
+        residual: bool = True,
+        depth_mult: float = 1.0,
+        lr_mult: float = 1.0,
+        l1: float = 0.0,
+        requested: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(
+            requested=requested,
+            make_sinks=_console_sinks,
+            guard=guard,
+            guard_limit=guard_limit,
+            watch_every=watch_every,
+            fault=fault,
+            clip=clip,
+            norm=norm,
+            init=init,
+            act=act,
+            residual=residual,
+            depth_mult=depth_mult,
+            lr_mult=lr_mult,
+            l1=l1,
+        )
+
+    @property
+    def trace(self) -> Trace:
+        """Trace of the latest training, read from disk.
+
+        Raises:
+            StabilityError: Nothing has been trained yet.
+        """
+        return load_trace(self.save_dir)
+
+    def finished(self, save_dir: Path, trainer: Trainer) -> None:
+        """Draw `gradient_norms.png` (unless `plots=False`) and print the table (unless `verbose=False`)."""
+        trace = load_trace(save_dir)
+        if not trace.steps.height:
+            return
+        picture = draw(trace) if trainer.args.plots else None
+        if picture:
+            trainer.on_plot(picture)
+        if trainer.args.verbose:
+            show(trace, picture)
+
+
+def _console_sinks() -> tuple[ConsoleSink]:
+    """Return the sinks of a run; a function, so that a monitor can be sent to other processes."""
+    return (ConsoleSink(),)
+
+
+def draw(trace: Trace) -> Path:
+    """Draw a run's `gradient_norms.png` into its `stability/` folder.
+
+    Args:
+        trace: From `load_trace`.
+
+    Returns:
+        Path of the picture.
+    """
+    from yolo_stability.report.heatmap import draw_heatmap
+    from yolo_stability.report.labels import run_title
+    from yolo_stability.report.table import headline
+
+    summary, path = summarise(trace), trace.path / PICTURE
+    draw_heatmap(
+        heat_matrix(trace), path, title=run_title(trace.header), note=headline(summary), clip_norm=summary.clip_norm
+    )
+    return path
+
+
+def show(trace: Trace, picture: Path | None = None) -> None:
+    """Print the table of blocks, the run in one sentence, and where things are.
+
+    Args:
+        trace: From `load_trace`.
+        picture: Path of its picture, if there is one.
+    """
+    from rich.console import Console
+
+    from yolo_stability.report.table import headline, summary_table
+
+    summary = summarise(trace)
+    console = Console(highlight=False)
+    console.print()
+    console.print(summary_table(summary))
+    console.print(headline(summary))
+    console.print(f"trace:   {trace.path}", soft_wrap=True)
+    if picture:
+        console.print(f"picture: {picture}", soft_wrap=True)

@@ -1,0 +1,115 @@
+"""The plan of a benchmark: one specification a run, fixed before anything is run; standard library only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["OUTCOME", "PLAN", "RunOutcome", "RunSpec", "run_digest"]
+
+PLAN, OUTCOME = "plan.json", "run.json"
+
+# How a run can end. What was killed from outside says nothing about its arm, and is run again.
+FINISHED = ("finished", "stopped", "crashed", "timeout", "memory")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSpec:
+    """Everything that one run is told.
+
+    Attributes:
+        arm: Name of its arm.
+        task: detect or pose.
+        model: Model, such as `yolo26n.yaml`.
+        seed: Its seed.
+        settings: Every key of Ultralytics and ours, `model`, `data` and `seed` among them.
+        minutes: Wall time after which it is ended.
+        gigabytes: Resident memory at which it is ended.
+        zero_loss_steps: Steps with a loss of exactly 0 after which it stops at the end of the epoch.
+        digest: Hash of what decides its result.
+    """
+
+    arm: str
+    task: str
+    model: str
+    seed: int
+    settings: Mapping[str, Any]
+    minutes: float
+    gigabytes: float
+    zero_loss_steps: int
+    digest: str
+
+    @property
+    def folder(self) -> Path:
+        """Its run folder, relative to the benchmark's."""
+        return Path("runs") / self.arm / self.task / Path(self.model).stem / str(self.seed)
+
+    @property
+    def title(self) -> str:
+        """What a person calls it."""
+        return f"{self.arm}, {self.task}, seed {self.seed}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOutcome:
+    """How a run ended, as the process that supervised it saw it.
+
+    Attributes:
+        digest: That of its specification.
+        outcome: finished, stopped, crashed, timeout, memory or killed.
+        stopped: Why the guard or a rule of the suite ended it; None when neither did.
+        error: Last words of a run that died, in one line.
+        metrics: Final metrics by name.
+        seconds: `startup`, `steps` and `total`.
+        planned_steps: Optimizer steps it would have taken, if known.
+        gigabytes: Largest resident memory seen.
+    """
+
+    digest: str
+    outcome: str
+    stopped: str | None = None
+    error: str | None = None
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    planned_steps: int | None = None
+    gigabytes: float | None = None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it is a result; a run that somebody killed is not."""
+        return self.outcome in FINISHED
+
+    def write(self, folder: Path) -> None:
+        """Write it into its run folder, whole or not at all."""
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = folder / f".{OUTCOME}.writing"
+        partial.write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        partial.replace(folder / OUTCOME)
+
+    @classmethod
+    def read(cls, folder: Path) -> RunOutcome | None:
+        """Return what a run folder says; None where it says nothing whole."""
+        try:
+            return cls(**json.loads((folder / OUTCOME).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+
+def run_digest(settings: Mapping[str, Any], limits: Mapping[str, Any], versions: Mapping[str, str]) -> str:
+    """Return the hash of everything that decides the result of a run.
+
+    Args:
+        settings: Every key of the run.
+        limits: What it may use, and when it stops.
+        versions: Versions of the libraries that compute.
+    """
+    text = json.dumps([settings, limits, versions], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

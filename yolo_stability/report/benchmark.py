@@ -1,0 +1,53 @@
+"""The report of a benchmark: `report.html`, `report.md` and pictures from `results.json` and `series.parquet`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from yolo_stability.results import SERIES, read_results
+
+__all__ = ["FIGURES", "HTML", "MARKDOWN", "write_report"]
+
+HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
+
+
+def write_report(folder: Path) -> tuple[Path, ...]:
+    """Write the report of a benchmark; the same input gives the same bytes.
+
+    Args:
+        folder: The benchmark's folder, which holds `results.json` and `series.parquet`.
+
+    Returns:
+        What was written: the page, the Markdown, then the pictures.
+
+    Raises:
+        TraceError: A file is missing, broken, or of another schema version.
+        OSError: The report cannot be written.
+    """
+    from yolo_stability.report.figures import figures
+    from yolo_stability.report.markdown import markdown
+    from yolo_stability.report.page import page
+    from yolo_stability.report.series import read_series
+    from yolo_stability.report.story import tell
+
+    result = read_results(folder)
+    series = read_series(folder / SERIES)
+    story = tell(result, series)
+    (folder / FIGURES).mkdir(exist_ok=True)
+    pictures = tuple(figures(story))
+    for picture in pictures:
+        _replace(folder / FIGURES / picture.name, picture.content)
+    _replace(folder / HTML, page(story, series).encode())
+    _replace(folder / MARKDOWN, markdown(story, pictures, FIGURES).encode())
+    return folder / HTML, folder / MARKDOWN, *(folder / FIGURES / picture.name for picture in pictures)
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file at once or not at all."""
+    temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temp.write_bytes(content)
+        temp.replace(path)
+    finally:
+        temp.unlink(missing_ok=True)

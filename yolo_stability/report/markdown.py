@@ -1,0 +1,121 @@
+"""`report.md`: the report for terminals, pull requests and anything else that shows Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+from yolo_stability.report.figures import Picture
+from yolo_stability.report.moments import pairs, worst_pair
+from yolo_stability.report.story import Cell, Section, Story, flatten, headline
+from yolo_stability.report.tables import (
+    GLOSSARY,
+    Table,
+    block_table,
+    command_of,
+    lost_runs,
+    number_table,
+    run_table,
+    setting_table,
+    told,
+)
+from yolo_stability.report.words import clean, run_sentence, setting
+
+__all__ = ["markdown"]
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~&!$@])")
+
+
+def markdown(story: Story, pictures: Sequence[Picture], folder: str) -> str:
+    """Return the report as Markdown.
+
+    Args:
+        story: What to say.
+        pictures: The PNGs.
+        folder: Where they lie, relative to the report.
+    """
+    result = story.result
+    lines = [f"# Stability benchmark: {_text(result.suite)}", _text(result.description)]
+    lines += [_text(line) for line in headline(story)]
+    lines += [f"**{_text(lost)}**"] if (lost := lost_runs(story)) else []
+    lines.append(
+        "\n".join(
+            f"- **{_text(item.cell.verdict)}** {_text(item.lead)}{_text(item.rest, strip=False)}"
+            for item in told(story)
+        )
+    )
+    lines += ["## Verdicts by arm and task", _matrix(story)]
+    for group in story.groups:
+        lines.append(f"## {_text(group.title)}")
+        lines += [f"![{_text(p.alt)}]({folder}/{p.name})" for p in pictures if p.name.startswith(f"{group.id}-")]
+        for section in group.sections:
+            lines += _section(section)
+    lines += ["## Numbers against the control", _table(number_table(story), "There is no control to compare with.")]
+    lines += ["## Settings that differ from the control", _table(setting_table(story), "None, or none was recorded.")]
+    lines += ["## All runs", _table(run_table(story), "None.")]
+    lines += ["## Environment, and how to do it again"]
+    if command := command_of(story):
+        lines += ["This command reproduces the benchmark:", _code(command)]
+    manifest = {key: value for key, value in result.manifest.items() if key != "command"}
+    lines += [_pairs(flatten(manifest)), _pairs(flatten(result.totals))]
+    lines += ["## How to read this", _pairs(GLOSSARY)]
+    return "\n\n".join(line for line in lines if line) + "\n"
+
+
+def _text(text: str, *, strip: bool = True) -> str:
+    """Return a text that Markdown shows as it is, on one line."""
+    said = _SPECIAL.sub(r"\\\1", clean(text))
+    return said.strip() if strip else said
+
+
+def _code(command: str) -> str:
+    """Return a code block that the text in it cannot end."""
+    longest = max((len(hit) for hit in re.findall(r"`+", command)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{command}\n{fence}"
+
+
+def _pairs(items: Iterable[tuple[str, str]]) -> str:
+    return "\n".join(f"- **{_text(name)}**: {_text(value)}" for name, value in items)
+
+
+def _table(table: Table, otherwise: str) -> str:
+    if not table.rows:
+        return otherwise
+    head = " | ".join(_text(name) for name, _ in table.columns)
+    rule = " | ".join("---:" if kind == "n" else "---" for _, kind in table.columns)
+    rows = (" | ".join(_text(cell) for cell in row) for row in table.rows)
+    return "\n".join(f"| {line} |" for line in (head, rule, *rows))
+
+
+def _matrix(story: Story) -> str:
+    head = ["Arm", *(_text(group.title) for group in story.groups)]
+    rows = [
+        [_text(arm.name) + (" (control)" if arm.is_control else ""), *(_cell(cell) for cell in cells)]
+        for arm, cells in story.matrix
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows))
+
+
+def _cell(cell: Cell) -> str:
+    if not cell.verdict:
+        return "not run"
+    parts = (f"**{_text(cell.verdict)}** {_text(cell.runs)}", *map(_text, (cell.onset, cell.block, cell.sure)))
+    return "<br>".join(part for part in parts if part)
+
+
+def _section(section: Section) -> list[str]:
+    if not section.runs:
+        return []
+    arm = section.arm
+    lines = [f"### {_text(arm.name)}: {_text(section.cell.verdict)}"]
+    lines += [_text(section.comparison.sentence)] if section.comparison else []
+    lines += [f"Claim tested: {_text(arm.claim)} Expected: {_text(arm.expects)}"] if arm.claim else []
+    if arm.overrides:
+        told = " ".join(f"{clean(key)}={setting(value)}" for key, value in arm.overrides.items())
+        lines.append(f"Changed from the suite's settings: {_text(told)}")
+    lines.append("\n".join(f"- seed {run.seed}: {_text(run_sentence(run, series))}" for run, series in section.runs))
+    if found := pairs(section):
+        table = block_table(worst_pair(found), section)
+        lines += [_text(f"{table.caption[0].upper()}{table.caption[1:]}:"), _table(table, "")]
+    return lines

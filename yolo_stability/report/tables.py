@@ -1,0 +1,212 @@
+"""The tables and lists of a report, as texts in rows; HTML and Markdown show the same."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from yolo_stability.report.labels import number, percent
+from yolo_stability.report.moments import Pair, moments
+from yolo_stability.report.story import VERDICTS, Cell, Section, Story, differences
+from yolo_stability.report.words import amount, clean, count, interval, listing, range_percent, task_name
+from yolo_stability.results import Comparison
+
+__all__ = [
+    "GLOSSARY",
+    "Sentence",
+    "Table",
+    "block_table",
+    "command_of",
+    "lost_runs",
+    "number_table",
+    "run_table",
+    "setting_table",
+    "told",
+]
+
+GLOSSARY = (
+    ("arm", "One setting of the suite. The control is the stock recipe that all arms are measured against."),
+    ("seed", "One repetition with its own random numbers. Control and arm are compared seed by seed. A finding from "
+     "one seed is anecdotal: it may not happen again."),
+    ("verdict", "failed: training broke down. unstable: it was disturbed and went on. stable: no sign of trouble. "
+     "inconclusive: too little was recorded to say."),
+    ("first sign", "The first step with NaN, Inf, a loss of zero, or a norm or loss far from the control's."),
+    ("block", "One module of the network, such as model.0 Conv; the head is split by branch."),
+    ("gradient norm", "The length (L2 norm) of the gradient of a block or of the whole model, before clipping."),
+    ("skipped", "The guard left the step out: weights stayed as they were."),
+    ("95% interval", "The range that holds the true value in 95 of 100 such benchmarks. With few seeds it is wide."),
+)  # fmt: skip
+_LOST = {"crashed": "crashed", "killed": "was killed", "timeout": "hit its time limit", "memory": "ran out of memory"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table of texts.
+
+    Attributes:
+        caption: What it shows.
+        columns: Name and style of each column: `n` a number, `w` a wide text, empty otherwise.
+        rows: Texts; the first of a row names it.
+        style: Style of the whole.
+    """
+
+    caption: str
+    columns: tuple[tuple[str, str], ...]
+    rows: tuple[tuple[str, ...], ...]
+    style: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sentence:
+    """What the statistics say about one arm on one task; `lead` and `rest` together are the sentence."""
+
+    cell: Cell
+    lead: str
+    rest: str
+
+
+def told(story: Story) -> tuple[Sentence, ...]:
+    """Return the sentences of all comparisons, the worst verdicts first."""
+    order = {verdict: i for i, verdict in enumerate(VERDICTS)}
+    found = [
+        _sentence(section, group.title)
+        for group in story.groups
+        for section in group.sections
+        if section.comparison is not None and section.runs
+    ]
+    return tuple(sorted(found, key=lambda item: order.get(item.cell.verdict, len(order))))
+
+
+def _sentence(section: Section, place: str) -> Sentence:
+    """Split off the arm's name, which becomes a link; put it in front of a sentence that does not begin with it."""
+    arm = clean(section.arm.name)
+    said = clean(section.comparison.sentence) if section.comparison else ""
+    if said.startswith(arm):
+        return Sentence(cell=section.cell, lead=arm, rest=said.removeprefix(arm))
+    return Sentence(cell=section.cell, lead=f"{arm}, {place.lower()}", rest=f": {said}")
+
+
+def lost_runs(story: Story) -> str:
+    """Name the runs that did not end by themselves; empty if there are none."""
+    lost = [run for run in story.result.runs if run.outcome in _LOST]
+    if not lost:
+        return ""
+    named = [
+        f"{clean(run.arm)} on {task_name(clean(run.task)).lower()}, seed {run.seed}, {_LOST[run.outcome]}"
+        for run in lost
+    ]
+    rest = f" and {len(named) - 6} more" if len(named) > 6 else ""
+    return (
+        f"{count(len(lost), 'run')} did not end by themselves: {listing(named[:6])}{rest}. The others are not affected."
+    )
+
+
+def number_table(story: Story) -> Table:
+    """Return what the statistics found, a row for each arm and task."""
+    names = (
+        *("failed runs", "rate, 95%", "control's rate, 95%", "p", "first sign, step"),
+        *("peak norm, x control", "median norm, x control", "final fitness, difference", "clipped steps"),
+    )
+    rows = [
+        (f"{clean(section.arm.name)}, {group.title}", *_numbers(section.comparison))
+        for group in story.groups
+        for section in group.sections
+        if section.comparison is not None
+    ]
+    columns = (("Arm", ""), *((name, "n") for name in names))
+    return Table(caption="Statistics by arm and task", columns=columns, rows=tuple(rows))
+
+
+def _numbers(found: Comparison) -> tuple[str, ...]:
+    return (
+        f"{found.failures} of {len(found.seeds)}" + (" (anecdotal)" if found.anecdotal else ""),
+        range_percent(found.rate) or "-",
+        range_percent(found.control_rate) or "-",
+        "-" if found.p_value is None else f"{found.p_value:.3g}",
+        interval(found.onset),
+        interval(found.peak_ratio),
+        interval(found.median_ratio),
+        interval(found.fitness_difference),
+        percent(found.clip_saturation),
+    )
+
+
+def setting_table(story: Story) -> Table:
+    """Return the effective settings by which arms differ from the control."""
+    rows = tuple(
+        (item.arm, item.key, item.control, item.value, item.where or "all tasks") for item in differences(story)
+    )
+    columns = (("Arm", ""), ("Setting", ""), ("Control", ""), ("This arm", ""), ("Where", ""))
+    return Table(caption="Effective settings that differ", columns=columns, rows=rows)
+
+
+def run_table(story: Story) -> Table:
+    """Return all runs in the order of the plan."""
+    columns = (
+        ("Run", ""), ("Outcome", ""), ("Verdict", ""), ("Why", "w"), ("First sign", "n"), ("Steps", "n"),
+        ("Skipped", "n"), ("Final mAP50", "n"), ("Peak norm", "n"), ("Seconds", "n"), ("Folder", ""),
+    )  # fmt: skip
+    rows = []
+    for run in story.result.runs:
+        why = " ".join(clean(text) for text in (run.why, run.error) if text)
+        planned = f" of {run.planned_steps:,}" if run.planned_steps and run.planned_steps != run.steps else ""
+        rows.append(
+            (
+                f"{clean(run.arm)}, {clean(run.task)}, {clean(run.model)}, seed {run.seed}",
+                clean(run.outcome),
+                clean(run.verdict),
+                why or "-",
+                "-" if run.onset_step is None else f"{run.onset_step:,}",
+                f"{run.steps:,}{planned}",
+                str(run.skipped),
+                number(run.fitness),
+                number(run.peak_norm),
+                number(run.seconds.get("total")),
+                clean(run.folder) or "-",
+            )
+        )
+    return Table(caption="All runs", columns=columns, rows=tuple(rows))
+
+
+def block_table(pair: Pair, section: Section) -> Table:
+    """Return the block norms of one seed at the start, the onset and the end, beside the control's."""
+    columns: list[tuple[str, str]] = [("Block", "")]
+    values: list[Any] = []
+    for moment in moments(pair):
+        if moment.control is not None:
+            columns.append((f"{moment.name}: control", "n"))
+            values.append([_cell(v, False) for v in moment.control])
+        columns.append((f"{moment.name}: this arm" if moment.control is not None else moment.name, "n"))
+        values.append([_cell(v, bad) for v, bad in zip(moment.norms, moment.nonfinite, strict=True)])
+    if section.comparison is not None:
+        ratio = {item.block: interval(item.ratio) for item in section.comparison.blocks}
+        columns.append(("ratio to control, all seeds", "n"))
+        values.append([ratio.get(block, "-") for block in pair.series.blocks])
+    columns.append(("NaN or Inf from step", "n"))
+    values.append([_first_bad(row, pair) for row in pair.series.block_nonfinite])
+    rows = tuple(zip([clean(block) for block in pair.series.blocks], *values, strict=True))
+    place = f"{task_name(clean(section.task)).lower()}, {clean(section.model)}"
+    caption = f"block norms of {clean(section.arm.name)} on {place}, seed {pair.run.seed}"
+    return Table(caption=caption, columns=tuple(columns), rows=rows)
+
+
+def _cell(value: float, bad: bool) -> str:
+    if np.isfinite(value):
+        return number(float(value)) + (" (and NaN or Inf)" if bad else "")
+    return "NaN or Inf" if bad else "-"
+
+
+def _first_bad(row: Any, pair: Pair) -> str:
+    found = np.flatnonzero(row > 0)
+    return amount(int(pair.series.first[found[0]])) if len(found) else "-"
+
+
+def command_of(story: Story) -> str:
+    """Return the command that the manifest names; empty if it names none."""
+    command = story.result.manifest.get("command", "")
+    if isinstance(command, list | tuple):
+        return shlex.join(clean(part) for part in command)
+    return clean(command) if command else ""

@@ -1,0 +1,163 @@
+"""A suite: which arms are compared, on what, how often; everything a benchmark runs, nothing hidden in code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from yolo_stability.errors import ConfigError, nearest
+from yolo_stability.resources import resource
+from yolo_stability.scenario import Scenario, load_scenario, scenario_names
+from yolo_stability.strict_yaml import load_yaml
+
+__all__ = ["Limits", "Suite", "load_suite", "suite_names", "suite_schema"]
+
+_MAX_SEEDS = 1000
+
+
+class Limits(BaseModel):
+    """What a single run may use before it is ended and counted as a result.
+
+    Attributes:
+        minutes: Wall time of a run.
+        gigabytes: Resident memory of a run.
+        zero_loss_steps: Steps in a row with a loss of exactly 0 after which a run is stopped at the end of its epoch.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    minutes: Annotated[float, Field(gt=0)] = 15.0
+    gigabytes: Annotated[float, Field(gt=0)] = 8.0
+    zero_loss_steps: Annotated[int, Field(ge=1)] = 16
+
+
+class Suite(BaseModel):
+    """A benchmark to run.
+
+    Attributes:
+        schema_version: Of this kind of file.
+        name: Name of the suite.
+        description: What it asks, in one sentence.
+        control: The arm that all others are measured against; its scenario is the recipe that all arms share.
+        arms: Names of scenarios.
+        tasks: detect, pose or both.
+        seeds: How many seeds, counted from 0.
+        models: Model by task; that of the control's scenario where absent.
+        data: Dataset by task; that of the control's scenario where absent.
+        overrides: Keys of Ultralytics and ours for every arm, over the recipe and under the arm.
+        limits: Limits of each run.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    schema_version: Literal[1] = 1
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
+    description: str = ""
+    control: str
+    arms: Annotated[list[str], Field(min_length=1)]
+    tasks: Annotated[list[Literal["detect", "pose"]], Field(min_length=1)] = ["detect", "pose"]
+    seeds: Annotated[int, Field(ge=1, le=_MAX_SEEDS)] = 1
+    models: dict[Literal["detect", "pose"], str] = Field(default_factory=dict)
+    data: dict[Literal["detect", "pose"], str] = Field(default_factory=dict)
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    limits: Limits = Limits()
+
+    @model_validator(mode="after")
+    def _arms_exist(self) -> Self:
+        """Check what pydantic cannot know: that arms are scenarios and the control is among them."""
+        complaints = [
+            f"arms: there is no scenario '{arm}'.{nearest(arm, scenario_names())}"
+            for arm in self.arms
+            if arm not in scenario_names()
+        ]
+        complaints += [
+            f"arms: '{arm}' is there twice" for arm in sorted({a for a in self.arms if self.arms.count(a) > 1})
+        ]
+        if self.control not in self.arms:
+            complaints.append(f"control: '{self.control}' is not among the arms {', '.join(self.arms)}")
+        if complaints:
+            raise ValueError("; ".join(complaints))
+        return self
+
+    def scenario(self, arm: str) -> Scenario:
+        """Return the scenario of an arm."""
+        return load_scenario(arm)
+
+    def changed(self, changes: Mapping[str, Any]) -> Suite:
+        """Return the suite with some fields replaced, checked as if they had been in the file.
+
+        Args:
+            changes: Fields by name.
+
+        Raises:
+            ConfigError: A value is impossible.
+        """
+        return _checked({**self.model_dump(), **changes}, f"suite '{self.name}'")
+
+    def settings(self, arm: str, task: str, seed: int) -> dict[str, Any]:
+        """Return every key of one run: the recipe, under the suite's overrides, under those of the arm.
+
+        Args:
+            arm: Name of the arm.
+            task: detect or pose.
+            seed: The seed.
+        """
+        recipe = self.scenario(self.control).arguments(task)
+        own = {} if arm == self.control else self.scenario(arm).arguments(task, partial=True)
+        model = self.models.get(task, recipe["model"])  # type: ignore[call-overload]
+        data = self.data.get(task, recipe["data"])  # type: ignore[call-overload]
+        return {**recipe, "guard": "stop", **self.overrides, **own, "model": model, "data": data, "seed": seed}
+
+
+def suite_names() -> list[str]:
+    """Return the names of the suites that ship with the package."""
+    return sorted(file.stem for file in resource("configs", "suites").glob("*.yaml"))
+
+
+def suite_schema() -> dict[str, Any]:
+    """Return the JSON Schema of suite files, for editors."""
+    return Suite.model_json_schema()
+
+
+def load_suite(name: str) -> Suite:
+    """Read a suite by name, or from a YAML file of the user.
+
+    Args:
+        name: Name of a shipped suite, or a path that ends in `.yaml`.
+
+    Raises:
+        ConfigError: There is none, or it says something impossible; all complaints at once, with their paths.
+    """
+    path = Path(name)
+    if path.suffix in {".yaml", ".yml"}:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"suite={name} cannot be read: {error}. Suites here: {', '.join(suite_names())}."
+            ) from None
+        return _checked(load_yaml(text, name), name)
+    if name not in suite_names():
+        raise ConfigError(f"No suite '{name}'.{nearest(name, suite_names())} There are {', '.join(suite_names())}.")
+    return _checked(load_yaml(resource("configs", "suites", f"{name}.yaml").read_text(encoding="utf-8"), name), name)
+
+
+def _checked(content: Mapping[str, Any], where: str) -> Suite:
+    """Validate the content of a suite."""
+    try:
+        return Suite.model_validate(dict(content))
+    except ValidationError as error:
+        told = "; ".join(_complaint(detail) for detail in error.errors())
+        raise ConfigError(f"{where}: {told}.") from None
+
+
+def _complaint(detail: Any) -> str:
+    """Say what is wrong with one value, with its path."""
+    path = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return f"{path}: there is no such key{nearest(str(detail['loc'][-1]), Suite.model_fields).rstrip()}"
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    return f"{path}: {message}" if path else message
