@@ -32,8 +32,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$$pip --disable-pip-version-check install -qq -c constraints.txt -e '.[dev]'
 	@touch $(STAMP)
 
-demo: setup ## watch a detection and a pose run, undisturbed and with a NaN injected
+demo: setup ## detection and pose, undisturbed and with a NaN injected; then a benchmark of four arms with its report
 	@$(BIN)/python -m yolo_stability.demo
+	@YOLO_OFFLINE=true YOLO_AUTOINSTALL=false $(BIN)/yolo-stability benchmark suite=demo jobs=$(JOBS)
 
 test: setup ## run the tests (minutes)
 	@$(BIN)/python -m pytest -q -m "not full" $(PARALLEL) $(PYTEST_ARGS)

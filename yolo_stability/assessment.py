@@ -232,7 +232,7 @@ def _sentence(drafted: Comparison, runs: Sequence[RunResultRow], control: Sequen
     """Say how an arm did, how sure that is, and what was seen, for a reader who was not there."""
     decided = [run for run in runs if run.verdict != "inconclusive"]
     if not decided:
-        return f"{drafted.arm}: nothing can be said about it, since {_told(runs, runs)}."
+        return f"{drafted.arm} on {drafted.task}: nothing can be said about it, since {_told(runs, runs)}."
     stock = [run for run in control if run.verdict != "inconclusive"]
     count, failed = len(decided), drafted.failures
     against = f"control {sum(run.verdict == 'failed' for run in stock)} of {len(stock)}"
@@ -245,7 +245,8 @@ def _sentence(drafted: Comparison, runs: Sequence[RunResultRow], control: Sequen
     worst = "failed" if failed else "unstable" if drafted.unstable else "stable"
     told = _told([run for run in decided if run.verdict == worst], runs)
     rest = f"; {_runs(len(runs) - count)} inconclusive" if count < len(runs) else ""
-    return f"{drafted.arm} {_head(drafted, count)} ({sure}): {told}{_fitness(runs, control, told)}{rest}."
+    head = f"{drafted.arm} on {drafted.task} {_head(drafted, count)}"
+    return f"{head} ({sure}): {told}{_fitness(runs, control, told)}{rest}."
 
 
 def _head(drafted: Comparison, count: int) -> str:

@@ -227,7 +227,7 @@ class BenchmarkResult:
 
     def lines(self) -> list[str]:
         """Return what a terminal shows of it: a sentence an arm, and where the report is."""
-        found = [f"- {comparison.task}: {comparison.sentence}" for comparison in self.comparisons]
+        found = [f"- {comparison.sentence}" for comparison in self.comparisons]
         told = [f"- lost: {run.arm}, {run.task}, seed {run.seed}: {run.outcome}, {run.error}" for run in self.lost]
         return [*found, *told, *([f"report: {self.folder / 'report.html'}"] if self.folder else [])]
 

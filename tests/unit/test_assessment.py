@@ -111,12 +111,12 @@ def test_arms_are_compared_over_paired_seeds(suite: tuple[Assessment, dict[Any, 
 def test_a_reader_who_was_not_there_understands_the_sentence(suite: tuple[Assessment, dict[Any, Trace]]) -> None:
     found, other = suite[0].comparisons
     assert found.sentence == (
-        "no-norm failed in 2 of 2 runs (95 % interval 34 % to 100 %; control 0 of 2, p = 0.12): "
+        "no-norm on detect failed in 2 of 2 runs (95 % interval 34 % to 100 %; control 0 of 2, p = 0.12): "
         "in the run with seed 0, gradients of model.0 Conv were 2e-6 times the control's from step 1 on; "
         "and it did not learn: final fitness 0.003 against 0.75."
     )
     assert other.sentence.startswith(
-        "other failed in 1 of 2 runs (95 % interval 9 % to 91 %; control 0 of 2, p = 0.62): "
+        "other on detect failed in 1 of 2 runs (95 % interval 9 % to 91 %; control 0 of 2, p = 0.62): "
         "in the run with seed 0, the process ran out of memory and left no trace; "
     )
     assert other.sentence.endswith("; mean final fitness 0.4, that of the control 0.75.")
@@ -170,7 +170,10 @@ def test_one_seed_is_anecdotal() -> None:
     assert found.anecdotal
     assert (found.rate, found.p_value) == (Interval(value=1.0), None)
     assert found.onset == Interval(value=3.0)
-    assert found.sentence == "no-norm failed in its only run (one run only: anecdotal; control 0 of 1): it went so."
+    assert (
+        found.sentence
+        == "no-norm on detect failed in its only run (one run only: anecdotal; control 0 of 1): it went so."
+    )
 
 
 def test_inconclusive_runs_count_in_no_rate() -> None:
@@ -178,20 +181,22 @@ def test_inconclusive_runs_count_in_no_rate() -> None:
     mixed = [settled("no-norm", 0, "unstable"), settled("no-norm", 1, "inconclusive"), settled("no-norm", 2, "failed")]
     found = only([*control, *mixed])
     assert (found.failures, found.unstable, found.rate.value) == (1, 1, 0.5)
-    assert found.sentence.startswith("no-norm failed in 1 of 2 runs and was unstable in 1 (95 % interval 9 % to 91 %; ")
+    assert found.sentence.startswith(
+        "no-norm on detect failed in 1 of 2 runs and was unstable in 1 (95 % interval 9 % to 91 %; "
+    )
     assert found.sentence.endswith("in the run with seed 2, it went so; 1 run inconclusive.")
     none = only([*control, *(settled("no-norm", s, "inconclusive", why="too short") for s in range(2))])
     assert (none.rate.value, none.anecdotal) == (None, True)
-    assert none.sentence == "no-norm: nothing can be said about it, since in the run with seed 0, too short."
+    assert none.sentence == "no-norm on detect: nothing can be said about it, since in the run with seed 0, too short."
 
 
 @pytest.mark.parametrize(
     ("verdicts", "head"),
     [
-        (("stable", "stable"), "no-norm failed in none of 2 runs (95 % interval 0 % to 66 %; control 0 of 2, p = 1): "),
-        (("unstable", "stable"), "no-norm was unstable in 1 of 2 runs and failed in none ("),
-        (("unstable",), "no-norm was unstable in its only run ("),
-        (("stable",), "no-norm did not fail in its only run ("),
+        (("stable", "stable"), "no-norm on detect failed in none of 2 runs (95 % interval 0 % to 66 %; control 0 of 2"),
+        (("unstable", "stable"), "no-norm on detect was unstable in 1 of 2 runs and failed in none ("),
+        (("unstable",), "no-norm on detect was unstable in its only run ("),
+        (("stable",), "no-norm on detect did not fail in its only run ("),
     ],
 )
 def test_heads_of_sentences(verdicts: tuple[str, ...], head: str) -> None:
