@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,11 +12,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
+import psutil
 import pytest
 
 from yolo_stability.benchmarking import run_benchmark
+from yolo_stability.data.resolve import resolve_data
 from yolo_stability.errors import StabilityError
 from yolo_stability.results import BenchmarkResult, read_results
+from yolo_stability.verification import verify_benchmark
 
 pytestmark = pytest.mark.trains
 
@@ -159,3 +165,67 @@ def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(StabilityError, match=r"holds other things \(thesis.txt\)"):
         tiny(tmp_path)
+
+
+@pytest.mark.full
+def test_verify_finds_the_same_and_names_what_was_changed(
+    benchmark: tuple[Path, BenchmarkResult], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(benchmark[0], out)
+    same = verify_benchmark(out, sample=1)
+    assert same.identical
+    assert "came out identical" in same.lines()[0]
+
+    plan = json.loads((out / "plan.json").read_text())
+    plan["runs"][0]["settings"]["seed"] = 7
+    (out / "plan.json").write_text(json.dumps(plan))
+    other = verify_benchmark(out, sample=1)
+    assert not other.identical
+    assert "seed was 0 and is 7" in other.lines()[1]
+    assert "loss differs from step 0 on" in other.lines()[1]
+
+    results = json.loads((out / "results.json").read_text())
+    results["manifest"]["versions"]["torch"] = "1.0"
+    (out / "results.json").write_text(json.dumps(results))
+    assert any("torch was 1.0 and is" in line for line in verify_benchmark(out, sample=1).lines())
+
+
+@pytest.mark.full
+def test_verify_catches_another_image(tmp_path: Path) -> None:
+    """One image of the embedded set is replaced by a black one after the benchmark."""
+    data = tmp_path / "data"
+    source = Path(resolve_data("shapes", "detect").data).parent
+    shutil.copytree(source, data)
+    for listed in data.glob("*.txt"):
+        listed.write_text(listed.read_text().replace(str(source), str(data)))
+    image = next(iter(sorted(data.rglob("*.png")) or sorted(data.rglob("*.jpg"))))
+    run = {"arms": "control", "data": str(data / "data.yaml")}
+    tiny(tmp_path / "out", **run)
+    assert verify_benchmark(tmp_path / "out").identical
+    cv2.imwrite(str(image), np.zeros((96, 96, 3), dtype=np.uint8))
+    for cache in data.rglob("*.cache"):
+        cache.unlink()
+    changed = verify_benchmark(tmp_path / "out")
+    assert not changed.identical
+    assert "the dataset is another one" in changed.lines()[1]
+
+
+@pytest.mark.full
+def test_workers_end_with_a_benchmark_that_is_killed(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code = (
+        "from yolo_stability.benchmarking import run_benchmark as r; "
+        f"r('demo', out={str(out)!r}, arms='no-norm', task='detect', **{TINY | {'epochs': 200}!r})"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    claim = out / "runs" / "control" / "detect" / "yolo26n" / "0" / "stability" / "running.json"
+    deadline = time.monotonic() + 120
+    while not claim.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    worker = psutil.Process(json.loads(claim.read_text())["pid"])
+    process.kill()
+    process.wait()
+    psutil.wait_procs([worker], timeout=20)
+    assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
