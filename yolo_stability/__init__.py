@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from yolo_stability.api import StabilityMonitor, benchmark, probe, train
+    from yolo_stability.api import StabilityMonitor, benchmark, compare, probe, train
     from yolo_stability.errors import StabilityError
     from yolo_stability.recorder import record
     from yolo_stability.results import BenchmarkResult
@@ -23,6 +23,7 @@ __all__ = [
     "StabilityMonitor",
     "Trace",
     "benchmark",
+    "compare",
     "load_trace",
     "probe",
     "record",
@@ -32,6 +33,7 @@ __all__ = [
 _HOMES = {
     "BenchmarkResult": "results",
     "benchmark": "api",
+    "compare": "api",
     "RunResult": "types",
     "StabilityError": "errors",
     "StabilityMonitor": "api",

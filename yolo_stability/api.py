@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_stability.benchmarking import run_benchmark
+from yolo_stability.comparing import compare_runs
 from yolo_stability.config import OWN_KEYS, ignored_by_auto
 from yolo_stability.data.resolve import resolve_data
 from yolo_stability.errors import TraceError
@@ -27,6 +28,7 @@ from yolo_stability.verification import Verification, verify_benchmark
 __all__ = [
     "StabilityMonitor",
     "benchmark",
+    "compare",
     "draw",
     "draw_probes",
     "mechanics",
@@ -231,3 +233,26 @@ def verify(folder: str | Path, *, sample: int | None = None) -> Verification:
         TraceError: The folder is not that of a finished benchmark.
     """
     return verify_benchmark(Path(folder), sample=sample)
+
+
+def compare(*runs: str | Path, out: str | Path = "runs/compare") -> BenchmarkResult:
+    """Write the report of a benchmark from any runs at hand.
+
+    Args:
+        *runs: Run folders, the control first; plain ones of Ultralytics bring what `results.csv` can tell. One
+            benchmark folder alone: its report is drawn again.
+        out: Where the report goes.
+
+    Returns:
+        Runs, comparisons with the control, and the folder, which holds `report.html`.
+
+    Raises:
+        ConfigError: There are too few runs, or `out` holds something else.
+        TraceError: A folder is no run.
+    """
+    from yolo_stability.report.benchmark import write_report
+
+    result = compare_runs(runs, Path(out))
+    assert result.folder is not None
+    write_report(result.folder)
+    return result

@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from yolo_stability.benchmarking import run_benchmark
+from yolo_stability.comparing import compare_runs
 from yolo_stability.data.resolve import resolve_data
 from yolo_stability.errors import StabilityError
 from yolo_stability.results import BenchmarkResult, read_results
@@ -229,3 +230,44 @@ def test_workers_end_with_a_benchmark_that_is_killed(tmp_path: Path) -> None:
     process.wait()
     psutil.wait_procs([worker], timeout=20)
     assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
+
+
+def test_runs_at_hand_are_compared_as_the_benchmark_did(
+    benchmark: tuple[Path, BenchmarkResult], tmp_path: Path
+) -> None:
+    out, result = benchmark
+    control, arm = (out / result.runs[i].folder for i in (0, 2))
+    compared = compare_runs([control, arm], tmp_path / "out")
+    assert [r.verdict for r in compared.runs] == [result.runs[0].verdict, result.runs[2].verdict]
+    assert compared.runs[1].why == result.runs[2].why
+    assert [r.trace_digest for r in compared.runs] == [r.trace_digest for r in (result.runs[0], result.runs[2])]
+    assert compared.runs[0].arm == "control/detect/yolo26n/0"
+    assert read_results(tmp_path / "out") == compared
+    assert compare_runs([out], tmp_path / "again") == read_results(out)
+
+
+def test_a_plain_run_of_ultralytics_brings_what_its_table_tells(
+    benchmark: tuple[Path, BenchmarkResult], tmp_path: Path
+) -> None:
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    (plain / "args.yaml").write_text("task: detect\nmodel: yolo26n.yaml\nlr0: 0.5\n")
+    (plain / "results.csv").write_text("epoch, metrics/mAP50(B), train/box_loss\n1, 0.25, 3\n2, 0.75, nan\n")
+    out, result = benchmark
+    compared = compare_runs([out / result.runs[0].folder, plain], tmp_path / "out")
+    assert compared.runs[1].fitness == 0.75
+    assert compared.runs[1].verdict == "inconclusive"
+    assert compared.runs[1].effective["lr0"] == 0.5
+    assert "plain Ultralytics" in compared.arms[1].claim
+
+
+@pytest.mark.parametrize(
+    ("folders", "complaint"),
+    [([], "takes two runs or more"), (["a", "a"], "is there twice"), (["a", "nowhere"], "'.*nowhere' does not exist")],
+)
+def test_what_cannot_be_compared(folders: list[str], complaint: str, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "args.yaml").write_text("task: detect\n")
+    (tmp_path / "a" / "results.csv").write_text("epoch\n")
+    with pytest.raises(StabilityError, match=complaint):
+        compare_runs([tmp_path / f for f in folders], tmp_path / "out")

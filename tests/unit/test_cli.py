@@ -60,7 +60,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Api:
     module.draw_probes = lambda results, folder: folder / "probe.png"  # type: ignore[attr-defined]
     module.show_probes = lambda results, picture: None  # type: ignore[attr-defined]
     ended = SimpleNamespace(lines=list, to_json=dict, lost=(), identical=True, checks=(), environment=())
-    module.benchmark = module.verify = lambda *_, **__: ended  # type: ignore[attr-defined]
+    module.benchmark = module.compare = module.verify = lambda *_, **__: ended  # type: ignore[attr-defined]
     drawn = SimpleNamespace(studies=(), out=Path("runs/mechanics"), to_json=dict)
     module.mechanics = lambda names, out, seed: drawn  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "yolo_stability.api", module)

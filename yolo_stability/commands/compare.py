@@ -1,0 +1,55 @@
+"""`compare`: the report of a benchmark from any runs at hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from yolo_stability import arguments
+from yolo_stability.commands.verb import Verb
+from yolo_stability.errors import ConfigError, nearest
+from yolo_stability.failures import DONE
+from yolo_stability.streams import stdout_to_stderr
+
+__all__ = ["VERB"]
+
+KEYS = ("out",)
+
+
+def run(args: Sequence[str]) -> int:
+    """Compare runs and print what came out.
+
+    Args:
+        args: What the user typed, without the verb.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        ConfigError: If there are too few runs, or a key is unknown.
+    """
+    words, pairs = arguments.read(args)
+    as_json = "json" in words or bool(pairs.pop("json", False))
+    for key in pairs:
+        if key not in KEYS:
+            raise ConfigError(f"Unknown key '{key}'.{nearest(key, KEYS)} 'compare' takes run folders, out= and --json.")
+    with stdout_to_stderr():
+        from yolo_stability.api import compare
+
+        result = compare(*(word for word in words if word != "json"), out=str(pairs.get("out", "runs/compare")))
+    print(json.dumps(result.to_json()) if as_json else "\n".join(result.lines()))
+    return DONE
+
+
+VERB = Verb(
+    name="compare",
+    usage="RUN RUN ... [out=FOLDER] [--json]",
+    summary="the same report from any runs at hand, the first as control",
+    run=run,
+    examples=("yolo-stability compare runs/detect/train runs/detect/train2 out=runs/compared",),
+    details="""\
+  Each RUN is a run folder; the first one is the control. Runs that this
+  package has recorded bring their gradients, plain ones of Ultralytics what
+  results.csv can tell. One benchmark folder alone: its report is drawn again.
+""",
+)
