@@ -100,6 +100,8 @@ def run_suite(
     if jobs < 1:
         raise ConfigError(f"jobs={jobs} is not possible: jobs is a whole number, 1 or more.")
     EXECUTORS.check(executor, f"executor={executor}")
+    if address is not None and executor == "local":
+        raise ConfigError(f"address={address} is for a cluster: write executor=ray with it, or leave it out.")
     place = EXECUTORS[executor](jobs=jobs, address=address)
     plan = make_plan(suite)
     _prepare(out)

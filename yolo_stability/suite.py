@@ -151,7 +151,7 @@ def _checked(content: Mapping[str, Any], where: str) -> Suite:
         return Suite.model_validate(dict(content))
     except ValidationError as error:
         told = "; ".join(_complaint(detail) for detail in error.errors())
-        raise ConfigError(f"{where}: {told}.") from None
+        raise ConfigError(f"{where}: {told.removesuffix('.')}.") from None
 
 
 def _complaint(detail: Any) -> str:

@@ -19,6 +19,10 @@ import pytest
 from ultralytics import __version__
 from ultralytics.engine.model import Model
 from ultralytics.engine.trainer import BaseTrainer
+from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.models.yolo.pose import PoseTrainer
+from ultralytics.nn.modules.conv import Conv
+from ultralytics.nn.tasks import BaseModel
 from ultralytics.utils import DEFAULT_CFG_DICT
 from ultralytics.utils.torch_utils import ModelEMA, strip_optimizer, unwrap_model
 
@@ -79,6 +83,21 @@ INTERNALS = [
         known={"6d94685af01a": "8.4.60"},
     ),
     Internal(
+        function=DetectionTrainer.get_model,
+        leans="integration/seam.py: StabilityMixin.get_model has it build without weights, edits, then loads them",
+        known={"c301b2b17ea3": "8.4.60", "97b6ccfb0377": "8.4.120", "ec3a0bbef12b": "8.4.190"},
+    ),
+    Internal(
+        function=PoseTrainer.get_model,
+        leans="integration/seam.py: the same for pose",
+        known={"51e6e1108729": "8.4.60", "1f2ccae7974f": "8.4.120", "54e68da872d9": "8.4.190"},
+    ),
+    Internal(
+        function=BaseTrainer.build_optimizer,
+        leans="integration/seam.py: lr_mult multiplies the groups that it returns, before the schedule sees them",
+        known={"bcacb0ff265b": "8.4.60", "bafa40a931fd": "8.4.120", "4b8004f13b6a": "8.4.190"},
+    ),
+    Internal(
         function=BaseTrainer.preprocess_batch,
         leans="integration/seam.py: StabilityMixin.preprocess_batch calls it by super()",
         known={"8a8b101f90f5": "8.4.60"},
@@ -107,6 +126,16 @@ INTERNALS = [
         function=ModelEMA.update,
         leans="integration/healthy.py: it keeps the tensors it first saw (_pairs), so they are never replaced",
         known={"23da6013d273": "8.4.60", "a05df4787018": "8.4.120 (foreach)", "637498009dd9": "8.4.190 (_pairs)"},
+    ),
+    Internal(
+        function=BaseModel.fuse,
+        leans="interventions/normalisation.py: a Conv without `bn`, a RepConv without `conv1` must be left alone by it",
+        known={"309e0a8e3eb2": "8.4.60", "12b91a245dbf": "8.4.120", "cfb0c61e6759": "8.4.190"},
+    ),
+    Internal(
+        function=Conv.forward_fuse,
+        leans="interventions/normalisation.py: it is the forward of a Conv whose BatchNorm is gone",
+        known={"6c73fe9b4be3": "8.4.60"},
     ),
     Internal(
         function=unwrap_model,

@@ -149,6 +149,7 @@ def test_a_run_over_its_limits_is_a_result(limits: dict[str, float], outcome: st
         ({"arms": "no-nrom"}, "Did you mean 'no-norm'"),
         ({"seeds": 0}, "seeds: Input should be greater than or equal to 1"),
         ({"jobs": 0}, "jobs=0 is not possible"),
+        ({"address": "auto"}, "address=auto is for a cluster"),
         ({"executor": "locl"}, "there is no executor 'locl'. Did you mean 'local'"),
         ({"epoch": 3}, "Unknown key 'epoch'. Did you mean 'epochs'"),
         ({"seed": 3}, "seed= is set by the suite, run by run; leave it out. Did you mean 'seeds'"),

@@ -49,7 +49,7 @@ def test_a_pair_builds_and_steps(task: str, number: int, tmp_path: Path) -> None
     applied = steps["skipped"].null_count()
     assert applied == steps.height - ("fault" in changed)
     said = result.trace.header.effective["switches"]
-    stock_keys = {"fault", "optimizer", "weight_decay", "batch"}
+    stock_keys = {"optimizer", "weight_decay", "batch"}
     assert set(said) == set(PAIRS[number]) - stock_keys
     optimizer = result.trace.header.effective["optimizer"]
     assert optimizer.lower() == changed.get("optimizer", "SGD").lower()

@@ -377,3 +377,17 @@ def test_an_error_in_a_verb_never_escapes(monkeypatch: pytest.MonkeyPatch) -> No
     verb: Callable[..., Any] = SimpleNamespace  # any object with `run` is a verb
     monkeypatch.setattr(cli, "VERBS", {"train": verb(run=broken)})
     assert main(["train"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("sute=demo", "'sute' is no key. Did you mean 'suite'?"),
+        ("demo jobs=x", "jobs=x is not possible: jobs is a whole number, 1 or more."),
+        ("demo seeds=0", "seeds=0 is not possible"),
+        ("demo quick", "takes one suite"),
+    ],
+)
+def test_a_benchmark_that_is_mistyped(api: Api, capsys: pytest.CaptureFixture[str], line: str, told: str) -> None:
+    assert main(["benchmark", *line.split()]) == 2
+    assert told in capsys.readouterr().err

@@ -8,7 +8,7 @@ from typing import Any
 
 from yolo_stability import arguments
 from yolo_stability.commands.verb import Verb
-from yolo_stability.errors import ConfigError
+from yolo_stability.errors import ConfigError, nearest
 from yolo_stability.failures import DONE, UNSTABLE
 from yolo_stability.streams import stdout_to_stderr
 
@@ -49,7 +49,14 @@ def _request(words: Sequence[str], pairs: dict[str, Any]) -> dict[str, Any]:
     if names or len(tasks) > 1:
         raise ConfigError(f"'benchmark' takes one suite and at most one task; '{(names or tasks)[-1]}' is too much.")
     if "suite" not in pairs:
-        raise ConfigError("'benchmark' needs a suite: write suite=quick, for instance; 'list suites' names them all.")
+        hint = "".join(f" '{key}' is no key.{nearest(key, ['suite'])}" for key in pairs if nearest(key, ["suite"]))
+        raise ConfigError(
+            f"'benchmark' needs a suite: write suite=quick, for instance; 'list suites' names them all.{hint}"
+        )
+    for key, least in (("jobs", 1), ("seeds", 1)):
+        value = pairs.get(key, least)
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            raise ConfigError(f"{key}={value} is not possible: {key} is a whole number, {least} or more.")
     arms = pairs.pop("arms", None)
     return {
         **pairs,

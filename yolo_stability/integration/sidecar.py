@@ -16,8 +16,6 @@ from yolo_stability.trace.layout import replace_file
 __all__ = ["SIDECAR", "resumed_settings", "write_sidecar"]
 
 SIDECAR = "yolo_stability.yaml"
-# Damage was meant for one moment of one sitting.
-_NOT_RESUMED = frozenset({"fault"})
 
 
 def write_sidecar(save_dir: Path, settings: StabilitySettings) -> None:
@@ -55,5 +53,10 @@ def resumed_settings(save_dir: Path, settings: StabilitySettings) -> StabilitySe
         earlier = StabilitySettings(**yaml.safe_load(file.read_text(encoding="utf-8")))
     except (TypeError, ValueError, yaml.YAMLError) as error:
         raise StabilityError(f"{file} cannot be read as settings; delete it to resume with the defaults.") from error
-    kept = {k: v for k, v in earlier.model_dump().items() if k not in _NOT_RESUMED}
+    kept = {k: v for k, v in earlier.model_dump().items() if not _was_of_the_moment(k, v)}
     return StabilitySettings(**{**kept, **given})
+
+
+def _was_of_the_moment(key: str, value: object) -> bool:
+    """Return whether a setting was meant for one sitting: damage at named steps, not that to a share of the data."""
+    return key == "fault" and "@" in str(value)

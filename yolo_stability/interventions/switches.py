@@ -16,6 +16,7 @@ from yolo_stability.interventions.depth import deepen
 from yolo_stability.interventions.initialisation import STOCK_INIT, make_init
 from yolo_stability.interventions.learning_rate import scale_learning_rate
 from yolo_stability.interventions.normalisation import STOCK_NORM, apply_norm, freeze_statistics, make_norm
+from yolo_stability.interventions.registries import FAULTS
 from yolo_stability.interventions.regularisation import add_l1, penalised
 from yolo_stability.interventions.residual import remove_residuals
 
@@ -46,6 +47,9 @@ class Switches:
         if settings.act is not None:
             check_activation(settings.act)
         self.done: dict[str, str] = {}
+        if settings.fault is not None:
+            kind = settings.fault.partition("@")[0].partition(":")[0]
+            self.done["fault"] = f"damage on purpose: {FAULTS.summaries[kind].partition(': ')[2].rstrip('.')}"
         self.warnings: list[str] = []
         self._waits_for_data = False
 

@@ -39,3 +39,9 @@ def test_a_sidecar_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: 
             write_sidecar(tmp_path, StabilitySettings(guard="off"))
     assert resumed_settings(tmp_path, StabilitySettings()).guard == "stop"
     assert [p.name for p in tmp_path.iterdir()] == [SIDECAR]
+
+
+def test_damage_to_a_share_of_the_data_goes_on(tmp_path: Path) -> None:
+    """It stands for corrupt files, which are still there when a run is resumed."""
+    write_sidecar(tmp_path, StabilitySettings(fault="label_noise:0.3"))
+    assert resumed_settings(tmp_path, StabilitySettings()).fault == "label_noise:0.3"
