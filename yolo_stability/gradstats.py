@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from yolo_stability.types import BlockSpec
 
-__all__ = ["BlockIndex", "count_nonfinite", "exact_norms", "tensor_norms", "to_host", "total_norm"]
+__all__ = ["BlockIndex", "count_nonfinite", "exact_norms", "tensor_norms", "to_host", "total_norm", "without_overflow"]
 
 _FOREACH_DEVICES = frozenset({"cpu", "cuda", "xpu"})
 
@@ -65,6 +65,24 @@ def count_nonfinite(tensors: Sequence[Tensor]) -> NDArray[np.int64]:
     if not tensors:
         return np.zeros(0, dtype=np.int64)
     return torch.stack([t.numel() - torch.isfinite(t).sum() for t in tensors]).cpu().numpy()
+
+
+def without_overflow(
+    tensors: Sequence[Tensor], norms: NDArray[np.float64], counts: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return the norms with those recomputed in float64 that overflowed although every element is finite.
+
+    Args:
+        tensors: The tensors.
+        norms: Their L2 norms, shape (len(tensors),).
+        counts: From `count_nonfinite`.
+    """
+    overflowed = np.flatnonzero(~np.isfinite(norms) & (counts == 0))
+    if len(overflowed) == 0:
+        return norms
+    repaired = norms.copy()
+    repaired[overflowed] = exact_norms([tensors[int(i)] for i in overflowed])
+    return repaired
 
 
 def to_host(*vectors: Tensor) -> list[NDArray[np.float64]]:

@@ -17,7 +17,8 @@ from torch.optim import Optimizer
 
 from yolo_stability.blocks import model_blocks
 from yolo_stability.errors import ConfigError
-from yolo_stability.gradstats import BlockIndex, count_nonfinite, exact_norms, tensor_norms, to_host, total_norm
+from yolo_stability.gradstats import BlockIndex, count_nonfinite, tensor_norms, to_host, total_norm, without_overflow
+from yolo_stability.optimizers import momentum
 from yolo_stability.provenance import config_digest, package_versions
 from yolo_stability.trace import SCHEMA_VERSION
 from yolo_stability.types import RunHeader
@@ -161,8 +162,7 @@ class LoopParts:
         counts = np.zeros(len(grads), dtype=np.int64)
         if not np.isfinite(host_total).all():
             counts = count_nonfinite(grads)
-            overflowed = np.flatnonzero(~np.isfinite(host) & (counts == 0))
-            host[overflowed] = exact_norms([grads[i] for i in overflowed])
+            host = without_overflow(grads, host, counts)
             if not counts.any():
                 host_total = np.sqrt((host**2).sum(keepdims=True))
         scale = float(host_scale[0]) if len(host_scale) else None
@@ -181,12 +181,6 @@ class LoopParts:
     def rates(self) -> dict[str, float]:
         """Return the present learning rate of each parameter group."""
         return {f"pg{i}": float(group["lr"]) for i, group in enumerate(self.optimizer.param_groups)}
-
-    def momentum(self) -> float | None:
-        """Return the momentum of the first group (beta1 for Adam-type optimizers), or None."""
-        group = self.optimizer.param_groups[0]
-        value = group.get("momentum", (group.get("betas") or [None])[0])
-        return None if value is None else float(value)
 
     def skips_inside(self) -> bool:
         """Return whether the scaler leaves it to a fused optimizer to skip an overflow; true only inside its step."""
@@ -241,7 +235,7 @@ def _effective(parts: LoopParts) -> dict[str, Any]:
     return {
         "model": type(model).__name__,
         "optimizer": type(parts.optimizer).__name__,
-        "momentum": parts.momentum(),
+        "momentum": momentum(parts.optimizer),
         "groups": {
             f"pg{i}": {
                 "lr": float(group["lr"]),

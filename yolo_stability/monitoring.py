@@ -8,14 +8,13 @@ from typing import Any
 
 from yolo_stability.integration.compat import Trainer
 from yolo_stability.integration.monitor import Monitor
+from yolo_stability.picture import draw
 from yolo_stability.sinks.console import ConsoleSink
-from yolo_stability.summary import heat_matrix, summarise
+from yolo_stability.summary import summarise
 from yolo_stability.trace import load_trace
 from yolo_stability.types import Trace
 
 __all__ = ["StabilityMonitor", "draw", "show"]
-
-PICTURE = "gradient_norms.png"
 
 
 class StabilityMonitor(Monitor):
@@ -107,26 +106,6 @@ class StabilityMonitor(Monitor):
 def _console_sinks() -> tuple[ConsoleSink]:
     """Return the sinks of a run; a function, so that a monitor can be sent to other processes."""
     return (ConsoleSink(),)
-
-
-def draw(trace: Trace) -> Path:
-    """Draw a run's `gradient_norms.png` into its `stability/` folder.
-
-    Args:
-        trace: From `load_trace`.
-
-    Returns:
-        Path of the picture.
-    """
-    from yolo_stability.report.heatmap import draw_heatmap
-    from yolo_stability.report.labels import run_title
-    from yolo_stability.report.table import headline
-
-    summary, path = summarise(trace), trace.path / PICTURE
-    draw_heatmap(
-        heat_matrix(trace), path, title=run_title(trace.header), note=headline(summary), clip_norm=summary.clip_norm
-    )
-    return path
 
 
 def show(trace: Trace, picture: Path | None = None) -> None:

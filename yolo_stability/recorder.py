@@ -36,6 +36,7 @@ from yolo_stability.gradstats import to_host
 from yolo_stability.integration.updates import UpdateSampler
 from yolo_stability.interrupts import shielded
 from yolo_stability.loop import LoopParts, LoopReading, describe_loop
+from yolo_stability.optimizers import momentum
 from yolo_stability.trace import FOLDER, TraceWriter, claim_folder, clear_trace, load_trace, release_folder
 from yolo_stability.types import BlockStats, Event, Skip, StepRecord, Trace
 
@@ -280,7 +281,7 @@ class Recorder:
             loss=reading.loss,  # type: ignore[arg-type] # null in the trace, where NaN would be an alarm
             loss_items=reading.loss_items,
             lr_by_group=self._parts.rates(),
-            momentum=self._parts.momentum(),
+            momentum=momentum(self._parts.optimizer),
             grad_norm=reading.grad_norm,
             clip_coef=None,
             amp_scale=reading.amp_scale,
@@ -332,16 +333,10 @@ class Recorder:
 
     def _draw(self) -> None:
         """Draw `gradient_norms.png`; a picture that fails ends no training."""
-        from yolo_stability.report.heatmap import draw_heatmap
-        from yolo_stability.report.labels import run_title
-        from yolo_stability.report.table import headline
-        from yolo_stability.summary import heat_matrix, summarise
+        from yolo_stability.picture import draw
 
         try:
-            trace = self.trace
-            summary, title = summarise(trace), run_title(trace.header)
-            path = trace.path / "gradient_norms.png"
-            draw_heatmap(heat_matrix(trace), path, title=title, note=headline(summary), clip_norm=summary.clip_norm)
+            draw(self.trace)
         except Exception as error:
             warnings.warn(f"stability: the picture failed: {type(error).__name__}: {error}", stacklevel=3)
 

@@ -48,7 +48,6 @@ __all__ = [
     "loss_items",
     "map_loss",
     "model_config",
-    "momentum",
     "quiet",
     "scale_tensor",
     "scan_label",
@@ -131,15 +130,6 @@ def group_names(optimizer: torch.optim.Optimizer) -> list[str]:
         twins = sum(n == base or n.startswith(f"{base}_") for n in names)
         names.append(f"{base}_{twins + 1}" if twins else base)
     return names
-
-
-def momentum(optimizer: torch.optim.Optimizer) -> float | None:
-    """Return the momentum of the first group (beta1 for Adam-type optimizers), or None."""
-    group = optimizer.param_groups[0]
-    value = group.get("momentum")
-    if value is None:
-        value = (group.get("betas") or [None])[0]
-    return None if value is None else float(value)
 
 
 def scale_tensor(trainer: Trainer) -> Tensor:

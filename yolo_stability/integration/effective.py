@@ -17,8 +17,8 @@ from yolo_stability.integration.compat import (
     Trainer,
     group_names,
     inner_model,
-    momentum,
 )
+from yolo_stability.optimizers import momentum
 from yolo_stability.provenance import config_digest, dataset_digest, package_versions
 from yolo_stability.trace import SCHEMA_VERSION
 from yolo_stability.types import BlockSpec, RunHeader

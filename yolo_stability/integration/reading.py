@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from yolo_stability.gradstats import BlockIndex, count_nonfinite, exact_norms, tensor_norms, to_host, total_norm
+from yolo_stability.gradstats import BlockIndex, count_nonfinite, tensor_norms, to_host, total_norm, without_overflow
 from yolo_stability.integration.compat import Trainer, scale_tensor
 from yolo_stability.integration.guard import StepSigns
 from yolo_stability.integration.window import Window
@@ -71,7 +71,7 @@ def read_gradients(
     counts = np.zeros(len(grads), dtype=np.int64)
     if not math.isfinite(raw_total):
         counts = count_nonfinite(grads)
-        host_norms = _without_overflow(grads, host_norms, counts)
+        host_norms = without_overflow(grads, host_norms, counts)
     iterations = max(window.iterations, 1)
     return Reading(
         total=total,
@@ -90,15 +90,3 @@ def read_gradients(
         block_nonfinite=index.sum_counts(counts, positions),
         deferred=tuple(travelled),
     )
-
-
-def _without_overflow(
-    grads: list[Tensor], norms: NDArray[np.float64], counts: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Return the norms with those recomputed in float64 that overflowed although every element is finite."""
-    overflowed = np.flatnonzero(~np.isfinite(norms) & (counts == 0))
-    if len(overflowed) == 0:
-        return norms
-    repaired = norms.copy()
-    repaired[overflowed] = exact_norms([grads[i] for i in overflowed])
-    return repaired

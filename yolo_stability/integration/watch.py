@@ -16,7 +16,7 @@ from yolo_stability.baseline import Baseline
 from yolo_stability.blocks import model_blocks
 from yolo_stability.config import StabilitySettings
 from yolo_stability.gradstats import BlockIndex, to_host
-from yolo_stability.integration.compat import Trainer, inner_model, momentum
+from yolo_stability.integration.compat import Trainer, inner_model
 from yolo_stability.integration.distributed import agree, all_ranks
 from yolo_stability.integration.guard import Guard, Reason
 from yolo_stability.integration.healthy import HealthyStates, start_over
@@ -27,6 +27,7 @@ from yolo_stability.integration.window import Window
 from yolo_stability.interventions.clipping import Gradient
 from yolo_stability.interventions.fault import parse_fault
 from yolo_stability.interventions.switches import Switches
+from yolo_stability.optimizers import momentum
 from yolo_stability.outcome import Outcome
 from yolo_stability.types import BlockSpec, Event, Skip, StepRecord
 

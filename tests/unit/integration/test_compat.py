@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-import pytest
 import torch
 from torch import nn
 
-from yolo_stability.integration.compat import group_names, loss_items, map_loss, momentum, scale_tensor
+from yolo_stability.integration.compat import group_names, loss_items, map_loss, scale_tensor
 
 
 def test_loss_items_as_dict_and_as_tensor() -> None:
@@ -39,15 +38,6 @@ def test_groups_have_unique_names() -> None:
     assert group_names(torch.optim.SGD(groups, lr=0.1)) == ["bias", "bias_2", "weight", "muon", "muon_2"]
     plain = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
     assert group_names(plain) == ["pg0"]
-
-
-@pytest.mark.parametrize(
-    ("optimizer", "arguments", "expected"),
-    [("SGD", {"momentum": 0.9}, 0.9), ("AdamW", {"betas": (0.8, 0.99)}, 0.8), ("Adagrad", {}, None)],
-)
-def test_momentum_or_beta1(optimizer: str, arguments: dict[str, object], expected: float | None) -> None:
-    made = getattr(torch.optim, optimizer)([nn.Parameter(torch.zeros(1))], lr=0.1, **arguments)
-    assert momentum(made) == expected
 
 
 def test_scale_is_empty_without_amp() -> None:
