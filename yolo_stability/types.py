@@ -13,9 +13,37 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["BlockSpec", "BlockStats", "Event", "RunHeader", "RunResult", "Skip", "StepRecord", "Trace"]
+__all__ = [
+    "BlockSpec",
+    "BlockStats",
+    "Cause",
+    "CauseName",
+    "Diagnosis",
+    "Event",
+    "Finding",
+    "RunHeader",
+    "RunResult",
+    "Severity",
+    "Skip",
+    "StepRecord",
+    "Trace",
+    "VerdictWord",
+]
 
 Skip = Literal["guard", "scaler"]
+Severity = Literal["info", "warning", "critical"]
+VerdictWord = Literal["stable", "unstable", "failed", "inconclusive"]
+CauseName = Literal[
+    "learning_rate",
+    "batch_noise",
+    "normalisation",
+    "initialisation",
+    "activation",
+    "depth",
+    "data",
+    "numeric_range",
+    "unknown",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +194,71 @@ class Trace:
     steps: pl.DataFrame
     blocks: pl.DataFrame
     events: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that a rule saw.
+
+    Attributes:
+        rule: Name of the rule.
+        severity: info: worth knowing; warning: may end badly; critical: the run is failing or has failed.
+        block: Block concerned, if one stands out.
+        first_step: First optimizer step concerned; None where it concerns no step, as in a checkpoint.
+        last_step: Last one.
+        observed: The number that was seen, in the unit that the message names; None without one.
+        threshold: What it was held against; None without one.
+        message: What was seen, in one sentence.
+        remedy: What to try, with the exact switch; empty where there is nothing to do.
+    """
+
+    rule: str
+    severity: Severity
+    message: str
+    block: str | None = None
+    first_step: int | None = None
+    last_step: int | None = None
+    observed: float | None = None
+    threshold: float | None = None
+    remedy: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """What may have destabilised a run.
+
+    Attributes:
+        name: One of the names of the contract.
+        score: Its share of the evidence, in [0, 1]; the scores of a diagnosis sum to 1.
+        evidence: What speaks for it, in one sentence.
+    """
+
+    name: CauseName
+    score: float
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """What went wrong in a run, where, since when and why.
+
+    Attributes:
+        run_id: The run; empty where it has no name.
+        verdict: stable, unstable, failed, or inconclusive where the data do not suffice to say.
+        why: What the verdict rests on, in one sentence.
+        cause: Name of the first of `causes`; None where nothing went wrong.
+        causes: Most likely first.
+        findings: Most severe first, then in their order in time.
+        time_to_divergence: Steps from the first one to the first critical finding; None without any.
+    """
+
+    run_id: str
+    verdict: VerdictWord
+    why: str
+    cause: CauseName | None = None
+    causes: tuple[Cause, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    time_to_divergence: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
