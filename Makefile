@@ -14,7 +14,7 @@ STAMP := $(VENV)/.ready
 PINS := torch==2.15.0 torchvision==0.29.2 ultralytics==8.4.190
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full test-versions bench check lock clean
+.PHONY: help setup demo test test-full test-versions test-ray bench check lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-13s %s\n' "$$t" "$$d"; done
@@ -44,6 +44,9 @@ test-full: setup ## run the long tests: kills, full disks, big traces, big datas
 
 test-versions: setup ## run the seam tests on older Ultralytics and the newest (VERSIONS="8.4.60 ..." or --fast; half an hour)
 	@$(BIN)/python tests/versions/run.py $(VERSIONS) -- $(PYTEST_ARGS)
+
+test-ray: setup ## run the tests of executor=ray, with Ray in a folder beside .venv (300 MB; minutes)
+	@$(BIN)/python tests/versions/with_ray.py $(PYTEST_ARGS)
 
 bench: setup ## measure what watching costs a step (about 11 minutes; BENCH_ARGS="--quick" half a minute)
 	@$(BIN)/python tests/benchmarks/bench.py $(BENCH_ARGS)

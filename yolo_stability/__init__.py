@@ -9,21 +9,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from yolo_stability.api import StabilityMonitor, benchmark, compare, probe, train
+    from yolo_stability.api import StabilityMonitor, benchmark, compare, diagnose, probe, train
     from yolo_stability.errors import StabilityError
     from yolo_stability.recorder import record
     from yolo_stability.results import BenchmarkResult
     from yolo_stability.trace import load_trace
-    from yolo_stability.types import RunResult, Trace
+    from yolo_stability.types import Diagnosis, RunResult, Trace
 
 __all__ = [
     "BenchmarkResult",
+    "Diagnosis",
     "RunResult",
     "StabilityError",
     "StabilityMonitor",
     "Trace",
     "benchmark",
     "compare",
+    "diagnose",
     "load_trace",
     "probe",
     "record",
@@ -34,6 +36,8 @@ _HOMES = {
     "BenchmarkResult": "results",
     "benchmark": "api",
     "compare": "api",
+    "Diagnosis": "types",
+    "diagnose": "api",
     "RunResult": "types",
     "StabilityError": "errors",
     "StabilityMonitor": "api",

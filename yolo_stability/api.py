@@ -13,6 +13,8 @@ from yolo_stability.benchmarking import run_benchmark
 from yolo_stability.comparing import compare_runs
 from yolo_stability.config import OWN_KEYS, ignored_by_auto
 from yolo_stability.data.resolve import resolve_data
+from yolo_stability.diagnosing import diagnose_checkpoint, diagnose_run, diagnosis_to_json, kind_of
+from yolo_stability.diagnosis import diagnose_trace
 from yolo_stability.errors import TraceError
 from yolo_stability.flow import ProbeResult
 from yolo_stability.integration.arguments import check_keys, check_model, check_values
@@ -22,19 +24,24 @@ from yolo_stability.mechanics import mechanics
 from yolo_stability.monitoring import StabilityMonitor, draw, show
 from yolo_stability.results import BenchmarkResult
 from yolo_stability.trace import FOLDER, empty_trace
-from yolo_stability.types import RunResult, Trace
+from yolo_stability.types import Diagnosis, Finding, RunResult, Trace, VerdictWord
 from yolo_stability.verification import Verification, verify_benchmark
 
 __all__ = [
     "StabilityMonitor",
     "benchmark",
     "compare",
+    "diagnose",
+    "diagnosis_to_json",
     "draw",
     "draw_probes",
+    "is_incident",
     "mechanics",
     "probe",
     "probe_grid",
+    "replay",
     "show",
+    "show_diagnosis",
     "show_probes",
     "train",
     "verify",
@@ -80,11 +87,13 @@ def train(
     if data is not None:
         overrides["data"] = _resolve(data, yolo.task)
     run_training(yolo, monitor, overrides, trainer_class)
+    trace = _read_back(monitor)
     return RunResult(
         save_dir=monitor.save_dir,
-        trace=_read_back(monitor),
+        trace=trace,
         metrics=final_metrics(yolo),
         stopped=monitor.stopped,
+        diagnosis=diagnose_trace(trace) if trace.steps.height else None,
     )
 
 
@@ -193,6 +202,78 @@ def show_probes(results: Sequence[ProbeResult], picture: Path | None = None) -> 
         console.print(line, markup=False)
     if picture:
         console.print(f"picture: {picture}", soft_wrap=True)
+
+
+def diagnose(path: str | Path) -> Diagnosis:
+    """Say what went wrong, where, since when and why.
+
+    Args:
+        path: A run folder, ours (`diagnosis.json` is written into it) or a plain one of Ultralytics; an incident
+            folder, which is replayed; or a checkpoint, which is audited without running anything from it.
+
+    Returns:
+        Verdict, cause and findings.
+
+    Raises:
+        TraceError: Nothing of these is there, or it cannot be read.
+    """
+    path = Path(path).expanduser()
+    kind = kind_of(path)
+    if kind == "checkpoint":
+        return diagnose_checkpoint(path)
+    return replay(path)[1] if kind == "incident" else diagnose_run(path)
+
+
+def is_incident(path: str | Path) -> bool:
+    """Return whether an incident folder lies there.
+
+    Raises:
+        TraceError: Nothing that could be diagnosed is there.
+    """
+    return kind_of(Path(path).expanduser()) == "incident"
+
+
+def show_diagnosis(diagnosis: Diagnosis, width: int = 80) -> None:
+    """Print a diagnosis.
+
+    Args:
+        diagnosis: What was found.
+        width: Columns that a line may take.
+    """
+    from rich.console import Console
+
+    from yolo_stability.report.diagnosis import coloured
+
+    console = Console(highlight=False)
+    for line in coloured(diagnosis, width):
+        console.print(line, soft_wrap=True)
+
+
+def replay(path: str | Path) -> tuple[bool, Diagnosis]:
+    """Run the kept batch of an incident again in this process.
+
+    Args:
+        path: An incident folder.
+
+    Returns:
+        Whether the bad numbers came again, and what was found.
+
+    Raises:
+        StabilityError: It is no incident folder, or it is incomplete.
+    """
+    from yolo_stability.integration.replay import replay_incident
+
+    result = replay_incident(Path(path).expanduser())
+    word: VerdictWord = "failed" if result.reproduced else "inconclusive"
+    remedy = f"take {result.image} out of the dataset, or repair it" if result.image else ""
+    finding = Finding(
+        rule="non_finite",
+        severity="critical" if result.reproduced else "info",
+        message=result.message,
+        block=result.culprit_module,
+        remedy=remedy if result.reproduced else "",
+    )
+    return result.reproduced, Diagnosis(run_id="", verdict=word, why=result.message, findings=(finding,))
 
 
 def benchmark(suite: str, *, out: str | Path | None = None, **changes: Any) -> BenchmarkResult:

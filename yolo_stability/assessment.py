@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from yolo_stability.bins import binned, series_frame
+from yolo_stability.diagnosis import DIED
 from yolo_stability.digest import trace_digest
 from yolo_stability.results import Arm, BlockRatio, Comparison, Interval, RunResultRow
-from yolo_stability.series import BlockProfile, RunSeries, as_series, binned, median_of, series_frame
-from yolo_stability.signs import DIED, number
+from yolo_stability.series import BlockProfile, RunSeries, as_series, median_of
+from yolo_stability.signals import number
 from yolo_stability.statistics import bootstrap, boschloo, paired_differences, paired_ratios, wilson
-from yolo_stability.types import Trace
+from yolo_stability.types import RunHeader, Trace
 from yolo_stability.verdict import verdict
 
 if TYPE_CHECKING:
@@ -67,8 +69,9 @@ def assess(arms: Sequence[Arm], rows: Iterable[RunResultRow], load: Load) -> Ass
         key, trace = key_of(row), load(row)
         digest = None if trace is None else trace_digest(trace)
         series = None if trace is None else as_series(trace)
+        header = None if trace is None else trace.header
         trace = None  # its tables are far larger than the arrays, which live on for a control
-        done[key] = replace(measured(row, series, controls, fitness), trace_digest=digest)
+        done[key] = replace(measured(row, series, controls, fitness, header), trace_digest=digest)
         if series is not None:
             profiles[key] = series.profile()
             parts.append((key, binned(series, row.planned_steps)))
@@ -87,7 +90,11 @@ def assess(arms: Sequence[Arm], rows: Iterable[RunResultRow], load: Load) -> Ass
 
 
 def measured(
-    row: RunResultRow, trace: Trace | RunSeries | None, control: Sequence[RunSeries] | None, fitness: float | None
+    row: RunResultRow,
+    trace: Trace | RunSeries | None,
+    control: Sequence[RunSeries] | None,
+    fitness: float | None,
+    header: RunHeader | None = None,
 ) -> RunResultRow:
     """Return a row with its verdict and the numbers of its trace.
 
@@ -96,6 +103,7 @@ def measured(
         trace: Its trace; None when it has none.
         control: Runs of the control that went well; None for a run of the control, which is judged by its own past.
         fitness: Final fitness of the control, if known.
+        header: Its settings, for the cause.
     """
     metrics = {name: value for name, value in row.metrics.items() if math.isfinite(value)}
     own = fitness_of(row) if row.fitness is None else row.fitness
@@ -107,7 +115,7 @@ def measured(
         return replace(row, verdict=word, why=why, onset_sign=sign, onset_step=0 if died else None, onset_block=None)
     run = as_series(trace)
     controls = [run] if control is None else control
-    found = verdict(run, controls, outcome=row.outcome, fitness=own, control_fitness=fitness)
+    found = verdict(run, controls, outcome=row.outcome, fitness=own, control_fitness=fitness, header=header)
     clipped = run.clip[np.isfinite(run.clip) & np.isfinite(run.norm)]
     return replace(
         row,
@@ -116,6 +124,7 @@ def measured(
         onset_step=found.onset_step,
         onset_sign=found.onset_sign,
         onset_block=found.onset_block,
+        cause=found.cause,
         steps=int(run.step.size),
         peak_norm=_known(np.max(run.norm, where=np.isfinite(run.norm), initial=-np.inf)),
         median_norm=_known(median_of(run.norm)),

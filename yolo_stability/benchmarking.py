@@ -12,6 +12,7 @@ from yolo_stability.child import PROGRESS
 from yolo_stability.config import OWN_KEYS, make_settings
 from yolo_stability.errors import ConfigError, nearest
 from yolo_stability.experiment import run_suite
+from yolo_stability.faultbench import score_labelled
 from yolo_stability.integration.arguments import check_keys, check_model, check_values
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.report.progress import SuiteProgress
@@ -45,6 +46,7 @@ def run_benchmark(  # noqa: PLR0913 - each is a word of the command line
     command = shlex.join(["yolo-stability", *sys.argv[1:]]) if sys.argv[1:2] == ["benchmark"] else ""
     with SuiteProgress(folder, PROGRESS) as progress:
         result = run_suite(chosen, folder, progress, jobs=jobs, executor=executor, command=command, address=address)
+    score_labelled(folder, chosen.arms, chosen.control)
     return result, folder
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -9,29 +10,45 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
+from typing import IO
 
 import psutil  # type: ignore[import-untyped]
 
+from yolo_stability.nursery import Nursery, Run
 from yolo_stability.plan import RunOutcome, RunSpec
 
-__all__ = ["LOG", "PROGRESS", "supervise"]
+__all__ = ["LOG", "PROGRESS", "shared_imports", "supervise"]
 
 LOG, PROGRESS, SPEC = "run.log", "progress.json", "spec.json"
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 10.0
 
 
-def supervise(spec: RunSpec, out: Path, stopping: Callable[[], bool] = lambda: False) -> RunOutcome:
+@contextlib.contextmanager
+def shared_imports() -> Iterator[Nursery]:
+    """Provide what `supervise` forks runs from, so that torch and Ultralytics are imported once for all of them."""
+    with tempfile.TemporaryDirectory(prefix="yolo-stability-runs-") as config:
+        nursery = Nursery(_environment(Path(config)))
+        try:
+            yield nursery
+        finally:
+            nursery.close()
+
+
+def supervise(
+    spec: RunSpec, out: Path, stopping: Callable[[], bool] = lambda: False, nursery: Nursery | None = None
+) -> RunOutcome:
     """Run one specification from zero and return how it ended; its folder holds `run.json` then.
 
     Args:
         spec: What to run.
         out: Folder of the benchmark.
         stopping: Asked a few times a second; True ends the run.
+        nursery: What to fork the run from; None to start it anew.
     """
     folder = out / spec.folder
     rmtree(folder, ignore_errors=True)
@@ -39,7 +56,8 @@ def supervise(spec: RunSpec, out: Path, stopping: Callable[[], bool] = lambda: F
     (folder / SPEC).write_text(json.dumps(spec.to_json(), indent=1, sort_keys=True, default=str), encoding="utf-8")
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="yolo-stability-run-") as config, (folder / LOG).open("wb") as log:
-        process = subprocess.Popen(
+        forked = nursery and _forked(nursery, spec, folder.resolve(), log)
+        process = forked or subprocess.Popen(
             [sys.executable, "-m", "yolo_stability.worker", str(folder)],
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -52,13 +70,22 @@ def supervise(spec: RunSpec, out: Path, stopping: Callable[[], bool] = lambda: F
     if ended or outcome is None or outcome.digest != spec.digest:
         outcome = RunOutcome(
             digest=spec.digest,
-            outcome=ended or _fate(process.returncode),
-            error=_last_words(folder / LOG, process.returncode) if not ended else _told(ended, spec),
+            outcome=ended or _fate(process.returncode or 0),
+            error=_last_words(folder / LOG, process.returncode or 0) if not ended else _told(ended, spec),
         )
     seconds = {**outcome.seconds, "total": round(time.monotonic() - start, 3)}
     outcome = replace(outcome, seconds=seconds, gigabytes=round(peak / 1e9, 3))
     outcome.write(folder)
     return outcome
+
+
+def _forked(nursery: Nursery, spec: RunSpec, folder: Path, log: IO[bytes]) -> Run | None:
+    """Fork a run; None where that cannot be."""
+    if str(spec.settings.get("device")) != "cpu":
+        return None  # CUDA does not survive a fork
+    with contextlib.suppress(OSError):
+        return nursery.fork(folder, log.fileno())
+    return None
 
 
 def _environment(config: Path) -> dict[str, str]:
@@ -75,7 +102,9 @@ def _environment(config: Path) -> dict[str, str]:
     }
 
 
-def _wait(process: subprocess.Popen[bytes], spec: RunSpec, stopping: Callable[[], bool]) -> tuple[str | None, int]:
+def _wait(
+    process: subprocess.Popen[bytes] | Run, spec: RunSpec, stopping: Callable[[], bool]
+) -> tuple[str | None, int]:
     """Wait for the end of a run; return why it was ended, if it was, and its peak memory in bytes."""
     deadline, peak = time.monotonic() + 60 * spec.minutes, 0
     while process.poll() is None:
@@ -105,7 +134,7 @@ def _resident(pid: int) -> int:
         return 0
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: subprocess.Popen[bytes] | Run) -> None:
     """End a run: asked first, so that its trace is written, then not asked."""
     for number, seconds in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, None)):
         try:

@@ -16,7 +16,7 @@ from typing import Any
 
 from yolo_stability.assessment import assess
 from yolo_stability.errors import ConfigError, TraceError
-from yolo_stability.plan import RunOutcome
+from yolo_stability.plan import PLAN, RunOutcome
 from yolo_stability.provenance import package_versions
 from yolo_stability.results import (
     FILE,
@@ -59,7 +59,7 @@ def compare_runs(paths: Sequence[str | Path], out: Path, *, command: str = "") -
         TraceError: A folder is no run.
     """
     folders = [Path(path).expanduser() for path in paths]
-    if len(folders) == 1 and (folders[0] / FILE).is_file():
+    if len(folders) == 1 and any((folders[0] / name).is_file() for name in (FILE, PLAN)):
         return read_results(folders[0])
     if len(folders) < 2:
         raise ConfigError("'compare' takes two runs or more, the control first, or the folder of one benchmark.")
@@ -93,7 +93,11 @@ def _read(folder: Path) -> _Run:
     except TraceError:
         if not all((folder / name).is_file() for name in _PLAIN):
             raise
-        return _Run(folder, None, load_yaml((folder / "args.yaml").read_text(encoding="utf-8"), "args.yaml"))
+        try:
+            text = (folder / "args.yaml").read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise TraceError(f"{folder / 'args.yaml'} cannot be read ({error}); leave this run out.") from None
+        return _Run(folder, None, load_yaml(text, str(folder / "args.yaml")))
     return _Run(folder, trace, {**trace.header.requested, **trace.header.effective})
 
 
@@ -152,4 +156,7 @@ def _prepare(out: Path) -> None:
     strangers = [p.name for p in out.iterdir()] if out.is_dir() else []
     if out.is_file() or (strangers and FILE not in strangers):
         raise ConfigError(f"out={out} holds other things; name a new folder.")
-    out.mkdir(parents=True, exist_ok=True)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"out={out} cannot be made: {error.strerror}. Name another folder.") from None

@@ -43,10 +43,21 @@ class StabilitySettings(BaseModel):
         description="more skips in a row than this end the run",
         json_schema_extra={"valid": "a whole number, 1 or more"},
     )
+    fail_on: Literal["never", "critical"] = Field(
+        default="never",
+        description="such a finding ends the run",
+        json_schema_extra={"valid": "never or critical"},
+    )
     watch_every: int = Field(
         default=10,
         ge=0,
         description="weight norms every so many steps; 0: never",
+        json_schema_extra={"valid": "a whole number, 0 or more"},
+    )
+    incidents: int = Field(
+        default=3,
+        ge=0,
+        description="bad steps explained and kept; 0: none",
         json_schema_extra={"valid": "a whole number, 0 or more"},
     )
     fault: str | None = Field(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import platform
+import statistics
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -109,15 +110,18 @@ def run_suite(
     start = time.monotonic()
     try:
         _write(out / PLAN, json.dumps(_plan_json(suite, plan), indent=1, sort_keys=True, default=str) + "\n")
-        outcomes = _run_missing(place, plan, out, listener)
-        result = _results(suite, plan, outcomes, out, command=command, wall=time.monotonic() - start, jobs=jobs)
+        outcomes, ran = _run_missing(place, plan, out, listener)
+        times = _times(outcomes, ran, wall=time.monotonic() - start, jobs=jobs)
+        result = _results(suite, plan, outcomes, out, command=command, times=times)
     finally:
         release_folder(out)
     return result
 
 
-def _run_missing(place: Any, plan: Sequence[RunSpec], out: Path, listener: Listener) -> dict[str, RunOutcome]:
-    """Run what has no final outcome yet; return all outcomes by folder."""
+def _run_missing(
+    place: Any, plan: Sequence[RunSpec], out: Path, listener: Listener
+) -> tuple[dict[str, RunOutcome], list[RunOutcome]]:
+    """Run what has no final outcome yet; return all outcomes by folder, and those of the runs that were run now."""
     outcomes = {}
     for spec in plan:
         found = RunOutcome.read(out / spec.folder)
@@ -125,10 +129,34 @@ def _run_missing(place: Any, plan: Sequence[RunSpec], out: Path, listener: Liste
             outcomes[str(spec.folder)] = found
     missing = [spec for spec in plan if str(spec.folder) not in outcomes]
     listener.planned(plan, len(outcomes))
+    ran = []
     for spec, outcome in place.run(missing, out, listener.started):
         outcomes[str(spec.folder)] = outcome
+        ran.append(outcome)
         listener.ended(spec, outcome)
-    return outcomes
+    return outcomes, ran
+
+
+def _times(
+    outcomes: Mapping[str, RunOutcome], ran: Sequence[RunOutcome], *, wall: float, jobs: int
+) -> Mapping[str, Any]:
+    """Return what all runs took, and what those took that were run now: wall time knows only of them."""
+
+    def total(part: str, of: Iterable[RunOutcome]) -> float:
+        return round(sum(outcome.seconds.get(part, 0.0) for outcome in of), 1)
+
+    starts = [outcome.seconds["startup"] for outcome in ran if "startup" in outcome.seconds]
+    return {
+        "jobs": jobs,
+        "wall_seconds": round(wall, 1),
+        "run_seconds": total("total", outcomes.values()),
+        "step_seconds": total("steps", outcomes.values()),
+        "startup_seconds": total("startup", outcomes.values()),
+        "outcomes": dict(sorted(Counter(o.outcome for o in outcomes.values()).items())),
+        "ran": len(ran),
+        "step_seconds_ran": total("steps", ran),
+        "startup_seconds_median": round(statistics.median(starts), 2) if starts else None,
+    }
 
 
 def _results(
@@ -138,8 +166,7 @@ def _results(
     out: Path,
     *,
     command: str,
-    wall: float,
-    jobs: int,
+    times: Mapping[str, Any],
 ) -> BenchmarkResult:
     """Assess all runs and write what a report is drawn from."""
     arms = tuple(_arm(suite, name) for name in _control_first(suite))
@@ -155,7 +182,6 @@ def _results(
         return trace
 
     assessed = assess(arms, rows, load)
-    seconds = [outcome.seconds for outcome in outcomes.values()]
     result = BenchmarkResult(
         schema_version=SCHEMA_VERSION,
         suite=suite.name,
@@ -164,14 +190,7 @@ def _results(
         arms=arms,
         runs=tuple(replace(run, effective=_plain(effective.get(run.folder, {}))) for run in assessed.runs),
         comparisons=assessed.comparisons,
-        totals={
-            "jobs": jobs,
-            "wall_seconds": round(wall, 1),
-            "run_seconds": round(sum(s.get("total", 0.0) for s in seconds), 1),
-            "step_seconds": round(sum(s.get("steps", 0.0) for s in seconds), 1),
-            "startup_seconds": round(sum(s.get("startup", 0.0) for s in seconds), 1),
-            "outcomes": dict(sorted(Counter(o.outcome for o in outcomes.values()).items())),
-        },
+        totals=times,
     )
     assessed.series.write_parquet(out / SERIES)
     _write(out / FILE, results_to_json(result))
@@ -246,10 +265,22 @@ def _prepare(out: Path) -> None:
     strangers = [p.name for p in out.iterdir() if not p.name.startswith(".")] if out.is_dir() else []
     if strangers and not (out / PLAN).exists():
         raise ConfigError(f"out={out} holds other things ({strangers[0]}); name a new folder, or that of a benchmark.")
+    version = _version(out / PLAN)
+    if version not in {None, SCHEMA_VERSION}:
+        text = f"out={out} holds a benchmark of schema version {version}; this version of the package goes on with"
+        raise ConfigError(f"{text} {SCHEMA_VERSION}. Name a new folder.")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StabilityError(f"out={out} cannot be made: {error.strerror}. Name another folder.") from None
+
+
+def _version(plan: Path) -> object:
+    """Return the schema version of a plan; None where there is none, or it is half written: it is written anew."""
+    try:
+        return json.loads(plan.read_text(encoding="utf-8"))["schema_version"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
 
 
 def _write(path: Path, text: str) -> None:

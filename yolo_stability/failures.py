@@ -9,9 +9,9 @@ from pathlib import Path
 
 from yolo_stability.errors import StabilityError
 
-__all__ = ["DONE", "INTERRUPTED", "UNSTABLE", "USER", "Failure", "judge"]
+__all__ = ["DONE", "INCONCLUSIVE", "INTERRUPTED", "UNSTABLE", "USER", "Failure", "judge"]
 
-DONE, BUG, USER, UNSTABLE, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, BUG, USER, UNSTABLE, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 ISSUES = "please report it with the command you ran and, if you can, the output under YOLO_STABILITY_DEBUG=1"
 
 _ELSEWHERE = "If the run folder is meant, set project= to a folder that can be written."

@@ -11,10 +11,11 @@ from yolo_stability.config import OWN_FLAGS, OWN_KEYS, SWITCHES
 
 __all__ = ["front_page", "verb_page"]
 
+_FIRST = ("guard", "fail_on", "fault")  # what the first page has room to explain
 EXITS = """\
-  0  done                           3  the guard ended the run, a probe is not
-  2  your input, in one sentence       healthy, or a check found damage
-                                    1  our mistake: please report it
+  0  done; diagnose: stable         3  unstable or failed; ended early;
+  2  your input, in one sentence       a probe or a check that found damage
+  4  not enough data to say         1  our mistake: please report it
 """
 
 
@@ -34,8 +35,11 @@ def front_page() -> str:
             *_table(rows),
             "",
             _title("Our keys for train, beside every key of Ultralytics"),
-            *_own_keys(switches=False),
-            *_table([("switches", f"{' '.join(f'{key}=' for key in SWITCHES)}"), ("", "see 'help train'")]),
+            *_own_keys(_FIRST),
+            *_table([("switches", f"{' '.join(f'{key}=' for key in SWITCHES)}")]),
+            *_table(
+                [("", f"{' and '.join(f'{k}=' for k in OWN_KEYS if k not in {*_FIRST, *SWITCHES})}: 'help train'")]
+            ),
             "",
             _title("Examples"),
             *(f"  {line}" for line in VERBS["train"].examples),
@@ -60,16 +64,16 @@ def verb_page(verb: Verb) -> str:
     if verb.details:
         lines += [verb.details]
     if verb.name == "train":
-        lines += [_title("Our keys"), *_own_keys(switches=True), ""]
+        lines += [_title("Our keys"), *_own_keys(OWN_KEYS), ""]
     if verb.examples:
         lines += [_title("Examples"), *(f"  {line}" for line in verb.examples), ""]
     return "\n".join(lines)
 
 
-def _own_keys(*, switches: bool) -> list[str]:
-    """Return the rows of the table of own keys, with or without the switches."""
+def _own_keys(names: Iterable[str]) -> list[str]:
+    """Return the rows of the table of own keys, and the flags."""
     rows = []
-    for key in (k for k in OWN_KEYS.values() if switches or k.name not in SWITCHES):
+    for key in (OWN_KEYS[name] for name in names):
         text = f"{key.help}: {key.valid}" if key.is_choice else key.help
         default = str(key.default).lower() if isinstance(key.default, bool) else key.default
         plain = default is None or default == "default"  # that word is among the choices

@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from yolo_stability.diagnosing import write_diagnosis
+from yolo_stability.diagnosis import diagnose_trace
 from yolo_stability.integration.compat import Trainer
 from yolo_stability.integration.monitor import Monitor
+from yolo_stability.live import LiveRules
 from yolo_stability.picture import draw
 from yolo_stability.sinks.console import ConsoleSink
 from yolo_stability.summary import summarise
 from yolo_stability.trace import load_trace
-from yolo_stability.types import Trace
+from yolo_stability.types import Diagnosis, Trace
 
 __all__ = ["StabilityMonitor", "draw", "show"]
 
@@ -31,6 +34,8 @@ class StabilityMonitor(Monitor):
     Args:
         guard: `skip` leaves out a step that is not finite, `stop` ends the run at the first one, `off` only watches.
         guard_limit: More skips in a row than this stop the run with its last healthy state.
+        fail_on: `critical` ends the run at the first critical finding of a rule, `never` only tells of it.
+        incidents: Bad steps that are explained and kept as folders to replay; 0 for none.
         watch_every: Sampling of weight norm and update ratio, in steps; 0 for never.
         fault: Deliberate damage such as `nan_grad@3`, for demonstrations.
         clip: What bounds the gradient: `norm:10` (stock), `norm:1`, `value:0.5`, `agc:0.01`, `auto:10`, `zclip:2.5`
@@ -53,6 +58,8 @@ class StabilityMonitor(Monitor):
         guard: str = "skip",
         *,
         guard_limit: int = 10,
+        fail_on: str = "never",
+        incidents: int = 3,
         watch_every: int = 10,
         fault: str | None = None,
         clip: str | None = "norm:10",
@@ -68,8 +75,11 @@ class StabilityMonitor(Monitor):
         super().__init__(
             requested=requested,
             make_sinks=_console_sinks,
+            make_policy=LiveRules,
             guard=guard,
             guard_limit=guard_limit,
+            fail_on=fail_on,
+            incidents=incidents,
             watch_every=watch_every,
             fault=fault,
             clip=clip,
@@ -99,8 +109,10 @@ class StabilityMonitor(Monitor):
         picture = draw(trace) if trainer.args.plots else None
         if picture:
             trainer.on_plot(picture)
+        diagnosis = diagnose_trace(trace)
+        write_diagnosis(trace, diagnosis)
         if trainer.args.verbose:
-            show(trace, picture)
+            show(trace, picture, diagnosis)
 
 
 def _console_sinks() -> tuple[ConsoleSink]:
@@ -108,15 +120,17 @@ def _console_sinks() -> tuple[ConsoleSink]:
     return (ConsoleSink(),)
 
 
-def show(trace: Trace, picture: Path | None = None) -> None:
-    """Print the table of blocks, the run in one sentence, and where things are.
+def show(trace: Trace, picture: Path | None = None, diagnosis: Diagnosis | None = None) -> None:
+    """Print the table of blocks, the run in one sentence, its diagnosis, and where things are.
 
     Args:
         trace: From `load_trace`.
         picture: Path of its picture, if there is one.
+        diagnosis: What was found; told in short.
     """
     from rich.console import Console
 
+    from yolo_stability.report.diagnosis import told_in_short
     from yolo_stability.report.table import headline, summary_table
 
     summary = summarise(trace)
@@ -124,6 +138,8 @@ def show(trace: Trace, picture: Path | None = None) -> None:
     console.print()
     console.print(summary_table(summary))
     console.print(headline(summary))
+    if diagnosis is not None:
+        console.print(told_in_short(diagnosis))
     console.print(f"trace:   {trace.path}", soft_wrap=True)
     if picture:
         console.print(f"picture: {picture}", soft_wrap=True)

@@ -9,7 +9,7 @@ __all__ = ["Outcome"]
 
 _LAST = 5
 _BLOWN_UP = 10.0
-_FALLEN = 0.1
+_FALLEN = 1e-3
 
 
 class Outcome:

@@ -81,10 +81,10 @@ class RunResultRow:
         seed: Its seed.
         outcome: finished, stopped (by a rule of the suite), crashed, killed, timeout or memory.
         verdict: stable, unstable, failed or inconclusive.
-        cause: None until a diagnosis names one.
+        cause: What most likely destabilised it; None for a run without trouble.
         why: What the verdict rests on, in one sentence with numbers.
         onset_step: Step of the first sign of trouble; None without any.
-        onset_sign: nonfinite, zero_loss, norm_high, norm_low, loss_high or crash; None without any.
+        onset_sign: Name of the rule that saw it, such as `exploding`, or `crash`; None without any.
         onset_block: Block concerned, if one stands out.
         steps: Optimizer steps recorded.
         planned_steps: Steps it would have had, if known.
@@ -201,7 +201,8 @@ class BenchmarkResult:
         arms: All arms, control first.
         runs: All runs, in the order of the plan.
         comparisons: Arms against control by task and model.
-        totals: Seconds of wall time, of step loops, of start-up; runs by outcome.
+        totals: Seconds of wall time, of step loops, of start-up; runs by outcome. `ran` counts the runs that were run
+            this time, the others were there already; `step_seconds_ran` and `startup_seconds_median` are of them.
         folder: Where it was read from or written to; not part of the file.
     """
 
@@ -229,7 +230,22 @@ class BenchmarkResult:
         """Return what a terminal shows of it: a sentence an arm, and where the report is."""
         found = [f"- {comparison.sentence}" for comparison in self.comparisons]
         told = [f"- lost: {run.arm}, {run.task}, seed {run.seed}: {run.outcome}, {run.error}" for run in self.lost]
-        return [*found, *told, *([f"report: {self.folder / 'report.html'}"] if self.folder else [])]
+        report = [f"report: {self.folder / 'report.html'}"] if self.folder else []
+        return [*found, *told, *self._times(), *report]
+
+    def _times(self) -> list[str]:
+        """Return what the runs cost beyond their steps, in two lines; none where nothing was run."""
+        total = self.totals
+        wall, ran, jobs = (total.get(key, 0) for key in ("wall_seconds", "ran", "jobs"))
+        if not (wall and ran and jobs):
+            return []
+        steps, start = total.get("step_seconds_ran", 0.0), total.get("startup_seconds_median")
+        median = f"; start-up {start:.1f} s a run (median)" if start is not None else ""
+        share = f"{steps / (jobs * wall):.0%} of {jobs} x {wall:.0f} s" if jobs > 1 else f"{steps / wall:.0%} of that"
+        return [
+            f"time: {wall:.0f} s for {ran} run{'s' * (ran != 1)}, {jobs} at once{median}",
+            f"step loops: {steps:.0f} s, {share}; the rest: start-up, validation",
+        ]
 
 
 def results_to_json(result: BenchmarkResult) -> str:
@@ -252,7 +268,7 @@ def read_results(path: Path) -> BenchmarkResult:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise TraceError(f"{path} holds no {FILE}: the benchmark has not ended; run it again, it resumes.") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise TraceError(f"{file} cannot be read ({error}); run the benchmark again to write it anew.") from None
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:

@@ -2,15 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from yolo_stability.errors import ConfigError, nearest
 from yolo_stability.resources import resource
 from yolo_stability.strict_yaml import load_yaml
 
-__all__ = ["Scenario", "load_scenario", "scenario_names"]
+__all__ = ["FaultLabel", "Scenario", "load_scenario", "scenario_names"]
+
+FaultCause = Literal[
+    "learning_rate", "batch_noise", "normalisation", "initialisation", "activation", "depth", "data", "numeric_range"
+]
+
+
+class FaultLabel(BaseModel):
+    """What is known to be wrong with a recipe, or that nothing is: the truth that a diagnosis is scored against.
+
+    Attributes:
+        healthy: Nothing is wrong.
+        cause: What is wrong, in the words of a diagnosis.
+        onset: Whether it creeps in, or strikes at a moment.
+        step: Step at which it strikes; None where the data or the run itself decides.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    healthy: bool = False
+    cause: FaultCause | None = None
+    onset: Literal["gradual", "sudden"] | None = None
+    step: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        """Check that a fault has cause and onset, and that what is healthy has neither."""
+        if self.healthy and (self.cause or self.onset or self.step is not None):
+            raise ValueError("a healthy recipe has no cause, onset or step")
+        if not self.healthy and not (self.cause and self.onset):
+            raise ValueError("a fault needs cause and onset; write healthy: true where nothing is wrong")
+        return self
 
 
 class Scenario(BaseModel):
@@ -24,6 +55,7 @@ class Scenario(BaseModel):
         expects: What is expected of it, in one sentence.
         overrides: Keys for every task.
         tasks: Keys per task, over those.
+        label: What is known to be wrong with it, for a fault benchmark; None in others.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -35,6 +67,7 @@ class Scenario(BaseModel):
     expects: str = ""
     overrides: dict[str, Any] = Field(default_factory=dict)
     tasks: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    label: FaultLabel | None = None
 
     def arguments(self, task: str, *, partial: bool = False) -> dict[str, Any]:
         """Return the keys for one task, `model` and `data` among them.

@@ -1,11 +1,10 @@
-"""A run as dense arrays over its steps, and binned: what verdicts are read from and `series.parquet` is made of."""
+"""A run as dense arrays over its steps: what rules and verdicts are read from."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,9 +15,7 @@ from yolo_stability.types import Trace
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["MAX_BINS", "BlockProfile", "RunSeries", "as_series", "binned", "median_of", "series_frame"]
-
-MAX_BINS = 60
+__all__ = ["BlockProfile", "Bools", "Floats", "Ints", "Norms", "RunSeries", "SeriesEvent", "as_series", "median_of"]
 
 Floats = npt.NDArray[np.float64]
 Norms = npt.NDArray[np.floating[Any]]
@@ -26,7 +23,6 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 _SLICE = 1 << 18
-_KEYS = ("arm", "task", "model", "seed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -42,6 +38,16 @@ class BlockProfile:
     names: tuple[str, ...]
     medians: Floats
     nonfinite: Bools
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesEvent:
+    """An event of a run, its details read."""
+
+    kind: str
+    step: int
+    block: str | None
+    data: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -65,6 +71,14 @@ class RunSeries:
         bad_block: Block of each entry of a block's gradient with non-finite elements, in the order of `bad_row`.
         bad_row: Its position in `step`; ascending.
         bad_count: Its number of non-finite elements.
+        epoch: (S,) epoch.
+        attempt: (S,) replay index.
+        accumulate: (S,) iterations that were summed.
+        lr: (S,) largest learning rate of all groups; NaN where unknown.
+        amp_scale: (S,) scale of AMP; NaN without it.
+        update: (S,) largest update ratio of all blocks; NaN where not sampled.
+        update_block: (S,) the block that has it; -1 where not sampled.
+        events: Kind, step, block and data of each event but notices and live findings, in their order.
         stop_step: Step at which the guard ended the run; None if it did not.
         completed: What the event at the end of the run says; None without one.
     """
@@ -82,6 +96,14 @@ class RunSeries:
     bad_block: Ints
     bad_row: Ints
     bad_count: Ints
+    epoch: Ints
+    attempt: Ints
+    accumulate: Ints
+    lr: Floats
+    amp_scale: Floats
+    update: Floats
+    update_block: Ints
+    events: tuple[SeriesEvent, ...]
     stop_step: int | None
     completed: bool | None
 
@@ -97,20 +119,19 @@ def as_series(trace: Trace | RunSeries) -> RunSeries:
     """Return a trace as arrays; what is so already is returned as it is."""
     if isinstance(trace, RunSeries):
         return trace
-    import polars as pl
-
     steps = trace.steps.sort("step", "attempt")
     names, roles = _names_and_roles(trace)
-    blocks, bad = _dense(trace, _keys(steps), names)
+    blocks, bad, (update, update_block) = _dense(trace, _keys(steps), names)
     order = np.argsort(bad[1], kind="stable")
-    stop, completed = _ending(trace.events)
+    events = _events(trace.events)
+    stop, completed = _ending(events)
     return RunSeries(
         names=names,
         roles=roles,
-        step=steps["step"].cast(pl.Int64).to_numpy(),
+        step=_ints(steps, "step"),
         loss=_floats(steps["loss"]),
         norm=_floats(steps["grad_norm"]),
-        nonfinite=steps["nonfinite"].fill_null(0).cast(pl.Int64).to_numpy(),
+        nonfinite=_ints(steps, "nonfinite"),
         guard=(steps["skipped"] == "guard").fill_null(False).to_numpy(),
         scaler=(steps["skipped"] == "scaler").fill_null(False).to_numpy(),
         clip=_floats(steps["clip_coef"]),
@@ -118,6 +139,14 @@ def as_series(trace: Trace | RunSeries) -> RunSeries:
         bad_block=bad[0][order],
         bad_row=bad[1][order],
         bad_count=bad[2][order],
+        epoch=_ints(steps, "epoch"),
+        attempt=_ints(steps, "attempt"),
+        accumulate=_ints(steps, "accumulate"),
+        lr=_rates(steps),
+        amp_scale=_floats(steps["amp_scale"]),
+        update=update,
+        update_block=update_block,
+        events=events,
         stop_step=stop,
         completed=completed,
     )
@@ -136,125 +165,6 @@ def median_of(values: Norms, axis: int = -1) -> Any:
     return np.squeeze(low + (high - low) / 2, axis=axis)[()]
 
 
-def binned(run: RunSeries, planned_steps: int | None = None) -> pl.DataFrame:
-    """Reduce a run to at most 60 bins of equal width.
-
-    Args:
-        run: The run.
-        planned_steps: Steps it would have had; a run that was longer counts by its last step.
-
-    Returns:
-        The columns of `series.parquet` from `bin` on, ordered by block (the whole model first) and bin. A bin has rows
-        if the run has a step in it.
-    """
-    import polars as pl
-
-    planned = max(int(run.step[-1]) + 1 if run.step.size else 1, planned_steps or 0)
-    width = -(-planned // MAX_BINS)
-    number = run.step // width
-    starts = np.flatnonzero(np.diff(number, prepend=-1))
-    bins = number[starts]
-    edges = np.append(starts, run.step.size)
-    shared = {
-        "bin": bins,
-        "first_step": bins * width,
-        "last_step": np.minimum((bins + 1) * width, planned) - 1,
-        "skipped": _sums(run.guard, starts),
-    }
-    whole = {
-        **shared,
-        "nonfinite": _sums(run.nonfinite, starts),
-        **_middle_and_top(run.norm[None, :], edges, "median", "highest", 0),
-        **_middle_and_top(run.loss[None, :], edges, "loss", "loss_highest", 0),
-    }
-    medians, tops = _pooled(run.block_norm, edges)
-    bad = np.zeros((len(run.names), len(bins)), dtype=np.int64)
-    np.add.at(bad, (run.bad_block, np.searchsorted(edges, run.bad_row, side="right") - 1), run.bad_count)
-    rows = [_frame(whole, None, None)]
-    for index, name in enumerate(run.names):
-        block = {**shared, "nonfinite": bad[index], "median": medians[index], "highest": tops[index]}
-        rows.append(_frame(block, name, index))
-    return pl.concat(rows)
-
-
-def series_frame(parts: Iterable[tuple[tuple[str, str, str, int], pl.DataFrame]], arms: Sequence[str]) -> pl.DataFrame:
-    """Put binned runs together as `series.parquet` holds them.
-
-    Args:
-        parts: Arm, task, model and seed of each run, and what `binned` made of it; in any order.
-        arms: Names of the arms in the order in which a report shows them; further ones follow by name.
-
-    Returns:
-        Rows sorted by arm, task, model, seed, block (the whole model first, then along the depth) and bin.
-    """
-    import polars as pl
-
-    place = {name: i for i, name in enumerate(arms)}
-    ordered = sorted(parts, key=lambda part: (place.get(part[0][0], len(place)), *part[0]))
-    frames = [
-        frame.select(
-            *(pl.lit(v).alias(k) for k, v in zip(_KEYS[:3], key[:3], strict=True)),
-            pl.lit(key[3], dtype=pl.Int64).alias("seed"),
-            pl.all(),
-        )
-        for key, frame in ordered
-    ]
-    return pl.concat(
-        [pl.DataFrame(schema={**dict.fromkeys(_KEYS[:3], pl.String), "seed": pl.Int64, **_schema()}), *frames]
-    )
-
-
-def _schema() -> dict[str, Any]:
-    import polars as pl
-
-    numbers = dict.fromkeys(("median", "highest"), pl.Float64)
-    return {
-        **dict.fromkeys(("bin", "first_step", "last_step"), pl.Int64),
-        **{"block": pl.String, "index": pl.Int64},
-        **numbers,
-        **dict.fromkeys(("nonfinite", "skipped"), pl.Int64),
-        **dict.fromkeys(("loss", "loss_highest"), pl.Float64),
-    }
-
-
-def _frame(columns: dict[str, npt.NDArray[Any]], block: str | None, index: int | None) -> pl.DataFrame:
-    """Return the rows of one block, or of the whole model; NaN becomes null, what is not given too."""
-    import polars as pl
-
-    frame = pl.DataFrame(columns).with_columns(
-        pl.lit(block, dtype=pl.String).alias("block"), pl.lit(index, dtype=pl.Int64).alias("index")
-    )
-    schema = _schema()
-    missing = [pl.lit(None, dtype=schema[name]).alias(name) for name in schema if name not in frame.columns]
-    floats = [name for name, dtype in schema.items() if dtype == pl.Float64]
-    return (
-        frame.with_columns(missing)
-        .select(list(schema))
-        .cast(pl.Schema(schema))
-        .with_columns(pl.col(floats).fill_nan(None))
-    )
-
-
-def _middle_and_top(values: Norms, edges: Ints, middle: str, top: str, row: int) -> dict[str, Floats]:
-    medians, tops = _pooled(values, edges)
-    return {middle: medians[row], top: tops[row]}
-
-
-def _pooled(values: Norms, edges: Ints) -> tuple[Floats, Floats]:
-    """Return median and maximum of the finite values of each row between neighbouring edges, (rows, bins) each."""
-    shape = (values.shape[0], max(len(edges) - 1, 0))
-    medians, tops = np.full(shape, np.nan), np.full(shape, np.nan)
-    for i, (first, last) in enumerate(pairwise(edges)):
-        part = values[:, first:last]
-        medians[:, i] = median_of(part)
-        tops[:, i] = np.where(np.isfinite(part), part, -np.inf).max(axis=1, initial=-np.inf)
-    return medians, np.where(np.isfinite(tops), tops, np.nan)
-
-
-def _sums(values: npt.NDArray[Any], starts: Ints) -> Ints:
-    return np.add.reduceat(values.astype(np.int64), starts) if starts.size else np.zeros(0, dtype=np.int64)
-
-
 def _names_and_roles(trace: Trace) -> tuple[tuple[str, ...], tuple[str, ...]]:
     roles = {b.name: b.role for b in trace.header.blocks}
     for name in getattr(trace.blocks.schema["block"], "categories", ()):
@@ -270,17 +180,21 @@ def _keys(frame: pl.DataFrame) -> Ints:
     return keys
 
 
-def _dense(trace: Trace, keys: Ints, names: Sequence[str]) -> tuple[Norms, tuple[Ints, Ints, Ints]]:
+def _dense(
+    trace: Trace, keys: Ints, names: Sequence[str]
+) -> tuple[Norms, tuple[Ints, Ints, Ints], tuple[Floats, Ints]]:
     """Spread the rows of the blocks over (B, S), slice by slice: the tables of a long run are large enough already.
 
     Returns:
-        The norms; and block, row and count of each entry with non-finite elements.
+        The norms; block, row and count of each entry with non-finite elements; largest update ratio of each step and
+        the block that has it.
     """
     import polars as pl
 
     order = pl.Enum(list(names))
     wide = trace.blocks.schema["grad_norm"] == pl.Float64
     norms = np.full((len(names), keys.size), np.nan, dtype=np.float64 if wide else np.float32)
+    update, update_block = np.full(keys.size, np.nan), np.full(keys.size, -1, dtype=np.int64)
     sorter = np.argsort(keys, kind="stable")
     bad: list[tuple[Ints, Ints, Ints]] = [(np.zeros(0, dtype=np.int64),) * 3]
     for first in range(0, trace.blocks.height if keys.size else 0, _SLICE):
@@ -291,11 +205,16 @@ def _dense(trace: Trace, keys: Ints, names: Sequence[str]) -> tuple[Norms, tuple
         known = keys[row] == key  # a block's row without that of its step: the end of a killed run
         block = part["block"].cast(order).to_physical().cast(pl.Int64).to_numpy()
         norms[block[known], row[known]] = part["grad_norm"].fill_null(float("nan")).to_numpy()[known]
+        ratio = part["update_ratio"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        at = np.flatnonzero(known & ~np.isnan(ratio))
+        np.fmax.at(update, row[at], ratio[at])
+        top = at[ratio[at] == update[row[at]]]
+        update_block[row[top]] = block[top]
         count = part["nonfinite"].fill_null(0).cast(pl.Int64).to_numpy()
         hit = np.flatnonzero(known & (count > 0))
         bad.append((block[hit], row[hit].astype(np.int64), count[hit]))
     blocks, rows, counts = (np.concatenate(column) for column in zip(*bad, strict=True))
-    return norms, (blocks, rows, counts)
+    return norms, (blocks, rows, counts), (update, update_block)
 
 
 def _floats(column: pl.Series) -> Floats:
@@ -305,14 +224,42 @@ def _floats(column: pl.Series) -> Floats:
     return values
 
 
-def _ending(events: pl.DataFrame) -> tuple[int | None, bool | None]:
+def _ints(frame: pl.DataFrame, column: str) -> Ints:
+    import polars as pl
+
+    values: Ints = frame[column].fill_null(0).cast(pl.Int64).to_numpy()
+    return values
+
+
+def _rates(steps: pl.DataFrame) -> Floats:
+    """Return the largest learning rate of all groups at each step."""
+    import polars as pl
+
+    groups = [name for name in steps.columns if name.startswith("lr/")]
+    if not groups:
+        return np.full(steps.height, np.nan)
+    return _floats(steps.select(pl.max_horizontal(groups).cast(pl.Float64))[:, 0])
+
+
+def _events(events: pl.DataFrame) -> tuple[SeriesEvent, ...]:
+    """Return the events; notices are for people."""
+    return tuple(
+        SeriesEvent(kind=kind, step=int(step), block=block, data=json.loads(data or "{}"))
+        for kind, step, block, data in events.select("kind", "step", "block", "data").iter_rows()
+        if kind not in {"notice", "finding"}
+    )
+
+
+def _ending(events: Sequence[SeriesEvent]) -> tuple[int | None, bool | None]:
     """Return the step at which the guard ended the run, and whether the last event says that it came to its end."""
-    stop, completed = None, None
-    for kind, step, data in events.select("kind", "step", "data").iter_rows():
-        if kind == "guard_stop":
-            stop = int(step)
-        elif kind == "end":
-            completed = bool(json.loads(data or "{}").get("completed"))
-        elif kind == "resume":
-            completed = None
+    stop, completed, ended = None, None, False
+    for event in events:
+        if event.kind == "guard_stop":
+            stop = event.step
+        elif event.kind == "end":  # a run that `fail_on` ended was stopped, not killed
+            completed = bool(event.data.get("completed")) or (None if ended else False)
+        elif event.kind == "fail_on":
+            ended = True
+        elif event.kind == "resume":
+            completed, ended = None, False
     return stop, completed

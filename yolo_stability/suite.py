@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -13,7 +15,7 @@ from yolo_stability.resources import resource
 from yolo_stability.scenario import Scenario, load_scenario, scenario_names
 from yolo_stability.strict_yaml import load_yaml
 
-__all__ = ["Limits", "Suite", "load_suite", "suite_names", "suite_schema"]
+__all__ = ["Limits", "Suite", "load_suite", "schemas", "suite_names"]
 
 _MAX_SEEDS = 1000
 
@@ -117,9 +119,25 @@ def suite_names() -> list[str]:
     return sorted(file.stem for file in resource("configs", "suites").glob("*.yaml"))
 
 
-def suite_schema() -> dict[str, Any]:
-    """Return the JSON Schema of suite files, for editors."""
-    return Suite.model_json_schema()
+def schemas() -> dict[str, dict[str, Any]]:
+    """Return the JSON Schemas of the files that people write, by kind of file; editors complete and check with them."""
+    suite = _described(Suite)
+    properties = suite["properties"]
+    properties["control"]["enum"] = properties["arms"]["items"]["enum"] = scenario_names()
+    return {"suite": suite, "scenario": _described(Scenario)}
+
+
+def _described(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON Schema of a model, with what its docstring says about each key, for editors to show."""
+    schema = model.model_json_schema()
+    kinds = [k for f in model.model_fields.values() for k in (f.annotation, *get_args(f.annotation))]
+    parts = [k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)]
+    for kind, content in ((model, schema), *((part, schema["$defs"][part.__name__]) for part in parts)):
+        text = inspect.cleandoc(kind.__doc__ or "")
+        content["description"] = text.splitlines()[0]
+        for key, said in re.findall(r"^    (\w+): (.+(?:\n     +.+)*)", text, re.MULTILINE):
+            content["properties"][key]["description"] = " ".join(said.split())
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def load_suite(name: str) -> Suite:

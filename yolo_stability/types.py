@@ -5,6 +5,8 @@ Units: gradient norms are L2, AMP-unscaled, before clipping, unless a name says 
 
 from __future__ import annotations
 
+import html
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -222,6 +224,24 @@ class Finding:
     threshold: float | None = None
     remedy: str = ""
 
+    def when(self) -> str:
+        """Return the steps concerned, such as `step 3` or `steps 3-64`; empty where it concerns none."""
+        if self.first_step is None:
+            return ""
+        last = self.first_step if self.last_step is None else self.last_step
+        return f"step {self.first_step}" if last == self.first_step else f"steps {self.first_step}-{last}"
+
+    def lines(self, width: int = 80) -> list[str]:
+        """Return the finding as plain lines for a terminal.
+
+        Args:
+            width: Columns that a line may take.
+        """
+        head = ", ".join(part for part in (f"{self.severity} {self.rule}", self.when(), self.block) if part)
+        body = textwrap.wrap(self.message, width - 2, initial_indent="  ", subsequent_indent="  ")
+        advice = textwrap.wrap(f"try: {self.remedy}", width - 2, initial_indent="  ", subsequent_indent="    ")
+        return [head, *body, *(advice if self.remedy else [])]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
@@ -260,6 +280,33 @@ class Diagnosis:
     findings: tuple[Finding, ...] = ()
     time_to_divergence: int | None = None
 
+    def lines(self, width: int = 80) -> list[str]:
+        """Return the diagnosis as plain lines for a terminal.
+
+        Args:
+            width: Columns that a line may take.
+        """
+        lines = textwrap.wrap(f"{self.verdict}: {self.why}", width, subsequent_indent="  ")
+        for number, cause in enumerate(self.causes[:2] if self.cause != "unknown" else self.causes[:1]):
+            text = f"{'next ' if number else 'cause'}: {cause.name} ({100 * cause.score:.0f} %), {cause.evidence}"
+            lines += textwrap.wrap(text, width, subsequent_indent="  ")
+        for finding in self.findings:
+            lines += finding.lines(width)
+        return lines
+
+    def _repr_html_(self) -> str:
+        """Show the diagnosis in a notebook."""
+        rows = "".join(
+            f"<tr><td>{f.severity}</td><td>{html.escape(f.rule)}</td><td>{f.when()}</td>"
+            f"<td>{html.escape(f.block or '')}</td><td style='text-align:left'>{html.escape(f.message)}</td>"
+            f"<td style='text-align:left'>{html.escape(f.remedy)}</td></tr>"
+            for f in self.findings
+        )
+        head = "<tr><th>severity</th><th>rule</th><th>steps</th><th>block</th><th>seen</th><th>to try</th></tr>"
+        cause = f"<p>cause: {self.cause} - {html.escape(self.causes[0].evidence)}</p>" if self.causes else ""
+        table = f"<table>{head}{rows}</table>" if self.findings else ""
+        return f"<p><b>{self.verdict}</b>: {html.escape(self.why)}</p>{cause}{table}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
@@ -269,10 +316,12 @@ class RunResult:
         save_dir: The run folder of Ultralytics.
         trace: Its telemetry.
         metrics: Final metrics of Ultralytics' validation, by name.
-        stopped: Why the guard ended the run early; None when it ran to its end.
+        stopped: Why the guard, or `fail_on`, ended the run early; None when it ran to its end.
+        diagnosis: What went wrong, where, since when and why; None when nothing was recorded.
     """
 
     save_dir: Path
     trace: Trace
     metrics: Mapping[str, float]
     stopped: str | None = None
+    diagnosis: Diagnosis | None = None

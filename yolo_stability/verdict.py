@@ -1,25 +1,19 @@
-"""Whether a run went well, from its trace against those of the control.
-
-A simple verdict behind one function, until a full diagnosis replaces it.
-"""
+"""Whether a run of a suite went well: its diagnosis, held against the control's traces and what it learned."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-import numpy as np
-
-from yolo_stability.series import Floats, RunSeries, as_series
-from yolo_stability.signs import Found, Pair, Sign, find_signs, number, pair_up, place_of, ratio_of, step_at
-from yolo_stability.types import Trace
+from yolo_stability.diagnosis import diagnose_scene
+from yolo_stability.rule import RULES
+from yolo_stability.scene import Scene
+from yolo_stability.series import RunSeries, as_series
+from yolo_stability.signals import number
+from yolo_stability.types import CauseName, Diagnosis, Finding, RunHeader, Trace, VerdictWord
 
 __all__ = ["Verdict", "verdict"]
 
-Word = Literal["stable", "unstable", "failed", "inconclusive"]
-
-_FEW_STEPS = 16  # healthy and vanishing runs differ plainly only by steps 16 to 32
 _LEARNED = 0.1
 _CONTROL_LEARNED = 0.05  # below it the control has learned nothing that could be compared with
 
@@ -32,15 +26,17 @@ class Verdict:
         verdict: stable, unstable, failed or inconclusive.
         why: What it rests on, in one sentence with numbers.
         onset_step: Step of the first sign of trouble; None without any.
-        onset_sign: That sign; None without any.
+        onset_sign: Name of the rule that saw it, or `crash`; None without any.
         onset_block: Block in which trouble began, if one stands out.
+        cause: What most likely destabilised it; None for a run without trouble.
     """
 
-    verdict: Word
+    verdict: VerdictWord
     why: str
     onset_step: int | None = None
-    onset_sign: Sign | None = None
+    onset_sign: str | None = None
     onset_block: str | None = None
+    cause: CauseName | None = None
 
 
 def verdict(
@@ -50,6 +46,7 @@ def verdict(
     outcome: str | None = None,
     fitness: float | None = None,
     control_fitness: float | None = None,
+    header: RunHeader | None = None,
 ) -> Verdict:
     """Judge a run.
 
@@ -60,65 +57,39 @@ def verdict(
         outcome: How its process ended, as `RunResultRow.outcome` has it; by default what the trace says.
         fitness: Its final fitness, if known.
         control_fitness: That of the control, if known.
+        header: Its settings, for the cause; None to judge from the trace alone.
 
     Returns:
-        `failed`: an update with non-finite numbers was applied, the guard stopped the run or was still skipping at its
-        end, loss and gradients stayed at exactly 0, the loss ended far above its beginning or collapsed after a
-        blow-up, the process died, or there was a sign of trouble and the run learned less than a tenth of the control.
-        `unstable`: any other sign. `inconclusive`: no sign, but no control, too few steps, or nothing learned.
+        The verdict of the diagnosis, but `failed` for a run with signs of trouble that learned less than a tenth of
+        what the control did, and `inconclusive` for one that learned as little without any sign.
     """
     run = as_series(trace)
-    controls = (run if other is trace else as_series(other) for other in control)
-    pair = pair_up(run, tuple(series for series in controls if series.step.size))
-    signs = find_signs(pair, outcome, _share(fitness, control_fitness))
-    if signs:
-        return _troubled(pair, signs, fitness, control_fitness)
-    return _untroubled(pair, fitness, control_fitness)
-
-
-def _troubled(pair: Pair, signs: Sequence[Found], fitness: float | None, control_fitness: float | None) -> Verdict:
-    """Return the verdict on a run that shows signs of trouble."""
-    first = min(signs, key=lambda s: s.row)  # of signs at the same step, the one that weighs more comes first
-    main = next((s for s in signs if s.fatal), first)
-    share, why = _share(fitness, control_fitness), main.text
-    if main is not first:
-        why += f"; the first sign: {first.text}"
+    controls = [run if other is trace else as_series(other) for other in control]
+    scene = Scene(run, header=header, controls=controls, outcome=outcome)
+    diagnosis = diagnose_scene(scene)
+    share = _share(fitness, control_fitness)
     unlearned = share is not None and share < _LEARNED
-    if unlearned:
-        why += f"; and it did not learn: final fitness {number(fitness)} against {number(control_fitness)}"
+    fitnesses = f"final fitness {number(fitness)} against {number(control_fitness)} of the control"
+    if diagnosis.verdict in {"stable", "inconclusive"}:
+        if diagnosis.verdict == "stable" and unlearned:
+            why = f"it did not learn ({fitnesses}), yet its trace shows no sign of why"
+            return Verdict(verdict="inconclusive", why=why)
+        return Verdict(verdict=diagnosis.verdict, why=diagnosis.why)
+    first = _first(diagnosis)
     return Verdict(
-        verdict="failed" if main.fatal or unlearned else "unstable",
-        why=why,
-        onset_step=step_at(pair.run, first.row),
-        onset_sign=first.sign,
-        onset_block=place_of(pair, first),
+        verdict="failed" if unlearned else diagnosis.verdict,
+        why=f"{diagnosis.why}; and it did not learn: {fitnesses}" if unlearned else diagnosis.why,
+        onset_step=scene.step_at(-1) if first is None else first.first_step,
+        onset_sign="crash" if first is None else first.rule,
+        onset_block=None if first is None else first.block,
+        cause=diagnosis.cause,
     )
 
 
-def _untroubled(pair: Pair, fitness: float | None, control_fitness: float | None) -> Verdict:
-    """Return the verdict on a run without any sign: stable only if there was enough to see one."""
-    run, share = pair.run, _share(fitness, control_fitness)
-    if run.step.size < _FEW_STEPS:
-        why = f"{run.step.size} steps without a sign of trouble are too few to say; {_FEW_STEPS} are needed"
-        return Verdict(verdict="inconclusive", why=why)
-    if not pair.controls:
-        return Verdict(verdict="inconclusive", why="no sign of trouble, but no run of the control to compare with")
-    if share is not None and share < _LEARNED:
-        fitnesses = f"final fitness {number(fitness)} against {number(control_fitness)} of the control"
-        return Verdict(
-            verdict="inconclusive", why=f"it did not learn ({fitnesses}), yet its trace shows no sign of why"
-        )
-    own, other = _highest(ratio_of(run.norm, pair.usual)), _highest(ratio_of(run.norm, pair.expected))
-    why = (
-        f"no sign of trouble in {run.step.size} steps: the gradient norm reached {number(own)} times its running median"
-    )
-    why += "" if np.isnan(other) else f" and {number(other)} times the control's"
-    return Verdict(verdict="stable", why=why)
-
-
-def _highest(ratio: Floats) -> float:
-    known = ratio[np.isfinite(ratio)]
-    return float(known.max()) if known.size else float("nan")
+def _first(diagnosis: Diagnosis) -> Finding | None:
+    """Return the earliest finding that unsettles the run; of those at the same step the most severe."""
+    unsettling = [f for f in diagnosis.findings if f.severity != "info" and RULES[f.rule].unsettles]
+    return min(unsettling, key=lambda f: f.first_step or 0, default=None)
 
 
 def _share(fitness: float | None, control_fitness: float | None) -> float | None:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from yolo_stability.child import supervise
+from yolo_stability.child import shared_imports, supervise
 from yolo_stability.digest import trace_digest
 from yolo_stability.errors import ConfigError, TraceError
+from yolo_stability.nursery import Nursery
 from yolo_stability.plan import PLAN, RunSpec
 from yolo_stability.provenance import package_versions
 from yolo_stability.results import RunResultRow, read_results
@@ -90,9 +91,9 @@ def verify_benchmark(folder: Path, *, sample: int | None = None, tell: Callable[
     if not chosen:
         raise TraceError(f"{folder} holds no run with a trace that could be run again.")
     checks = []
-    with tempfile.TemporaryDirectory(prefix="yolo-stability-verify-") as place:
+    with tempfile.TemporaryDirectory(prefix="yolo-stability-verify-") as place, shared_imports() as nursery:
         for spec in chosen:
-            checks.append(_check(spec, known[str(spec.folder)], folder, Path(place)))
+            checks.append(_check(spec, known[str(spec.folder)], folder, Path(place), nursery))
             tell(f"{checks[-1].run}: {checks[-1].text}")
     return Verification(checks=tuple(checks), environment=tuple(_differences(result.manifest)))
 
@@ -108,16 +109,20 @@ def _specs(folder: Path) -> list[RunSpec]:
         ) from None
 
 
-def _check(spec: RunSpec, before: RunResultRow, folder: Path, place: Path) -> Check:
+def _check(spec: RunSpec, before: RunResultRow, folder: Path, place: Path, nursery: Nursery) -> Check:
     """Run one again and compare."""
-    outcome = supervise(spec, place)
+    outcome = supervise(spec, place, nursery=nursery)
     try:
         again = load_trace(place / spec.folder)
     except TraceError:
         return Check(run=spec.title, identical=False, text=f"it left no trace this time: {outcome.error}")
     if trace_digest(again) == before.trace_digest:
         return Check(run=spec.title, identical=True, text=f"identical ({again.steps.height} steps)")
-    return Check(run=spec.title, identical=False, text=_difference(load_trace(folder / spec.folder), again))
+    try:
+        earlier = load_trace(folder / spec.folder)
+    except TraceError as error:
+        return Check(run=spec.title, identical=False, text=f"different, and what it was is lost: {error}")
+    return Check(run=spec.title, identical=False, text=_difference(earlier, again))
 
 
 def _difference(before: Trace, again: Trace) -> str:

@@ -43,7 +43,7 @@ class Progress:
 
     def start(self, trainer: Any) -> None:
         """Note when the first batch begins, and how many there will be."""
-        self.first_batch = time.monotonic()
+        self.first_batch = self.last_batch = time.monotonic()
         batches = len(trainer.train_loader) * trainer.epochs
         self.planned = max(1, batches // max(1, round(trainer.args.nbs / trainer.batch_size)))
 
@@ -73,8 +73,13 @@ class Progress:
         partial.replace(self._file)
 
 
-def main(folder: Path) -> int:
-    """Train as `spec.json` says and write `run.json`; return the exit code."""
+def main(folder: Path, start: float = _START) -> int:
+    """Train as `spec.json` says and write `run.json`; return the exit code.
+
+    Args:
+        folder: The run folder.
+        start: When this process began to be a run, on the monotonic clock.
+    """
     spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     progress = Progress(folder, spec["zero_loss_steps"])
@@ -89,10 +94,11 @@ def main(folder: Path) -> int:
         outcome |= {"outcome": "crashed", "error": f"{type(error).__name__}: {text}"[:500]}
         sys.excepthook(*sys.exc_info())  # into the log of the run
     outcome["planned_steps"] = progress.planned
-    outcome["seconds"] = {
-        "startup": round(progress.first_batch - _START, 3),
-        "steps": round(progress.last_batch - progress.first_batch, 3),
-    }
+    if progress.planned is not None:  # it came to its first batch
+        outcome["seconds"] = {
+            "startup": round(progress.first_batch - start, 3),
+            "steps": round(progress.last_batch - progress.first_batch, 3),
+        }
     RunOutcome(**outcome).write(folder)
     return 0
 

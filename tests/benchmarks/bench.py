@@ -107,18 +107,22 @@ def case(setup: Any, root: Path, seconds: float, turn: int = 1) -> dict[str, Any
     found = rows(bench.samples, dense_rounds=bench.dense_rounds, flush_every=bench.flush_every, turn=turn)
     stock_ms = float(np.median([s.wall for s in bench.samples[STOCK]]))
     where = f"imgsz {setup.imgsz}, batch {setup.batch}, {stepper.trainer.device}{', AMP' if setup.amp else ''}"
-    notes = [*missing, *(line for variant in variants for line in troubles(variant))]
+    notes = [*missing, *(line for variant in variants for line in troubles(variant, stepper.save_dir))]
     text = "\n".join([f"\n{setup.model}, {setup.task}, {where}", table(found, stock_ms), *notes])
     name = {"model": setup.model, "task": setup.task, "imgsz": setup.imgsz, "batch": setup.batch, "amp": setup.amp}
     return {**name, "stock_ms": stock_ms, "rows": as_json(found), "notes": notes, "text": text}
 
 
-def troubles(variant: Any) -> list[str]:
+def troubles(variant: Any, folder: Path) -> list[str]:
     """Return a line for everything that makes the figures of a variant doubtful."""
+    from yolo_stability import load_trace
+
     run = variant.run
     if run is None:
         return []
-    found = []
+    skipped = load_trace(folder / variant.name.replace(" ", "_")).steps["skipped"]
+    left_out = len(skipped) - skipped.null_count()  # their elements are counted, which takes long
+    found = [f"{variant.name}: {left_out} of {len(skipped)} steps were left out"] if left_out else []
     if run.watch.unhealthy_step >= 0:
         found.append(f"{variant.name}: step {run.watch.unhealthy_step} was unhealthy, so updates were measured densely")
     if run._writer.error:

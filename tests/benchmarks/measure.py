@@ -61,12 +61,13 @@ class Interleaver:
     def __init__(self, stepper: Stepper, variants: Sequence[Variant], *, turn: int = 1, peers_every: int = 4) -> None:
         self.stepper, self.variants, self.turn_steps, self.peers_every = stepper, list(variants), turn, peers_every
         self.samples: dict[str, list[Sample]] = {variant.name: [] for variant in variants}
-        self.dense_rounds = 0
+        self.dense_rounds = self._warmed = 0
         self._order = np.random.Generator(np.random.PCG64(0))
         self.flush_every = 1
 
     def warm_up(self, rounds: int = 2) -> None:
         """Take untimed turns, then learn how long a step lasts."""
+        self._warmed = rounds * self.turn_steps
         for _ in range(rounds):
             for variant in self.variants:
                 wall, cpu = self._turn(variant)
@@ -80,11 +81,11 @@ class Interleaver:
         gc.freeze()  # a full sweep of all that torch holds would hit whichever variant is at work
 
     def run(self, seconds: float) -> None:
-        """Take rounds until the time is used up; the dense phase of the update sampler gets a third of it at most."""
+        """Take rounds until the time is used up; the dense phase of the update sampler gets a quarter of it at most."""
         start, number, dense = time.perf_counter(), 0, True
-        rest = max(1, DENSE_STEPS // self.turn_steps)
+        rest = max(1, (DENSE_STEPS - self._warmed) // self.turn_steps)
         while (elapsed := time.perf_counter() - start) < seconds or number < 3:
-            if dense and (number >= rest or elapsed > seconds / 3):
+            if dense and (number >= rest or elapsed > seconds / 4):
                 dense, self.dense_rounds = False, number
                 for variant in self.variants:
                     variant.end_dense_phase()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -102,6 +103,7 @@ def _ours(stepper: Stepper, name: str, settings: dict[str, Any]) -> Variant:
     def enter() -> None:
         trainer.__class__, trainer.callbacks = stability_class(stepper.stock_class), callbacks
         trainer.stability = run
+        run._clock = time.monotonic()  # of the others' turns it knows nothing: no step of its own took that long
 
     return Variant(name, enter, stepper.use_stock, run=run)
 

@@ -18,7 +18,8 @@ OWN = "yolo_stability"
 MAX_LINES = 350
 MAX_PUBLIC_NAMES = 16
 DRAWING = {"matplotlib", "mpl_toolkits", "plotly", "jinja2", "markupsafe", "rich", "numpy", "polars"}
-NUMBERS = ("statistics", "verdict", "signs", "assessment", "series", "digest")
+NUMBERS = ("statistics", "verdict", "assessment", "series", "bins", "digest", "faultbench")
+DIAGNOSING = ("rules", "rule", "scene", "signals", "specimen", "causes", "diagnosis", "live")
 FRONT = ("cli", "commands", "help", "arguments", "failures", "interrupts", "streams", "config", "__main__")
 FRONT_MAY_SEE = (
     *(*FRONT, "api", "errors", "types", "resources", "data.resolve", "integration.arguments"),
@@ -93,18 +94,23 @@ def complaints_of(name: str, seen: set[str], package: Path) -> Iterator[str]:
         yield from (f"sees {module}" for module in sorted(deepest) if not within(module, *areas))
 
     banned = set() if within(name, "integration") else {"ultralytics"}
-    banned |= {"torch", "torchvision", "matplotlib", "plotly"} if within(name, "rules", "diagnose", *NUMBERS) else set()
+    banned |= {"torch", "torchvision", "matplotlib", "plotly"} if within(name, *NUMBERS) else set()
     yield from (f"imports {top}" for top in sorted(third & banned))
     if within(name, "types", "errors"):
         yield from [*only(set()), *sees_only("types", "errors")]
     if within(name, "blocks", "gradstats"):
         yield from [*only({"torch", "numpy"}), *sees_only("types", "errors")]
+    if within(name, *DIAGNOSING):
+        yield from [
+            *only({"numpy", "polars", "scipy"}),
+            *sees_only(*DIAGNOSING, "series", "types", "errors", "registry"),
+        ]
     if within(name, "report"):
         yield from [*only(DRAWING), *sees_only("report", "types", "results", "summary", "errors", "resources")]
     if within(name, *FRONT):
         yield from [*only({"pydantic", "yaml", "rich"}), *sees_only(*FRONT_MAY_SEE)]
     if within(name, "integration"):
-        yield from (f"sees {module}" for module in sorted(below) if within(module, "rules", "report", "diagnose"))
+        yield from (f"sees {module}" for module in sorted(below) if within(module, "report", *DIAGNOSING))
     if within(name, "data", "interventions"):
         outside = {module for module in below if within(module, "integration")} - {"integration", "integration.compat"}
         yield from (f"sees {module}" for module in sorted(outside))
@@ -234,13 +240,25 @@ def test_notebooks_carry_no_outputs() -> None:
         ("blocks", "import polars"),
         ("gradstats", "from yolo_stability.trace import reader"),
         ("rules.spike", "import torch.nn as nn"),
-        ("diagnose", "def f():\n    from matplotlib import pyplot"),
+        ("rules.spike", "import pandas"),
+        ("rules.spike", "from yolo_stability.trace import reader"),
+        ("diagnosis", "def f():\n    from matplotlib import pyplot"),
+        ("diagnosis", "import plotly.graph_objects"),
+        ("diagnosis", "from yolo_stability.report import heatmap"),
+        ("causes", "from yolo_stability import config"),
+        ("scene", "def f():\n    import torch"),
+        ("signals", "import torchvision"),
+        ("specimen", "from yolo_stability.integration import compat"),
+        ("rule", "import cv2"),
+        ("series", "import torch"),
+        ("verdict", "import torch"),
         ("statistics", "import plotly.graph_objects"),
         ("trace.reader", "from ultralytics.utils import LOGGER"),
         ("api", "import importlib\nimportlib.import_module('ultralytics')"),
         ("integration.monitor", "from yolo_stability.report import heatmap"),
         ("integration.monitor", "from ..report.heatmap import draw"),
         ("integration.guard", "from yolo_stability.rules.spike import rule"),
+        ("integration.watch", "from yolo_stability import rule"),
         ("report.table", "import torch"),
         ("report.table", "from yolo_stability.integration import compat"),
         ("cli", "from yolo_stability.trace import reader"),
@@ -254,6 +272,7 @@ def test_a_forbidden_import_is_found(tmp_path: Path, module: str, source: str) -
         "trace.reader",
         "report.heatmap",
         "rules.spike",
+        "rule",
         "integration.compat",
         "integration.monitor",
     ):

@@ -57,12 +57,23 @@ def test_every_run_has_an_outcome_and_a_digest(benchmark: tuple[Path, BenchmarkR
     assert all(c.anecdotal for c in result.comparisons)
 
 
+def test_the_terminal_ends_with_what_it_cost(benchmark: tuple[Path, BenchmarkResult]) -> None:
+    _, result = benchmark
+    totals, starts = result.totals, sorted(r.seconds["startup"] for r in result.runs)
+    assert totals["ran"] == 3
+    assert totals["startup_seconds_median"] == pytest.approx(starts[1], abs=0.01)
+    assert 0 < totals["step_seconds_ran"] == totals["step_seconds"] < totals["wall_seconds"]
+    assert [line.partition(":")[0] for line in result.lines()[-2:]] == ["time", "step loops"]
+
+
 def test_the_same_again_runs_nothing_and_writes_the_same(benchmark: tuple[Path, BenchmarkResult]) -> None:
     out, first = benchmark
     stamps = {p: p.stat().st_mtime_ns for p in out.rglob("run.json")}
     again = tiny(out)
     assert {p: p.stat().st_mtime_ns for p in out.rglob("run.json")} == stamps
     assert again.runs == first.runs
+    assert again.totals["ran"] == 0
+    assert not any(line.startswith("time:") for line in again.lines())
     assert again.comparisons == first.comparisons
 
 
@@ -131,6 +142,31 @@ def test_a_worker_that_is_killed_takes_no_other_along(tmp_path: Path) -> None:
     assert [r.outcome for r in result.runs] == ["crashed", "finished"]
     assert "signal 9" in str(result.runs[0].error)
     assert result.runs[1].verdict == "inconclusive"  # there is no control to judge it by
+
+
+@pytest.mark.full
+def test_a_worker_that_hangs_is_ended_and_the_others_finish(tmp_path: Path) -> None:
+    """The first run is stopped (SIGSTOP) once it trains: it hears no SIGTERM, and its time limit ends it."""
+    suite, out = tmp_path / "small.yaml", tmp_path / "out"
+    suite.write_text("name: small\ncontrol: control\narms: [control, no-norm]\nlimits: {minutes: 1}\n")
+    code = (
+        "from yolo_stability.benchmarking import run_benchmark as r; "
+        f"r({str(suite)!r}, out={str(out)!r}, task='detect', **{TINY!r})"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    claim = out / "runs" / "control" / "detect" / "yolo26n" / "0" / "stability" / "running.json"
+    deadline = time.monotonic() + 120
+    while not claim.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    worker = json.loads(claim.read_text())["pid"]
+    os.kill(worker, signal.SIGSTOP)
+    assert process.wait(300) == 0
+    result = read_results(out)
+    assert [r.outcome for r in result.runs] == ["timeout", "finished"]
+    assert result.runs[0].error == "ended after 1 minutes, the limit of the suite"
+    assert not psutil.pid_exists(worker)
+    assert any("lost: control, detect, seed 0: timeout" in line for line in result.lines())
 
 
 @pytest.mark.parametrize(("limits", "outcome"), [({"minutes": 0.02}, "timeout"), ({"gigabytes": 0.05}, "memory")])

@@ -192,10 +192,12 @@ def test_a_run_starts_from_the_weights_asked_for(
         assert float(ours.std()) == pytest.approx((2 / ours[0].numel()) ** 0.5, rel=0.05)
     else:
         gram = ours.flatten(1) @ ours.flatten(1).T  # orthogonal rows, all scaled alike
-        torch.testing.assert_close(gram, torch.eye(len(gram)) * gram[0, 0], atol=1e-4 * float(gram[0, 0]), rtol=0)
+        torch.testing.assert_close(
+            gram, torch.eye(len(gram), device=gram.device) * gram[0, 0], atol=1e-4 * float(gram[0, 0]), rtol=0
+        )
         assert "scaled to unit variance on the first batch" in seen.log
     ema = torch.load(seen.result.save_dir / "weights" / "last.pt", weights_only=False)["model"].state_dict()
-    assert not torch.equal(ema[name].float(), theirs)
+    assert not torch.equal(ema[name].float().to(theirs.device), theirs)
     assert (f"init={kind} is hidden" in seen.log) == (kind != "kaiming")  # under BatchNorm
 
 

@@ -1,7 +1,12 @@
-"""Tiny real trainings: the stock run as the independent reference, and the watched one."""
+"""Tiny real trainings: the stock run as the independent reference, and the watched one.
+
+They run on the CPU, or on the device that the environment variable `YOLO_STABILITY_TEST_DEVICE` names, such as 0 for
+the first CUDA GPU.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +21,7 @@ from yolo_stability.data.resolve import resolve_data
 
 MODELS = {"detect": "yolo26n.yaml", "pose": "yolo26n-pose.yaml"}
 DATA = {"detect": "shapes", "pose": "figures"}
+DEVICE = os.environ.get("YOLO_STABILITY_TEST_DEVICE", "cpu")
 
 
 def overrides(task: str, folder: Path, **changed: Any) -> dict[str, Any]:
@@ -36,7 +42,7 @@ def overrides(task: str, folder: Path, **changed: Any) -> dict[str, Any]:
         "plots": False,
         "val": False,
         "verbose": False,
-        "device": "cpu",
+        "device": DEVICE,
         "workers": 0,
         "seed": 0,
         "project": str(folder),

@@ -23,8 +23,9 @@ from yolo_stability.commands import ELSEWHERE, VERBS
 from yolo_stability.commands.data import EMBEDDED
 from yolo_stability.config import OWN_KEYS
 from yolo_stability.errors import DataError
+from yolo_stability.types import Diagnosis, VerdictWord
 
-CODES = {0, 1, 2, 3, 130}
+CODES = {0, 1, 2, 3, 4, 130}
 LINE = ["train", "model=yolo26n.yaml", "data=shapes", "epochs=1"]
 
 
@@ -61,10 +62,22 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Api:
     module.show_probes = lambda results, picture: None  # type: ignore[attr-defined]
     ended = SimpleNamespace(lines=list, to_json=dict, lost=(), identical=True, checks=(), environment=())
     module.benchmark = module.compare = module.verify = lambda *_, **__: ended  # type: ignore[attr-defined]
+    module.diagnose = _diagnosis  # type: ignore[attr-defined]
+    module.is_incident = lambda path: "incidents" in path  # type: ignore[attr-defined]
+    module.replay = lambda path: ("lost" not in path, _diagnosis("unstable"))  # type: ignore[attr-defined]
+    module.show_diagnosis = lambda diagnosis, width: print("\n".join(diagnosis.lines(width)))  # type: ignore[attr-defined]
+    module.diagnosis_to_json = lambda diagnosis: {"verdict": diagnosis.verdict}  # type: ignore[attr-defined]
     drawn = SimpleNamespace(studies=(), out=Path("runs/mechanics"), to_json=dict)
     module.mechanics = lambda names, out, seed: drawn  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "yolo_stability.api", module)
     return fake
+
+
+def _diagnosis(path: str) -> Diagnosis:
+    """A diagnosis whose verdict the path names."""
+    words: tuple[VerdictWord, ...] = ("failed", "unstable", "inconclusive")
+    verdict = next((word for word in words if word in path), "stable")
+    return Diagnosis(run_id="", verdict=verdict, why=f"seen in {path}")
 
 
 @pytest.fixture
@@ -314,6 +327,43 @@ def test_the_module_runs_and_a_closed_pipe_is_no_traceback() -> None:
     assert done.returncode in {0, 130}
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+# --- diagnose ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("path", "code"),
+    [
+        ("runs/fine", 0),
+        ("runs/unstable", 3),
+        ("runs/failed", 3),
+        ("runs/inconclusive", 4),
+        ("incidents/step-000003", 0),
+        ("incidents/lost", 3),
+    ],
+)
+def test_diagnose_tells_by_its_exit_code(api: Api, capsys: pytest.CaptureFixture[str], path: str, code: int) -> None:
+    assert main(["diagnose", path]) == code
+    assert "seen in" in capsys.readouterr().out
+    assert main(["diagnose", path, "--json"]) == code
+    assert set(json.loads(capsys.readouterr().out)) == {"verdict"}
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [([], "takes one path"), (["a", "b"], "takes one path"), (["a", "jsn=1"], "Did you mean 'json'")],
+)
+def test_diagnose_refuses_in_one_sentence(
+    api: Api, capsys: pytest.CaptureFixture[str], words: list[str], text: str
+) -> None:
+    assert main(["diagnose", *words]) == 2
+    assert text in capsys.readouterr().err
+
+
+def test_diagnose_of_nothing_names_what_it_takes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["diagnose", str(tmp_path / "nowhere")]) == 2
+    assert "is not there; name a run folder" in capsys.readouterr().err
 
 
 # --- whatever the user types ------------------------------------------------------------------------------------------

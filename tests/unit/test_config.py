@@ -30,6 +30,8 @@ def test_defaults() -> None:
         "guard": "skip",
         "guard_limit": 10,
         "watch_every": 10,
+        "fail_on": "never",
+        "incidents": 3,
         "fault": None,
         "clip": "norm:10",
         "norm": "batch",

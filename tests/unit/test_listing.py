@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -48,7 +50,7 @@ def test_lines_fit_80_columns_and_end_without_blanks(capsys: pytest.CaptureFixtu
 def test_a_mistake_gets_the_nearest_kind(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "intervention"]) == 2
     assert (
-        "Did you mean 'interventions'? There is data, interventions, scenarios, suites, executors."
+        "Did you mean 'interventions'? There is data, interventions, scenarios, suites, executors, schema."
         in capsys.readouterr().err
     )
 
@@ -62,3 +64,23 @@ def test_listing_interventions_loads_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "0 []"
+
+
+def test_schemas_are_written_where_one_says(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["list", "schema", f"out={tmp_path / 'new'}"]) == 0
+    written = sorted((tmp_path / "new").iterdir())
+    assert [file.name for file in written] == ["scenario.json", "suite.json"]
+    assert json.loads(written[1].read_text())["required"] == ["name", "control", "arms"]
+    assert f"written: {written[0]}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("args", [["list", "suites", "out=x"], ["list", "schema", "ot=x"], ["list", "out=x"]])
+def test_out_is_for_schemas_alone(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(args) == 2
+    assert "but 'list schema out=FOLDER'" in capsys.readouterr().err
+
+
+def test_schemas_do_not_go_where_a_file_is(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert main(["list", "schema", f"out={tmp_path / 'file'}"]) == 2
+    assert "cannot be written: File exists. Name another folder." in capsys.readouterr().err

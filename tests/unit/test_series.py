@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from traces import NAMES, header, record, write
 
-from yolo_stability.series import MAX_BINS, as_series, binned, median_of, series_frame
+from yolo_stability.bins import MAX_BINS, binned, series_frame
+from yolo_stability.series import as_series, median_of
 from yolo_stability.trace import TraceWriter, empty_trace, load_trace
 from yolo_stability.types import BlockStats, Event, StepRecord
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from yolo_stability.config import OWN_KEYS, make_settings
@@ -13,8 +15,10 @@ from yolo_stability.experiment import make_plan
 from yolo_stability.integration.compat import DEFAULT_CFG_DICT
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.plan import RunOutcome, run_digest
+from yolo_stability.resources import resource
 from yolo_stability.scenario import load_scenario, scenario_names
-from yolo_stability.suite import Suite, load_suite, suite_names, suite_schema
+from yolo_stability.strict_yaml import load_yaml
+from yolo_stability.suite import Suite, load_suite, schemas, suite_names
 
 GOOD = {"name": "mine", "control": "control", "arms": ["control", "no-norm"], "seeds": 2}
 
@@ -40,8 +44,8 @@ def test_what_ships_is_whole(name: str) -> None:
 @pytest.mark.parametrize("name", scenario_names())
 def test_every_arm_says_what_it_tests(name: str) -> None:
     arm = load_scenario(name)
-    if name == "control":
-        assert arm.kind == "control"
+    if arm.kind == "control":
+        assert name == "control" or (arm.label is not None and arm.label.healthy)
         return
     assert arm.kind in {"cause", "remedy", "both"}
     assert arm.claim.endswith(".")
@@ -78,7 +82,9 @@ def test_an_arm_is_over_the_suite_and_that_over_the_recipe() -> None:
             ["seeds:", "tasks.0:", "limits.minutes:", "sed: there is no such key Did you mean 'seeds'"],
         ),
         ("schema_version: 2\nname: x\ncontrol: control\narms: [control]\n", ["schema_version"]),
-        ("name: x\nname: y\n", ["'name' is there twice"]),
+        ("name: x\nname: y\n", ["my.yaml, line 2: 'name' is there twice; keep one."]),
+        ("name: x\narms: &a [control]\nmodels: {detect: *a}\n", ["my.yaml, line 3: aliases (*name) are not allowed"]),
+        ("- control\n", ["my.yaml must hold keys and values; it holds list."]),
     ],
 )
 def test_all_mistakes_are_told_at_once_with_their_paths(text: str, complaints: list[str], tmp_path: Path) -> None:
@@ -115,8 +121,48 @@ def test_a_digest_knows_settings_limits_and_versions() -> None:
     assert len({digest, *(run_digest(*other) for other in others)}) == 4
 
 
-def test_the_schema_knows_every_key() -> None:
-    assert set(suite_schema()["properties"]) == set(Suite.model_fields)
+SHIPPED = [("suite", name) for name in suite_names()] + [("scenario", name) for name in scenario_names()]
+
+
+@pytest.mark.parametrize(("kind", "name"), SHIPPED)
+def test_what_ships_fits_the_schema_that_its_first_line_names(kind: str, name: str) -> None:
+    file = resource("configs", f"{kind}s", f"{name}.yaml")
+    text = file.read_text(encoding="utf-8")
+    named = text.splitlines()[0].removeprefix("# yaml-language-server: $schema=")
+    schema = json.loads((file.parent / named).read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(load_yaml(text, name))
+
+
+@pytest.mark.parametrize("kind", ["suite", "scenario"])
+def test_the_schemas_that_ship_are_up_to_date(kind: str) -> None:
+    """If not: yolo-stability list schema out=configs/schema."""
+    shipped = json.loads(resource("configs", "schema", f"{kind}.json").read_text(encoding="utf-8"))
+    assert shipped == schemas()[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("suite", {"name": "x", "control": "control", "arms": ["control"], "sed": 1}),
+        ("suite", {"name": "x", "control": "control", "arms": ["no-nrom"]}),
+        ("suite", {"name": "x", "control": "control", "arms": []}),
+        ("suite", {"name": "x", "control": "control", "arms": ["control"], "seeds": 0}),
+        ("suite", {"name": "x", "control": "control", "arms": ["control"], "limits": {"minutes": "long"}}),
+        ("suite", {"control": "control", "arms": ["control"]}),
+        ("scenario", {"name": "x", "description": "y", "kind": "casue"}),
+    ],
+)
+def test_an_editor_sees_mistakes_as_well(kind: str, content: dict[str, Any]) -> None:
+    validator = jsonschema.Draft202012Validator(schemas()[kind])
+    assert not validator.is_valid(content)
+
+
+def test_an_editor_shows_what_every_key_means() -> None:
+    suite, scenario = schemas()["suite"], schemas()["scenario"]
+    assert set(suite["properties"]) == set(Suite.model_fields)
+    assert suite["properties"]["seeds"]["description"] == "How many seeds, counted from 0."
+    for properties in (suite["properties"], suite["$defs"]["Limits"]["properties"], scenario["properties"]):
+        assert all(content.get("description", "").endswith(".") for content in properties.values())
 
 
 def test_an_outcome_is_read_back_or_not_at_all(tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from yolo_stability.arguments import bare
+from yolo_stability.arguments import bare, read
 from yolo_stability.commands.data import EMBEDDED
 from yolo_stability.commands.verb import Verb
 from yolo_stability.errors import ConfigError, nearest
@@ -29,15 +31,22 @@ def run(args: Sequence[str]) -> int:
     Raises:
         ConfigError: If there is no such kind.
     """
-    words = [word for _, word in bare(args)]
+    words, out = [word for _, word in bare(args)], None
     if len(words) < len(args):
-        raise ConfigError(f"'list' takes no key=value; write 'list {'|'.join(KINDS)}'.")
+        words, pairs = read(args)
+        out = pairs.pop("out", None)
+        if pairs or words != ["schema"]:
+            raise ConfigError(
+                f"'list' takes no key=value but 'list schema out=FOLDER'; write 'list {'|'.join(KINDS)}'."
+            )
     for word in words:
         if word not in KINDS:
             raise ConfigError(f"Nothing to list under '{word}'.{nearest(word, KINDS)} There is {', '.join(KINDS)}.")
     for kind in words or KINDS:
         print(f"{kind}:")
         _show(KINDS[kind]())
+    if out is not None:
+        _write_schemas(Path(str(out)))
     return DONE
 
 
@@ -90,18 +99,45 @@ def _executors() -> list[tuple[str, str]]:
     return list(EXECUTORS.summaries.items())
 
 
+def _schema() -> list[tuple[str, str]]:
+    """Return the JSON Schemas that editors take."""
+    from yolo_stability.suite import schemas
+
+    return [(f"{kind}.json", f"of {kind} files; 'list schema out=FOLDER' writes it") for kind in schemas()]
+
+
+def _write_schemas(folder: Path) -> None:
+    """Write the JSON Schemas into a folder and say where they are."""
+    from yolo_stability.suite import schemas
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for kind, content in schemas().items():
+            file = folder / f"{kind}.json"
+            file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            print(f"written: {file}")
+    except OSError as error:
+        raise ConfigError(f"out={folder} cannot be written: {error.strerror}. Name another folder.") from None
+
+
 KINDS: dict[str, Callable[[], list[tuple[str, str]]]] = {
     "data": _data,
     "interventions": _interventions,
     "scenarios": _scenarios,
     "suites": _suites,
     "executors": _executors,
+    "schema": _schema,
 }
 
 VERB = Verb(
     name="list",
-    usage="[data|interventions|scenarios|suites|executors]",
+    usage="[data|interventions|scenarios|suites|executors|schema]",
     summary="the names that other commands take",
     run=run,
-    examples=("yolo-stability list", "yolo-stability list interventions"),
+    examples=("yolo-stability list", "yolo-stability list interventions", "yolo-stability list schema out=."),
+    details="""\
+  'list schema out=FOLDER' writes the JSON Schemas of suite and scenario files.
+  An editor completes and checks a YAML file whose first line is
+  # yaml-language-server: $schema=FOLDER/suite.json
+""",
 )

@@ -7,7 +7,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from threading import Event
 
-from yolo_stability.child import supervise
+from yolo_stability.child import shared_imports, supervise
 from yolo_stability.executors import Executor
 from yolo_stability.plan import RunOutcome, RunSpec
 
@@ -27,9 +27,9 @@ class LocalExecutor(Executor):
             if stopping.is_set():
                 return RunOutcome(digest=spec.digest, outcome="killed")
             on_start(spec)
-            return supervise(spec, out, stopping.is_set)
+            return supervise(spec, out, stopping.is_set, nursery)
 
-        with ThreadPoolExecutor(self.jobs) as pool:
+        with shared_imports() as nursery, ThreadPoolExecutor(self.jobs) as pool:
             futures: dict[Future[RunOutcome], RunSpec] = {pool.submit(one, spec): spec for spec in specs}
             try:
                 waiting = set(futures)

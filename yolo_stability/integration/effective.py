@@ -71,6 +71,7 @@ def effective_settings(trainer: Trainer) -> dict[str, Any]:
         "batch": trainer.batch_size,
         "batches_per_epoch": len(trainer.train_loader),
         "images": len(trainer.train_loader.dataset),
+        "images_listed": _images_listed(trainer.train_loader.dataset),
         "optimizer": type(optimizer).__name__,
         "momentum": momentum(optimizer),
         "groups": {
@@ -90,6 +91,12 @@ def effective_settings(trainer: Trainer) -> dict[str, Any]:
         "torch_threads": torch.get_num_threads(),
         "world_size": int(trainer.world_size or 1),
     }
+
+
+def _images_listed(dataset: Any) -> int | None:
+    """Return how many images the dataset had before Ultralytics left out those with a bad label; None if unknown."""
+    listed = getattr(dataset, "label_files", None)
+    return len(listed) if isinstance(listed, list) else None
 
 
 def _is_norm(module: nn.Module) -> bool:

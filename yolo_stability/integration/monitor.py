@@ -12,6 +12,7 @@ from typing import Any, Self
 from yolo_stability.config import StabilitySettings, make_settings
 from yolo_stability.errors import StabilityError
 from yolo_stability.integration.compat import LOGGER, RANK, BaseTrainer, Trainer, is_writer
+from yolo_stability.integration.policy import Policy
 from yolo_stability.integration.run import WatchedRun
 from yolo_stability.integration.seam import adopt
 from yolo_stability.interventions.fault import parse_fault
@@ -33,6 +34,7 @@ class Monitor:
     Args:
         requested: What the user asked for, for the header; None to take what differs from Ultralytics' defaults.
         make_sinks: Makes the sinks of a run.
+        make_policy: Makes what judges a run while it goes on; None for nobody.
         settings: Own keys, such as `guard="skip"`; see `StabilitySettings`.
 
     Raises:
@@ -44,12 +46,13 @@ class Monitor:
         *,
         requested: Mapping[str, Any] | None = None,
         make_sinks: Callable[[], Sequence[Sink]] = tuple,
+        make_policy: Callable[[], Policy] | None = None,
         **settings: Any,
     ) -> None:
         self._settings: StabilitySettings = make_settings(**settings)
         parse_fault(self._settings.fault)
         Switches(self._settings)  # an impossible value is refused here, not in the middle of a set-up
-        self._requested, self._make_sinks = requested, make_sinks
+        self._requested, self._make_sinks, self._make_policy = requested, make_sinks, make_policy
         self._save_dir: Path | None = None
         self._stopped: str | None = None
         self._header: RunHeader | None = None
@@ -145,7 +148,8 @@ class Monitor:
         run: WatchedRun | None = getattr(trainer, "stability", None)
         if run is None:
             adopt(trainer)
-            trainer.stability = WatchedRun(self, self._settings, self._requested, self._make_sinks())
+            policy = self._make_policy() if self._make_policy else None
+            trainer.stability = WatchedRun(self, self._settings, self._requested, self._make_sinks(), policy)
         elif run.owner is not self:
             raise StabilityError("Two monitors are attached to one training; attach only one.")
 

@@ -62,7 +62,7 @@ def read_gradients(
     grads, positions = index.with_gradient()
     norms = tensor_norms(grads)
     total = total_norm(grads, norms)
-    loss = torch.zeros(1) if window.loss is None else window.loss
+    loss = total.new_zeros(1) if window.loss is None else window.loss
     items = torch.stack(list(window.items.values())) if window.items else torch.zeros(0)
     host_norms, host_total, host_loss, host_items, scale, buffer, *travelled = to_host(
         norms, total, loss, items, scale_tensor(trainer), largest_buffer, *deferred

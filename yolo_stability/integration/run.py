@@ -14,6 +14,7 @@ from yolo_stability.integration.checkpoints import HealthyCheckpoint
 from yolo_stability.integration.compat import LOGGER, Trainer, is_writer
 from yolo_stability.integration.distributed import is_distributed
 from yolo_stability.integration.effective import build_header, requested_settings
+from yolo_stability.integration.policy import Policy
 from yolo_stability.integration.seam import owns_step
 from yolo_stability.integration.sidecar import SIDECAR, resumed_settings, write_sidecar
 from yolo_stability.integration.watch import Watch
@@ -34,6 +35,7 @@ from yolo_stability.types import Event, RunHeader, StepRecord
 __all__ = ["WatchedRun"]
 
 _SLOW_SECONDS = 0.3
+_TOLD = ("rule", "severity", "message", "first_step", "last_step", "observed", "threshold", "remedy")
 
 
 class WatchedRun:
@@ -44,15 +46,22 @@ class WatchedRun:
         settings: Guard, sampling and fault.
         requested: What the user asked for; None to take what differs from Ultralytics' defaults.
         sinks: Sinks of this run.
+        policy: What judges it while it goes on; None for nobody.
     """
 
     def __init__(
-        self, owner: Any, settings: StabilitySettings, requested: Mapping[str, Any] | None, sinks: Sequence[Sink]
+        self,
+        owner: Any,
+        settings: StabilitySettings,
+        requested: Mapping[str, Any] | None,
+        sinks: Sequence[Sink],
+        policy: Policy | None = None,
     ) -> None:
         self.owner = owner
         self.watch: Watch | None = None
         self.header: RunHeader | None = None
         self._settings, self._requested, self._sinks = settings, requested, list(sinks)
+        self._policy, self._critical = policy, ""
         self._switches: Switches | None = None
         self._writer: TraceWriter | None = None
         self._checkpoint: HealthyCheckpoint | None = None
@@ -119,6 +128,8 @@ class WatchedRun:
             first_iteration=self._first_iteration,
             attempt=point.attempt + 1 if point else 0,
         )
+        if self._policy:
+            self._policy.open(self.watch.blocks)
         if is_writer():
             try:
                 write_sidecar(trainer.save_dir, asked)
@@ -145,7 +156,7 @@ class WatchedRun:
         self._epoch = trainer.epoch
 
     def end_iteration(self, trainer: Trainer) -> None:
-        """Close an iteration; let no record wait in memory for long.
+        """Close an iteration; let no record wait in memory for long; end the run if `fail_on` says so.
 
         A record waits for its update ratio until the next step, to spare a GPU a synchronisation. A CPU needs none,
         and where a step takes long, a second of steps would be lost to a kill for a gain that nobody could measure.
@@ -156,6 +167,8 @@ class WatchedRun:
         if trainer.device.type == "cpu" or now - self._clock > _SLOW_SECONDS:
             self.watch.flush()
         self._clock = now
+        if self._critical and self.stopped is None:
+            self.watch.end_early(trainer, self._critical)
 
     def end_epoch(self, trainer: Trainer) -> None:
         """Hand over what waits, compact the trace, sum up; let nothing broken go into validation, where it hangs."""
@@ -178,7 +191,7 @@ class WatchedRun:
             self._checkpoint.saved(
                 trainer.last,
                 step=self.watch.step,
-                unhealthy_step=self.watch.unhealthy_step,
+                unhealthy_step=self._unhealthy_step(self.watch),
                 proven=self.watch.stopped is not None,
             )
             self._tell(self._checkpoint.error)
@@ -225,13 +238,17 @@ class WatchedRun:
         )
         if self._checkpoint:
             ended = self._ended and watch.stopped is None
-            self._checkpoint.close(step=watch.step, unhealthy_step=watch.unhealthy_step, ended=ended)
+            self._checkpoint.close(step=watch.step, unhealthy_step=self._unhealthy_step(watch), ended=ended)
             self._tell(self._checkpoint.error)
         self._each_sink(lambda sink: sink.close())
         if self._writer:
             self._writer.close()
             if self._writer.error:  # once more, where it is read
                 LOGGER.warning(f"stability: {self._writer.error}")
+
+    def _unhealthy_step(self, watch: Watch) -> int:
+        """Return the last step at which something was wrong, by its numbers or by a finding; -1 if there was none."""
+        return max(watch.unhealthy_step, self._policy.unhealthy_step if self._policy else -1)
 
     def _tell(self, text: str | None) -> None:
         """Log a warning, each one once."""
@@ -300,11 +317,18 @@ class WatchedRun:
             self._writer.append(record)
             self._tell(self._writer.error)
         self._each_sink(lambda sink: sink.write(record))
+        for finding in self._policy.observe(record) if self._policy else ():
+            data = {key: getattr(finding, key) for key in _TOLD}
+            self._event(Event(attempt=record.attempt, step=record.step, kind="finding", block=finding.block, data=data))
+            if finding.severity == "critical" and self._settings.fail_on == "critical":
+                self._critical = self._critical or f"{finding.rule}: {finding.message}"
 
     def _event(self, event: Event) -> None:
         """Pass an event on."""
         if self._writer:
             self._writer.event(event)
+        if self._policy:
+            self._policy.event(event)
         self._each_sink(lambda sink: sink.event(event))
 
     def _each_sink(self, call: Callable[[Sink], None]) -> None:

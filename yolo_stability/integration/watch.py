@@ -20,6 +20,7 @@ from yolo_stability.integration.compat import Trainer, inner_model
 from yolo_stability.integration.distributed import agree, all_ranks
 from yolo_stability.integration.guard import Guard, Reason
 from yolo_stability.integration.healthy import HealthyStates, start_over
+from yolo_stability.integration.incidents import IncidentKeeper
 from yolo_stability.integration.reading import Reading, read_gradients
 from yolo_stability.integration.records import GroupRates, block_stats, completed, number, worst_block
 from yolo_stability.integration.updates import UpdateSampler
@@ -70,22 +71,19 @@ class Watch:
         self.step, self.iteration, self.attempt = first_step, first_iteration, attempt
         self.stopped: str | None = None
         self._unhealthy_step = self._unresolved_skip = -1
-        self._settings, self._on_record, self._on_event = settings, on_record, on_event
-        self._switches = switches
+        self._settings, self._switches, self._on_record, self._on_event = settings, switches, on_record, on_event
         self._index = BlockIndex.of(model, self.blocks)
         self._window, self._fault = Window(), parse_fault(settings.fault)
         self._sampler = UpdateSampler([p for p in self._index.params if p.requires_grad], settings.watch_every)
-        trainable = [p.requires_grad for p in self._index.params]
-        self._sampled_positions = self._index.positions[np.array(trainable, dtype=bool)]
+        self._sampled_positions = self._index.positions[np.array([p.requires_grad for p in self._index.params], bool)]
         self._guard = Guard(trainer) if settings.guard != "off" else None
         self._healthy = HealthyStates(trainer, first_step) if self._guard else None
+        self._incidents = IncidentKeeper(trainer, settings, self._emit)
         self._baseline, self.outcome = Baseline(), Outcome()
         self._reading: Reading | None = None
         self._held: StepRecord | None = None
         self._deferred: tuple[Tensor, Tensor, Tensor] = (_NOTHING, _NOTHING, _NOTHING)
-        self._coefficient = _NOTHING
-        self._rates = GroupRates()
-        self._sampling = False
+        self._rates, self._coefficient, self._sampling = GroupRates(), _NOTHING, False
         self._clock = time.perf_counter()
 
     @property
@@ -116,11 +114,13 @@ class Watch:
             if self._guard and self._healthy:
                 self._guard.before_window()
                 self._healthy = HealthyStates(trainer, self.step)
+        self._incidents.keep(trainer, batch, self.iteration, first=self._window.iterations == 0)
 
     def end_iteration(self, trainer: Trainer) -> None:
         """Close an iteration; if no optimizer step followed its backward, take its losses along."""
         if self._window.pending:
             self._window.absorb(trainer)
+            self._incidents.note_loss(trainer)
             if self._guard:
                 self._guard.screen_losses(trainer)
         self.iteration += 1
@@ -137,18 +137,21 @@ class Watch:
 
     def admits(self, trainer: Trainer) -> bool:
         """Measure the gradients and decide; a step that is not admitted has been undone and recorded."""
-        largest = self._guard.largest_buffer() if self._guard else _NOTHING
+        largest = (self._guard or self._incidents).largest_buffer()
         reading = read_gradients(trainer, self._index, self._window, largest, self._deferred)
         self._complete_held(*reading.deferred)
-        reading = replace(reading, signs=agree(trainer, reading.signs))
+        local, reading = reading.signs, replace(reading, signs=agree(trainer, reading.signs))
+        evidence = self._incidents.evidence(trainer, reading.signs, local)
         reason = reading.signs.reason if self._guard else None
         if self._guard is None or reason is None:
             self._reading = reading
+            self._incidents.write(trainer, evidence, self.step, self.attempt)
             return True
         self._guard.undo(trainer)
         self._sampler.alarm()
         self._finish(trainer, reading, "guard")
         self._report_skip(reading, reason)
+        self._incidents.write(trainer, evidence, self.step, self.attempt)
         self._unresolved_skip = self.step
         if self._healthy:
             self._healthy.observe(trainer, self.step, healthy=False)
@@ -214,6 +217,7 @@ class Watch:
             clip_coef=None,
             block_norms=[None if n is None else n / scale for n in reading.block_norms],
         )
+        self._incidents.write(trainer, self._incidents.evidence(trainer, reading.signs), self.step, self.attempt)
         self._record_applied(trainer, reading)
         self.step += 1
 
@@ -258,10 +262,24 @@ class Watch:
         if self._held is not None:
             self._complete_held(*to_host(*self._deferred))
 
+    def end_early(self, trainer: Trainer, why: str) -> None:
+        """End the run between two iterations, with its last healthy state if there is one.
+
+        Args:
+            trainer: The trainer.
+            why: What was found.
+        """
+        restored = self._healthy.restore(trainer) if self._healthy else None
+        self._window.clear()
+        self._unhealthy_step = self.step
+        kept = "" if restored is None else f" The state of step {restored} was restored and saved."
+        self.stopped = f"fail_on=critical ended the run at step {self.step}: {why}.{kept}"
+        self._emit("fail_on", None, {"text": self.stopped, "restored_step": restored})
+        trainer.stop = True
+
     def _stop(self, trainer: Trainer, reason: Reason) -> None:
         """End the run with its last healthy state."""
-        assert self._guard is not None
-        assert self._healthy is not None
+        assert self._guard is not None and self._healthy is not None  # noqa: PT018
         restored = self._healthy.restore(trainer)
         self.stopped = (
             f"{self._guard.in_a_row} step(s) in a row were non-finite ({reason}) at step {self.step}; "
@@ -292,7 +310,6 @@ class Watch:
     def _finish(self, trainer: Trainer, reading: Reading, skipped: Skip | None) -> None:
         """Build the record of the step and hand it over, or hold it until its update ratio arrives."""
         now = time.perf_counter()
-        optimizer = trainer.optimizer
         record = StepRecord(
             attempt=self.attempt,
             step=self.step,
@@ -301,8 +318,8 @@ class Watch:
             accumulate=max(self._window.iterations, 1),
             loss=reading.signs.loss,
             loss_items=reading.loss_items,
-            lr_by_group=self._rates.of(optimizer),
-            momentum=momentum(optimizer),
+            lr_by_group=self._rates.of(trainer.optimizer),
+            momentum=momentum(trainer.optimizer),
             grad_norm=reading.grad_norm,
             clip_coef=None if skipped == "guard" else number(reading.clip_coef),
             amp_scale=reading.amp_scale,

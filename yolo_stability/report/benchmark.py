@@ -25,7 +25,7 @@ def write_report(folder: Path) -> tuple[Path, ...]:
         TraceError: A file is missing, broken, or of another schema version.
         OSError: The report cannot be written.
     """
-    from yolo_stability.report.figures import figures
+    from yolo_stability.report.figures import NAME, figures
     from yolo_stability.report.markdown import markdown
     from yolo_stability.report.page import page
     from yolo_stability.report.series import read_series
@@ -36,6 +36,9 @@ def write_report(folder: Path) -> tuple[Path, ...]:
     story = tell(result, series)
     (folder / FIGURES).mkdir(exist_ok=True)
     pictures = tuple(figures(story))
+    for old in (folder / FIGURES).iterdir():  # of tasks and arms that are no more
+        if NAME.fullmatch(old.name) and old.name not in {picture.name for picture in pictures}:
+            old.unlink()
     for picture in pictures:
         _replace(folder / FIGURES / picture.name, picture.content)
     _replace(folder / HTML, page(story, series).encode())

@@ -15,7 +15,7 @@ from yolo_stability.report.story import Section
 from yolo_stability.report.style import ZERO
 from yolo_stability.report.words import clean
 
-__all__ = ["Grids", "colour_limits", "depth_charts", "heat_charts", "steps_shown"]
+__all__ = ["Grids", "colour_limits", "depth_charts", "heat_charts", "own_steps", "steps_shown"]
 
 _ROW, _HEAT_FRAME, _DEPTH_FRAME = 20, 130, 70
 _MAX_CROSSES = 300
@@ -112,12 +112,18 @@ def steps_shown(pair: Pair) -> tuple[float, float, bool]:
     return 0.5, (2 * last if short else whole) + 0.5, short
 
 
+def own_steps(pair: Pair) -> bool:
+    """Return whether control and arm took such different numbers of steps that each is drawn over its own."""
+    return pair.control is not None and float(pair.control.last[-1]) < _SHORT * float(pair.series.last[-1])
+
+
 def _heat_layout(series: RunSeries, pair: Pair, skips: bool) -> dict[str, Any]:
     count = len(series.blocks)
     ticks, names = list(range(count)), [shown_name(block) for block in series.blocks]
     if skips:
         ticks, names = [-1, *ticks], ["skipped", *names]
     start, end, _ = steps_shown(pair)
+    end = float(series.last[-1]) + 0.5 if own_steps(pair) else end
     return {
         "xaxis": axis(title={"text": "optimizer step"}, range=[start, end], showgrid=False),
         "yaxis": axis(tickvals=ticks, ticktext=names, range=[count - 0.5, -1.6 if skips else -0.5], showgrid=False),

@@ -18,7 +18,10 @@ from yolo_stability.report.story import Group, Section, Story
 from yolo_stability.report.style import BAD, BLANK, FAINT, GUARD, INK, RC, ZERO, plain_number
 from yolo_stability.report.words import clean
 
-__all__ = ["Picture", "figures"]
+__all__ = ["NAME", "Picture", "figures"]
+
+NAME = re.compile(r"g\d+-[a-z0-9-]+-(blocks|curves)\.png")
+"""What the pictures are called."""
 
 _DPI, _WIDTH, _COLUMNS = 100, 13.0, 4
 _ROW, _LEFT, _RIGHT, _TOP, _BOTTOM, _GAP, _HEAD = 0.17, 1.75, 0.3, 0.75, 0.55, 0.22, 0.36  # inches

@@ -40,13 +40,13 @@ def markdown(story: Story, pictures: Sequence[Picture], folder: str) -> str:
     lines += [f"**{_text(lost)}**"] if (lost := lost_runs(story)) else []
     lines.append(
         "\n".join(
-            f"- **{_text(item.cell.verdict)}** {_text(item.lead)}{_text(item.rest, strip=False)}"
+            f"- **{_text(item.cell.verdict)}** {_link(_text(item.lead), item.cell)}{_text(item.rest, strip=False)}"
             for item in told(story)
         )
     )
     lines += ["## Verdicts by arm and task", _matrix(story)]
     for group in story.groups:
-        lines.append(f"## {_text(group.title)}")
+        lines += [_anchor(group.id), f"## {_text(group.title)}"]
         lines += [f"![{_text(p.alt)}]({folder}/{p.name})" for p in pictures if p.name.startswith(f"{group.id}-")]
         for section in group.sections:
             lines += _section(section)
@@ -66,6 +66,16 @@ def _text(text: str, *, strip: bool = True) -> str:
     """Return a text that Markdown shows as it is, on one line."""
     said = _SPECIAL.sub(r"\\\1", clean(text))
     return said.strip() if strip else said
+
+
+def _anchor(name: str) -> str:
+    """Return a place that links lead to: what a renderer makes of a heading depends on the renderer."""
+    return f'<a id="{name}"></a>'
+
+
+def _link(text: str, cell: Cell) -> str:
+    """Return a text that leads to the section of a cell, if there is one."""
+    return f"[{text}](#{cell.link})" if cell.link else text
 
 
 def _code(command: str) -> str:
@@ -89,7 +99,7 @@ def _table(table: Table, otherwise: str) -> str:
 
 
 def _matrix(story: Story) -> str:
-    head = ["Arm", *(_text(group.title) for group in story.groups)]
+    head = ["Arm", *(f"[{_text(group.title)}](#{group.id})" for group in story.groups)]
     rows = [
         [_text(arm.name) + (" (control)" if arm.is_control else ""), *(_cell(cell) for cell in cells)]
         for arm, cells in story.matrix
@@ -100,7 +110,10 @@ def _matrix(story: Story) -> str:
 def _cell(cell: Cell) -> str:
     if not cell.verdict:
         return "not run"
-    parts = (f"**{_text(cell.verdict)}** {_text(cell.runs)}", *map(_text, (cell.onset, cell.block, cell.sure)))
+    parts = (
+        f"{_link(f'**{_text(cell.verdict)}**', cell)} {_text(cell.runs)}",
+        *map(_text, (cell.onset, cell.block, cell.sure)),
+    )
     return "<br>".join(part for part in parts if part)
 
 
@@ -108,7 +121,7 @@ def _section(section: Section) -> list[str]:
     if not section.runs:
         return []
     arm = section.arm
-    lines = [f"### {_text(arm.name)}: {_text(section.cell.verdict)}"]
+    lines = [_anchor(section.id), f"### {_text(arm.name)}: {_text(section.cell.verdict)}"]
     lines += [_text(section.comparison.sentence)] if section.comparison else []
     lines += [f"Claim tested: {_text(arm.claim)} Expected: {_text(arm.expects)}"] if arm.claim else []
     if arm.overrides:

@@ -12,7 +12,7 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from yolo_stability.report.charts import Grids, depth_charts, heat_charts, steps_shown
+from yolo_stability.report.charts import Grids, depth_charts, heat_charts, own_steps, steps_shown
 from yolo_stability.report.labels import number
 from yolo_stability.report.lines import curves_chart
 from yolo_stability.report.moments import Pair, moments, pairs, worst_pair
@@ -151,6 +151,9 @@ def _heat_note(pair: Pair, section: Section) -> str:
             told.append(
                 f"{moment.title}, {int(moment.nonfinite.sum())} of {len(pair.series.blocks)} blocks hold NaN or Inf."
             )
+    if own_steps(pair) and pair.control is not None:
+        arm, control = (int(series.last[-1]) for series in (pair.series, pair.control))
+        told.append(f"The control ends at step {control:,}, this run at step {arm:,}: each side shows its own steps.")
     if steps_shown(pair)[2]:
         told.append("The run ended early: both sides show its steps and as many again, not the whole of the control.")
     return " ".join(told)

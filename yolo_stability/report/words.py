@@ -27,12 +27,20 @@ __all__ = [
 ]
 
 SIGNS = {
-    "nonfinite": "NaN or Inf",
-    "zero_loss": "a loss of zero",
-    "norm_high": "a gradient norm far above the control's",
-    "norm_low": "a gradient norm far below the control's",
-    "loss_high": "a loss far above the control's",
+    "amp_overflow": "overflow under AMP",
+    "clip_saturation": "a clip that leaves nothing of the gradient",
+    "collapse": "a loss of zero",
     "crash": "a crash",
+    "dead_block": "a block without any gradient",
+    "divergence": "a loss that climbs and stays high",
+    "exploding": "an exploding gradient",
+    "noise": "steps dominated by noise",
+    "non_finite": "NaN or Inf",
+    "oscillation": "a loss that oscillates",
+    "recoveries": "a recovery",
+    "spike": "a spike of the gradient",
+    "update_ratio": "an update as large as the weights",
+    "vanishing": "a vanishing gradient",
 }
 _TASKS = {"detect": "Detection", "pose": "Pose", "segment": "Segmentation", "obb": "Oriented boxes"}
 

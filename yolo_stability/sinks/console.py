@@ -81,9 +81,20 @@ def _guard_skip(event: Event) -> str:
     return f"update skipped, {what} not finite in {where} ({data['in_a_row']} in a row)"
 
 
+def _finding(event: Event) -> str:
+    """Return the line for a finding; coloured on a terminal."""
+    severity = str(event.data["severity"])
+    colour = {"critical": "\033[1;31m", "warning": "\033[33m"}.get(severity, "")
+    word = f"{colour}{severity}\033[0m" if colour and sys.stdout.isatty() else severity
+    remedy = f"; to try: {event.data['remedy']}" if event.data.get("remedy") else ""
+    return f"{word} {event.data['rule']}: {event.data['message']}{remedy}"
+
+
 _TEXTS: dict[str, Callable[[Event], str]] = {
     "guard_skip": _guard_skip,
     "scaler_skip": lambda e: f"AMP overflow at scale {e.data['scale']:g}, update skipped by the scaler",
+    "finding": _finding,
+    "fail_on": lambda e: f"run stopped: {e.data['text']}",
     "guard_stop": lambda e: f"run stopped: {e.data['text']}",
     "rollback": lambda e: f"rolled back to the state of step {e.data['restored_step']}: {e.data['why']}",
     "nan_recovery": lambda e: "Ultralytics recovered from last.pt and replays the epoch",

@@ -14,7 +14,7 @@ from yolo_stability.trace.layout import EVENTS, FOLDER, HEADER, PARTS, list_part
 __all__ = ["clear_trace", "find_trace", "said"]
 
 _OURS = (HEADER, EVENTS, "diagnosis.json", "healthy.pt", ".healthy-candidate.pt", "gradient_norms.png", "report.html")
-_INCIDENT = re.compile(r"step-\d+")
+_INCIDENT = re.compile(r"\.?step-\d+(-rank\d+)?(\.tmp)?")
 
 
 def find_trace(path: str | Path) -> Path:

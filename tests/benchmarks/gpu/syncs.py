@@ -10,8 +10,8 @@ import torch
 from stepping import Setup, Stepper
 from variants import FULL, RECORDED, STOCK, make_variants
 
-STEPS = 50  # taken first: allocator, cuDNN, the dense phase of the update sampler
-COUNTED = 30
+STEPS = 12  # taken first: the allocator fills its pools
+COUNTED = 24
 
 
 def count_syncs(setup: Setup, folder: Path) -> dict[str, Any]:

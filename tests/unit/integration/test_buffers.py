@@ -60,3 +60,15 @@ def test_a_model_without_buffers() -> None:
     snapshot.take()
     snapshot.restore()
     assert snapshot.largest().shape == (0,)
+
+
+def test_a_buffer_with_channels_last_is_put_back() -> None:
+    net = nn.Module()
+    net.register_buffer("grid", torch.randn(2, 3, 4, 5).contiguous(memory_format=torch.channels_last))
+    snapshot = BufferSnapshot(net)
+    snapshot.take()
+    before = net.grid.clone()
+    net.grid.fill_(math.nan)
+    assert not torch.isfinite(snapshot.largest()).all()
+    snapshot.restore()
+    assert torch.equal(net.grid, before)

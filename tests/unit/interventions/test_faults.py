@@ -345,5 +345,5 @@ def test_a_fault_does_nothing_outside_its_own_hook(kind: str) -> None:
     assert made is not None
     made.on_batch(after, 0)
     assert bool(changed(before, after)) == (kind in ON_DATA)
-    made.on_gradients(SimpleNamespace(model=model), 0)
+    made.on_gradients(SimpleNamespace(model=model, optimizer=torch.optim.SGD(model.parameters())), 0)
     assert bool(torch.isnan(model.weight.grad).any() or torch.isnan(model.bias.grad).any()) == (kind == "nan_grad")

@@ -187,7 +187,7 @@ def run_row(
         verdict=how.fate,
         why=f"{how.fate}: the norm was what it was" + tail,
         onset_step=None if good else how.onset,
-        onset_sign=None if good else ("nonfinite" if how.growth > 1 else "norm_low"),
+        onset_sign=None if good else ("non_finite" if how.growth > 1 else "vanishing"),
         onset_block=None if good else blocks[0],
         steps=steps,
         planned_steps=planned,

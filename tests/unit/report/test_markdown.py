@@ -26,7 +26,7 @@ def written(folder: Path) -> str:
 
 def shown(text: str) -> str:
     """Return the text as a reader of the rendered page sees it."""
-    return SPECIAL.sub(r"\1", text)
+    return SPECIAL.sub(r"\1", re.sub(r"(?<![\\!])\[(.*?)\]\(#[a-z0-9-]+\)", r"\1", text))
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +88,10 @@ def test_block_norms_are_those_of_the_series(few: tuple[Path, str]) -> None:
 
 def test_hostile_names_are_text(hostile: str) -> None:
     bare = re.sub(r"```+\n.*?\n```+", "", hostile, flags=re.DOTALL)
+    bare = re.sub(r'<a id="g1(-a\d)?"></a>|(?<!\\)\]\(#g1(-a\d)?\)', "", bare)
     assert not re.search(r"(?<!\\)<(?!br>)", bare)
-    assert not re.search(r"(?<![\\!])\[", bare.replace("![", ""))
+    links = re.findall(r"(?<![\\!])\[(?!\*\*failed\*\*|\*\*unstable\*\*|\*\*stable\*\*|Detection)(.{5})", bare)
+    assert set(links) == {"huge-", "skipp"}
     assert HOSTILE.removesuffix("\u202e") in shown(bare)
     assert "\u202e" not in hostile
 
@@ -103,6 +105,32 @@ def test_the_command_cannot_leave_its_block(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text(results_to_json(replace(result, manifest=manifest)), encoding="utf-8")
     text = written(tmp_path)
     assert "\n````\nyolo-stability benchmark 'out=my folder' 'x=``` # not a heading'\n````\n" in text
+
+
+def test_every_link_leads_to_a_heading(few: tuple[Path, str]) -> None:
+    _, text = few
+    places = dict(re.findall(r'<a id="([^"]+)"></a>\n\n#+ (.+)', text))
+    links = re.findall(r"\[([^\]]+)\]\(#([^)]+)\)", text)
+    assert places == {
+        **{"g1": "Detection", "g1-a1": "control: stable", "g1-a2": "huge-lr: failed", "g1-a3": "skipping: unstable"},
+        **{"g2": "Pose", "g2-a1": "control: stable", "g2-a2": "huge-lr: failed", "g2-a3": "skipping: unstable"},
+    }
+    assert {link for _, link in links} == set(places)
+    assert all(shown.strip("*") in places[link] for shown, link in links)
+    assert len(links) == 2 + 6 + 4  # head and cells of the matrix, a sentence an arm and task
+
+
+def test_pictures_of_what_is_no_more_are_removed(tmp_path: Path) -> None:
+    write_sample(tmp_path, arms=FEW)
+    write_report(tmp_path)
+    (tmp_path / "figures" / "mine.png").touch()
+    write_sample(tmp_path, arms=FEW, tasks=("pose",))
+    write_report(tmp_path)
+    assert sorted(p.name for p in (tmp_path / "figures").iterdir()) == [
+        "g1-pose-blocks.png",
+        "g1-pose-curves.png",
+        "mine.png",
+    ]
 
 
 def test_every_picture_named_is_there_and_no_other(few: tuple[Path, str]) -> None:

@@ -233,6 +233,23 @@ def test_a_norm_of_zero_has_its_own_colour(tmp_path: Path) -> None:
     assert "every block norm of collapse is zero" in page.text
 
 
+@pytest.mark.parametrize(("arm_steps", "ends"), [(1280, (160.5, 1280.5)), (320, (320.5, 320.5))])
+def test_an_arm_of_far_more_steps_leaves_the_control_readable(
+    arm_steps: int, ends: tuple[float, float], tmp_path: Path
+) -> None:
+    """A tiny batch takes 8 steps where the control takes one: on one axis the control would be a strip."""
+    result = write_sample(tmp_path, arms=("control", "tiny-batch"), tasks=("detect",), seeds=(0,))
+    control = pl.read_parquet(tmp_path / "series.parquet").filter(pl.col("arm") == "control")
+    longer, series = make(arms=("control", "tiny-batch"), tasks=("detect",), seeds=(0,), planned=arm_steps)
+    pl.concat([control, series.filter(pl.col("arm") == "tiny-batch")]).write_parquet(tmp_path / "series.parquet")
+    page = rewrite(tmp_path, replace(result, runs=(result.runs[0], longer.runs[1])))
+    charts = page.spec["charts"]
+    shown = [charts[f"g1-a2-heat-{side}"]["0"]["layout"]["xaxis"]["range"][1] for side in ("control", "arm")]
+    assert tuple(shown) == ends
+    told = f"The control ends at step 160, this run at step {arm_steps:,}: each side shows its own steps."
+    assert (told in page.text) == (ends[0] != ends[1])
+
+
 def test_the_depth_profile_shows_start_onset_and_end(few: Page) -> None:
     _, frame = make(arms=FEW)
     bins = frame.filter((pl.col("arm") == "skipping") & (pl.col("seed") == 0) & (pl.col("task") == "detect"))

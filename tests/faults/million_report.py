@@ -1,0 +1,62 @@
+"""Assess one long run and write its report, as a benchmark does in its end; print what that took as JSON.
+
+python million_report.py FOLDER, where FOLDER/run holds the trace
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from yolo_stability.assessment import assess
+from yolo_stability.report.benchmark import write_report
+from yolo_stability.results import FILE, SCHEMA_VERSION, SERIES, Arm, BenchmarkResult, RunResultRow, results_to_json
+from yolo_stability.trace import load_trace
+
+FOLDER = Path(sys.argv[1])
+
+
+def main() -> None:
+    start, busy = time.monotonic(), time.process_time()
+    arms = (Arm(name="control", is_control=True, kind="control", claim="", expects="", overrides={}),)
+    row = RunResultRow(
+        arm="control", task="detect", model="yolo26n.yaml", seed=0, outcome="finished", verdict="inconclusive"
+    )
+    assessed = assess(arms, [row], lambda _: load_trace(FOLDER / "run"))
+    between = time.monotonic()
+    result = BenchmarkResult(
+        schema_version=SCHEMA_VERSION,
+        suite="million",
+        description="",
+        manifest={},
+        arms=arms,
+        runs=tuple(replace(run, folder="run") for run in assessed.runs),
+        comparisons=assessed.comparisons,
+    )
+    assessed.series.write_parquet(FOLDER / SERIES)
+    (FOLDER / FILE).write_text(results_to_json(result), encoding="utf-8")
+    html = write_report(FOLDER)[0]
+    told = {
+        "assess": between - start,
+        "render": time.monotonic() - between,
+        "cpu": time.process_time() - busy,
+        "gigabytes": peak() / 1e9,
+        "html": html.stat().st_size,
+        "steps": assessed.runs[0].steps,
+        "peak_norm": assessed.runs[0].peak_norm,
+        "median_norm": assessed.runs[0].median_norm,
+    }
+    print(json.dumps(told))
+
+
+def peak() -> int:
+    """Return the largest resident memory of this process in bytes; a child inherits ru_maxrss of whoever forked it."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""`diagnose`: what went wrong in a run, an incident or a checkpoint."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from yolo_stability import arguments
+from yolo_stability.commands.verb import Verb
+from yolo_stability.errors import ConfigError, nearest
+from yolo_stability.failures import DONE, INCONCLUSIVE, UNSTABLE
+from yolo_stability.streams import stdout_to_stderr
+
+if TYPE_CHECKING:
+    from yolo_stability.types import Diagnosis
+
+__all__ = ["VERB"]
+
+_CODES = {"stable": DONE, "unstable": UNSTABLE, "failed": UNSTABLE, "inconclusive": INCONCLUSIVE}
+
+
+def run(args: Sequence[str]) -> int:
+    """Diagnose what lies at a path and print it.
+
+    Args:
+        args: What the user typed, without the verb.
+
+    Returns:
+        Exit code 0 for a stable run, a sound checkpoint, or an incident that was reproduced; 3 for an unstable or
+        failed run, damage in a checkpoint, or an incident that was not reproduced; 4 where the data do not suffice.
+
+    Raises:
+        ConfigError: If the line names no path, or a key.
+    """
+    words, pairs = arguments.read(args)
+    as_json = "json" in words or bool(pairs.pop("json", False))
+    for key in pairs:
+        raise ConfigError(f"Unknown key '{key}'.{nearest(key, ('json',))} 'diagnose' takes a path and --json.")
+    paths = [word for word in words if word != "json"]
+    if len(paths) != 1:
+        raise ConfigError("'diagnose' takes one path: write diagnose runs/detect/train, or diagnose last.pt.")
+    with stdout_to_stderr():
+        diagnosis, code = _diagnose(paths[0])
+    if as_json:
+        from yolo_stability.api import diagnosis_to_json
+
+        print(json.dumps(diagnosis_to_json(diagnosis), allow_nan=False))
+    else:
+        _show(diagnosis)
+    return code
+
+
+def _diagnose(path: str) -> tuple[Diagnosis, int]:
+    """Return the diagnosis and its exit code."""
+    from yolo_stability.api import diagnose, is_incident, replay
+
+    if is_incident(path):
+        reproduced, diagnosis = replay(path)
+        return diagnosis, DONE if reproduced else UNSTABLE
+    diagnosis = diagnose(path)
+    return diagnosis, _CODES[diagnosis.verdict]
+
+
+def _show(diagnosis: Diagnosis) -> None:
+    """Print a diagnosis."""
+    from yolo_stability.api import show_diagnosis
+
+    show_diagnosis(diagnosis, min(shutil.get_terminal_size().columns, 100))
+
+
+VERB = Verb(
+    name="diagnose",
+    usage="PATH [--json]",
+    summary="what went wrong, where, since when and why",
+    run=run,
+    examples=(
+        "yolo-stability diagnose runs/detect/train",
+        "yolo-stability diagnose runs/detect/train/weights/last.pt",
+        "yolo-stability diagnose runs/detect/train/stability/incidents/step-000031",
+    ),
+    details="""\
+  PATH is a run folder, ours or a plain one of Ultralytics (which holds losses
+  only); a checkpoint, which is audited without running anything from it; or an
+  incident folder, whose batch is run again. In our run folders the result is
+  also written to stability/diagnosis.json.
+
+  Exit code 0: stable, sound, or the incident came again; 3: unstable, failed,
+  damaged, or the incident did not come again; 4: not enough data to say.
+""",
+)

@@ -1,0 +1,343 @@
+"""Reading a pickle without running it: every class and function that it names becomes a note of its name.
+
+The standard unpickler calls whatever a file tells it to call, so that opening a checkpoint from a stranger runs the
+stranger's code. This one is an interpreter of its own for the pickle opcodes. It imports nothing, calls nothing but
+the few functions that its caller hands over, and sets no attribute of anything but its own notes.
+Source of the opcodes: `pickletools` of the standard library, which also decodes their arguments.
+"""
+
+from __future__ import annotations
+
+import pickletools
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO
+
+__all__ = ["MAX_OPCODES", "Global", "Record", "Unreadable", "read_pickle"]
+
+MAX_OPCODES = 4_000_000
+"""A checkpoint of YOLO26n takes 71,000; memo and stack cannot outgrow the number of opcodes."""
+MAX_MARKS, MAX_NAME = 1_000, 500
+MAX_INTEGER_BITS = 256  # the magic number of the legacy format has 77
+
+Call = Callable[[tuple[Any, ...]], Any]
+
+
+class Unreadable(Exception):
+    """The bytes are no pickle, or one beyond the limits; the text is the end of a sentence about the file."""
+
+
+class Global:
+    """The name of a class or function, which is never looked up.
+
+    Args:
+        name: Dotted name, such as `torch.nn.modules.conv.Conv2d`.
+    """
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+class Record:
+    """What a pickle says about an object that is not made.
+
+    Attributes:
+        kind: Dotted name of its class, or of the function that would have made it; empty where it has none.
+        arguments: What that would have been called with.
+        state: What would have become its attributes.
+        items: What would have been appended to it.
+        table: What would have been set by key.
+    """
+
+    __slots__ = ("arguments", "items", "kind", "state", "table")
+
+    def __init__(self, kind: str, arguments: Any = ()) -> None:
+        self.kind = kind
+        self.arguments = arguments
+        self.state: Any = None
+        self.items: list[Any] = []
+        self.table: dict[Any, Any] = {}
+
+
+def read_pickle(stream: BinaryIO, calls: Mapping[str, Call], persistent: Call) -> Any:
+    """Read one pickle and leave the stream behind its end.
+
+    Args:
+        stream: Bytes in memory: a declared length is read as far as there are bytes.
+        calls: Own functions that stand in for named ones, by dotted name; each takes the tuple of arguments as read,
+            of any type, and raises Unreadable where they make no sense.
+        persistent: Own function that turns a persistent id, as a tuple, into a value.
+
+    Returns:
+        Plain values, lists (sets too), tuples and dicts; what `calls` and `persistent` returned; Global and Record
+        for everything else.
+
+    Raises:
+        Unreadable: No pickle, or one beyond the limits.
+    """
+    machine = _Machine(calls, persistent)
+    try:
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+            if count >= MAX_OPCODES:
+                raise Unreadable(f"its pickle takes more than {MAX_OPCODES:,} instructions")
+            machine.do(opcode.name, argument)
+        return machine.result()
+    except (ValueError, TypeError, IndexError, KeyError, OverflowError, MemoryError) as error:
+        raise Unreadable("its pickle is damaged") from error
+
+
+class _Machine:
+    """The stack, the marks and the memo of one pickle.
+
+    Args:
+        calls: As in `read_pickle`.
+        persistent: As in `read_pickle`.
+    """
+
+    def __init__(self, calls: Mapping[str, Call], persistent: Call) -> None:
+        self._calls, self._persistent = calls, persistent
+        self._stack: list[Any] = []
+        self._marked: list[list[Any]] = []
+        self._memo: dict[int, Any] = {}
+
+    def do(self, opcode: str, argument: Any) -> None:
+        """Carry out one instruction."""
+        if opcode in _ARGUMENTS:
+            self._stack.append(_bounded(argument))
+        elif opcode in _CONSTANTS:
+            self._stack.append(_CONSTANTS[opcode])
+        elif opcode in _EMPTY:
+            self._stack.append(_EMPTY[opcode]())
+        elif opcode in _ACTIONS:
+            _ACTIONS[opcode](self, argument)
+        else:
+            raise Unreadable(f"its pickle uses the instruction {opcode}, which torch never writes")
+
+    def result(self) -> Any:
+        """Return what is left at the end."""
+        return self._stack[-1]
+
+    # --- stack, marks, memo ---
+
+    def put(self, argument: int | None) -> None:
+        """Remember the top of the stack, under the next free number where none is given."""
+        self._memo[len(self._memo) if argument is None else argument] = self._stack[-1]
+
+    def get(self, argument: int) -> None:
+        """Push what was remembered."""
+        self._stack.append(self._memo[argument])
+
+    def mark(self, _: Any) -> None:
+        """Begin a new stretch of the stack."""
+        if len(self._marked) >= MAX_MARKS:
+            raise Unreadable(f"its pickle is nested more than {MAX_MARKS:,} deep")
+        self._marked.append(self._stack)
+        self._stack = []
+
+    def pop(self, _: Any) -> None:
+        """Drop the top of the stack."""
+        if self._stack:
+            self._stack.pop()
+        else:
+            self._since_mark()
+
+    def pop_mark(self, _: Any) -> None:
+        """Drop everything since the mark."""
+        self._since_mark()
+
+    def duplicate(self, _: Any) -> None:
+        """Push the top of the stack again."""
+        self._stack.append(self._stack[-1])
+
+    def _since_mark(self) -> list[Any]:
+        """Take everything since the mark off the stack."""
+        items, self._stack = self._stack, self._marked.pop()
+        return items
+
+    def _take(self, count: int) -> tuple[Any, ...]:
+        """Take so many items off the stack."""
+        if len(self._stack) < count:
+            raise IndexError(count)
+        items = tuple(self._stack[-count:])
+        del self._stack[-count:]
+        return items
+
+    # --- containers ---
+
+    def short_tuple(self, count: int) -> None:
+        """Pack the last items into a tuple."""
+        self._stack.append(self._take(count))
+
+    def long_tuple(self, _: Any) -> None:
+        """Pack everything since the mark into a tuple."""
+        items = self._since_mark()
+        self._stack.append(tuple(items))
+
+    def long_list(self, _: Any) -> None:
+        """Pack everything since the mark into a list; sets become lists, which need no hashing."""
+        items = self._since_mark()
+        self._stack.append(items)
+
+    def long_dict(self, _: Any) -> None:
+        """Pack everything since the mark into a dict."""
+        items = self._since_mark()
+        table: dict[Any, Any] = {}
+        _set_items(table, items)
+        self._stack.append(table)
+
+    def append(self, _: Any) -> None:
+        """Append the top of the stack to the list below."""
+        _extend(self._stack[-2], self._take(1))
+
+    def appends(self, _: Any) -> None:
+        """Append everything since the mark to the list below."""
+        items = self._since_mark()
+        _extend(self._stack[-1], items)
+
+    def set_item(self, _: Any) -> None:
+        """Set one pair in the dict below."""
+        items = self._take(2)
+        _set_items(self._stack[-1], items)
+
+    def set_items(self, _: Any) -> None:
+        """Set all pairs since the mark in the dict below."""
+        items = self._since_mark()
+        _set_items(self._stack[-1], items)
+
+    # --- names and objects ---
+
+    def name(self, argument: str) -> None:
+        """Note a class or function by its name."""
+        self._stack.append(Global(argument.replace(" ", ".", 1)))
+
+    def name_on_stack(self, _: Any) -> None:
+        """Note a class or function whose name stands on the stack."""
+        module, name = self._take(2)
+        short = all(isinstance(word, str) and len(word) <= MAX_NAME for word in (module, name))
+        self._stack.append(Global(f"{module}.{name}" if short else ""))
+
+    def extension(self, _: Any) -> None:
+        """Note a class of `copyreg`'s register, which is not looked at."""
+        self._stack.append(Global(""))
+
+    def call(self, _: Any) -> None:
+        """Note the call of a function; only own stand-ins are called."""
+        function, arguments = self._take(2)
+        name = function.name if isinstance(function, Global) else ""
+        if name in self._calls and isinstance(arguments, tuple):
+            self._stack.append(self._calls[name](arguments))
+        else:
+            self._stack.append(Record(name, arguments))
+
+    def new(self, _: Any) -> None:
+        """Note the making of an object."""
+        made, arguments = self._take(2)
+        self._stack.append(Record(made.name if isinstance(made, Global) else "", arguments))
+
+    def new_with_keywords(self, _: Any) -> None:
+        """Note the making of an object with keyword arguments."""
+        made, *arguments = self._take(3)
+        self._stack.append(Record(made.name if isinstance(made, Global) else "", tuple(arguments)))
+
+    def instance(self, argument: str) -> None:
+        """Note the making of an object of a class of old, named in the instruction."""
+        arguments = self._since_mark()
+        self._stack.append(Record(argument.replace(" ", ".", 1), tuple(arguments)))
+
+    def old_object(self, _: Any) -> None:
+        """Note the making of an object of a class of old, which stands behind the mark."""
+        made, *arguments = self._since_mark()
+        self._stack.append(Record(made.name if isinstance(made, Global) else "", tuple(arguments)))
+
+    def build(self, _: Any) -> None:
+        """Note the attributes of an object."""
+        target, state = self._stack[-2], self._take(1)[0]
+        if isinstance(target, Record):
+            target.state = state
+
+    def persistent_text(self, argument: str) -> None:
+        """Let the caller resolve an id that is a text."""
+        self._stack.append(self._persistent((argument,)))
+
+    def persistent(self, _: Any) -> None:
+        """Let the caller resolve an id that stands on the stack."""
+        (key,) = self._take(1)
+        self._stack.append(self._persistent(key if isinstance(key, tuple) else (key,)))
+
+    def nothing(self, _: Any) -> None:
+        """Pass over an instruction that changes no value."""
+
+
+def _bounded(value: Any) -> Any:
+    """Return a value, unless it is an integer whose arithmetic could take for ever."""
+    if isinstance(value, int) and value.bit_length() > MAX_INTEGER_BITS:
+        raise Unreadable(f"its pickle holds an integer of {value.bit_length():,} bits")
+    return value
+
+
+def _extend(target: Any, items: Any) -> None:
+    """Append to a list, or to the note of an object."""
+    if isinstance(target, Record):
+        target.items.extend(items)
+    elif isinstance(target, list):
+        target.extend(items)
+    else:
+        raise TypeError(target)
+
+
+def _set_items(target: Any, items: Any) -> None:
+    """Set pairs in a dict, or in the note of an object."""
+    table = target.table if isinstance(target, Record) else target
+    if not isinstance(table, dict) or len(items) % 2:
+        raise TypeError(target)
+    for key, value in zip(items[::2], items[1::2], strict=True):
+        # Hashing a tuple walks all of it, which deep or self-repeating ones turn into a crash or an endless wait.
+        table[key if isinstance(key, _PLAIN | Record | Global) else Record("", key)] = value
+
+
+_PLAIN = str | int | float | bool | bytes | None
+_ARGUMENTS = frozenset(
+    (
+        *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
+        *("STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"),
+        *("BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"),
+    )
+)
+_CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
+_EMPTY: Mapping[str, Callable[[], Any]] = {
+    "EMPTY_LIST": list,
+    "EMPTY_SET": list,
+    "EMPTY_DICT": dict,
+    "EMPTY_TUPLE": tuple,
+}
+_ACTIONS: Mapping[str, Callable[[_Machine, Any], None]] = {
+    **dict.fromkeys(("PROTO", "FRAME", "STOP"), _Machine.nothing),
+    **dict.fromkeys(("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"), _Machine.put),
+    **dict.fromkeys(("GET", "BINGET", "LONG_BINGET"), _Machine.get),
+    **dict.fromkeys(("EXT1", "EXT2", "EXT4"), _Machine.extension),
+    **dict.fromkeys(("LIST", "FROZENSET"), _Machine.long_list),
+    **dict.fromkeys(("APPENDS", "ADDITEMS"), _Machine.appends),
+    "MARK": _Machine.mark,
+    "POP": _Machine.pop,
+    "POP_MARK": _Machine.pop_mark,
+    "DUP": _Machine.duplicate,
+    "TUPLE": _Machine.long_tuple,
+    "TUPLE1": lambda machine, _: machine.short_tuple(1),
+    "TUPLE2": lambda machine, _: machine.short_tuple(2),
+    "TUPLE3": lambda machine, _: machine.short_tuple(3),
+    "DICT": _Machine.long_dict,
+    "APPEND": _Machine.append,
+    "SETITEM": _Machine.set_item,
+    "SETITEMS": _Machine.set_items,
+    "GLOBAL": _Machine.name,
+    "STACK_GLOBAL": _Machine.name_on_stack,
+    "INST": _Machine.instance,
+    "OBJ": _Machine.old_object,
+    "REDUCE": _Machine.call,
+    "NEWOBJ": _Machine.new,
+    "NEWOBJ_EX": _Machine.new_with_keywords,
+    "BUILD": _Machine.build,
+    "PERSID": _Machine.persistent_text,
+    "BINPERSID": _Machine.persistent,
+}

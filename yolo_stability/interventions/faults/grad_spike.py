@@ -1,0 +1,50 @@
+"""`fault=grad_spike@3`: the gradient of one block in the middle is 1000 times too large at optimizer step N."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+
+from yolo_stability.blocks import model_blocks
+from yolo_stability.errors import ConfigError, nearest
+from yolo_stability.integration.compat import inner_model
+from yolo_stability.interventions.fault import Fault
+
+__all__ = ["GradientSpike"]
+
+_FACTOR = 1000.0
+
+
+class GradientSpike(Fault):
+    """A finite spike in one place: no check for NaN or Inf sees it.
+
+    Attributes:
+        block: Name of the block to strike; None for the middle one of those that have a gradient. Users strike the
+            middle one; a benchmark of where a spike is found sets another on the class.
+    """
+
+    counts: ClassVar[str] = "optimizer step"
+    block: ClassVar[str | None] = None
+
+    @torch.no_grad()
+    def on_gradients(self, trainer: Any, step: int) -> None:
+        """Multiply the gradient of the block, if the step's moment has come.
+
+        Raises:
+            ConfigError: No block of that name has a gradient.
+        """
+        if step not in self.at:
+            return
+        model = inner_model(trainer)
+        gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+        blocks = {
+            block.name: [gradients[name] for name in block.param_names if name in gradients]
+            for block in model_blocks(model)
+        }
+        struck = [name for name, grads in blocks.items() if grads]
+        chosen = struck[len(struck) // 2] if self.block is None else self.block
+        if chosen not in struck:
+            raise ConfigError(f"fault={self}: no block '{chosen}' has a gradient.{nearest(chosen, struck)}")
+        for grad in blocks[chosen]:
+            grad.mul_(_FACTOR)

@@ -1,0 +1,65 @@
+"""Updates as large as the weights themselves: in failing runs the first sign of all, 1 to 45 steps ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from yolo_stability.rule import Rule
+from yolo_stability.scene import Scene
+from yolo_stability.series import RunSeries
+from yolo_stability.signals import number
+from yolo_stability.specimen import healthy_run, with_rows
+from yolo_stability.types import Finding
+
+__all__ = ["UpdateRatio"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateRatio(Rule):
+    """Critical once an update replaces the weights; a warning where it comes near that.
+
+    AdamW moves every weight by the learning rate at first, so that small blocks start at 0.3 in healthy runs.
+
+    Attributes:
+        warning: Ratio of a warning.
+        critical: Ratio that replaces the weights ...
+        twice: ... in this many steps that were measured, or `beyond` in one.
+        beyond: See `twice`.
+    """
+
+    warning: float = 0.6
+    critical: float = 1.0
+    twice: int = 2
+    beyond: float = 3.0
+
+    def look(self, scene: Scene) -> Iterator[Finding]:
+        """Look at the largest ratio of each measured step."""
+        update = scene.run.update
+        with np.errstate(invalid="ignore"):
+            high, over, beyond = update > self.warning, update > self.critical, update > self.beyond
+        if not high.any():
+            return
+        rows = np.flatnonzero((over & (over.cumsum() >= self.twice)) | beyond)
+        severity, limit = ("critical", self.critical) if rows.size else ("warning", self.warning)
+        row = int(rows[0]) if rows.size else int(np.argmax(high))
+        last = int(np.flatnonzero(high)[-1]) + 1
+        name = scene.run.names[int(scene.run.update_block[row])]
+        text = f"the update of step {scene.step_at(row)} was {number(update[row])} times as long as {name}'s weights"
+        yield self.found(
+            "critical" if severity == "critical" else "warning",
+            text,
+            scene=scene,
+            rows=(row, last),
+            block=name,
+            observed=float(update[row]),
+            threshold=limit,
+            remedy="a lower learning rate (lr_mult=0.1) or a longer warm-up (warmup_epochs=3)",
+        )
+
+    @classmethod
+    def example(cls) -> RunSeries:
+        """Updates that replace the weights."""
+        return with_rows(healthy_run(), slice(2, 6), update=8.0)
