@@ -15,9 +15,9 @@ from yolo_stability.specimen import event, healthy_run, with_rows
 GOLDEN = Path(__file__).parent / "golden"
 PER_STEP = (
     *("step", "loss", "norm", "nonfinite", "guard", "scaler", "clip", "epoch", "attempt", "accumulate", "lr"),
-    *("amp_scale", "update", "update_block"),
+    *("amp_scale", "update", "update_block", "micro_norm"),
 )
-_FLOATS = ("loss", "norm", "clip", "lr", "amp_scale", "update")
+_FLOATS = ("loss", "norm", "clip", "lr", "amp_scale", "update", "micro_norm")
 _ODD = [0.0, -0.0, 1.0, -3.0, 41.0, 1e-30, 5e-324, 1e30, -1e30, 1e300, np.inf, -np.inf, np.nan]
 _ROLES = ["backbone", "neck", "box", "cls", "kpt", "one2one_cls", "other", "tail of a model that is not known"]
 _KINDS = ["nan_recovery", "oom_restart", "rollback", "guard_stop", "resume", "fault", "something else"]

@@ -13,7 +13,8 @@ from yolo_stability.benchmarking import run_benchmark
 from yolo_stability.comparing import compare_runs
 from yolo_stability.config import OWN_KEYS, ignored_by_auto
 from yolo_stability.data.resolve import resolve_data
-from yolo_stability.diagnosing import diagnose_checkpoint, diagnose_run, diagnosis_to_json, kind_of
+from yolo_stability.diagnosing import Examined
+from yolo_stability.diagnosing import examine as diagnose_path
 from yolo_stability.diagnosis import diagnose_trace
 from yolo_stability.errors import TraceError
 from yolo_stability.flow import ProbeResult
@@ -24,7 +25,7 @@ from yolo_stability.mechanics import mechanics
 from yolo_stability.monitoring import StabilityMonitor, draw, show
 from yolo_stability.results import BenchmarkResult
 from yolo_stability.trace import FOLDER, empty_trace
-from yolo_stability.types import Diagnosis, Finding, RunResult, Trace, VerdictWord
+from yolo_stability.types import Diagnosis, RunResult, Trace
 from yolo_stability.verification import Verification, verify_benchmark
 
 __all__ = [
@@ -32,16 +33,14 @@ __all__ = [
     "benchmark",
     "compare",
     "diagnose",
-    "diagnosis_to_json",
     "draw",
     "draw_probes",
-    "is_incident",
+    "examine",
     "mechanics",
     "probe",
     "probe_grid",
-    "replay",
     "show",
-    "show_diagnosis",
+    "show_examined",
     "show_probes",
     "train",
     "verify",
@@ -215,29 +214,35 @@ def diagnose(path: str | Path) -> Diagnosis:
         Verdict, cause and findings.
 
     Raises:
-        TraceError: Nothing of these is there, or it cannot be read.
+        StabilityError: Nothing of these is there, or it cannot be read.
     """
-    path = Path(path).expanduser()
-    kind = kind_of(path)
-    if kind == "checkpoint":
-        return diagnose_checkpoint(path)
-    return replay(path)[1] if kind == "incident" else diagnose_run(path)
+    return examine(path).diagnosis
 
 
-def is_incident(path: str | Path) -> bool:
-    """Return whether an incident folder lies there.
-
-    Raises:
-        TraceError: Nothing that could be diagnosed is there.
-    """
-    return kind_of(Path(path).expanduser()) == "incident"
-
-
-def show_diagnosis(diagnosis: Diagnosis, width: int = 80) -> None:
-    """Print a diagnosis.
+def examine(path: str | Path) -> Examined:
+    """Diagnose as `diagnose` does, and return all that is known beside it.
 
     Args:
-        diagnosis: What was found.
+        path: As `diagnose` takes it.
+
+    Returns:
+        The diagnosis; of a checkpoint its audit, of an incident whether it came again.
+
+    Raises:
+        StabilityError: Nothing that could be diagnosed is there, or it cannot be read.
+    """
+    try:
+        place = Path(path).expanduser()
+    except RuntimeError:  # `~nobody`
+        place = Path(path)
+    return diagnose_path(place)
+
+
+def show_examined(examined: Examined, width: int = 80) -> None:
+    """Print what was found.
+
+    Args:
+        examined: What `examine` returned.
         width: Columns that a line may take.
     """
     from rich.console import Console
@@ -245,35 +250,8 @@ def show_diagnosis(diagnosis: Diagnosis, width: int = 80) -> None:
     from yolo_stability.report.diagnosis import coloured
 
     console = Console(highlight=False)
-    for line in coloured(diagnosis, width):
+    for line in coloured(examined.lines(width)):
         console.print(line, soft_wrap=True)
-
-
-def replay(path: str | Path) -> tuple[bool, Diagnosis]:
-    """Run the kept batch of an incident again in this process.
-
-    Args:
-        path: An incident folder.
-
-    Returns:
-        Whether the bad numbers came again, and what was found.
-
-    Raises:
-        StabilityError: It is no incident folder, or it is incomplete.
-    """
-    from yolo_stability.integration.replay import replay_incident
-
-    result = replay_incident(Path(path).expanduser())
-    word: VerdictWord = "failed" if result.reproduced else "inconclusive"
-    remedy = f"take {result.image} out of the dataset, or repair it" if result.image else ""
-    finding = Finding(
-        rule="non_finite",
-        severity="critical" if result.reproduced else "info",
-        message=result.message,
-        block=result.culprit_module,
-        remedy=remedy if result.reproduced else "",
-    )
-    return result.reproduced, Diagnosis(run_id="", verdict=word, why=result.message, findings=(finding,))
 
 
 def benchmark(suite: str, *, out: str | Path | None = None, **changes: Any) -> BenchmarkResult:

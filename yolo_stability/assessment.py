@@ -21,7 +21,7 @@ from yolo_stability.results import Arm, BlockRatio, Comparison, Interval, RunRes
 from yolo_stability.series import BlockProfile, RunSeries, as_series, median_of
 from yolo_stability.signals import number
 from yolo_stability.statistics import bootstrap, boschloo, paired_differences, paired_ratios, wilson
-from yolo_stability.types import RunHeader, Trace
+from yolo_stability.types import Finding, RunHeader, Trace
 from yolo_stability.verdict import verdict
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ __all__ = ["Assessment", "Key", "assess", "compare", "fitness_of", "key_of", "me
 Key = tuple[str, str, str, int]
 Load = Callable[[RunResultRow], Trace | None]
 
+_MOST_FINDINGS, _MOST_CAUSES = 6, 3
 _FITNESS = {"detect": "metrics/mAP50(B)", "pose": "metrics/mAP50(P)"}
 
 
@@ -125,12 +126,36 @@ def measured(
         onset_sign=found.onset_sign,
         onset_block=found.onset_block,
         cause=found.cause,
+        causes=found.causes[:_MOST_CAUSES],
+        findings=_telling(found.findings),
         steps=int(run.step.size),
         peak_norm=_known(np.max(run.norm, where=np.isfinite(run.norm), initial=-np.inf)),
         median_norm=_known(median_of(run.norm)),
         clip_saturation=float((clipped < 1).mean()) if clipped.size else None,
         skipped=int(run.guard.sum()),
     )
+
+
+def _telling(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return the findings that a report has room for, as they came in time.
+
+    Args:
+        findings: All of them, most severe first, then in time.
+    """
+    first = min((f for f in findings if f.severity != "info"), key=_began, default=None)
+    others = [f for f in findings if f is not first]
+    kept = others[:_MOST_FINDINGS] if first is None else [first, *others[: _MOST_FINDINGS - 1]]
+    finite = [replace(f, observed=_finite(f.observed), threshold=_finite(f.threshold)) for f in kept]
+    return tuple(sorted(finite, key=lambda f: (f.severity == "info", _began(f))))
+
+
+def _finite(value: float | None) -> float | None:
+    """Return a number that JSON can hold, so that a result is the same before and after it was written."""
+    return None if value is None else _known(value)
+
+
+def _began(finding: Finding) -> int:
+    return finding.first_step or 0
 
 
 def fitness_of(row: RunResultRow) -> float | None:

@@ -16,13 +16,16 @@ import numpy as np
 
 from yolo_stability.scene import Scene
 from yolo_stability.series import median_of
-from yolo_stability.signals import number, ratio_of
+from yolo_stability.signals import number, ratio_of, swing
 from yolo_stability.types import Cause, CauseName, Finding
 
 __all__ = ["Evidence", "rank_causes"]
 
 _UNKNOWN = 0.5
 _SUDDEN = 8  # trouble that begins later than this, after healthy steps, is not built into the model
+_HUGE_GRADIENT = 1e4
+_LED_UP = 0.06  # updates above it led up to a leap
+_WAVER, _CALM_LOSS = 48, 0.12
 _PLAIN_ADAM, _PLAIN_SGD = 0.02, 0.1  # learning rates up to which an optimizer's family is used
 
 
@@ -83,7 +86,8 @@ def _from_trace(scene: Scene, findings: Sequence[Finding], onset: int) -> Iterat
     if not scene.run.step.size:
         return
     rules = {f.rule: f for f in findings}
-    built_in = [item for item in (_at_the_start(scene, rules), _along_depth(scene)) if item is not None]
+    starts = (_at_the_start(scene, rules), _against_weights(scene), _along_depth(scene))
+    built_in = [item for item in starts if item is not None]
     yield from built_in
     rate = _rate_jump(scene, onset)
     if rate is not None:
@@ -95,7 +99,7 @@ def _from_trace(scene: Scene, findings: Sequence[Finding], onset: int) -> Iterat
         yield Evidence(weights={"numeric_range": 4.0}, text=rules["amp_overflow"].message)
     if "noise" in rules:
         alone = not any(f.severity == "critical" for f in findings)
-        yield Evidence(weights={"batch_noise": 2.0 if alone else 0.5}, text=rules["noise"].message)
+        yield _wavering(scene, rules["noise"], 2.0 if alone else 0.5)
     yield from _growing(scene, rules, weight=0.3 if built_in else 1.0, sudden=sudden is not None)
 
 
@@ -121,6 +125,34 @@ def _along_depth(scene: Scene) -> Evidence | None:
     if middle < 3e-3:
         return Evidence(weights={"normalisation": 2.0, "depth": 1.5, "activation": 1.0}, text=text)
     return None
+
+
+def _against_weights(scene: Scene) -> Evidence | None:
+    """A first huge update at an ordinary learning rate: the gradient itself was huge against the weights.
+
+    Under plain SGD an update over the learning rate is that ratio; healthy pose models begin at 6e3, detection at 30.
+    """
+    run = scene.run
+    with np.errstate(invalid="ignore"):
+        rows = np.flatnonzero(run.update[:_SUDDEN] > 1)
+    if scene.step_at(0) != 0 or not rows.size:
+        return None
+    row = int(rows[0])
+    share = float(ratio_of(run.update[row], run.lr[row]))
+    if not share > _HUGE_GRADIENT:
+        return None
+    text = f"the gradient of step {scene.step_at(row)} was {number(share)} times as long as the weights it acted on"
+    return Evidence(weights={"initialisation": 4.0, "normalisation": 2.0}, text=text)
+
+
+def _wavering(scene: Scene, found: Finding, weight: float) -> Evidence:
+    """Steps that waver: with the loss it is the choice of images, without it a few inputs with large values."""
+    row = int(np.searchsorted(scene.run.step, found.first_step or 0))
+    losses = scene.run.loss[max(0, row - _WAVER) : row + 1]
+    share = float(swing(losses, losses.size)[-1]) if losses.size > 2 else float("nan")
+    if share < _CALM_LOSS:
+        return Evidence(weights={"data": weight, "batch_noise": 0.5}, text=f"{found.message}, while the loss did not")
+    return Evidence(weights={"batch_noise": weight}, text=found.message)
 
 
 def _rate_jump(scene: Scene, onset: int) -> Evidence | None:
@@ -162,7 +194,9 @@ def _leap(scene: Scene, row: int) -> Evidence | None:
     if known.size > 1 and known[0] > max(5.0, 3 * float(np.median(known[1:]))):
         text = f"at step {step} the first block leapt farther than the others: its input was too large"
         return Evidence(weights={"data": 3.0}, text=text)
-    if risen > 3:
+    with np.errstate(invalid="ignore"):
+        led_up = (scene.run.update[max(0, row - _SUDDEN) : row] > _LED_UP).any()
+    if risen > 3 and not led_up:
         text = f"at step {step} loss and gradients leapt together, after quiet steps: one batch"
         return Evidence(weights={"data": 2.0, "learning_rate": 0.7}, text=text)
     return None
@@ -177,7 +211,8 @@ def _quiet_before(scene: Scene, row: int) -> bool:
     with np.errstate(invalid="ignore"):
         large = (run.update[before] > 1).any()
         risen = (ratio_of(run.norm[before], scene.usual_norm[before]) > 30).any()
-        lost = (ratio_of(run.loss[before], np.fmax(scene.lowest_loss[before], 0.2 * scene.first_loss)) > 4).any()
+        level = np.nan_to_num(scene.lowest_loss[before], nan=scene.first_loss)
+        lost = (ratio_of(run.loss[before], np.fmax(level, 0.2 * scene.first_loss)) > 4).any()
         absurd = run.loss[before].max(initial=0.0) > 1e5
     return not (large or risen or lost or absurd)
 
@@ -186,6 +221,9 @@ def _bad_step(scene: Scene, row: int) -> Evidence:
     """A first bad step after quiet ones: a loss that is not finite comes from the batch, gradients alone do not."""
     run = scene.run
     step = scene.step_at(row)
+    if step == 0 and not (scene.bad | run.guard)[1:].all():
+        text = "the very first step was not finite, and later ones were: it came with the batch"
+        return Evidence(weights={"data": 5.0, "numeric_range": 0.7}, text=text)
     if step == 0:
         text = "the very first step was not finite, before any update"
         return Evidence(weights={"initialisation": 3.0, "data": 2.0, "numeric_range": 0.7}, text=text)
@@ -205,8 +243,9 @@ def _growing(scene: Scene, rules: Mapping[str, Finding], *, weight: float, sudde
         yield Evidence(weights={"learning_rate": strength * weight}, text=update.message)
     for rule in ("divergence", "collapse", "exploding", "oscillation", "clip_saturation"):
         found = rules.get(rule)
-        if found is not None and not sudden and found.first_step:
-            yield Evidence(weights={"learning_rate": 0.7 * weight}, text=found.message)
+        if found is not None and found.first_step and (rule == "collapse" or not sudden):
+            strength = 2.0 if rule == "collapse" else 0.7  # no image leaves a model without any loss
+            yield Evidence(weights={"learning_rate": strength * weight}, text=found.message)
     if "dead_block" in rules:
         yield Evidence(weights={"activation": 1.0}, text=rules["dead_block"].message)
 

@@ -103,7 +103,9 @@ class _Rows:
         size = 2 * window
         whole = ("step", "nonfinite", "epoch", "attempt", "accumulate", "update_block")
         self._columns: dict[str, Any] = {name: np.zeros(size, dtype=np.int64) for name in whole}
-        self._columns |= {name: np.zeros(size) for name in ("loss", "norm", "clip", "lr", "amp_scale", "update")}
+        self._columns |= {
+            name: np.zeros(size) for name in ("loss", "norm", "micro_norm", "clip", "lr", "amp_scale", "update")
+        }
         self._columns |= {name: np.zeros(size, dtype=bool) for name in ("guard", "scaler")}
         self._norms = np.full((len(names), size), np.nan, dtype=np.float32)
         self._bad = np.zeros((len(names), size), dtype=np.int64)
@@ -123,13 +125,12 @@ class _Rows:
             self._columns[name][at] = value
         self._columns["update"][at], self._columns["update_block"][at] = np.nan, -1
         self._norms[:, at], self._bad[:, at] = np.nan, 0
-        for stats in record.blocks:
-            block = self._place.get(stats.block)
-            if block is None:
-                continue
-            with np.errstate(over="ignore"):
-                self._norms[block, at] = np.nan if stats.grad_norm is None else stats.grad_norm
-            self._bad[block, at] = stats.nonfinite_count
+        known = [(self._place[b.block], b) for b in record.blocks if b.block in self._place]
+        places = [place for place, _ in known]
+        with np.errstate(over="ignore"):
+            self._norms[places, at] = [float("nan") if b.grad_norm is None else b.grad_norm for _, b in known]
+        self._bad[places, at] = [b.nonfinite_count for _, b in known]
+        for block, stats in known:
             ratio = stats.update_ratio
             if ratio is not None and not ratio <= self._columns["update"][at]:
                 self._columns["update"][at], self._columns["update_block"][at] = ratio, block
@@ -161,6 +162,7 @@ def _values(record: StepRecord) -> dict[str, Any]:
         "step": record.step,
         "loss": record.loss,
         "norm": nan if record.grad_norm is None else record.grad_norm,
+        "micro_norm": nan if record.micro_norm is None else record.micro_norm,
         "nonfinite": record.nonfinite,
         "guard": record.skipped == "guard",
         "scaler": record.skipped == "scaler",

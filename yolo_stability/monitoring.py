@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from yolo_stability.trace import load_trace
 from yolo_stability.types import Diagnosis, Trace
 
 __all__ = ["StabilityMonitor", "draw", "show"]
+
+_WIDTH = 100
 
 
 class StabilityMonitor(Monitor):
@@ -137,9 +140,11 @@ def show(trace: Trace, picture: Path | None = None, diagnosis: Diagnosis | None 
     console = Console(highlight=False)
     console.print()
     console.print(summary_table(summary))
-    console.print(headline(summary))
+    width = min(console.width, _WIDTH)
+    console.print(textwrap.fill(headline(summary), width, subsequent_indent="  "), markup=False, soft_wrap=True)
     if diagnosis is not None:
-        console.print(told_in_short(diagnosis))
+        for line in told_in_short(diagnosis, trace.path.parent, width):
+            console.print(line, soft_wrap=True)
     console.print(f"trace:   {trace.path}", soft_wrap=True)
     if picture:
         console.print(f"picture: {picture}", soft_wrap=True)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_stability.errors import TraceError
+from yolo_stability.types import Cause, Finding
 
 __all__ = [
     "FILE",
@@ -97,6 +98,8 @@ class RunResultRow:
         skipped: Steps that the guard left out.
         seconds: `startup`, `steps` and `total`.
         effective: Effective settings of the run, for the table of differences from control.
+        causes: What may have destabilised it, most likely first; the first is `cause`.
+        findings: What the rules saw, as it came in time: the first of all and the most severe.
         error: Last words of a run that died, in one line.
         folder: Run folder, relative to the benchmark's.
     """
@@ -123,6 +126,8 @@ class RunResultRow:
     skipped: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
     effective: Mapping[str, Any] = field(default_factory=dict)
+    causes: tuple[Cause, ...] = ()
+    findings: tuple[Finding, ...] = ()
     error: str | None = None
     folder: str = ""
 
@@ -278,7 +283,7 @@ def read_results(path: Path) -> BenchmarkResult:
             **{
                 **content,
                 "arms": tuple(Arm(**a) for a in content["arms"]),
-                "runs": tuple(RunResultRow(**r) for r in content["runs"]),
+                "runs": tuple(_run(r) for r in content["runs"]),
                 "comparisons": tuple(_comparison(c) for c in content["comparisons"]),
                 "folder": file.parent,
             }
@@ -288,6 +293,13 @@ def read_results(path: Path) -> BenchmarkResult:
 
 
 _INTERVALS = tuple(f.name for f in fields(Comparison) if f.type == "Interval")
+
+
+def _run(content: dict[str, Any]) -> RunResultRow:
+    """Return a run from its JSON; files that older versions wrote hold no diagnosis."""
+    causes = tuple(Cause(**cause) for cause in content.get("causes", ()))
+    findings = tuple(Finding(**finding) for finding in content.get("findings", ()))
+    return RunResultRow(**{**content, "causes": causes, "findings": findings})
 
 
 def _comparison(content: dict[str, Any]) -> Comparison:

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import ClassVar
 
-from yolo_stability.registry import Registry
+from yolo_stability.rules import RULES
 from yolo_stability.scene import Scene
 from yolo_stability.series import RunSeries
 from yolo_stability.types import Finding, Severity
@@ -81,6 +81,3 @@ class Rule(ABC):
             threshold=threshold,
             remedy=remedy,
         )
-
-
-RULES: Registry[Rule] = Registry("rule", "yolo_stability.rules", "yolo_stability.rule.Rule")

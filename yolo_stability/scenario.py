@@ -23,6 +23,7 @@ class FaultLabel(BaseModel):
     Attributes:
         healthy: Nothing is wrong.
         cause: What is wrong, in the words of a diagnosis.
+        also: Other causes that the recipe combines with it; naming one of them is right, too.
         onset: Whether it creeps in, or strikes at a moment.
         step: Step at which it strikes; None where the data or the run itself decides.
     """
@@ -31,6 +32,7 @@ class FaultLabel(BaseModel):
 
     healthy: bool = False
     cause: FaultCause | None = None
+    also: tuple[FaultCause, ...] = ()
     onset: Literal["gradual", "sudden"] | None = None
     step: Annotated[int, Field(ge=0)] | None = None
 

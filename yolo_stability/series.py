@@ -63,6 +63,7 @@ class RunSeries:
         step: (S,) number of the step.
         loss: (S,) loss.
         norm: (S,) total gradient norm; NaN where it is null.
+        micro_norm: (S,) gradient norm after the first of several accumulated iterations; NaN where not sampled.
         nonfinite: (S,) elements of the gradients that are NaN or Inf.
         guard: (S,) the guard skipped it.
         scaler: (S,) the AMP scaler skipped it.
@@ -88,6 +89,7 @@ class RunSeries:
     step: Ints
     loss: Floats
     norm: Floats
+    micro_norm: Floats
     nonfinite: Ints
     guard: Bools
     scaler: Bools
@@ -131,6 +133,7 @@ def as_series(trace: Trace | RunSeries) -> RunSeries:
         step=_ints(steps, "step"),
         loss=_floats(steps["loss"]),
         norm=_floats(steps["grad_norm"]),
+        micro_norm=_optional(steps, "micro_norm"),
         nonfinite=_ints(steps, "nonfinite"),
         guard=(steps["skipped"] == "guard").fill_null(False).to_numpy(),
         scaler=(steps["skipped"] == "scaler").fill_null(False).to_numpy(),
@@ -224,6 +227,11 @@ def _floats(column: pl.Series) -> Floats:
     return values
 
 
+def _optional(frame: pl.DataFrame, column: str) -> Floats:
+    """Return a column that older traces lack; NaN throughout where it is not there."""
+    return _floats(frame[column]) if column in frame.columns else np.full(frame.height, np.nan)
+
+
 def _ints(frame: pl.DataFrame, column: str) -> Ints:
     import polars as pl
 
@@ -257,7 +265,8 @@ def _ending(events: Sequence[SeriesEvent]) -> tuple[int | None, bool | None]:
         if event.kind == "guard_stop":
             stop = event.step
         elif event.kind == "end":  # a run that `fail_on` ended was stopped, not killed
-            completed = bool(event.data.get("completed")) or (None if ended else False)
+            said = event.data.get("completed")
+            completed = True if said is True else None if ended or said is None else False
         elif event.kind == "fail_on":
             ended = True
         elif event.kind == "resume":

@@ -18,6 +18,7 @@ __all__ = [
     "ratio_of",
     "rolling_median",
     "spans",
+    "swing",
     "times",
     "usual_before",
 ]
@@ -27,10 +28,10 @@ def rolling_median(values: Floats, window: int, *, minimum: int = 1, center: boo
     """Return the running median over the finite values of a window; NaN where there are fewer than the minimum."""
     import polars as pl
 
-    series = pl.Series(np.where(np.isfinite(values), values, np.nan), dtype=pl.Float64).fill_nan(None)
-    rolled: Floats = (
-        series.rolling_median(window, min_samples=minimum, center=center).fill_null(float("nan")).to_numpy()
-    )
+    # polars' own `fill_nan` would take longer than the medians of a few hundred steps
+    known = np.where(np.isfinite(values), values, np.nan)
+    series = pl.Series(known, dtype=pl.Float64, nan_to_null=True)
+    rolled: Floats = series.rolling_median(window, min_samples=minimum, center=center).to_numpy()
     return rolled
 
 
@@ -60,6 +61,8 @@ def highest_before(values: Norms, window: int) -> Norms:
 
 def spans(flags: Bools, length: int = 1) -> Iterator[tuple[int, int]]:
     """Yield begin and end of every unbroken run of flags that is long enough."""
+    if not flags.any():
+        return
     edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False])).astype(np.int8)))
     begins, ends = edges[::2], edges[1::2]
     for i in np.flatnonzero(ends - begins >= length):
@@ -84,6 +87,20 @@ def ratio_of(values: npt.ArrayLike, reference: npt.ArrayLike) -> Floats:
         ratio = above / below
     known: Floats = np.where(np.isfinite(above) & (below > 0), ratio, np.nan)
     return known
+
+
+def swing(values: Floats, window: int, floor: float = 0.0) -> Floats:
+    """Return how much a quantity changes from one step to the next: median change over median, of the steps up to each.
+
+    Args:
+        values: (S,) the quantity.
+        window: Steps over which both medians are taken; NaN until there are as many.
+        floor: The median counts as at least this much: what wavers about 0 has no share of itself.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        change = np.abs(np.diff(values, prepend=np.nan))
+    middle = np.maximum(np.abs(rolling_median(values, window)), floor)
+    return ratio_of(rolling_median(change, window, minimum=window - 1), middle)
 
 
 def number(value: float | None, digits: int = 3) -> str:

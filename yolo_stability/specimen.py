@@ -39,6 +39,7 @@ def healthy_run(steps: int = 96) -> RunSeries:
         step=step,
         loss=25 + 40 * np.exp(-step / 30) + 2 * np.sin(step * 2.3),
         norm=norm,
+        micro_norm=np.full(steps, np.nan),
         nonfinite=np.zeros(steps, dtype=np.int64),
         guard=np.zeros(steps, dtype=bool),
         scaler=np.zeros(steps, dtype=bool),

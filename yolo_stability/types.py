@@ -32,6 +32,8 @@ __all__ = [
     "VerdictWord",
 ]
 
+_CELL = "text-align:left;vertical-align:top;white-space:normal"  # notebooks align to the right, in one line
+
 Skip = Literal["guard", "scaler"]
 Severity = Literal["info", "warning", "critical"]
 VerdictWord = Literal["stable", "unstable", "failed", "inconclusive"]
@@ -109,6 +111,7 @@ class StepRecord:
         nonfinite: Elements of the gradients that are NaN or Inf.
         seconds: Wall time since the previous step.
         blocks: One entry per block, in the order of the header.
+        micro_norm: Gradient norm after the first of several accumulated iterations, unscaled; None where not sampled.
     """
 
     attempt: int
@@ -127,6 +130,7 @@ class StepRecord:
     nonfinite: int
     seconds: float
     blocks: tuple[BlockStats, ...]
+    micro_norm: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,6 +246,18 @@ class Finding:
         advice = textwrap.wrap(f"try: {self.remedy}", width - 2, initial_indent="  ", subsequent_indent="    ")
         return [head, *body, *(advice if self.remedy else [])]
 
+    def html_row(self) -> str:
+        """Return the finding as a row of a table in a notebook."""
+        advice = f"<br><i>To try: {html.escape(self.remedy)}</i>" if self.remedy else ""
+        cells = (
+            f"<b>{self.severity}</b><br>{html.escape(self.rule)}",
+            self.when().partition(" ")[2].replace("-", "&#8209;"),
+            html.escape(self.block or ""),
+            f"{html.escape(self.message)}{advice}",
+        )
+        told = "".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells)
+        return f"<tr>{told}</tr>"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
@@ -287,7 +303,8 @@ class Diagnosis:
             width: Columns that a line may take.
         """
         lines = textwrap.wrap(f"{self.verdict}: {self.why}", width, subsequent_indent="  ")
-        for number, cause in enumerate(self.causes[:2] if self.cause != "unknown" else self.causes[:1]):
+        second = [cause for cause in self.causes[1:2] if "unknown" not in {cause.name, self.cause}]
+        for number, cause in enumerate([*self.causes[:1], *second]):
             text = f"{'next ' if number else 'cause'}: {cause.name} ({100 * cause.score:.0f} %), {cause.evidence}"
             lines += textwrap.wrap(text, width, subsequent_indent="  ")
         for finding in self.findings:
@@ -295,17 +312,19 @@ class Diagnosis:
         return lines
 
     def _repr_html_(self) -> str:
-        """Show the diagnosis in a notebook."""
-        rows = "".join(
-            f"<tr><td>{f.severity}</td><td>{html.escape(f.rule)}</td><td>{f.when()}</td>"
-            f"<td>{html.escape(f.block or '')}</td><td style='text-align:left'>{html.escape(f.message)}</td>"
-            f"<td style='text-align:left'>{html.escape(f.remedy)}</td></tr>"
-            for f in self.findings
-        )
-        head = "<tr><th>severity</th><th>rule</th><th>steps</th><th>block</th><th>seen</th><th>to try</th></tr>"
-        cause = f"<p>cause: {self.cause} - {html.escape(self.causes[0].evidence)}</p>" if self.causes else ""
-        table = f"<table>{head}{rows}</table>" if self.findings else ""
-        return f"<p><b>{self.verdict}</b>: {html.escape(self.why)}</p>{cause}{table}"
+        """Show the diagnosis in a notebook; no colour of its own, so that it is read on light and dark alike."""
+        parts = [f"<p><b>{self.verdict}</b>: {html.escape(self.why)}</p>"]
+        for label, cause in zip(("Likely cause", "Next"), self.causes, strict=False):
+            if label == "Likely cause" or "unknown" not in {cause.name, self.cause}:
+                said = f"{cause.name} ({100 * cause.score:.0f}% of the evidence): {html.escape(cause.evidence)}"
+                parts.append(f"<p><b>{label}</b>: {said}</p>")
+        if self.findings:
+            head = "".join(
+                f'<th scope="col" style="{_CELL}">{name}</th>' for name in ("finding", "steps", "block", "seen")
+            )
+            rows = "".join(finding.html_row() for finding in self.findings)
+            parts.append(f'<table style="color:inherit"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>')
+        return f'<div style="max-width:70em">{"".join(parts)}</div>'
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from yolo_stability.rule import RULES
 from yolo_stability.scene import Scene
 from yolo_stability.series import RunSeries, as_series
 from yolo_stability.signals import number
-from yolo_stability.types import CauseName, Diagnosis, Finding, RunHeader, Trace, VerdictWord
+from yolo_stability.types import Cause, CauseName, Diagnosis, Finding, RunHeader, Trace, VerdictWord
 
 __all__ = ["Verdict", "verdict"]
 
@@ -29,6 +29,8 @@ class Verdict:
         onset_sign: Name of the rule that saw it, or `crash`; None without any.
         onset_block: Block in which trouble began, if one stands out.
         cause: What most likely destabilised it; None for a run without trouble.
+        causes: What may have, most likely first.
+        findings: What the rules saw, most severe first, then in time; advice is among them also for a calm run.
     """
 
     verdict: VerdictWord
@@ -37,6 +39,8 @@ class Verdict:
     onset_sign: str | None = None
     onset_block: str | None = None
     cause: CauseName | None = None
+    causes: tuple[Cause, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 def verdict(
@@ -73,8 +77,8 @@ def verdict(
     if diagnosis.verdict in {"stable", "inconclusive"}:
         if diagnosis.verdict == "stable" and unlearned:
             why = f"it did not learn ({fitnesses}), yet its trace shows no sign of why"
-            return Verdict(verdict="inconclusive", why=why)
-        return Verdict(verdict=diagnosis.verdict, why=diagnosis.why)
+            return Verdict(verdict="inconclusive", why=why, findings=diagnosis.findings)
+        return Verdict(verdict=diagnosis.verdict, why=diagnosis.why, findings=diagnosis.findings)
     first = _first(diagnosis)
     return Verdict(
         verdict="failed" if unlearned else diagnosis.verdict,
@@ -83,6 +87,8 @@ def verdict(
         onset_sign="crash" if first is None else first.rule,
         onset_block=None if first is None else first.block,
         cause=diagnosis.cause,
+        causes=diagnosis.causes,
+        findings=diagnosis.findings,
     )
 
 

@@ -1,8 +1,8 @@
 """Interleaved timing and what follows from it: paired medians with 95 % intervals.
 
-Costs that come now and then (sampled updates, healthy snapshots, flushes) vanish in a plain median. So the turns of a
-variant are sorted by what happened in them, each kind gets its own paired median, and these are weighed by how often
-the kind comes in a long run.
+Costs that come now and then (sampled updates, healthy snapshots, rules, flushes) vanish in a plain median. So the
+turns of a variant are sorted by what happened in them, each kind gets its own paired median, and these are weighed by
+how often the kind comes in a long run.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from stepping import Stepper
 from variants import AGAIN, FLUSH_SECONDS, FULL, GUARDED, OURS, STOCK, Variant
 
 DENSE_STEPS = 50  # UpdateSampler measures every one of the first 50 steps
-SAMPLED_EVERY, SNAPSHOT_EVERY = 10, 32
+SAMPLED_EVERY, SNAPSHOT_EVERY, RULES_EVERY = 10, 32, 16
 DRAWS = 2000
 FIRST = f"{FULL}, first {DENSE_STEPS} steps"
 
@@ -114,16 +114,18 @@ class Interleaver:
 
 
 def shares(name: str, flush_every: int, turn: int) -> dict[str, float]:
-    """Return how often each kind of turn comes in a long run, by the schedules of sampler, snapshots and flushes."""
+    """Return how often each kind of turn comes in a long run, by the schedules of all that comes now and then."""
     seen: Counter[str] = Counter()
-    for i in range(math.lcm(SAMPLED_EVERY, SNAPSHOT_EVERY, flush_every, turn) // turn):
+    for i in range(math.lcm(SAMPLED_EVERY, SNAPSHOT_EVERY, RULES_EVERY, flush_every, turn) // turn):
         steps = range(i * turn, (i + 1) * turn)
 
-        def due(every: int, steps: range = steps) -> bool:
-            return any(step % every == 0 for step in steps)
+        def due(every: int, phase: int = 0, steps: range = steps) -> bool:
+            return any(step % every == phase for step in steps)
 
         if name in {GUARDED, FULL} and due(SNAPSHOT_EVERY):
             seen["snapshot"] += 1
+        elif name in OURS and due(RULES_EVERY, RULES_EVERY // 2):  # apart from snapshots, so that both costs count
+            seen["rules"] += 1
         elif name == FULL and steps[-1] % SAMPLED_EVERY == 0:
             seen["sampled"] += 1
         else:

@@ -16,6 +16,7 @@ import numpy as np
 from stepping import Stepper
 from variants import FULL, make_variants
 
+from yolo_stability import live as live_module
 from yolo_stability.integration import reading as reading_module
 from yolo_stability.integration.buffers import BufferSnapshot
 from yolo_stability.integration.guard import Guard
@@ -44,6 +45,8 @@ PARTS: dict[str, tuple[Any, str]] = {
     "record built and handed on": (Watch, "_finish"),
     "of that: trace writer": (TraceWriter, "append"),
     "of that: console sums": (ConsoleSink, "write"),
+    "of that: live rules": (live_module.LiveRules, "observe"),
+    "of those: asking them": (live_module, "find_all"),
     "flush to disk (own thread)": (TraceWriter, "_flush"),
     "admits: read and decide, all of it": (Watch, "admits"),
     "after_update: all of it": (Watch, "after_update"),

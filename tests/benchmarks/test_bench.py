@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -13,20 +14,53 @@ import pytest
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from measure import Sample, rows, shares, weighted_median  # noqa: E402
-from variants import AGAIN, FULL, GUARDED, RECORDED, STOCK  # noqa: E402
+from measure import RULES_EVERY, Sample, rows, shares, weighted_median  # noqa: E402
+from traces import header, record  # noqa: E402
+from variants import AGAIN, FULL, GUARDED, RECORDED, STOCK, fill_window  # noqa: E402
+
+from yolo_stability.live import LiveRules  # noqa: E402
 
 
 def test_shares_follow_the_schedules() -> None:
     assert shares(STOCK, 5, 1) == {"plain": 1.0}
-    assert shares(RECORDED, 5, 1) == pytest.approx({"plain": 0.8, "flush": 0.2})
+    assert shares(RECORDED, 5, 1) == pytest.approx({"plain": 0.75, "flush": 0.1875, "rules": 1 / 16})
     guarded = shares(GUARDED, 1, 1)
-    assert guarded == pytest.approx({"snapshot": 1 / 32, "flush": 31 / 32})
+    assert guarded == pytest.approx({"snapshot": 1 / 32, "rules": 1 / 16, "flush": 29 / 32})
     full = shares(FULL, 7, 1)
     assert sum(full.values()) == pytest.approx(1)
     assert full["snapshot"] == pytest.approx(1 / 32)
-    assert full["sampled"] == pytest.approx(1 / 10 - 1 / 160)  # steps that are both count as snapshots
+    assert full["rules"] == pytest.approx(1 / 16)
+    assert full["sampled"] == pytest.approx(1 / 10 - 1 / 160 - 2 / 160)  # steps that are also another kind count there
     assert shares(FULL, 1000, 10)["snapshot"] == pytest.approx(5 / 16)  # a turn of 10 steps
+
+
+def test_the_schedule_of_the_rules_is_that_of_a_run() -> None:
+    """They are asked of every 16th step once a run is no longer young."""
+    rules = LiveRules()
+    rules.open(header().blocks)
+    asked = []
+    for step in range(200):
+        rules.observe(record(step, [1.0, 2.0, 1.5, 3.0], loss=5.0))
+        asked += [step] if rules._since == 0 else []
+    assert [b - a for a, b in itertools.pairwise(s for s in asked if s >= 64)] == [RULES_EVERY] * 7
+
+
+def test_a_filled_window_is_what_a_long_run_shows_the_rules() -> None:
+    rules = LiveRules()
+    rules.open(header().blocks)
+    for step in range(20):
+        rules.observe(record(step, [1.0 + step, 2.0, 1.5, 3.0], loss=5.0 + step))
+    fill_window(rules, every=4)
+    asked = []
+    for step in range(20, 40):
+        assert rules.observe(record(step, [10.0, 2.0, 1.5, 3.0], loss=15.0)) == ()
+        asked += [step] if rules._since == 0 else []
+    assert rules._rows is not None
+    seen = rules._rows.series(())
+    assert seen.step.tolist() == list(range(40 - 512, 40))
+    assert set(seen.loss[:-20].tolist()) == {5.0 + step for step in range(4, 20)}
+    assert set(seen.block_norm[0, :-20].tolist()) == {1.0 + step for step in range(4, 20)}
+    assert asked == [23, 27, 31, 35, 39]
 
 
 def test_rare_costs_count_by_their_share() -> None:

@@ -11,10 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from stepping import Stepper
 
 from yolo_stability.integration.run import WatchedRun
+from yolo_stability.live import LiveRules
 
 STOCK, AGAIN = "stock", "stock again"
 RECORDED, GUARDED, FULL = "recorded", "recorded + guard", "recorded + guard + updates"
@@ -22,7 +24,7 @@ OURS = {
     RECORDED: {"guard": "off", "watch_every": 0},
     GUARDED: {"guard": "skip", "watch_every": 0},
     FULL: {"guard": "skip"},  # everything on, as it comes
-}
+}  # the rules look on in each of them
 FLUSH_SECONDS = 1.0  # the trace's own; see TraceWriter
 
 
@@ -48,6 +50,7 @@ class Variant:
     peer: bool = False
     flush_every: int = 0
     steps: int = 0
+    turn: int = 1
     flushed: bool = False
 
     def before_turn(self, steps: int) -> None:
@@ -56,7 +59,7 @@ class Variant:
         By the clock of the bench it would wake a few times less often than in a run of its own, and would burden
         whichever variant is at work just then.
         """
-        self.flushed = False
+        self.flushed, self.turn = False, steps
         if self.run and self.flush_every:
             last, self.steps = self.steps, self.steps + steps
             if self.steps // self.flush_every > last // self.flush_every:
@@ -67,9 +70,18 @@ class Variant:
         """Return what was special about the turn just taken; `before` is `snapshot_step` from before it."""
         if self.snapshot_step() != before:
             return "snapshot"
+        if self.policy and self.policy._since < self.turn:
+            return "rules"
         if self.run and self.run.watch and self.run.watch._sampling:
             return "sampled"
         return "flush" if self.flushed else "plain"
+
+    @property
+    def policy(self) -> LiveRules | None:
+        """The rules that look on, if it is one of ours."""
+        policy = self.run._policy if self.run else None
+        assert policy is None or isinstance(policy, LiveRules)
+        return policy
 
     def snapshot_step(self) -> int:
         """Return when the youngest healthy snapshot was taken; -1 without any."""
@@ -77,9 +89,33 @@ class Variant:
         return healthy._candidate.step if healthy else -1
 
     def end_dense_phase(self) -> None:
-        """Let the update sampler go over to its usual sampling."""
+        """Let the update sampler go over to its usual sampling, and the rules see as much as they ever do."""
         if self.run and self.run.watch:
             self.run.watch._sampler._left = 0
+        if self.policy:
+            fill_window(self.policy)
+
+
+def fill_window(policy: LiveRules, *, every: int = 4) -> None:
+    """Give the rules a full window, its last steps over and over, as after hundreds of steps.
+
+    Args:
+        policy: The rules of a run.
+        every: Steps after which they are asked from here on. More often than in a run, so that there are enough such
+            turns to time; what such a turn counts follows from the run's own schedule.
+    """
+    rows = policy._rows
+    assert rows is not None
+    known = min(rows._end, 16)
+    if known:
+        size, last = policy._window, int(rows._columns["step"][rows._end - 1])
+        source = rows._end - known + np.arange(size) % known
+        for column in rows._columns.values():
+            column[:size] = column[source]
+        rows._norms[:, :size], rows._bad[:, :size] = rows._norms[:, source], rows._bad[:, source]
+        rows._columns["step"][:size] = np.arange(last - size + 1, last + 1)
+        rows._end = size
+    policy._seen, policy._every = policy._window, every
 
 
 def make_variants(stepper: Stepper, folder: Path) -> tuple[list[Variant], list[str]]:

@@ -219,6 +219,21 @@ def test_the_keyboard_reaches_verdicts_seeds_and_tables(report: Path, visit: Ope
     assert seen.noise == []
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_keyboard_unfolds_what_the_diagnosis_says(report: Path, visit: Open, width: int) -> None:
+    seen = visit(report, width)
+    page = seen.page
+    assert "likely cause: learning rate" in page.locator(".matrix").inner_text()
+    finding = page.locator("section:has(> #g1-a2) details.diagnosed li").first
+    assert not finding.is_visible()
+    page.locator("section:has(> #g1-a2) details.diagnosed summary").first.focus()
+    page.keyboard.press("Enter")
+    assert finding.is_visible()
+    assert "To try: lr_mult=0.1" in finding.inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert seen.noise == []
+
+
 def test_a_verdict_leads_to_its_curves(report: Path, visit: Open) -> None:
     seen = visit(report)
     page = seen.page

@@ -19,11 +19,11 @@ MAX_LINES = 350
 MAX_PUBLIC_NAMES = 16
 DRAWING = {"matplotlib", "mpl_toolkits", "plotly", "jinja2", "markupsafe", "rich", "numpy", "polars"}
 NUMBERS = ("statistics", "verdict", "assessment", "series", "bins", "digest", "faultbench")
-DIAGNOSING = ("rules", "rule", "scene", "signals", "specimen", "causes", "diagnosis", "live")
+DIAGNOSING = ("rules", "rule", "scene", "signals", "noise_scale", "specimen", "causes", "diagnosis", "live")
 FRONT = ("cli", "commands", "help", "arguments", "failures", "interrupts", "streams", "config", "__main__")
 FRONT_MAY_SEE = (
     *(*FRONT, "api", "errors", "types", "resources", "data.resolve", "integration.arguments"),
-    *("registry", "interventions.registries", "suite", "executors"),  # names only: they load no torch
+    *("registry", "interventions.registries", "suite", "executors", "rules"),  # names only: they load no torch
 )
 MACHINE_PATHS = r"(?<![\w.])/(?:root|home/\w+|Users/\w+|work|opt)[/](?=\w)"
 HOSTS = r"pypi[.]org|pythonhosted[.]org|download[.]pytorch[.]org|artifactory[.]|-[-](?:extra-)?index-url|-[-]find-links"

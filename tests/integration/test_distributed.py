@@ -102,9 +102,8 @@ def healthy(tmp_path_factory: pytest.TempPathFactory) -> Workers:
     return Workers(tmp_path_factory.mktemp("healthy"), own={"watch_every": 0})
 
 
-def test_norms_equal_one_process_on_the_joint_batch(healthy: Workers) -> None:
-    """The reference adds up the gradients of both halves of the batch, in one process and without DDP."""
-    folder = healthy.save_dir.parent
+def joint_gradients(folder: Path) -> dict[str, torch.Tensor]:
+    """Add up the gradients of both halves of the first batch, in one process and without DDP."""
     sums: dict[str, torch.Tensor] = {}
     for rank in range(WORLD_SIZE):
         model = torch.load(folder / "model0.pt", weights_only=False).train()
@@ -114,6 +113,11 @@ def test_norms_equal_one_process_on_the_joint_batch(healthy: Workers) -> None:
         for name, parameter in model.named_parameters():
             if parameter.grad is not None:
                 sums[name] = sums.get(name, 0) + parameter.grad.double()
+    return sums
+
+
+def test_norms_equal_one_process_on_the_joint_batch(healthy: Workers) -> None:
+    sums = joint_gradients(healthy.save_dir.parent)
     trace = healthy.trace
     first = trace.blocks.filter(pl.col("step") == 0)
     expected = [
@@ -122,6 +126,15 @@ def test_norms_equal_one_process_on_the_joint_batch(healthy: Workers) -> None:
     np.testing.assert_allclose(first["grad_norm"], expected, rtol=1e-5)
     total = float(torch.cat([g.flatten() for g in sums.values()]).norm())
     assert trace.steps["grad_norm"][0] == pytest.approx(total, rel=1e-5)
+
+
+def test_the_micro_norm_is_that_of_the_joint_first_batch(tmp_path: Path) -> None:
+    """DDP averages after each backward, so that the first of two summed gradients is that of all ranks."""
+    steps = Workers(tmp_path, nbs=16, warmup_epochs=0).trace.steps
+    total = float(torch.cat([g.flatten() for g in joint_gradients(tmp_path).values()]).norm())
+    assert steps["accumulate"].to_list() == [2, 2]
+    assert steps["micro_norm"][0] == pytest.approx(total, rel=1e-5)
+    assert steps["grad_norm"][0] > 1.1 * total
 
 
 def test_rank_0_alone_writes_and_both_ranks_stay_alike(healthy: Workers) -> None:

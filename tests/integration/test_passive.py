@@ -46,6 +46,7 @@ def test_accumulation_and_an_open_window_at_the_end_of_an_epoch(
     steps = monitor.trace.steps
     assert steps.height == stock.steps
     assert steps["accumulate"].to_list() == [3] * stock.steps
+    assert steps["micro_norm"].null_count() == 0
     assert steps["iteration"].to_list() == [3 * i + 2 for i in range(stock.steps)]
     expected, seen = state(stock.trainer), state(model.trainer)
     assert all(torch.equal(expected[name], seen[name]) for name in expected)

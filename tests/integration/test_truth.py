@@ -78,6 +78,58 @@ def test_norms_do_not_depend_on_the_amp_scale(tmp_path: Path) -> None:
     np.testing.assert_allclose(large.steps["grad_norm"], one.steps["grad_norm"], rtol=1e-5)
 
 
+class FirstBackward:
+    """Takes the norm of what lies in the gradients after the first backward of each window of a stock run, in float64.
+
+    Args:
+        scale: Scale that AMP shall have; None without.
+    """
+
+    def __init__(self, scale: float | None = None) -> None:
+        self.norms: list[float] = []
+        self._scale = scale
+        self._empty = True
+        self.callbacks = {"on_pretrain_routine_end": self._set_up, "on_train_batch_end": self._look}
+
+    def _set_up(self, trainer: Any) -> None:
+        if self._scale is not None:
+            cpu_scaler(trainer, self._scale)
+
+    def _look(self, trainer: Any) -> None:
+        grads = [p.grad for p in trainer.model.parameters() if p.grad is not None]
+        squares = sum(float(g.double().square().sum()) for g in grads)
+        if self._empty and grads:
+            self.norms.append(math.sqrt(squares) / (self._scale or 1.0))
+        self._empty = not grads
+
+
+@pytest.mark.parametrize("scale", [None, 1024.0])
+def test_the_micro_norm_is_that_of_the_first_batch_alone(
+    scale: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = {"batch": 4, "nbs": 12, "epochs": 3, "warmup_epochs": 0}  # 8 batches an epoch, 3 to a step
+    first = FirstBackward(scale)
+    stock = train_stock("detect", tmp_path / "stock", monkeypatch, callbacks=first.callbacks, **changed)
+    steps = watch("detect", tmp_path / "watched", scaler=scale, **changed).steps
+
+    assert stock.steps == len(first.norms) == steps.height == 8
+    np.testing.assert_allclose(steps["micro_norm"], first.norms, rtol=1e-5)
+    np.testing.assert_allclose(steps["grad_norm"], stock.totals, rtol=1e-5)
+    assert all(abs(one - total) > 0.05 * total for one, total in zip(first.norms, stock.totals, strict=True))
+
+
+def test_the_micro_norm_is_null_where_nothing_is_summed_or_sampled(tmp_path: Path) -> None:
+    single = watch("detect", tmp_path / "single", epochs=1)
+    assert single.steps["micro_norm"].null_count() == single.steps.height == 4
+    model = YOLO(MODELS["detect"])
+    one_thread(model)
+    monitor = StabilityMonitor(watch_every=0).attach(model)
+    model.train(**overrides("detect", tmp_path / "never", batch=4, nbs=8, epochs=1, warmup_epochs=0))
+    never = monitor.trace.steps
+    assert never["accumulate"].to_list() == [2] * 4
+    assert never["micro_norm"].null_count() == 4
+
+
 def test_update_ratio_equals_the_change_of_the_weights(tmp_path: Path) -> None:
     model = YOLO(MODELS["detect"])
     one_thread(model)

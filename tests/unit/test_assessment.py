@@ -13,11 +13,14 @@ import pytest
 from traces import NAMES, record, write
 
 from yolo_stability.assessment import Assessment, assess, compare, fitness_of, key_of, measured
+from yolo_stability.diagnosis import diagnose_series
 from yolo_stability.digest import trace_digest
 from yolo_stability.results import Arm, BenchmarkResult, Comparison, Interval, RunResultRow, results_to_json
 from yolo_stability.series import BlockProfile
+from yolo_stability.specimen import healthy_run
 from yolo_stability.trace import load_trace
-from yolo_stability.types import StepRecord, Trace
+from yolo_stability.types import Finding, StepRecord, Trace
+from yolo_stability.verdict import Verdict
 
 CONTROL, ARM, OTHER = (
     Arm(name=n, is_control=n == "control", kind="cause", claim="", expects="", overrides={})
@@ -260,3 +263,36 @@ def test_fitness_is_the_tasks_own() -> None:
     assert measured(row(metrics=metrics, fitness=0.4), None, None, None).fitness == 0.4
     nothing = measured(row(), None, None, None)
     assert (nothing.verdict, nothing.why) == ("inconclusive", "the run left no trace")
+
+
+def test_a_row_holds_the_first_and_the_most_severe_findings_in_time() -> None:
+    """Of a run with a gradual end: its first sign, the critical findings and the causes, no more than a page shows."""
+    run = healthy_run(120)
+    loss = np.where(np.arange(120) < 60, run.loss, np.nan)
+    update = np.where(np.arange(120) < 50, run.update, 3.0)
+    broken = replace(run, loss=loss, update=update, update_block=np.zeros(120, dtype=np.int64))
+    found = measured(row(), broken, [], None)
+    whole = diagnose_series(broken)
+    assert found.verdict == whole.verdict == "failed"
+    assert found.cause == whole.cause
+    assert found.causes == whole.causes[:3]
+    assert {f.rule for f in found.findings} >= {f.rule for f in whole.findings if f.severity == "critical"}
+    steps_seen = [f.first_step for f in found.findings if f.severity != "info"]
+    assert steps_seen == sorted(steps_seen)
+    assert found.findings[0].first_step == found.onset_step
+    assert len(found.findings) <= 6
+
+
+def test_of_many_findings_the_first_and_the_most_severe_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    late = [Finding(rule=f"c{i}", severity="critical", message="", first_step=50 + i) for i in range(8)]
+    late[0] = replace(late[0], observed=math.inf, threshold=math.nan)
+    early = Finding(rule="w", severity="warning", message="", first_step=3)
+    advice = Finding(rule="i", severity="info", message="", first_step=0)
+    judged = Verdict(verdict="failed", why="", findings=(*late, early, advice))
+    monkeypatch.setattr("yolo_stability.assessment.verdict", lambda *_, **__: judged)
+    kept = measured(row(), healthy_run(32), [], None).findings
+    assert [f.rule for f in kept] == ["w", "c0", "c1", "c2", "c3", "c4"]
+    assert (kept[1].observed, kept[1].threshold) == (None, None)  # JSON holds neither
+    few = replace(judged, findings=(early, advice))
+    monkeypatch.setattr("yolo_stability.assessment.verdict", lambda *_, **__: few)
+    assert [f.rule for f in measured(row(), healthy_run(32), [], None).findings] == ["w", "i"]

@@ -22,6 +22,7 @@ from yolo_stability.cli import main
 from yolo_stability.commands import ELSEWHERE, VERBS
 from yolo_stability.commands.data import EMBEDDED
 from yolo_stability.config import OWN_KEYS
+from yolo_stability.diagnosing import Examined
 from yolo_stability.errors import DataError
 from yolo_stability.types import Diagnosis, VerdictWord
 
@@ -62,22 +63,20 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Api:
     module.show_probes = lambda results, picture: None  # type: ignore[attr-defined]
     ended = SimpleNamespace(lines=list, to_json=dict, lost=(), identical=True, checks=(), environment=())
     module.benchmark = module.compare = module.verify = lambda *_, **__: ended  # type: ignore[attr-defined]
-    module.diagnose = _diagnosis  # type: ignore[attr-defined]
-    module.is_incident = lambda path: "incidents" in path  # type: ignore[attr-defined]
-    module.replay = lambda path: ("lost" not in path, _diagnosis("unstable"))  # type: ignore[attr-defined]
-    module.show_diagnosis = lambda diagnosis, width: print("\n".join(diagnosis.lines(width)))  # type: ignore[attr-defined]
-    module.diagnosis_to_json = lambda diagnosis: {"verdict": diagnosis.verdict}  # type: ignore[attr-defined]
+    module.examine = _examined  # type: ignore[attr-defined]
+    module.show_examined = lambda examined, width: print("\n".join(examined.lines(width)))  # type: ignore[attr-defined]
     drawn = SimpleNamespace(studies=(), out=Path("runs/mechanics"), to_json=dict)
     module.mechanics = lambda names, out, seed: drawn  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "yolo_stability.api", module)
     return fake
 
 
-def _diagnosis(path: str) -> Diagnosis:
-    """A diagnosis whose verdict the path names."""
+def _examined(path: str) -> Examined:
+    """A diagnosis whose verdict the path names; an incident that came again unless its path says otherwise."""
     words: tuple[VerdictWord, ...] = ("failed", "unstable", "inconclusive")
     verdict = next((word for word in words if word in path), "stable")
-    return Diagnosis(run_id="", verdict=verdict, why=f"seen in {path}")
+    reproduced = {"incidents/step": True, "incidents/lost": False}.get(path[:14])
+    return Examined(diagnosis=Diagnosis(run_id="", verdict=verdict, why=f"seen in {path}"), reproduced=reproduced)
 
 
 @pytest.fixture
@@ -303,8 +302,9 @@ def test_help_names_every_verb_and_own_key_and_no_other(capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
 def test_the_examples_of_help_are_valid(
-    api: Api, resolve: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, verb: Any
+    api: Api, resolve: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, verb: Any
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # one of them writes files
     for line in verb.examples:
         words = line.split()
         assert words[:2] == ["yolo-stability", verb.name]
@@ -340,14 +340,19 @@ def test_the_module_runs_and_a_closed_pipe_is_no_traceback() -> None:
         ("runs/failed", 3),
         ("runs/inconclusive", 4),
         ("incidents/step-000003", 0),
+        ("incidents/step-000004-failed", 0),
         ("incidents/lost", 3),
+        ("incidents/lost-inconclusive", 3),
+        ("incidents/cut-inconclusive", 4),
     ],
 )
 def test_diagnose_tells_by_its_exit_code(api: Api, capsys: pytest.CaptureFixture[str], path: str, code: int) -> None:
     assert main(["diagnose", path]) == code
     assert "seen in" in capsys.readouterr().out
     assert main(["diagnose", path, "--json"]) == code
-    assert set(json.loads(capsys.readouterr().out)) == {"verdict"}
+    content = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert content["why"] == f"seen in {path}"
+    assert ("reproduced" in content) == ("step" in path or "lost" in path)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from traces import record, write
 
 from yolo_stability.diagnosing import FILE, diagnose_run, diagnosis_to_json, kind_of
 from yolo_stability.errors import TraceError
+from yolo_stability.report.diagnosis import told_in_short
 from yolo_stability.trace import load_trace
 from yolo_stability.types import Cause, Diagnosis, Finding
 
@@ -86,11 +89,15 @@ def test_a_diagnosis_shows_itself() -> None:
     )
     causes = (
         Cause(name="data", score=0.8, evidence="one batch"),
-        Cause(name="unknown", score=0.2, evidence="the rest"),
+        Cause(name="depth", score=0.15, evidence="it is deep"),
+        Cause(name="unknown", score=0.05, evidence="the rest"),
     )
     found = Diagnosis(run_id="r", verdict="unstable", why="a step", cause="data", causes=causes, findings=(finding,))
     lines = found.lines(80)
-    assert lines[:3] == ["unstable: a step", "cause: data (80 %), one batch", "next : unknown (20 %), the rest"]
+    assert lines[:3] == ["unstable: a step", "cause: data (80 %), one batch", "next : depth (15 %), it is deep"]
+    alone = replace(found, causes=(causes[0], causes[2]))
+    assert alone.lines(80)[2].startswith("warning spike")  # what stays open is no cause
+    assert "Next" not in alone._repr_html_()
     assert lines[3] == "warning spike, steps 3-9, model.0 <script>"
     assert max(map(len, lines)) <= 80
     html = found._repr_html_()
@@ -98,3 +105,37 @@ def test_a_diagnosis_shows_itself() -> None:
     assert "&lt;b&gt;step" in html
     assert "clip=norm:10" in html
     assert Finding(rule="r", severity="info", message="m").lines() == ["info r", "  m"]
+
+
+LONG = Diagnosis(
+    run_id="r",
+    verdict="failed",
+    why="the loss was not finite " + "again " * 40,
+    cause="learning_rate",
+    causes=(Cause(name="learning_rate", score=0.9, evidence="updates were long " * 9),),
+)
+
+
+def test_the_end_of_a_run_is_told_in_80_columns() -> None:
+    lines = [line.plain for line in told_in_short(LONG, "runs/" + "deep/" * 30, 80)]
+    *told, more = lines
+    assert max(map(len, told)) <= 80
+    assert told[0].startswith("failed: the loss was not finite")
+    assert any(line.startswith("cause:   learning_rate, since updates were long") for line in told)
+    assert more == "more:    yolo-stability diagnose runs/" + "deep/" * 30
+    calm = Diagnosis(run_id="r", verdict="stable", why="no sign of trouble")
+    assert [line.plain for line in told_in_short(calm, "runs", 80)] == ["stable: no sign of trouble"]
+    unknown = replace(LONG, cause="unknown", causes=())
+    assert not any(line.plain.startswith("cause") for line in told_in_short(unknown, "runs", 80))
+
+
+def test_a_notebook_shows_it_without_colours_of_its_own() -> None:
+    """A fixed colour vanishes on the dark or on the light theme."""
+    finding = Finding(rule="spike", severity="warning", message="m", first_step=3, last_step=9, remedy="clip=norm:10")
+    html = replace(LONG, findings=(finding,))._repr_html_()
+    assert re.findall(r"(?:background|color)[^;\"']*", html) == ["color:inherit"]
+    assert "learning_rate (90% of the evidence): updates were long" in html
+    assert html.count("<tr>") == 2
+    assert "3&#8209;9" in html
+    assert "To try: clip=norm:10" in html
+    assert "<table" not in LONG._repr_html_()

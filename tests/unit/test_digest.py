@@ -72,6 +72,9 @@ def test_width_spelling_and_empty_columns_do_not_matter(trace: Trace) -> None:
     assert trace_digest(replace(trace, blocks=wide)) == trace_digest(trace)
     assert trace.steps["amp_scale"].null_count() == trace.steps.height
     assert trace_digest(replace(trace, steps=trace.steps.drop("amp_scale"))) == trace_digest(trace)
+    assert trace_digest(replace(trace, steps=trace.steps.drop("micro_norm"))) == trace_digest(trace)  # an older trace
+    micro = trace.steps.with_columns(micro_norm=pl.lit(1.0, pl.Float32))
+    assert trace_digest(replace(trace, steps=micro)) != trace_digest(trace)
     negative = np.frombuffer(np.uint32(0xFFC00001).tobytes(), dtype=np.float32)[0]  # another NaN
     assert math.isnan(negative)
     norms = trace.blocks["grad_norm"].to_numpy(writable=True)

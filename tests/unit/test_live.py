@@ -37,7 +37,7 @@ def healthy(steps: int) -> list[StepRecord]:
 
 def test_a_window_holds_what_the_trace_says(tmp_path: Path) -> None:
     names = [f"model.{i} C3k2" for i in range(5)]
-    records = noisy(150, 5)
+    records = [replace(r, micro_norm=0.5 + r.step if r.step % 3 else None) for r in noisy(150, 5)]
     records[40] = replace(
         records[40],
         skipped="guard",
@@ -53,7 +53,7 @@ def test_a_window_holds_what_the_trace_says(tmp_path: Path) -> None:
         rules.observe(r)
     assert rules._rows is not None
     live = rules._rows.series(())
-    for name in (*FIELDS, "amp_scale", "update"):
+    for name in (*FIELDS, "amp_scale", "update", "micro_norm"):
         np.testing.assert_allclose(getattr(live, name), getattr(read, name), rtol=1e-6, err_msg=name)
     np.testing.assert_array_equal(live.update_block, read.update_block)
     np.testing.assert_allclose(live.block_norm, read.block_norm, rtol=1e-6)

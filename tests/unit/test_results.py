@@ -84,3 +84,11 @@ def test_what_is_not_whole_is_told_in_one_sentence(content: str, complaint: str,
     assert complaint in str(error.value)
     assert "\n" not in str(error.value)
     assert "results.json" in str(error.value)
+
+
+@pytest.mark.parametrize("diagnosis", [{"causes": [{"name": "data"}]}, {"findings": [{"rule": "r", "worse": 1}]}])
+def test_a_diagnosis_that_is_not_whole_is_told_in_one_sentence(diagnosis: dict[str, Any], tmp_path: Path) -> None:
+    run = {"arm": "a", "task": "t", "model": "m", "seed": 0, "outcome": "finished", "verdict": "failed", **diagnosis}
+    (tmp_path / "results.json").write_text(json.dumps({**GOOD, "runs": [run]}))
+    with pytest.raises(TraceError, match="not a whole result"):
+        read_results(tmp_path)

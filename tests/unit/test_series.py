@@ -114,7 +114,7 @@ def test_series_frame_is_sorted_by_arm_run_block_and_bin(tmp_path: Path) -> None
 
 def test_arrays_hold_what_the_rows_say(tmp_path: Path) -> None:
     records = [
-        record(0),
+        record(0, micro_norm=6.5),
         record(1, (math.nan, 1.0, None, 1e300), grad_norm=math.nan, skipped="guard", clip_coef=None),
         record(2, attempt=1),
     ]
@@ -124,6 +124,10 @@ def test_arrays_hold_what_the_rows_say(tmp_path: Path) -> None:
     np.testing.assert_array_equal(run.block_norm[:, 1], [math.nan, 1.0, math.nan, 1e300])
     assert run.guard.tolist() == [False, True, False]
     assert np.isnan(run.clip).tolist() == [False, True, False]
+    np.testing.assert_array_equal(run.micro_norm, [6.5, math.nan, math.nan])
+    old = load_trace(tmp_path)
+    old = replace(old, steps=old.steps.drop("micro_norm"))
+    assert np.isnan(as_series(old).micro_norm).tolist() == [True] * 3
     assert (run.bad_block.tolist(), run.bad_row.tolist(), run.bad_count.tolist()) == ([0], [1], [1])
     assert (run.stop_step, run.completed) == (None, None)
     profile = run.profile()

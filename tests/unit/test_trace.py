@@ -40,6 +40,7 @@ STEP_COLUMNS = {
     "lr/weight": pl.Float32,
     "momentum": pl.Float32,
     "grad_norm": pl.Float32,
+    "micro_norm": pl.Float32,
     "clip_coef": pl.Float32,
     "amp_scale": pl.Float32,
     "skipped": pl.String,
@@ -75,7 +76,7 @@ def same(read: Any, written: Any) -> bool:
 
 def step_row(r: StepRecord, loss_names: list[str], lr_names: list[str]) -> dict[str, Any]:
     plain = ("attempt", "step", "iteration", "epoch", "accumulate", "loss", "momentum", "grad_norm", "clip_coef")
-    row = {k: getattr(r, k) for k in (*plain, "amp_scale", "skipped", "nonfinite", "seconds")}
+    row = {k: getattr(r, k) for k in (*plain, "micro_norm", "amp_scale", "skipped", "nonfinite", "seconds")}
     row |= {f"loss/{n}": r.loss_items.get(n) for n in loss_names}
     return row | {f"lr/{n}": r.lr_by_group.get(n) for n in lr_names}
 
@@ -115,6 +116,7 @@ def records(draw: st.DrawFn) -> list[StepRecord]:
                 skipped=draw(st.sampled_from([None, "guard", "scaler"])),
                 nonfinite=draw(st.integers(0, 2**32 - 1)),
                 seconds=draw(number),
+                micro_norm=draw(any_float),
                 blocks=tuple(
                     BlockStats(
                         block=name,
@@ -198,6 +200,19 @@ def test_column_that_appears_late_is_null_before(tmp_path: Path) -> None:
     writer.append(record(1, loss_items={"pose_loss": 2.0}))
     writer.close()
     assert load_trace(tmp_path).steps["loss/pose_loss"].to_list() == [None, 2.0]
+
+
+def test_part_without_micro_norm_reads_as_null(tmp_path: Path) -> None:
+    """Traces from before that column exists, and those of a run that a newer version resumed."""
+    run = write(tmp_path, [record(0), record(1)])
+    [old] = (run / "stability/trace").glob("steps-*.parquet")
+    pl.read_parquet(old).drop("micro_norm").write_parquet(old)
+    assert load_trace(run).steps["micro_norm"].to_list() == [None, None]
+    write(tmp_path, [record(2, micro_norm=5.0)])
+    trace = load_trace(run)
+    assert trace.steps["micro_norm"].to_list() == [None, None, 5.0]
+    assert trace.steps["micro_norm"].dtype == pl.Float32
+    assert scan_trace(run, "steps").collect().equals(trace.steps)
 
 
 def test_block_the_header_does_not_know_comes_last(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from yolo_stability.failures import DONE, INCONCLUSIVE, UNSTABLE
 from yolo_stability.streams import stdout_to_stderr
 
 if TYPE_CHECKING:
-    from yolo_stability.types import Diagnosis
+    from yolo_stability.diagnosing import Examined
 
 __all__ = ["VERB"]
 
@@ -42,32 +42,28 @@ def run(args: Sequence[str]) -> int:
     if len(paths) != 1:
         raise ConfigError("'diagnose' takes one path: write diagnose runs/detect/train, or diagnose last.pt.")
     with stdout_to_stderr():
-        diagnosis, code = _diagnose(paths[0])
+        examined = _examine(paths[0])
     if as_json:
-        from yolo_stability.api import diagnosis_to_json
-
-        print(json.dumps(diagnosis_to_json(diagnosis), allow_nan=False))
+        print(json.dumps(examined.to_json(), allow_nan=False))
     else:
-        _show(diagnosis)
-    return code
+        _show(examined)
+    if examined.reproduced is not None:
+        return DONE if examined.reproduced else UNSTABLE
+    return _CODES[examined.diagnosis.verdict]
 
 
-def _diagnose(path: str) -> tuple[Diagnosis, int]:
-    """Return the diagnosis and its exit code."""
-    from yolo_stability.api import diagnose, is_incident, replay
+def _examine(path: str) -> Examined:
+    """Hand the path to the API."""
+    from yolo_stability.api import examine
 
-    if is_incident(path):
-        reproduced, diagnosis = replay(path)
-        return diagnosis, DONE if reproduced else UNSTABLE
-    diagnosis = diagnose(path)
-    return diagnosis, _CODES[diagnosis.verdict]
+    return examine(path)
 
 
-def _show(diagnosis: Diagnosis) -> None:
-    """Print a diagnosis."""
-    from yolo_stability.api import show_diagnosis
+def _show(examined: Examined) -> None:
+    """Print what was found."""
+    from yolo_stability.api import show_examined
 
-    show_diagnosis(diagnosis, min(shutil.get_terminal_size().columns, 100))
+    show_examined(examined, min(shutil.get_terminal_size().columns, 100))
 
 
 VERB = Verb(
@@ -87,6 +83,7 @@ VERB = Verb(
   also written to stability/diagnosis.json.
 
   Exit code 0: stable, sound, or the incident came again; 3: unstable, failed,
-  damaged, or the incident did not come again; 4: not enough data to say.
+  damaged, or the incident did not come again; 4: not enough data to say, or
+  to replay.
 """,
 )

@@ -92,6 +92,13 @@ def _suites() -> list[tuple[str, str]]:
     return [(name, load_suite(name).description) for name in suite_names()]
 
 
+def _rules() -> list[tuple[str, str]]:
+    """Return what a diagnosis looks for, with the first sentence of each rule's file."""
+    from yolo_stability.rules import RULES
+
+    return list(RULES.summaries.items())
+
+
 def _executors() -> list[tuple[str, str]]:
     """Return where the runs of a suite can happen."""
     from yolo_stability.executors import EXECUTORS
@@ -125,13 +132,14 @@ KINDS: dict[str, Callable[[], list[tuple[str, str]]]] = {
     "interventions": _interventions,
     "scenarios": _scenarios,
     "suites": _suites,
+    "rules": _rules,
     "executors": _executors,
     "schema": _schema,
 }
 
 VERB = Verb(
     name="list",
-    usage="[data|interventions|scenarios|suites|executors|schema]",
+    usage="[data|interventions|scenarios|suites|rules|executors|schema]",
     summary="the names that other commands take",
     run=run,
     examples=("yolo-stability list", "yolo-stability list interventions", "yolo-stability list schema out=."),

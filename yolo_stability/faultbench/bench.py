@@ -14,7 +14,7 @@ import numpy as np
 from yolo_stability.faultbench.naive import NAIVE
 from yolo_stability.faultbench.onset import Effect, effect_of, references
 from yolo_stability.faultbench.runs import LabelledRun, label_of, labelled_runs, prefix
-from yolo_stability.faultbench.scores import OURS, HalfScore, JudgedRun, score_half
+from yolo_stability.faultbench.scores import ANY, OURS, HalfScore, JudgedRun, score_half
 from yolo_stability.provenance import package_versions
 from yolo_stability.types import Diagnosis, Trace
 
@@ -92,9 +92,10 @@ def score_faults(runs: Iterable[LabelledRun], diagnose: Diagnose) -> FaultResult
     runs = list(runs)
     healthy = [run for run in runs if run.label.healthy]
     judged = [judge(run, references(run, healthy), diagnose) for run in runs]
+    families = sorted({_family(j) for j in judged}, key=lambda name: (not name.startswith(SET_ON), name))
     halves = {
-        "Set on (YOLOv8n)": [j for j in judged if j.model.startswith(SET_ON)],
-        "Unseen (YOLO26n)": [j for j in judged if not j.model.startswith(SET_ON)],
+        f"{'Set on' if name.startswith(SET_ON) else 'Unseen'}: {name}": [j for j in judged if _family(j) == name]
+        for name in families
     }
     return FaultResult(
         schema_version=1,
@@ -103,6 +104,11 @@ def score_faults(runs: Iterable[LabelledRun], diagnose: Diagnose) -> FaultResult
         halves=[score_half(title, half) for title, half in halves.items() if half],
         runs=judged,
     )
+
+
+def _family(run: JudgedRun) -> str:
+    """Return the model of a run without its task, such as `yolo26n`."""
+    return run.model.split("-", 1)[0]
 
 
 def judge(run: LabelledRun, healthy: Sequence[LabelledRun], diagnose: Diagnose) -> JudgedRun:
@@ -115,7 +121,7 @@ def judge(run: LabelledRun, healthy: Sequence[LabelledRun], diagnose: Diagnose) 
     """
     informed, masked = diagnose(run.trace, False), diagnose(run.trace, True)
     step = run.series.step
-    alarms = {OURS: known_at(run.trace, diagnose)}
+    alarms = {OURS: known_at(run.trace, diagnose), ANY: known_at(run.trace, diagnose, _unsettled)}
     for name, rule in NAIVE.items():
         row = rule(run)
         alarms[name] = None if row is None else int(step[row])
@@ -140,11 +146,20 @@ def judge(run: LabelledRun, healthy: Sequence[LabelledRun], diagnose: Diagnose) 
         critical=list(dict.fromkeys(f.rule for f in informed.findings if f.severity == "critical")),
         masked=[cause.name for cause in masked.causes],
         informed=[cause.name for cause in informed.causes],
+        also=run.label.also,
     )
 
 
-def known_at(trace: Trace, diagnose: Diagnose) -> int | None:
-    """Return the first step after which a diagnosis of what was there so far has a critical finding; None if never.
+def _critical(diagnosis: Diagnosis) -> bool:
+    return any(f.severity == "critical" for f in diagnosis.findings)
+
+
+def _unsettled(diagnosis: Diagnosis) -> bool:
+    return diagnosis.verdict in {"unstable", "failed"}
+
+
+def known_at(trace: Trace, diagnose: Diagnose, alarming: Callable[[Diagnosis], bool] = _critical) -> int | None:
+    """Return the first step after which a diagnosis of what was there so far is alarming; None if never.
 
     A tenth of the run is added at a time, so that a finding which is withdrawn later counts, too: during the run it
     would have been told, and might have ended it. Within a tenth the step is found by bisection.
@@ -152,10 +167,11 @@ def known_at(trace: Trace, diagnose: Diagnose) -> int | None:
     Args:
         trace: The whole run.
         diagnose: Trace and whether the settings are hidden to diagnosis.
+        alarming: What counts; by default a critical finding.
     """
 
     def alarmed(rows: int) -> bool:
-        return any(f.severity == "critical" for f in diagnose(prefix(trace, rows), False).findings)
+        return alarming(diagnose(prefix(trace, rows), False))
 
     size = trace.steps.height
     stride = max(1, -(-size // _TENTHS))

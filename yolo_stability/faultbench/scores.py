@@ -10,9 +10,10 @@ import numpy as np
 from yolo_stability.results import Interval
 from yolo_stability.statistics import wilson
 
-__all__ = ["OURS", "CauseScore", "DetectorScore", "HalfScore", "JudgedRun", "KindScore", "Rate", "score_half"]
+__all__ = ["ANY", "OURS", "CauseScore", "DetectorScore", "HalfScore", "JudgedRun", "KindScore", "Rate", "score_half"]
 
 OURS = "yolo_stability"
+ANY = "yolo_stability, warnings too"
 LEAD = 3  # steps before the first non-finite one that an early alarm must come
 
 
@@ -27,6 +28,7 @@ class JudgedRun:
         seed: Its seed.
         healthy: Nothing is wrong with it.
         label: Name of the true cause.
+        also: Causes that the recipe combines with it; naming one of them is right, too.
         gradual: The fault creeps in; False where it strikes.
         named_step: Step at which the label says that it strikes.
         steps: Steps that were recorded.
@@ -61,6 +63,11 @@ class JudgedRun:
     critical: Sequence[str]
     masked: Sequence[str]
     informed: Sequence[str]
+    also: Sequence[str] = ()
+
+    def named(self, told: Sequence[str]) -> bool:
+        """Whether the true cause, or one that the recipe combines with it, is among those told."""
+        return not {self.label, *self.also}.isdisjoint(told)
 
     def detected(self, detector: str) -> bool:
         """Whether a detector saw the fault; what it said before the moment of the fault was about something else."""
@@ -265,8 +272,8 @@ def _is_early(run: JudgedRun, name: str) -> bool:
 
 def _causes(counted: Sequence[JudgedRun], told: Callable[[JudgedRun], Sequence[str]]) -> CauseScore:
     return CauseScore(
-        first=_rate(counted, lambda r: r.label in told(r)[:1]),
-        second=_rate(counted, lambda r: r.label in told(r)[:2]),
+        first=_rate(counted, lambda r: r.named(told(r)[:1])),
+        second=_rate(counted, lambda r: r.named(told(r)[:2])),
     )
 
 
@@ -277,13 +284,13 @@ def _kind(arm: str, runs: Sequence[JudgedRun]) -> KindScore:
     told = sorted(dict.fromkeys(first), key=lambda name: (-first.count(name), name))
     return KindScore(
         arm=arm,
-        label=str(runs[0].label),
+        label=" or ".join((str(runs[0].label), *runs[0].also)),
         gradual=runs[0].gradual,
         runs=len(runs),
         effective=len(counted),
         seen=sum(r.detected(OURS) for r in counted),
-        masked=sum(r.label in r.masked[:1] for r in counted),
-        informed=sum(r.label in r.informed[:1] for r in counted),
+        masked=sum(r.named(r.masked[:1]) for r in counted),
+        informed=sum(r.named(r.informed[:1]) for r in counted),
         onset_median=_quantile([r.onset for r in counted], 0.5),
         alarm_median=_quantile([r.alarms.get(OURS) for r in counted], 0.5),
         told=", ".join(f"{name} {first.count(name)}" for name in told),

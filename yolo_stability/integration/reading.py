@@ -32,6 +32,7 @@ class Reading:
         amp_scale: Loss scale of AMP; None when off.
         block_norms: Norm per block, None for a block without gradient.
         block_nonfinite: Non-finite elements per block.
+        micro_norm: Norm of the gradient after the first micro-batch, unscaled; None where not measured.
         deferred: Values of the previous step that travelled along, as they were passed.
     """
 
@@ -44,6 +45,7 @@ class Reading:
     amp_scale: float | None
     block_norms: list[float | None]
     block_nonfinite: list[int]
+    micro_norm: float | None
     deferred: tuple[NDArray[np.float64], ...]
 
 
@@ -64,8 +66,8 @@ def read_gradients(
     total = total_norm(grads, norms)
     loss = total.new_zeros(1) if window.loss is None else window.loss
     items = torch.stack(list(window.items.values())) if window.items else torch.zeros(0)
-    host_norms, host_total, host_loss, host_items, scale, buffer, *travelled = to_host(
-        norms, total, loss, items, scale_tensor(trainer), largest_buffer, *deferred
+    host_norms, host_total, host_loss, host_items, scale, buffer, micro, *travelled = to_host(
+        norms, total, loss, items, scale_tensor(trainer), largest_buffer, window.micro_norm, *deferred
     )
     raw_total = float(host_total[0])
     counts = np.zeros(len(grads), dtype=np.int64)
@@ -88,5 +90,6 @@ def read_gradients(
         amp_scale=float(scale[0]) if len(scale) else None,
         block_norms=index.combine(host_norms, positions),
         block_nonfinite=index.sum_counts(counts, positions),
+        micro_norm=float(micro[0]) / (float(scale[0]) if len(scale) else 1.0) if len(micro) else None,
         deferred=tuple(travelled),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from yolo_stability.integration.compat import group_names
 from yolo_stability.integration.reading import Reading
 from yolo_stability.types import BlockSpec, BlockStats, StepRecord
 
-__all__ = ["GroupRates", "block_stats", "completed", "number", "worst_block"]
+__all__ = ["GroupRates", "block_stats", "completed", "number", "skip_details", "worst_block"]
 
 
 class GroupRates:
@@ -75,6 +76,22 @@ def completed(
 def number(value: float | None) -> float | None:
     """Return the value, or None where it is NaN."""
     return None if value is None or math.isnan(value) else value
+
+
+def skip_details(reading: Reading, reason: str, in_a_row: int) -> dict[str, Any]:
+    """Return the details of the event of a step that the guard skipped.
+
+    Args:
+        reading: What its gradients looked like.
+        reason: Why it was skipped.
+        in_a_row: Skips in a row, this one included.
+    """
+    return {
+        "reason": reason,
+        "nonfinite": reading.signs.nonfinite_gradients,
+        "blocks": sum(n > 0 for n in reading.block_nonfinite),
+        "in_a_row": in_a_row,
+    }
 
 
 def worst_block(blocks: tuple[BlockSpec, ...], reading: Reading) -> str | None:

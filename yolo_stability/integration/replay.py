@@ -56,7 +56,9 @@ def replay_incident(path: Path) -> ReplayResult:
         device = torch.device("cuda", torch.cuda.current_device())
         incident = read_incident(path, device)
     if incident.weights is None or all(kept.dropped for kept in incident.window):
-        missing = "; ".join(incident.left_out) or "no batch was kept"
+        missing = "; ".join(incident.left_out) or (
+            "weights.pt is not there" if incident.weights is None else "no batch was kept"
+        )
         return _as_recorded(incident.facts["culprit"], f"It cannot be replayed, since something is missing: {missing}.")
     with forked_random_state(device):
         model = _rebuilt(path, incident, incident.weights, device)

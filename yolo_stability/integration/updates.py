@@ -33,18 +33,24 @@ class UpdateSampler:
         """Measure the next steps closely."""
         self._left = self._dense
 
+    def wants(self, step: int) -> bool:
+        """Return whether this step is to be measured, for what is measured before it is due.
+
+        Args:
+            step: The optimizer step, counted from 0.
+        """
+        return self._every > 0 and (self._left > 0 or step % self._every == 0)
+
     def due(self, step: int) -> bool:
         """Return whether this step is to be measured; call once a step.
 
         Args:
             step: The optimizer step, counted from 0.
         """
-        if self._every == 0:
-            return False
-        if self._left > 0:
-            self._left -= 1
-            return True
-        return step % self._every == 0
+        wanted = self.wants(step)
+        if self._every > 0:
+            self._left = max(0, self._left - 1)
+        return wanted
 
     @torch.no_grad()
     def before(self) -> None:

@@ -21,8 +21,9 @@ from yolo_stability.integration.distributed import agree, all_ranks
 from yolo_stability.integration.guard import Guard, Reason
 from yolo_stability.integration.healthy import HealthyStates, start_over
 from yolo_stability.integration.incidents import IncidentKeeper
+from yolo_stability.integration.micro import gradient_norm
 from yolo_stability.integration.reading import Reading, read_gradients
-from yolo_stability.integration.records import GroupRates, block_stats, completed, number, worst_block
+from yolo_stability.integration.records import GroupRates, block_stats, completed, number, skip_details, worst_block
 from yolo_stability.integration.updates import UpdateSampler
 from yolo_stability.integration.window import Window
 from yolo_stability.interventions.clipping import Gradient
@@ -120,6 +121,8 @@ class Watch:
         """Close an iteration; if no optimizer step followed its backward, take its losses along."""
         if self._window.pending:
             self._window.absorb(trainer)
+            if self._window.iterations == 1 and self._sampler.wants(self.step):
+                self._window.micro_norm = gradient_norm(self._index)
             self._incidents.note_loss(trainer)
             if self._guard:
                 self._guard.screen_losses(trainer)
@@ -299,13 +302,8 @@ class Watch:
     def _report_skip(self, reading: Reading, reason: Reason) -> None:
         """Emit the event of a step that the guard skipped."""
         assert self._guard is not None
-        data = {
-            "reason": reason,
-            "nonfinite": reading.signs.nonfinite_gradients,
-            "blocks": sum(n > 0 for n in reading.block_nonfinite),
-            "in_a_row": self._guard.in_a_row,
-        }
-        self._emit("guard_skip", worst_block(self.blocks, reading), data)
+        details = skip_details(reading, reason, self._guard.in_a_row)
+        self._emit("guard_skip", worst_block(self.blocks, reading), details)
 
     def _finish(self, trainer: Trainer, reading: Reading, skipped: Skip | None) -> None:
         """Build the record of the step and hand it over, or hold it until its update ratio arrives."""
@@ -327,6 +325,7 @@ class Watch:
             nonfinite=reading.signs.nonfinite_gradients,
             seconds=now - self._clock,
             blocks=block_stats(self.blocks, reading),
+            micro_norm=number(reading.micro_norm),
         )
         self._clock = now
         self._window.clear()

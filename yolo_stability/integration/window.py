@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from yolo_stability.integration.compat import Trainer, loss_items
 
 __all__ = ["Window"]
+
+_UNKNOWN = torch.zeros(0)
 
 
 @dataclass(slots=True)
@@ -20,12 +23,14 @@ class Window:
         loss: Sum of the losses, 0-dim on the device; None before the first.
         items: Sum of each named loss item.
         pending: A forward has begun and its loss is not absorbed yet.
+        micro_norm: Norm of the gradient of the first iteration, as it lay there, shape (1,); empty where not measured.
     """
 
     iterations: int = 0
     loss: Tensor | None = None
     items: dict[str, Tensor] = field(default_factory=dict)
     pending: bool = False
+    micro_norm: Tensor = _UNKNOWN
 
     def begin(self) -> None:
         """Note that an iteration starts."""
@@ -45,3 +50,4 @@ class Window:
     def clear(self) -> None:
         """Forget everything: the step was taken, skipped, or the loop started over."""
         self.iterations, self.loss, self.items, self.pending = 0, None, {}, False
+        self.micro_norm = _UNKNOWN

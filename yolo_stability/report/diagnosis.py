@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
+
 from rich.text import Text
 
 from yolo_stability.types import Diagnosis
@@ -18,15 +21,10 @@ COLOURS = {
 }
 
 
-def coloured(diagnosis: Diagnosis, width: int) -> list[Text]:
-    """Return the lines of a diagnosis, verdicts and severities in colour.
-
-    Args:
-        diagnosis: What was found.
-        width: Columns that a line may take.
-    """
+def coloured(plain: Sequence[str]) -> list[Text]:
+    """Return the lines of a diagnosis or audit, verdicts and severities in colour."""
     lines = []
-    for line in diagnosis.lines(width):
+    for line in plain:
         word = line.split(" ", 1)[0].rstrip(":")
         text = Text(line)
         if word in COLOURS:
@@ -35,12 +33,18 @@ def coloured(diagnosis: Diagnosis, width: int) -> list[Text]:
     return lines
 
 
-def told_in_short(diagnosis: Diagnosis) -> Text:
-    """Return the verdict with its reason and cause, for the end of a run."""
-    text = Text(f"{diagnosis.verdict}: {diagnosis.why}")
-    text.stylize(COLOURS[diagnosis.verdict], 0, len(diagnosis.verdict))
+def told_in_short(diagnosis: Diagnosis, place: object, width: int) -> list[Text]:
+    """Return the verdict with its reason and cause, for the end of a run.
+
+    Args:
+        diagnosis: What was found.
+        place: The run folder, to be diagnosed in full.
+        width: Columns that a line may take; a path is never broken.
+    """
+    plain = textwrap.wrap(f"{diagnosis.verdict}: {diagnosis.why}", width, subsequent_indent="  ")
     if diagnosis.cause not in {None, "unknown"}:
-        text.append(f"; most likely cause: {diagnosis.cause}")
+        evidence = f"cause:   {diagnosis.cause}, since {diagnosis.causes[0].evidence}"
+        plain += textwrap.wrap(evidence, width, subsequent_indent=" " * 9)
     if diagnosis.verdict in {"failed", "unstable"}:
-        text.append("; 'yolo-stability diagnose' tells more")
-    return text
+        plain.append(f"more:    yolo-stability diagnose {place}")
+    return coloured(plain)

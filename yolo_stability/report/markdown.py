@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from yolo_stability.report.figures import Picture
+from yolo_stability.report.findings import Diagnosed, diagnosed
 from yolo_stability.report.moments import pairs, worst_pair
 from yolo_stability.report.story import Cell, Section, Story, flatten, headline
 from yolo_stability.report.tables import (
@@ -112,7 +113,7 @@ def _cell(cell: Cell) -> str:
         return "not run"
     parts = (
         f"{_link(f'**{_text(cell.verdict)}**', cell)} {_text(cell.runs)}",
-        *map(_text, (cell.onset, cell.block, cell.sure)),
+        *map(_text, (cell.onset, cell.block, cell.cause, cell.sure)),
     )
     return "<br>".join(part for part in parts if part)
 
@@ -127,8 +128,23 @@ def _section(section: Section) -> list[str]:
     if arm.overrides:
         told = " ".join(f"{clean(key)}={setting(value)}" for key, value in arm.overrides.items())
         lines.append(f"Changed from the suite's settings: {_text(told)}")
+    for run in diagnosed([run for run, _ in section.runs]):
+        lines += _diagnosis(run)
     lines.append("\n".join(f"- seed {run.seed}: {_text(run_sentence(run, series))}" for run, series in section.runs))
     if found := pairs(section):
         table = block_table(worst_pair(found), section)
         lines += [_text(f"{table.caption[0].upper()}{table.caption[1:]}:"), _table(table, "")]
     return lines
+
+
+def _diagnosis(run: Diagnosed) -> list[str]:
+    """Return what the diagnosis of a run says: its cause, then what was seen in the order of time."""
+    said = [f"**Diagnosis of seed {run.seed}, {_text(run.verdict)}.** Likely cause: {_text(run.cause)}."]
+    if run.others:
+        said.append(f"Less likely: {_text('; '.join(run.others))}.")
+    seen = [
+        f"{number}. {_text(item.severity)}: {_text(', '.join(part for part in (item.what, item.where) if part))}: "
+        f"{_text(item.message)}." + (f" To try: {_text(item.remedy)}." if item.remedy else "")
+        for number, item in enumerate(run.seen, 1)
+    ]
+    return [" ".join(said), "\n".join(seen)]

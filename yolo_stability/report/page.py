@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from yolo_stability.report.charts import Grids, depth_charts, heat_charts, own_steps, steps_shown
+from yolo_stability.report.findings import diagnosed
 from yolo_stability.report.labels import number
 from yolo_stability.report.lines import curves_chart
 from yolo_stability.report.moments import Pair, moments, pairs, worst_pair
@@ -106,6 +107,7 @@ def _section(section: Section, grids: Grids, charts: dict[str, Any]) -> dict[str
         "claim": clean(arm.claim),
         "expects": clean(arm.expects),
         "overrides": " ".join(f"{clean(key)}={setting(value)}" for key, value in arm.overrides.items()),
+        "diagnosed": diagnosed([run for run, _ in section.runs]),
         "versus": bool(section.control),
         "curves": curves,
         "said": _said(section),

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from yolo_stability.report.findings import cause_of
 from yolo_stability.report.series import Key, RunSeries
 from yolo_stability.report.words import SIGNS, amount, clean, count, listing, range_percent, setting, task_name
 from yolo_stability.results import Arm, BenchmarkResult, Comparison, Interval, RunResultRow
@@ -25,6 +26,7 @@ class Cell:
         runs: `2 of 2 runs`, which had that verdict.
         onset: `first sign at step 5: NaN or Inf`; empty without any.
         block: Block concerned; empty if none stands out.
+        cause: `likely cause: learning rate`; empty if none is known.
         sure: How sure that is.
         link: Id of the section that shows it; empty if there is none.
     """
@@ -33,6 +35,7 @@ class Cell:
     runs: str
     onset: str = ""
     block: str = ""
+    cause: str = ""
     sure: str = ""
     link: str = ""
 
@@ -175,6 +178,7 @@ def _cell(runs: list[RunResultRow], comparison: Comparison | None, rate: Interva
         runs=f"{len(concerned)} of {count(len(runs), 'run')}",
         onset=onset,
         block=block,
+        cause=cause_of(concerned),
         sure=_sure(len(runs), rate),
         link=link,
     )

@@ -33,7 +33,10 @@ GLOSSARY = (
      "one seed is anecdotal: it may not happen again."),
     ("verdict", "failed: training broke down. unstable: it was disturbed and went on. stable: no sign of trouble. "
      "inconclusive: too little was recorded to say."),
-    ("first sign", "The first step with NaN, Inf, a loss of zero, or a norm or loss far from the control's."),
+    ("first sign", "The earliest step at which a rule saw trouble: NaN or Inf, a loss of zero, an update as large as "
+     "the weights, a norm or loss far from the run's own past or the control's, and others."),
+    ("diagnosis", "What the rules saw in the trace of one run, as it came in time, and the causes for which that and "
+     "the settings speak. The share of the evidence ranks causes; it is no probability."),
     ("block", "One module of the network, such as model.0 Conv; the head is split by branch."),
     ("gradient norm", "The length (L2 norm) of the gradient of a block or of the whole model, before clipping."),
     ("skipped", "The guard left the step out: weights stayed as they were."),

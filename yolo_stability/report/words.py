@@ -13,6 +13,7 @@ from yolo_stability.report.series import RunSeries
 from yolo_stability.results import Interval, RunResultRow
 
 __all__ = [
+    "CAUSES",
     "SIGNS",
     "amount",
     "clean",
@@ -26,6 +27,17 @@ __all__ = [
     "task_name",
 ]
 
+CAUSES = {
+    "learning_rate": "learning rate",
+    "batch_noise": "noisy steps, for a small batch",
+    "normalisation": "normalisation",
+    "initialisation": "initialisation",
+    "activation": "activation",
+    "depth": "depth",
+    "data": "data",
+    "numeric_range": "numeric range",
+    "unknown": "unknown",
+}
 SIGNS = {
     "amp_overflow": "overflow under AMP",
     "clip_saturation": "a clip that leaves nothing of the gradient",
@@ -33,12 +45,15 @@ SIGNS = {
     "crash": "a crash",
     "dead_block": "a block without any gradient",
     "divergence": "a loss that climbs and stays high",
+    "dropped_images": "images that were left out",
     "exploding": "an exploding gradient",
+    "ignored_settings": "a setting that does nothing",
     "noise": "steps dominated by noise",
     "non_finite": "NaN or Inf",
     "oscillation": "a loss that oscillates",
     "recoveries": "a recovery",
     "spike": "a spike of the gradient",
+    "stall": "a loss that does not fall",
     "update_ratio": "an update as large as the weights",
     "vanishing": "a vanishing gradient",
 }

@@ -1,1 +1,14 @@
-"""One rule a file; see `rule.Rule`."""
+"""One rule a file; importing this folder loads none of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from yolo_stability.registry import Registry
+
+if TYPE_CHECKING:
+    from yolo_stability.rule import Rule
+
+__all__ = ["RULES"]
+
+RULES: Registry[Rule] = Registry("rule", "yolo_stability.rules", "yolo_stability.rule.Rule")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+
 from yolo_stability.rule import Rule
 from yolo_stability.scene import Scene
 from yolo_stability.series import RunSeries
@@ -28,12 +30,12 @@ class DeadBlock(Rule):
     def look(self, scene: Scene) -> Iterator[Finding]:
         """Look at each block; tell of the first, and count the others."""
         run = scene.run
-        alive = run.norm > 0
+        silent = (run.block_norm == 0) & (run.norm > 0)
         dead = []
-        for block, name in enumerate(run.names):
-            span = first_to_last((run.block_norm[block] == 0) & alive, self.lasting)
+        for block in np.flatnonzero(silent.any(axis=1)):
+            span = first_to_last(silent[block], self.lasting)
             if span is not None:
-                dead.append((span[0], span[1], name))
+                dead.append((span[0], span[1], run.names[block]))
         if not dead:
             return
         begin, _, name = min(dead, key=lambda found: found[0])

@@ -91,7 +91,7 @@ class Exploding(Rule):
             "and not for one step only"
         )
         # it can be known only at the third of them
-        rows = (min(row + self.lasting - 1, scene.run.step.size - 1), span[1])
+        rows = (max(span[0] + self.lasting - 1, row), span[1])
         return self._critical(scene, text, rows, float(own[row]), self.past, row)
 
     def _above_control(self, scene: Scene) -> Finding | None:

@@ -21,16 +21,21 @@ __all__ = ["UpdateRatio"]
 class UpdateRatio(Rule):
     """Critical once an update replaces the weights; a warning where it comes near that.
 
-    AdamW moves every weight by the learning rate at first, so that small blocks start at 0.3 in healthy runs.
+    AdamW moves every weight by the learning rate at first, so that small blocks start at 0.3 in healthy runs; after 16
+    steps none of 72 healthy runs of YOLOv8n was above 0.037.
 
     Attributes:
-        warning: Ratio of a warning.
+        warning: Ratio of a warning in the first steps ...
+        young: ... which are this many ...
+        grown: ... and after them.
         critical: Ratio that replaces the weights ...
         twice: ... in this many steps that were measured, or `beyond` in one.
         beyond: See `twice`.
     """
 
     warning: float = 0.6
+    young: int = 16
+    grown: float = 0.05
     critical: float = 1.0
     twice: int = 2
     beyond: float = 3.0
@@ -39,12 +44,14 @@ class UpdateRatio(Rule):
         """Look at the largest ratio of each measured step."""
         update = scene.run.update
         with np.errstate(invalid="ignore"):
-            high, over, beyond = update > self.warning, update > self.critical, update > self.beyond
+            over, beyond = update > self.critical, update > self.beyond
+            allowed = np.where(scene.run.step < self.young, self.warning, self.grown)
+            high = update > allowed
         if not high.any():
             return
         rows = np.flatnonzero((over & (over.cumsum() >= self.twice)) | beyond)
-        severity, limit = ("critical", self.critical) if rows.size else ("warning", self.warning)
         row = int(rows[0]) if rows.size else int(np.argmax(high))
+        severity, limit = ("critical", self.critical) if rows.size else ("warning", float(allowed[row]))
         last = int(np.flatnonzero(high)[-1]) + 1
         name = scene.run.names[int(scene.run.update_block[row])]
         text = f"the update of step {scene.step_at(row)} was {number(update[row])} times as long as {name}'s weights"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import sys
+import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Callable
 
@@ -14,6 +16,8 @@ __all__ = ["ConsoleSink"]
 
 # The logger of Ultralytics, so that `verbose=False` silences both alike.
 _LOG = logging.getLogger("ultralytics")
+
+_LINE, _LEAST = 160, 60  # columns of a finding's line, and of its message at least
 
 
 class ConsoleSink:
@@ -82,12 +86,26 @@ def _guard_skip(event: Event) -> str:
 
 
 def _finding(event: Event) -> str:
-    """Return the line for a finding; coloured on a terminal."""
+    """Return the line for a finding, short enough to stand between progress bars; coloured on a terminal."""
     severity = str(event.data["severity"])
     colour = {"critical": "\033[1;31m", "warning": "\033[33m"}.get(severity, "")
     word = f"{colour}{severity}\033[0m" if colour and sys.stdout.isatty() else severity
-    remedy = f"; to try: {event.data['remedy']}" if event.data.get("remedy") else ""
-    return f"{word} {event.data['rule']}: {event.data['message']}{remedy}"
+    message, remedy = str(event.data["message"]), str(event.data.get("remedy") or "")
+    room = _LINE - len(f"stability: step {event.step}: {severity} {event.data['rule']}: ")
+    if remedy:
+        advice = f"; to try: {remedy[: _ends(remedy, room - len(message) - len('; to try: '))]}"
+        return f"{word} {event.data['rule']}: {_cut(message, room - len(advice))}{advice}"
+    return f"{word} {event.data['rule']}: {_cut(message, room)}"
+
+
+def _ends(remedy: str, room: int) -> int:
+    """Return where to end a remedy: after as many of its alternatives as fit, and never before the first."""
+    ends = [*(hit.start() for hit in re.finditer(r"[,;] | or ", remedy)), len(remedy)]
+    return max((end for end in ends if end <= room), default=ends[0])
+
+
+def _cut(text: str, room: int) -> str:
+    return textwrap.shorten(text, max(room, _LEAST), placeholder=" ...")
 
 
 _TEXTS: dict[str, Callable[[Event], str]] = {

@@ -38,6 +38,7 @@ _STEPS = {
     "loss": "f32",
     "momentum": "f32",
     "grad_norm": "f32",
+    "micro_norm": "f32",
     "clip_coef": "f32",
     "amp_scale": "f32",
     "skipped": "str",

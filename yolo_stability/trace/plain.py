@@ -94,6 +94,8 @@ def header_from_json(text: bytes, where: str) -> RunHeader:
     try:
         fields = {name: data[name] for name in _HEADER_FIELDS}
         blocks = tuple(_block(b) for b in fields.pop("blocks"))
+        if not all(isinstance(fields[name], dict) for name in ("requested", "effective", "versions")):
+            raise TypeError("settings or versions are no table")
         return RunHeader(**fields, blocks=blocks)
     except (KeyError, TypeError, ValueError, AttributeError) as e:
         raise TraceError(f"{where} is damaged: {e!r} in the run header. Train again to record a new trace.") from e
@@ -121,7 +123,8 @@ def event_row(line: bytes) -> dict[str, Any] | None:
     try:
         data = json.loads(line)
         attempt, step, kind, block = data["attempt"], data["step"], data["kind"], data.get("block")
-        attempt, step, text = int(attempt), int(step), json.dumps(data.get("data", {}))
+        details = data.get("data")  # of another program it may be anything
+        attempt, step, text = int(attempt), int(step), json.dumps(details if isinstance(details, dict) else {})
         if not (0 <= attempt <= _MAX_ATTEMPT and 0 <= step <= _MAX_STEP):
             return None
         block = None if block is None else str(block)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 from typing import Any
 
@@ -154,3 +155,21 @@ def test_a_new_optimizer_is_struck_too() -> None:
     fresh = [{"lr": 0.1}]
     fault.on_gradients(SimpleNamespace(optimizer=SimpleNamespace(param_groups=fresh)), 1)
     assert [group["lr"] for group in groups + fresh] == [100, 200, 100]
+
+
+# --- lr_creep ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_creeping_rate_grows_over_what_the_schedule_says() -> None:
+    fault, groups = made("lr_creep@2"), [{"lr": 0.1}, {"lr": 0.2}]
+    trainer = SimpleNamespace(optimizer=SimpleNamespace(param_groups=groups))
+    seen = []
+    for step in range(6):
+        if step == 4:  # an epoch begins: the schedule sets its own rates
+            groups[0]["lr"], groups[1]["lr"] = 0.05, 0.1
+        fault.on_gradients(trainer, step)
+        seen.append(groups[0]["lr"])
+        assert groups[1]["lr"] == pytest.approx(2 * groups[0]["lr"])
+    assert seen == pytest.approx([0.1, 0.1, 0.1 * 1.25, 0.1 * 1.25**2, 0.05 * 1.25**3, 0.05 * 1.25**4])
+    fault.on_gradients(trainer, 10**6)
+    assert math.isfinite(groups[0]["lr"])

@@ -23,6 +23,7 @@ from yolo_stability.results import (
     RunResultRow,
     results_to_json,
 )
+from yolo_stability.types import Cause, Finding
 
 HOSTILE = "<script>alert(1)</script>\"'&|`_*[x](y)\u202e"
 BINS = 60
@@ -200,8 +201,43 @@ def run_row(
         skipped=1 if how.skips else 0,
         seconds={"startup": 4.5, "steps": 20.25, "total": 24.75},
         effective={"lr0": 0.005, "norm": "batch", "batch": 8, "data": "shapes.yaml" + tail, **dict(how.overrides)},
+        cause=None if good else "learning_rate",
+        causes=() if good else causes(tail),
+        findings=() if good else findings(how.onset or 0, blocks[0], tail),
         error="RuntimeError: the loss is NaN" + tail if how.lasts < 0.2 else None,
         folder=f"runs/{arm}/{task}/{model}/{seed}",
+    )
+
+
+def causes(tail: str) -> tuple[Cause, ...]:
+    return (
+        Cause(name="learning_rate", score=0.85, evidence="the updates were as long as the weights" + tail),
+        Cause(name="normalisation", score=0.1, evidence="nothing normalises" + tail),
+        Cause(name="unknown", score=0.05, evidence="what the evidence leaves open"),
+    )
+
+
+def findings(onset: int, block: str, tail: str) -> tuple[Finding, ...]:
+    return (
+        Finding(
+            rule="update_ratio",
+            severity="warning",
+            message="updates were long" + tail,
+            first_step=onset,
+            last_step=onset,
+            remedy="lr_mult=0.1" + tail,
+        ),
+        Finding(
+            rule="exploding",
+            severity="critical",
+            message="the gradient norm leapt" + tail,
+            block=block,
+            first_step=onset,
+            last_step=onset + 1200,
+            observed=1e9,
+            threshold=100.0,
+            remedy="clip=norm:10",
+        ),
     )
 
 

@@ -126,7 +126,8 @@ def test_the_matrix_links_each_verdict_to_its_curves(few: Page) -> None:
         ("#g2-a2", "huge-lr, Pose: failed"),
     ]
     assert (
-        f"2 of 2 runs first sign at step 5: NaN or Inf in {BLOCKS[0]} 34% to 100% of such runs would fail" in few.text
+        f"2 of 2 runs first sign at step 5: NaN or Inf in {BLOCKS[0]} likely cause: learning rate "
+        "34% to 100% of such runs would fail" in few.text
     )
 
 

@@ -272,6 +272,49 @@ def test_noise_is_a_norm_that_changes_by_more_than_itself() -> None:
     assert look("noise", cut(noisy(1.5), 40)) == []
 
 
+def accumulating(signal: float, summed: int = 4, steps: int = 400) -> RunSeries:
+    """Steps that sum micro-batches of gradients in 64 dimensions: noise of length 1 and a signal as long as given."""
+    rng = np.random.default_rng(0)
+    gradients = rng.normal(0, 1 / 8, (steps, summed, 64))
+    gradients[:, :, 0] += signal
+    total = np.linalg.norm(gradients.sum(axis=1), axis=1)
+    run = replace(healthy_run(steps), norm=total, micro_norm=np.linalg.norm(gradients[:, 0], axis=1))
+    return replace(run, accumulate=np.full(steps, summed), epoch=np.zeros(steps, dtype=np.int64))
+
+
+def test_noise_scale_is_advice_where_it_exceeds_the_nominal_batch_beyond_doubt() -> None:
+    """Noise over signal of a step is 1 / (4 signal^2): 0.25, 1 and 25."""
+    assert look("noise", accumulating(1.0)) == look("noise", accumulating(0.5)) == []
+    [found] = look("noise", accumulating(0.1))
+    assert (found.severity, found.first_step, found.last_step) == ("info", 16 + 128 - 1, 399)
+    assert found.observed is not None
+    assert 2.0 < found.observed < 25.0
+    assert "gradient noise scale" in found.message
+    live = cut(accumulating(0.1), 143)
+    assert look("noise", live) == []
+
+
+def test_noise_scale_needs_steps_that_sum_and_are_sampled() -> None:
+    noisy = accumulating(0.1)
+    assert look("noise", replace(noisy, accumulate=np.ones(400, dtype=np.int64))) == []
+    rare = np.where(np.arange(400) % 4 == 0, noisy.micro_norm, np.nan)
+    assert look("noise", replace(noisy, micro_norm=rare)) == []  # 96 after the first 16 steps, and 128 are needed
+
+
+def test_noise_that_an_epoch_without_replacement_explains_is_none() -> None:
+    """Steps that sum 4 of the 8 micro-batches of an epoch: their noise cancels, and the sum looks too short."""
+    rng = np.random.default_rng(0)
+    one = rng.normal(0, 1 / 8, (8, 64))
+    one += 0.35 * np.eye(64)[0] - one.mean(axis=0)
+    gradients = one[np.array([rng.permutation(8)[:4] for _ in range(400)])]
+    total = np.linalg.norm(gradients.sum(axis=1), axis=1)
+    micro, four = np.linalg.norm(gradients[:, 0], axis=1), np.full(400, 4)
+    run = replace(healthy_run(400), norm=total, micro_norm=micro, accumulate=four, epoch=np.arange(400) // 2)
+    assert look("noise", run) == []
+    [found] = look("noise", replace(run, epoch=np.zeros(400, dtype=np.int64)))  # as if all were of one long epoch
+    assert found.severity == "info"
+
+
 def test_an_oscillation_reverses_ten_times_by_half_of_itself() -> None:
     def swinging(low: float, high: float, steps: int) -> RunSeries:
         return with_rows(RUN, slice(40, 40 + steps), loss=np.where(np.arange(steps) % 2, high, low))
@@ -350,9 +393,10 @@ def updates(*values: float) -> RunSeries:
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
-        ((0.5, 0.5, 0.5), None),
-        ((0.1, 0.7, 0.1), ("warning", 10, 10)),
-        ((0.1, 1.5, 0.1), ("warning", 10, 10)),
+        ((0.5, 0.5, 0.04), None),
+        ((0.5, 0.5, 0.5), ("warning", 20, 20)),
+        ((0.1, 0.7, 0.04), ("warning", 10, 10)),
+        ((0.1, 1.5, 0.1), ("warning", 10, 20)),
         ((0.1, 1.5, 0.1, 1.2), ("critical", 30, 30)),
         ((0.1, 3.5), ("critical", 10, 10)),
         ((0.7, 0.1, 3.5, 0.8), ("critical", 20, 30)),

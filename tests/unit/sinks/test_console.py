@@ -96,3 +96,31 @@ def test_a_skip_names_the_block_when_it_is_one(sink: ConsoleSink, caplog: pytest
 def test_an_unknown_event_says_nothing(sink: ConsoleSink, caplog: pytest.LogCaptureFixture) -> None:
     sink.event(Event(attempt=0, step=3, kind="end", data={}))
     assert caplog.messages == []
+
+
+LONG = (
+    "the gradient norm leapt to 1.66e5 at step 1, 248 times the highest before, and the loss rose 5.8e3 times, "
+    "most in model.23.cv3 Detect cls"
+)
+
+
+@pytest.mark.parametrize(
+    ("message", "remedy", "end"),
+    [
+        ("short", "lr_mult=0.1, clip=norm:10", "short; to try: lr_mult=0.1, clip=norm:10"),
+        (LONG, "lr_mult=0.1 or warmup_epochs=3; clip=norm:10", " ...; to try: lr_mult=0.1"),
+        (LONG[:96], "lr_mult=0.1 or warmup_epochs=3; clip=norm:10", "; to try: lr_mult=0.1"),
+        (LONG * 3, "", " ..."),
+        ("two\nlines", "", "two lines"),
+    ],
+)  # fmt: skip
+def test_a_finding_is_one_line_that_ends_with_its_remedy(
+    message: str, remedy: str, end: str, sink: ConsoleSink, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = {"severity": "critical", "rule": "exploding", "message": message, "remedy": remedy}
+    sink.event(Event(attempt=0, step=21, kind="finding", data=data))
+    (line,) = (text.strip() for text in caplog.messages)
+    assert line.startswith(f"stability: step 21: critical exploding: {message[:3]}")
+    assert line.endswith(end)
+    assert len(line) <= 160
+    assert "\n" not in line
