@@ -262,7 +262,7 @@ def test_a_run_keeps_no_more_incidents_than_it_may(tmp_path: Path) -> None:
     assert run.trace.steps.filter(pl.col("skipped") == "guard")["step"].to_list() == [1, 2, 3, 4, 5]
 
 
-def test_a_folder_that_cannot_be_written_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_folder_that_cannot_be_written_is_a_warning(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
     """A file stands where the folder of incidents should be."""
     stock = IncidentKeeper.keep
 
@@ -279,7 +279,7 @@ def test_a_folder_that_cannot_be_written_is_a_warning(tmp_path: Path, caplog: py
     assert run.trace.steps.height == 8
     (event,) = run.events()
     assert (event["folder"], event["culprit_module"]) == (None, "model.0 Conv")
-    assert "first bad module model.0 Conv (forward); its folder could not be written" in caplog.text
+    assert "first bad module model.0 Conv (forward); its folder could not be written" in log.text
 
 
 def test_an_error_in_the_search_never_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

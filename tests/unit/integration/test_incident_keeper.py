@@ -89,7 +89,7 @@ def test_keeping_draws_no_random_number(tmp_path: Path) -> None:
     assert torch.equal(torch.get_rng_state(), before[1])
 
 
-def test_what_cannot_be_explained_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_cannot_be_explained_is_a_warning(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
     """This trainer lacks all that an explanation needs."""
     made = trainer(tmp_path)
     kept = keeper(made)
@@ -97,5 +97,5 @@ def test_what_cannot_be_explained_is_a_warning(tmp_path: Path, caplog: pytest.Lo
     evidence = kept.evidence(made, signs(torch.nan))
     assert evidence is not None
     kept.write(made, evidence, 3, 0)
-    assert "the incident at step 3 could not be kept: AttributeError" in caplog.text
+    assert "the incident at step 3 could not be kept: AttributeError" in log.text
     assert kept._window.batches == []
