@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except SystemExit as error:  # a library that gives up
             return DONE if error.code in {None, 0} else BUG
         except BaseException as error:
-            return _report(error)
+            failed = error
+    return _report(failed)  # out here an impatient further signal is ignored: nothing comes after the last word
 
 
 def _print_anything() -> None:
