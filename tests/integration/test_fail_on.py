@@ -11,7 +11,9 @@ from training import bad_tensors, overrides
 from ultralytics import YOLO
 
 from yolo_stability import train
+from yolo_stability.live import LiveRules
 from yolo_stability.trace import load_trace
+from yolo_stability.types import Finding, StepRecord
 
 pytestmark = pytest.mark.trains
 
@@ -47,3 +49,16 @@ def test_a_healthy_run_says_nothing_and_goes_on(tmp_path: Path) -> None:
     assert "finding" not in load_trace(result.save_dir).events["kind"].to_list()
     assert result.diagnosis is not None
     assert result.diagnosis.verdict == "stable"
+
+
+def test_a_rule_that_fails_costs_the_rules_and_not_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
+) -> None:
+    def broken(self: LiveRules, record: StepRecord) -> tuple[Finding, ...]:
+        raise ZeroDivisionError("a mistake in a rule")
+
+    monkeypatch.setattr(LiveRules, "observe", broken)
+    result = train("detect", model="yolo26n.yaml", **{**overrides("detect", tmp_path), "verbose": True})
+    assert result.stopped is None
+    assert result.trace.steps.height == 8
+    assert log.text.count("the rules failed and are off for this run, fail_on too: ZeroDivisionError") == 1

@@ -122,3 +122,13 @@ def test_recoveries_are_seen_in_the_events() -> None:
     rules.event(Event(attempt=1, step=20, kind="nan_recovery", data={"epoch": 1}))
     rules.event(Event(attempt=1, step=20, kind="notice", data={"text": "nothing"}))
     assert [f.rule for f in rules.observe(records[20])] == ["recoveries"]
+
+
+def test_a_state_is_unhealthy_while_a_critical_finding_stands() -> None:
+    """What `healthy.pt` is held back by; a badly built network does not count, it is so at every step."""
+    rules = LiveRules(every=1)
+    rules.open(header().blocks)
+    for r in healthy(100):
+        rules.observe(replace(r, loss=r.loss * (1e3 if 40 <= r.step < 60 else 1)))
+        assert (rules.unhealthy_step >= 0) == (r.step >= 44)
+    assert rules.unhealthy_step == 59

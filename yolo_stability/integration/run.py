@@ -30,7 +30,7 @@ from yolo_stability.trace import (
     release_folder,
     resume_point,
 )
-from yolo_stability.types import Event, RunHeader, StepRecord
+from yolo_stability.types import Event, Finding, RunHeader, StepRecord
 
 __all__ = ["WatchedRun"]
 
@@ -317,11 +317,20 @@ class WatchedRun:
             self._writer.append(record)
             self._tell(self._writer.error)
         self._each_sink(lambda sink: sink.write(record))
-        for finding in self._policy.observe(record) if self._policy else ():
+        for finding in self._judged(record):
             data = {key: getattr(finding, key) for key in _TOLD}
             self._event(Event(attempt=record.attempt, step=record.step, kind="finding", block=finding.block, data=data))
             if finding.severity == "critical" and self._settings.fail_on == "critical":
                 self._critical = self._critical or f"{finding.rule}: {finding.message}"
+
+    def _judged(self, record: StepRecord) -> Sequence[Finding]:
+        """Return what the policy finds; one that fails is dropped with a warning, as a sink is: the run goes on."""
+        try:
+            return self._policy.observe(record) if self._policy else ()
+        except Exception as error:
+            self._policy = None
+            self._tell(f"the rules failed and are off for this run, fail_on too: {type(error).__name__}: {error}")
+            return ()
 
     def _event(self, event: Event) -> None:
         """Pass an event on."""
