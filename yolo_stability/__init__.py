@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from yolo_stability.api import StabilityMonitor, benchmark, compare, diagnose, probe, train
+    from yolo_stability.api import StabilityMonitor, benchmark, compare, diagnose, frontier, probe, train
     from yolo_stability.errors import StabilityError
     from yolo_stability.recorder import record
     from yolo_stability.results import BenchmarkResult
@@ -26,6 +26,7 @@ __all__ = [
     "benchmark",
     "compare",
     "diagnose",
+    "frontier",
     "load_trace",
     "probe",
     "record",
@@ -38,6 +39,7 @@ _HOMES = {
     "compare": "api",
     "Diagnosis": "types",
     "diagnose": "api",
+    "frontier": "api",
     "RunResult": "types",
     "StabilityError": "errors",
     "StabilityMonitor": "api",

@@ -18,6 +18,7 @@ from yolo_stability.diagnosing import examine as diagnose_path
 from yolo_stability.diagnosis import diagnose_trace
 from yolo_stability.errors import TraceError
 from yolo_stability.flow import ProbeResult
+from yolo_stability.frontiers.result import FrontierResult
 from yolo_stability.integration.arguments import check_keys, check_model, check_values
 from yolo_stability.integration.probing import run_grid, run_probe
 from yolo_stability.integration.runner import final_metrics, load_model, run_training
@@ -36,6 +37,7 @@ __all__ = [
     "draw",
     "draw_probes",
     "examine",
+    "frontier",
     "mechanics",
     "probe",
     "probe_grid",
@@ -315,3 +317,26 @@ def compare(*runs: str | Path, out: str | Path = "runs/compare") -> BenchmarkRes
     assert result.folder is not None
     write_report(result.folder)
     return result
+
+
+def frontier(axis: str, *, out: str | Path | None = None, **asked: Any) -> FrontierResult:
+    """Find how far one number of a recipe can go before training is no longer stable; the same call again resumes.
+
+    Args:
+        axis: A numeric key, ours or Ultralytics', such as `lr_mult`.
+        out: Folder; `runs/frontier/<axis>` by default.
+        **asked: `start` and `end` of the axis, the stable end first; `resolution`, the largest factor between
+            neighbours (1.5), or `grid`, to run so many values; `seeds`, how many or a list; `task`, `jobs`, `executor`;
+            and every key of `train` over the recipe of the scenario `control`: several values in a tuple, or with
+            commas in a text, make a grid of settings.
+
+    Returns:
+        Every run and the edge of every setting; the folder holds `frontier.json` and `frontier.png`.
+
+    Raises:
+        ConfigError: A key or value is impossible.
+        StabilityError: Another search runs in that folder.
+    """
+    from yolo_stability.frontiers.run import run_frontier
+
+    return run_frontier(axis, out=out, **asked)

@@ -15,7 +15,9 @@ from yolo_stability.experiment import run_suite
 from yolo_stability.faultbench import score_labelled
 from yolo_stability.integration.arguments import check_keys, check_model, check_values
 from yolo_stability.interventions.switches import Switches
+from yolo_stability.remedybench import score_matrix
 from yolo_stability.report.progress import SuiteProgress
+from yolo_stability.rescuebench import write_rescues
 from yolo_stability.results import BenchmarkResult
 from yolo_stability.suite import Suite, load_suite
 
@@ -47,6 +49,8 @@ def run_benchmark(  # noqa: PLR0913 - each is a word of the command line
     with SuiteProgress(folder, PROGRESS) as progress:
         result = run_suite(chosen, folder, progress, jobs=jobs, executor=executor, command=command, address=address)
     score_labelled(folder, chosen.arms, chosen.control)
+    score_matrix(folder)
+    write_rescues(folder, result)
     return result, folder
 
 

@@ -106,7 +106,7 @@ def _from_trace(scene: Scene, findings: Sequence[Finding], onset: int) -> Iterat
 def _at_the_start(scene: Scene, rules: Mapping[str, Finding]) -> Evidence | None:
     """A loss that is absurd before any update: the weights began so."""
     found = rules.get("exploding")
-    if found is None or found.first_step != 0 or scene.step_at(0) != 0:
+    if found is None or found.first_step != scene.step_at(0) or not scene.begins:
         return None
     return Evidence(weights={"initialisation": 5.0, "normalisation": 1.0}, text=found.message)
 
@@ -114,7 +114,7 @@ def _at_the_start(scene: Scene, rules: Mapping[str, Finding]) -> Evidence | None
 def _along_depth(scene: Scene) -> Evidence | None:
     """How gradients fared along the depth before any update could matter."""
     ratio = scene.depth[:4][np.isfinite(scene.depth[:4])]
-    if scene.step_at(0) != 0 or not ratio.size:
+    if not scene.begins or not ratio.size:
         return None
     middle = float(median_of(ratio))
     text = f"in the first steps the first block's gradient was {number(middle)} times the head's"
@@ -135,7 +135,7 @@ def _against_weights(scene: Scene) -> Evidence | None:
     run = scene.run
     with np.errstate(invalid="ignore"):
         rows = np.flatnonzero(run.update[:_SUDDEN] > 1)
-    if scene.step_at(0) != 0 or not rows.size:
+    if not scene.begins or not rows.size:
         return None
     row = int(rows[0])
     share = float(ratio_of(run.update[row], run.lr[row]))

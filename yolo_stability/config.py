@@ -12,6 +12,7 @@ from typing import Any, Literal, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from yolo_stability.actions import LIVE_REMEDIES
 from yolo_stability.errors import ConfigError, nearest
 from yolo_stability.interventions.registries import CLIPS, FAULTS, INITS, NORMS
 
@@ -47,6 +48,17 @@ class StabilitySettings(BaseModel):
         default="never",
         description="such a finding ends the run",
         json_schema_extra={"valid": "never or critical"},
+    )
+    rescue: str = Field(
+        default="off",
+        description="auto: go back and mend the run when it fails",
+        json_schema_extra={"valid": f"off, auto, random or one of {', '.join(LIVE_REMEDIES)}"},
+    )
+    rescue_limit: int = Field(
+        default=3,
+        ge=1,
+        description="remedies before a run is given up",
+        json_schema_extra={"valid": "a whole number, 1 or more"},
     )
     watch_every: int = Field(
         default=10,
@@ -163,16 +175,31 @@ def make_settings(**own: Any) -> StabilitySettings:
     Raises:
         ConfigError: If a key is unknown or a value impossible; the text names the valid values of each.
     """
-    if own.get("guard") is False:  # YAML reads a bare `off` as False
-        own["guard"] = "off"
+    for key in ("guard", "rescue"):
+        if own.get(key) is False:  # YAML reads a bare `off` as False
+            own[key] = "off"
     for key in ("clip", "norm"):
         if key in own and own[key] is None:  # Ultralytics' parser reads a bare `none` as None
             own[key] = "none"
+    rescue = own.get("rescue", "off")
+    if isinstance(rescue, str) and rescue not in {"off", "auto", "random", *LIVE_REMEDIES}:
+        raise ConfigError(f"{_complaint('rescue', rescue)}{nearest(rescue, ['off', 'auto', *LIVE_REMEDIES])}")
     try:
-        return StabilitySettings(**own)
+        settings = StabilitySettings(**own)
     except ValidationError as error:
         keys = dict.fromkeys(str(detail["loc"][0]) for detail in error.errors())
         raise ConfigError(" ".join(_complaint(key, own.get(key)) for key in keys)) from None
+    if settings.rescue != "off" and settings.guard != "skip":
+        raise ConfigError(
+            f"rescue={settings.rescue} goes back to what the guard keeps, but guard={settings.guard}: write guard=skip "
+            "or leave guard out."
+        )
+    if settings.rescue != "off" and settings.fail_on != "never":
+        raise ConfigError(
+            f"rescue={settings.rescue} mends what fail_on={settings.fail_on} would end the run for: leave one of them "
+            "out; a run that cannot be rescued ends with exit code 3 anyway."
+        )
+    return settings
 
 
 def _complaint(key: str, value: Any) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from yolo_stability.advice import advised
 from yolo_stability.causes import rank_causes
 from yolo_stability.rule import RULES, Rule
 from yolo_stability.scene import Scene
@@ -72,7 +73,7 @@ def diagnose_scene(scene: Scene, run_id: str = "") -> Diagnosis:
         why=why,
         cause=causes[0].name if causes else None,
         causes=causes,
-        findings=findings,
+        findings=advised(findings, causes, scene.header),
         time_to_divergence=None if first is None else first - scene.step_at(0),
     )
 

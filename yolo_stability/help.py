@@ -11,7 +11,7 @@ from yolo_stability.config import OWN_FLAGS, OWN_KEYS, SWITCHES
 
 __all__ = ["front_page", "verb_page"]
 
-_FIRST = ("guard", "fail_on", "fault")  # what the first page has room to explain
+_FIRST = ("guard", "rescue", "fail_on", "fault")  # what the first page has room to explain
 EXITS = """\
   0  done; diagnose: stable         3  unstable or failed; ended early;
   2  your input, in one sentence       a probe or a check that found damage
@@ -25,11 +25,9 @@ def front_page() -> str:
     rows = [*verbs, ("help [VERB]", "this page, or more about one verb"), ("version", "versions in use")]
     return "\n".join(
         [
-            "yolo-stability - the gradients of every block at every step of a YOLO training,",
-            "and a guard that keeps the run alive when one step goes bad.",
+            "yolo-stability - watches, guards and measures the training of YOLO models",
             "",
-            _title("Usage"),
-            "  yolo-stability VERB [TASK] key=value ... [PATHS]     (the grammar of 'yolo')",
+            f"{_title('Usage')}  yolo-stability VERB [TASK] key=value ... [PATHS]  (the grammar of 'yolo')",
             "",
             _title("Verbs"),
             *_table(rows),
@@ -37,9 +35,7 @@ def front_page() -> str:
             _title("Our keys for train, beside every key of Ultralytics"),
             *_own_keys(_FIRST),
             *_table([("switches", f"{' '.join(f'{key}=' for key in SWITCHES)}")]),
-            *_table(
-                [("", f"{' and '.join(f'{k}=' for k in OWN_KEYS if k not in {*_FIRST, *SWITCHES})}: 'help train'")]
-            ),
+            *_table([("'help train'", f"{' '.join(f'{k}=' for k in OWN_KEYS if k not in {*_FIRST, *SWITCHES})}")]),
             "",
             _title("Examples"),
             *(f"  {line}" for line in VERBS["train"].examples),

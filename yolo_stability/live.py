@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from yolo_stability.actions import Action, Ending
 from yolo_stability.diagnosis import find_all
 from yolo_stability.rule import RULES, Rule
 from yolo_stability.scene import Scene
 from yolo_stability.series import RunSeries, SeriesEvent
-from yolo_stability.types import BlockSpec, Event, Finding, StepRecord
+from yolo_stability.types import BlockSpec, Event, Finding, RunHeader, StepRecord
 
 __all__ = ["LiveRules"]
 
@@ -24,6 +25,7 @@ _WINDOW = 512
 _EVERY = 16
 _YOUNG = 64
 _BUILT_IN = {"vanishing"}
+_FORERUNNER = "update_ratio"  # came first in every run that failed after a finite step
 _RANK = {"info": 0, "warning": 1, "critical": 2}
 
 
@@ -42,8 +44,10 @@ class LiveRules:
         self._told: dict[str, int] = {}
         self._rules: Sequence[Rule] = [rule() for rule in (RULES[name] for name in RULES) if rule.unsettles]
         self._rows: _Rows | None = None
+        self._header: RunHeader | None = None
         self._since = self._seen = 0
-        self._unhealthy = -1
+        self._unhealthy = self._doubtful = -1
+        self.found: tuple[Finding, ...] = ()
 
     @property
     def unhealthy_step(self) -> int:
@@ -53,8 +57,26 @@ class LiveRules:
         """
         return self._unhealthy
 
-    def open(self, blocks: Sequence[BlockSpec]) -> None:
-        """Begin a run, or a further sitting of one."""
+    @property
+    def doubtful_step(self) -> int:
+        """Last step after which a state should not be trusted: an update was too large, or worse; -1 if none."""
+        return max(self._unhealthy, self._doubtful)
+
+    @property
+    def scene(self) -> Scene | None:
+        """The window as the rules see it, with the run's settings; None before the first step."""
+        if self._rows is None or not self._seen:
+            return None
+        return Scene(self._rows.series(tuple(self._events)), header=self._header, live=True, anew=self._rows.anew)
+
+    def open(self, blocks: Sequence[BlockSpec], header: RunHeader | None = None) -> None:
+        """Begin a run, or a further sitting of one.
+
+        Args:
+            blocks: Blocks that the records will name.
+            header: The run's settings, for those who ask about causes.
+        """
+        self._header = header
         names, roles = tuple(block.name for block in blocks), tuple(block.role for block in blocks)
         self._rows = _Rows(names, roles, self._window)
         self._events.clear()
@@ -81,10 +103,31 @@ class LiveRules:
         if self._since < due and not alarm:
             return ()
         self._since = 0
-        findings = find_all(Scene(self._rows.series(tuple(self._events)), live=True), self._rules)
+        scene = Scene(self._rows.series(tuple(self._events)), live=True, anew=self._rows.anew)
+        findings = find_all(scene, self._rules)
+        self.found = findings
         last = [f.last_step for f in findings if f.severity == "critical" and f.rule not in _BUILT_IN]
         self._unhealthy = max(self._unhealthy, *(step for step in last if step is not None), -1)
+        doubts = [f.last_step for f in findings if f.rule == _FORERUNNER]
+        self._doubtful = max(self._doubtful, *(step for step in doubts if step is not None), -1)
         return tuple(self._new(findings))
+
+    def undone(self, restored: int) -> None:
+        """Forget what was undone: a state was put back, and the steps since count no more.
+
+        Args:
+            restored: Steps that had been taken when that state was.
+        """
+        if self._rows is not None:
+            self._rows.cut(restored)
+        self._events.clear()
+        self._told.clear()
+        self.found = ()
+        self._since = 0
+
+    def decide(self) -> Action | Ending | None:
+        """Return what is to be done about what was found; these rules only tell."""
+        return None
 
     def _new(self, findings: Sequence[Finding]) -> Iterator[Finding]:
         for finding in findings:
@@ -109,7 +152,12 @@ class _Rows:
         self._columns |= {name: np.zeros(size, dtype=bool) for name in ("guard", "scaler")}
         self._norms = np.full((len(names), size), np.nan, dtype=np.float32)
         self._bad = np.zeros((len(names), size), dtype=np.int64)
-        self._end = 0
+        self._end, self._anew = 0, False
+
+    @property
+    def anew(self) -> bool:
+        """Whether the window begins where a run begins anew."""
+        return self._anew and self._end <= self._window
 
     def append(self, record: StepRecord) -> None:
         """Add a step; the oldest leave when the arrays are full."""
@@ -119,7 +167,7 @@ class _Rows:
                 column[: self._window] = column[kept].copy()
             self._norms[:, : self._window] = self._norms[:, kept].copy()
             self._bad[:, : self._window] = self._bad[:, kept].copy()
-            self._end = self._window
+            self._end, self._anew = self._window, False
         at = self._end
         for name, value in _values(record).items():
             self._columns[name][at] = value
@@ -135,6 +183,11 @@ class _Rows:
             if ratio is not None and not ratio <= self._columns["update"][at]:
                 self._columns["update"][at], self._columns["update_block"][at] = ratio, block
         self._end += 1
+
+    def cut(self, step: int) -> None:
+        """Drop the steps from a number on."""
+        self._end = int(np.searchsorted(self._columns["step"][: self._end], step))
+        self._anew = self._end == 0
 
     def series(self, events: tuple[SeriesEvent, ...]) -> RunSeries:
         """Return the window as a run; views, nothing is copied."""

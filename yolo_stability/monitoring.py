@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from yolo_stability.integration.compat import Trainer
 from yolo_stability.integration.monitor import Monitor
 from yolo_stability.live import LiveRules
 from yolo_stability.picture import draw
-from yolo_stability.sinks.console import ConsoleSink
+from yolo_stability.rescue import Rescuer
+from yolo_stability.sinks import SINKS, Sink
 from yolo_stability.summary import summarise
 from yolo_stability.trace import load_trace
 from yolo_stability.types import Diagnosis, Trace
@@ -38,6 +40,9 @@ class StabilityMonitor(Monitor):
         guard: `skip` leaves out a step that is not finite, `stop` ends the run at the first one, `off` only watches.
         guard_limit: More skips in a row than this stop the run with its last healthy state.
         fail_on: `critical` ends the run at the first critical finding of a rule, `never` only tells of it.
+        rescue: `auto` goes back to the last healthy state when a rule finds something critical, and applies a remedy
+            chosen by the diagnosed cause; `off` does not. The name of a remedy always takes that one.
+        rescue_limit: Remedies before a run is given up.
         incidents: Bad steps that are explained and kept as folders to replay; 0 for none.
         watch_every: Sampling of weight norm and update ratio, in steps; 0 for never.
         fault: Deliberate damage such as `nan_grad@3`, for demonstrations.
@@ -62,6 +67,8 @@ class StabilityMonitor(Monitor):
         *,
         guard_limit: int = 10,
         fail_on: str = "never",
+        rescue: str = "off",
+        rescue_limit: int = 3,
         incidents: int = 3,
         watch_every: int = 10,
         fault: str | None = None,
@@ -77,11 +84,13 @@ class StabilityMonitor(Monitor):
     ) -> None:
         super().__init__(
             requested=requested,
-            make_sinks=_console_sinks,
-            make_policy=LiveRules,
+            make_sinks=_make_sinks,
+            make_policy=LiveRules if rescue == "off" else partial(Rescuer, rescue, rescue_limit),
             guard=guard,
             guard_limit=guard_limit,
             fail_on=fail_on,
+            rescue=rescue,
+            rescue_limit=rescue_limit,
             incidents=incidents,
             watch_every=watch_every,
             fault=fault,
@@ -118,9 +127,9 @@ class StabilityMonitor(Monitor):
             show(trace, picture, diagnosis)
 
 
-def _console_sinks() -> tuple[ConsoleSink]:
+def _make_sinks() -> tuple[Sink, ...]:
     """Return the sinks of a run; a function, so that a monitor can be sent to other processes."""
-    return (ConsoleSink(),)
+    return tuple(SINKS[name]() for name in SINKS)
 
 
 def show(trace: Trace, picture: Path | None = None, diagnosis: Diagnosis | None = None) -> None:

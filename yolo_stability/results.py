@@ -6,6 +6,7 @@ what is wrong with a file that somebody edited or that is half written.
 
 from __future__ import annotations
 
+import html
 import json
 import math
 from collections.abc import Mapping
@@ -194,7 +195,7 @@ class Comparison:
     sentence: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class BenchmarkResult:
     """Everything a report says.
 
@@ -237,6 +238,18 @@ class BenchmarkResult:
         told = [f"- lost: {run.arm}, {run.task}, seed {run.seed}: {run.outcome}, {run.error}" for run in self.lost]
         report = [f"report: {self.folder / 'report.html'}"] if self.folder else []
         return [*found, *told, *self._times(), *report]
+
+    def __repr__(self) -> str:
+        counts = f"arms {len(self.arms)}, runs {len(self.runs)}, lost {len(self.lost)}"
+        return f"<BenchmarkResult '{self.suite}': {counts}>"
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.suite}: {self.description}", *self.lines()])
+
+    def _repr_html_(self) -> str:
+        """Show the result in a notebook; no colour of its own, so that it is read on light and dark alike."""
+        head, *told = [html.escape(line.removeprefix("- ")) for line in str(self).splitlines()]
+        return f"<div><p><b>{head}</b></p><ul>{''.join(f'<li>{line}</li>' for line in told)}</ul></div>"
 
     def _times(self) -> list[str]:
         """Return what the runs cost beyond their steps, in two lines; none where nothing was run."""

@@ -28,6 +28,7 @@ class Scene:
             against its own past only.
         outcome: How its process ended, as `RunResultRow.outcome` has it; None takes what the trace says.
         live: The run goes on: its last step is not its end.
+        anew: Its first step is the beginning of a run, whatever its number: a rescue went back to the very start.
     """
 
     def __init__(
@@ -38,10 +39,16 @@ class Scene:
         controls: Sequence[RunSeries] = (),
         outcome: str | None = None,
         live: bool = False,
+        anew: bool = False,
     ) -> None:
-        self.run, self.header, self.outcome, self.live = run, header, outcome, live
+        self.run, self.header, self.outcome, self.live, self._anew = run, header, outcome, live, anew
         self.controls = tuple(c for c in controls if c.step.size)
         self.others = tuple(c for c in self.controls if c is not run)
+
+    @property
+    def begins(self) -> bool:
+        """Whether the first step that is known is the first that was taken."""
+        return bool(self.run.step.size) and (self._anew or self.run.step[0] == 0)
 
     @cached_property
     def bad(self) -> Bools:
@@ -75,6 +82,12 @@ class Scene:
         """Magnitude of the first finite loss; NaN without any."""
         known = self.run.loss[np.isfinite(self.run.loss)]
         return abs(float(known[0])) if known.size else float("nan")
+
+    @cached_property
+    def first_norm(self) -> float:
+        """Median of the first 8 finite gradient norms; NaN without any."""
+        known = self.run.norm[np.isfinite(self.run.norm)][:_MINIMUM]
+        return float(median_of(known)) if known.size else float("nan")
 
     @cached_property
     def jump(self) -> Floats:

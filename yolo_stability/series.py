@@ -264,10 +264,10 @@ def _ending(events: Sequence[SeriesEvent]) -> tuple[int | None, bool | None]:
     for event in events:
         if event.kind == "guard_stop":
             stop = event.step
-        elif event.kind == "end":  # a run that `fail_on` ended was stopped, not killed
+        elif event.kind == "end":  # a run that a rule ended was stopped, not killed
             said = event.data.get("completed")
             completed = True if said is True else None if ended or said is None else False
-        elif event.kind == "fail_on":
+        elif event.kind in {"fail_on", "rescue_stop"}:
             ended = True
         elif event.kind == "resume":
             completed, ended = None, False

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from yolo_stability.crossing import SIGN, arm_scenario, crossed_names, is_arm, told
 from yolo_stability.errors import ConfigError, nearest
 from yolo_stability.resources import resource
 from yolo_stability.scenario import Scenario, load_scenario, scenario_names
@@ -44,7 +45,11 @@ class Suite(BaseModel):
         name: Name of the suite.
         description: What it asks, in one sentence.
         control: The arm that all others are measured against; its scenario is the recipe that all arms share.
-        arms: Names of scenarios.
+        arms: Names of scenarios, or of two with a `+` between: the keys of the second go over those of the first. With
+            causes and remedies they may be left out: the control, each cause, each remedy on the healthy recipe, and
+            each cause with each remedy, but none that would only repeat an earlier one.
+        causes: Scenarios that destabilise: rows of a matrix.
+        remedies: Scenarios that may help: its columns.
         tasks: detect, pose or both.
         seeds: How many seeds, counted from 0.
         models: Model by task; that of the control's scenario where absent.
@@ -59,7 +64,9 @@ class Suite(BaseModel):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     description: str = ""
     control: str
-    arms: Annotated[list[str], Field(min_length=1)]
+    arms: Annotated[list[str], Field(min_length=1)] = []  # as the file is checked, none is refused
+    causes: list[str] = []
+    remedies: list[str] = []
     tasks: Annotated[list[Literal["detect", "pose"]], Field(min_length=1)] = ["detect", "pose"]
     seeds: Annotated[int, Field(ge=1, le=_MAX_SEEDS)] = 1
     models: dict[Literal["detect", "pose"], str] = Field(default_factory=dict)
@@ -70,23 +77,63 @@ class Suite(BaseModel):
     @model_validator(mode="after")
     def _arms_exist(self) -> Self:
         """Check what pydantic cannot know: that arms are scenarios and the control is among them."""
-        complaints = [
-            f"arms: there is no scenario '{arm}'.{nearest(arm, scenario_names())}"
-            for arm in self.arms
-            if arm not in scenario_names()
-        ]
+        complaints = [*self._unknown(), *self._unfit()]
+        if not complaints and not self.arms:
+            object.__setattr__(self, "arms", self.crossing())  # still being made
         complaints += [
             f"arms: '{arm}' is there twice" for arm in sorted({a for a in self.arms if self.arms.count(a) > 1})
         ]
-        if self.control not in self.arms:
+        if self.arms and self.control not in self.arms:
             complaints.append(f"control: '{self.control}' is not among the arms {', '.join(self.arms)}")
         if complaints:
             raise ValueError("; ".join(complaints))
         return self
 
+    def _unknown(self) -> list[str]:
+        """Return a complaint for each name that is no scenario."""
+        lists = {"arms": self.arms, "causes": self.causes, "remedies": self.remedies}
+        names = [*scenario_names(), *crossed_names(self.control, self.causes, self.remedies)]
+        return [
+            f"{key}: there is no scenario '{name}'.{nearest(name, [n for n in names if is_arm(n)])}"
+            for key, listed in lists.items()
+            for name in listed
+            if not is_arm(name) or (key != "arms" and SIGN in name)
+        ]
+
+    def _unfit(self) -> list[str]:
+        """Return a complaint for each way in which causes and remedies make no matrix."""
+        if not (self.causes or self.remedies):
+            return [] if self.arms else ["arms: Field required"]
+        complaints = [] if self.causes and self.remedies else ["causes and remedies: a matrix needs both"]
+        if self.control not in scenario_names():
+            complaints.append(
+                f"control: there is no scenario '{self.control}'.{nearest(self.control, scenario_names())}"
+            )
+        for key, kind, listed in (("causes", "cause", self.causes), ("remedies", "remedy", self.remedies)):
+            known = [name for name in listed if name in scenario_names()]
+            complaints += [f"{key}: '{name}' is no {kind}" for name in known if load_scenario(name).kind != kind]
+            complaints += [
+                f"{key}: '{name}' is there twice" for name in sorted({n for n in known if known.count(n) > 1})
+            ]
+        return complaints
+
+    def crossing(self) -> list[str]:
+        """Return the arms that causes and remedies ask for, without those that would only repeat an earlier one."""
+        return list(dict.fromkeys(self.stand_ins().values()))
+
+    def stand_ins(self) -> dict[str, str]:
+        """Return, for each arm of the matrix, the first one whose runs are told the same: itself, or what it repeats.
+
+        A remedy that sets what holds anyway repeats the cause alone; one that takes all of a cause back repeats the
+        remedy alone.
+        """
+        first: dict[str, str] = {}
+        names = crossed_names(self.control, self.causes, self.remedies)
+        return {name: first.setdefault(told([self.settings(name, t, 0) for t in self.tasks]), name) for name in names}
+
     def scenario(self, arm: str) -> Scenario:
         """Return the scenario of an arm."""
-        return load_scenario(arm)
+        return arm_scenario(arm)
 
     def changed(self, changes: Mapping[str, Any]) -> Suite:
         """Return the suite with some fields replaced, checked as if they had been in the file.
@@ -97,7 +144,10 @@ class Suite(BaseModel):
         Raises:
             ConfigError: A value is impossible.
         """
-        return _checked({**self.model_dump(), **changes}, f"suite '{self.name}'")
+        content = self.model_dump()
+        if self.causes and self.arms == self.crossing():
+            del content["arms"]  # which of them repeat each other may change
+        return _checked({**content, **changes}, f"suite '{self.name}'")
 
     def settings(self, arm: str, task: str, seed: int) -> dict[str, Any]:
         """Return every key of one run: the recipe, under the suite's overrides, under those of the arm.
@@ -123,7 +173,13 @@ def schemas() -> dict[str, dict[str, Any]]:
     """Return the JSON Schemas of the files that people write, by kind of file; editors complete and check with them."""
     suite = _described(Suite)
     properties = suite["properties"]
-    properties["control"]["enum"] = properties["arms"]["items"]["enum"] = scenario_names()
+    names = {"enum": scenario_names()}
+    properties["control"] |= names
+    for key in ("causes", "remedies"):
+        properties[key]["items"] |= names
+    properties["arms"]["items"] = {"anyOf": [names, {"type": "string", "pattern": r"^[a-z0-9-]+\+[a-z0-9-]+$"}]}
+    del properties["arms"]["default"]
+    suite["anyOf"] = [{"required": ["arms"]}, {"required": ["causes", "remedies"]}]
     return {"suite": suite, "scenario": _described(Scenario)}
 
 

@@ -140,7 +140,8 @@ class Event:
     Attributes:
         attempt: Attempt it belongs to.
         step: Optimizer step at which it happened.
-        kind: guard_skip, guard_stop, scaler_skip, rollback, nan_recovery, oom_restart, resume, notice.
+        kind: guard_skip, guard_stop, scaler_skip, rollback, nan_recovery, oom_restart, resume, notice, finding,
+            fail_on, incident, rescue, rescued, rescue_stop, end.
         block: Block concerned, if one can be named.
         data: Details, JSON-able.
     """

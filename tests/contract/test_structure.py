@@ -18,11 +18,17 @@ OWN = "yolo_stability"
 MAX_LINES = 350
 MAX_PUBLIC_NAMES = 16
 DRAWING = {"matplotlib", "mpl_toolkits", "plotly", "jinja2", "markupsafe", "rich", "numpy", "polars"}
-NUMBERS = ("statistics", "verdict", "assessment", "series", "bins", "digest", "faultbench")
-DIAGNOSING = ("rules", "rule", "scene", "signals", "noise_scale", "specimen", "causes", "diagnosis", "live")
+NUMBERS = (
+    *("statistics", "verdict", "assessment", "series", "bins", "digest"),
+    *("faultbench", "remedybench", "rescuebench"),
+)
+DIAGNOSING = (
+    *("rules", "rule", "scene", "signals", "noise_scale", "specimen", "causes", "diagnosis", "live"),
+    *("advice", "rescue"),
+)
 FRONT = ("cli", "commands", "help", "arguments", "failures", "interrupts", "streams", "config", "__main__")
 FRONT_MAY_SEE = (
-    *(*FRONT, "api", "errors", "types", "resources", "data.resolve", "integration.arguments"),
+    *(*FRONT, "api", "errors", "types", "actions", "resources", "data.resolve", "integration.arguments"),
     *("registry", "interventions.registries", "suite", "executors", "rules"),  # names only: they load no torch
 )
 MACHINE_PATHS = r"(?<![\w.])/(?:root|home/\w+|Users/\w+|work|opt)[/](?=\w)"
@@ -96,14 +102,14 @@ def complaints_of(name: str, seen: set[str], package: Path) -> Iterator[str]:
     banned = set() if within(name, "integration") else {"ultralytics"}
     banned |= {"torch", "torchvision", "matplotlib", "plotly"} if within(name, *NUMBERS) else set()
     yield from (f"imports {top}" for top in sorted(third & banned))
-    if within(name, "types", "errors"):
+    if within(name, "types", "errors", "actions"):
         yield from [*only(set()), *sees_only("types", "errors")]
     if within(name, "blocks", "gradstats"):
         yield from [*only({"torch", "numpy"}), *sees_only("types", "errors")]
     if within(name, *DIAGNOSING):
         yield from [
             *only({"numpy", "polars", "scipy"}),
-            *sees_only(*DIAGNOSING, "series", "types", "errors", "registry"),
+            *sees_only(*DIAGNOSING, "series", "types", "actions", "errors", "registry", "resources"),
         ]
     if within(name, "report"):
         yield from [*only(DRAWING), *sees_only("report", "types", "results", "summary", "errors", "resources")]
@@ -240,6 +246,7 @@ def test_notebooks_carry_no_outputs() -> None:
         ("blocks", "import polars"),
         ("gradstats", "from yolo_stability.trace import reader"),
         ("rules.spike", "import torch.nn as nn"),
+        ("actions", "import numpy"),
         ("rules.spike", "import pandas"),
         ("rules.spike", "from yolo_stability.trace import reader"),
         ("diagnosis", "def f():\n    from matplotlib import pyplot"),

@@ -31,6 +31,8 @@ def test_defaults() -> None:
         "guard_limit": 10,
         "watch_every": 10,
         "fail_on": "never",
+        "rescue": "off",
+        "rescue_limit": 3,
         "incidents": 3,
         "fault": None,
         "clip": "norm:10",
@@ -98,3 +100,25 @@ def test_auto_says_what_it_ignores(overrides: dict[str, Any], named: list[str]) 
 
 def test_yaml_reads_a_bare_off_as_false() -> None:
     assert make_settings(guard=False).guard == "off"
+
+
+@pytest.mark.parametrize(
+    ("own", "text"),
+    [
+        ({"rescue": "autp"}, "'rescue=autp' is not possible: rescue is off, auto"),
+        ({"rescue": "lower_rat"}, "Did you mean 'lower_rate' or 'lower_scale'?"),
+        ({"rescue_limit": 0}, "'rescue_limit=0' is not possible"),
+        ({"rescue": "auto", "guard": "stop"}, "goes back to what the guard keeps, but guard=stop"),
+        ({"rescue": "auto", "guard": False}, "goes back to what the guard keeps, but guard=off"),
+        ({"rescue": "auto", "fail_on": "critical"}, "leave one of them out"),
+    ],
+)
+def test_a_rescue_that_cannot_be_is_told(own: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        make_settings(**own)
+    assert text in str(refused.value)
+
+
+def test_a_bare_off_means_off() -> None:
+    """YAML reads it as False."""
+    assert make_settings(rescue=False).rescue == "off"

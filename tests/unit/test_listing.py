@@ -70,7 +70,7 @@ def test_schemas_are_written_where_one_says(capsys: pytest.CaptureFixture[str], 
     assert main(["list", "schema", f"out={tmp_path / 'new'}"]) == 0
     written = sorted((tmp_path / "new").iterdir())
     assert [file.name for file in written] == ["scenario.json", "suite.json"]
-    assert json.loads(written[1].read_text())["required"] == ["name", "control", "arms"]
+    assert json.loads(written[1].read_text())["required"] == ["name", "control"]
     assert f"written: {written[0]}" in capsys.readouterr().out
 
 

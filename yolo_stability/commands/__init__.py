@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from yolo_stability.commands import benchmark, compare, data, diagnose, listing, mechanics, probe, train, verify
+from yolo_stability.commands import (
+    benchmark,
+    compare,
+    data,
+    diagnose,
+    frontier,
+    listing,
+    mechanics,
+    probe,
+    train,
+    verify,
+)
 from yolo_stability.commands.verb import Verb
 
 __all__ = ["ELSEWHERE", "VERBS", "Verb"]
 
-_ALL = (train, probe, diagnose, benchmark, compare, verify, mechanics, data, listing)
+_ALL = (train, probe, diagnose, benchmark, compare, verify, frontier, mechanics, data, listing)
 VERBS: Mapping[str, Verb] = {module.VERB.name: module.VERB for module in _ALL}
 """Verbs by name, in the order in which help prints them."""
 

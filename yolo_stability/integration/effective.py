@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,18 +13,20 @@ import numpy as np
 import torch
 from torch import nn
 
+from yolo_stability.config import StabilitySettings
 from yolo_stability.integration.compat import (
     DEFAULT_CFG_DICT,
     Trainer,
     group_names,
     inner_model,
 )
+from yolo_stability.interventions.switches import Switches
 from yolo_stability.optimizers import momentum
 from yolo_stability.provenance import config_digest, dataset_digest, package_versions
 from yolo_stability.trace import SCHEMA_VERSION
 from yolo_stability.types import BlockSpec, RunHeader
 
-__all__ = ["build_header", "effective_settings", "requested_settings"]
+__all__ = ["as_first_written", "build_header", "effective_settings", "own_in_force", "requested_settings"]
 
 _ARGUMENTS = ("task", "model", "data", "imgsz", "epochs", "seed", "deterministic", "nbs", "warmup_epochs", "time")
 
@@ -52,6 +55,34 @@ def build_header(
         blocks=blocks,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def as_first_written(header: RunHeader, first: RunHeader) -> RunHeader:
+    """Return the header of a resumed run, which keeps its name and what was first asked for.
+
+    Args:
+        header: As this sitting would write it.
+        first: As the first one did.
+    """
+    return replace(
+        header,
+        run_id=first.run_id,
+        config_digest=first.config_digest,
+        requested=first.requested,
+        started=first.started,
+    )
+
+
+def own_in_force(settings: StabilitySettings, switches: Switches) -> dict[str, Any]:
+    """Return our own settings as they are in force, and what the switches have changed."""
+    return {
+        "guard": settings.guard,
+        "rescue": settings.rescue,
+        "clip": str(switches.clip),
+        "clip_max_norm": switches.clip.max_norm(),
+        "switches": dict(switches.done),
+        "warnings": list(switches.warnings),
+    }
 
 
 def requested_settings(trainer: Trainer) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from yolo_stability.integration.distributed import broadcast
 __all__ = ["HealthyStates", "Snapshot", "start_over"]
 
 _YOUNGEST = 4
+_CLEAR = 8  # steps between a snapshot and the first sign of trouble
 
 
 class Snapshot:
@@ -149,12 +150,19 @@ class HealthyStates:
         """Return how many healthy steps a snapshot needs that was taken after this many steps."""
         return min(self._age, max(_YOUNGEST, lived))
 
-    def restore(self, trainer: Trainer) -> int:
+    def restore(self, trainer: Trainer, before: int | None = None) -> int:
         """Roll the trainer back to the trusted state.
+
+        Args:
+            trainer: The trainer.
+            before: Step at which trouble first showed, where that is known: the younger snapshot will do, too, if it
+                was taken well before.
 
         Returns:
             The optimizer steps that had been applied to that state.
         """
+        if before is not None and self._trusted.step < self._candidate.step <= before - _CLEAR:
+            self._trusted, self._candidate = self._candidate, self._trusted
         self._trusted.restore(trainer)
         self._candidate_healthy = False
         return self._trusted.step

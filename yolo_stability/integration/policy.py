@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from yolo_stability.types import BlockSpec, Event, Finding, StepRecord
+from yolo_stability.actions import Action, Ending
+from yolo_stability.types import BlockSpec, Event, Finding, RunHeader, StepRecord
 
 __all__ = ["Policy"]
 
@@ -17,11 +18,16 @@ class Policy(Protocol):
     def unhealthy_step(self) -> int:
         """Last step concerned by a critical finding on the run's state; -1 without any."""
 
-    def open(self, blocks: Sequence[BlockSpec]) -> None:
+    @property
+    def doubtful_step(self) -> int:
+        """Last step after which a state should not be trusted; -1 if none."""
+
+    def open(self, blocks: Sequence[BlockSpec], header: RunHeader | None = None) -> None:
         """Begin a run, or a further sitting of one.
 
         Args:
             blocks: Blocks that the records will name.
+            header: The run's settings, where they are known in this process.
         """
 
     def event(self, event: Event) -> None:
@@ -29,3 +35,13 @@ class Policy(Protocol):
 
     def observe(self, record: StepRecord) -> Sequence[Finding]:
         """Take a complete step; return what has newly been found."""
+
+    def decide(self) -> Action | Ending | None:
+        """Return what is to be done about what was found; None for nothing. Asked after each iteration."""
+
+    def undone(self, restored: int) -> None:
+        """Forget the steps since a state that was put back.
+
+        Args:
+            restored: Steps that had been taken when that state was.
+        """

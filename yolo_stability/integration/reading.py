@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from yolo_stability.integration.compat import Trainer, scale_tensor
 from yolo_stability.integration.guard import StepSigns
 from yolo_stability.integration.window import Window
 
-__all__ = ["Reading", "read_gradients"]
+__all__ = ["Reading", "read_gradients", "unscaled"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,4 +92,15 @@ def read_gradients(
         block_nonfinite=index.sum_counts(counts, positions),
         micro_norm=float(micro[0]) / (float(scale[0]) if len(scale) else 1.0) if len(micro) else None,
         deferred=tuple(travelled),
+    )
+
+
+def unscaled(reading: Reading) -> Reading:
+    """Return what was measured on gradients that are still multiplied by the AMP scale, divided by it."""
+    scale = reading.amp_scale or 1.0
+    return replace(
+        reading,
+        grad_norm=reading.grad_norm / scale,
+        clip_coef=None,
+        block_norms=[None if n is None else n / scale for n in reading.block_norms],
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,29 @@ import torch
 from numpy.typing import NDArray
 
 from yolo_stability.gradstats import BlockIndex
-from yolo_stability.integration.compat import group_names
+from yolo_stability.integration.compat import Trainer, group_names
 from yolo_stability.integration.reading import Reading
-from yolo_stability.types import BlockSpec, BlockStats, StepRecord
+from yolo_stability.optimizers import momentum
+from yolo_stability.types import BlockSpec, BlockStats, Skip, StepRecord
 
-__all__ = ["GroupRates", "block_stats", "completed", "number", "skip_details", "worst_block"]
+__all__ = ["GroupRates", "StepPlace", "completed", "number", "skip_details", "step_record", "worst_block"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepPlace:
+    """Where in a run a step was.
+
+    Attributes:
+        attempt: Attempt.
+        step: Optimizer step.
+        iteration: Its last iteration.
+        accumulate: Iterations whose gradients it sums up.
+    """
+
+    attempt: int
+    step: int
+    iteration: int
+    accumulate: int
 
 
 class GroupRates:
@@ -35,11 +53,45 @@ class GroupRates:
         return {n: float(g["lr"]) for n, g in zip(self._named[1], optimizer.param_groups, strict=True)}
 
 
-def block_stats(blocks: tuple[BlockSpec, ...], reading: Reading) -> tuple[BlockStats, ...]:
-    """Return what was measured of each block."""
-    return tuple(
-        BlockStats(block=block.name, grad_norm=norm, nonfinite_count=count)
-        for block, norm, count in zip(blocks, reading.block_norms, reading.block_nonfinite, strict=True)
+def step_record(
+    trainer: Trainer,
+    blocks: tuple[BlockSpec, ...],
+    reading: Reading,
+    place: StepPlace,
+    rates: GroupRates,
+    skipped: Skip | None,
+    seconds: float,
+) -> StepRecord:
+    """Return the record of a step, without what is still on the device.
+
+    Args:
+        trainer: The trainer.
+        blocks: Its blocks.
+        reading: What was measured.
+        place: Where in the run.
+        rates: Reads the learning rates.
+        skipped: Who left the step out, if anybody did.
+        seconds: Since the step before.
+    """
+    norms = zip(blocks, reading.block_norms, reading.block_nonfinite, strict=True)
+    return StepRecord(
+        attempt=place.attempt,
+        step=place.step,
+        iteration=place.iteration,
+        epoch=trainer.epoch,
+        accumulate=place.accumulate,
+        loss=reading.signs.loss,
+        loss_items=reading.loss_items,
+        lr_by_group=rates.of(trainer.optimizer),
+        momentum=momentum(trainer.optimizer),
+        grad_norm=reading.grad_norm,
+        clip_coef=None if skipped == "guard" else number(reading.clip_coef),
+        amp_scale=reading.amp_scale,
+        skipped=skipped,
+        nonfinite=reading.signs.nonfinite_gradients,
+        seconds=seconds,
+        blocks=tuple(BlockStats(block=b.name, grad_norm=norm, nonfinite_count=bad) for b, norm, bad in norms),
+        micro_norm=number(reading.micro_norm),
     )
 
 

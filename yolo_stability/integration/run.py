@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,10 @@ from yolo_stability.errors import TraceError
 from yolo_stability.integration.checkpoints import HealthyCheckpoint
 from yolo_stability.integration.compat import LOGGER, Trainer, is_writer
 from yolo_stability.integration.distributed import is_distributed
-from yolo_stability.integration.effective import build_header, requested_settings
+from yolo_stability.integration.effective import as_first_written, build_header, own_in_force, requested_settings
 from yolo_stability.integration.policy import Policy
+from yolo_stability.integration.remedies import LiveRemedies
+from yolo_stability.integration.rescuing import Rescue, require_memory
 from yolo_stability.integration.seam import owns_step
 from yolo_stability.integration.sidecar import SIDECAR, resumed_settings, write_sidecar
 from yolo_stability.integration.watch import Watch
@@ -62,6 +63,7 @@ class WatchedRun:
         self.header: RunHeader | None = None
         self._settings, self._requested, self._sinks = settings, requested, list(sinks)
         self._policy, self._critical = policy, ""
+        self._rescue: Rescue | None = None
         self._switches: Switches | None = None
         self._writer: TraceWriter | None = None
         self._checkpoint: HealthyCheckpoint | None = None
@@ -128,8 +130,6 @@ class WatchedRun:
             first_iteration=self._first_iteration,
             attempt=point.attempt + 1 if point else 0,
         )
-        if self._policy:
-            self._policy.open(self.watch.blocks)
         if is_writer():
             try:
                 write_sidecar(trainer.save_dir, asked)
@@ -138,6 +138,10 @@ class WatchedRun:
             self._open(trainer, folder, asked, resumed=point is not None)
         else:
             self._sinks.clear()
+        if self._policy:
+            self._policy.open(self.watch.blocks, self.header)
+        if self._settings.rescue != "off":
+            self._prepare_rescue(trainer, self.watch, switches, known=point is not None)
         if point:
             data = {"requested": dict(self._requested or {}), "settings": asked.model_dump()}
             self._event(Event(attempt=self.watch.attempt, step=self.watch.step, kind="resume", data=data))
@@ -146,6 +150,18 @@ class WatchedRun:
         if self._settings.guard != asked.guard:
             theirs = type(trainer).__name__.removeprefix("Stability")
             self.watch.notice(f"{theirs} has an optimizer_step of its own: it is recorded, but not guarded")
+
+    def _prepare_rescue(self, trainer: Trainer, watch: Watch, switches: Switches, *, known: bool) -> None:
+        """Stand by; it changes one process, so that several must do without."""
+        if is_distributed(trainer) or self._policy is None or self._settings.guard == "off":
+            watch.notice("rescue is off: it needs one process, a trainer without a step of its own, and the guard")
+            return
+        watch.notice(require_memory(trainer))
+        remedies = LiveRemedies(switches)
+        watch.left_out = remedies.left_out
+        self._rescue = Rescue(watch, self._policy, remedies, watch.emit)
+        if trainer.resume:
+            self._rescue.resume(trainer, known=known)
 
     def begin_epoch(self, trainer: Trainer) -> None:
         """Notice when the loop started over after an out-of-memory error."""
@@ -168,7 +184,11 @@ class WatchedRun:
             self.watch.flush()
         self._clock = now
         if self._critical and self.stopped is None:
-            self.watch.end_early(trainer, self._critical)
+            text = f"fail_on=critical ended the run at step {self.watch.step}: {self._critical}"
+            self.watch.end_early(trainer, "fail_on", text)
+        elif self._rescue and self._policy and self.stopped is None:
+            self.watch.doubtful_step = self._policy.doubtful_step
+            self._rescue.after_iteration(trainer)
 
     def end_epoch(self, trainer: Trainer) -> None:
         """Hand over what waits, compact the trace, sum up; let nothing broken go into validation, where it hangs."""
@@ -273,9 +293,14 @@ class WatchedRun:
         """Create the writer, the header and the sinks; a resumed run keeps its name and what was first asked for."""
         assert self.watch is not None
         requested = {**(self._requested or requested_settings(trainer)), **asked.model_dump()}
-        header = build_header(trainer, self.watch.blocks, requested, self._in_force())
+        assert self._switches is not None
+        own = own_in_force(self._settings, self._switches)
+        header = build_header(trainer, self.watch.blocks, requested, own)
         if resumed:
-            header = self._as_first_written(folder, header)
+            try:
+                header = as_first_written(header, read_header(folder))
+            except TraceError as error:
+                self._tell(str(error))
         else:
             clear_trace(folder)
         self.header = header
@@ -284,32 +309,6 @@ class WatchedRun:
         if self._settings.guard != "off":
             self._checkpoint = HealthyCheckpoint(folder)
         self._each_sink(lambda sink: sink.open(header))
-
-    def _in_force(self) -> dict[str, Any]:
-        """Return our own settings as they are in force, and what the switches have changed."""
-        assert self._switches is not None
-        return {
-            "guard": self._settings.guard,
-            "clip": str(self._switches.clip),
-            "clip_max_norm": self._switches.clip.max_norm(),
-            "switches": dict(self._switches.done),
-            "warnings": list(self._switches.warnings),
-        }
-
-    def _as_first_written(self, folder: Path, header: RunHeader) -> RunHeader:
-        """Return the header of a resumed run, which keeps its name and what was first asked for."""
-        try:
-            first = read_header(folder)
-        except TraceError as error:
-            self._tell(str(error))
-            return header
-        return replace(
-            header,
-            run_id=first.run_id,
-            config_digest=first.config_digest,
-            requested=first.requested,
-            started=first.started,
-        )
 
     def _record(self, record: StepRecord) -> None:
         """Pass a record on; if the disk no longer takes any, say so while the run can still be saved."""
@@ -329,7 +328,7 @@ class WatchedRun:
             return self._policy.observe(record) if self._policy else ()
         except Exception as error:
             self._policy = None
-            self._tell(f"the rules failed and are off for this run, fail_on too: {type(error).__name__}: {error}")
+            self._tell(f"the rules failed and are off for this run, rescue too: {type(error).__name__}: {error}")
             return ()
 
     def _event(self, event: Event) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,20 +22,29 @@ from yolo_stability.integration.guard import Guard, Reason
 from yolo_stability.integration.healthy import HealthyStates, start_over
 from yolo_stability.integration.incidents import IncidentKeeper
 from yolo_stability.integration.micro import gradient_norm
-from yolo_stability.integration.reading import Reading, read_gradients
-from yolo_stability.integration.records import GroupRates, block_stats, completed, number, skip_details, worst_block
+from yolo_stability.integration.reading import Reading, read_gradients, unscaled
+from yolo_stability.integration.records import (
+    GroupRates,
+    StepPlace,
+    completed,
+    skip_details,
+    step_record,
+    worst_block,
+)
+from yolo_stability.integration.remedies import leave_out
 from yolo_stability.integration.updates import UpdateSampler
 from yolo_stability.integration.window import Window
 from yolo_stability.interventions.clipping import Gradient
 from yolo_stability.interventions.fault import parse_fault
 from yolo_stability.interventions.switches import Switches
-from yolo_stability.optimizers import momentum
 from yolo_stability.outcome import Outcome
 from yolo_stability.types import BlockSpec, Event, Skip, StepRecord
 
 __all__ = ["Watch"]
 
 _NOTHING = torch.zeros(0)
+_DOUBT = 8  # steps between two looks of the rules
+_NO_DATA: Mapping[str, Any] = {}
 
 
 class Watch:
@@ -71,6 +80,8 @@ class Watch:
         self.blocks: tuple[BlockSpec, ...] = model_blocks(model)
         self.step, self.iteration, self.attempt = first_step, first_iteration, attempt
         self.stopped: str | None = None
+        self.doubtful_step = -_DOUBT - 1  # a state that is younger is not trusted; set by who judges the run
+        self.left_out: set[str] = set()
         self._unhealthy_step = self._unresolved_skip = -1
         self._settings, self._switches, self._on_record, self._on_event = settings, switches, on_record, on_event
         self._index = BlockIndex.of(model, self.blocks)
@@ -79,7 +90,7 @@ class Watch:
         self._sampled_positions = self._index.positions[np.array([p.requires_grad for p in self._index.params], bool)]
         self._guard = Guard(trainer) if settings.guard != "off" else None
         self._healthy = HealthyStates(trainer, first_step) if self._guard else None
-        self._incidents = IncidentKeeper(trainer, settings, self._emit)
+        self._incidents = IncidentKeeper(trainer, settings, self.emit)
         self._baseline, self.outcome = Baseline(), Outcome()
         self._reading: Reading | None = None
         self._held: StepRecord | None = None
@@ -109,6 +120,8 @@ class Watch:
         """See the preprocessed batch of this iteration."""
         if self._fault:
             self._fault.on_batch(batch, self.iteration)
+        if self.left_out:
+            leave_out(batch, self.left_out)
         if self._switches.on_first_batch(inner_model(trainer), batch["img"]):
             start_over(trainer)
             self.notice(f"init: {self._switches.done['init']}")
@@ -153,7 +166,8 @@ class Watch:
         self._guard.undo(trainer)
         self._sampler.alarm()
         self._finish(trainer, reading, "guard")
-        self._report_skip(reading, reason)
+        details = skip_details(reading, reason, self._guard.in_a_row)
+        self.emit("guard_skip", worst_block(self.blocks, reading), details)
         self._incidents.write(trainer, evidence, self.step, self.attempt)
         self._unresolved_skip = self.step
         if self._healthy:
@@ -203,7 +217,7 @@ class Watch:
             else:
                 self._unhealthy_step = self.step
                 self._sampler.alarm()
-            self._healthy.observe(trainer, self.step + 1, healthy=healthy)
+            self._healthy.observe(trainer, self.step + 1, healthy=healthy and self.step > self.doubtful_step + _DOUBT)
         self.step += 1
 
     def record_only(self, trainer: Trainer) -> None:
@@ -212,14 +226,7 @@ class Watch:
         The gradients are still multiplied by the AMP scale then; a norm is linear, so dividing it is exact enough.
         """
         self.before_unscale(trainer)
-        reading = read_gradients(trainer, self._index, self._window, _NOTHING, self._deferred)
-        scale = reading.amp_scale or 1.0
-        reading = replace(
-            reading,
-            grad_norm=reading.grad_norm / scale,
-            clip_coef=None,
-            block_norms=[None if n is None else n / scale for n in reading.block_norms],
-        )
+        reading = unscaled(read_gradients(trainer, self._index, self._window, _NOTHING, self._deferred))
         self._incidents.write(trainer, self._incidents.evidence(trainer, reading.signs), self.step, self.attempt)
         self._record_applied(trainer, reading)
         self.step += 1
@@ -235,7 +242,7 @@ class Watch:
         """
         self.attempt += 1
         self._window.clear()
-        self._emit(kind, None, data)
+        self.emit(kind, None, data)
 
     def keep_finite(self, trainer: Trainer) -> None:
         """Put the last healthy state back if the present one is not finite.
@@ -245,15 +252,12 @@ class Watch:
         if not (self._guard and self._healthy):
             return
         if not all_ranks(trainer, self._guard.is_finite(trainer)):
-            restored = self._healthy.restore(trainer)
-            self._unhealthy_step = self.step
-            self._window.clear()
-            trainer.optimizer.zero_grad()
-            self._emit("rollback", None, {"restored_step": restored, "why": "the weights were not finite"})
+            restored = self._restore(trainer, self._healthy)
+            self.emit("rollback", None, {"restored_step": restored, "why": "the weights were not finite"})
 
     def notice(self, text: str) -> None:
         """Say something once, in console and trace."""
-        self._emit("notice", None, {"text": text})
+        self.emit("notice", None, {"text": text})
 
     def skipped_to_the_end(self) -> str | None:
         """Say so if the run ends with steps that were all skipped; None otherwise."""
@@ -265,68 +269,65 @@ class Watch:
         if self._held is not None:
             self._complete_held(*to_host(*self._deferred))
 
-    def end_early(self, trainer: Trainer, why: str) -> None:
-        """End the run between two iterations, with its last healthy state if there is one.
+    def roll_back(self, trainer: Trainer, before: int | None) -> int:
+        """Put the last healthy state back and go on from there; return its step. Data and schedule go on.
+
+        Args:
+            trainer: The trainer, between two iterations.
+            before: Step at which trouble first showed; None if unknown.
+        """
+        assert self._healthy is not None
+        assert self._guard is not None
+        self._guard.in_a_row, self._baseline = 0, Baseline()
+        return self._restore(trainer, self._healthy, before)
+
+    def begin_anew(self, trainer: Trainer) -> None:
+        """Take the present state for the healthy one: the weights are new."""
+        self._healthy = HealthyStates(trainer, self.step)
+
+    def end_early(self, trainer: Trainer, kind: str, text: str, data: Mapping[str, Any] = _NO_DATA) -> None:
+        """End the run with its last healthy state if there is one.
 
         Args:
             trainer: The trainer.
-            why: What was found.
+            kind: Kind of the event.
+            text: Why, in one sentence without its full stop.
+            data: More for the event.
         """
-        restored = self._healthy.restore(trainer) if self._healthy else None
-        self._window.clear()
-        self._unhealthy_step = self.step
+        restored = self._restore(trainer, self._healthy) if self._healthy else None
         kept = "" if restored is None else f" The state of step {restored} was restored and saved."
-        self.stopped = f"fail_on=critical ended the run at step {self.step}: {why}.{kept}"
-        self._emit("fail_on", None, {"text": self.stopped, "restored_step": restored})
+        self.stopped = f"{text}.{kept}"
+        self.emit(kind, None, {**data, "text": self.stopped, "restored_step": restored})
         trainer.stop = True
 
+    def _restore(self, trainer: Trainer, healthy: HealthyStates, before: int | None = None) -> int:
+        """Put the last healthy state back; return its step."""
+        self._unhealthy_step = self.step
+        self._window.clear()
+        trainer.optimizer.zero_grad()
+        return healthy.restore(trainer, before)
+
     def _stop(self, trainer: Trainer, reason: Reason) -> None:
-        """End the run with its last healthy state."""
-        assert self._guard is not None and self._healthy is not None  # noqa: PT018
-        restored = self._healthy.restore(trainer)
-        self.stopped = (
-            f"{self._guard.in_a_row} step(s) in a row were non-finite ({reason}) at step {self.step}; "
-            f"the state of step {restored} was restored and saved."
-        )
-        self._emit("guard_stop", None, {"reason": reason, "restored_step": restored, "text": self.stopped})
-        trainer.stop = True
+        """End the run because the guard has skipped too many steps."""
+        assert self._guard is not None
+        text = f"{self._guard.in_a_row} step(s) in a row were non-finite ({reason}) at step {self.step}"
+        self.end_early(trainer, "guard_stop", text, {"reason": reason})
 
     def _record_applied(self, trainer: Trainer, reading: Reading) -> bool:
         """Record a step that the guard let pass; return whether the AMP scaler did, too."""
         overflowed = reading.signs.scaler_enabled and reading.signs.nonfinite_gradients > 0
         self._finish(trainer, reading, "scaler" if overflowed else None)
         if overflowed:
-            self._emit("scaler_skip", worst_block(self.blocks, reading), {"scale": reading.amp_scale})
+            self.emit("scaler_skip", worst_block(self.blocks, reading), {"scale": reading.amp_scale})
         return not overflowed
-
-    def _report_skip(self, reading: Reading, reason: Reason) -> None:
-        """Emit the event of a step that the guard skipped."""
-        assert self._guard is not None
-        details = skip_details(reading, reason, self._guard.in_a_row)
-        self._emit("guard_skip", worst_block(self.blocks, reading), details)
 
     def _finish(self, trainer: Trainer, reading: Reading, skipped: Skip | None) -> None:
         """Build the record of the step and hand it over, or hold it until its update ratio arrives."""
         now = time.perf_counter()
-        record = StepRecord(
-            attempt=self.attempt,
-            step=self.step,
-            iteration=self.iteration,
-            epoch=trainer.epoch,
-            accumulate=max(self._window.iterations, 1),
-            loss=reading.signs.loss,
-            loss_items=reading.loss_items,
-            lr_by_group=self._rates.of(trainer.optimizer),
-            momentum=momentum(trainer.optimizer),
-            grad_norm=reading.grad_norm,
-            clip_coef=None if skipped == "guard" else number(reading.clip_coef),
-            amp_scale=reading.amp_scale,
-            skipped=skipped,
-            nonfinite=reading.signs.nonfinite_gradients,
-            seconds=now - self._clock,
-            blocks=block_stats(self.blocks, reading),
-            micro_norm=number(reading.micro_norm),
+        place = StepPlace(
+            attempt=self.attempt, step=self.step, iteration=self.iteration, accumulate=max(self._window.iterations, 1)
         )
+        record = step_record(trainer, self.blocks, reading, place, self._rates, skipped, now - self._clock)
         self._clock = now
         self._window.clear()
         if any(len(vector.reshape(-1)) for vector in self._deferred):
@@ -344,6 +345,6 @@ class Watch:
             positions = self._sampled_positions
             self._on_record(completed(record, self._index, positions, weights, deltas, coefficient))
 
-    def _emit(self, kind: str, block: str | None, data: dict[str, Any]) -> None:
+    def emit(self, kind: str, block: str | None, data: dict[str, Any]) -> None:
         """Hand over an event of the current step."""
         self._on_event(Event(attempt=self.attempt, step=self.step, kind=kind, block=block, data=data))

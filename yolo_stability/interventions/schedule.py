@@ -24,6 +24,7 @@ class ScheduleFault(Fault):
         super().__init__(value, at)
         self._left: list[float] = []
         self._planned: list[float] = []
+        self._starts: list[float] = []
 
     @abstractmethod
     def factor(self, steps: int) -> float:
@@ -34,8 +35,12 @@ class ScheduleFault(Fault):
         if not self.at or step < min(self.at):
             return
         rates = [group["lr"] for group in trainer.optimizer.param_groups]
+        before = self._starts
+        self._starts = [group.get("initial_lr", 1.0) for group in trainer.optimizer.param_groups]
         if len(self._left) != len(rates):
             self._planned = rates
+        elif before != self._starts:  # a rescue has scaled the rates it found, damage and all
+            self._planned = [p * now / then for p, now, then in zip(self._planned, self._starts, before, strict=True)]
         else:
             kept = zip(rates, self._left, self._planned, strict=True)
             self._planned = [planned if rate == left else rate for rate, left, planned in kept]

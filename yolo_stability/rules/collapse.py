@@ -17,11 +17,13 @@ __all__ = ["Collapse"]
 
 @dataclass(frozen=True, kw_only=True)
 class Collapse(Rule):
-    """Critical after `lasting` steps without any loss, or after a blow-up with next to none.
+    """Critical after `lasting` steps without any loss, or with next to none after a blow-up or without gradients.
+
+    A loss may come near 0 in good health: that of YOLO26 pose holds a log-likelihood. Its gradients do not.
 
     Attributes:
         lasting: Steps in a row.
-        remains: What is left of the first loss, at most.
+        remains: What is left of the first loss, and of the first gradient norms, at most.
         blow_up: How far above the first loss it must have been before, if something remains.
     """
 
@@ -34,7 +36,8 @@ class Collapse(Rule):
         run, first = scene.run, scene.first_loss
         zero = (run.loss == 0) & (run.norm == 0)
         blown = run.loss > self.blow_up * first
-        small = (abs(run.loss) < self.remains * first) & (blown.cumsum() > 0)
+        flat = run.norm < self.remains * scene.first_norm
+        small = (abs(run.loss) < self.remains * first) & ((blown.cumsum() > 0) | flat)
         span = first_span(zero | small, self.lasting)
         if span is None:
             return

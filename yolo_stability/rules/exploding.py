@@ -46,7 +46,7 @@ class Exploding(Rule):
 
     def _at_the_start(self, scene: Scene) -> Finding | None:
         loss, norm = float(scene.run.loss[0]), float(scene.run.norm[0])
-        if scene.step_at(0) != 0 or not loss > self.start:
+        if not scene.begins or not loss > self.start:
             return None
         text = f"the first step had a loss of {number(loss)} and a gradient norm of {number(norm)}, before any update"
         return self.found(
@@ -61,7 +61,7 @@ class Exploding(Rule):
 
     def _leaping(self, scene: Scene) -> Finding | None:
         run = scene.run
-        early = min(run.step.size, 16) if scene.step_at(0) == 0 else 0
+        early = min(run.step.size, 16) if scene.begins else 0
         if early < 2:
             return None
         norm, loss = run.norm[:early], np.abs(run.loss[:early])

@@ -19,13 +19,14 @@ __all__ = ["Recoveries"]
 _TOLD = {
     "nan_recovery": ("Ultralytics went back to its last checkpoint {}", "guard=skip leaves a bad step out instead"),
     "oom_restart": ("the epoch began again with a smaller batch after running out of memory {}", "a smaller batch="),
+    "rescue": ("the run was mended while it went on {}", "begin the next run with what helped: its events say what"),
     "rollback": ("the weights were not finite and were put back {}", "a lower learning rate (lr_mult=0.1)"),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recoveries(Rule):
-    """Warnings, since the run went on; critical from the third of a kind on.
+    """Warnings, since the run went on; critical from the third of a kind on, where that was not the plan.
 
     Attributes:
         many: Recoveries of a kind at which it is no accident.
@@ -39,7 +40,7 @@ class Recoveries(Rule):
             steps = [event.step for event in scene.run.events if event.kind == kind]
             if not steps:
                 continue
-            many = len(steps) >= self.many and kind != "oom_restart"
+            many = len(steps) >= self.many and kind in {"nan_recovery", "rollback"}
             known = steps[self.many - 1] if many else steps[0]
             row = min(int(np.searchsorted(scene.run.step, known)), scene.run.step.size - 1)
             yield self.found(

@@ -34,7 +34,7 @@ class Stall(Rule):
     def look(self, scene: Scene) -> Iterator[Finding]:
         """Compare the beginning with the end."""
         loss = scene.run.loss
-        if loss.size < self.least or scene.step_at(0) != 0:
+        if loss.size < self.least or not scene.begins:
             return
         begin, end = float(median_of(loss[: self.few])), float(median_of(loss[-self.few :]))
         if not abs(end - begin) < self.moved * abs(begin):

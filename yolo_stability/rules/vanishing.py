@@ -48,7 +48,7 @@ class Vanishing(Rule):
             yield min(found, key=lambda f: (f.severity != "critical", f.first_step or 0))
 
     def _from_the_start(self, scene: Scene) -> Finding | None:
-        if scene.step_at(0) != 0:
+        if not scene.begins:
             return None
         ratio = scene.depth[: self.few]
         ratio = ratio[np.isfinite(ratio)]

@@ -10,9 +10,10 @@ import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Callable
 
+from yolo_stability.sinks import Sink
 from yolo_stability.types import Event, RunHeader, StepRecord
 
-__all__ = ["ConsoleSink"]
+__all__ = ["ConsoleSink", "told"]
 
 # The logger of Ultralytics, so that `verbose=False` silences both alike.
 _LOG = logging.getLogger("ultralytics")
@@ -20,7 +21,7 @@ _LOG = logging.getLogger("ultralytics")
 _LINE, _LEAST = 160, 60  # columns of a finding's line, and of its message at least
 
 
-class ConsoleSink:
+class ConsoleSink(Sink):
     """Writes to the log that shows Ultralytics' progress."""
 
     def __init__(self) -> None:
@@ -48,8 +49,9 @@ class ConsoleSink:
 
     def event(self, event: Event) -> None:
         """Say what happened."""
-        if event.kind in _TEXTS:
-            _say(f"step {event.step}: {_TEXTS[event.kind](event)}", interrupts=True)
+        text = told(event)
+        if text:
+            _say(f"step {event.step}: {text}", interrupts=True)
 
     def end_epoch(self, epoch: int) -> None:
         """Sum up an epoch in one line."""
@@ -77,12 +79,24 @@ class ConsoleSink:
         self._squares: defaultdict[str, float] = defaultdict(float)
 
 
+def told(event: Event) -> str | None:
+    """Return what a person reads of an event; None for what is no news."""
+    return _TEXTS[event.kind](event) if event.kind in _TEXTS else None
+
+
 def _guard_skip(event: Event) -> str:
     """Return the line for a step that the guard skipped."""
     data = event.data
     where = event.block or (f"{data['blocks']} blocks" if data.get("blocks") else "the forward pass")
     what = {"loss": "the loss", "gradient": "gradients", "buffer": "BatchNorm statistics"}[data["reason"]]
     return f"update skipped, {what} not finite in {where} ({data['in_a_row']} in a row)"
+
+
+def _rescue(event: Event) -> str:
+    """Return the line for a remedy that was applied."""
+    data = event.data
+    back = "" if data["restored_step"] is None else f"back to the state of step {data['restored_step']}, "
+    return f"rescue {data['number']} ({data['cause'].replace('_', ' ')}): {back}{data['done']}"
 
 
 def _finding(event: Event) -> str:
@@ -114,6 +128,9 @@ _TEXTS: dict[str, Callable[[Event], str]] = {
     "finding": _finding,
     "fail_on": lambda e: f"run stopped: {e.data['text']}",
     "guard_stop": lambda e: f"run stopped: {e.data['text']}",
+    "rescue": _rescue,
+    "rescued": lambda e: f"rescued: healthy since {e.data['remedy']} at step {e.data['since']}",
+    "rescue_stop": lambda e: f"run stopped: {e.data['text']}",
     "rollback": lambda e: f"rolled back to the state of step {e.data['restored_step']}: {e.data['why']}",
     "nan_recovery": lambda e: "Ultralytics recovered from last.pt and replays the epoch",
     "oom_restart": lambda e: f"out of memory, the epoch starts over with batch={e.data.get('batch')}",

@@ -97,6 +97,14 @@ def test_a_collapse_takes_five_steps_without_loss_and_gradient() -> None:
     assert severity("collapse", with_rows(RUN, slice(50, 96), loss=0.0)) is None  # gradients go on
 
 
+def test_next_to_no_loss_is_a_collapse_where_the_gradients_went_with_it() -> None:
+    """A hundredfold SGD rate under the stock clip: from 64 to 0.03 within 24 steps, no NaN and no blow-up."""
+    faint, first = float(abs(RUN.loss[0])) * 5e-4, float(np.median(RUN.norm[:8]))
+    assert onset("collapse", with_rows(RUN, slice(50, 96), loss=faint, norm=first * 5e-4)) == ("critical", 54, 95)
+    assert severity("collapse", with_rows(RUN, slice(50, 96), loss=faint)) is None  # gradients go on
+    assert severity("collapse", with_rows(RUN, slice(50, 96), norm=first * 5e-4)) is None  # the loss goes on
+
+
 def test_a_loss_that_falls_below_nothing_is_no_collapse() -> None:
     """The loss of YOLO26 pose holds a log-likelihood, which goes through zero when all is well."""
     falling = replace(RUN, loss=60 - 0.9 * np.arange(STEPS))

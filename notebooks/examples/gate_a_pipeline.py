@@ -1,0 +1,34 @@
+"""Gate a pipeline: end with an exit code that a CI job understands.
+
+Usage: python gate_a_pipeline.py RUN [RUN ...]
+
+RUN is a run folder of yolo_stability or of plain Ultralytics. The exit code is that of `yolo-stability diagnose`:
+0 where every run is stable, 3 where one is unstable or has failed, 4 where the data do not suffice to say.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from yolo_stability import StabilityError, diagnose
+
+CODES = {"stable": 0, "inconclusive": 4, "unstable": 3, "failed": 3}
+WORST_LAST = [0, 4, 3]
+
+
+def gate(run: str) -> int:
+    """Diagnose one run, say what was found, and return its exit code."""
+    diagnosis = diagnose(run)
+    print(f"{run}: {diagnosis.verdict}: {diagnosis.why}")
+    for finding in diagnosis.findings:
+        if finding.severity == "critical":
+            print(f"  {finding.rule}, {finding.when()}: {finding.message}")
+    return CODES[diagnosis.verdict]
+
+
+if __name__ == "__main__":
+    try:
+        codes = [gate(run) for run in sys.argv[1:]]
+    except StabilityError as error:
+        sys.exit(f"ERROR: {error}")
+    sys.exit(max(codes, key=WORST_LAST.index, default=0))

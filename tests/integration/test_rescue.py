@@ -1,0 +1,182 @@
+"""Runs that would fail are rescued, or end cleanly; healthy ones are left alone. Real trainings, tiny."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+from training import MODELS, bad_tensors, one_thread, overrides, state
+from ultralytics import YOLO
+from ultralytics.utils.torch_utils import unwrap_model
+
+from yolo_stability import RunResult, StabilityMonitor, load_trace, train
+
+pytestmark = pytest.mark.trains
+
+
+def rescued_run(task: str, folder: Path, **changed: Any) -> RunResult:
+    """A run with `rescue=auto`, 40 optimizer steps."""
+    base = {"model": MODELS[task], "epochs": 10, "optimizer": "AdamW", "lr0": 0.005, "rescue": "auto"}
+    return train(task, **{**overrides(task, folder), **base, **changed})
+
+
+def events(result: RunResult, kind: str) -> list[dict[str, Any]]:
+    """Data of the events of a kind."""
+    return [json.loads(data) for data in result.trace.events.filter(pl.col("kind") == kind)["data"]]
+
+
+def saved_is_healthy(save_dir: Path) -> bool:
+    """Whether `last.pt` is finite and no kernel in it is zero, as all are in what stock Ultralytics leaves behind."""
+    tensors = YOLO(save_dir / "weights" / "last.pt").model.state_dict()
+    finite = all(bool(torch.isfinite(t.float()).all()) for t in tensors.values())
+    return finite and not any(bool((t == 0).all()) for t in tensors.values() if t.ndim == 4)
+
+
+@pytest.mark.parametrize("task", ["detect", "pose"])
+def test_a_thousandfold_learning_rate_is_lowered_to_where_it_learns(task: str, tmp_path: Path) -> None:
+    result = rescued_run(task, tmp_path, lr_mult=1000.0)
+    done = events(result, "rescue")
+    assert result.stopped is None
+    assert done[0]["remedy"] == "lower_rate"
+    assert done[0]["cause"] == "learning_rate"
+    assert events(result, "rescued")
+    rates = result.trace.steps["lr/weight"].to_list() if "lr/weight" in result.trace.steps.columns else []
+    losses = result.trace.steps["loss"].to_list()
+    assert result.trace.steps.height == 40
+    assert losses[-1] < losses[0]
+    assert not rates or max(rates[-8:]) < 0.1
+    assert saved_is_healthy(result.save_dir)
+
+
+def test_a_healthy_run_is_left_alone_and_the_same_bit_for_bit(tmp_path: Path) -> None:
+    found: dict[str, dict[str, torch.Tensor]] = {}
+    for rescue in ("off", "auto"):
+        model = YOLO(MODELS["detect"])
+        one_thread(model)
+        monitor = StabilityMonitor(rescue=rescue).attach(model)
+        model.train(**overrides("detect", tmp_path / rescue, epochs=8, optimizer="AdamW", lr0=0.002))
+        found[rescue] = state(model.trainer)
+        assert not {"rescue", "rescue_stop"} & set(monitor.trace.events["kind"].to_list())
+    assert all(torch.equal(found["off"][name], found["auto"][name]) for name in found["off"])
+
+
+@pytest.mark.parametrize(
+    ("changed", "cause", "advice"),
+    [
+        ({"norm": "none"}, "normalisation", "norm=batch"),
+        ({"norm": "none", "act": "sigmoid"}, "activation", "act=silu"),
+    ],
+)
+def test_what_is_built_in_ends_early_with_advice(
+    changed: dict[str, Any], cause: str, advice: str, tmp_path: Path
+) -> None:
+    result = rescued_run("detect", tmp_path, epochs=16, **changed)
+    (ending,) = events(result, "rescue_stop")
+    assert result.stopped is not None
+    assert (ending["cause"], advice in ending["advice"]) == (cause, True)
+    assert result.trace.steps.height <= 48
+    assert saved_is_healthy(result.save_dir)
+
+
+def test_a_bad_initialisation_begins_again_with_the_default(tmp_path: Path) -> None:
+    result = rescued_run("detect", tmp_path, norm="none", init="gain:30", clip="none", optimizer="SGD", lr0=0.01)
+    done = events(result, "rescue")
+    assert done[0]["remedy"] == "restart"
+    assert done[0]["restored_step"] == 0
+    first, last = result.trace.steps["loss"][0], result.trace.steps["loss"][-1]
+    assert not first < 1e6  # NaN, or absurd
+    assert last < 1e3
+    assert saved_is_healthy(result.save_dir)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "nan_grad@1",  # in the first epoch
+        "nan_grad@3,7,11",  # the last batch of three epochs
+        "nan_loss@3",
+        "inf_pixel@5",  # BatchNorm buffers only
+        "nan_grad@5,10,15,20,25,30,35",
+        "nan_loss@4,5,6,7",
+        "lr_jump@16",
+    ],
+)
+def test_each_mishap_is_survived_or_ends_cleanly(fault: str, tmp_path: Path) -> None:
+    seen: list[str] = []
+    model = YOLO(MODELS["detect"])
+    model.add_callback("on_train_epoch_end", lambda trainer: seen.extend(bad_tensors(trainer)))
+    result = rescued_run("detect", tmp_path, fault=fault, model=model)
+    assert seen == []
+    assert result.trace.steps.height == 40 or result.stopped
+    assert saved_is_healthy(result.save_dir)
+    assert not result.trace.events["kind"].is_in(["nan_recovery"]).any()
+
+
+def test_numbers_that_break_in_validation_leave_training_alone(tmp_path: Path) -> None:
+    """A loss of the validation that is NaN: fitness is nothing, weights and checkpoint stay whole."""
+    model = YOLO(MODELS["detect"])
+
+    def spoil(validator: Any) -> None:
+        if validator.loss is not None:
+            validator.loss = {k: v * float("nan") for k, v in validator.loss.items()}
+
+    model.add_callback("on_val_batch_end", spoil)
+    result = rescued_run("detect", tmp_path, model=model, val=True, epochs=3)
+    assert result.stopped is None
+    assert result.trace.steps.height == 12
+    assert saved_is_healthy(result.save_dir)
+
+
+def test_an_image_that_is_bad_for_good_is_left_out(tmp_path: Path) -> None:
+    result = rescued_run("detect", tmp_path, fault="nan_pixel:0.05")
+    quarantined = [action for action in events(result, "rescue") if action["remedy"] == "quarantine"]
+    assert quarantined
+    skipped = result.trace.steps.filter(pl.col("skipped") == "guard")["step"].to_list()
+    blamed = {image for action in quarantined for image in action["images"]}
+    after = [e for e in events(result, "incident") if set(e["images"]) & blamed]
+    assert len(after) == 2 * len(blamed)  # twice each, and not again
+    assert len(skipped) >= 2
+    assert result.stopped is None
+    assert saved_is_healthy(result.save_dir)
+
+
+def test_a_run_that_cannot_be_rescued_ends_with_its_last_healthy_state(tmp_path: Path) -> None:
+    result = rescued_run("detect", tmp_path, lr_mult=1e6, clip="none", rescue="rewarm", rescue_limit=2)
+    assert result.stopped is not None
+    assert "rewarm, rewarm did not help" in result.stopped
+    assert len(events(result, "rescue")) == 2
+    assert saved_is_healthy(result.save_dir)
+
+
+def test_an_explosion_after_a_resume_knows_what_was_done_before(tmp_path: Path) -> None:
+    first = rescued_run("detect", tmp_path, lr_mult=1000.0, epochs=10, save_period=4)
+    factor = float(events(first, "rescue")[0]["value"])
+    kept = first.save_dir / "weights" / "epoch4.pt"
+    model, seen = YOLO(kept), []
+    model.add_callback(
+        "on_train_epoch_start",
+        lambda trainer: seen.append((trainer.scheduler.base_lrs[0], trainer.optimizer.param_groups[0]["initial_lr"])),
+    )
+    monitor = StabilityMonitor().attach(model)
+    model.train(resume=str(kept))
+    assert monitor.settings.rescue == "off"  # what holds is what the first sitting was told
+    assert seen
+    assert all(rate == pytest.approx(5 * factor) for pair in seen for rate in pair)
+    trace = load_trace(first.save_dir)
+    assert trace.events["kind"].to_list().count("rescue") == len(events(first, "rescue"))
+
+
+def test_a_resume_without_history_is_told_and_goes_on(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
+    model = YOLO(MODELS["detect"])
+    model.train(**overrides("detect", tmp_path, epochs=6, save_period=2, exist_ok=True))
+    kept = Path(model.trainer.save_dir) / "weights" / "epoch2.pt"
+    again = YOLO(kept)
+    monitor = StabilityMonitor(rescue="auto").attach(again)
+    again.train(resume=str(kept))
+    assert monitor.stopped is None
+    assert "have left no trace" in log.text
+    assert all(torch.isfinite(p).all() for p in unwrap_model(again.trainer.model).parameters())

@@ -1,0 +1,154 @@
+"""The live remedies act where Ultralytics keeps what they change, and last."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+from ultralytics.utils.torch_utils import ModelEMA
+
+from yolo_stability.actions import Action
+from yolo_stability.config import make_settings
+from yolo_stability.errors import ConfigError
+from yolo_stability.integration.remedies import LiveRemedies, leave_out
+from yolo_stability.integration.rescuing import require_memory, state_bytes
+from yolo_stability.interventions.switches import Switches
+
+
+def make_trainer() -> SimpleNamespace:
+    """A trainer as Ultralytics keeps it: the rate in groups, scheduler and arguments."""
+    model = nn.Linear(4, 2)
+    optimizer = torch.optim.SGD([{"params": [model.weight]}, {"params": [model.bias], "param_group": "bias"}], lr=0.1)
+    return SimpleNamespace(
+        model=model,
+        ema=ModelEMA(model),
+        optimizer=optimizer,
+        scheduler=LambdaLR(optimizer, lambda epoch: 1 - epoch / 10),
+        args=SimpleNamespace(warmup_bias_lr=0.1),
+        scaler=torch.amp.GradScaler("cpu", init_scale=65536.0),
+    )
+
+
+def rates(trainer: SimpleNamespace) -> list[float]:
+    return [group["lr"] for group in trainer.optimizer.param_groups]
+
+
+def remedies() -> LiveRemedies:
+    return LiveRemedies(Switches(make_settings()))
+
+
+def action(remedy: str, value: str | None = None, **more: Any) -> Action:
+    return Action(remedy=remedy, value=value, cause="learning_rate", why="because", **more)
+
+
+def next_epoch(trainer: SimpleNamespace) -> None:
+    trainer.optimizer.step()
+    trainer.scheduler.step()
+
+
+def test_a_lowered_rate_outlives_the_epoch_and_the_warm_up() -> None:
+    trainer = make_trainer()
+    told = remedies().apply(trainer, action("lower_rate", "0.1"))
+    assert "0.01" in told
+    assert rates(trainer) == pytest.approx([0.01, 0.01])
+    next_epoch(trainer)
+    assert rates(trainer) == pytest.approx([0.009, 0.009])
+    assert [group["initial_lr"] for group in trainer.optimizer.param_groups] == pytest.approx([0.01, 0.01])
+    assert trainer.args.warmup_bias_lr == pytest.approx(0.01)
+
+
+def test_after_a_resume_only_the_scheduler_must_be_told() -> None:
+    """The checkpoint brings groups and arguments back as they were lowered."""
+    trainer = make_trainer()
+    for group in trainer.optimizer.param_groups:
+        group["lr"] = group["initial_lr"] = 0.01
+    trainer.args.warmup_bias_lr = 0.01
+    remedies().resume(trainer, action("lower_rate", "0.1"))
+    assert rates(trainer) == pytest.approx([0.01, 0.01])
+    assert trainer.args.warmup_bias_lr == 0.01
+    next_epoch(trainer)
+    assert rates(trainer) == pytest.approx([0.009, 0.009])
+
+
+def test_a_new_warm_up_gives_the_whole_rate_back_and_follows_the_schedule() -> None:
+    trainer, live = make_trainer(), remedies()
+    live.apply(trainer, action("rewarm", "10"))
+    seen = [rates(trainer)[0]]
+    for _ in range(12):
+        live.after_iteration(trainer)
+        seen.append(rates(trainer)[0])
+    assert seen[0] == pytest.approx(0.002)
+    assert all(a < b for a, b in pairwise(seen[:11]))
+    assert seen[10:] == pytest.approx([0.1, 0.1, 0.1])
+    next_epoch(trainer)
+    assert rates(trainer) == pytest.approx([0.09, 0.09])
+
+
+def test_a_second_warm_up_before_the_first_has_ended_gives_no_more_than_the_whole_rate() -> None:
+    trainer, live = make_trainer(), remedies()
+    live.apply(trainer, action("rewarm", "10"))
+    for _ in range(4):
+        live.after_iteration(trainer)
+    live.apply(trainer, action("rewarm", "10"))
+    for _ in range(12):
+        live.after_iteration(trainer)
+    assert rates(trainer) == pytest.approx([0.1, 0.1])
+
+
+def test_a_tighter_clip_is_the_one_that_the_run_uses() -> None:
+    switches = Switches(make_settings())
+    live = LiveRemedies(switches)
+    assert live.apply(make_trainer(), action("tighten_clip", "agc:0.01")) == "clip=agc:0.01 instead of norm:10"
+    assert str(switches.clip) == "agc:0.01"
+
+
+def test_a_lower_scale_grows_more_slowly() -> None:
+    trainer = make_trainer()
+    trainer.scaler.scale(torch.ones(1))  # the scale exists only then
+    interval = trainer.scaler.get_growth_interval()
+    remedies().apply(trainer, action("lower_scale", "0.0625"))
+    assert trainer.scaler.get_scale() == 4096
+    assert trainer.scaler.get_growth_interval() == 10 * interval
+
+
+def batch(*names: str) -> dict[str, Any]:
+    """Three images with two boxes each."""
+    count = len(names)
+    return {
+        "img": torch.arange(count).float().reshape(count, 1, 1, 1).expand(count, 3, 4, 4).clone(),
+        "im_file": [f"/data/{name}" for name in names],
+        "batch_idx": torch.arange(count).repeat_interleave(2).float(),
+        "cls": torch.arange(2 * count).float().reshape(-1, 1),
+        "bboxes": torch.zeros(2 * count, 4),
+    }
+
+
+def test_an_image_in_quarantine_leaves_the_batch_with_its_labels() -> None:
+    given = batch("a.png", "bad.png", "c.png")
+    leave_out(given, {"bad.png"})
+    assert given["im_file"] == ["/data/a.png", "/data/c.png"]
+    assert given["img"][:, 0, 0, 0].tolist() == [0.0, 2.0]
+    assert given["batch_idx"].tolist() == [0, 0, 1, 1]
+    assert given["cls"].flatten().tolist() == [0, 1, 4, 5]
+
+
+@pytest.mark.parametrize("names", [{"other.png"}, {"a.png", "b.png"}])
+def test_a_batch_stays_whole_where_nothing_or_everything_would_go(names: set[str]) -> None:
+    given = batch("a.png", "b.png")
+    leave_out(given, names)
+    assert len(given["img"]) == 2
+
+
+def test_what_does_not_fit_into_memory_is_refused_with_both_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = make_trainer()
+    assert state_bytes(trainer) == 2 * 10 * 4 + 2 * 10 * 4  # 10 numbers, model and EMA, and two moments
+    assert "320 B" in require_memory(trainer) or "0.00032 MB" in require_memory(trainer)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=100))
+    with pytest.raises(ConfigError, match=r"rescue keeps two training states .* are free: write rescue=off"):
+        require_memory(trainer)

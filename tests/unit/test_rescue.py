@@ -1,0 +1,231 @@
+"""What a rescue decides: which remedy, how strong, in which order, and when it gives up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, get_args
+
+import pytest
+from traces import NAMES, header, record
+
+from yolo_stability.actions import LIVE_REMEDIES, Action, Ending
+from yolo_stability.rescue import PLANS, Rescuer
+from yolo_stability.types import CauseName, Event, RunHeader, StepRecord
+
+
+def told(optimizer: str = "AdamW", lr: float = 0.005, **requested: Any) -> RunHeader:
+    """The header of a run with an optimizer and a learning rate."""
+    effective = {"optimizer": optimizer, "groups": {"weight": {"lr": lr}}, "amp": False}
+    return replace(header(NAMES), requested=requested, effective=effective)
+
+
+def healthy(steps: int, first: int = 0, **changed: Any) -> list[StepRecord]:
+    """Steps that waver a little."""
+    return [
+        record(s, [n * (1 + 0.1 * math.sin(s)) for n in (3.0, 4.0, 2.0, 12.0)], loss=8 - 0.01 * s, **changed)
+        for s in range(first, first + steps)
+    ]
+
+
+def blown_up(steps: int, first: int) -> list[StepRecord]:
+    """Steps too long, and soon far above all before."""
+    records = []
+    for k in range(steps):
+        grown = min(3.0**k, 1e5)
+        step = record(first + k, [n * grown for n in (3.0, 4.0, 2.0, 12.0)], loss=8 * grown)
+        records.append(replace(step, blocks=tuple(replace(b, update_ratio=0.4 * grown) for b in step.blocks)))
+    return records
+
+
+def skipped(steps: int, first: int) -> list[StepRecord]:
+    """Steps that the guard left out."""
+    return [
+        replace(record(s, [math.nan] * 4, loss=math.nan), skipped="guard", clip_coef=None)
+        for s in range(first, first + steps)
+    ]
+
+
+def decided(rescuer: Rescuer, records: Sequence[StepRecord]) -> Action | Ending | None:
+    """The first decision while the steps are seen."""
+    for each in records:
+        rescuer.observe(each)
+        decision = rescuer.decide()
+        if decision is not None:
+            return decision
+    return None
+
+
+def carried_out(rescuer: Rescuer, action: Action, step: int, restored: int = 8) -> None:
+    """What the trainer's side tells after an action."""
+    rescuer.undone(restored)
+    data = {"remedy": action.remedy, "value": action.value, "images": list(action.images)}
+    rescuer.event(Event(attempt=0, step=step, kind="rescue", data=data))
+
+
+def opened(run: RunHeader, mode: str = "auto", limit: int = 3) -> Rescuer:
+    """A rescuer at the start of a run."""
+    rescuer = Rescuer(mode, limit)
+    rescuer.open(run.blocks, run)
+    return rescuer
+
+
+def test_a_healthy_run_is_left_alone() -> None:
+    assert decided(opened(told()), healthy(200)) is None
+
+
+def test_a_blow_up_lowers_the_rate_by_a_tenth_where_it_was_usual() -> None:
+    action = decided(opened(told(lr=0.005)), healthy(40) + blown_up(20, 40))
+    assert isinstance(action, Action)
+    assert (action.remedy, action.value, action.roll_back) == ("lower_rate", "0.1", True)
+    assert "step 42" in action.why
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "lr", "factor"), [("AdamW", 5.0, "0.001"), ("SGD", 1.0, "0.01"), ("MuSGD", 0.5, "0.01")]
+)
+def test_a_rate_out_of_its_family_goes_back_to_what_is_usual_there(optimizer: str, lr: float, factor: str) -> None:
+    action = decided(opened(told(optimizer, lr)), healthy(40) + blown_up(20, 40))
+    assert isinstance(action, Action)
+    assert (action.remedy, action.value) == ("lower_rate", factor)
+
+
+def test_a_rate_that_leapt_goes_back_to_where_it_was() -> None:
+    def at(rate: float, records: Sequence[StepRecord]) -> list[StepRecord]:
+        return [replace(r, lr_by_group={"weight": rate}) for r in records]
+
+    action = decided(opened(told()), at(0.005, healthy(40)) + at(0.5, blown_up(20, 40)))
+    assert isinstance(action, Action)
+    assert (action.remedy, action.value) == ("lower_rate", "0.01")
+
+
+def test_trouble_that_comes_back_gets_the_next_remedy_and_then_an_end() -> None:
+    rescuer, seen, step = opened(told("SGD", 0.01)), [], 40
+    records = healthy(40)
+    for _ in range(4):
+        decision = decided(rescuer, [*records, *blown_up(20, step)])
+        assert decision is not None
+        seen.append(decision)
+        if isinstance(decision, Action):
+            carried_out(rescuer, decision, step + 20)
+        records, step = [], step + 20
+    assert [a.remedy for a in seen if isinstance(a, Action)] == list(PLANS["learning_rate"])
+    end = seen[-1]
+    assert isinstance(end, Ending)
+    assert "lower_rate, tighten_clip, lower_rate did not help" in end.advice
+
+
+def test_the_rate_in_force_counts_what_was_lowered_already() -> None:
+    rescuer = opened(told("AdamW", 5.0))
+    rescuer.event(Event(attempt=0, step=3, kind="rescue", data={"remedy": "lower_rate", "value": "0.001"}))
+    rescuer.event(Event(attempt=0, step=5, kind="rescue", data={"remedy": "tighten_clip", "value": "norm:1"}))
+    action = decided(rescuer, healthy(40) + blown_up(20, 40))
+    assert isinstance(action, Action)
+    assert (action.remedy, action.value) == ("lower_rate", "0.1")
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(1, 1), (2, 2)])
+def test_the_limit_holds(limit: int, expected: int) -> None:
+    rescuer, count, step = opened(told(), limit=limit), 0, 40
+    records = healthy(40)
+    while True:
+        decision = decided(rescuer, [*records, *blown_up(20, step)])
+        if not isinstance(decision, Action):
+            break
+        carried_out(rescuer, decision, step + 20)
+        count, records, step = count + 1, [], step + 20
+    assert count == expected
+    assert isinstance(decision, Ending)
+
+
+def test_three_skips_in_a_row_are_trouble_two_are_not() -> None:
+    assert decided(opened(told()), healthy(40) + skipped(2, 40) + healthy(20, 42)) is None
+    decision = decided(opened(told()), healthy(40) + skipped(3, 40))
+    assert isinstance(decision, Action)
+
+
+@pytest.mark.parametrize(
+    ("requested", "cause", "advice"),
+    [
+        ({"norm": "none"}, "normalisation", "norm=batch"),
+        ({"act": "sigmoid"}, "activation", "act=silu"),
+        ({"depth_mult": 4.0, "residual": False}, "depth", "residual=true"),
+    ],
+)
+def test_what_is_built_in_ends_the_run_with_advice(requested: dict[str, Any], cause: str, advice: str) -> None:
+    ratios = (1e-5, 1e-2, 1.0, 10.0) if cause != "activation" else (1e-9, 1e-4, 1.0, 10.0)
+    steps = [record(s, [r * (1 + 0.1 * math.sin(s)) for r in ratios], loss=8.0) for s in range(48)]
+    decision = decided(opened(told(**requested)), steps)
+    assert isinstance(decision, Ending)
+    assert decision.cause == cause
+    assert advice in decision.advice
+
+
+def test_a_bad_initialisation_begins_again_once() -> None:
+    rescuer = opened(told(init="gain:30"))
+    explosion = [record(s, [3e9, 4e9, 2e9, 1e10], loss=1e9) for s in range(4)]
+    first = decided(rescuer, explosion)
+    assert isinstance(first, Action)
+    assert (first.remedy, first.cause) == ("restart", "initialisation")
+    carried_out(rescuer, first, 4, restored=0)
+    second = decided(rescuer, healthy(30, 4) + blown_up(20, 34))
+    assert isinstance(second, Action)
+    assert second.remedy != "restart"
+
+
+def incident(step: int, *images: str, reproduced: bool = True) -> Event:
+    return Event(attempt=0, step=step, kind="incident", data={"reproduced": reproduced, "images": list(images)})
+
+
+def test_an_image_that_is_blamed_twice_is_left_out_without_going_back() -> None:
+    rescuer = opened(told())
+    decided(rescuer, healthy(10))
+    rescuer.event(incident(10, "a.png"))
+    assert decided(rescuer, healthy(5, 10)) is None
+    rescuer.event(incident(15, "a.png", "b.png"))
+    action = decided(rescuer, healthy(1, 15))
+    assert isinstance(action, Action)
+    assert (action.remedy, action.images, action.roll_back) == ("quarantine", ("a.png",), False)
+    rescuer.event(Event(attempt=0, step=16, kind="rescue", data={"remedy": "quarantine", "images": ["a.png"]}))
+    assert decided(rescuer, healthy(20, 16)) is None
+
+
+def test_an_image_that_could_not_be_proven_guilty_is_not_blamed() -> None:
+    rescuer = opened(told())
+    for step in (3, 6, 9):
+        rescuer.event(incident(step, "a.png", reproduced=False))
+    assert decided(rescuer, healthy(20)) is None
+
+
+@pytest.mark.parametrize("name", ["lower_rate", "tighten_clip", "rewarm"])
+def test_a_named_remedy_is_always_taken(name: str) -> None:
+    rescuer = opened(told(norm="none"), mode=name)
+    action = decided(rescuer, healthy(40) + blown_up(20, 40))
+    assert isinstance(action, Action)
+    assert action.remedy == name
+
+
+def test_random_choice_follows_from_the_seed_and_knows_no_cause() -> None:
+    def first(seed: int) -> str:
+        action = decided(opened(replace(told(), seed=seed), mode="random"), healthy(40) + blown_up(20, 40))
+        assert isinstance(action, Action)
+        return action.remedy
+
+    chosen = [first(seed) for seed in range(24)]
+    assert chosen == [first(seed) for seed in range(24)]
+    assert set(chosen) == {"lower_rate", "tighten_clip", "rewarm"}  # no AMP here
+
+
+def test_every_cause_has_a_plan_or_advice_and_every_plan_known_remedies() -> None:
+    assert {name for plan in PLANS.values() for name in plan} | {"rewarm"} == set(LIVE_REMEDIES)
+    assert set(get_args(CauseName)) - set(PLANS) == {"normalisation", "activation", "depth"}
+
+
+def test_what_was_undone_is_forgotten() -> None:
+    rescuer = opened(told())
+    assert isinstance(decided(rescuer, healthy(40) + blown_up(20, 40)), Action)
+    rescuer.undone(32)
+    assert rescuer.scene is not None
+    assert rescuer.scene.run.step.tolist() == list(range(32))
+    assert decided(rescuer, healthy(60, 60)) is None

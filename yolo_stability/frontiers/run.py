@@ -1,0 +1,55 @@
+"""From keywords to a frontier in its folder: check, resolve the data, search, draw."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from yolo_stability.child import PROGRESS
+from yolo_stability.data.resolve import resolve_data
+from yolo_stability.errors import ConfigError
+from yolo_stability.executors import EXECUTORS
+from yolo_stability.frontiers.picture import draw
+from yolo_stability.frontiers.request import make_request
+from yolo_stability.frontiers.result import FrontierResult
+from yolo_stability.frontiers.search import search
+from yolo_stability.report.progress import SuiteProgress
+
+__all__ = ["run_frontier"]
+
+
+def run_frontier(
+    axis: str,
+    *,
+    out: str | Path | None = None,
+    jobs: int = 1,
+    executor: str = "local",
+    address: str | None = None,
+    **asked: Any,
+) -> FrontierResult:
+    """Search a frontier and draw it; see `yolo_stability.frontier`."""
+    request = make_request(axis, **asked)
+    if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
+        raise ConfigError(f"jobs={jobs} is not possible: jobs is a whole number, 1 or more.")
+    EXECUTORS.check(str(executor), f"executor={executor}")
+    if address is not None and executor == "local":
+        raise ConfigError(f"address={address} is for a cluster: write executor=ray with it, or leave it out.")
+    folder = Path(out) if out is not None else Path("runs") / "frontier" / _name(request.axis)
+    resolve_data(str(request.recipe["data"]), request.task)  # also so that not each of several runs makes it at once
+    command = shlex.join(["yolo-stability", *sys.argv[1:]]) if "frontier" in sys.argv[1:] else ""
+    result = search(
+        request,
+        folder,
+        EXECUTORS[executor](jobs=jobs, address=address),
+        lambda: SuiteProgress(folder, PROGRESS),
+        command=command,
+    )
+    draw(result)
+    return result
+
+
+def _name(axis: str) -> str:
+    return re.sub(r"\W+", "-", axis)

@@ -1,0 +1,145 @@
+"""The live remedies: what each of them does to a trainer, in place, between two iterations."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from pathlib import PurePath
+from typing import Any
+
+import torch
+
+from yolo_stability.actions import Action
+from yolo_stability.integration.compat import Trainer, inner_model
+from yolo_stability.integration.incident_batch import image_files, select
+from yolo_stability.interventions.clipping import make_clip
+from yolo_stability.interventions.learning_rate import scale_learning_rate
+from yolo_stability.interventions.switches import Switches
+
+__all__ = ["LiveRemedies", "leave_out"]
+
+_GROWTH = 10  # an AMP scale that was too large may grow again, this many times as slowly
+_FIRST = 0.02  # share of the learning rate with which a new warm-up begins
+
+
+class LiveRemedies:
+    """What has been changed in one run while it went on.
+
+    Args:
+        switches: Those of the run: its clip is one of them.
+
+    Attributes:
+        left_out: Names of image files that batches do without.
+    """
+
+    def __init__(self, switches: Switches) -> None:
+        self.left_out: set[str] = set()
+        self._switches = switches
+        self._ramp: list[float] = []
+
+    def apply(self, trainer: Trainer, action: Action) -> str:
+        """Apply a remedy; return in words what was done.
+
+        Args:
+            trainer: The trainer, rolled back if the action asks for it.
+            action: What to do.
+        """
+        does: Mapping[str, Callable[[Trainer, Action], str]] = {
+            "lower_rate": self._lower_rate,
+            "tighten_clip": self._tighten_clip,
+            "rewarm": self._rewarm,
+            "lower_scale": _lower_scale,
+            "quarantine": self._quarantine,
+            "restart": self._restart,
+        }
+        return does[action.remedy](trainer, action)
+
+    def resume(self, trainer: Trainer, action: Action) -> None:
+        """Put back in force what an earlier sitting did and no checkpoint holds.
+
+        Optimizer groups come back from the checkpoint with their lowered rates; the scheduler was built before that.
+        """
+        if action.remedy == "lower_rate":
+            trainer.scheduler.base_lrs = [rate * float(action.value or 1) for rate in trainer.scheduler.base_lrs]
+        elif action.remedy in {"tighten_clip", "quarantine"}:
+            self.apply(trainer, action)
+
+    def after_iteration(self, trainer: Trainer) -> None:
+        """Let a new warm-up go on by one iteration."""
+        if self._ramp:
+            _scale_rates(trainer, self._ramp.pop(0))
+
+    def _lower_rate(self, trainer: Trainer, action: Action) -> str:
+        """Lower all rates: a lowered `group["lr"]` alone lasts until the next warm-up batch or epoch."""
+        factor = float(action.value or 0.1)
+        _scale_rates(trainer, factor)
+        rates = sorted({f"{group['initial_lr']:.3g}" for group in trainer.optimizer.param_groups})
+        return f"learning rate times {factor:.3g}, now {' and '.join(rates)}"
+
+    def _tighten_clip(self, trainer: Trainer, action: Action) -> str:
+        """Take another clip from the next step on."""
+        before, self._switches.clip = str(self._switches.clip), make_clip(str(action.value))
+        return f"clip={self._switches.clip} instead of {before}"
+
+    def _rewarm(self, trainer: Trainer, action: Action) -> str:
+        """Begin with a small part of the rate and give it back in equal steps."""
+        steps = int(float(action.value or 64))
+        shares = [_FIRST + (1 - _FIRST) * k / steps for k in range(steps + 1)]
+        left = 1.0
+        for factor in self._ramp:  # what an unfinished one still owed
+            left *= factor
+        _scale_rates(trainer, shares[0] * left)
+        self._ramp = [b / a for a, b in pairwise(shares)]
+        return f"the learning rate rises anew over {steps} iterations"
+
+    def _quarantine(self, trainer: Trainer, action: Action) -> str:
+        """Leave images out of every batch from now on."""
+        self.left_out |= set(action.images)
+        return f"left out from now on: {', '.join(sorted(action.images))}"
+
+    @torch.no_grad()
+    def _restart(self, trainer: Trainer, action: Action) -> str:
+        """Build the model again with the initialisation it would have had, and begin with those weights."""
+        from yolo_stability.integration.seam import StabilityMixin
+
+        model, settings = inner_model(trainer), self._switches.settings
+        fresh = super(StabilityMixin, trainer).get_model(copy.deepcopy(model.yaml), None, verbose=False)  # type: ignore[misc]
+        Switches(settings.model_copy(update={"init": "default"})).edit(fresh, pretrained=False)
+        state = fresh.state_dict()
+        model.load_state_dict(state)
+        if trainer.ema:
+            trainer.ema.ema.load_state_dict(state)
+        trainer.optimizer.state.clear()
+        return f"new weights with init=default instead of init={settings.init}"
+
+
+def leave_out(batch: dict[str, Any], names: set[str]) -> None:
+    """Take images out of a preprocessed batch, in place; a batch that would be empty stays as it is.
+
+    Args:
+        batch: The batch.
+        names: Names of image files, without folders.
+    """
+    files = [PurePath(file).name for file in image_files(batch)]
+    kept = [i for i, name in enumerate(files) if name not in names]
+    if 0 < len(kept) < len(files):
+        chosen = select(batch, kept)
+        batch.clear()
+        batch.update(chosen)
+
+
+def _scale_rates(trainer: Trainer, factor: float) -> None:
+    """Scale the learning rate wherever it is kept: in the groups, for warm-up and schedule, for biases in warm-up."""
+    scale_learning_rate(trainer.optimizer, factor)
+    trainer.scheduler.base_lrs = [rate * factor for rate in trainer.scheduler.base_lrs]
+    trainer.args.warmup_bias_lr *= factor
+
+
+def _lower_scale(trainer: Trainer, action: Action) -> str:
+    """Lower the loss scale, and let it grow more slowly."""
+    scaler = trainer.scaler
+    scale = float(scaler.get_scale()) * float(action.value or 0.0625)
+    scaler.update(new_scale=scale)
+    scaler.set_growth_interval(int(scaler.get_growth_interval()) * _GROWTH)
+    return f"loss scale {scale:g}, growing {_GROWTH} times as slowly"

@@ -1,0 +1,153 @@
+"""A rescue in action: asks the policy after each iteration, rolls back, applies the remedy, and watches it work."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+
+from yolo_stability.actions import Action, Ending
+from yolo_stability.errors import ConfigError, TraceError
+from yolo_stability.integration.compat import Trainer, inner_model
+from yolo_stability.integration.policy import Policy
+from yolo_stability.integration.remedies import LiveRemedies
+from yolo_stability.integration.watch import Watch
+from yolo_stability.trace import load_trace
+from yolo_stability.types import Event
+
+__all__ = ["Rescue", "require_memory", "state_bytes"]
+
+_WORKED = 32
+"""Healthy steps after which a remedy is said to have worked; as many as make a snapshot trusted."""
+
+Emit = Callable[[str, str | None, dict[str, Any]], None]
+
+
+class Rescue:
+    """Carries out what a policy decides, and says so.
+
+    Args:
+        watch: The watch, whose healthy states it goes back to.
+        policy: Decides.
+        remedies: What is changed in the run.
+        emit: Takes kind, block and data of an event.
+    """
+
+    def __init__(self, watch: Watch, policy: Policy, remedies: LiveRemedies, emit: Emit) -> None:
+        self._watch, self._policy, self._remedies, self._emit = watch, policy, remedies, emit
+        self._count, self._failed = 0, False
+        self._open: tuple[str, int] | None = None
+
+    def resume(self, trainer: Trainer, *, known: bool) -> None:
+        """Put back in force what earlier sittings did; the policy learns of it.
+
+        Args:
+            trainer: The resumed trainer.
+            known: Their trace is there.
+        """
+        try:
+            events = load_trace(trainer.save_dir).events if known else None
+        except TraceError:
+            events = None
+        if events is None:
+            self._watch.notice("the earlier sittings have left no trace: what they were rescued by is unknown")
+            return
+        for kind, step, text in events.select("kind", "step", "data").rows():
+            if kind == "rescue":
+                self._take_over(trainer, int(step), json.loads(text))
+
+    def _take_over(self, trainer: Trainer, step: int, data: dict[str, Any]) -> None:
+        action = Action(
+            remedy=data["remedy"],
+            cause=data["cause"],
+            why=data["why"],
+            value=data["value"],
+            images=tuple(data["images"]),
+            roll_back=data["restored_step"] is not None,
+        )
+        self._remedies.resume(trainer, action)
+        self._policy.event(Event(attempt=self._watch.attempt, step=step, kind="rescue", data=data))
+        self._count += 1
+
+    def after_iteration(self, trainer: Trainer) -> None:
+        """Ask, and act.
+
+        Args:
+            trainer: The trainer, between two iterations.
+        """
+        self._remedies.after_iteration(trainer)
+        decision = self._decision()
+        if isinstance(decision, Ending):
+            self._watch.end_early(
+                trainer,
+                "rescue_stop",
+                f"rescue=auto ended the run at step {self._watch.step}: {decision.why}. Most likely "
+                f"{decision.cause.replace('_', ' ')}; {decision.advice}",
+                {"cause": decision.cause, "advice": decision.advice},
+            )
+        elif decision is not None:
+            self._carry_out(trainer, decision)
+        elif self._open and self._watch.step - self._open[1] >= _WORKED:
+            remedy, since = self._open
+            self._open = None
+            self._emit("rescued", None, {"remedy": remedy, "since": since})
+
+    def _decision(self) -> Action | Ending | None:
+        """Ask the policy; one that fails costs the rescue, never the run."""
+        try:
+            return None if self._failed else self._policy.decide()
+        except Exception as error:
+            self._failed = True
+            self._watch.notice(f"rescue failed and is off for this run: {type(error).__name__}: {error}")
+            return None
+
+    def _carry_out(self, trainer: Trainer, action: Action) -> None:
+        """Go back, apply the remedy, say what was done and why."""
+        restored = self._watch.roll_back(trainer, action.onset) if action.roll_back else None
+        done = self._remedies.apply(trainer, action)
+        if action.remedy == "restart":
+            self._watch.begin_anew(trainer)
+        self._count += 1
+        self._open = (action.remedy, self._watch.step)
+        data = {
+            "number": self._count,
+            "remedy": action.remedy,
+            "value": action.value,
+            "cause": action.cause,
+            "why": action.why,
+            "images": list(action.images),
+            "restored_step": restored,
+            "done": done,
+        }
+        if restored is not None:
+            self._policy.undone(restored)
+        self._emit("rescue", None, data)
+
+
+def state_bytes(trainer: Trainer) -> int:
+    """Return what one whole training state takes: parameters, buffers, EMA, and as much again as Adam keeps."""
+    model = inner_model(trainer)
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    buffers = sum(b.numel() * b.element_size() for b in model.buffers())
+    moments = sum(2 * p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+    return (2 if trainer.ema else 1) * (weights + buffers) + moments
+
+
+def require_memory(trainer: Trainer) -> str:
+    """Return in words what two training states cost.
+
+    Args:
+        trainer: The trainer, after its set-up.
+
+    Raises:
+        ConfigError: They do not fit into memory.
+    """
+    needed, free = 2 * state_bytes(trainer), int(psutil.virtual_memory().available)
+    if needed > free:
+        raise ConfigError(
+            f"rescue keeps two training states of this model, {needed / 1e9:.2g} GB, and {free / 1e9:.2g} GB of memory "
+            "are free: write rescue=off, train a smaller model, or free memory."
+        )
+    return f"rescue keeps two training states in memory, {needed / 1e6:.3g} MB"

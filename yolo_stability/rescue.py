@@ -1,0 +1,225 @@
+"""Decides how to rescue a run: the live rules say what is wrong, the cause says what may help, one after another.
+
+A remedy is tried on the last healthy state. If trouble comes back the next one is, and after `limit` of them the run
+ends. What is built into the model (no normalisation, a saturating activation, too much depth) no rescue can mend
+while it trains: such a run ends at once, with advice. A bad initialisation may begin again once.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import PurePath
+from typing import Any
+
+import numpy as np
+
+from yolo_stability.actions import Action, Ending
+from yolo_stability.causes import rank_causes
+from yolo_stability.live import LiveRules
+from yolo_stability.rule import RULES
+from yolo_stability.scene import Scene
+from yolo_stability.series import median_of
+from yolo_stability.signals import number
+from yolo_stability.types import BlockSpec, CauseName, Event, Finding, RunHeader, StepRecord
+
+__all__ = ["PLANS", "Rescuer", "lower_rate_by", "tighter_clip"]
+
+_EVERY = 8
+_SKIPS = 3  # steps in a row that the guard left out: the batch alone is no longer to blame
+_BLAMED = 2  # incidents that name the same image before it is left out
+_BASE, _FAMILY = {True: 0.005, False: 0.01}, {True: 0.02, False: 0.1}  # of Adam's kin, and of SGD
+_LEAP = 3.0
+_TENTH = 0.1
+
+PLANS: Mapping[CauseName, tuple[str, ...]] = {
+    "learning_rate": ("lower_rate", "tighten_clip", "lower_rate"),
+    "batch_noise": ("lower_rate", "tighten_clip", "lower_rate"),
+    "data": ("quarantine", "tighten_clip", "lower_rate"),
+    "numeric_range": ("lower_scale", "tighten_clip", "lower_rate"),
+    "initialisation": ("restart", "lower_rate", "tighten_clip"),
+    "unknown": ("lower_rate", "tighten_clip", "lower_rate"),
+}
+"""Remedies by cause, in the order in which they are tried; a cause that is not here is built into the model."""
+
+_ADVICE: Mapping[CauseName, str] = {
+    "normalisation": "no remedy helps a running model without normalisation: begin again with norm=batch or "
+    "norm=group, or at least with init=lsuv",
+    "activation": "no remedy helps a running model whose activation saturates: begin again with act=silu or act=relu",
+    "depth": "no remedy helps a running model that is too deep for its gradients: begin again with residual=true and "
+    "depth_mult=1",
+    "initialisation": "begin again with init=default",
+}
+
+
+class Rescuer(LiveRules):
+    """The rules during a run, and what to do about what they find.
+
+    Args:
+        mode: `auto` chooses by cause; `random` chooses blindly among the same remedies, for comparison; the name of a
+            remedy takes that one always.
+        limit: Remedies before the run is given up.
+    """
+
+    def __init__(self, mode: str = "auto", limit: int = 3) -> None:
+        super().__init__(every=_EVERY)
+        self._mode, self._limit = mode, limit
+        self._done: list[str] = []
+        self._rate = 1.0
+        self._in_a_row = 0
+        self._blamed: Counter[str] = Counter()
+        self._left_out: set[str] = set()
+        self._trouble = False
+
+    def open(self, blocks: Sequence[BlockSpec], header: RunHeader | None = None) -> None:
+        """Begin a run, or a further sitting of one; what was done in earlier ones comes as events."""
+        super().open(blocks, header)
+        self._in_a_row, self._trouble = 0, False
+
+    def event(self, event: Event) -> None:
+        """Take note of an event: of images that are blamed, and of what a rescue has done."""
+        super().event(event)
+        if event.kind == "incident" and event.data.get("reproduced"):
+            self._blamed.update(PurePath(str(name)).name for name in event.data.get("images") or ())
+        elif event.kind == "rescue":
+            self._done.append(str(event.data["remedy"]))
+            self._left_out |= set(event.data.get("images") or ())
+            if event.data["remedy"] == "lower_rate":
+                self._rate *= float(event.data["value"])
+            if event.data["remedy"] == "restart" and self._header:  # what was asked for no longer holds
+                requested = {**self._header.requested, "init": "default"}
+                self._header = replace(self._header, requested=requested)
+
+    def observe(self, record: StepRecord) -> tuple[Finding, ...]:
+        """Take a step; return what has newly been found."""
+        new = super().observe(record)
+        self._in_a_row = self._in_a_row + 1 if record.skipped == "guard" else 0
+        self._trouble |= any(f.severity == "critical" for f in new) or self._in_a_row >= _SKIPS
+        return new
+
+    def undone(self, restored: int) -> None:
+        """Forget what was undone: the steps since a state, and what was found in them."""
+        super().undone(restored)
+        self._in_a_row, self._trouble = 0, False
+
+    def decide(self) -> Action | Ending | None:
+        """Return what to do now; None while nothing is to be done. Call it after each step."""
+        suspects = self._suspects()
+        if self._mode == "auto" and suspects and not self._trouble:
+            why = f"{', '.join(suspects)} made {_BLAMED} steps fail"
+            return Action(remedy="quarantine", cause="data", why=why, images=suspects, roll_back=False)
+        if not self._trouble or self.scene is None:
+            return None
+        self._trouble = False
+        findings = [f for f in self.found if f.severity != "info" and RULES[f.rule].unsettles]
+        causes = rank_causes(self.scene, [f for f in findings if f.first_step is not None])
+        cause: CauseName = causes[0].name if causes else "unknown"
+        why = findings[0].message if findings else f"the guard left out {self._in_a_row} steps in a row"
+        return self._next(cause, why, findings)
+
+    def _next(self, cause: CauseName, why: str, findings: Sequence[Finding]) -> Action | Ending:
+        """Return the next remedy, or the end."""
+        if self._mode == "auto" and cause not in PLANS:
+            return Ending(cause=cause, why=why, advice=_ADVICE[cause])
+        tries = len([name for name in self._done if name != "quarantine"])
+        remedy = None if tries >= self._limit else self._choose(cause)
+        if remedy is None:
+            tried = f"{', '.join(self._done)} did not help; " if self._done else ""
+            instead = next((f.remedy for f in findings if f.remedy), "begin again with a lower learning rate")
+            return Ending(cause=cause, why=why, advice=f"{tried}{_ADVICE.get(cause, instead)}")
+        value = self._value(remedy)
+        images = tuple(sorted(set(self._blamed) - self._left_out)) if remedy == "quarantine" else ()
+        onset = min((f.first_step for f in findings if f.first_step is not None), default=None)
+        return Action(remedy=remedy, cause=cause, why=why, value=value, images=images, onset=onset)
+
+    def _choose(self, cause: CauseName) -> str | None:
+        """Return the remedy that comes next; None if none is left."""
+        if self._mode == "random":
+            names = [name for name in ("lower_rate", "tighten_clip", "rewarm", "lower_scale") if self._possible(name)]
+            seed = self._header.seed if self._header else 0
+            return random.Random(f"{seed}/{len(self._done)}").choice(names)
+        if self._mode != "auto":
+            return self._mode if self._possible(self._mode) else None
+        left = list(PLANS[cause])
+        for name in self._done:
+            if name in left:
+                left.remove(name)
+        return next((name for name in left if self._possible(name)), None)
+
+    def _possible(self, remedy: str) -> bool:
+        """Return whether a remedy can do anything in this run."""
+        if remedy == "quarantine":
+            return bool(set(self._blamed) - self._left_out)
+        if remedy == "lower_scale":
+            return bool(self._effective.get("amp"))
+        if remedy == "restart":
+            init = str((self._header.requested if self._header else {}).get("init") or "default")
+            return "restart" not in self._done and init != "default"
+        return True
+
+    def _suspects(self) -> tuple[str, ...]:
+        """Return the images that were blamed often enough, and are not left out yet."""
+        return tuple(sorted(n for n, k in self._blamed.items() if k >= _BLAMED and n not in self._left_out))
+
+    def _value(self, remedy: str) -> str | None:
+        """Return how strong a remedy shall be."""
+        assert self.scene is not None
+        adaptive = is_adaptive(str(self._effective.get("optimizer") or ""))
+        again = self._done.count(remedy)
+        if remedy == "lower_rate":
+            rates = [float(g.get("lr", 0.0)) for g in (self._effective.get("groups") or {}).values()]
+            rate = self._rate * max(rates, default=0.0)
+            return f"{lower_rate_by(self.scene, rate, adaptive=adaptive):.3g}"
+        if remedy == "tighten_clip":
+            return tighter_clip(self.scene, adaptive=adaptive, again=again)
+        return {"rewarm": "64", "lower_scale": "0.0625"}.get(remedy)
+
+    @property
+    def _effective(self) -> Mapping[str, Any]:
+        return self._header.effective if self._header else {}
+
+
+def is_adaptive(optimizer: str) -> bool:
+    """Return whether an optimizer divides each gradient by its own size: clipping then hardly reaches the weights."""
+    return any(part in optimizer.lower() for part in ("adam", "rmsprop", "musgd"))
+
+
+def lower_rate_by(scene: Scene, rate: float, *, adaptive: bool) -> float:
+    """Return the factor for the learning rate: back to where it was, to what its family is used at, or a tenth.
+
+    Args:
+        scene: The run, whose own column tells whether the rate has leapt.
+        rate: The learning rate that is in force, before the schedule.
+        adaptive: The optimizer is of Adam's kin.
+    """
+    lr = scene.run.lr[np.isfinite(scene.run.lr)]
+    if lr.size > 2 * _EVERY:
+        usual = float(median_of(lr[:-_EVERY]))
+        leap = float(lr[-1]) / usual if usual > 0 else 1.0
+        if leap > _LEAP:
+            return 1 / leap
+    if rate > _FAMILY[adaptive]:
+        return min(_TENTH, _BASE[adaptive] / rate)
+    return _TENTH
+
+
+def tighter_clip(scene: Scene, *, adaptive: bool, again: int = 0) -> str:
+    """Return a clip from the run's own healthy norms.
+
+    Under SGD that is adaptive gradient clipping, which holds each unit's gradient against its own weights; under
+    Adam's kin a bound on the total norm, for only what is out of line with the steps before reaches the weights.
+
+    Args:
+        scene: The run.
+        adaptive: The optimizer is of Adam's kin.
+        again: How often the clip has been tightened before.
+    """
+    if not adaptive:
+        return f"agc:{0.01 / 3**again:.3g}"
+    norm, usual = scene.run.norm, scene.usual_norm
+    with np.errstate(invalid="ignore"):
+        healthy = norm[np.isfinite(norm) & ~(norm > 5 * usual)]
+    own = float(median_of(healthy)) if healthy.size else 10.0
+    return f"norm:{number(max(min(own, 10.0) / 10 / 3**again, 1e-3))}"

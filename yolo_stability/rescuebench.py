@@ -1,0 +1,218 @@
+"""A benchmark folder to `rescue.json` and `rescue.md`: how many failing runs repair themselves, and at what price.
+
+A run is *failing* if without any remedy it reaches less than 0.9 of the fitness of the healthy run of the same seed,
+or does not come to its end. It is *repairable* if at least one remedy, applied by hand at the onset (the arms that
+always take the same one), reaches 0.9. Of those the share is counted that `rescue=auto` repairs, and that a random
+choice among the same remedies under the same budget repairs. All of it is measured on the same seeds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from yolo_stability.crossing import SIGN
+from yolo_stability.results import BenchmarkResult, Interval, RunResultRow
+from yolo_stability.statistics import bootstrap, paired_differences, wilson
+
+__all__ = ["RESCUE_JSON", "CauseCount", "RescueResult", "score_rescues", "write_rescues"]
+
+RESCUE_JSON = "rescue.json"
+AUTO, RANDOM = "rescue-auto", "rescue-random"
+_SHARE = 0.9
+_LEARNT = 0.05  # a healthy run below this has learnt nothing to compare with
+_FITNESS = {"detect": "metrics/mAP50(B)", "pose": "metrics/mAP50(P)"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CauseCount:
+    """What became of the failing runs of one cause and task.
+
+    Attributes:
+        cause: Name of the arm without remedy; `all` for the sum.
+        task: detect or pose; `both` for the sum.
+        runs: Runs without remedy.
+        failing: Those that failed.
+        repairable: Those of them that a remedy by hand repairs.
+        auto: Repairable ones that `rescue=auto` repairs.
+        random: Repairable ones that a random choice repairs.
+        by_hand: How many each remedy repairs by hand.
+        auto_all: Failing ones that `rescue=auto` repairs, repairable by hand or not.
+        fitness_auto: Median fitness under `rescue=auto` over that of the healthy run, of the failing runs.
+    """
+
+    cause: str
+    task: str
+    runs: int
+    failing: int
+    repairable: int
+    auto: int
+    random: int
+    by_hand: Mapping[str, int]
+    auto_all: int
+    fitness_auto: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RescueResult:
+    """What `rescue.json` holds.
+
+    Attributes:
+        schema_version: Of this file.
+        counts: By cause and task, then their sum.
+        auto: Share of the repairable runs that `rescue=auto` repairs, with Wilson's interval.
+        random: The same of a random choice.
+        difference: Share of auto minus that of random, paired by run, with its bootstrap interval.
+        time_ratio: Median seconds in the step loop of a repaired run over those of the healthy run of the same seed.
+        price: Median fitness of healthy runs with `rescue=auto` over those without, and how often it intervened.
+    """
+
+    schema_version: int
+    counts: Sequence[CauseCount]
+    auto: Interval
+    random: Interval
+    difference: Interval
+    time_ratio: float | None
+    price: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One failing run and what each remedy made of it: fitness over that of the healthy run."""
+
+    cause: str
+    task: str
+    bare: float
+    remedies: Mapping[str, float]
+    time_ratio: float | None
+
+    @property
+    def failing(self) -> bool:
+        return self.bare < _SHARE
+
+    @property
+    def by_hand(self) -> list[str]:
+        return [n for n, share in self.remedies.items() if n not in {AUTO, RANDOM} and share >= _SHARE]
+
+    def repaired(self, remedy: str) -> bool:
+        return self.remedies[remedy] >= _SHARE
+
+
+def write_rescues(folder: Path, result: BenchmarkResult) -> RescueResult | None:
+    """Score a benchmark whose arms are rescues, and write what came out beside it; None for any other benchmark.
+
+    Args:
+        folder: The benchmark's folder.
+        result: Its result.
+    """
+    from yolo_stability.report.rescues import rescue_markdown
+
+    scored = score_rescues(result)
+    if scored is None:
+        return None
+    for name, text in (
+        (RESCUE_JSON, json.dumps(asdict(scored), indent=1) + "\n"),
+        ("rescue.md", rescue_markdown(scored)),
+    ):
+        partial = folder / f".{name}.writing"
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(folder / name)
+    return scored
+
+
+def score_rescues(result: BenchmarkResult) -> RescueResult | None:
+    """Score the rescues of a benchmark.
+
+    Args:
+        result: Its result; arms named `cause+rescue-auto`, `cause+rescue-random` and so on are looked at.
+
+    Returns:
+        None where there are none.
+    """
+    runs = {(run.arm, run.task, run.model, run.seed): run for run in result.runs}
+    control = next(arm.name for arm in result.arms if arm.is_control)
+    causes = sorted({arm.partition(SIGN)[0] for arm, *_ in runs if arm.endswith(f"{SIGN}{AUTO}")})
+    cases = [case for cause in causes for case in _cases(runs, cause, control)]
+    if not cases:
+        return None
+    kept = [case for case in cases if case.failing and case.by_hand]
+    auto, random = [float(c.repaired(AUTO)) for c in kept], [float(c.repaired(RANDOM)) for c in kept]
+    groups = [(cause, task) for cause in causes for task in ("detect", "pose")]
+    counts = [_count(cause, task, [c for c in cases if (c.cause, c.task) == (cause, task)]) for cause, task in groups]
+    times = [c.time_ratio for c in kept if c.repaired(AUTO) and c.time_ratio is not None]
+    return RescueResult(
+        schema_version=1,
+        counts=tuple(c for c in (*counts, _count("all", "both", cases)) if c.runs),
+        auto=wilson(int(sum(auto)), len(kept)),
+        random=wilson(int(sum(random)), len(kept)),
+        difference=bootstrap(paired_differences(auto, random), "mean"),
+        time_ratio=median(times) if times else None,
+        price=_price(runs, control),
+    )
+
+
+def _cases(runs: Mapping[Any, RunResultRow], cause: str, control: str) -> Iterable[_Case]:
+    """Yield the runs of a cause that have a healthy twin and all remedies."""
+    for (arm, task, model, seed), run in runs.items():
+        healthy = runs.get((control, task, model, seed))
+        if arm != cause or healthy is None or not _fitness(healthy) > _LEARNT:
+            continue
+        treated = {
+            other.partition(SIGN)[2]: r
+            for (other, *rest), r in runs.items()
+            if rest == [task, model, seed] and other.startswith(f"{cause}{SIGN}")
+        }
+        if not {AUTO, RANDOM} <= set(treated):
+            continue
+        shares = {name: _fitness(r) / _fitness(healthy) for name, r in treated.items()}
+        ratio = _seconds(treated[AUTO]), _seconds(healthy)
+        time_ratio = ratio[0] / ratio[1] if ratio[0] and ratio[1] else None
+        yield _Case(cause, task, _fitness(run) / _fitness(healthy), shares, time_ratio)
+
+
+def _fitness(run: RunResultRow) -> float:
+    """Return the final fitness; 0 for a run that did not come to its end."""
+    value = run.metrics.get(_FITNESS[run.task]) if run.outcome == "finished" else None
+    return float(value) if value is not None and math.isfinite(value) else 0.0
+
+
+def _seconds(run: RunResultRow) -> float | None:
+    return run.seconds.get("steps")
+
+
+def _count(cause: str, task: str, cases: Sequence[_Case]) -> CauseCount:
+    """Count the cases of one cause and task."""
+    failing = [case for case in cases if case.failing]
+    kept = [case for case in failing if case.by_hand]
+    hands = sorted({name for case in cases for name in case.remedies} - {AUTO, RANDOM})
+    return CauseCount(
+        cause=cause,
+        task=task,
+        runs=len(cases),
+        failing=len(failing),
+        repairable=len(kept),
+        auto=sum(case.repaired(AUTO) for case in kept),
+        random=sum(case.repaired(RANDOM) for case in kept),
+        by_hand={name: sum(case.repaired(name) for case in failing) for name in hands},
+        auto_all=sum(case.repaired(AUTO) for case in failing),
+        fitness_auto=median(case.remedies[AUTO] for case in failing) if failing else None,
+    )
+
+
+def _price(runs: Mapping[Any, RunResultRow], control: str) -> Mapping[str, float]:
+    """Return what a rescue costs healthy runs."""
+    pairs = [
+        (run, runs[(control, task, model, seed)])
+        for (arm, task, model, seed), run in runs.items()
+        if arm == AUTO and (control, task, model, seed) in runs
+    ]
+    known = [(_fitness(a) / _fitness(b), a) for a, b in pairs if _fitness(b) > 0]
+    if not known:
+        return {}
+    same = sum(a.trace_digest == b.trace_digest and a.trace_digest is not None for a, b in pairs)
+    return {"runs": len(pairs), "fitness": median(f for f, _ in known), "identical": same}
