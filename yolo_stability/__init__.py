@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from yolo_stability.errors import StabilityError
     from yolo_stability.recorder import record
     from yolo_stability.results import BenchmarkResult
+    from yolo_stability.run_result import RunResult
     from yolo_stability.trace import load_trace
-    from yolo_stability.types import Diagnosis, RunResult, Trace
+    from yolo_stability.types import Diagnosis, Trace
 
 __all__ = [
     "BenchmarkResult",
@@ -40,7 +41,7 @@ _HOMES = {
     "Diagnosis": "types",
     "diagnose": "api",
     "frontier": "api",
-    "RunResult": "types",
+    "RunResult": "run_result",
     "StabilityError": "errors",
     "StabilityMonitor": "api",
     "Trace": "types",

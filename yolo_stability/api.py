@@ -25,8 +25,9 @@ from yolo_stability.integration.runner import final_metrics, load_model, run_tra
 from yolo_stability.mechanics import mechanics
 from yolo_stability.monitoring import StabilityMonitor, draw, show
 from yolo_stability.results import BenchmarkResult
+from yolo_stability.run_result import RunResult
 from yolo_stability.trace import FOLDER, empty_trace
-from yolo_stability.types import Diagnosis, RunResult, Trace
+from yolo_stability.types import Diagnosis, Trace
 from yolo_stability.verification import Verification, verify_benchmark
 
 __all__ = [

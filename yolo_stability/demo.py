@@ -7,8 +7,8 @@ import sys
 import time
 from pathlib import Path
 
+from yolo_stability.run_result import RunResult
 from yolo_stability.scenario import load_scenario
-from yolo_stability.types import RunResult
 
 __all__ = ["main"]
 

@@ -32,10 +32,10 @@ from yolo_stability.suite import Suite
 from yolo_stability.trace import claim_folder, load_trace, release_folder
 from yolo_stability.types import Trace
 
-__all__ = ["Listener", "make_plan", "run_suite"]
+__all__ = ["DECIDING", "Listener", "make_plan", "run_missing", "run_suite", "write_whole"]
 
-# Libraries that decide what a run computes.
-_DECIDING = ("python", "torch", "ultralytics", "yolo-stability", "numpy", "opencv-python")
+DECIDING = ("python", "torch", "ultralytics", "yolo-stability", "numpy", "opencv-python")
+"""Libraries that decide what a run computes."""
 
 
 class Listener(Protocol):
@@ -57,7 +57,7 @@ def make_plan(suite: Suite) -> tuple[RunSpec, ...]:
     Args:
         suite: The suite.
     """
-    versions = {k: v for k, v in package_versions().items() if k in _DECIDING}
+    versions = {k: v for k, v in package_versions().items() if k in DECIDING}
     limits = suite.limits
     specs = []
     for seed in range(suite.seeds):
@@ -109,8 +109,8 @@ def run_suite(
     claim_folder(out)
     start = time.monotonic()
     try:
-        _write(out / PLAN, json.dumps(_plan_json(suite, plan), indent=1, sort_keys=True, default=str) + "\n")
-        outcomes, ran = _run_missing(place, plan, out, listener)
+        write_whole(out / PLAN, json.dumps(_plan_json(suite, plan), indent=1, sort_keys=True, default=str) + "\n")
+        outcomes, ran = run_missing(place, plan, out, listener)
         times = _times(outcomes, ran, wall=time.monotonic() - start, jobs=jobs)
         result = _results(suite, plan, outcomes, out, command=command, times=times)
     finally:
@@ -118,7 +118,7 @@ def run_suite(
     return result
 
 
-def _run_missing(
+def run_missing(
     place: Any, plan: Sequence[RunSpec], out: Path, listener: Listener
 ) -> tuple[dict[str, RunOutcome], list[RunOutcome]]:
     """Run what has no final outcome yet; return all outcomes by folder, and those of the runs that were run now."""
@@ -193,7 +193,7 @@ def _results(
         totals=times,
     )
     assessed.series.write_parquet(out / SERIES)
-    _write(out / FILE, results_to_json(result))
+    write_whole(out / FILE, results_to_json(result))
     return result
 
 
@@ -283,7 +283,7 @@ def _version(plan: Path) -> object:
         return None
 
 
-def _write(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
     partial = path.with_name(f".{path.name}.writing")
     partial.write_text(text, encoding="utf-8")

@@ -24,7 +24,6 @@ __all__ = [
     "Event",
     "Finding",
     "RunHeader",
-    "RunResult",
     "Severity",
     "Skip",
     "StepRecord",
@@ -184,7 +183,7 @@ class RunHeader:
     started: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Trace:
     """The telemetry of a run, read back from disk.
 
@@ -201,6 +200,14 @@ class Trace:
     steps: pl.DataFrame
     blocks: pl.DataFrame
     events: pl.DataFrame
+
+    def __repr__(self) -> str:
+        counts = f"{self.steps.height} steps of {len(self.header.blocks)} blocks, {self.events.height} events"
+        return f"<Trace '{self.path}': {counts}>"
+
+    def _repr_html_(self) -> str:
+        """Show the trace in a notebook: what it is, and its steps as a frame shows itself."""
+        return f"<div><p><code>{html.escape(repr(self))}</code></p>{self.steps._repr_html_()}</div>"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,6 +319,9 @@ class Diagnosis:
             lines += finding.lines(width)
         return lines
 
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
     def _repr_html_(self) -> str:
         """Show the diagnosis in a notebook; no colour of its own, so that it is read on light and dark alike."""
         parts = [f"<p><b>{self.verdict}</b>: {html.escape(self.why)}</p>"]
@@ -326,22 +336,3 @@ class Diagnosis:
             rows = "".join(finding.html_row() for finding in self.findings)
             parts.append(f'<table style="color:inherit"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>')
         return f'<div style="max-width:70em">{"".join(parts)}</div>'
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunResult:
-    """What `train` returns.
-
-    Attributes:
-        save_dir: The run folder of Ultralytics.
-        trace: Its telemetry.
-        metrics: Final metrics of Ultralytics' validation, by name.
-        stopped: Why the guard, or `fail_on`, ended the run early; None when it ran to its end.
-        diagnosis: What went wrong, where, since when and why; None when nothing was recorded.
-    """
-
-    save_dir: Path
-    trace: Trace
-    metrics: Mapping[str, float]
-    stopped: str | None = None
-    diagnosis: Diagnosis | None = None

@@ -29,7 +29,7 @@ DIAGNOSING = (
 FRONT = ("cli", "commands", "help", "arguments", "failures", "interrupts", "streams", "config", "__main__")
 FRONT_MAY_SEE = (
     *(*FRONT, "api", "errors", "types", "actions", "resources", "data.resolve", "integration.arguments"),
-    *("registry", "interventions.registries", "suite", "executors", "rules"),  # names only: they load no torch
+    *("registry", "interventions.registries", "suite", "executors", "rules", "sinks"),  # names only: they load no torch
 )
 MACHINE_PATHS = r"(?<![\w.])/(?:root|home/\w+|Users/\w+|work|opt)[/](?=\w)"
 HOSTS = r"pypi[.]org|pythonhosted[.]org|download[.]pytorch[.]org|artifactory[.]|-[-](?:extra-)?index-url|-[-]find-links"

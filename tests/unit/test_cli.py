@@ -61,8 +61,8 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Api:
     module.probe_grid = lambda **_: ()  # type: ignore[attr-defined]
     module.draw_probes = lambda results, folder: folder / "probe.png"  # type: ignore[attr-defined]
     module.show_probes = lambda results, picture: None  # type: ignore[attr-defined]
-    ended = SimpleNamespace(lines=list, to_json=dict, lost=(), identical=True, checks=(), environment=())
-    module.benchmark = module.compare = module.verify = lambda *_, **__: ended  # type: ignore[attr-defined]
+    ended = SimpleNamespace(lines=list, to_json=dict, lost=(), open=(), identical=True, checks=(), environment=())
+    module.benchmark = module.compare = module.verify = module.frontier = lambda *_, **__: ended  # type: ignore[attr-defined]
     module.examine = _examined  # type: ignore[attr-defined]
     module.show_examined = lambda examined, width: print("\n".join(examined.lines(width)))  # type: ignore[attr-defined]
     drawn = SimpleNamespace(studies=(), out=Path("runs/mechanics"), to_json=dict)
@@ -297,7 +297,6 @@ def test_help_names_every_verb_and_own_key_and_no_other(capsys: pytest.CaptureFi
     assert [line.split()[0] for line in section.splitlines()] == [*VERBS, "help", "version"]
     assert all(f" {key}=" in page for key in OWN_KEYS)
     assert page.count("yolo-stability train") >= 3
-    assert "frontier" not in page  # not built yet
 
 
 @pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)

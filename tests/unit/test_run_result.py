@@ -145,3 +145,18 @@ def test_a_benchmark_shows_itself() -> None:
     page = Tags(shown._repr_html_())
     assert page.open == []
     assert {"b", "ul", "li"} <= page.seen
+
+
+def test_a_trace_shows_itself(trace: Trace) -> None:
+    steps, blocks = trace.steps.height, len(trace.header.blocks)
+    said = f"<Trace '{trace.path}': {steps} steps of {blocks} blocks, {trace.events.height} events>"
+    assert (repr(trace), str(trace)) == (said, said)
+    page = Tags(replace(trace, path=Path(HOSTILE))._repr_html_())
+    assert page.open == []
+    assert "script" not in page.seen
+    assert "grad_norm" in page.text
+
+
+def test_a_diagnosis_in_a_terminal(trace: Trace) -> None:
+    diagnosis = diagnose_trace(trace)
+    assert str(diagnosis).splitlines() == diagnosis.lines()

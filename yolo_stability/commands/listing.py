@@ -106,6 +106,13 @@ def _executors() -> list[tuple[str, str]]:
     return list(EXECUTORS.summaries.items())
 
 
+def _sinks() -> list[tuple[str, str]]:
+    """Return where the numbers of a running training go, with the first sentence of each sink's file."""
+    from yolo_stability.sinks import SINKS
+
+    return list(SINKS.summaries.items())
+
+
 def _schema() -> list[tuple[str, str]]:
     """Return the JSON Schemas that editors take."""
     from yolo_stability.suite import schemas
@@ -134,12 +141,13 @@ KINDS: dict[str, Callable[[], list[tuple[str, str]]]] = {
     "suites": _suites,
     "rules": _rules,
     "executors": _executors,
+    "sinks": _sinks,
     "schema": _schema,
 }
 
 VERB = Verb(
     name="list",
-    usage="[data|interventions|scenarios|suites|rules|executors|schema]",
+    usage="[data|interventions|scenarios|suites|rules|executors|sinks|schema]",
     summary="the names that other commands take",
     run=run,
     examples=("yolo-stability list", "yolo-stability list interventions", "yolo-stability list schema out=."),

@@ -15,7 +15,7 @@ from yolo_stability.failures import DONE, UNSTABLE
 from yolo_stability.streams import stdout_to_stderr
 
 if TYPE_CHECKING:
-    from yolo_stability.types import RunResult
+    from yolo_stability.run_result import RunResult
 
 __all__ = ["VERB"]
 

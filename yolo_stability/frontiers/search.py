@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_stability.errors import ConfigError, StabilityError
-from yolo_stability.experiment import _DECIDING, Listener, _run_missing, _write
+from yolo_stability.experiment import DECIDING, Listener, run_missing, write_whole
 from yolo_stability.frontiers.bisection import Edge, Word, edge_of, joint_edge, next_probes, stable_again
 from yolo_stability.frontiers.judging import Judgement, judge
 from yolo_stability.frontiers.request import Request
@@ -69,20 +69,20 @@ def search(
     points: dict[tuple[Chain, int], Point] = {}
     try:
         result = _result(request, points, out, command, complete=False)
-        _write(out / FILE, result.text())
+        write_whole(out / FILE, result.text())
         while probes := _wanted(request, points):
             specs = [probe.spec for probe in probes]
             with round_of() as listener:
-                outcomes, _ = _run_missing(place, specs, out, listener)
+                outcomes, _ = run_missing(place, specs, out, listener)
             for probe in probes:
                 outcome = outcomes[str(probe.spec.folder)]
                 points[probe.chain, probe.place] = _point(request, probe, outcome, judged(probe.spec, outcome, out))
                 _drop_weights(out / probe.spec.folder)
             result = _result(request, points, out, command, complete=False)
-            _write(out / FILE, result.text())
+            write_whole(out / FILE, result.text())
         cost = {**result.cost, "wall_seconds": round(clock() - began, 1)}
         result = replace(result, complete=True, cost=cost)
-        _write(out / FILE, result.text())
+        write_whole(out / FILE, result.text())
     finally:
         release_folder(out)
     return result
@@ -123,7 +123,7 @@ def _known(points: Mapping[tuple[Chain, int], Point], chain: Chain) -> dict[int,
 def _wanted(request: Request, points: Mapping[tuple[Chain, int], Point]) -> list[_Probe]:
     """Return the runs of the next round."""
     last = len(request.values) - 1
-    versions = {k: v for k, v in package_versions().items() if k in _DECIDING}
+    versions = {k: v for k, v in package_versions().items() if k in DECIDING}
     probes = []
     for chain in _chains(request):
         known = _known(points, chain)

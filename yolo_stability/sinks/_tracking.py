@@ -18,7 +18,7 @@ __all__ = ["Note", "Point", "TrackerSink", "enabled", "integration"]
 
 _LOG = logging.getLogger("ultralytics")
 _CALLBACKS = "ultralytics.utils.callbacks"
-_SERIOUS = ("guard_stop", "fail_on", "rollback", "nan_recovery")
+_SERIOUS = ("guard_stop", "fail_on", "rescue_stop", "rollback", "nan_recovery")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
