@@ -96,8 +96,15 @@ class Rescuer(LiveRules):
         """Take a step; return what has newly been found."""
         new = super().observe(record)
         self._in_a_row = self._in_a_row + 1 if record.skipped == "guard" else 0
-        self._trouble |= any(f.severity == "critical" for f in new) or self._in_a_row >= _SKIPS
+        self._trouble |= any(f.severity == "critical" or self._confirmed(f) for f in new) or self._in_a_row >= _SKIPS
         return new
+
+    def _confirmed(self, finding: Finding) -> bool:
+        """Return whether the settings say what a warning only suspects: updates too long, and a rate out of its family.
+
+        Under AdamW a rate thirty times too high never blows up; the run merely learns half as much.
+        """
+        return finding.rule == "update_ratio" and self._present_rate() > _FAMILY[self._adaptive]
 
     def undone(self, restored: int) -> None:
         """Forget what was undone: the steps since a state, and what was found in them."""
@@ -166,15 +173,20 @@ class Rescuer(LiveRules):
     def _value(self, remedy: str) -> str | None:
         """Return how strong a remedy shall be."""
         assert self.scene is not None
-        adaptive = is_adaptive(str(self._effective.get("optimizer") or ""))
-        again = self._done.count(remedy)
         if remedy == "lower_rate":
-            rates = [float(g.get("lr", 0.0)) for g in (self._effective.get("groups") or {}).values()]
-            rate = self._rate * max(rates, default=0.0)
-            return f"{lower_rate_by(self.scene, rate, adaptive=adaptive):.3g}"
+            return f"{lower_rate_by(self.scene, self._present_rate(), adaptive=self._adaptive):.3g}"
         if remedy == "tighten_clip":
-            return tighter_clip(self.scene, adaptive=adaptive, again=again)
+            return tighter_clip(self.scene, adaptive=self._adaptive, again=self._done.count(remedy))
         return {"rewarm": "64", "lower_scale": "0.0625"}.get(remedy)
+
+    def _present_rate(self) -> float:
+        """Return the largest learning rate of any group, before the schedule, as it is now."""
+        rates = [float(group.get("lr", 0.0)) for group in (self._effective.get("groups") or {}).values()]
+        return self._rate * max(rates, default=0.0)
+
+    @property
+    def _adaptive(self) -> bool:
+        return is_adaptive(str(self._effective.get("optimizer") or ""))
 
     @property
     def _effective(self) -> Mapping[str, Any]:

@@ -91,6 +91,18 @@ def test_a_rate_out_of_its_family_goes_back_to_what_is_usual_there(optimizer: st
     assert (action.remedy, action.value) == ("lower_rate", factor)
 
 
+@pytest.mark.parametrize(("lr", "acts"), [(0.5, True), (0.005, False)])
+def test_updates_too_long_are_acted_upon_where_the_rate_is_out_of_its_family(lr: float, acts: bool) -> None:
+    """A warning alone is none: a long warm-up of the biases gives it, too."""
+    long = [replace(b, update_ratio=0.09) for b in record(20).blocks]
+    steps = healthy(20) + [replace(r, blocks=tuple(long)) for r in healthy(8, 20)] + healthy(40, 28)
+    action = decided(opened(told(lr=lr)), steps)
+    assert (action is not None) is acts
+    if acts:
+        assert isinstance(action, Action)
+        assert (action.remedy, action.value, action.onset) == ("lower_rate", "0.01", 20)
+
+
 def test_a_rate_that_leapt_goes_back_to_where_it_was() -> None:
     def at(rate: float, records: Sequence[StepRecord]) -> list[StepRecord]:
         return [replace(r, lr_by_group={"weight": rate}) for r in records]
