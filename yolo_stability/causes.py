@@ -188,7 +188,7 @@ def _leap(scene: Scene, row: int) -> Evidence | None:
     step, jump = scene.step_at(row), scene.jump[:, row]
     risen = float(ratio_of(scene.run.loss[row], scene.usual_loss[row]))
     known = np.nan_to_num(jump)
-    if (known > 10).sum() == 1 and not risen > 2:
+    if (known > 10).sum() == 1 and known.argmax() > 0 and not risen > 2:
         text = f"at step {step} one block alone leapt, the loss did not: no batch does that"
         return Evidence(weights={"numeric_range": 3.0, "data": 0.5}, text=text)
     if known.size > 1 and known[0] > max(5.0, 3 * float(np.median(known[1:]))):

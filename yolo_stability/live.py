@@ -25,6 +25,7 @@ _WINDOW = 512
 _EVERY = 16
 _YOUNG = 64
 _BUILT_IN = {"vanishing"}
+_REPLACED = 1.0  # an update as long as the weights: ask at once
 _FORERUNNER = "update_ratio"  # came first in every run that failed after a finite step
 _RANK = {"info": 0, "warning": 1, "critical": 2}
 
@@ -33,8 +34,8 @@ class LiveRules:
     """Follows a run and reports each finding once, and once more when it becomes worse.
 
     Args:
-        every: Ask the rules each so many steps, four times as often in the first 64; a step that is not finite asks
-            them at once.
+        every: Ask the rules each so many steps, four times as often in the first 64; a step that is not finite, or
+            replaces weights, asks them at once.
         window: Steps they see, at most.
     """
 
@@ -99,7 +100,7 @@ class LiveRules:
         self._rows.append(record)
         self._since, self._seen = self._since + 1, self._seen + 1
         due = max(1, self._every // 4) if self._seen <= _YOUNG else self._every
-        alarm = record.skipped == "guard" or not np.isfinite(record.loss)
+        alarm = record.skipped == "guard" or not np.isfinite(record.loss) or self._rows.last_update > _REPLACED
         if self._since < due and not alarm:
             return ()
         self._since = 0
@@ -153,6 +154,11 @@ class _Rows:
         self._norms = np.full((len(names), size), np.nan, dtype=np.float32)
         self._bad = np.zeros((len(names), size), dtype=np.int64)
         self._end, self._anew = 0, False
+
+    @property
+    def last_update(self) -> float:
+        """Largest update ratio of the last step; NaN where it was not measured."""
+        return float(self._columns["update"][self._end - 1]) if self._end else float("nan")
 
     @property
     def anew(self) -> bool:

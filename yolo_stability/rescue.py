@@ -139,6 +139,8 @@ class Rescuer(LiveRules):
         value = self._value(remedy)
         images = tuple(sorted(set(self._blamed) - self._left_out)) if remedy == "quarantine" else ()
         onset = min((f.first_step for f in findings if f.first_step is not None), default=None)
+        if self._present_rate() > _FAMILY[self._adaptive]:
+            onset = None  # too high from the start: the older the state, the better
         return Action(remedy=remedy, cause=cause, why=why, value=value, images=images, onset=onset)
 
     def _choose(self, cause: CauseName) -> str | None:

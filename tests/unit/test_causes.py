@@ -149,6 +149,14 @@ def test_usual_settings_speak_for_nothing(requested: Any, effective: Any) -> Non
     assert diagnosed(run, requested, effective).cause == "unknown"
 
 
+def test_the_first_block_alone_is_the_one_that_an_image_reaches_first() -> None:
+    """A hot pixel among few images: where the noise is too small for other blocks to show it."""
+    norms = RUN.block_norm.copy()
+    norms[0, 60] *= 1e3
+    found = diagnosed(replace(with_rows(RUN, slice(60, 61), norm=float(norms[0, 60])), block_norm=norms))
+    assert found.cause == "data"
+
+
 def test_what_is_built_in_weighs_less_against_a_sudden_fault() -> None:
     nan = nan_from(50, loss=True, blocks=5)
     settings = {"norm": "none", "act": "sigmoid"}

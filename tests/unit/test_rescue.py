@@ -100,7 +100,7 @@ def test_updates_too_long_are_acted_upon_where_the_rate_is_out_of_its_family(lr:
     assert (action is not None) is acts
     if acts:
         assert isinstance(action, Action)
-        assert (action.remedy, action.value, action.onset) == ("lower_rate", "0.01", 20)
+        assert (action.remedy, action.value, action.onset) == ("lower_rate", "0.01", None)
 
 
 def test_a_rate_that_leapt_goes_back_to_where_it_was() -> None:

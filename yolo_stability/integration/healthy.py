@@ -12,7 +12,6 @@ from yolo_stability.integration.distributed import broadcast
 
 __all__ = ["HealthyStates", "Snapshot", "start_over"]
 
-_YOUNGEST = 4
 _CLEAR = 8  # steps between a snapshot and the first sign of trouble
 
 
@@ -103,20 +102,21 @@ class HealthyStates:
     A snapshot counts only after `age` healthy steps, for weights may be finite one step before they are not. While
     the younger snapshot proves itself the older one stands. A young run, whose weights move fastest, would lose all
     it has learnt that way: there a snapshot counts after as many healthy steps as the run had at that time, at least
-    four.
+    `youngest`.
 
     Args:
         trainer: The trainer at the start of training; its first state counts as healthy.
         step: Optimizer steps applied so far.
         age: Healthy steps after which a snapshot is trusted.
+        youngest: The same at the very start.
     """
 
-    def __init__(self, trainer: Trainer, step: int, age: int = 32) -> None:
-        self._age, self._first = age, step
+    def __init__(self, trainer: Trainer, step: int, age: int = 32, youngest: int = 4) -> None:
+        self._age, self._youngest, self._first = age, youngest, step
         self._trusted, self._candidate = Snapshot(trainer), Snapshot(trainer)
         self._trusted.take(trainer, step)
         self._candidate_healthy = False
-        self._proof = 0
+        self._proof = self._wait = 0
 
     @property
     def step(self) -> int:
@@ -132,11 +132,12 @@ class HealthyStates:
             healthy: The step was applied, and within the run's own baseline.
         """
         if not healthy:
-            self._candidate_healthy = False
+            self._candidate_healthy, self._wait = False, _CLEAR
             return
-        self._proof += 1
+        self._proof, self._wait = self._proof + 1, max(self._wait - 1, 0)
         if not self._candidate_healthy:
-            self._take(trainer, step)
+            if not self._wait:  # until then the one before the trouble may still be wanted
+                self._take(trainer, step)
         elif self._proof >= self._needed(self._candidate.step - self._first):
             self._trusted, self._candidate = self._candidate, self._trusted
             self._take(trainer, step)
@@ -148,7 +149,7 @@ class HealthyStates:
 
     def _needed(self, lived: int) -> int:
         """Return how many healthy steps a snapshot needs that was taken after this many steps."""
-        return min(self._age, max(_YOUNGEST, lived))
+        return min(self._age, max(self._youngest, lived))
 
     def restore(self, trainer: Trainer, before: int | None = None) -> int:
         """Roll the trainer back to the trusted state.

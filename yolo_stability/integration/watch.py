@@ -89,7 +89,8 @@ class Watch:
         self._sampler = UpdateSampler([p for p in self._index.params if p.requires_grad], settings.watch_every)
         self._sampled_positions = self._index.positions[np.array([p.requires_grad for p in self._index.params], bool)]
         self._guard = Guard(trainer) if settings.guard != "off" else None
-        self._healthy = HealthyStates(trainer, first_step) if self._guard else None
+        self._youngest = 4 if settings.rescue == "off" else 16  # what a rescue wants to go back to lies before trouble
+        self._healthy = HealthyStates(trainer, first_step, youngest=self._youngest) if self._guard else None
         self._incidents = IncidentKeeper(trainer, settings, self.emit)
         self._baseline, self.outcome = Baseline(), Outcome()
         self._reading: Reading | None = None
@@ -127,7 +128,7 @@ class Watch:
             self.notice(f"init: {self._switches.done['init']}")
             if self._guard and self._healthy:
                 self._guard.before_window()
-                self._healthy = HealthyStates(trainer, self.step)
+                self.begin_anew(trainer)
         self._incidents.keep(trainer, batch, self.iteration, first=self._window.iterations == 0)
 
     def end_iteration(self, trainer: Trainer) -> None:
@@ -172,8 +173,7 @@ class Watch:
         self._unresolved_skip = self.step
         if self._healthy:
             self._healthy.observe(trainer, self.step, healthy=False)
-        limit = 0 if self._settings.guard == "stop" else self._settings.guard_limit
-        if self._guard.in_a_row > limit:
+        if self._guard.in_a_row > (0 if self._settings.guard == "stop" else self._settings.guard_limit):
             self._stop(trainer, reason)
         self.step += 1
         return False
@@ -283,7 +283,7 @@ class Watch:
 
     def begin_anew(self, trainer: Trainer) -> None:
         """Take the present state for the healthy one: the weights are new."""
-        self._healthy = HealthyStates(trainer, self.step)
+        self._healthy = HealthyStates(trainer, self.step, youngest=self._youngest)
 
     def end_early(self, trainer: Trainer, kind: str, text: str, data: Mapping[str, Any] = _NO_DATA) -> None:
         """End the run with its last healthy state if there is one.

@@ -133,3 +133,36 @@ def test_an_unhealthy_step_disqualifies_the_younger_snapshot() -> None:
     assert states.step == trusted
     train(trainer, 1)
     assert states.restore(trainer) == trusted
+
+
+@pytest.mark.parametrize(("before", "younger"), [(None, False), (33, False), (40, True)])
+def test_the_younger_snapshot_will_do_where_trouble_showed_well_after_it(before: int | None, younger: bool) -> None:
+    """Trusted is that of step 19, the younger one of step 28; loses less where the onset is known."""
+    trainer = make_trainer()
+    states = HealthyStates(trainer, 0, age=8)
+    run(states, trainer, [True] * 30)
+    trusted = states.step
+    run(states, trainer, [False] * 2 + [True] * 5, start=30)  # the younger one is still what it was
+    candidate = states._candidate.step
+    assert trusted < candidate <= 30
+    assert states.restore(trainer, before) == (candidate if younger else trusted)
+
+
+def test_after_trouble_the_younger_snapshot_is_not_replaced_at_once() -> None:
+    trainer = make_trainer()
+    states = HealthyStates(trainer, 0, age=8)
+    run(states, trainer, [True] * 30)
+    before = states._candidate.step
+    run(states, trainer, [False] + [True] * 7, start=30)
+    assert states._candidate.step == before
+    run(states, trainer, [True], start=38)
+    assert states._candidate.step == 39
+
+
+def test_a_rescue_keeps_the_beginning_for_longer() -> None:
+    trainer = make_trainer()
+    states = HealthyStates(trainer, 0, youngest=16)
+    run(states, trainer, [True] * 16)
+    assert states.step == 0
+    run(states, trainer, [True], start=16)
+    assert states.step == 1
