@@ -18,6 +18,7 @@ from PIL import Image
 
 from yolo_stability import load_trace
 from yolo_stability.api import draw
+from yolo_stability.diagnosis import diagnose_trace
 
 OUT = Path(__file__).parent / "pages" / "img"
 SIGNATURES: Mapping[str, str] = {
@@ -25,7 +26,7 @@ SIGNATURES: Mapping[str, str] = {
     "exploding": "huge-lr-clipped/pose/yolo26n-pose/0",
     "vanishing": "relu-no-norm/detect/yolo26n/0",
     "collapse": "no-norm-kaiming/detect/yolo26n/0",
-    "spike": "no-norm-lsuv/detect/yolo26n/0",
+    "spike": "high-lr/pose/yolo26n-pose/0",
     "noise": "tiny-batch/detect/yolo26n/0",
 }
 """Pictures by name, and the run each shows: arm, task, model, seed."""
@@ -33,7 +34,7 @@ COLOURS = 128
 
 
 def main(folder: Path) -> None:
-    """Draw every signature and say how large its file is."""
+    """Draw every signature, and say how large its file is and what a diagnosis says of the run."""
     OUT.mkdir(exist_ok=True)
     for name, run in SIGNATURES.items():
         trace = load_trace(folder / "runs" / run)
@@ -41,7 +42,8 @@ def main(folder: Path) -> None:
             picture = Image.open(draw(replace(trace, path=Path(scratch)))).convert("RGB")
         path = OUT / f"{name}.png"
         picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
-        print(f"{path.name}: {run}, {path.stat().st_size // 1000} kB")
+        diagnosis = diagnose_trace(trace)
+        print(f"{path.name}: {run}, {path.stat().st_size // 1000} kB\n  {diagnosis.verdict}: {diagnosis.why}")
 
 
 if __name__ == "__main__":

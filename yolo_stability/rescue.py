@@ -147,8 +147,8 @@ class Rescuer(LiveRules):
         """Return the remedy that comes next; None if none is left."""
         if self._mode == "random":
             names = [name for name in ("lower_rate", "tighten_clip", "rewarm", "lower_scale") if self._possible(name)]
-            seed = self._header.seed if self._header else 0
-            return random.Random(f"{seed}/{len(self._done)}").choice(names)
+            run = f"{self._header.config_digest}/{self._header.seed}" if self._header else ""
+            return random.Random(f"{run}/{len(self._done)}").choice(names)  # a run again is the same again
         if self._mode != "auto":
             return self._mode if self._possible(self._mode) else None
         left = list(PLANS[cause])

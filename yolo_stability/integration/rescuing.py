@@ -33,9 +33,11 @@ class Rescue:
         policy: Decides.
         remedies: What is changed in the run.
         emit: Takes kind, block and data of an event.
+        mode: What the user wrote behind `rescue=`.
     """
 
-    def __init__(self, watch: Watch, policy: Policy, remedies: LiveRemedies, emit: Emit) -> None:
+    def __init__(self, watch: Watch, policy: Policy, remedies: LiveRemedies, emit: Emit, mode: str) -> None:
+        self._mode = mode
         self._watch, self._policy, self._remedies, self._emit = watch, policy, remedies, emit
         self._count, self._failed = 0, False
         self._open: tuple[str, int] | None = None
@@ -83,7 +85,7 @@ class Rescue:
             self._watch.end_early(
                 trainer,
                 "rescue_stop",
-                f"rescue=auto ended the run at step {self._watch.step}: {decision.why}. Most likely "
+                f"rescue={self._mode} ended the run at step {self._watch.step}: {decision.why}. Most likely "
                 f"{decision.cause.replace('_', ' ')}; {decision.advice}",
                 {"cause": decision.cause, "advice": decision.advice},
             )

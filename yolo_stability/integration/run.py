@@ -159,7 +159,7 @@ class WatchedRun:
         watch.notice(require_memory(trainer))
         remedies = LiveRemedies(switches)
         watch.left_out = remedies.left_out
-        self._rescue = Rescue(watch, self._policy, remedies, watch.emit)
+        self._rescue = Rescue(watch, self._policy, remedies, watch.emit, self._settings.rescue)
         if trainer.resume:
             self._rescue.resume(trainer, known=known)
 

@@ -1,0 +1,164 @@
+"""Write the pages of the documentation that are read off the code into `pages/generated/`, which git ignores.
+
+Usage: python docs/generate.py [FOLDER]
+
+README and CHANGELOG are copied with their pictures, so that pages can point to them instead of saying it again.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from yolo_stability import help as pages
+from yolo_stability.commands import ELSEWHERE, VERBS
+from yolo_stability.commands.listing import KINDS
+from yolo_stability.config import OWN_KEYS, SWITCHES
+from yolo_stability.trace.frames import empty, normalise
+from yolo_stability.trace.layout import Table
+from yolo_stability.types import BlockStats, Event, StepRecord
+
+REPO = Path(__file__).resolve().parents[1]
+OUT = REPO / "docs" / "pages" / "generated"
+_PICTURE = re.compile(r"\((\.github/[\w.-]+\.png)\)")
+_ITEM = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
+
+
+def main(out: Path = OUT) -> None:
+    """Write every generated page.
+
+    Args:
+        out: Folder; what it held before is removed.
+    """
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    _copy("README.md", out)
+    _copy("CHANGELOG.md", out)
+    for name, text in (("commands", commands()), ("keys", keys()), ("names", names()), ("trace", trace())):
+        (out / f"{name}.md").write_text(text, encoding="utf-8")
+
+
+def _copy(name: str, out: Path) -> None:
+    """Copy a page of the repository, with the pictures it shows beside it."""
+    text = (REPO / name).read_text(encoding="utf-8")
+    for picture in dict.fromkeys(_PICTURE.findall(text)):
+        shutil.copy(REPO / picture, out)
+    text = _PICTURE.sub(lambda match: f"({Path(match[1]).name})", text)
+    (out / name.lower()).write_text(text, encoding="utf-8")
+
+
+def commands() -> str:
+    """Return the page of all verbs and exit codes."""
+    lines = [
+        "# Commands and exit codes",
+        "",
+        "This is what `yolo-stability help` and `yolo-stability help VERB` print.",
+        "",
+        *_code(pages.front_page()),
+    ]
+    for verb in VERBS.values():
+        lines += [f"## {verb.name}", "", *_code(pages.verb_page(verb))]
+    lines += ["## Left to yolo", "", "Verbs of Ultralytics that are not ours, and what the program answers:", ""]
+    lines += [*_table(("verb", "answer"), ((f"`{verb}`", text) for verb, text in ELSEWHERE.items())), ""]
+    return "\n".join(lines)
+
+
+def keys() -> str:
+    """Return the page of all own keys."""
+    rows = [
+        (
+            f"`{key.name}=`",
+            "" if key.default is None else f"`{str(key.default).lower()}`",
+            key.valid,
+            key.help,
+            "switch" if key.name in SWITCHES else "",
+        )
+        for key in OWN_KEYS.values()
+    ]
+    return "\n".join(
+        [
+            "# Keys",
+            "",
+            "Keys of this package, for `train` and, as keyword arguments, for `yolo_stability.train` and",
+            "`StabilityMonitor`. Every key of Ultralytics is taken beside them; `yolo cfg` lists those. A *switch*",
+            "changes what is trained, and how; `probe` takes those that act on the model.",
+            "",
+            *_table(("key", "default", "values", "what it does", ""), rows),
+            "",
+        ]
+    )
+
+
+def names() -> str:
+    """Return the page of all names that commands take: what `yolo-stability list` prints."""
+    lines = ["# Names", "", "This is what `yolo-stability list` prints.", ""]
+    for kind, rows in KINDS.items():
+        lines += [f"## {kind}", "", *_table(("name", "what it is"), ((f"`{name}`", text) for name, text in rows())), ""]
+    return "\n".join(lines)
+
+
+def trace() -> str:
+    """Return the page of the columns of a trace."""
+    steps = _attributes(StepRecord)
+    blocks = {**_attributes(BlockStats), "nonfinite": _attributes(BlockStats)["nonfinite_count"]}
+    shared = {name: steps[name] for name in ("attempt", "step")}
+    dynamic = [
+        ("`loss/<name>`", "Float32", steps["loss_items"]),
+        ("`lr/<group>`", "Float32", steps["lr_by_group"]),
+    ]
+    header = ("column", "type", "what it is")
+    return "\n".join(
+        [
+            "# Columns of a trace",
+            "",
+            "`load_trace(RUN)` returns `steps`, `blocks` and `events` as polars frames.",
+            "",
+            "## trace.steps",
+            "",
+            "One row per optimizer step. Unique by (attempt, step).",
+            "",
+            *_table(header, [*_columns("steps", steps), *dynamic]),
+            "",
+            "## trace.blocks",
+            "",
+            "One row per (attempt, step, block).",
+            "",
+            *_table(header, _columns("blocks", {**shared, **blocks})),
+            "",
+            "## trace.events",
+            "",
+            *_table(("column", "what it is"), ((f"`{name}`", text) for name, text in _attributes(Event).items())),
+            "",
+        ]
+    )
+
+
+def _columns(table: Table, texts: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """Return name, type and meaning of the fixed columns of a table, as it is read back."""
+    schema = normalise(empty(table), table, ["model.0 Conv"]).schema
+    return [(f"`{name}`", type(dtype).__name__, texts[name]) for name, dtype in schema.items()]
+
+
+def _attributes(cls: type) -> dict[str, str]:
+    """Return what a class's docstring says of each attribute, by name."""
+    text = inspect.cleandoc(cls.__doc__ or "").partition("Attributes:\n")[2]
+    return {name: " ".join(said.split()) for name, said in _ITEM.findall(text)}
+
+
+def _code(text: str) -> list[str]:
+    return ["```text", text.rstrip("\n"), "```", ""]
+
+
+def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    """Return a Markdown table; a bar inside a cell would end it."""
+    cells = [[*header], *([text.replace("|", "\\|") for text in row] for row in rows)]
+    lines = [f"| {' | '.join(row)} |" for row in cells]
+    return [lines[0], f"|{'---|' * len(cells[0])}", *lines[1:]]
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:2]))

@@ -1,0 +1,77 @@
+"""A recorded run gives the decision that the running one gave, and the labels say whether it was right."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from traces import noisy, record, write
+
+from yolo_stability.actions import Ending
+from yolo_stability.plan import RunOutcome
+from yolo_stability.rescuereplay import first_decision, replay_folder
+from yolo_stability.trace import load_trace
+from yolo_stability.trace.records import as_records
+from yolo_stability.types import StepRecord
+
+HEALTHY = [record(s, [3.0 + s % 3, 4.0, 2.0, 12.0], loss=8 - 0.01 * s) for s in range(60)]
+VANISHING = [record(s, [1e-5 * (1 + s % 2), 4.0, 2.0, 12.0], loss=8.0) for s in range(60)]
+
+
+def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
+    names = [f"model.{i} C3k2" for i in range(3)]
+    records = noisy(40, 3)
+    read = list(as_records(load_trace(write(tmp_path, records, names=names))))
+    assert len(read) == 40
+    for one, other in zip(records, read, strict=True):
+        assert (one.step, one.epoch, one.skipped, one.accumulate) == (other.step, other.epoch, other.skipped, 2)
+        assert other.loss == pytest.approx(one.loss, rel=1e-6)
+        assert other.lr_by_group == pytest.approx(one.lr_by_group, rel=1e-6)
+        assert other.loss_items.keys() == one.loss_items.keys()
+        assert [b.block for b in other.blocks] == names
+        assert [b.grad_norm for b in other.blocks] == pytest.approx([b.grad_norm for b in one.blocks], rel=1e-6)
+        assert [b.update_ratio is None for b in other.blocks] == [b.update_ratio is None for b in one.blocks]
+
+
+def test_the_first_decision_is_that_of_the_rules(tmp_path: Path) -> None:
+    told = {"requested": {"norm": "none"}}
+    found = first_decision(load_trace(write(tmp_path / "bad", VANISHING, **told)))
+    assert found is not None
+    step, decision = found
+    assert isinstance(decision, Ending)
+    assert (step, decision.cause) == (3, "normalisation")
+    assert first_decision(load_trace(write(tmp_path / "good", HEALTHY))) is None
+
+
+def benchmark(folder: Path, arms: dict[str, tuple[list[StepRecord], dict[str, Any]]]) -> Path:
+    """A benchmark folder with one run an arm."""
+    for arm, (records, told) in arms.items():
+        run = folder / "runs" / arm / "detect" / "yolo26n" / "0"
+        write(run, records, **told)
+        spec = {"arm": arm, "task": "detect", "model": "yolo26n.yaml", "seed": 0, "settings": {"batch": 8}}
+        (run / "spec.json").write_text(json.dumps(spec))
+        RunOutcome(digest="d", outcome="finished").write(run)
+    return folder
+
+
+def test_labels_say_what_was_right(tmp_path: Path) -> None:
+    right, wrong = {"requested": {"norm": "none"}}, {"requested": {"act": "sigmoid"}}
+    folder = benchmark(
+        tmp_path,
+        {
+            "control": (HEALTHY, {}),
+            "healthy-sgd": (VANISHING, right),  # would have been ended for nothing
+            "no-norm": (VANISHING, right),
+            "fault-no-norm-gain": (VANISHING, wrong),  # ended for a cause that is not the label's
+            "fault-bad-gain": (VANISHING[:1], right),
+        },
+    )
+    found = replay_folder(folder)
+    assert found.healthy.value == 0.5
+    assert found.too_short == 1
+    assert found.told["no-norm"] == {"ended: normalisation": 1}
+    assert found.told["control"] == {"left alone": 1}
+    assert found.told["fault-no-norm-gain"] == {"ended: activation": 1}
+    assert found.built_in.value == 0.5

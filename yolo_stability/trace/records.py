@@ -1,0 +1,58 @@
+"""A trace turned back into the records that it was written from, to replay a run without a trainer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from yolo_stability.types import BlockStats, StepRecord, Trace
+
+__all__ = ["as_records"]
+
+_LOSS, _RATE = "loss/", "lr/"
+
+
+def as_records(trace: Trace) -> Iterator[StepRecord]:
+    """Yield the steps of a trace as records, in its order.
+
+    What a float32 column has rounded stays rounded; steps without a loss come with NaN.
+
+    Args:
+        trace: From `load_trace`.
+    """
+    stats: dict[tuple[int, int], list[BlockStats]] = {}
+    for row in trace.blocks.iter_rows(named=True):
+        stats.setdefault((row["attempt"], row["step"]), []).append(
+            BlockStats(
+                block=str(row["block"]),
+                grad_norm=row["grad_norm"],
+                weight_norm=row["weight_norm"],
+                update_ratio=row["update_ratio"],
+                nonfinite_count=row["nonfinite"] or 0,
+            )
+        )
+    for row in trace.steps.iter_rows(named=True):
+        yield _record(row, tuple(stats.get((row["attempt"], row["step"]), ())))
+
+
+def _record(row: dict[str, Any], blocks: tuple[BlockStats, ...]) -> StepRecord:
+    nan = float("nan")
+    return StepRecord(
+        attempt=row["attempt"],
+        step=row["step"],
+        iteration=row["iteration"],
+        epoch=row["epoch"],
+        accumulate=row["accumulate"],
+        loss=nan if row["loss"] is None else row["loss"],
+        loss_items={k.removeprefix(_LOSS): v for k, v in row.items() if k.startswith(_LOSS) and v is not None},
+        lr_by_group={k.removeprefix(_RATE): v for k, v in row.items() if k.startswith(_RATE) and v is not None},
+        momentum=row["momentum"],
+        grad_norm=row["grad_norm"],
+        clip_coef=row["clip_coef"],
+        amp_scale=row["amp_scale"],
+        skipped=row["skipped"],
+        nonfinite=row["nonfinite"] or 0,
+        seconds=row["seconds"] or 0.0,
+        blocks=blocks,
+        micro_norm=row.get("micro_norm"),
+    )
