@@ -22,7 +22,7 @@ from yolo_stability.live import LiveRules
 from yolo_stability.rule import RULES
 from yolo_stability.scene import Scene
 from yolo_stability.series import median_of
-from yolo_stability.signals import number
+from yolo_stability.signals import number, ratio_of
 from yolo_stability.types import BlockSpec, CauseName, Event, Finding, RunHeader, StepRecord
 
 __all__ = ["PLANS", "Rescuer", "lower_rate_by", "tighter_clip"]
@@ -209,9 +209,9 @@ def lower_rate_by(scene: Scene, rate: float, *, adaptive: bool) -> float:
         adaptive: The optimizer is of Adam's kin.
     """
     lr = scene.run.lr[np.isfinite(scene.run.lr)]
-    if lr.size > 2 * _EVERY:
-        usual = float(median_of(lr[:-_EVERY]))
-        leap = float(lr[-1]) / usual if usual > 0 else 1.0
+    if lr.size > 2 * _EVERY:  # a warm-up leaps, too
+        recent = lr[-2 * _EVERY :]
+        leap = float(np.nanmax(ratio_of(recent[1:], recent[:-1])))
         if leap > _LEAP:
             return 1 / leap
     if rate > _FAMILY[adaptive]:
