@@ -25,7 +25,7 @@ from yolo_stability.series import median_of
 from yolo_stability.signals import number, ratio_of
 from yolo_stability.types import BlockSpec, CauseName, Event, Finding, RunHeader, StepRecord
 
-__all__ = ["PLANS", "Rescuer", "lower_rate_by", "tighter_clip"]
+__all__ = ["PLANS", "SGD_PLAN", "Rescuer", "lower_rate_by", "tighter_clip"]
 
 _EVERY = 8
 _SKIPS = 3  # steps in a row that the guard left out: the batch alone is no longer to blame
@@ -43,6 +43,11 @@ PLANS: Mapping[CauseName, tuple[str, ...]] = {
     "unknown": ("lower_rate", "tighten_clip", "lower_rate"),
 }
 """Remedies by cause, in the order in which they are tried; a cause that is not here is built into the model."""
+
+SGD_PLAN = ("tighten_clip", "lower_rate", "lower_rate")
+"""The same for a learning rate out of SGD's family, up to `_BEARABLE`: adaptive clipping bears it, and learns faster."""
+
+_BEARABLE = 2.0
 
 _ADVICE: Mapping[CauseName, str] = {
     "normalisation": "no remedy helps a running model without normalisation: begin again with norm=batch or "
@@ -151,7 +156,8 @@ class Rescuer(LiveRules):
             return random.Random(f"{run}/{len(self._done)}").choice(names)  # a run again is the same again
         if self._mode != "auto":
             return self._mode if self._possible(self._mode) else None
-        left = list(PLANS[cause])
+        bearable = not self._adaptive and _FAMILY[False] < self._present_rate() <= _BEARABLE
+        left = list(SGD_PLAN if cause == "learning_rate" and bearable else PLANS[cause])
         for name in self._done:
             if name in left:
                 left.remove(name)
