@@ -45,7 +45,7 @@ PLANS: Mapping[CauseName, tuple[str, ...]] = {
 """Remedies by cause, in the order in which they are tried; a cause that is not here is built into the model."""
 
 SGD_PLAN = ("tighten_clip", "lower_rate", "lower_rate")
-"""The same for a learning rate out of SGD's family, up to `_BEARABLE`: adaptive clipping bears it, and learns faster."""
+"""The same for a rate out of SGD's family, up to `_BEARABLE`: adaptive clipping bears it, and learns faster."""
 
 _BEARABLE = 2.0
 
