@@ -38,7 +38,13 @@ def main(out: Path = OUT) -> None:
     out.mkdir(parents=True)
     _copy("README.md", out)
     _copy("CHANGELOG.md", out)
-    for name, text in (("commands", commands()), ("keys", keys()), ("names", names()), ("trace", trace())):
+    for name, text in (
+        ("commands", commands()),
+        ("keys", keys()),
+        ("names", names()),
+        ("trace", trace()),
+        ("examples", examples()),
+    ):
         (out / f"{name}.md").write_text(text, encoding="utf-8")
 
 
@@ -98,6 +104,14 @@ def names() -> str:
     lines = ["# Names", "", "This is what `yolo-stability list` prints.", ""]
     for kind, rows in KINDS.items():
         lines += [f"## {kind}", "", *_table(("name", "what it is"), ((f"`{name}`", text) for name, text in rows())), ""]
+    return "\n".join(lines)
+
+
+def examples() -> str:
+    """Return the page of the examples, which tests run, as they lie beside the notebooks."""
+    lines = ["# Examples", "", "The files of `notebooks/examples/`; tests run each of them.", ""]
+    for path in sorted((REPO / "notebooks" / "examples").glob("*.py")):
+        lines += [f"## {path.stem}", "", "```python", path.read_text(encoding="utf-8").rstrip("\n"), "```", ""]
     return "\n".join(lines)
 
 

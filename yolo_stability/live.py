@@ -101,7 +101,11 @@ class LiveRules:
         self._since, self._seen = self._since + 1, self._seen + 1
         due = max(1, self._every // 4) if self._seen <= _YOUNG else self._every
         alarm = record.skipped == "guard" or not np.isfinite(record.loss) or self._rows.last_update > _REPLACED
-        if self._since < due and not alarm:
+        return self.ask() if self._since >= due or alarm else ()
+
+    def ask(self) -> tuple[Finding, ...]:
+        """Ask the rules now; return what has newly been found."""
+        if self._rows is None or not self._seen:
             return ()
         self._since = 0
         scene = Scene(self._rows.series(tuple(self._events)), live=True, anew=self._rows.anew)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from yolo_stability.config import StabilitySettings
 from yolo_stability.diagnosing import write_diagnosis
 from yolo_stability.diagnosis import diagnose_trace
 from yolo_stability.integration.compat import Trainer
@@ -85,7 +85,7 @@ class StabilityMonitor(Monitor):
         super().__init__(
             requested=requested,
             make_sinks=_make_sinks,
-            make_policy=LiveRules if rescue == "off" else partial(Rescuer, rescue, rescue_limit),
+            make_policy=_policy,
             guard=guard,
             guard_limit=guard_limit,
             fail_on=fail_on,
@@ -130,6 +130,11 @@ class StabilityMonitor(Monitor):
 def _make_sinks() -> tuple[Sink, ...]:
     """Return the sinks of a run; a function, so that a monitor can be sent to other processes."""
     return tuple(SINKS[name]() for name in SINKS)
+
+
+def _policy(settings: StabilitySettings) -> LiveRules:
+    """Return what judges a run; a resumed one keeps the rescue that its first sitting was told of."""
+    return LiveRules() if settings.rescue == "off" else Rescuer(settings.rescue, settings.rescue_limit)
 
 
 def show(trace: Trace, picture: Path | None = None, diagnosis: Diagnosis | None = None) -> None:

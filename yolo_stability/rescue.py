@@ -22,15 +22,16 @@ from yolo_stability.live import LiveRules
 from yolo_stability.rule import RULES
 from yolo_stability.scene import Scene
 from yolo_stability.series import median_of
-from yolo_stability.signals import number, ratio_of
+from yolo_stability.signals import ratio_of
 from yolo_stability.types import BlockSpec, CauseName, Event, Finding, RunHeader, StepRecord
 
 __all__ = ["PLANS", "SGD_PLAN", "Rescuer", "lower_rate_by", "tighter_clip"]
 
 _EVERY = 8
 _SKIPS = 3  # steps in a row that the guard left out: the batch alone is no longer to blame
+_OWN = "recoveries"  # what was done before is no sign of what is wrong now
 _BLAMED = 2  # incidents that name the same image before it is left out
-_BASE, _FAMILY = {True: 0.005, False: 0.01}, {True: 0.02, False: 0.1}  # of Adam's kin, and of SGD
+_ADAM, _SGD = (0.005, 0.02), (0.01, 0.1)  # rates that are used, and above which they hardly ever are
 _LEAP = 3.0
 _TENTH = 0.1
 
@@ -73,7 +74,8 @@ class Rescuer(LiveRules):
         self._mode, self._limit = mode, limit
         self._done: list[str] = []
         self._rate = 1.0
-        self._in_a_row = 0
+        self._clip: str | None = None
+        self._in_a_row = self._helped = 0
         self._blamed: Counter[str] = Counter()
         self._left_out: set[str] = set()
         self._trouble = False
@@ -87,21 +89,36 @@ class Rescuer(LiveRules):
         """Take note of an event: of images that are blamed, and of what a rescue has done."""
         super().event(event)
         if event.kind == "incident" and event.data.get("reproduced"):
-            self._blamed.update(PurePath(str(name)).name for name in event.data.get("images") or ())
+            names = [PurePath(str(name)) for name in event.data.get("images") or ()]
+            self._blamed.update(name.name for name in names if name.suffix)  # some tasks do not name their files
+        elif event.kind == "rescued":
+            self._helped = len(self._done)
         elif event.kind == "rescue":
-            self._done.append(str(event.data["remedy"]))
-            self._left_out |= set(event.data.get("images") or ())
-            if event.data["remedy"] == "lower_rate":
-                self._rate *= float(event.data["value"])
-            if event.data["remedy"] == "restart" and self._header:  # what was asked for no longer holds
-                requested = {**self._header.requested, "init": "default"}
-                self._header = replace(self._header, requested=requested)
+            self._take_note(event.data)
+
+    def _take_note(self, data: Mapping[str, Any]) -> None:
+        """Remember what a remedy has changed."""
+        remedy = str(data["remedy"])
+        self._done.append(remedy)
+        self._left_out |= set(data.get("images") or ())
+        if remedy == "lower_rate":
+            self._rate *= float(data["value"])
+        elif remedy == "tighten_clip":
+            self._clip = str(data["value"])
+        elif remedy == "restart" and self._header:  # what was asked for no longer holds
+            self._header = replace(self._header, requested={**self._header.requested, "init": "default"})
 
     def observe(self, record: StepRecord) -> tuple[Finding, ...]:
         """Take a step; return what has newly been found."""
-        new = super().observe(record)
         self._in_a_row = self._in_a_row + 1 if record.skipped == "guard" else 0
-        self._trouble |= any(f.severity == "critical" or self._confirmed(f) for f in new) or self._in_a_row >= _SKIPS
+        new = super().observe(record)
+        self._trouble |= self._in_a_row >= _SKIPS
+        return new
+
+    def ask(self) -> tuple[Finding, ...]:
+        """Ask the rules now; return what has newly been found."""
+        new = super().ask()
+        self._trouble |= any(f.severity == "critical" or self._confirmed(f) for f in new)
         return new
 
     def _confirmed(self, finding: Finding) -> bool:
@@ -109,7 +126,7 @@ class Rescuer(LiveRules):
 
         Under AdamW a rate thirty times too high never blows up; the run merely learns half as much.
         """
-        return finding.rule == "update_ratio" and self._present_rate() > _FAMILY[self._adaptive]
+        return finding.rule == "update_ratio" and self._present_rate() > self._family[1]
 
     def undone(self, restored: int) -> None:
         """Forget what was undone: the steps since a state, and what was found in them."""
@@ -125,7 +142,7 @@ class Rescuer(LiveRules):
         if not self._trouble or self.scene is None:
             return None
         self._trouble = False
-        findings = [f for f in self.found if f.severity != "info" and RULES[f.rule].unsettles]
+        findings = [f for f in self.found if f.severity != "info" and RULES[f.rule].unsettles and f.rule != _OWN]
         causes = rank_causes(self.scene, [f for f in findings if f.first_step is not None])
         cause: CauseName = causes[0].name if causes else "unknown"
         why = findings[0].message if findings else f"the guard left out {self._in_a_row} steps in a row"
@@ -135,16 +152,17 @@ class Rescuer(LiveRules):
         """Return the next remedy, or the end."""
         if self._mode == "auto" and cause not in PLANS:
             return Ending(cause=cause, why=why, advice=_ADVICE[cause])
-        tries = len([name for name in self._done if name != "quarantine"])
+        tries = len([name for name in self._done if name != "quarantine" or self._mode != "auto"])
         remedy = None if tries >= self._limit else self._choose(cause)
         if remedy is None:
-            tried = f"{', '.join(self._done)} did not help; " if self._done else ""
+            vain = self._done[self._helped :]
+            tried = f"{', '.join(vain)} did not help; " if vain else ""
             instead = next((f.remedy for f in findings if f.remedy), "begin again with a lower learning rate")
             return Ending(cause=cause, why=why, advice=f"{tried}{_ADVICE.get(cause, instead)}")
         value = self._value(remedy)
         images = tuple(sorted(set(self._blamed) - self._left_out)) if remedy == "quarantine" else ()
         onset = min((f.first_step for f in findings if f.first_step is not None), default=None)
-        if self._present_rate() > _FAMILY[self._adaptive]:
+        if self._present_rate() > self._family[1]:
             onset = None  # too high from the start: the older the state, the better
         return Action(remedy=remedy, cause=cause, why=why, value=value, images=images, onset=onset)
 
@@ -156,7 +174,7 @@ class Rescuer(LiveRules):
             return random.Random(f"{run}/{len(self._done)}").choice(names)  # a run again is the same again
         if self._mode != "auto":
             return self._mode if self._possible(self._mode) else None
-        bearable = not self._adaptive and _FAMILY[False] < self._present_rate() <= _BEARABLE
+        bearable = not is_adaptive(self._optimizer) and self._family[1] < self._present_rate() <= _BEARABLE
         left = list(SGD_PLAN if cause == "learning_rate" and bearable else PLANS[cause])
         for name in self._done:
             if name in left:
@@ -166,12 +184,16 @@ class Rescuer(LiveRules):
     def _possible(self, remedy: str) -> bool:
         """Return whether a remedy can do anything in this run."""
         if remedy == "quarantine":
-            return bool(set(self._blamed) - self._left_out)
+            alone = self._effective.get("batch") == 1  # nothing would be left of such a batch
+            return bool(set(self._blamed) - self._left_out) and not alone
         if remedy == "lower_scale":
             return bool(self._effective.get("amp"))
         if remedy == "restart":
             init = str((self._header.requested if self._header else {}).get("init") or "default")
-            return "restart" not in self._done and init != "default"
+            model = str(self._effective.get("model") or "")
+            pretrained = isinstance((self._header.requested if self._header else {}).get("pretrained"), str)
+            fresh = model.endswith((".yaml", ".yml")) and not pretrained  # loaded weights would be lost
+            return "restart" not in self._done and init != "default" and fresh
         return True
 
     def _suspects(self) -> tuple[str, ...]:
@@ -182,19 +204,25 @@ class Rescuer(LiveRules):
         """Return how strong a remedy shall be."""
         assert self.scene is not None
         if remedy == "lower_rate":
-            return f"{lower_rate_by(self.scene, self._present_rate(), adaptive=self._adaptive):.3g}"
+            return f"{lower_rate_by(self.scene, self._present_rate(), self._family):.3g}"
         if remedy == "tighten_clip":
-            return tighter_clip(self.scene, adaptive=self._adaptive, again=self._done.count(remedy))
+            now = self._clip or str(self._effective.get("clip") or "none")
+            return tighter_clip(self.scene, now, adaptive=is_adaptive(self._optimizer))
         return {"rewarm": "64", "lower_scale": "0.0625"}.get(remedy)
 
     def _present_rate(self) -> float:
-        """Return the largest learning rate of any group, before the schedule, as it is now."""
+        """Return the learning rate of the slowest group, before the schedule, as it is now; MuSGD boosts its head."""
         rates = [float(group.get("lr", 0.0)) for group in (self._effective.get("groups") or {}).values()]
-        return self._rate * max(rates, default=0.0)
+        return self._rate * min(rates, default=0.0)
 
     @property
-    def _adaptive(self) -> bool:
-        return is_adaptive(str(self._effective.get("optimizer") or ""))
+    def _optimizer(self) -> str:
+        return str(self._effective.get("optimizer") or "")
+
+    @property
+    def _family(self) -> tuple[float, float]:
+        """The rate at which such an optimizer is used, and above which it is hardly ever."""
+        return _ADAM if "adam" in self._optimizer.lower() else _SGD
 
     @property
     def _effective(self) -> Mapping[str, Any]:
@@ -206,13 +234,13 @@ def is_adaptive(optimizer: str) -> bool:
     return any(part in optimizer.lower() for part in ("adam", "rmsprop", "musgd"))
 
 
-def lower_rate_by(scene: Scene, rate: float, *, adaptive: bool) -> float:
+def lower_rate_by(scene: Scene, rate: float, family: tuple[float, float]) -> float:
     """Return the factor for the learning rate: back to where it was, to what its family is used at, or a tenth.
 
     Args:
         scene: The run, whose own column tells whether the rate has leapt.
         rate: The learning rate that is in force, before the schedule.
-        adaptive: The optimizer is of Adam's kin.
+        family: The rate at which the optimizer is used, and above which it is hardly ever.
     """
     lr = scene.run.lr[np.isfinite(scene.run.lr)]
     if lr.size > 2 * _EVERY:  # a warm-up leaps, too
@@ -220,26 +248,31 @@ def lower_rate_by(scene: Scene, rate: float, *, adaptive: bool) -> float:
         leap = float(np.nanmax(ratio_of(recent[1:], recent[:-1])))
         if leap > _LEAP:
             return 1 / leap
-    if rate > _FAMILY[adaptive]:
-        return min(_TENTH, _BASE[adaptive] / rate)
+    if rate > family[1]:
+        return min(_TENTH, family[0] / rate)
     return _TENTH
 
 
-def tighter_clip(scene: Scene, *, adaptive: bool, again: int = 0) -> str:
-    """Return a clip from the run's own healthy norms.
+def tighter_clip(scene: Scene, now: str, *, adaptive: bool) -> str:
+    """Return a clip that is tighter than the one in force, and measured by the run's own healthy norms.
 
     Under SGD that is adaptive gradient clipping, which holds each unit's gradient against its own weights; under
-    Adam's kin a bound on the total norm, for only what is out of line with the steps before reaches the weights.
+    Adam's kin a bound on the total norm, for only what is out of line with the steps before reaches the weights. A
+    clip of the same kind becomes tighter by a factor of 3.
 
     Args:
         scene: The run.
+        now: The clip in force, such as `norm:10`.
         adaptive: The optimizer is of Adam's kin.
-        again: How often the clip has been tightened before.
     """
-    if not adaptive:
-        return f"agc:{0.01 / 3**again:.3g}"
+    kind, _, text = now.partition(":")
+    bound = float(text) if text else float("inf")
+    if kind == "agc":
+        return f"agc:{min(0.01, bound / 3):.3g}"
+    if not adaptive and not (kind == "norm" and bound < 1):
+        return "agc:0.01"
     norm, usual = scene.run.norm, scene.usual_norm
     with np.errstate(invalid="ignore"):
         healthy = norm[np.isfinite(norm) & ~(norm > 5 * usual)]
-    own = float(median_of(healthy)) if healthy.size else 10.0
-    return f"norm:{number(max(min(own, 10.0) / 10 / 3**again, 1e-3))}"
+    own = min(float(median_of(healthy)) if healthy.size else 10.0, 10.0) / 10
+    return f"norm:{max(min(own, bound / 3 if kind == 'norm' else own), 1e-4):.3g}"

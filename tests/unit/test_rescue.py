@@ -11,13 +11,15 @@ import pytest
 from traces import NAMES, header, record
 
 from yolo_stability.actions import LIVE_REMEDIES, Action, Ending
+from yolo_stability.interventions.clipping import make_clip
 from yolo_stability.rescue import PLANS, Rescuer
 from yolo_stability.types import CauseName, Event, RunHeader, StepRecord
 
 
 def told(optimizer: str = "AdamW", lr: float = 0.005, **requested: Any) -> RunHeader:
     """The header of a run with an optimizer and a learning rate."""
-    effective = {"optimizer": optimizer, "groups": {"weight": {"lr": lr}}, "amp": False}
+    groups = {"weight": {"lr": lr}}
+    effective = {"optimizer": optimizer, "groups": groups, "amp": False, "model": "yolo26n.yaml", "clip": "norm:10"}
     return replace(header(NAMES), requested=requested, effective=effective)
 
 
@@ -83,7 +85,7 @@ def test_a_blow_up_lowers_the_rate_by_a_tenth_where_it_was_usual() -> None:
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "lr", "factor"), [("AdamW", 5.0, "0.001"), ("SGD", 10.0, "0.001"), ("MuSGD", 0.5, "0.01")]
+    ("optimizer", "lr", "factor"), [("AdamW", 5.0, "0.001"), ("SGD", 10.0, "0.001"), ("MuSGD", 0.5, "0.02")]
 )
 def test_a_rate_out_of_its_family_goes_back_to_what_is_usual_there(optimizer: str, lr: float, factor: str) -> None:
     action = decided(opened(told(optimizer, lr)), healthy(40) + blown_up(20, 40))
@@ -248,3 +250,83 @@ def test_what_was_undone_is_forgotten() -> None:
     assert rescuer.scene is not None
     assert rescuer.scene.run.step.tolist() == list(range(32))
     assert decided(rescuer, healthy(60, 60)) is None
+
+
+def test_what_was_done_before_is_no_sign_of_what_is_wrong_now() -> None:
+    def decision(earlier: bool) -> Action:
+        rescuer = opened(told())
+        if earlier:
+            rescuer.event(Event(attempt=0, step=10, kind="rescue", data={"remedy": "quarantine", "images": ["a.png"]}))
+        found = decided(rescuer, healthy(40) + blown_up(20, 40))
+        assert isinstance(found, Action)
+        return found
+
+    assert decision(earlier=True) == decision(earlier=False)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "now", "then"),
+    [
+        ("SGD", "norm:10", "agc:0.01"),
+        ("SGD", "none", "agc:0.01"),
+        ("SGD", "agc:0.001", "agc:0.000333"),
+        ("SGD", "norm:0.03", "norm:0.01"),
+        ("AdamW", "norm:10", "norm:1"),
+        ("AdamW", "norm:0.03", "norm:0.01"),
+        ("AdamW", "agc:0.03", "agc:0.01"),
+        ("AdamW", "none", "norm:1"),
+    ],
+)
+def test_a_tighter_clip_is_tighter(optimizer: str, now: str, then: str) -> None:
+    run = told(optimizer)
+    rescuer = opened(replace(run, effective={**run.effective, "clip": now}), mode="tighten_clip")
+    action = decided(rescuer, healthy(40) + blown_up(20, 40))
+    assert isinstance(action, Action)
+    assert action.value == then
+    assert make_clip(then).name() == then.partition(":")[0]
+
+
+def test_no_restart_where_loaded_weights_would_be_lost() -> None:
+    run = told(init="gain:30")
+    explosion = [record(s, [3e9, 4e9, 2e9, 1e10], loss=1e9) for s in range(4)]
+    for lost in (
+        replace(run, effective={**run.effective, "model": "yolo26n.pt"}),
+        replace(run, requested={**run.requested, "pretrained": "mine.pt"}),
+    ):
+        action = decided(opened(lost), explosion)
+        assert isinstance(action, Action)
+        assert action.remedy == "lower_rate"
+
+
+def test_images_without_a_file_name_cannot_be_left_out() -> None:
+    """Classification batches do not name their files."""
+    rescuer = opened(told())
+    for step in (3, 6, 9):
+        rescuer.event(incident(step, "image 0"))
+    assert decided(rescuer, healthy(20)) is None
+
+
+def test_what_has_helped_is_not_said_to_have_been_in_vain() -> None:
+    rescuer = opened(told(), limit=1)
+    rescuer.event(Event(attempt=0, step=10, kind="rescue", data={"remedy": "lower_rate", "value": "0.5"}))
+    rescuer.event(Event(attempt=0, step=42, kind="rescued", data={"remedy": "lower_rate", "since": 10}))
+    ending = decided(rescuer, healthy(40) + blown_up(20, 40))
+    assert isinstance(ending, Ending)
+    assert "did not help" not in ending.advice
+
+
+def test_trouble_of_the_last_steps_is_asked_for_before_they_are_saved() -> None:
+    rescuer = opened(told())
+    for each in [*healthy(100), *blown_up(3, 100)]:
+        rescuer.observe(each)
+    before = rescuer.decide()
+    rescuer.ask()
+    assert before is not None or rescuer.decide() is not None
+
+
+def test_musgd_boosts_a_group_and_is_in_its_family() -> None:
+    run = told("MuSGD", 0.01)
+    groups = {"muon": {"lr": 0.01}, "head": {"lr": 0.03}}
+    long = [replace(b, update_ratio=0.09) for b in record(20).blocks]
+    steps = healthy(20) + [replace(r, blocks=tuple(long)) for r in healthy(8, 20)] + healthy(40, 28)
+    assert decided(opened(replace(run, effective={**run.effective, "groups": groups})), steps) is None

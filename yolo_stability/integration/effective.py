@@ -95,7 +95,9 @@ def requested_settings(trainer: Trainer) -> dict[str, Any]:
 def effective_settings(trainer: Trainer) -> dict[str, Any]:
     """Return optimizer, learning rates, accumulation, clip, norm layers and frozen parameters in force."""
     model, optimizer = inner_model(trainer), trainer.optimizer
-    groups = zip(group_names(optimizer), optimizer.param_groups, strict=True)
+    asked = [group.get("initial_lr", group["lr"]) for group in optimizer.param_groups]
+    rates = getattr(getattr(trainer, "scheduler", None), "base_lrs", asked)
+    groups = zip(group_names(optimizer), optimizer.param_groups, rates, strict=True)
     arguments = {k: getattr(trainer.args, k, None) for k in _ARGUMENTS}
     return {
         **arguments,
@@ -107,11 +109,11 @@ def effective_settings(trainer: Trainer) -> dict[str, Any]:
         "momentum": momentum(optimizer),
         "groups": {
             name: {
-                "lr": float(group.get("initial_lr", group["lr"])),
+                "lr": float(rate),  # of the scheduler: a resumed group may have been lowered by a rescue
                 "weight_decay": float(group.get("weight_decay", 0.0)),
                 "tensors": len(group["params"]),
             }
-            for name, group in groups
+            for name, group, rate in groups
         },
         "accumulate": int(trainer.accumulate),
         "amp": bool(trainer.amp),

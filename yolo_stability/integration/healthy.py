@@ -165,6 +165,8 @@ class HealthyStates:
         if before is not None and self._trusted.step < self._candidate.step <= before - _CLEAR:
             self._trusted, self._candidate = self._candidate, self._trusted
         self._trusted.restore(trainer)
+        if self._candidate.step > self._trusted.step:
+            self._candidate.step = -1  # of the steps that are undone
         self._candidate_healthy = False
         return self._trusted.step
 

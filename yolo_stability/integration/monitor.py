@@ -34,7 +34,7 @@ class Monitor:
     Args:
         requested: What the user asked for, for the header; None to take what differs from Ultralytics' defaults.
         make_sinks: Makes the sinks of a run.
-        make_policy: Makes what judges a run while it goes on; None for nobody.
+        make_policy: Makes what judges a run while it goes on, from the settings in force; None for nobody.
         settings: Own keys, such as `guard="skip"`; see `StabilitySettings`.
 
     Raises:
@@ -46,7 +46,7 @@ class Monitor:
         *,
         requested: Mapping[str, Any] | None = None,
         make_sinks: Callable[[], Sequence[Sink]] = tuple,
-        make_policy: Callable[[], Policy] | None = None,
+        make_policy: Callable[[StabilitySettings], Policy] | None = None,
         **settings: Any,
     ) -> None:
         self._settings: StabilitySettings = make_settings(**settings)
@@ -148,8 +148,8 @@ class Monitor:
         run: WatchedRun | None = getattr(trainer, "stability", None)
         if run is None:
             adopt(trainer)
-            policy = self._make_policy() if self._make_policy else None
-            trainer.stability = WatchedRun(self, self._settings, self._requested, self._make_sinks(), policy)
+            sinks, policy = self._make_sinks(), self._make_policy
+            trainer.stability = WatchedRun(self, self._settings, self._requested, sinks, policy)
         elif run.owner is not self:
             raise StabilityError("Two monitors are attached to one training; attach only one.")
 

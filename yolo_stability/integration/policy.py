@@ -36,6 +36,9 @@ class Policy(Protocol):
     def observe(self, record: StepRecord) -> Sequence[Finding]:
         """Take a complete step; return what has newly been found."""
 
+    def ask(self) -> Sequence[Finding]:
+        """Judge the last steps now; return what has newly been found."""
+
     def decide(self) -> Action | Ending | None:
         """Return what is to be done about what was found; None for nothing. Asked after each iteration."""
 

@@ -20,6 +20,7 @@ from yolo_stability.interventions.switches import Switches
 __all__ = ["LiveRemedies", "leave_out"]
 
 _GROWTH = 10  # an AMP scale that was too large may grow again, this many times as slowly
+_SMALL = 32  # images of this size are one pixel at the largest stride
 _FIRST = 0.02  # share of the learning rate with which a new warm-up begins
 
 
@@ -37,6 +38,7 @@ class LiveRemedies:
         self.left_out: set[str] = set()
         self._switches = switches
         self._ramp: list[float] = []
+        self._largest_scale: tuple[float, int] | None = None
 
     def apply(self, trainer: Trainer, action: Action) -> str:
         """Apply a remedy; return in words what was done.
@@ -49,21 +51,41 @@ class LiveRemedies:
             "lower_rate": self._lower_rate,
             "tighten_clip": self._tighten_clip,
             "rewarm": self._rewarm,
-            "lower_scale": _lower_scale,
+            "lower_scale": self._lower_scale,
             "quarantine": self._quarantine,
             "restart": self._restart,
         }
         return does[action.remedy](trainer, action)
 
     def resume(self, trainer: Trainer, action: Action) -> None:
-        """Put back in force what an earlier sitting did and no checkpoint holds.
+        """Put back in force what an earlier sitting did; `follow` comes after the last of them.
 
-        Optimizer groups come back from the checkpoint with their lowered rates; the scheduler was built before that.
+        A checkpoint may be older than the rescue or younger: what it says of rates is not relied upon. The scheduler
+        was built with the rates that were asked for.
         """
         if action.remedy == "lower_rate":
             trainer.scheduler.base_lrs = [rate * float(action.value or 1) for rate in trainer.scheduler.base_lrs]
-        elif action.remedy in {"tighten_clip", "quarantine"}:
+        elif action.remedy in {"tighten_clip", "quarantine", "lower_scale"}:
             self.apply(trainer, action)
+
+    def follow(self, trainer: Trainer, warmup_bias_lr: float | None = None) -> None:
+        """Let the optimizer's groups follow the scheduler's rates, after a checkpoint was loaded into them.
+
+        Args:
+            trainer: The trainer.
+            warmup_bias_lr: Rate at which the biases begin a warm-up; None leaves it as it is.
+        """
+        for group, rate in zip(trainer.optimizer.param_groups, trainer.scheduler.base_lrs, strict=True):
+            group["initial_lr"] = rate
+        if warmup_bias_lr is not None:
+            trainer.args.warmup_bias_lr = warmup_bias_lr
+
+    def after_rollback(self, trainer: Trainer) -> None:
+        """Lower the AMP scale once more that a rollback has brought back."""
+        if self._largest_scale is not None and trainer.scaler.is_enabled():
+            scale, interval = self._largest_scale
+            trainer.scaler.update(new_scale=min(scale, float(trainer.scaler.get_scale())))
+            trainer.scaler.set_growth_interval(interval)
 
     def after_iteration(self, trainer: Trainer) -> None:
         """Let a new warm-up go on by one iteration."""
@@ -93,6 +115,13 @@ class LiveRemedies:
         self._ramp = [b / a for a, b in pairwise(shares)]
         return f"the learning rate rises anew over {steps} iterations"
 
+    def _lower_scale(self, trainer: Trainer, action: Action) -> str:
+        """Lower the loss scale, and let it grow more slowly."""
+        scale = float(trainer.scaler.get_scale()) * float(action.value or 0.0625)
+        self._largest_scale = (scale, int(trainer.scaler.get_growth_interval()) * _GROWTH)
+        self.after_rollback(trainer)
+        return f"loss scale {scale:g}, growing {_GROWTH} times as slowly"
+
     def _quarantine(self, trainer: Trainer, action: Action) -> str:
         """Leave images out of every batch from now on."""
         self.left_out |= set(action.images)
@@ -115,7 +144,7 @@ class LiveRemedies:
 
 
 def leave_out(batch: dict[str, Any], names: set[str]) -> None:
-    """Take images out of a preprocessed batch, in place; a batch that would be empty stays as it is.
+    """Take images out of a preprocessed batch, in place; one that would be empty, or too small for BatchNorm, stays.
 
     Args:
         batch: The batch.
@@ -123,7 +152,8 @@ def leave_out(batch: dict[str, Any], names: set[str]) -> None:
     """
     files = [PurePath(file).name for file in image_files(batch)]
     kept = [i for i, name in enumerate(files) if name not in names]
-    if 0 < len(kept) < len(files):
+    least = 2 if batch["img"].shape[-1] <= _SMALL else 1  # deep layers see one pixel an image
+    if least <= len(kept) < len(files):
         chosen = select(batch, kept)
         batch.clear()
         batch.update(chosen)
@@ -134,12 +164,3 @@ def _scale_rates(trainer: Trainer, factor: float) -> None:
     scale_learning_rate(trainer.optimizer, factor)
     trainer.scheduler.base_lrs = [rate * factor for rate in trainer.scheduler.base_lrs]
     trainer.args.warmup_bias_lr *= factor
-
-
-def _lower_scale(trainer: Trainer, action: Action) -> str:
-    """Lower the loss scale, and let it grow more slowly."""
-    scaler = trainer.scaler
-    scale = float(scaler.get_scale()) * float(action.value or 0.0625)
-    scaler.update(new_scale=scale)
-    scaler.set_growth_interval(int(scaler.get_growth_interval()) * _GROWTH)
-    return f"loss scale {scale:g}, growing {_GROWTH} times as slowly"

@@ -56,9 +56,17 @@ class Rescue:
         if events is None:
             self._watch.notice("the earlier sittings have left no trace: what they were rescued by is unknown")
             return
+        bias = None
         for kind, step, text in events.select("kind", "step", "data").rows():
             if kind == "rescue":
-                self._take_over(trainer, int(step), json.loads(text))
+                data = json.loads(text)
+                self._take_over(trainer, int(step), data)
+                bias = data.get("warmup_bias_lr", bias)
+        self._remedies.follow(trainer, bias)
+
+    def recovered(self, trainer: Trainer) -> None:
+        """Undo what Ultralytics' own recovery has brought back: the rates of a checkpoint from before a rescue."""
+        self._remedies.follow(trainer)
 
     def _take_over(self, trainer: Trainer, step: int, data: dict[str, Any]) -> None:
         action = Action(
@@ -73,13 +81,15 @@ class Rescue:
         self._policy.event(Event(attempt=self._watch.attempt, step=step, kind="rescue", data=data))
         self._count += 1
 
-    def after_iteration(self, trainer: Trainer) -> None:
+    def act(self, trainer: Trainer, *, stepped: bool) -> None:
         """Ask, and act.
 
         Args:
             trainer: The trainer, between two iterations.
+            stepped: An iteration has just ended; at the end of an epoch nothing moves on.
         """
-        self._remedies.after_iteration(trainer)
+        if stepped:
+            self._remedies.after_iteration(trainer)
         decision = self._decision()
         if isinstance(decision, Ending):
             self._watch.end_early(
@@ -108,7 +118,15 @@ class Rescue:
     def _carry_out(self, trainer: Trainer, action: Action) -> None:
         """Go back, apply the remedy, say what was done and why."""
         restored = self._watch.roll_back(trainer, action.onset) if action.roll_back else None
-        done = self._remedies.apply(trainer, action)
+        self._remedies.after_rollback(trainer)
+        try:
+            done = self._remedies.apply(trainer, action)
+        except Exception as error:
+            self._failed = True
+            if restored is not None:
+                self._watch.roll_back(trainer, None)  # a model may have been changed in part
+            self._watch.notice(f"{action.remedy} failed, and the rescue is off: {type(error).__name__}: {error}")
+            return
         if action.remedy == "restart":
             self._watch.begin_anew(trainer)
         self._count += 1
@@ -122,9 +140,11 @@ class Rescue:
             "images": list(action.images),
             "restored_step": restored,
             "done": done,
+            "warmup_bias_lr": float(trainer.args.warmup_bias_lr),
         }
         if restored is not None:
-            self._policy.undone(restored)
+            known = [restored, *([] if action.onset is None else [action.onset])]
+            self._policy.undone(0 if action.remedy == "restart" else min(known))
         self._emit("rescue", None, data)
 
 
@@ -138,18 +158,18 @@ def state_bytes(trainer: Trainer) -> int:
 
 
 def require_memory(trainer: Trainer) -> str:
-    """Return in words what two training states cost.
+    """Return in words what two training states cost; the guard keeps them, with or without a rescue.
 
     Args:
-        trainer: The trainer, after its set-up.
+        trainer: The trainer, after its set-up; one of the two is kept already.
 
     Raises:
-        ConfigError: They do not fit into memory.
+        ConfigError: The other does not fit into memory.
     """
-    needed, free = 2 * state_bytes(trainer), int(psutil.virtual_memory().available)
-    if needed > free:
+    each, free = state_bytes(trainer), int(psutil.virtual_memory().available)
+    if each > free:
         raise ConfigError(
-            f"rescue keeps two training states of this model, {needed / 1e9:.2g} GB, and {free / 1e9:.2g} GB of memory "
-            "are free: write rescue=off, train a smaller model, or free memory."
+            f"guard and rescue keep two training states of this model, {each / 1e9:.2g} GB each, and for the second "
+            f"{free / 1e9:.2g} GB are free: write guard=off and rescue=off, train a smaller model, or free memory."
         )
-    return f"rescue keeps two training states in memory, {needed / 1e6:.3g} MB"
+    return f"rescue goes back to one of two training states in memory, {2 * each / 1e6:.3g} MB"

@@ -13,6 +13,7 @@ from yolo_stability.integration.checkpoints import HealthyCheckpoint
 from yolo_stability.integration.compat import LOGGER, Trainer, is_writer
 from yolo_stability.integration.distributed import is_distributed
 from yolo_stability.integration.effective import as_first_written, build_header, own_in_force, requested_settings
+from yolo_stability.integration.judge import Judge
 from yolo_stability.integration.policy import Policy
 from yolo_stability.integration.remedies import LiveRemedies
 from yolo_stability.integration.rescuing import Rescue, require_memory
@@ -31,12 +32,11 @@ from yolo_stability.trace import (
     release_folder,
     resume_point,
 )
-from yolo_stability.types import Event, Finding, RunHeader, StepRecord
+from yolo_stability.types import Event, RunHeader, StepRecord
 
 __all__ = ["WatchedRun"]
 
 _SLOW_SECONDS = 0.3
-_TOLD = ("rule", "severity", "message", "first_step", "last_step", "observed", "threshold", "remedy")
 
 
 class WatchedRun:
@@ -47,7 +47,7 @@ class WatchedRun:
         settings: Guard, sampling and fault.
         requested: What the user asked for; None to take what differs from Ultralytics' defaults.
         sinks: Sinks of this run.
-        policy: What judges it while it goes on; None for nobody.
+        policy: Makes what judges it while it goes on, from the settings in force; None for nobody.
     """
 
     def __init__(
@@ -56,13 +56,14 @@ class WatchedRun:
         settings: StabilitySettings,
         requested: Mapping[str, Any] | None,
         sinks: Sequence[Sink],
-        policy: Policy | None = None,
+        policy: Callable[[StabilitySettings], Policy] | None = None,
     ) -> None:
         self.owner = owner
         self.watch: Watch | None = None
         self.header: RunHeader | None = None
         self._settings, self._requested, self._sinks = settings, requested, list(sinks)
-        self._policy, self._critical = policy, ""
+        self._make_policy = policy
+        self._judge: Judge | None = None
         self._rescue: Rescue | None = None
         self._switches: Switches | None = None
         self._writer: TraceWriter | None = None
@@ -98,11 +99,7 @@ class WatchedRun:
     # Events of the training loop, in their order
 
     def claim(self, trainer: Trainer) -> None:
-        """Take the run folder before anything in it changes.
-
-        Raises:
-            StabilityError: Another run trains there.
-        """
+        """Take the run folder before anything in it changes; raise StabilityError if another run trains there."""
         if self._claimed is None and is_writer():
             folder = trainer.save_dir / FOLDER
             self._tell(claim_folder(folder))
@@ -138,8 +135,10 @@ class WatchedRun:
             self._open(trainer, folder, asked, resumed=point is not None)
         else:
             self._sinks.clear()
-        if self._policy:
-            self._policy.open(self.watch.blocks, self.header)
+        if self._make_policy:
+            policy = self._make_policy(self._settings)
+            policy.open(self.watch.blocks, self.header)
+            self._judge = Judge(policy, self._event, self._tell)
         if self._settings.rescue != "off":
             self._prepare_rescue(trainer, self.watch, switches, known=point is not None)
         if point:
@@ -153,13 +152,14 @@ class WatchedRun:
 
     def _prepare_rescue(self, trainer: Trainer, watch: Watch, switches: Switches, *, known: bool) -> None:
         """Stand by; it changes one process, so that several must do without."""
-        if is_distributed(trainer) or self._policy is None or self._settings.guard == "off":
+        policy = self._judge.policy if self._judge else None
+        if is_distributed(trainer) or policy is None or self._settings.guard == "off":
             watch.notice("rescue is off: it needs one process, a trainer without a step of its own, and the guard")
             return
         watch.notice(require_memory(trainer))
         remedies = LiveRemedies(switches)
         watch.left_out = remedies.left_out
-        self._rescue = Rescue(watch, self._policy, remedies, watch.emit, self._settings.rescue)
+        self._rescue = Rescue(watch, policy, remedies, watch.emit, self._settings.rescue)
         if trainer.resume:
             self._rescue.resume(trainer, known=known)
 
@@ -183,17 +183,26 @@ class WatchedRun:
         if trainer.device.type == "cpu" or now - self._clock > _SLOW_SECONDS:
             self.watch.flush()
         self._clock = now
-        if self._critical and self.stopped is None:
-            text = f"fail_on=critical ended the run at step {self.watch.step}: {self._critical}"
-            self.watch.end_early(trainer, "fail_on", text)
-        elif self._rescue and self._policy and self.stopped is None:
-            self.watch.doubtful_step = self._policy.doubtful_step
-            self._rescue.after_iteration(trainer)
+        self._act(trainer, self.watch)
+
+    def _act(self, trainer: Trainer, watch: Watch, *, stepped: bool = True) -> None:
+        """End the run, or rescue it, if what was found asks for it."""
+        if self._judge is None or self.stopped is not None:
+            return
+        if self._judge.critical and self._settings.fail_on == "critical":
+            text = f"fail_on=critical ended the run at step {watch.step}: {self._judge.critical}"
+            watch.end_early(trainer, "fail_on", text)
+        elif self._rescue and self._judge.policy:
+            watch.doubtful_step = self._judge.policy.doubtful_step
+            self._rescue.act(trainer, stepped=stepped)
 
     def end_epoch(self, trainer: Trainer) -> None:
         """Hand over what waits, compact the trace, sum up; let nothing broken go into validation, where it hangs."""
         if self.watch:
             self.watch.flush()
+            if self._judge and self._rescue:  # trouble of the last steps must not be validated and saved
+                self._judge.ask()
+                self._act(trainer, self.watch, stepped=False)
             self.watch.keep_finite(trainer)
         self._each_sink(lambda sink: sink.end_epoch(trainer.epoch))
         if self._writer:
@@ -216,10 +225,12 @@ class WatchedRun:
             )
             self._tell(self._checkpoint.error)
 
-    def recovered(self) -> None:
+    def recovered(self, trainer: Trainer) -> None:
         """Note that Ultralytics went back to `last.pt` and replays the epoch."""
         if self.watch:
             self.watch.restart("nan_recovery", {"epoch": self._epoch})
+        if self._rescue:
+            self._rescue.recovered(trainer)
 
     def save_if_stopped(self, trainer: Trainer) -> None:
         """Save the restored state of a run that the guard ended, also under `save=False`."""
@@ -268,7 +279,7 @@ class WatchedRun:
 
     def _unhealthy_step(self, watch: Watch) -> int:
         """Return the last step at which something was wrong, by its numbers or by a finding; -1 if there was none."""
-        return max(watch.unhealthy_step, self._policy.unhealthy_step if self._policy else -1)
+        return max(watch.unhealthy_step, self._judge.unhealthy_step if self._judge else -1)
 
     def _tell(self, text: str | None) -> None:
         """Log a warning, each one once."""
@@ -316,27 +327,15 @@ class WatchedRun:
             self._writer.append(record)
             self._tell(self._writer.error)
         self._each_sink(lambda sink: sink.write(record))
-        for finding in self._judged(record):
-            data = {key: getattr(finding, key) for key in _TOLD}
-            self._event(Event(attempt=record.attempt, step=record.step, kind="finding", block=finding.block, data=data))
-            if finding.severity == "critical" and self._settings.fail_on == "critical":
-                self._critical = self._critical or f"{finding.rule}: {finding.message}"
-
-    def _judged(self, record: StepRecord) -> Sequence[Finding]:
-        """Return what the policy finds; one that fails is dropped with a warning, as a sink is: the run goes on."""
-        try:
-            return self._policy.observe(record) if self._policy else ()
-        except Exception as error:
-            self._policy = None
-            self._tell(f"the rules failed and are off for this run, rescue too: {type(error).__name__}: {error}")
-            return ()
+        if self._judge:
+            self._judge.observe(record)
 
     def _event(self, event: Event) -> None:
         """Pass an event on."""
         if self._writer:
             self._writer.event(event)
-        if self._policy:
-            self._policy.event(event)
+        if self._judge:
+            self._judge.event(event)
         self._each_sink(lambda sink: sink.event(event))
 
     def _each_sink(self, call: Callable[[Sink], None]) -> None:

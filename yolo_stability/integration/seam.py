@@ -124,7 +124,7 @@ class StabilityMixin:
             return False
         recovered: bool = super()._handle_nan_recovery(epoch)  # type: ignore[misc]
         if recovered and self.stability:
-            self.stability.recovered()
+            self.stability.recovered(self)
         return recovered
 
 

@@ -90,6 +90,7 @@ class Watch:
         self._sampled_positions = self._index.positions[np.array([p.requires_grad for p in self._index.params], bool)]
         self._guard = Guard(trainer) if settings.guard != "off" else None
         self._youngest = 4 if settings.rescue == "off" else 16  # what a rescue wants to go back to lies before trouble
+        self._limit = 0 if settings.guard == "stop" else max(settings.guard_limit, 1 if settings.rescue == "off" else 3)
         self._healthy = HealthyStates(trainer, first_step, youngest=self._youngest) if self._guard else None
         self._incidents = IncidentKeeper(trainer, settings, self.emit)
         self._baseline, self.outcome = Baseline(), Outcome()
@@ -167,13 +168,12 @@ class Watch:
         self._guard.undo(trainer)
         self._sampler.alarm()
         self._finish(trainer, reading, "guard")
-        details = skip_details(reading, reason, self._guard.in_a_row)
-        self.emit("guard_skip", worst_block(self.blocks, reading), details)
+        self.emit("guard_skip", worst_block(self.blocks, reading), skip_details(reading, reason, self._guard.in_a_row))
         self._incidents.write(trainer, evidence, self.step, self.attempt)
         self._unresolved_skip = self.step
         if self._healthy:
             self._healthy.observe(trainer, self.step, healthy=False)
-        if self._guard.in_a_row > (0 if self._settings.guard == "stop" else self._settings.guard_limit):
+        if self._guard.in_a_row > self._limit:
             self._stop(trainer, reason)
         self.step += 1
         return False
@@ -273,11 +273,10 @@ class Watch:
         """Put the last healthy state back and go on from there; return its step. Data and schedule go on.
 
         Args:
-            trainer: The trainer, between two iterations.
+            trainer: The trainer.
             before: Step at which trouble first showed; None if unknown.
         """
-        assert self._healthy is not None
-        assert self._guard is not None
+        assert self._healthy and self._guard  # noqa: PT018
         self._guard.in_a_row, self._baseline = 0, Baseline()
         return self._restore(trainer, self._healthy, before)
 
@@ -301,7 +300,8 @@ class Watch:
         trainer.stop = True
 
     def _restore(self, trainer: Trainer, healthy: HealthyStates, before: int | None = None) -> int:
-        """Put the last healthy state back; return its step."""
+        """Put the last healthy state back; return its step. No record of what is undone may arrive later."""
+        self.flush()
         self._unhealthy_step = self.step
         self._window.clear()
         trainer.optimizer.zero_grad()

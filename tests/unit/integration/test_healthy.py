@@ -166,3 +166,12 @@ def test_a_rescue_keeps_the_beginning_for_longer() -> None:
     assert states.step == 0
     run(states, trainer, [True], start=16)
     assert states.step == 1
+
+
+def test_a_second_rollback_does_not_take_a_state_from_inside_the_first_trouble() -> None:
+    trainer = make_trainer()
+    states = HealthyStates(trainer, 0, age=8)
+    run(states, trainer, [True] * 30)
+    trusted = states.step
+    assert states.restore(trainer, 25) == trusted  # trouble showed before the younger one was taken
+    assert states.restore(trainer, 100) == trusted

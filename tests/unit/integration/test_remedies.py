@@ -63,14 +63,16 @@ def test_a_lowered_rate_outlives_the_epoch_and_the_warm_up() -> None:
     assert trainer.args.warmup_bias_lr == pytest.approx(0.01)
 
 
-def test_after_a_resume_only_the_scheduler_must_be_told() -> None:
-    """The checkpoint brings groups and arguments back as they were lowered."""
-    trainer = make_trainer()
+@pytest.mark.parametrize("saved", [0.1, 0.01])
+def test_after_a_resume_rates_are_lowered_once_whatever_the_checkpoint_says(saved: float) -> None:
+    """It may have been written before the rescue or after."""
+    trainer, live = make_trainer(), remedies()
     for group in trainer.optimizer.param_groups:
-        group["lr"] = group["initial_lr"] = 0.01
-    trainer.args.warmup_bias_lr = 0.01
-    remedies().resume(trainer, action("lower_rate", "0.1"))
-    assert rates(trainer) == pytest.approx([0.01, 0.01])
+        group["lr"] = group["initial_lr"] = saved
+    trainer.args.warmup_bias_lr = saved
+    live.resume(trainer, action("lower_rate", "0.1"))
+    live.follow(trainer, 0.01)
+    assert [group["initial_lr"] for group in trainer.optimizer.param_groups] == pytest.approx([0.01, 0.01])
     assert trainer.args.warmup_bias_lr == 0.01
     next_epoch(trainer)
     assert rates(trainer) == pytest.approx([0.009, 0.009])
@@ -111,17 +113,22 @@ def test_a_tighter_clip_is_the_one_that_the_run_uses() -> None:
 def test_a_lower_scale_grows_more_slowly() -> None:
     trainer = make_trainer()
     trainer.scaler.scale(torch.ones(1))  # the scale exists only then
-    interval = trainer.scaler.get_growth_interval()
-    remedies().apply(trainer, action("lower_scale", "0.0625"))
+    interval, before = trainer.scaler.get_growth_interval(), trainer.scaler.state_dict()
+    live = remedies()
+    live.apply(trainer, action("lower_scale", "0.0625"))
+    assert trainer.scaler.get_scale() == 4096
+    assert trainer.scaler.get_growth_interval() == 10 * interval
+    trainer.scaler.load_state_dict(before)  # as a rollback does
+    live.after_rollback(trainer)
     assert trainer.scaler.get_scale() == 4096
     assert trainer.scaler.get_growth_interval() == 10 * interval
 
 
-def batch(*names: str) -> dict[str, Any]:
-    """Three images with two boxes each."""
+def batch(*names: str, size: int = 64) -> dict[str, Any]:
+    """Images with two boxes each."""
     count = len(names)
     return {
-        "img": torch.arange(count).float().reshape(count, 1, 1, 1).expand(count, 3, 4, 4).clone(),
+        "img": torch.arange(count).float().reshape(count, 1, 1, 1).expand(count, 3, size, size).clone(),
         "im_file": [f"/data/{name}" for name in names],
         "batch_idx": torch.arange(count).repeat_interleave(2).float(),
         "cls": torch.arange(2 * count).float().reshape(-1, 1),
@@ -145,10 +152,18 @@ def test_a_batch_stays_whole_where_nothing_or_everything_would_go(names: set[str
     assert len(given["img"]) == 2
 
 
+@pytest.mark.parametrize(("size", "kept"), [(64, 1), (32, 2)])
+def test_a_batch_of_small_images_is_not_left_with_one(size: int, kept: int) -> None:
+    """BatchNorm needs more than one value a channel in training."""
+    given = batch("a.png", "bad.png", size=size)
+    leave_out(given, {"bad.png"})
+    assert len(given["img"]) == kept
+
+
 def test_what_does_not_fit_into_memory_is_refused_with_both_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = make_trainer()
     assert state_bytes(trainer) == 2 * 10 * 4 + 2 * 10 * 4  # 10 numbers, model and EMA, and two moments
     assert "320 B" in require_memory(trainer) or "0.00032 MB" in require_memory(trainer)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=100))
-    with pytest.raises(ConfigError, match=r"rescue keeps two training states .* are free: write rescue=off"):
+    with pytest.raises(ConfigError, match=r"two training states .* GB are free: write guard=off"):
         require_memory(trainer)

@@ -1,0 +1,361 @@
+"""The documentation: its links resolve, its commands parse, its figures have a command, and the site can be built."""
+
+from __future__ import annotations
+
+import ast
+import html.parser
+import importlib.util
+import inspect
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+from urllib.parse import unquote, urldefrag
+
+import pytest
+
+import yolo_stability
+import yolo_stability.integration.arguments
+from yolo_stability import cli
+from yolo_stability.benchmarking import _changed
+from yolo_stability.cli import main
+from yolo_stability.commands import VERBS
+from yolo_stability.config import OWN_KEYS, make_settings
+from yolo_stability.frontiers.request import make_request
+from yolo_stability.interventions.switches import Switches
+from yolo_stability.suite import load_suite
+
+REPO = Path(__file__).resolve().parents[2]
+DOCS = REPO / "docs"
+PAGES = DOCS / "pages"
+WRITTEN = sorted(path for path in PAGES.rglob("*.md") if path.parent.name != "generated")
+NAMES = [path.relative_to(PAGES).as_posix() for path in WRITTEN]
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`(yolo-stability [^`]+)`")
+MEASURED = re.compile(
+    r"(?<![\w.])\d+\.\d+(?! or newer)|\d+e-?\d|\d[\d,]* (?:ms|s|MB|GB|kB|bytes|minutes|hours|runs)\b|\d ?%"
+)
+COMMAND = re.compile(r"`(?:yolo-stability|make|pytest|python) |^(?:yolo-stability|make|pytest|python) ", re.MULTILINE)
+TARGETS = re.compile(r"^([\w-]+):.*## ", re.MULTILINE)
+
+
+def load(name: str) -> ModuleType:
+    """Import a script of `docs/`, which is no package."""
+    spec = importlib.util.spec_from_file_location(f"docs_{name}", DOCS / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def site_sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Copy the pages and write the generated ones beside them."""
+    folder = tmp_path_factory.mktemp("docs") / "docs"
+    shutil.copytree(DOCS, folder, ignore=shutil.ignore_patterns("generated", "site", ".cache", "__pycache__"))
+    load("generate").main(folder / "pages" / "generated")
+    return folder
+
+
+# --- links ------------------------------------------------------------------------------------------------------------
+
+
+def anchors(text: str) -> set[str]:
+    """Return the anchors of a page: of a heading its words in lower case, joined by dashes."""
+    plain = FENCE.sub("", text)
+    titles = re.findall(r"^#+ (.+)$", plain, re.MULTILINE)
+    return {re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower()) for title in titles}
+
+
+def broken_links(page: Path, root: Path) -> list[str]:
+    """Return the links of a page that lead nowhere, or out of the site."""
+    bad = []
+    for target in LINK.findall(FENCE.sub("", page.read_text(encoding="utf-8"))):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, anchor = urldefrag(target)
+        file = (page.parent / unquote(path)).resolve() if path else page
+        inside = file.is_file() and file.is_relative_to(root)
+        if not inside or (anchor and anchor not in anchors(file.read_text(encoding="utf-8"))):
+            bad.append(target)
+    return bad
+
+
+def test_every_link_leads_somewhere(site_sources: Path) -> None:
+    root = (site_sources / "pages").resolve()
+    pages = sorted(root.rglob("*.md"))
+    assert len(pages) > len(WRITTEN)
+    assert {page.relative_to(root).as_posix(): bad for page in pages if (bad := broken_links(page, root))} == {}
+
+
+@pytest.mark.parametrize("text", ["[a](b.md)", "[a](#there)", "[a](../../README.md)", "![a](img/b.png)"])
+def test_a_broken_link_is_found(tmp_path: Path, text: str) -> None:
+    (tmp_path / "pages").mkdir()
+    page = tmp_path / "pages" / "page.md"
+    page.write_text(f"# Here\n\n{text} [good](#here) [good](page.md#here)\n")
+    assert len(broken_links(page, tmp_path / "pages")) == 1
+
+
+def test_every_page_is_in_the_navigation_and_every_picture_is_small_and_shown(site_sources: Path) -> None:
+    nav = tomllib.loads((DOCS / "zensical.toml").read_text())["project"]["nav"]
+    listed = {value for entry in nav for value in _leaves(entry)}
+    pages = {path.relative_to(site_sources / "pages").as_posix() for path in (site_sources / "pages").rglob("*.md")}
+    assert listed == pages
+    text = "".join(path.read_text(encoding="utf-8") for path in WRITTEN)
+    for picture in sorted((PAGES / "img").iterdir()):
+        assert picture.stat().st_size < 150_000, picture.name
+        assert f"img/{picture.name}" in text
+    assert {path.stem for path in (PAGES / "img").iterdir()} == set(load("gallery").SIGNATURES)
+
+
+def _leaves(entry: dict[str, Any]) -> Iterator[str]:
+    for value in entry.values():
+        if isinstance(value, str):
+            yield value
+        else:
+            for inner in value:
+                yield from _leaves(inner)
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------
+
+
+def lines_of(text: str) -> Iterator[str]:
+    """Yield the commands of a page: console blocks with continued lines joined, and inline code beyond a mere verb."""
+    for language, body in FENCE.findall(text):
+        if language == "console":
+            yield from (line.strip() for line in body.replace("\\\n", " ").splitlines() if line.strip())
+    yield from (
+        line for line in INLINE.findall(FENCE.sub("", text)) if line.split()[1:] not in ([verb] for verb in VERBS)
+    )
+
+
+def ours(text: str) -> list[list[str]]:
+    """Return the words of each line of our program, without its name."""
+    return [words[1:] for line in lines_of(text) if (words := shlex.split(line, comments=True))[0] == "yolo-stability"]
+
+
+@pytest.fixture
+def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stand in a folder where the files exist that commands name, with an API that checks and then does nothing."""
+    ended = SimpleNamespace(lines=list, to_json=dict, lost=(), open=(), identical=True, checks=(), environment=())
+    module = ModuleType("yolo_stability.api")
+
+    def benchmark(suite: str, **changes: Any) -> Any:
+        run = {"out", "jobs", "executor", "address"}
+        asked = {key: changes.pop(key, None) for key in ("seeds", "arms", "model", "data", "task")}
+        overrides = {key: value for key, value in changes.items() if key not in run}
+        if not suite.endswith(".yaml"):
+            _changed(load_suite(suite), **asked, overrides=overrides)
+        return ended
+
+    def frontier(axis: str, **asked: Any) -> Any:
+        make_request(axis, **{key: value for key, value in asked.items() if key not in {"out", "jobs", "executor"}})
+        return ended
+
+    def train(task: str | None = None, **given: Any) -> Any:
+        Switches(make_settings(**{key: value for key, value in given.items() if key in OWN_KEYS}))
+        return SimpleNamespace(stopped=None)
+
+    for name, fake in {
+        "benchmark": benchmark,
+        "frontier": frontier,
+        "train": train,
+        "compare": lambda *_, **__: ended,
+        "verify": lambda *_, **__: ended,
+        "examine": lambda _: SimpleNamespace(
+            diagnosis=SimpleNamespace(verdict="stable"), reproduced=None, to_json=dict
+        ),
+        "show_examined": lambda *_: None,
+        "mechanics": lambda *_, **__: SimpleNamespace(studies=(), out=Path("runs")),
+        "probe_grid": lambda **_: (),
+        "draw_probes": lambda *_: Path("probe.png"),
+        "show_probes": lambda *_: None,
+    }.items():
+        setattr(module, name, fake)
+    monkeypatch.setitem(sys.modules, "yolo_stability.api", module)
+    monkeypatch.setattr("yolo_stability.data.resolve.check_data", lambda *_: SimpleNamespace(lines=list, damaged=False))
+    monkeypatch.setattr("yolo_stability.data.resolve.resolve_data", lambda *_: SimpleNamespace(data="", notes=()))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def complaint_of(words: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a line against the stand-in; return what it complains of, empty when it is well-formed."""
+    for word in words:
+        path = word.partition("=")[2]
+        if re.fullmatch(r"[\w./-]+/[\w.-]+\.(pt|yaml)", path):
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / path).touch()
+    code = main(words)
+    said = capsys.readouterr().err
+    return "" if code == 0 else f"{shlex.join(words)}: {code}: {said}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_parses(name: str, stage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = ours((PAGES / name).read_text(encoding="utf-8"))
+    assert [said for words in found if (said := complaint_of(words, stage, capsys))] == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "trian data=shapes",
+        "train data=shapes model=yolo26n.yaml resuce=auto",
+        "train data=shapes model=yolo26n.yaml norm=bacth",
+        "train data=shapes model=yolo26n.yaml lr0=5",
+        "benchmark suite=quikc",
+        "benchmark suite=quick arms=contrl",
+        "benchmark suite=quick epoch=3",
+        "frontier axis=lr_mlt",
+        "compare runs/a runs/b output=c",
+        "list rulse",
+        "data chekc shapes",
+        "probe data=shapes inti=lsuv",
+    ],
+)
+def test_a_wrong_command_is_found(line: str, stage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert complaint_of(line.split(), stage, capsys)
+
+
+def test_the_pages_show_every_verb_and_only_targets_of_make_that_exist() -> None:
+    text = "\n".join(path.read_text(encoding="utf-8") for path in WRITTEN)
+    verbs = {word for words in ours(text) for word in words if word in VERBS}
+    assert verbs == set(VERBS)
+    targets = set(TARGETS.findall((REPO / "Makefile").read_text()))
+    named = set(re.findall(r"(?:^|`)make ([a-z][\w-]*)", text, re.MULTILINE))
+    assert named
+    assert named <= targets
+
+
+def test_scripts_and_tests_that_are_named_exist() -> None:
+    text = "\n".join(path.read_text(encoding="utf-8") for path in WRITTEN)
+    named = set(re.findall(r"\b(?:docs|notebooks|tests)/[\w/.-]+\.(?:py|ipynb)", text))
+    assert named
+    assert [name for name in sorted(named) if not (REPO / name).is_file()] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_python_blocks_are_python_and_import_what_exists(name: str) -> None:
+    for language, body in FENCE.findall((PAGES / name).read_text(encoding="utf-8")):
+        if language != "python":
+            continue
+        for node in ast.walk(ast.parse(body)):
+            if isinstance(node, ast.ImportFrom) and node.module == "yolo_stability":
+                assert {alias.name for alias in node.names} <= set(yolo_stability.__all__)
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------
+
+
+def bare_figures(text: str) -> list[str]:
+    """Return measured figures whose section shows no command that makes them."""
+    found = []
+    for section in re.split(r"^(?=#+ )", text, flags=re.MULTILINE):
+        prose = INLINE.sub("", re.sub(r"`[^`\n]+`", "", FENCE.sub("", section)))
+        prose = LINK.sub("", prose)
+        console = "".join(body for language, body in FENCE.findall(section) if language == "console")
+        if not COMMAND.search(f"{FENCE.sub('', section)}\n{console}"):
+            found += MEASURED.findall(prose)
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_figure_without_a_command(name: str) -> None:
+    assert bare_figures((PAGES / name).read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("text", ["It takes 3 ms.", "A share of 0.96.", "It fell to 2e-6.", "In 12 runs.", "By 4 %."])
+def test_a_bare_figure_is_found(text: str) -> None:
+    assert bare_figures(f"# Title\n\n{text}\n")
+    assert bare_figures(f"# Title\n\n{text} `make bench`\n") == []
+    assert bare_figures(f"# Title\n\n{text}\n\n## Next\n\n```console\nmake bench\n```\n")
+
+
+# --- what is read off the code ----------------------------------------------------------------------------------------
+
+
+def test_every_public_name_is_on_the_page_of_the_python_api() -> None:
+    text = (PAGES / "reference" / "api.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^::: yolo_stability\.(\w+)$", text, re.MULTILINE)) == sorted(yolo_stability.__all__)
+
+
+def test_generated_pages_hold_every_key_and_column(site_sources: Path) -> None:
+    pages = {path.stem: path.read_text(encoding="utf-8") for path in (site_sources / "pages/generated").glob("*.md")}
+    given = inspect.signature(yolo_stability.StabilityMonitor).parameters
+    assert sorted(re.findall(r"^\| `(\w+)=`", pages["keys"], re.MULTILINE)) == sorted({*given} - {"requested"})
+    trace = yolo_stability.load_trace(REPO / "tests" / "golden" / "detect-26n")
+    for table, frame in (("trace.steps", trace.steps), ("trace.blocks", trace.blocks), ("trace.events", trace.events)):
+        section = pages["trace"].split(f"## {table}\n")[1].split("\n## ")[0]
+        shown = {name.partition("/")[0] for name in re.findall(r"^\| `([\w/<>]+)`", section, re.MULTILINE)}
+        assert shown == {column.partition("/")[0] for column in frame.columns}
+    assert set(re.findall(r"^## (\w+)$", pages["commands"], re.MULTILINE)) == set(VERBS)
+    for example in (REPO / "notebooks" / "examples").glob("*.py"):
+        assert example.read_text(encoding="utf-8") in pages["examples"]
+    assert {f"`{word}`" for word in cli.ELSEWHERE} <= set(re.findall(r"`\w+`", pages["commands"]))
+
+
+# --- the site ---------------------------------------------------------------------------------------------------------
+
+
+class References(html.parser.HTMLParser):
+    """What a built page points to, what it loads, and its ids."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.loads: list[str] = []
+        self.ids: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.ids |= {str(given["id"])} if given.get("id") else set()
+        loads = given.get("src") if tag in {"img", "script"} else given.get("href") if tag == "link" else None
+        self.loads += [loads] if loads else []
+        self.links += [str(given["href"])] if tag == "a" and given.get("href") else []
+
+
+def test_the_site_builds_and_every_link_in_it_resolves(site_sources: Path) -> None:
+    missing = [name for name in ("zensical", "mkdocstrings") if importlib.util.find_spec(name) is None]
+    if missing:
+        pytest.skip(f"{' and '.join(missing)} not installed: the site is not built")
+    config = site_sources / "zensical.toml"
+    text = config.read_text().replace(
+        '[".."]', f'["{REPO.as_posix()}"]'
+    )  # snippets and docstrings lie in the repository
+    config.write_text(text)
+    done = subprocess.run(
+        [sys.executable, "-m", "zensical", "build", "--strict", "-f", str(config)],
+        cwd=site_sources,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    site = site_sources / "site"
+    pages = {path: References(path.read_text(encoding="utf-8")) for path in site.rglob("*.html") if path.stem != "404"}
+    assert len(pages) == len(list((site_sources / "pages").rglob("*.md")))
+    bad = []
+    for path, page in pages.items():
+        for target in [*page.links, *page.loads]:
+            if re.match(r"[a-z]+:|//", target):
+                bad += [(path.name, target)] if target in page.loads else []
+                continue
+            name, anchor = urldefrag(target)
+            file = (path.parent / unquote(name)).resolve() if name else path
+            found = file.is_file() and (not anchor or file not in pages or anchor in pages[file].ids)
+            bad += [] if found else [(path.name, target)]
+    assert bad == []
+    api = pages[site / "reference" / "api.html"].ids
+    assert {f"yolo_stability.{name}" for name in yolo_stability.__all__} <= api
