@@ -14,7 +14,7 @@ STAMP := $(VENV)/.ready
 PINS := torch==2.15.0 torchvision==0.29.2 ultralytics==8.4.190
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full test-versions test-ray bench check lock clean
+.PHONY: help setup demo test test-full test-versions test-ray test-tracking bench docs check lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-13s %s\n' "$$t" "$$d"; done
@@ -46,10 +46,17 @@ test-versions: setup ## run the seam tests on older Ultralytics and the newest (
 	@$(BIN)/python tests/versions/run.py $(VERSIONS) -- $(PYTEST_ARGS)
 
 test-ray: setup ## run the tests of executor=ray, with Ray in a folder beside .venv (300 MB; minutes)
-	@$(BIN)/python tests/versions/with_ray.py $(PYTEST_ARGS)
+	@$(BIN)/python tests/versions/with_extra.py ray $(PYTEST_ARGS)
+
+test-tracking: setup ## read numbers back from TensorBoard, W&B and MLflow, in a folder beside .venv (700 MB; minutes)
+	@$(BIN)/python tests/versions/with_extra.py tracking $(PYTEST_ARGS)
 
 bench: setup ## measure what watching costs a step (about 11 minutes; BENCH_ARGS="--quick" half a minute)
 	@$(BIN)/python tests/benchmarks/bench.py $(BENCH_ARGS)
+
+docs: setup ## build the documentation into docs/site, offline (seconds)
+	@$(BIN)/python docs/generate.py
+	@$(BIN)/python -m zensical build --strict -f docs/zensical.toml
 
 check: setup ## lint, format, types, then all tests (import rules and size limits are among them)
 	@$(BIN)/ruff check -q .
@@ -65,5 +72,5 @@ lock: setup ## write constraints.txt anew, with PINS as they stand above
 	@{ echo "# The stack this package was tried with; written by 'make lock'."; cat $(VENV)/constraints.out; } > constraints.txt
 
 clean: ## remove .venv, caches and run folders
-	@rm -rf $(VENV) runs dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf docs/site docs/.cache docs/pages/generated $(VENV) runs dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
