@@ -86,7 +86,8 @@ class SettingEdge:
         label: What a person calls it.
         overrides: The keys that tell it from the others.
         status: found, nothing, everything or undecided.
-        highest_stable: The last value that is stable for all seeds, before the first that fails for one.
+        highest_stable: The last value that is stable for all seeds, before the first that fails for one; a bisection
+            takes for granted that a seed is stable below its own last stable value.
         lowest_failing: The first value that fails for one seed.
         all_failing: The first value that fails for every seed; None where one has none.
         agree: Whether the edges of all seeds lie within one step of each other; None without an edge of each.

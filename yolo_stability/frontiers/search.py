@@ -80,7 +80,7 @@ def search(
                 _drop_weights(out / probe.spec.folder)
             result = _result(request, points, out, command, complete=False)
             write_whole(out / FILE, result.text())
-        cost = {**result.cost, "wall_seconds": round(clock() - began, 1)}
+        cost = {**result.cost, "sitting_seconds": round(clock() - began, 1)}
         result = replace(result, complete=True, cost=cost)
         write_whole(out / FILE, result.text())
     finally:

@@ -55,9 +55,12 @@ def cost_line(result: FrontierResult) -> str:
     if not runs:
         return text
     if "grid_runs" in cost:
-        return f"{text}; a grid of these values would take {cost['grid_runs']} runs, {cost['grid_runs'] / runs:.1f} x"
+        times = f"{cost['grid_runs'] / runs:.1f} times as many"
+        return f"{text}; a grid of these values would take {cost['grid_runs']} runs, {times}"
     if "bisection_runs" in cost:
-        same = "the same edges" if cost["bisection_same_edges"] else "other edges, for stability is not monotone"
+        again = any(seed.stable_again for edge in result.edges for seed in edge.seeds)
+        why = "stability is not monotone" if again else "runs crashed or said nothing"
+        same = "the same edges" if cost["bisection_same_edges"] else f"other edges, for {why}"
         part = f"{_count(cost['bisection_runs'], 'run')} and {cost['bisection_seconds']:.0f} s of these"
         return f"{text}; bisection would have taken {part}, and found {same}"
     return text
@@ -83,13 +86,16 @@ def _nothing(request: Request, edge: SettingEdge, points: Sequence[Point]) -> st
     first = request.values[0]
     failed = sum(seed.status == "nothing" for seed in edge.seeds)
     sign = "".join(f", {text}" for text in _sign(first, points))
-    count = f"{failed} of {_count(len(edge.seeds), 'seed')} failed there"
-    return f"nothing is stable, not even {request.axis}={first:g} ({count}{sign}); {_further('from')}"
+    count = f"{failed} of {_count(len(edge.seeds), 'seed')} failed there{_anecdotal(edge)}"
+    what = "nothing is stable, not even" if failed == len(edge.seeds) else "not stable for every seed, even at"
+    return f"{what} {request.axis}={first:g} ({count}{sign}); {_further('from')}"
 
 
 def _everything(request: Request, edge: SettingEdge, points: Sequence[Point]) -> str:
-    count = _count(len(edge.seeds), "seed")
-    text = f"no edge: stable as far as {request.axis}={request.values[-1]:g} ({count})"
+    count = f"{_count(len(edge.seeds), 'seed')}{_anecdotal(edge)}"
+    tried = {point.value for point in points}
+    between = "" if len(tried) == len(request.values) else "; both ends are, between them nothing was tried"
+    text = f"no edge: stable as far as {request.axis}={request.values[-1]:g} ({count}{between})"
     return f"{text}{_learned(edge, points)}{_gaps(edge)}; {_further('to')}"
 
 
@@ -98,6 +104,10 @@ def _undecided(request: Request, edge: SettingEdge, points: Sequence[Point]) -> 
     silent = [p for p in points if p.verdict in {"crashed", "inconclusive"}]
     told = f": {request.axis}={silent[0].value:g} {_was(silent[0])}, {silent[0].why}" if silent else ""
     return f"no edge can be named, {known}; {_count(len(silent), 'run')} said neither{told.rstrip('.')}"
+
+
+def _anecdotal(edge: SettingEdge) -> str:
+    return ", anecdotal" if len(edge.seeds) == 1 else ""
 
 
 def _further(key: str) -> str:
@@ -120,14 +130,15 @@ def _sign(value: float, points: Iterable[Point]) -> list[str]:
 
 
 def _learned(edge: SettingEdge, points: Sequence[Point]) -> str:
-    """Say what runs at the last stable value learned beside those at the first: stable is not yet good."""
-    first, last = points[0].value, edge.highest_stable
-    means = []
-    for value in dict.fromkeys((first, last)):
-        known = [p.fitness for p in points if p.value == value and p.verdict == "stable" and p.fitness is not None]
-        if known:
-            means.append(f"{sum(known) / len(known):.2f} at {value:g}")
-    return f"; mAP50 {', '.join(means)}" if means else ""
+    """Say what runs at the last stable value learned beside those at the first, same seeds: stable is not yet good."""
+    ends = dict.fromkeys(v for v in (points[0].value, edge.highest_stable) if v is not None)
+    stable = [p for p in points if p.verdict == "stable" and p.fitness is not None]
+    learned = {value: {p.seed: p.fitness or 0.0 for p in stable if p.value == value} for value in ends}
+    seeds = set.intersection(*(set(known) for known in learned.values()))
+    if not seeds:
+        return ""
+    means = [f"{sum(known[s] for s in seeds) / len(seeds):.2f} at {value:g}" for value, known in learned.items()]
+    return f"; mAP50 {', '.join(means)}{f', seed {min(seeds)}' if len(seeds) == 1 < len(edge.seeds) else ''}"
 
 
 def _again(edge: SettingEdge) -> str:

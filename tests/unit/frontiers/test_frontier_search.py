@@ -168,7 +168,12 @@ def test_a_grid_shows_that_stability_is_not_monotone(tmp_path: Path) -> None:
     ("truth", "status", "said"),
     [
         (below(0.0), "nothing", "nothing is stable, not even lr_mult=1 (2 of 2 seeds failed there, at 1 divergence"),
-        (below(1e9), "everything", "no edge: stable as far as lr_mult=1000 (2 seeds); mAP50 0.50 at 1, 0.50 at 1000"),
+        (
+            below(1e9),
+            "everything",
+            "no edge: stable as far as lr_mult=1000 (2 seeds; both ends are, between them nothing was tried); "
+            "mAP50 0.50 at 1, 0.50 at 1000",
+        ),
         (lambda v, c, s: "inconclusive", "undecided", "nothing is known to be stable; 4 runs said neither: lr_mult=1"),
         (
             lambda v, c, s: "stable" if v < 9 else "crashed",
