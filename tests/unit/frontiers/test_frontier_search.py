@@ -150,7 +150,7 @@ def test_a_plain_grid_runs_every_value_and_says_what_bisection_saves(tmp_path: P
     assert cost["bisection_runs"] == len(bisected.points) == bisected.cost["runs"]
     assert cost["bisection_seconds"] == bisected.cost["seconds"]
     assert bisected.cost["grid_runs"] == 19
-    assert "a grid of these values would take 19 runs, 3.2 x" in bisected.lines()[2]
+    assert "a grid of these values would take 19 runs, 3.2 times as many" in bisected.lines()[2]
 
 
 def test_a_grid_shows_that_stability_is_not_monotone(tmp_path: Path) -> None:
