@@ -96,12 +96,12 @@ def test_a_bad_initialisation_begins_again_with_the_default(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     "fault",
     [
-        "nan_grad@1",  # in the first epoch
-        "nan_grad@3,7,11",  # the last batch of three epochs
-        "nan_loss@3",
+        pytest.param("nan_grad@1", marks=pytest.mark.full),  # in the first epoch
+        pytest.param("nan_grad@3,7,11", marks=pytest.mark.full),  # the last batch of three epochs
+        pytest.param("nan_loss@3", marks=pytest.mark.full),
         "inf_pixel@5",  # BatchNorm buffers only
-        "nan_grad@5,10,15,20,25,30,35",
-        "nan_loss@4,5,6,7",
+        pytest.param("nan_grad@5,10,15,20,25,30,35", marks=pytest.mark.full),
+        pytest.param("nan_loss@4,5,6,7", marks=pytest.mark.full),
         "lr_jump@16",
     ],
 )
@@ -116,6 +116,7 @@ def test_each_mishap_is_survived_or_ends_cleanly(fault: str, tmp_path: Path) -> 
     assert not result.trace.events["kind"].is_in(["nan_recovery"]).any()
 
 
+@pytest.mark.full
 def test_numbers_that_break_in_validation_leave_training_alone(tmp_path: Path) -> None:
     """A loss of the validation that is NaN: fitness is nothing, weights and checkpoint stay whole."""
     model = YOLO(MODELS["detect"])
@@ -144,6 +145,7 @@ def test_an_image_that_is_bad_for_good_is_left_out(tmp_path: Path) -> None:
     assert saved_is_healthy(result.save_dir)
 
 
+@pytest.mark.full
 def test_a_run_that_cannot_be_rescued_ends_with_its_last_healthy_state(tmp_path: Path) -> None:
     result = rescued_run("detect", tmp_path, lr_mult=1e6, clip="none", rescue="rewarm", rescue_limit=2)
     assert result.stopped is not None
@@ -152,6 +154,7 @@ def test_a_run_that_cannot_be_rescued_ends_with_its_last_healthy_state(tmp_path:
     assert saved_is_healthy(result.save_dir)
 
 
+@pytest.mark.full
 def test_an_explosion_after_a_resume_knows_what_was_done_before(tmp_path: Path) -> None:
     first = rescued_run("detect", tmp_path, lr_mult=1000.0, epochs=10, save_period=4)
     factor = float(events(first, "rescue")[0]["value"])
