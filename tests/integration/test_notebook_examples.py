@@ -18,6 +18,8 @@ REPO = Path(__file__).resolve().parents[2]
 EXAMPLES = REPO / "notebooks" / "examples"
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
+pytestmark = [pytest.mark.trains, pytest.mark.full]
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
