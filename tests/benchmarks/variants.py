@@ -79,7 +79,8 @@ class Variant:
     @property
     def policy(self) -> LiveRules | None:
         """The rules that look on, if it is one of ours."""
-        policy = self.run._policy if self.run else None
+        judge = self.run._judge if self.run else None
+        policy = judge.policy if judge else None
         assert policy is None or isinstance(policy, LiveRules)
         return policy
 

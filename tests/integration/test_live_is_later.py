@@ -85,7 +85,7 @@ def test_telling_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     rules, states, traces = LiveRules(), [], []
     asked = Mock(wraps=live.find_all)
     monkeypatch.setattr(live, "find_all", asked)
-    for name, policy in (("alone", None), ("judged", lambda: rules)):
+    for name, policy in (("alone", None), ("judged", lambda settings: rules)):
         model = YOLO(MODELS["detect"])
         one_thread(model)
         monitor = Monitor(make_policy=policy, watch_every=2).attach(model)
