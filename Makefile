@@ -40,7 +40,7 @@ test: setup ## run the tests (minutes)
 	@$(BIN)/python -m pytest -q -m "not full" $(PARALLEL) $(PYTEST_ARGS)
 
 test-full: setup ## run the long tests: kills, full disks, big traces, big datasets (under an hour)
-	@$(BIN)/python -m pytest -q -m full $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q -m full $(PARALLEL) $(PYTEST_ARGS)
 
 test-versions: setup ## run the seam tests on older Ultralytics and the newest (VERSIONS="8.4.60 ..." or --fast; half an hour)
 	@$(BIN)/python tests/versions/run.py $(VERSIONS) -- $(PYTEST_ARGS)
