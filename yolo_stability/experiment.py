@@ -32,7 +32,7 @@ from yolo_stability.suite import Suite
 from yolo_stability.trace import claim_folder, load_trace, release_folder
 from yolo_stability.types import Trace
 
-__all__ = ["DECIDING", "Listener", "make_plan", "run_missing", "run_suite", "write_whole"]
+__all__ = ["DECIDING", "Listener", "make_plan", "prepare_folder", "run_missing", "run_suite", "write_whole"]
 
 DECIDING = ("python", "torch", "ultralytics", "yolo-stability", "numpy", "opencv-python")
 """Libraries that decide what a run computes."""
@@ -258,21 +258,36 @@ def _plan_json(suite: Suite, plan: Sequence[RunSpec]) -> dict[str, Any]:
     return {"schema_version": SCHEMA_VERSION, "suite": suite.model_dump(), "runs": [spec.to_json() for spec in plan]}
 
 
-def _prepare(out: Path) -> None:
-    """Make the folder; refuse one that holds something else."""
+def prepare_folder(out: Path, marker: str, what: str) -> None:
+    """Make a folder for results; refuse one that holds something else.
+
+    Args:
+        out: The folder.
+        marker: File by which a folder of this kind is known.
+        what: What a person calls it.
+
+    Raises:
+        ConfigError: It is a file, or holds other things.
+        StabilityError: It cannot be made.
+    """
     if out.is_file():
-        raise ConfigError(f"out={out} is a file; name a folder for the benchmark.")
+        raise ConfigError(f"out={out} is a file; name a folder for the {what}.")
     strangers = [p.name for p in out.iterdir() if not p.name.startswith(".")] if out.is_dir() else []
-    if strangers and not (out / PLAN).exists():
-        raise ConfigError(f"out={out} holds other things ({strangers[0]}); name a new folder, or that of a benchmark.")
-    version = _version(out / PLAN)
-    if version not in {None, SCHEMA_VERSION}:
-        text = f"out={out} holds a benchmark of schema version {version}; this version of the package goes on with"
-        raise ConfigError(f"{text} {SCHEMA_VERSION}. Name a new folder.")
+    if strangers and not (out / marker).exists():
+        raise ConfigError(f"out={out} holds other things ({strangers[0]}); name a new folder, or that of a {what}.")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StabilityError(f"out={out} cannot be made: {error.strerror}. Name another folder.") from None
+
+
+def _prepare(out: Path) -> None:
+    """Make the folder of a benchmark; refuse one of another schema version."""
+    prepare_folder(out, PLAN, "benchmark")
+    version = _version(out / PLAN)
+    if version not in {None, SCHEMA_VERSION}:
+        text = f"out={out} holds a benchmark of schema version {version}; this version of the package goes on with"
+        raise ConfigError(f"{text} {SCHEMA_VERSION}. Name a new folder.")
 
 
 def _version(plan: Path) -> object:

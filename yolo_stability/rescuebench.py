@@ -9,14 +9,15 @@ choice among the same remedies under the same budget repairs. All of it is measu
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from yolo_stability.assessment import fitness_of
 from yolo_stability.crossing import SIGN
+from yolo_stability.experiment import write_whole
 from yolo_stability.results import BenchmarkResult, Interval, RunResultRow
 from yolo_stability.statistics import bootstrap, paired_differences, wilson
 
@@ -26,7 +27,6 @@ RESCUE_JSON = "rescue.json"
 AUTO, RANDOM = "rescue-auto", "rescue-random"
 _SHARE = 0.9
 _LEARNT = 0.05  # a healthy run below this has learnt nothing to compare with
-_FITNESS = {"detect": "metrics/mAP50(B)", "pose": "metrics/mAP50(P)"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,9 +119,7 @@ def write_rescues(folder: Path, result: BenchmarkResult) -> RescueResult | None:
         (RESCUE_JSON, json.dumps(asdict(scored), indent=1) + "\n"),
         ("rescue.md", rescue_markdown(scored)),
     ):
-        partial = folder / f".{name}.writing"
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(folder / name)
+        write_whole(folder / name, text)
     return scored
 
 
@@ -177,8 +175,7 @@ def _cases(runs: Mapping[Any, RunResultRow], cause: str, control: str) -> Iterab
 
 def _fitness(run: RunResultRow) -> float:
     """Return the final fitness; 0 for a run that did not come to its end."""
-    value = run.metrics.get(_FITNESS[run.task]) if run.outcome == "finished" else None
-    return float(value) if value is not None and math.isfinite(value) else 0.0
+    return (fitness_of(run) or 0.0) if run.outcome == "finished" else 0.0
 
 
 def _seconds(run: RunResultRow) -> float | None:

@@ -9,8 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from yolo_stability.errors import ConfigError, StabilityError
-from yolo_stability.experiment import DECIDING, Listener, run_missing, write_whole
+from yolo_stability.experiment import DECIDING, Listener, prepare_folder, run_missing, write_whole
 from yolo_stability.frontiers.bisection import Edge, Word, edge_of, joint_edge, next_probes, stable_again
 from yolo_stability.frontiers.judging import Judgement, judge
 from yolo_stability.frontiers.request import Request
@@ -63,7 +62,7 @@ def search(
         ConfigError: `out` holds something else.
         StabilityError: `out` cannot be made, or another search runs there.
     """
-    _prepare(out)
+    prepare_folder(out, FILE, "frontier")
     claim_folder(out)
     began = clock()
     points: dict[tuple[Chain, int], Point] = {}
@@ -93,19 +92,6 @@ def _drop_weights(run: Path) -> None:
     for file in (*run.glob("weights/*.pt"), run / "stability" / "healthy.pt"):
         with suppress(OSError):
             file.unlink(missing_ok=True)
-
-
-def _prepare(out: Path) -> None:
-    """Make the folder; refuse one that holds something else."""
-    if out.is_file():
-        raise ConfigError(f"out={out} is a file; name a folder for the frontier.")
-    strangers = [p.name for p in out.iterdir() if not p.name.startswith(".")] if out.is_dir() else []
-    if strangers and not (out / FILE).exists():
-        raise ConfigError(f"out={out} holds other things ({strangers[0]}); name a new folder, or that of a frontier.")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StabilityError(f"out={out} cannot be made: {error.strerror}. Name another folder.") from None
 
 
 def _chains(request: Request) -> Iterator[Chain]:
