@@ -52,7 +52,9 @@ __all__ = [
     "scale_tensor",
     "scan_label",
     "scanning",
+    "stock_bias_rate",
     "ultralytics_version",
+    "warmup_iterations",
 ]
 
 Trainer = Any
@@ -142,6 +144,20 @@ def scale_tensor(trainer: Trainer) -> Tensor:
         return torch.zeros(0)
     scale = getattr(scaler, "_scale", None)
     return scale.reshape(1) if isinstance(scale, Tensor) else torch.tensor([float(scaler.get_scale())])
+
+
+def warmup_iterations(trainer: Trainer) -> int:
+    """Return the iterations of the warm-up; newer versions leave at least the last epoch out of it."""
+    batches = len(trainer.train_loader)
+    if hasattr(trainer, "_get_warmup_iterations"):
+        return int(trainer._get_warmup_iterations(batches))
+    epochs = float(trainer.args.warmup_epochs)
+    return max(round(epochs * batches), 100) if epochs > 0 else 0
+
+
+def stock_bias_rate() -> float:
+    """Return the rate at which biases begin a warm-up unless one is asked for."""
+    return float(DEFAULT_CFG_DICT["warmup_bias_lr"])
 
 
 @contextmanager

@@ -27,6 +27,7 @@ class Snapshot:
 
     def __init__(self, trainer: Trainer) -> None:
         self.step = -1
+        self.place = 0
         self._pin = trainer.device.type == "cuda"
         self._copies: dict[Any, Tensor] = {}
         self._of: tuple[Any, Any] | None = None
@@ -37,14 +38,15 @@ class Snapshot:
         self._scaler: dict[str, Any] = {}
 
     @torch.no_grad()
-    def take(self, trainer: Trainer, step: int) -> None:
+    def take(self, trainer: Trainer, step: int, place: int = 0) -> None:
         """Copy the state as it is now.
 
         Args:
             trainer: The trainer.
             step: Optimizer steps applied so far.
+            place: Iterations of the warm-up that the state has passed.
         """
-        self.step = step
+        self.step, self.place = step, place
         model = (inner_model(trainer), trainer.ema.ema if trainer.ema else None)
         if self._of is None or any(a is not b for a, b in zip(model, self._of, strict=True)):
             self._of = model  # a recovery makes a new EMA; naming a thousand tensors costs more than copying them
@@ -107,14 +109,15 @@ class HealthyStates:
     Args:
         trainer: The trainer at the start of training; its first state counts as healthy.
         step: Optimizer steps applied so far.
+        place: Iterations of the warm-up that the first state has passed.
         age: Healthy steps after which a snapshot is trusted.
         youngest: The same at the very start.
     """
 
-    def __init__(self, trainer: Trainer, step: int, age: int = 32, youngest: int = 4) -> None:
+    def __init__(self, trainer: Trainer, step: int, age: int = 32, youngest: int = 4, place: int = 0) -> None:
         self._age, self._youngest, self._first = age, youngest, step
         self._trusted, self._candidate = Snapshot(trainer), Snapshot(trainer)
-        self._trusted.take(trainer, step)
+        self._trusted.take(trainer, step, place)
         self._candidate_healthy = False
         self._proof = self._wait = 0
 
@@ -123,13 +126,19 @@ class HealthyStates:
         """Optimizer steps applied to the trusted state."""
         return self._trusted.step
 
-    def observe(self, trainer: Trainer, step: int, *, healthy: bool) -> None:
+    @property
+    def place(self) -> int:
+        """Iterations of the warm-up that the trusted state has passed."""
+        return self._trusted.place
+
+    def observe(self, trainer: Trainer, step: int, *, healthy: bool, place: int = 0) -> None:
         """Take note of a step; call after the update.
 
         Args:
             trainer: The trainer.
             step: Optimizer steps taken so far.
             healthy: The step was applied, and within the run's own baseline.
+            place: Iterations of the warm-up passed so far.
         """
         if not healthy:
             self._candidate_healthy, self._wait = False, _CLEAR
@@ -137,14 +146,14 @@ class HealthyStates:
         self._proof, self._wait = self._proof + 1, max(self._wait - 1, 0)
         if not self._candidate_healthy:
             if not self._wait:  # until then the one before the trouble may still be wanted
-                self._take(trainer, step)
+                self._take(trainer, step, place)
         elif self._proof >= self._needed(self._candidate.step - self._first):
             self._trusted, self._candidate = self._candidate, self._trusted
-            self._take(trainer, step)
+            self._take(trainer, step, place)
 
-    def _take(self, trainer: Trainer, step: int) -> None:
+    def _take(self, trainer: Trainer, step: int, place: int) -> None:
         """Make the present state the candidate."""
-        self._candidate.take(trainer, step)
+        self._candidate.take(trainer, step, place)
         self._candidate_healthy, self._proof = True, 0
 
     def _needed(self, lived: int) -> int:

@@ -13,6 +13,7 @@ import torch
 from yolo_stability.actions import Action
 from yolo_stability.integration.compat import Trainer, inner_model
 from yolo_stability.integration.incident_batch import image_files, select
+from yolo_stability.integration.warmup import lower_bias_rate
 from yolo_stability.interventions.clipping import make_clip
 from yolo_stability.interventions.learning_rate import scale_learning_rate
 from yolo_stability.interventions.switches import Switches
@@ -96,6 +97,7 @@ class LiveRemedies:
         """Lower all rates: a lowered `group["lr"]` alone lasts until the next warm-up batch or epoch."""
         factor = float(action.value or 0.1)
         _scale_rates(trainer, factor)
+        lower_bias_rate(trainer, factor)
         rates = sorted({f"{group['initial_lr']:.3g}" for group in trainer.optimizer.param_groups})
         return f"learning rate times {factor:.3g}, now {' and '.join(rates)}"
 
@@ -160,7 +162,6 @@ def leave_out(batch: dict[str, Any], names: set[str]) -> None:
 
 
 def _scale_rates(trainer: Trainer, factor: float) -> None:
-    """Scale the learning rate wherever it is kept: in the groups, for warm-up and schedule, for biases in warm-up."""
+    """Scale the learning rate wherever it is kept: in the groups, for warm-up and schedule."""
     scale_learning_rate(trainer.optimizer, factor)
     trainer.scheduler.base_lrs = [rate * factor for rate in trainer.scheduler.base_lrs]
-    trainer.args.warmup_bias_lr *= factor

@@ -62,6 +62,7 @@ class Rescue:
                 data = json.loads(text)
                 self._take_over(trainer, int(step), data)
                 bias = data.get("warmup_bias_lr", bias)
+                self._watch.warmup.back = int(data.get("warmup_back", 0))
         self._remedies.follow(trainer, bias)
 
     def recovered(self, trainer: Trainer) -> None:
@@ -128,6 +129,7 @@ class Rescue:
             self._watch.notice(f"{action.remedy} failed, and the rescue is off: {type(error).__name__}: {error}")
             return
         if action.remedy == "restart":
+            self._watch.warmup.return_to(0, self._watch.iteration)  # new weights
             self._watch.begin_anew(trainer)
         self._count += 1
         self._open = (action.remedy, self._watch.step)
@@ -141,6 +143,7 @@ class Rescue:
             "restored_step": restored,
             "done": done,
             "warmup_bias_lr": float(trainer.args.warmup_bias_lr),
+            "warmup_back": self._watch.warmup.back,
         }
         if restored is not None:
             known = [restored, *([] if action.onset is None else [action.onset])]

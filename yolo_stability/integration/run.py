@@ -170,6 +170,8 @@ class WatchedRun:
             self.watch.restart("oom_restart", {"epoch": trainer.epoch, "batch": trainer.batch_size})
         self._oom_retries = retries
         self._epoch = trainer.epoch
+        if self.watch:
+            self.watch.warmup.begin_epoch(trainer, trainer.epoch, self.watch.iteration)
 
     def end_iteration(self, trainer: Trainer) -> None:
         """Close an iteration; let no record wait in memory for long; end the run if `fail_on` says so.

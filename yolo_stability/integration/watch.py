@@ -33,6 +33,7 @@ from yolo_stability.integration.records import (
 )
 from yolo_stability.integration.remedies import leave_out
 from yolo_stability.integration.updates import UpdateSampler
+from yolo_stability.integration.warmup import WarmUp
 from yolo_stability.integration.window import Window
 from yolo_stability.interventions.clipping import Gradient
 from yolo_stability.interventions.fault import parse_fault
@@ -91,7 +92,11 @@ class Watch:
         self._guard = Guard(trainer) if settings.guard != "off" else None
         self._youngest = 4 if settings.rescue == "off" else 16  # what a rescue wants to go back to lies before trouble
         self._limit = 0 if settings.guard == "stop" else max(settings.guard_limit, 1 if settings.rescue == "off" else 3)
-        self._healthy = HealthyStates(trainer, first_step, youngest=self._youngest) if self._guard else None
+        self.warmup = WarmUp()
+        self.warmup.begin_epoch(trainer, trainer.start_epoch, first_iteration)
+        self._healthy: HealthyStates | None = None
+        if self._guard:
+            self.begin_anew(trainer)
         self._incidents = IncidentKeeper(trainer, settings, self.emit)
         self._baseline, self.outcome = Baseline(), Outcome()
         self._reading: Reading | None = None
@@ -122,6 +127,7 @@ class Watch:
         """See the preprocessed batch of this iteration."""
         if self._fault:
             self._fault.on_batch(batch, self.iteration)
+        self.warmup.apply(trainer, self.iteration)
         if self.left_out:
             leave_out(batch, self.left_out)
         if self._switches.on_first_batch(inner_model(trainer), batch["img"]):
@@ -217,7 +223,8 @@ class Watch:
             else:
                 self._unhealthy_step = self.step
                 self._sampler.alarm()
-            self._healthy.observe(trainer, self.step + 1, healthy=healthy and self.step > self.doubtful_step + _DOUBT)
+            healthy = healthy and self.step > self.doubtful_step + _DOUBT
+            self._healthy.observe(trainer, self.step + 1, healthy=healthy, place=self.warmup.place(self.iteration + 1))
         self.step += 1
 
     def record_only(self, trainer: Trainer) -> None:
@@ -234,12 +241,7 @@ class Watch:
     # Recoveries and the end
 
     def restart(self, kind: str, data: dict[str, Any]) -> None:
-        """Note that the trainer starts an epoch over.
-
-        Args:
-            kind: `nan_recovery` or `oom_restart`.
-            data: Details for the event.
-        """
+        """Note that the trainer starts an epoch over: kind and details of the event."""
         self.attempt += 1
         self._window.clear()
         self.emit(kind, None, data)
@@ -270,19 +272,15 @@ class Watch:
             self._complete_held(*to_host(*self._deferred))
 
     def roll_back(self, trainer: Trainer, before: int | None) -> int:
-        """Put the last healthy state back and go on from there; return its step. Data and schedule go on.
-
-        Args:
-            trainer: The trainer.
-            before: Step at which trouble first showed; None if unknown.
-        """
+        """Put back the last healthy state, from before a step if that is known; return its step."""
         assert self._healthy and self._guard  # noqa: PT018
         self._guard.in_a_row, self._baseline = 0, Baseline()
         return self._restore(trainer, self._healthy, before)
 
     def begin_anew(self, trainer: Trainer) -> None:
         """Take the present state for the healthy one: the weights are new."""
-        self._healthy = HealthyStates(trainer, self.step, youngest=self._youngest)
+        place = self.warmup.place(self.iteration)
+        self._healthy = HealthyStates(trainer, self.step, youngest=self._youngest, place=place)
 
     def end_early(self, trainer: Trainer, kind: str, text: str, data: Mapping[str, Any] = _NO_DATA) -> None:
         """End the run with its last healthy state if there is one.
@@ -305,7 +303,9 @@ class Watch:
         self._unhealthy_step = self.step
         self._window.clear()
         trainer.optimizer.zero_grad()
-        return healthy.restore(trainer, before)
+        step = healthy.restore(trainer, before)
+        self.warmup.return_to(healthy.place, self.iteration)
+        return step
 
     def _stop(self, trainer: Trainer, reason: Reason) -> None:
         """End the run because the guard has skipped too many steps."""

@@ -1,0 +1,305 @@
+"""`rescue=auto` on many failing runs, in as many sittings as it takes; every run that has ended is kept as a row.
+
+    python tests/benchmarks/rescues.py out=FOLDER [seeds=0-4] [random=0-3] [suites=rescue,rescue-sgd]
+        [model=yolov8n.yaml] [imgsz=64] [jobs=1] [rows=docs/measured/rescues.jsonl]
+
+The suites are those of `benchmark suite=rescue`, smaller in two ways that change no result. A remedy by hand is looked
+for only until one has repaired a run: whether it is repairable is then known. A random choice is tried for some seeds
+only. What the rows file holds, from whichever machine, is not run again; at the end it is scored as a whole.
+`seeds=none` runs nothing and scores what is there.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+REPO = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPO))  # another copy may be installed
+
+from yolo_stability.assessment import fitness_of  # noqa: E402
+from yolo_stability.crossing import SIGN  # noqa: E402
+from yolo_stability.digest import trace_digest  # noqa: E402
+from yolo_stability.errors import TraceError  # noqa: E402
+from yolo_stability.executors import EXECUTORS, Executor  # noqa: E402
+from yolo_stability.experiment import make_plan  # noqa: E402
+from yolo_stability.plan import RunOutcome, RunSpec  # noqa: E402
+from yolo_stability.report.rescues import rescue_markdown  # noqa: E402
+from yolo_stability.rescuebench import AUTO, RANDOM, SHARE, score_runs  # noqa: E402
+from yolo_stability.results import RunResultRow  # noqa: E402
+from yolo_stability.suite import load_suite  # noqa: E402
+from yolo_stability.trace import load_trace  # noqa: E402
+
+CONTROL = "control"
+HANDS = ("rescue-lower-rate", "rescue-tighten-clip", "rescue-rewarm")
+OPTIONS = {
+    "out": "",
+    "seeds": "0-4",
+    "random": "0-3",
+    "suites": "rescue,rescue-sgd",
+    "model": "yolov8n.yaml",
+    "imgsz": "64",
+    "jobs": "1",
+    "rows": str(REPO / "docs" / "measured" / "rescues.jsonl"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One run that has ended.
+
+    Attributes:
+        suite: Name of the suite.
+        arm, task, model, seed: Which run of it.
+        imgsz: Size of its images.
+        digest: Hash of its settings and of the libraries that decide what comes out.
+        outcome: How it ended.
+        fitness: The task's own mAP50 at the end; 0 for one that did not come to its end.
+        steps: Seconds in the step loop; None where it took none.
+        trace: Digest of its trace, of healthy runs only: what it is needed for.
+        remedies: What a rescue did, in order; `ended: CAUSE` where it gave up.
+    """
+
+    suite: str
+    arm: str
+    task: str
+    model: str
+    imgsz: int
+    seed: int
+    digest: str
+    outcome: str
+    fitness: float
+    steps: float | None
+    trace: str | None
+    remedies: tuple[str, ...]
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """What no two rows of a suite, model and size have in common."""
+        return self.arm, self.task, self.model, self.seed
+
+    def as_run(self) -> RunResultRow:
+        """Return it as a run of a benchmark."""
+        name = "metrics/mAP50(P)" if self.task == "pose" else "metrics/mAP50(B)"
+        return RunResultRow(
+            arm=self.arm,
+            task=self.task,
+            model=self.model,
+            seed=self.seed,
+            outcome=self.outcome,
+            verdict="inconclusive",
+            metrics={name: self.fitness},
+            seconds={} if self.steps is None else {"steps": self.steps},
+            trace_digest=self.trace,
+        )
+
+
+def row_of(suite: str, spec: RunSpec, outcome: RunOutcome, folder: Path) -> Row:
+    """Return what is kept of a run.
+
+    Args:
+        suite: Name of the suite.
+        spec: The run.
+        outcome: How it ended.
+        folder: Its run folder.
+    """
+    metrics = {k: v for k, v in outcome.metrics.items() if v is not None}
+    run = RunResultRow(
+        arm=spec.arm,
+        task=spec.task,
+        model=spec.model,
+        seed=spec.seed,
+        outcome=outcome.outcome,
+        verdict="inconclusive",
+        metrics=metrics,
+    )
+    try:
+        trace = load_trace(folder)
+        events = trace.events.select("kind", "data").rows()
+        told = tuple(_told(kind, json.loads(data)) for kind, data in events if kind in {"rescue", "rescue_stop"})
+        digest = trace_digest(trace) if spec.arm in {CONTROL, AUTO} else None
+    except TraceError:
+        told, digest = (), None
+    return Row(
+        suite=suite,
+        arm=spec.arm,
+        task=spec.task,
+        model=spec.model,
+        imgsz=int(spec.settings["imgsz"]),
+        seed=spec.seed,
+        digest=spec.digest,
+        outcome=outcome.outcome,
+        fitness=round((fitness_of(run) or 0.0) if outcome.outcome == "finished" else 0.0, 5),
+        steps=outcome.seconds.get("steps"),
+        trace=digest,
+        remedies=told,
+    )
+
+
+def _told(kind: str, data: Mapping[str, Any]) -> str:
+    return f"ended: {data['cause']}" if kind == "rescue_stop" else str(data["remedy"])
+
+
+def wanted(specs: Sequence[RunSpec], known: Mapping[tuple[str, str, str, int], Row], *, blind: bool) -> list[RunSpec]:
+    """Return the runs of one seed and task that must come next; none when it is known what is to be known.
+
+    Args:
+        specs: All runs of that seed and task.
+        known: What has ended.
+        blind: A random choice is tried, too, and the healthy run under `rescue=auto`.
+    """
+    by_arm = {spec.arm: spec for spec in specs}
+    rows = {arm: known.get((spec.arm, spec.task, spec.model, spec.seed)) for arm, spec in by_arm.items()}
+    causes = sorted({arm.partition(SIGN)[0] for arm in by_arm if arm.endswith(f"{SIGN}{AUTO}")})
+    first = [CONTROL, *([AUTO] if blind else [])]
+    for cause in causes:
+        first += [cause, f"{cause}{SIGN}{AUTO}", *([f"{cause}{SIGN}{RANDOM}"] if blind else [])]
+    missing = [arm for arm in first if rows[arm] is None]
+    if missing:
+        return [by_arm[arm] for arm in missing]
+    healthy = rows[CONTROL].fitness  # type: ignore[union-attr]
+    failing = [cause for cause in causes if rows[cause].fitness < SHARE * healthy]  # type: ignore[union-attr]
+    hands = [_next_hand(cause, rows, SHARE * healthy) for cause in failing]
+    return [by_arm[arm] for arm in hands if arm]
+
+
+def _next_hand(cause: str, rows: Mapping[str, Row | None], enough: float) -> str | None:
+    """Return the remedy by hand that must be tried next; None where one has repaired, or all have been tried."""
+    for hand in HANDS:
+        row = rows[f"{cause}{SIGN}{hand}"]
+        if row is None:
+            return f"{cause}{SIGN}{hand}"
+        if row.fitness >= enough:
+            return None
+    return None
+
+
+def plan_of(suite: str, model: str, imgsz: int, seeds: Sequence[int]) -> list[RunSpec]:
+    """Return all runs of some seeds of a suite."""
+    shipped = load_suite(suite)
+    models = {"detect": model, "pose": model.replace(".yaml", "-pose.yaml")}
+    changes = {"seeds": max(seeds) + 1, "models": models, "overrides": {**shipped.overrides, "imgsz": imgsz}}
+    specs = make_plan(shipped.changed({**changes, "limits": {"minutes": 15.0}}))
+    return [spec for spec in specs if spec.seed in seeds]
+
+
+def read_rows(file: Path) -> list[Row]:
+    """Return what has been measured so far, on whichever machine."""
+    if not file.exists():
+        return []
+    contents = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [Row(**{**content, "remedies": tuple(content["remedies"])}) for content in contents]
+
+
+def write_rows(file: Path, rows: Sequence[Row]) -> None:
+    """Write all rows, one a line, in an order that does not depend on when they were measured."""
+    ordered = sorted(rows, key=lambda row: (row.suite, row.model, row.imgsz, row.seed, row.task, row.arm))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    partial = file.with_name(f".{file.name}.writing")
+    partial.write_text("".join(json.dumps(asdict(row)) + "\n" for row in ordered), encoding="utf-8")
+    partial.replace(file)
+
+
+def measure(chosen: Mapping[str, Any], rows: list[Row]) -> Iterator[Row]:
+    """Run what is missing, seed by seed, and yield each run that has ended."""
+    place = EXECUTORS["local"](jobs=chosen["jobs"])
+    for seed in chosen["seeds"]:
+        for suite in chosen["suites"]:
+            plan = plan_of(suite, chosen["model"], chosen["imgsz"], [seed])
+            known = {r.key: r for r in rows if (r.suite, r.imgsz) == (suite, chosen["imgsz"])}
+            folder = Path(chosen["out"]) / suite
+            while todo := _todo(plan, known, blind=seed in chosen["random"]):
+                for spec, outcome in _run(todo, folder, place):
+                    row = row_of(suite, spec, outcome, folder / spec.folder)
+                    known[row.key] = row
+                    yield row
+
+
+def _todo(plan: Sequence[RunSpec], known: Mapping[Any, Row], *, blind: bool) -> list[RunSpec]:
+    """Return the runs of both tasks that must come next."""
+    tasks = [[spec for spec in plan if spec.task == task] for task in ("detect", "pose")]
+    return [spec for own in tasks for spec in wanted(own, known, blind=blind)]
+
+
+def _run(todo: Sequence[RunSpec], folder: Path, place: Executor) -> Iterator[tuple[RunSpec, RunOutcome]]:
+    """Yield the outcome of each run, of those first that the folder holds already."""
+    missing = []
+    for spec in todo:
+        found = RunOutcome.read(folder / spec.folder)
+        if found and found.is_final and found.digest == spec.digest:
+            yield spec, found
+        else:
+            missing.append(spec)
+    for spec, outcome in place.run(missing, folder, lambda spec: None) if missing else ():
+        if not outcome.is_final:
+            raise SystemExit(f"{spec.title} was killed; the same command goes on from here")
+        yield spec, outcome
+
+
+def report(rows: Sequence[Row]) -> str:
+    """Return the tables: of each suite, model and size, then of all together."""
+    groups = sorted({(row.suite, row.model.replace("-pose", ""), row.imgsz) for row in rows})
+    texts = []
+    for suite, model, imgsz in groups:
+        own = [r for r in rows if (r.suite, r.model.replace("-pose", ""), r.imgsz) == (suite, model, imgsz)]
+        texts += [f"## {suite}, {model}, imgsz {imgsz}", _scored(own)]
+    return "\n\n".join([*texts, "## all", _scored(rows)])
+
+
+def _scored(rows: Sequence[Row]) -> str:
+    """Return the tables of some rows; runs of several suites keep their healthy twins apart by the model's name."""
+    from dataclasses import replace
+
+    runs = [replace(row.as_run(), model=f"{row.suite}/{row.model}/{row.imgsz}") for row in rows]
+    scored = score_runs(runs, CONTROL)
+    return "nothing to score yet" if scored is None else rescue_markdown(scored)
+
+
+def options(args: Sequence[str]) -> dict[str, Any]:
+    """Read the arguments; a wrong one ends the program with a sentence."""
+    known = dict(OPTIONS)
+    for arg in args:
+        key, equals, value = arg.partition("=")
+        if not equals or key not in known:
+            raise SystemExit(f"'{arg}' is not an option.\n{__doc__}")
+        known[key] = value
+    chosen: dict[str, Any] = {
+        **known,
+        "seeds": _numbers(known["seeds"]),
+        "random": _numbers(known["random"]),
+        "suites": known["suites"].split(","),
+        "imgsz": int(known["imgsz"]),
+        "jobs": int(known["jobs"]),
+    }
+    if chosen["seeds"] and not chosen["out"]:
+        raise SystemExit(f"out= is missing: the folder of the runs.\n{__doc__}")
+    return chosen
+
+
+def _numbers(text: str) -> list[int]:
+    """Return the numbers of `0-3`, `0,2` or `none`."""
+    if text == "none":
+        return []
+    ends = [part.split("-") for part in text.split(",")]
+    return [number for end in ends for number in range(int(end[0]), int(end[-1]) + 1)]
+
+
+def main(args: Sequence[str]) -> int:
+    """Run, keep the rows, print the tables; return the exit code."""
+    chosen = options(args)
+    file = Path(chosen["rows"])
+    rows = read_rows(file)
+    for row in measure(chosen, rows):
+        rows.append(row)
+        write_rows(file, rows)
+        print(f"{row.suite} {row.arm} {row.task} {row.seed}: {row.outcome} {row.fitness:.3f} {' '.join(row.remedies)}")
+    print(report(rows))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
