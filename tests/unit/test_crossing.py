@@ -64,11 +64,12 @@ def test_every_pair_has_an_arm_unless_it_would_repeat_one() -> None:
     }
 
 
-def test_a_stand_in_is_told_the_same_in_all_tasks() -> None:
-    shipped = load_suite("remedies")
+@pytest.mark.parametrize("name", ["remedies", "remedies-all"])
+def test_a_stand_in_is_told_the_same_in_all_tasks(name: str) -> None:
+    shipped = load_suite(name)
     for arm, other in shipped.stand_ins().items():
         for task in shipped.tasks:
-            own, its = (shipped.settings(name, task, 1) for name in (arm, other))
+            own, its = (shipped.settings(one, task, 1) for one in (arm, other))
             differing = {key for key in {*own, *its} if own.get(key) != its.get(key)}
             assert differing <= {"residual"}  # true is what holds anyway
 
@@ -107,7 +108,12 @@ def test_the_shipped_matrix_is_as_large_as_asked_for() -> None:
 @pytest.mark.parametrize("name", [n for n in scenario_names() if n.startswith("remedy-")])
 def test_names_say_which_scenarios_are_remedies(name: str) -> None:
     assert load_scenario(name).kind == "remedy"
-    assert name in load_suite("remedies").remedies
+    assert name in load_suite("remedies-all").remedies
+
+
+def test_the_larger_matrix_goes_on_where_the_smaller_one_ended() -> None:
+    small, large = (make_plan(load_suite(name)) for name in ("remedies", "remedies-all"))
+    assert {(spec.folder, spec.digest) for spec in small} < {(spec.folder, spec.digest) for spec in large}
 
 
 @pytest.mark.parametrize(
