@@ -1,38 +1,47 @@
-"""What `rescue=auto` would have decided first on runs that are on disk: on the labelled runs of `suite=faults`.
+"""What `rescue=auto` decides first: as it would have on the labelled runs of `suite=faults`, and as it has in its own.
 
-The decision rests on the records alone, so that a recorded run gives the same first decision as a running one. What
-would have come of it only a real rescue can tell; see `suite=rescue`.
+For runs that were not rescued the decision is made again from their records. It rests on them alone, so that a
+recorded run gives the same first decision as a running one. What would have come of it only a real rescue can tell; see
+`suite=rescue`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from yolo_stability.actions import Action, Ending
-from yolo_stability.faultbench.runs import LabelledRun, labelled_runs
+from yolo_stability.crossing import SIGN
+from yolo_stability.digest import trace_digest
+from yolo_stability.faultbench.runs import HEALTHY, LabelledRun, label_of, labelled_runs
 from yolo_stability.rescue import Rescuer
+from yolo_stability.rescuebench import AUTO
 from yolo_stability.results import Interval
+from yolo_stability.scenario import FaultLabel
 from yolo_stability.statistics import wilson
 from yolo_stability.trace.records import as_records
 from yolo_stability.types import Event, Trace
 
-__all__ = ["Replayed", "first_decision", "replay_folder"]
+__all__ = ["Replayed", "acted_folder", "first_action", "first_decision", "replay_folder"]
 
 _BUILT_IN = frozenset({"normalisation", "activation", "depth", "initialisation"})
 _STEPS = 30
 _ASKED = 3  # steps in a row that the guard leaves out before a rescue is asked
 
 
+Decision = tuple[int, Action | Ending]
+"""The step of a decision, and the decision."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """What would have been done to the labelled runs of a folder.
+    """What `rescue=auto` would have done first, or has done, to the labelled runs of a folder.
 
     Attributes:
-        healthy: Share of healthy runs that a rescue would have left alone.
-        built_in: Share of runs with a structural fault that would have been ended, or begun again with the default
+        healthy: Share of healthy runs that were left alone.
+        built_in: Share of runs with a structural fault that were ended, or begun again with the default
             initialisation, within 30 steps and for the right cause.
         too_short: Runs that the guard had ended before a rescue would have been asked: they tell nothing.
         told: By arm, what was decided first and how often, such as `ended: normalisation`.
@@ -43,8 +52,18 @@ class Replayed:
     too_short: int
     told: Mapping[str, Mapping[str, int]]
 
+    def lines(self) -> list[str]:
+        """Say it in words."""
+        shares = (("healthy runs left alone", self.healthy), ("structural faults ended in time", self.built_in))
+        known = [f"{name}: {s.value:.3f} ({s.low:.3f} to {s.high:.3f})" for name, s in shares if s.value is not None]
+        told = [
+            f"  {arm}: {', '.join(f'{what} {n}' for what, n in sorted(counts.items()))}"
+            for arm, counts in sorted(self.told.items())
+        ]
+        return [*known, f"too short to tell: {self.too_short}", *told]
 
-def first_decision(trace: Trace, mode: str = "auto") -> tuple[int, Action | Ending] | None:
+
+def first_decision(trace: Trace, mode: str = "auto") -> Decision | None:
     """Return the step of the first decision and the decision; None if there would have been none.
 
     Args:
@@ -69,31 +88,85 @@ def first_decision(trace: Trace, mode: str = "auto") -> tuple[int, Action | Endi
     return None
 
 
+def first_action(trace: Trace) -> Decision | None:
+    """Return the step of what a rescue did first in a run that it watched, and what; None if it did nothing.
+
+    Args:
+        trace: A run with `rescue=auto`.
+    """
+    for step, kind, text in trace.events.select("step", "kind", "data").rows():
+        data = json.loads(text or "{}")
+        if kind == "rescue_stop":
+            return step, Ending(cause=data["cause"], why=data["text"], advice=data["advice"])
+        if kind == "rescue":
+            return step, Action(remedy=data["remedy"], cause=data["cause"], why=data["why"], value=data["value"])
+    return None
+
+
 def replay_folder(folder: Path | str, control: str = "control") -> Replayed:
-    """Replay the labelled runs of a benchmark folder.
+    """Replay the labelled runs of a benchmark folder, which nothing has rescued.
 
     Args:
         folder: The benchmark's folder.
         control: Name of the control, which is healthy by definition.
     """
+    found = list(labelled_runs(Path(folder), control))
+    told = [run for run in found if run.trace.steps.height >= _ASKED]
+    return _counted([(run, first_decision(run.trace)) for run in told], too_short=len(found) - len(told))
+
+
+def acted_folder(folder: Path | str, control: str = "control") -> Replayed:
+    """Read what rescues have done first in the runs of `suite=rescue-healthy` and `suite=rescue-built-in`.
+
+    A healthy run is left alone if nothing was done to it and, where the folder holds the same run without a rescue,
+    its trace has the same digest.
+
+    Args:
+        folder: The benchmark's folder.
+        control: Name of the control.
+    """
+    found = list(labelled_runs(Path(folder), control, _rescued_label))
+    rescued = [run for run in found if run.arm.endswith(AUTO)]
+    digests = {(run.arm, run.task, run.model, run.seed): trace_digest(run.trace) for run in found if run.label.healthy}
+
+    def acted(run: LabelledRun) -> Decision | None:
+        done = first_action(run.trace)
+        own, twin = (digests.get((arm, run.task, run.model, run.seed)) for arm in (run.arm, _bare(run.arm, control)))
+        if done is None and run.label.healthy and twin is not None and own != twin:
+            return 0, Action(remedy="another trace", cause="unknown", why="the weights are not the same")
+        return done
+
+    return _counted([(run, acted(run)) for run in rescued], too_short=0)
+
+
+def _bare(arm: str, control: str) -> str:
+    """Return the arm without its rescue."""
+    return control if arm == AUTO else arm.removesuffix(f"{SIGN}{AUTO}")
+
+
+def _rescued_label(arm: str) -> FaultLabel | None:
+    """Return what is wrong with an arm, whether or not it is rescued."""
+    return HEALTHY if arm == AUTO else label_of(arm.removesuffix(f"{SIGN}{AUTO}"))
+
+
+def _counted(runs: Sequence[tuple[LabelledRun, Decision | None]], too_short: int) -> Replayed:
+    """Count what was right."""
     told: dict[str, dict[str, int]] = {}
-    alone, healthy, right, built_in, too_short = 0, 0, 0, 0, 0
-    for run in labelled_runs(Path(folder), control):
-        if run.trace.steps.height < _ASKED:
-            too_short += 1
-            continue
-        found = first_decision(run.trace)
-        words = _words(found)
+    for run, found in runs:
         counts = told.setdefault(run.arm, {})
+        words = _words(found)
         counts[words] = counts.get(words, 0) + 1
-        if run.label.healthy:
-            healthy, alone = healthy + 1, alone + (found is None)
-        elif run.label.cause in _BUILT_IN:
-            built_in, right = built_in + 1, right + _right(run, found)
-    return Replayed(healthy=wilson(alone, healthy), built_in=wilson(right, built_in), too_short=too_short, told=told)
+    healthy = [found is None for run, found in runs if run.label.healthy]
+    built_in = [_right(run, found) for run, found in runs if run.label.cause in _BUILT_IN]
+    return Replayed(
+        healthy=wilson(sum(healthy), len(healthy)),
+        built_in=wilson(sum(built_in), len(built_in)),
+        too_short=too_short,
+        told=told,
+    )
 
 
-def _right(run: LabelledRun, found: tuple[int, Action | Ending] | None) -> bool:
+def _right(run: LabelledRun, found: Decision | None) -> bool:
     """Return whether a run with a structural fault is ended or begun again in time, for the right cause."""
     if found is None:
         return False
@@ -102,7 +175,7 @@ def _right(run: LabelledRun, found: tuple[int, Action | Ending] | None) -> bool:
     return ends and step < _STEPS and decision.cause in {run.label.cause, *run.label.also}
 
 
-def _words(found: tuple[int, Action | Ending] | None) -> str:
+def _words(found: Decision | None) -> str:
     if found is None:
         return "left alone"
     decision = found[1]

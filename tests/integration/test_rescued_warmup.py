@@ -1,4 +1,4 @@
-"""A state from within the warm-up goes on with the warm-up it had; the reference is the schedule of an untroubled run."""
+"""A state from within the warm-up goes on with the warm-up it had; the reference is an untroubled run."""
 
 from __future__ import annotations
 

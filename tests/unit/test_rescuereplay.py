@@ -11,7 +11,7 @@ from traces import noisy, record, write
 
 from yolo_stability.actions import Ending
 from yolo_stability.plan import RunOutcome
-from yolo_stability.rescuereplay import first_decision, replay_folder
+from yolo_stability.rescuereplay import acted_folder, first_decision, replay_folder
 from yolo_stability.trace import load_trace
 from yolo_stability.trace.records import as_records
 from yolo_stability.types import StepRecord
@@ -75,3 +75,45 @@ def test_labels_say_what_was_right(tmp_path: Path) -> None:
     assert found.told["control"] == {"left alone": 1}
     assert found.told["fault-no-norm-gain"] == {"ended: activation": 1}
     assert found.built_in.value == 0.5
+
+
+ENDED = {"cause": "normalisation", "text": "ended", "advice": "norm=batch"}
+LOWERED = {"remedy": "lower_rate", "cause": "learning_rate", "why": "long updates", "value": "0.1"}
+
+
+def acted(run: Path, step: int, kind: str, data: dict[str, Any]) -> None:
+    """Let a rescue have done something in a run."""
+    event = {"attempt": 0, "step": step, "kind": kind, "block": None, "data": data}
+    (run / "stability" / "events.jsonl").write_text(json.dumps(event) + "\n")
+
+
+def test_what_was_done_is_read_off_the_events(tmp_path: Path) -> None:
+    folder = benchmark(
+        tmp_path,
+        {
+            "control": (HEALTHY, {}),
+            "rescue-auto": (HEALTHY, {}),
+            "healthy-sgd": (HEALTHY, {}),
+            "healthy-sgd+rescue-auto": (HEALTHY, {}),  # something was done to it
+            "healthy-cosine": (HEALTHY, {}),
+            "healthy-cosine+rescue-auto": (VANISHING, {}),  # nothing was said, and yet it is not the same
+            "no-norm+rescue-auto": (VANISHING, {}),
+            "bad-init+rescue-auto": (VANISHING, {}),  # too late
+            "sigmoid-no-norm+rescue-auto": (VANISHING, {}),  # a learning rate is not what is wrong with it
+            "fault-deep-plain+rescue-auto": (VANISHING, {}),  # nothing was done
+        },
+    )
+    runs = {arm.name: arm / "detect" / "yolo26n" / "0" for arm in (folder / "runs").iterdir()}
+    acted(runs["healthy-sgd+rescue-auto"], 3, "rescue", LOWERED)
+    acted(runs["no-norm+rescue-auto"], 29, "rescue_stop", ENDED)
+    acted(runs["bad-init+rescue-auto"], 30, "rescue_stop", {**ENDED, "cause": "initialisation"})
+    acted(runs["sigmoid-no-norm+rescue-auto"], 3, "rescue", LOWERED)
+    found = acted_folder(folder)
+    assert found.healthy.value == pytest.approx(1 / 3)
+    assert found.built_in.value == 0.25
+    assert found.told["rescue-auto"] == {"left alone": 1}
+    assert found.told["healthy-cosine+rescue-auto"] == {"another trace: unknown": 1}
+    assert found.told["no-norm+rescue-auto"] == {"ended: normalisation": 1}
+    assert found.told["sigmoid-no-norm+rescue-auto"] == {"lower_rate: learning_rate": 1}
+    assert "control" not in found.told
+    assert "structural faults ended in time: 0.250 (0.046 to 0.699)" in found.lines()

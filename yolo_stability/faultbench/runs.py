@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -70,7 +70,9 @@ class LabelledRun:
         return found
 
 
-def labelled_runs(folder: Path, control: str) -> Iterator[LabelledRun]:
+def labelled_runs(
+    folder: Path, control: str, label: Callable[[str], FaultLabel | None] | None = None
+) -> Iterator[LabelledRun]:
     """Yield the runs of a benchmark folder that have ended, have a trace with steps, and whose scenario has a label.
 
     The labels are those of the scenarios as they are now; the control is healthy by definition.
@@ -78,22 +80,25 @@ def labelled_runs(folder: Path, control: str) -> Iterator[LabelledRun]:
     Args:
         folder: The benchmark's folder.
         control: Name of the control.
+        label: What is wrong with an arm; None for what its scenario says.
     """
     labels: dict[str, FaultLabel | None] = {control: HEALTHY}
     for file in sorted(folder.glob(f"runs/*/*/*/*/{OUTCOME}")):
-        run = _read(file.parent, labels)
+        run = _read(file.parent, labels, label or label_of)
         if run is not None:
             yield run
 
 
-def _read(folder: Path, labels: dict[str, FaultLabel | None]) -> LabelledRun | None:
+def _read(
+    folder: Path, labels: dict[str, FaultLabel | None], of: Callable[[str], FaultLabel | None]
+) -> LabelledRun | None:
     """Read one run; None where nothing can be learned from it."""
     outcome = RunOutcome.read(folder)
     try:
         spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
         arm, task, model = str(spec["arm"]), str(spec["task"]), Path(str(spec["model"])).stem
         seed, batch = int(spec["seed"]), int(spec["settings"].get("batch", 16))
-        label = labels.setdefault(arm, label_of(arm))
+        label = labels[arm] = labels[arm] if arm in labels else of(arm)
         if outcome is None or outcome.outcome not in _ENDED or label is None:
             return None
         trace = load_trace(folder)
