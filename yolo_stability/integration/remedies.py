@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import PurePath
@@ -57,14 +58,26 @@ class LiveRemedies:
         }
         return does[action.remedy](trainer, action)
 
-    def resume(self, trainer: Trainer, action: Action) -> None:
+    @property
+    def share(self) -> float:
+        """Part of the learning rate that a new warm-up has given back so far; 1 without one."""
+        return 1 / math.prod(self._ramp)
+
+    def resume(self, trainer: Trainer, action: Action, gone: int = 0) -> None:
         """Put back in force what an earlier sitting did; `follow` comes after the last of them.
 
         A checkpoint may be older than the rescue or younger: what it says of rates is not relied upon. The scheduler
         was built with the rates that were asked for.
+
+        Args:
+            trainer: The resumed trainer.
+            action: What was done.
+            gone: Iterations after it that the checkpoint has seen; a new warm-up goes on from there.
         """
         if action.remedy == "lower_rate":
             trainer.scheduler.base_lrs = [rate * float(action.value or 1) for rate in trainer.scheduler.base_lrs]
+        elif action.remedy == "rewarm":
+            self._warm_up(trainer, action, gone)
         elif action.remedy in {"tighten_clip", "quarantine", "lower_scale"}:
             self.apply(trainer, action)
 
@@ -73,12 +86,13 @@ class LiveRemedies:
 
         Args:
             trainer: The trainer.
-            warmup_bias_lr: Rate at which the biases begin a warm-up; None leaves it as it is.
+            warmup_bias_lr: Rate at which the biases begin a warm-up, once the whole rate is back; None leaves what
+                is in force.
         """
         for group, rate in zip(trainer.optimizer.param_groups, trainer.scheduler.base_lrs, strict=True):
             group["initial_lr"] = rate
         if warmup_bias_lr is not None:
-            trainer.args.warmup_bias_lr = warmup_bias_lr
+            trainer.args.warmup_bias_lr = warmup_bias_lr * self.share
 
     def after_rollback(self, trainer: Trainer) -> None:
         """Lower the AMP scale once more that a rollback has brought back."""
@@ -106,14 +120,15 @@ class LiveRemedies:
 
     def _rewarm(self, trainer: Trainer, action: Action) -> str:
         """Begin with a small part of the rate and give it back in equal steps."""
+        return f"the learning rate rises anew over {self._warm_up(trainer, action)} iterations"
+
+    def _warm_up(self, trainer: Trainer, action: Action, gone: int = 0) -> int:
+        """Begin a warm-up, or go on with one after some of its iterations; return how many it has."""
         steps = int(float(action.value or 64))
-        shares = [_FIRST + (1 - _FIRST) * k / steps for k in range(steps + 1)]
-        left = 1.0
-        for factor in self._ramp:  # what an unfinished one still owed
-            left *= factor
-        _scale_rates(trainer, shares[0] * left)
+        shares = [_FIRST + (1 - _FIRST) * k / steps for k in range(steps + 1)][min(gone, steps) :]
+        _scale_rates(trainer, shares[0] * math.prod(self._ramp))  # an unfinished one still owed some
         self._ramp = [b / a for a, b in pairwise(shares)]
-        return f"the learning rate rises anew over {steps} iterations"
+        return steps
 
     def _lower_scale(self, trainer: Trainer, action: Action) -> str:
         """Lower the loss scale, and let it grow more slowly."""

@@ -40,7 +40,8 @@ class Rescue:
         self._mode = mode
         self._watch, self._policy, self._remedies, self._emit = watch, policy, remedies, emit
         self._count, self._failed = 0, False
-        self._open: tuple[str, int] | None = None
+        self._epoch, self._batches = (-1, -1), 0
+        self._open: tuple[str, int, int] | None = None  # a remedy, its step, and the healthy steps before it
 
     def resume(self, trainer: Trainer, *, known: bool) -> None:
         """Put back in force what earlier sittings did; the policy learns of it.
@@ -77,7 +78,8 @@ class Rescue:
             images=tuple(data["images"]),
             roll_back=data["restored_step"] is not None,
         )
-        self._remedies.resume(trainer, action)
+        done = trainer.start_epoch * len(trainer.train_loader)
+        self._remedies.resume(trainer, action, max(0, done - int(data.get("iterations", 0))))
         self._policy.event(Event(attempt=self._watch.attempt, step=step, kind="rescue", data=data))
         self._count += 1
 
@@ -89,6 +91,7 @@ class Rescue:
             stepped: An iteration has just ended; at the end of an epoch nothing moves on.
         """
         if stepped:
+            self._count_batch(trainer)
             self._remedies.after_iteration(trainer)
         decision = self._decision()
         if isinstance(decision, Ending):
@@ -101,10 +104,16 @@ class Rescue:
             )
         elif decision is not None:
             self._carry_out(trainer, decision)
-        elif self._open and self._watch.step - self._open[1] >= _WORKED:
-            remedy, since = self._open
+        elif self._open and self._watch.baseline.healthy - self._open[2] >= _WORKED:
+            remedy, since, _ = self._open
             self._open = None
             self._emit("rescued", None, {"remedy": remedy, "since": since})
+
+    def _count_batch(self, trainer: Trainer) -> None:
+        """Count the batches of the epoch; one that starts over counts anew."""
+        epoch = (self._watch.attempt, int(trainer.epoch))
+        self._batches = self._batches + 1 if epoch == self._epoch else 1
+        self._epoch = epoch
 
     def _decision(self) -> Action | Ending | None:
         """Ask the policy; one that fails costs the rescue, never the run."""
@@ -130,7 +139,7 @@ class Rescue:
         if action.remedy == "restart":
             self._watch.begin_anew(trainer)
         self._count += 1
-        self._open = (action.remedy, self._watch.step)
+        self._open = (action.remedy, self._watch.step, self._watch.baseline.healthy)
         data = {
             "number": self._count,
             "remedy": action.remedy,
@@ -140,7 +149,8 @@ class Rescue:
             "images": list(action.images),
             "restored_step": restored,
             "done": done,
-            "warmup_bias_lr": float(trainer.args.warmup_bias_lr),
+            "warmup_bias_lr": float(trainer.args.warmup_bias_lr) / self._remedies.share,
+            "iterations": int(trainer.epoch) * len(trainer.train_loader) + self._batches,
         }
         if restored is not None:
             known = [restored, *([] if action.onset is None else [action.onset])]

@@ -93,7 +93,7 @@ class Watch:
         self._limit = 0 if settings.guard == "stop" else max(settings.guard_limit, 1 if settings.rescue == "off" else 3)
         self._healthy = HealthyStates(trainer, first_step, youngest=self._youngest) if self._guard else None
         self._incidents = IncidentKeeper(trainer, settings, self.emit)
-        self._baseline, self.outcome = Baseline(), Outcome()
+        self.baseline, self.outcome = Baseline(), Outcome()
         self._reading: Reading | None = None
         self._held: StepRecord | None = None
         self._deferred: tuple[Tensor, Tensor, Tensor] = (_NOTHING, _NOTHING, _NOTHING)
@@ -211,7 +211,7 @@ class Watch:
         if applied:
             self.outcome.observe(self.step, reading.signs.loss, reading.grad_norm, reading.clip_coef)
         if applied and self._healthy:
-            healthy = self._baseline.judge(reading.signs.loss, reading.grad_norm)
+            healthy = self.baseline.judge(reading.signs.loss, reading.grad_norm)
             if healthy:
                 self._unresolved_skip = -1
             else:
@@ -277,7 +277,7 @@ class Watch:
             before: Step at which trouble first showed; None if unknown.
         """
         assert self._healthy and self._guard  # noqa: PT018
-        self._guard.in_a_row, self._baseline = 0, Baseline()
+        self._guard.in_a_row, self.baseline = 0, Baseline()
         return self._restore(trainer, self._healthy, before)
 
     def begin_anew(self, trainer: Trainer) -> None:
