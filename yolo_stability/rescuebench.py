@@ -4,6 +4,10 @@ A run is *failing* if without any remedy it reaches less than 0.9 of the fitness
 or does not come to its end. It is *repairable* if at least one remedy, applied by hand at the onset (the arms that
 always take the same one), reaches 0.9. Of those the share is counted that `rescue=auto` repairs, and that a random
 choice among the same remedies under the same budget repairs. All of it is measured on the same seeds.
+
+Several causes of one seed begin with the same weights and see the same images in the same order: they are no
+independent evidence. So intervals come from drawing whole seeds, with all their cases; only where there are fewer than
+three seeds are single runs drawn.
 """
 
 from __future__ import annotations
@@ -13,19 +17,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 from yolo_stability.assessment import fitness_of
 from yolo_stability.crossing import SIGN
 from yolo_stability.experiment import write_whole
 from yolo_stability.results import BenchmarkResult, Interval, RunResultRow
-from yolo_stability.statistics import bootstrap, paired_differences, wilson
+from yolo_stability.statistics import clustered, wilson
 
 __all__ = ["RESCUE_JSON", "CauseCount", "RescueResult", "score_rescues", "write_rescues"]
 
 RESCUE_JSON = "rescue.json"
+_VERSION = 2
 AUTO, RANDOM = "rescue-auto", "rescue-random"
 _SHARE = 0.9
+_FEWEST_SEEDS = 3
 _LEARNT = 0.05  # a healthy run below this has learnt nothing to compare with
 
 
@@ -65,8 +71,12 @@ class RescueResult:
     Attributes:
         schema_version: Of this file.
         counts: By cause and task, then their sum.
-        auto: Share of the repairable runs that `rescue=auto` repairs, with Wilson's interval.
+        seeds: Seeds of the repairable runs.
+        drawn: What the bootstrap draws: `seed`, with all its cases, or `run` where there are fewer than three seeds.
+        auto: Share of the repairable runs that `rescue=auto` repairs, with Wilson's interval, for independent runs.
         random: The same of a random choice.
+        auto_drawn: The share of auto once more, with its bootstrap interval.
+        random_drawn: The same of a random choice.
         difference: Share of auto minus that of random, paired by run, with its bootstrap interval.
         time_ratio: Median seconds in the step loop of a repaired run over those of the healthy run of the same seed.
         price: Median fitness of healthy runs with `rescue=auto` over those without, and how often it intervened.
@@ -74,8 +84,12 @@ class RescueResult:
 
     schema_version: int
     counts: Sequence[CauseCount]
+    seeds: int
+    drawn: Literal["seed", "run"]
     auto: Interval
     random: Interval
+    auto_drawn: Interval
+    random_drawn: Interval
     difference: Interval
     time_ratio: float | None
     price: Mapping[str, float]
@@ -87,6 +101,7 @@ class _Case:
 
     cause: str
     task: str
+    seed: int
     bare: float
     remedies: Mapping[str, float]
     time_ratio: float | None
@@ -139,16 +154,23 @@ def score_rescues(result: BenchmarkResult) -> RescueResult | None:
     if not cases:
         return None
     kept = [case for case in cases if case.failing and case.by_hand]
+    seeds = len({case.seed for case in kept})
+    drawn: Literal["seed", "run"] = "run" if seeds < _FEWEST_SEEDS else "seed"
+    clusters = [case.seed if drawn == "seed" else i for i, case in enumerate(kept)]
     auto, random = [float(c.repaired(AUTO)) for c in kept], [float(c.repaired(RANDOM)) for c in kept]
     groups = [(cause, task) for cause in causes for task in ("detect", "pose")]
     counts = [_count(cause, task, [c for c in cases if (c.cause, c.task) == (cause, task)]) for cause, task in groups]
     times = [c.time_ratio for c in kept if c.repaired(AUTO) and c.time_ratio is not None]
     return RescueResult(
-        schema_version=1,
+        schema_version=_VERSION,
         counts=tuple(c for c in (*counts, _count("all", "both", cases)) if c.runs),
+        seeds=seeds,
+        drawn=drawn,
         auto=wilson(int(sum(auto)), len(kept)),
         random=wilson(int(sum(random)), len(kept)),
-        difference=bootstrap(paired_differences(auto, random), "mean"),
+        auto_drawn=clustered(auto, clusters),
+        random_drawn=clustered(random, clusters),
+        difference=clustered([a - b for a, b in zip(auto, random, strict=True)], clusters),
         time_ratio=median(times) if times else None,
         price=_price(runs, control),
     )
@@ -170,7 +192,7 @@ def _cases(runs: Mapping[Any, RunResultRow], cause: str, control: str) -> Iterab
         shares = {name: _fitness(r) / _fitness(healthy) for name, r in treated.items()}
         ratio = _seconds(treated[AUTO]), _seconds(healthy)
         time_ratio = ratio[0] / ratio[1] if ratio[0] and ratio[1] else None
-        yield _Case(cause, task, _fitness(run) / _fitness(healthy), shares, time_ratio)
+        yield _Case(cause, task, seed, _fitness(run) / _fitness(healthy), shares, time_ratio)
 
 
 def _fitness(run: RunResultRow) -> float:
