@@ -21,6 +21,9 @@ class Baseline:
         loss_factor: A loss above this multiple of the median magnitude is unhealthy.
         window: How many healthy steps the medians look back.
         minimum: Below this many healthy steps only finiteness counts.
+
+    Attributes:
+        healthy: Healthy steps so far.
     """
 
     def __init__(
@@ -29,6 +32,7 @@ class Baseline:
         self._norm_factor, self._loss_factor, self._minimum = norm_factor, loss_factor, minimum
         self._norms: deque[float] = deque(maxlen=window)
         self._losses: deque[float] = deque(maxlen=window)
+        self.healthy = 0
 
     def judge(self, loss: float, grad_norm: float) -> bool:
         """Return whether a step is healthy, and learn from it if it is.
@@ -44,6 +48,7 @@ class Baseline:
                 return False
             if loss > self._loss_factor * median(self._losses):
                 return False
+        self.healthy += 1
         self._norms.append(grad_norm)
         self._losses.append(abs(loss))
         return True

@@ -189,17 +189,31 @@ def make_settings(**own: Any) -> StabilitySettings:
     except ValidationError as error:
         keys = dict.fromkeys(str(detail["loc"][0]) for detail in error.errors())
         raise ConfigError(" ".join(_complaint(key, own.get(key)) for key in keys)) from None
-    if settings.rescue != "off" and settings.guard != "skip":
-        raise ConfigError(
-            f"rescue={settings.rescue} goes back to what the guard keeps, but guard={settings.guard}: write guard=skip "
-            "or leave guard out."
-        )
-    if settings.rescue != "off" and settings.fail_on != "never":
-        raise ConfigError(
-            f"rescue={settings.rescue} mends what fail_on={settings.fail_on} would end the run for: leave one of them "
-            "out; a run that cannot be rescued ends with exit code 3 anyway."
-        )
+    if settings.rescue != "off":
+        _check_rescue(settings)
     return settings
+
+
+def _check_rescue(settings: StabilitySettings) -> None:
+    """Refuse settings beside which a rescue could do nothing."""
+    named = f"rescue={settings.rescue}"
+    if settings.guard != "skip":
+        raise ConfigError(
+            f"{named} goes back to what the guard keeps, but guard={settings.guard}: write guard=skip or leave guard "
+            "out."
+        )
+    if settings.fail_on != "never":
+        raise ConfigError(
+            f"{named} mends what fail_on={settings.fail_on} would end the run for: leave one of them out; a run that "
+            "cannot be rescued ends with exit code 3 anyway."
+        )
+    if settings.rescue == "restart" and settings.init == "default":
+        raise ConfigError(
+            f"{named} begins again with init=default, and this run has it from the start: leave {named} out, or write "
+            "rescue=auto."
+        )
+    if settings.rescue == "quarantine" and not settings.incidents:
+        raise ConfigError(f"{named} leaves out what incidents blame, but incidents=0: write incidents=3 or more.")
 
 
 def _complaint(key: str, value: Any) -> str:

@@ -77,6 +77,7 @@ class Rescuer(LiveRules):
         self._clip: str | None = None
         self._in_a_row = self._helped = 0
         self._blamed: Counter[str] = Counter()
+        self._mixed = False
         self._left_out: set[str] = set()
         self._trouble = False
 
@@ -90,7 +91,9 @@ class Rescuer(LiveRules):
         super().event(event)
         if event.kind == "incident" and event.data.get("reproduced"):
             names = [PurePath(str(name)) for name in event.data.get("images") or ()]
-            self._blamed.update(name.name for name in names if name.suffix)  # some tasks do not name their files
+            self._mixed |= bool(event.data.get("mixed"))
+            if not event.data.get("mixed"):  # of a mosaic only one file is named
+                self._blamed.update(name.name for name in names if name.suffix)  # some tasks do not name their files
         elif event.kind == "rescued":
             self._helped = len(self._done)
         elif event.kind == "rescue":
@@ -136,12 +139,14 @@ class Rescuer(LiveRules):
     def decide(self) -> Action | Ending | None:
         """Return what to do now; None while nothing is to be done. Call it after each step."""
         suspects = self._suspects()
-        if self._mode == "auto" and suspects and not self._trouble:
+        if self._mode in {"auto", "quarantine"} and suspects and not self._trouble:
             why = f"{', '.join(suspects)} made {_BLAMED} steps fail"
             return Action(remedy="quarantine", cause="data", why=why, images=suspects, roll_back=False)
         if not self._trouble or self.scene is None:
             return None
         self._trouble = False
+        if self._mode == "quarantine" and not self._possible("quarantine"):
+            return None  # its culprit may still show
         findings = [f for f in self.found if f.severity != "info" and RULES[f.rule].unsettles and f.rule != _OWN]
         causes = rank_causes(self.scene, [f for f in findings if f.first_step is not None])
         cause: CauseName = causes[0].name if causes else "unknown"
@@ -159,6 +164,8 @@ class Rescuer(LiveRules):
             tried = f"{', '.join(vain)} did not help; " if vain else ""
             instead = next((f.remedy for f in findings if f.remedy), "begin again with a lower learning rate")
             return Ending(cause=cause, why=why, advice=f"{tried}{_ADVICE.get(cause, instead)}")
+        if self._mixed and remedy != "quarantine" and "quarantine" in PLANS.get(cause, ()):
+            why = f"{why.rstrip('.')}; no image is left out, for each was mixed from several files (mosaic, mixup)"
         value = self._value(remedy)
         images = tuple(sorted(set(self._blamed) - self._left_out)) if remedy == "quarantine" else ()
         onset = min((f.first_step for f in findings if f.first_step is not None), default=None)

@@ -4,6 +4,10 @@ A run is *failing* if without any remedy it reaches less than 0.9 of the fitness
 or does not come to its end. It is *repairable* if at least one remedy, applied by hand at the onset (the arms that
 always take the same one), reaches 0.9. Of those the share is counted that `rescue=auto` repairs, and that a random
 choice among the same remedies under the same budget repairs. All of it is measured on the same seeds.
+
+Several causes of one seed begin with the same weights and see the same images in the same order: they are no
+independent evidence. So intervals come from drawing whole seeds, with all their cases; only where there are fewer than
+three seeds are single runs drawn.
 """
 
 from __future__ import annotations
@@ -13,19 +17,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 from yolo_stability.assessment import fitness_of
 from yolo_stability.crossing import SIGN
 from yolo_stability.experiment import write_whole
 from yolo_stability.results import BenchmarkResult, Interval, RunResultRow
-from yolo_stability.statistics import bootstrap, paired_differences, wilson
+from yolo_stability.statistics import clustered, wilson
 
-__all__ = ["RESCUE_JSON", "CauseCount", "RescueResult", "score_rescues", "write_rescues"]
+__all__ = ["RESCUE_JSON", "SHARE", "CauseCount", "RescueResult", "score_rescues", "score_runs", "write_rescues"]
 
 RESCUE_JSON = "rescue.json"
+_VERSION = 2
 AUTO, RANDOM = "rescue-auto", "rescue-random"
-_SHARE = 0.9
+SHARE = 0.9
+"""Part of the fitness of the healthy run of the same seed that a run must reach, or it has failed."""
+_FEWEST_SEEDS = 3
 _LEARNT = 0.05  # a healthy run below this has learnt nothing to compare with
 
 
@@ -40,7 +47,8 @@ class CauseCount:
         failing: Those that failed.
         repairable: Those of them that a remedy by hand repairs.
         auto: Repairable ones that `rescue=auto` repairs.
-        random: Repairable ones that a random choice repairs.
+        tried: Repairable ones for which a random choice was tried, too.
+        random: Those of them that it repairs.
         by_hand: How many each remedy repairs by hand.
         auto_all: Failing ones that `rescue=auto` repairs, repairable by hand or not.
         fitness_auto: Median fitness under `rescue=auto` over that of the healthy run, of the failing runs.
@@ -52,6 +60,7 @@ class CauseCount:
     failing: int
     repairable: int
     auto: int
+    tried: int
     random: int
     by_hand: Mapping[str, int]
     auto_all: int
@@ -65,8 +74,12 @@ class RescueResult:
     Attributes:
         schema_version: Of this file.
         counts: By cause and task, then their sum.
-        auto: Share of the repairable runs that `rescue=auto` repairs, with Wilson's interval.
-        random: The same of a random choice.
+        seeds: Seeds of the repairable runs.
+        drawn: What the bootstrap draws: `seed`, with all its cases, or `run` where there are fewer than three seeds.
+        auto: Share of the repairable runs that `rescue=auto` repairs, with Wilson's interval, for independent runs.
+        random: The same of a random choice, of the runs for which one was tried.
+        auto_drawn: The share of auto once more, with its bootstrap interval.
+        random_drawn: The same of a random choice.
         difference: Share of auto minus that of random, paired by run, with its bootstrap interval.
         time_ratio: Median seconds in the step loop of a repaired run over those of the healthy run of the same seed.
         price: Median fitness of healthy runs with `rescue=auto` over those without, and how often it intervened.
@@ -74,8 +87,12 @@ class RescueResult:
 
     schema_version: int
     counts: Sequence[CauseCount]
+    seeds: int
+    drawn: Literal["seed", "run"]
     auto: Interval
     random: Interval
+    auto_drawn: Interval
+    random_drawn: Interval
     difference: Interval
     time_ratio: float | None
     price: Mapping[str, float]
@@ -87,20 +104,21 @@ class _Case:
 
     cause: str
     task: str
+    seed: int
     bare: float
     remedies: Mapping[str, float]
     time_ratio: float | None
 
     @property
     def failing(self) -> bool:
-        return self.bare < _SHARE
+        return self.bare < SHARE
 
     @property
     def by_hand(self) -> list[str]:
-        return [n for n, share in self.remedies.items() if n not in {AUTO, RANDOM} and share >= _SHARE]
+        return [n for n, share in self.remedies.items() if n not in {AUTO, RANDOM} and share >= SHARE]
 
     def repaired(self, remedy: str) -> bool:
-        return self.remedies[remedy] >= _SHARE
+        return self.remedies[remedy] >= SHARE
 
 
 def write_rescues(folder: Path, result: BenchmarkResult) -> RescueResult | None:
@@ -132,30 +150,55 @@ def score_rescues(result: BenchmarkResult) -> RescueResult | None:
     Returns:
         None where there are none.
     """
-    runs = {(run.arm, run.task, run.model, run.seed): run for run in result.runs}
-    control = next(arm.name for arm in result.arms if arm.is_control)
+    return score_runs(result.runs, next(arm.name for arm in result.arms if arm.is_control))
+
+
+def score_runs(rows: Sequence[RunResultRow], control: str) -> RescueResult | None:
+    """Score rescues, of one benchmark or of several.
+
+    Args:
+        rows: The runs; of each are needed arm, task, model, seed, outcome, metrics, seconds, and the trace digest of
+            healthy ones. A random choice, and remedies by hand, may be missing for some.
+        control: Name of the healthy arm.
+
+    Returns:
+        None where nothing was rescued.
+    """
+    runs = {(run.arm, run.task, run.model, run.seed): run for run in rows}
     causes = sorted({arm.partition(SIGN)[0] for arm, *_ in runs if arm.endswith(f"{SIGN}{AUTO}")})
     cases = [case for cause in causes for case in _cases(runs, cause, control)]
     if not cases:
         return None
     kept = [case for case in cases if case.failing and case.by_hand]
-    auto, random = [float(c.repaired(AUTO)) for c in kept], [float(c.repaired(RANDOM)) for c in kept]
+    seeds = len({case.seed for case in kept})
+    drawn: Literal["seed", "run"] = "run" if seeds < _FEWEST_SEEDS else "seed"
+    tried = [case for case in kept if RANDOM in case.remedies]
+    auto, random = [float(c.repaired(AUTO)) for c in kept], [float(c.repaired(RANDOM)) for c in tried]
+    gains = [float(c.repaired(AUTO)) - float(c.repaired(RANDOM)) for c in tried]
+
+    def by_seed(values: Sequence[float], of: Sequence[_Case]) -> Interval:
+        return clustered(values, [case.seed if drawn == "seed" else i for i, case in enumerate(of)])
+
     groups = [(cause, task) for cause in causes for task in ("detect", "pose")]
     counts = [_count(cause, task, [c for c in cases if (c.cause, c.task) == (cause, task)]) for cause, task in groups]
     times = [c.time_ratio for c in kept if c.repaired(AUTO) and c.time_ratio is not None]
     return RescueResult(
-        schema_version=1,
+        schema_version=_VERSION,
         counts=tuple(c for c in (*counts, _count("all", "both", cases)) if c.runs),
+        seeds=seeds,
+        drawn=drawn,
         auto=wilson(int(sum(auto)), len(kept)),
-        random=wilson(int(sum(random)), len(kept)),
-        difference=bootstrap(paired_differences(auto, random), "mean"),
+        random=wilson(int(sum(random)), len(tried)),
+        auto_drawn=by_seed(auto, kept),
+        random_drawn=by_seed(random, tried),
+        difference=by_seed(gains, tried),
         time_ratio=median(times) if times else None,
         price=_price(runs, control),
     )
 
 
 def _cases(runs: Mapping[Any, RunResultRow], cause: str, control: str) -> Iterable[_Case]:
-    """Yield the runs of a cause that have a healthy twin and all remedies."""
+    """Yield the runs of a cause that have a healthy twin and were rescued."""
     for (arm, task, model, seed), run in runs.items():
         healthy = runs.get((control, task, model, seed))
         if arm != cause or healthy is None or not _fitness(healthy) > _LEARNT:
@@ -165,12 +208,12 @@ def _cases(runs: Mapping[Any, RunResultRow], cause: str, control: str) -> Iterab
             for (other, *rest), r in runs.items()
             if rest == [task, model, seed] and other.startswith(f"{cause}{SIGN}")
         }
-        if not {AUTO, RANDOM} <= set(treated):
+        if AUTO not in treated:
             continue
         shares = {name: _fitness(r) / _fitness(healthy) for name, r in treated.items()}
         ratio = _seconds(treated[AUTO]), _seconds(healthy)
         time_ratio = ratio[0] / ratio[1] if ratio[0] and ratio[1] else None
-        yield _Case(cause, task, _fitness(run) / _fitness(healthy), shares, time_ratio)
+        yield _Case(cause, task, seed, _fitness(run) / _fitness(healthy), shares, time_ratio)
 
 
 def _fitness(run: RunResultRow) -> float:
@@ -194,8 +237,9 @@ def _count(cause: str, task: str, cases: Sequence[_Case]) -> CauseCount:
         failing=len(failing),
         repairable=len(kept),
         auto=sum(case.repaired(AUTO) for case in kept),
-        random=sum(case.repaired(RANDOM) for case in kept),
-        by_hand={name: sum(case.repaired(name) for case in failing) for name in hands},
+        tried=sum(RANDOM in case.remedies for case in kept),
+        random=sum(case.repaired(RANDOM) for case in kept if RANDOM in case.remedies),
+        by_hand={name: sum(case.repaired(name) for case in failing if name in case.remedies) for name in hands},
         auto_all=sum(case.repaired(AUTO) for case in failing),
         fitness_auto=median(case.remedies[AUTO] for case in failing) if failing else None,
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from yolo_stability.results import Interval
 
-__all__ = ["CONFIDENCE", "bootstrap", "boschloo", "paired_differences", "paired_ratios", "wilson"]
+__all__ = ["CONFIDENCE", "bootstrap", "boschloo", "clustered", "paired_differences", "paired_ratios", "wilson"]
 
 CONFIDENCE = 0.95
 _RESAMPLES = 10_000
@@ -80,11 +80,34 @@ def bootstrap(values: Iterable[float | None], statistic: Literal["median", "mean
     estimate = float(_centre(known[None, :], statistic)[0])
     if known.size < 2:
         return Interval(value=estimate)
-    tail = 100 * (1 - CONFIDENCE) / 2
-    centres = _centre(known[_draws(known.size)], statistic)
-    # a quantile of the draws themselves: interpolation would narrow the interval of few values
-    low, high = np.percentile(centres, [tail, 100 - tail], method="inverted_cdf")
-    return Interval(value=estimate, low=float(low), high=float(high))
+    return _between(estimate, _centre(known[_draws(known.size)], statistic))
+
+
+def clustered(values: Sequence[float], clusters: Sequence[Hashable]) -> Interval:
+    """Return the mean of values that belong together in clusters with its percentile bootstrap interval.
+
+    Whole clusters are drawn, so that values of one cluster, which are no independent evidence, do not narrow it.
+
+    Args:
+        values: The values, finite.
+        clusters: The cluster of each value, such as its seed.
+
+    Returns:
+        Bounds are None below two clusters.
+    """
+    if not values:
+        return Interval(value=None)
+    places = {cluster: i for i, cluster in enumerate(dict.fromkeys(clusters))}
+    sums, counts = np.zeros(len(places)), np.zeros(len(places))
+    for value, cluster in zip(values, clusters, strict=True):
+        sums[places[cluster]] += value
+        counts[places[cluster]] += 1
+    estimate = float(sums.sum() / counts.sum())
+    if len(places) < 2:
+        return Interval(value=estimate)
+    order = np.lexsort((counts, sums))  # same numbers in any order, same result
+    drawn = order[_draws(len(places))]
+    return _between(estimate, sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
 
 
 def paired_ratios(values: Sequence[float | None], control: Sequence[float | None]) -> list[float | None]:
@@ -98,6 +121,14 @@ def paired_ratios(values: Sequence[float | None], control: Sequence[float | None
 def paired_differences(values: Sequence[float | None], control: Sequence[float | None]) -> list[float | None]:
     """Return each value minus that of the control with the same seed; None where either is missing."""
     return [None if a is None or b is None else a - b for a, b in zip(values, control, strict=True)]
+
+
+def _between(estimate: float, draws: Floats) -> Interval:
+    """Return an estimate with the bounds that draws of it give."""
+    tail = 100 * (1 - CONFIDENCE) / 2
+    # a quantile of the draws themselves: interpolation would narrow the interval of few values
+    low, high = np.percentile(draws, [tail, 100 - tail], method="inverted_cdf")
+    return Interval(value=estimate, low=float(low), high=float(high))
 
 
 def _draws(count: int) -> npt.NDArray[np.int64]:

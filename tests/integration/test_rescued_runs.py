@@ -145,6 +145,19 @@ def test_an_image_that_is_bad_for_good_is_left_out(tmp_path: Path) -> None:
     assert saved_is_healthy(result.save_dir)
 
 
+@pytest.mark.parametrize("rescue", ["auto", pytest.param("quarantine", marks=pytest.mark.full)])
+def test_a_file_that_a_mosaic_is_named_by_is_not_left_out(rescue: str, tmp_path: Path) -> None:
+    """Two epochs with mosaic, in which nobody knows which file is to blame, then those without."""
+    result = rescued_run("detect", tmp_path, fault="nan_pixel:0.05", mosaic=1.0, close_mosaic=8, rescue=rescue)
+    rows = result.trace.events.filter(pl.col("kind").is_in(["incident", "rescue"])).select("kind", "step", "data")
+    mixed = [(kind, step, json.loads(data)) for kind, step, data in rows.rows() if step < 8]
+    assert [data["mixed"] for kind, _, data in mixed if kind == "incident"]
+    assert all(data["mixed"] and "another of them" in data["text"] for kind, _, data in mixed if kind == "incident")
+    assert "quarantine" not in [data["remedy"] for kind, _, data in mixed if kind == "rescue"]
+    assert result.stopped is None
+    assert saved_is_healthy(result.save_dir)
+
+
 @pytest.mark.full
 def test_a_run_that_cannot_be_rescued_ends_with_its_last_healthy_state(tmp_path: Path) -> None:
     result = rescued_run("detect", tmp_path, lr_mult=1e6, clip="none", rescue="rewarm", rescue_limit=2)

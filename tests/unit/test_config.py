@@ -111,6 +111,8 @@ def test_yaml_reads_a_bare_off_as_false() -> None:
         ({"rescue": "auto", "guard": "stop"}, "goes back to what the guard keeps, but guard=stop"),
         ({"rescue": "auto", "guard": False}, "goes back to what the guard keeps, but guard=off"),
         ({"rescue": "auto", "fail_on": "critical"}, "leave one of them out"),
+        ({"rescue": "restart"}, "begins again with init=default, and this run has it from the start"),
+        ({"rescue": "quarantine", "incidents": 0}, "write incidents=3 or more"),
     ],
 )
 def test_a_rescue_that_cannot_be_is_told(own: dict[str, Any], text: str) -> None:

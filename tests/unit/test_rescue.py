@@ -195,8 +195,9 @@ def test_a_bad_initialisation_begins_again_once() -> None:
     assert second.remedy != "restart"
 
 
-def incident(step: int, *images: str, reproduced: bool = True) -> Event:
-    return Event(attempt=0, step=step, kind="incident", data={"reproduced": reproduced, "images": list(images)})
+def incident(step: int, *images: str, reproduced: bool = True, mixed: bool = False) -> Event:
+    data = {"reproduced": reproduced, "images": list(images), "mixed": mixed}
+    return Event(attempt=0, step=step, kind="incident", data=data)
 
 
 def test_an_image_that_is_blamed_twice_is_left_out_without_going_back() -> None:
@@ -217,6 +218,52 @@ def test_an_image_that_could_not_be_proven_guilty_is_not_blamed() -> None:
     for step in (3, 6, 9):
         rescuer.event(incident(step, "a.png", reproduced=False))
     assert decided(rescuer, healthy(20)) is None
+
+
+def test_a_file_named_for_a_mosaic_is_not_left_out_and_the_next_remedy_says_why() -> None:
+    """Of the files that a mosaic is made of, the batch names but one."""
+
+    def after(mixed: bool) -> Action:
+        rescuer = opened(told())
+        decided(rescuer, healthy(40))
+        rescuer.event(incident(40, "a.png", mixed=mixed))
+        decision = decided(rescuer, skipped(3, 40))
+        assert isinstance(decision, Action)
+        assert decision.cause == "data"
+        return decision
+
+    alone, mixed = after(mixed=False), after(mixed=True)
+    assert (alone.remedy, alone.images) == ("quarantine", ("a.png",))
+    assert (mixed.remedy, mixed.images) == ("tighten_clip", ())
+    assert "no image is left out" in mixed.why
+    assert "no image is left out" not in alone.why
+
+
+def test_an_image_that_is_blamed_often_in_mosaics_is_not_left_out() -> None:
+    rescuer = opened(told())
+    for step in (3, 6, 9):
+        rescuer.event(incident(step, "a.png", mixed=True))
+    assert decided(rescuer, healthy(20)) is None
+
+
+def test_quarantine_by_name_waits_for_its_culprit() -> None:
+    rescuer = opened(told(), mode="quarantine")
+    assert decided(rescuer, healthy(40) + blown_up(20, 40) + skipped(3, 60)) is None
+    rescuer.event(incident(63, "a.png"))
+    assert decided(rescuer, healthy(8, 63)) is None
+    rescuer.event(incident(71, "a.png"))
+    action = decided(rescuer, healthy(1, 71))
+    assert isinstance(action, Action)
+    assert (action.remedy, action.images, action.roll_back) == ("quarantine", ("a.png",), False)
+
+
+def test_quarantine_by_name_leaves_out_a_first_culprit_where_the_run_is_in_trouble() -> None:
+    rescuer = opened(told(), mode="quarantine")
+    decided(rescuer, healthy(40))
+    rescuer.event(incident(40, "a.png"))
+    action = decided(rescuer, skipped(3, 40))
+    assert isinstance(action, Action)
+    assert (action.images, action.roll_back) == (("a.png",), True)
 
 
 @pytest.mark.parametrize("name", ["lower_rate", "tighten_clip", "rewarm"])

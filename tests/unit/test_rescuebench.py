@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from yolo_stability.report.rescues import rescue_markdown
-from yolo_stability.rescuebench import RESCUE_JSON, score_rescues, write_rescues
-from yolo_stability.results import Arm, BenchmarkResult, RunResultRow
+from yolo_stability.rescuebench import RESCUE_JSON, RescueResult, score_rescues, write_rescues
+from yolo_stability.results import Arm, BenchmarkResult, Interval, RunResultRow
 
 HEALTHY = 0.8
 
@@ -77,6 +77,42 @@ def test_a_difference_has_the_interval_of_its_pairs() -> None:
     assert scored.difference.value == 0.75
     assert scored.difference.low is not None
     assert scored.difference.low > 0.3
+    assert (scored.seeds, scored.drawn) == (12, "seed")
+    assert "bootstrap samples of the 12 seeds" in rescue_markdown(scored)
+
+
+def test_causes_of_one_seed_are_drawn_together() -> None:
+    """Five causes of a seed that all end alike are no more evidence than one."""
+
+    def scored(causes: int) -> RescueResult:
+        rows = [row("control", HEALTHY, seed=seed) for seed in range(6)]
+        for cause in range(causes):
+            for seed in range(6):
+                arm, random = f"rate-{cause}", 0.1 if seed < 4 else 0.75
+                for remedy, fitness in (("", 0.1), ("+rescue-auto", 0.75), ("+rescue-random", random)):
+                    rows.append(row(f"{arm}{remedy}", fitness, seed=seed))
+                rows.append(row(f"{arm}+rescue-lower-rate", 0.75, seed=seed))
+        found = score_rescues(benchmark(*rows))
+        assert found is not None
+        return found
+
+    one, five = scored(1), scored(5)
+    assert five.counts[-1].repairable == 30
+    assert one.difference == five.difference
+    assert one.random_drawn == five.random_drawn
+    assert five.random.high is not None
+    assert five.random_drawn.high is not None
+    assert five.random.high < five.random_drawn.high  # Wilson's takes them for thirty
+    assert five.auto_drawn == Interval(value=1.0, low=1.0, high=1.0)
+
+
+def test_below_three_seeds_single_runs_are_drawn_and_it_says_so() -> None:
+    rows = [r for seed in range(2) for r in case(seed, 0.1, 0.75, 0.1, 0.75)]
+    scored = score_rescues(benchmark(*rows))
+    assert scored is not None
+    assert (scored.seeds, scored.drawn) == (2, "run")
+    assert "are by run, too" in rescue_markdown(scored)
+    assert "2 seeds are too few" in rescue_markdown(scored)
 
 
 def test_healthy_runs_tell_the_price() -> None:
@@ -96,8 +132,31 @@ def test_files_and_words(tmp_path: Path) -> None:
     result = benchmark(*case(0, 0.1, 0.75, 0.1, 0.74))
     scored = write_rescues(tmp_path, result)
     assert scored is not None
-    assert json.loads((tmp_path / RESCUE_JSON).read_text())["auto"]["value"] == 1.0
+    written = json.loads((tmp_path / RESCUE_JSON).read_text())
+    assert (written["schema_version"], written["auto"]["value"], written["drawn"]) == (2, 1.0, "run")
     text = (tmp_path / "rescue.md").read_text()
     assert text == rescue_markdown(scored)
-    assert "| rescue=auto | 1 of 1 | 1.00 | 0.21 to 1.00 |" in text
+    assert "| rescue=auto | 1 of 1 | 1.00 | 0.21 to 1.00 | unknown |" in text
     assert write_rescues(tmp_path / "none", benchmark(row("control", HEALTHY))) is None
+
+
+def test_a_random_choice_counts_where_it_was_tried(tmp_path: Path) -> None:
+    first, second = (
+        case(0, bare=0.1, auto=0.75, random=0.1, hand=0.74),
+        case(1, bare=0.1, auto=0.75, random=0, hand=0.74),
+    )
+    scored = score_rescues(benchmark(*first, *(r for r in second if not r.arm.endswith("random"))))
+    assert scored is not None
+    total = scored.counts[-1]
+    assert (total.repairable, total.auto, total.tried, total.random) == (2, 2, 1, 0)
+    assert (scored.random.value, scored.difference.value) == (0.0, 1.0)
+    assert "| random choice | 0 of 1 | 0.00 |" in rescue_markdown(scored)
+
+
+def test_a_remedy_by_hand_that_was_not_tried_repairs_nothing() -> None:
+    rows = case(0, bare=0.1, auto=0.75, random=0.1, hand=0.74)
+    more = [row("control", HEALTHY, seed=1), row("rate-30", 0.1, seed=1), row("rate-30+rescue-auto", 0.75, seed=1)]
+    scored = score_rescues(benchmark(*rows, *more))
+    assert scored is not None
+    assert (scored.counts[-1].failing, scored.counts[-1].repairable) == (2, 1)
+    assert scored.counts[-1].by_hand == {"rescue-lower-rate": 1}

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yolo_stability.statistics import bootstrap, boschloo, paired_differences, paired_ratios, wilson
+from yolo_stability.statistics import bootstrap, boschloo, clustered, paired_differences, paired_ratios, wilson
 
 
 @pytest.mark.parametrize(("hits", "runs"), [(0, 1), (2, 2), (0, 5), (1, 3), (7, 10), (81, 263)])
@@ -118,6 +118,23 @@ def test_bootstrap_is_the_same_in_any_order_and_holds_its_estimate(lists: tuple[
     assert found.high is not None
     assert found.value is not None
     assert min(values) <= found.low <= found.value <= found.high <= max(values)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=9))
+def test_clusters_of_one_value_each_are_the_plain_bootstrap_of_the_mean(values: list[float]) -> None:
+    plain, found = bootstrap(values, "mean"), clustered(values, range(len(values)))
+    for a, b in ((plain.value, found.value), (plain.low, found.low), (plain.high, found.high)):
+        assert a == pytest.approx(b, rel=1e-9, abs=1e-6)
+
+
+def test_whole_clusters_are_drawn_each_with_its_own_size() -> None:
+    """All resamples of two clusters: a twice, a and b (two ways), b twice; one in four lies beyond any bound."""
+    found = clustered([1.0, 1.0, 1.0, 0.0], ["a", "a", "a", "b"])
+    assert (found.value, found.low, found.high) == (0.75, 0.0, 1.0)
+    again = clustered([0.0, 1.0, 1.0, 1.0], ["b", "a", "a", "a"])
+    assert again == found
+    assert clustered([1.0, 0.0], ["a", "a"]).low is None
+    assert clustered([], []).value is None
 
 
 def pairs() -> Iterator[tuple[float | None, float | None, float | None, float | None]]:

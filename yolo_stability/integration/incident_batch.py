@@ -10,9 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["blank", "image_files", "image_name", "images_not_finite", "labels_of", "select", "tensor_bytes"]
+__all__ = [
+    "blank",
+    "image_files",
+    "image_name",
+    "images_not_finite",
+    "labels_of",
+    "mixes_files",
+    "select",
+    "tensor_bytes",
+]
 
 _LABELS = ("cls", "bboxes", "keypoints")
+_MIXING = ("mosaic", "mixup", "cutmix", "copy_paste")
 
 
 def image_files(batch: dict[str, Any]) -> list[str]:
@@ -24,6 +34,20 @@ def image_files(batch: dict[str, Any]) -> list[str]:
 def image_name(batch: dict[str, Any], image: int) -> str:
     """Return the file name of an image without its folder, or its place in the batch where the task has no names."""
     return PurePath(image_files(batch)[image]).name or f"image {image}"
+
+
+def mixes_files(trainer: Any, epoch: int) -> bool:
+    """Return whether images of an epoch are made of several files each, of which a batch names but the first.
+
+    Args:
+        trainer: The trainer.
+        epoch: Counted from 0; Ultralytics mixes no more in the last `close_mosaic` of them.
+    """
+    arguments = trainer.args
+    if getattr(arguments, "rect", False) or not any(float(getattr(arguments, key, 0) or 0) > 0 for key in _MIXING):
+        return False
+    closed = int(getattr(arguments, "close_mosaic", 0) or 0)
+    return not closed or epoch < int(trainer.epochs) - closed
 
 
 def images_not_finite(batch: dict[str, Any]) -> list[int]:

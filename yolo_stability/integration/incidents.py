@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from yolo_stability.integration.buffers import BufferSnapshot
 from yolo_stability.integration.compat import LOGGER, RANK, Trainer, inner_model, ultralytics_version
 from yolo_stability.integration.distributed import is_distributed
 from yolo_stability.integration.guard import StepSigns
+from yolo_stability.integration.incident_batch import mixes_files
 from yolo_stability.integration.incident_folder import INCIDENT_BYTES, Incident, write_incident
 from yolo_stability.integration.incident_model import describe_model, extra_tensors
 from yolo_stability.integration.incident_search import Culprit, Hits, search
@@ -36,6 +37,7 @@ from yolo_stability.trace import FOLDER
 __all__ = ["Evidence", "IncidentKeeper"]
 
 INCIDENTS = "incidents"
+_MIXED = "it was mixed from several files (mosaic, mixup), and another of them may be to blame"
 
 Emit = Callable[[str, str | None, dict[str, Any]], None]
 
@@ -161,6 +163,9 @@ class IncidentKeeper:
         except Exception as error:
             message = f"the search for it failed ({type(error).__name__}: {_first_line(error)})"
             culprit = Culprit(reproduced=False, message=message)
+        mixed = bool(culprit.names) and mixes_files(trainer, int(trainer.epoch))
+        if mixed:
+            culprit = replace(culprit, message=f"{culprit.message}; {_MIXED}")
         if not (evidence.mine or culprit.reproduced):
             return
         self._left -= 1
@@ -189,9 +194,9 @@ class IncidentKeeper:
             culprit=culprit.micro_batch,
             left_out=tuple(f"the images of micro-batch {i}: the window was too large for memory" for i in gone),
         )
-        self._store(folder, incident, culprit)
+        self._store(folder, incident, culprit, mixed=mixed)
 
-    def _store(self, folder: Path, incident: Incident, culprit: Culprit) -> None:
+    def _store(self, folder: Path, incident: Incident, culprit: Culprit, *, mixed: bool) -> None:
         """Write the folder and say so; where the disk does not take it, say at least what was found."""
         place = culprit.place
         where: str | None = f"{INCIDENTS}/{folder.name}"
@@ -212,6 +217,7 @@ class IncidentKeeper:
                 "phase": None if place is None else place.phase,
                 "image": culprit.names[0] if culprit.names else None,
                 "images": list(culprit.names),
+                "mixed": mixed,
                 "reproduced": culprit.reproduced,
                 "text": culprit.message,
             },

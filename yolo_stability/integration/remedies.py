@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import PurePath
@@ -58,14 +59,21 @@ class LiveRemedies:
         }
         return does[action.remedy](trainer, action)
 
-    def resume(self, trainer: Trainer, action: Action) -> None:
+    def resume(self, trainer: Trainer, action: Action, gone: int = 0) -> None:
         """Put back in force what an earlier sitting did; `follow` comes after the last of them.
 
         A checkpoint may be older than the rescue or younger: what it says of rates is not relied upon. The scheduler
         was built with the rates that were asked for.
+
+        Args:
+            trainer: The resumed trainer.
+            action: What was done.
+            gone: Iterations after it that the checkpoint has seen; a new warm-up goes on from there.
         """
         if action.remedy == "lower_rate":
             trainer.scheduler.base_lrs = [rate * float(action.value or 1) for rate in trainer.scheduler.base_lrs]
+        elif action.remedy == "rewarm":
+            self._warm_up(trainer, action, gone)
         elif action.remedy in {"tighten_clip", "quarantine", "lower_scale"}:
             self.apply(trainer, action)
 
@@ -108,14 +116,15 @@ class LiveRemedies:
 
     def _rewarm(self, trainer: Trainer, action: Action) -> str:
         """Begin with a small part of the rate and give it back in equal steps."""
+        return f"the learning rate rises anew over {self._warm_up(trainer, action)} iterations"
+
+    def _warm_up(self, trainer: Trainer, action: Action, gone: int = 0) -> int:
+        """Begin a warm-up, or go on with one after some of its iterations; return how many it has."""
         steps = int(float(action.value or 64))
-        shares = [_FIRST + (1 - _FIRST) * k / steps for k in range(steps + 1)]
-        left = 1.0
-        for factor in self._ramp:  # what an unfinished one still owed
-            left *= factor
-        _scale_rates(trainer, shares[0] * left)
+        shares = [_FIRST + (1 - _FIRST) * k / steps for k in range(steps + 1)][min(gone, steps) :]
+        _scale_rates(trainer, shares[0] * math.prod(self._ramp))  # an unfinished one still owed some
         self._ramp = [b / a for a, b in pairwise(shares)]
-        return f"the learning rate rises anew over {steps} iterations"
+        return steps
 
     def _lower_scale(self, trainer: Trainer, action: Action) -> str:
         """Lower the loss scale, and let it grow more slowly."""

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import PurePath
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
 from yolo_stability.actions import Action, Ending
+from yolo_stability.config import StabilitySettings
 from yolo_stability.errors import ConfigError, TraceError
 from yolo_stability.integration.compat import Trainer, inner_model
+from yolo_stability.integration.distributed import is_distributed
+from yolo_stability.integration.incident_batch import mixes_files
 from yolo_stability.integration.policy import Policy
 from yolo_stability.integration.remedies import LiveRemedies
 from yolo_stability.integration.watch import Watch
 from yolo_stability.trace import load_trace
 from yolo_stability.types import Event
 
-__all__ = ["Rescue", "require_memory", "state_bytes"]
+__all__ = ["Rescue", "check_rescue", "require_memory", "state_bytes"]
 
 _WORKED = 32
 """Healthy steps after which a remedy is said to have worked; as many as make a snapshot trusted."""
@@ -40,7 +44,7 @@ class Rescue:
         self._mode = mode
         self._watch, self._policy, self._remedies, self._emit = watch, policy, remedies, emit
         self._count, self._failed = 0, False
-        self._open: tuple[str, int] | None = None
+        self._open: tuple[str, int, int] | None = None  # a remedy, its step, and the healthy steps before it
 
     def resume(self, trainer: Trainer, *, known: bool) -> None:
         """Put back in force what earlier sittings did; the policy learns of it.
@@ -78,7 +82,8 @@ class Rescue:
             images=tuple(data["images"]),
             roll_back=data["restored_step"] is not None,
         )
-        self._remedies.resume(trainer, action)
+        done = trainer.start_epoch * len(trainer.train_loader)
+        self._remedies.resume(trainer, action, max(0, done - int(data.get("iterations", 0))))
         self._policy.event(Event(attempt=self._watch.attempt, step=step, kind="rescue", data=data))
         self._count += 1
 
@@ -102,8 +107,8 @@ class Rescue:
             )
         elif decision is not None:
             self._carry_out(trainer, decision)
-        elif self._open and self._watch.step - self._open[1] >= _WORKED:
-            remedy, since = self._open
+        elif self._open and self._watch.baseline.healthy - self._open[2] >= _WORKED:
+            remedy, since, _ = self._open
             self._open = None
             self._emit("rescued", None, {"remedy": remedy, "since": since})
 
@@ -132,7 +137,7 @@ class Rescue:
             self._watch.warmup.return_to(0, self._watch.iteration)  # new weights
             self._watch.begin_anew(trainer)
         self._count += 1
-        self._open = (action.remedy, self._watch.step)
+        self._open = (action.remedy, self._watch.step, self._watch.baseline.healthy)
         data = {
             "number": self._count,
             "remedy": action.remedy,
@@ -144,11 +149,49 @@ class Rescue:
             "done": done,
             "warmup_bias_lr": float(trainer.args.warmup_bias_lr),
             "warmup_back": self._watch.warmup.back,
+            "iterations": self._watch.warmup.passed(self._watch.iteration),
         }
         if restored is not None:
             known = [restored, *([] if action.onset is None else [action.onset])]
             self._policy.undone(0 if action.remedy == "restart" else min(known))
         self._emit("rescue", None, data)
+
+
+def check_rescue(trainer: Trainer, settings: StabilitySettings) -> str | None:
+    """Return in words what a rescue costs; None where there will be none. Call it before anything is written.
+
+    Args:
+        trainer: The trainer, after its set-up.
+        settings: Those in force.
+
+    Raises:
+        ConfigError: The remedy that was asked for by name can never act in this run, or memory does not suffice.
+    """
+    if settings.rescue == "off" or settings.guard == "off" or is_distributed(trainer):
+        return None
+    why = _never(trainer, settings.rescue)
+    if why:
+        raise ConfigError(f"rescue={settings.rescue} can never act in this run: {why}; rescue=auto has other remedies.")
+    return require_memory(trainer)
+
+
+def _never(trainer: Trainer, remedy: str) -> str | None:
+    """Return why a remedy can never act in this run; None where it can."""
+    arguments = trainer.args
+    if remedy == "lower_scale" and not trainer.scaler.is_enabled():
+        return f"it lowers the loss scale of AMP, which is off (amp={arguments.amp}, device={trainer.device})"
+    if remedy == "restart" and not trainer.resume:
+        loaded = arguments.pretrained if isinstance(arguments.pretrained, str) else str(arguments.model)
+        if not loaded.endswith((".yaml", ".yml")):
+            return f"it begins with new weights, and those of {PurePath(loaded).name} would be lost"
+    if remedy == "quarantine":
+        if int(trainer.batch_size) == 1:
+            return "it leaves an image out of its batch, and batch=1 has no other"
+        if arguments.task == "classify":
+            return "it leaves out files by name, and the batches of classification name none"
+        if mixes_files(trainer, int(trainer.epochs) - 1):
+            return "images mixed from several files blame no single one (write mosaic=0, or set close_mosaic=)"
+    return None
 
 
 def state_bytes(trainer: Trainer) -> int:

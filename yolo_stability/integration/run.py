@@ -16,7 +16,7 @@ from yolo_stability.integration.effective import as_first_written, build_header,
 from yolo_stability.integration.judge import Judge
 from yolo_stability.integration.policy import Policy
 from yolo_stability.integration.remedies import LiveRemedies
-from yolo_stability.integration.rescuing import Rescue, require_memory
+from yolo_stability.integration.rescuing import Rescue, check_rescue
 from yolo_stability.integration.seam import owns_step
 from yolo_stability.integration.sidecar import SIDECAR, resumed_settings, write_sidecar
 from yolo_stability.integration.watch import Watch
@@ -110,14 +110,13 @@ class WatchedRun:
         self.claim(trainer)
         folder = trainer.save_dir / FOLDER
         point = resume_point(folder) if trainer.resume else None
-        switches = self.switches(trainer)
-        asked = self._settings
+        switches, asked = self.switches(trainer), self._settings  # in this order: a resume brings settings
         if not owns_step(type(trainer)):
             self._settings = self._settings.model_copy(update={"guard": "off"})
         self._batch = trainer.batch_size
         self._first_step = point.step + 1 if point else 0
         self._first_iteration = point.iteration + 1 if point else 0
-        self.watch = Watch(
+        watch = Watch(
             trainer,
             self._settings,
             switches,
@@ -127,6 +126,8 @@ class WatchedRun:
             first_iteration=self._first_iteration,
             attempt=point.attempt + 1 if point else 0,
         )
+        cost = check_rescue(trainer, self._settings)
+        self.watch = watch  # from here on there is something to write
         if is_writer():
             try:
                 write_sidecar(trainer.save_dir, asked)
@@ -137,27 +138,27 @@ class WatchedRun:
             self._sinks.clear()
         if self._make_policy:
             policy = self._make_policy(self._settings)
-            policy.open(self.watch.blocks, self.header)
+            policy.open(watch.blocks, self.header)
             self._judge = Judge(policy, self._event, self._tell)
         if self._settings.rescue != "off":
-            self._prepare_rescue(trainer, self.watch, switches, known=point is not None)
+            self._prepare_rescue(trainer, watch, cost, known=point is not None)
         if point:
             data = {"requested": dict(self._requested or {}), "settings": asked.model_dump()}
-            self._event(Event(attempt=self.watch.attempt, step=self.watch.step, kind="resume", data=data))
+            self._event(Event(attempt=watch.attempt, step=watch.step, kind="resume", data=data))
         for text in switches.warnings:
-            self.watch.notice(text)
+            watch.notice(text)
         if self._settings.guard != asked.guard:
             theirs = type(trainer).__name__.removeprefix("Stability")
-            self.watch.notice(f"{theirs} has an optimizer_step of its own: it is recorded, but not guarded")
+            watch.notice(f"{theirs} has an optimizer_step of its own: it is recorded, but not guarded")
 
-    def _prepare_rescue(self, trainer: Trainer, watch: Watch, switches: Switches, *, known: bool) -> None:
+    def _prepare_rescue(self, trainer: Trainer, watch: Watch, cost: str | None, *, known: bool) -> None:
         """Stand by; it changes one process, so that several must do without."""
         policy = self._judge.policy if self._judge else None
-        if is_distributed(trainer) or policy is None or self._settings.guard == "off":
+        if cost is None or policy is None:
             watch.notice("rescue is off: it needs one process, a trainer without a step of its own, and the guard")
             return
-        watch.notice(require_memory(trainer))
-        remedies = LiveRemedies(switches)
+        watch.notice(cost)
+        remedies = LiveRemedies(self.switches(trainer))
         watch.left_out = remedies.left_out
         self._rescue = Rescue(watch, policy, remedies, watch.emit, self._settings.rescue)
         if trainer.resume:
@@ -168,13 +169,12 @@ class WatchedRun:
         retries = getattr(trainer, "_oom_retries", 0)
         if self.watch and retries > self._oom_retries:
             self.watch.restart("oom_restart", {"epoch": trainer.epoch, "batch": trainer.batch_size})
-        self._oom_retries = retries
-        self._epoch = trainer.epoch
+        self._oom_retries, self._epoch = retries, trainer.epoch
         if self.watch:
             self.watch.warmup.begin_epoch(trainer, trainer.epoch, self.watch.iteration)
 
     def end_iteration(self, trainer: Trainer) -> None:
-        """Close an iteration; let no record wait in memory for long; end the run if `fail_on` says so.
+        """Close an iteration; let no record wait in memory for long; act on what was found.
 
         A record waits for its update ratio until the next step, to spare a GPU a synchronisation. A CPU needs none,
         and where a step takes long, a second of steps would be lost to a kill for a gain that nobody could measure.

@@ -34,13 +34,21 @@ class WarmUp:
         """
         self._ahead = iteration - epoch * len(trainer.train_loader)
 
+    def passed(self, iteration: int) -> int:
+        """Return the iterations before one as Ultralytics counts them.
+
+        Args:
+            iteration: The iteration, as the run counts them.
+        """
+        return iteration - self._ahead
+
     def place(self, iteration: int) -> int:
         """Return how far the state before an iteration is.
 
         Args:
             iteration: The iteration, as the run counts them.
         """
-        return iteration - self._ahead - self.back
+        return self.passed(iteration) - self.back
 
     def return_to(self, place: int, iteration: int) -> None:
         """Go back to a place.
@@ -49,7 +57,7 @@ class WarmUp:
             place: Where the restored state was.
             iteration: The iteration that comes next.
         """
-        self.back = iteration - self._ahead - place
+        self.back = self.passed(iteration) - place
 
     def apply(self, trainer: Trainer, iteration: int) -> None:
         """Set rates, momentum and accumulation as Ultralytics does in a warm-up; call after it has set its own.

@@ -98,7 +98,7 @@ class Watch:
         if self._guard:
             self.begin_anew(trainer)
         self._incidents = IncidentKeeper(trainer, settings, self.emit)
-        self._baseline, self.outcome = Baseline(), Outcome()
+        self.baseline, self.outcome = Baseline(), Outcome()
         self._reading: Reading | None = None
         self._held: StepRecord | None = None
         self._deferred: tuple[Tensor, Tensor, Tensor] = (_NOTHING, _NOTHING, _NOTHING)
@@ -217,7 +217,7 @@ class Watch:
         if applied:
             self.outcome.observe(self.step, reading.signs.loss, reading.grad_norm, reading.clip_coef)
         if applied and self._healthy:
-            healthy = self._baseline.judge(reading.signs.loss, reading.grad_norm)
+            healthy = self.baseline.judge(reading.signs.loss, reading.grad_norm)
             if healthy:
                 self._unresolved_skip = -1
             else:
@@ -274,7 +274,7 @@ class Watch:
     def roll_back(self, trainer: Trainer, before: int | None) -> int:
         """Put back the last healthy state, from before a step if that is known; return its step."""
         assert self._healthy and self._guard  # noqa: PT018
-        self._guard.in_a_row, self._baseline = 0, Baseline()
+        self._guard.in_a_row, self.baseline = 0, Baseline()
         return self._restore(trainer, self._healthy, before)
 
     def begin_anew(self, trainer: Trainer) -> None:

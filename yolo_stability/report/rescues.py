@@ -22,16 +22,18 @@ def rescue_markdown(result: RescueResult) -> str:
     lines = ["# Rescues", "", f"Of {total.runs} runs that were made to fail, {total.failing} did (below 0.9 of the "]
     lines[-1] += f"fitness of the healthy run of the same seed). {total.repairable} of them are repairable: a remedy "
     lines[-1] += "by hand at the onset reaches 0.9. Of these:"
-    lines += ["", "| | repaired | share | 95 % interval |", "|---|--:|--:|---|"]
-    for name, count, share in (
-        ("rescue=auto", total.auto, result.auto),
-        ("random choice", total.random, result.random),
+    lines += ["", f"| | repaired | share | 95 %, runs as independent | 95 %, by {result.drawn} |"]
+    lines.append("|---|--:|--:|---|---|")
+    for name, count, of, share, drawn in (
+        ("rescue=auto", total.auto, total.repairable, result.auto, result.auto_drawn),
+        ("random choice", total.random, total.tried, result.random, result.random_drawn),
     ):
         if share.value is not None:
-            lines.append(f"| {name} | {count} of {total.repairable} | {share.value:.2f} | {_bounds(share)} |")
+            found = [name, f"{count} of {of}", f"{share.value:.2f}", _bounds(share), _bounds(drawn)]
+            lines.append(f"| {' | '.join(found)} |")
     if result.difference.value is not None:
-        told = f"{result.difference.value:.2f} (95 % interval {_bounds(result.difference)})"
-        lines += ["", f"Difference, paired by run: {told}."]
+        told = f"{result.difference.value:.2f} (95 % interval by {result.drawn}, {_bounds(result.difference)})"
+        lines += ["", f"Difference, paired by run, where both were tried: {told}.", "", _how(result)]
     if result.time_ratio is not None:
         lines += ["", f"Time in the step loop, repaired over healthy run of the same seed: {result.time_ratio:.2f}."]
     if result.price:
@@ -45,8 +47,23 @@ def rescue_markdown(result: RescueResult) -> str:
         cells = [c.cause, c.task, c.runs, c.failing, c.repairable, c.auto, c.random, c.auto_all, fitness]
         lines.append(f"| {' | '.join(str(cell) for cell in [*cells, *(c.by_hand.get(n, 0) for n in hands)])} |")
     text = "*fitness*: median under rescue=auto over that of the healthy run, of failing runs. The last columns: "
-    lines += ["", f"{text}failing runs that each remedy repairs by hand.", ""]
+    lines += ["", f"{text}failing runs that each remedy repairs by hand, where it was tried.", ""]
     return "\n".join(lines)
+
+
+def _how(result: RescueResult) -> str:
+    """Say where the intervals come from."""
+    first = "The first interval is Wilson's, which takes all runs for independent. "
+    if result.drawn == "seed":
+        return (
+            f"{first}The second, and that of the difference, come from bootstrap samples of the {result.seeds} seeds, "
+            "each with all its cases: causes that share a seed share weights and order of the images."
+        )
+    count = f"{result.seeds} seed{'' if result.seeds == 1 else 's'}"
+    return (
+        f"{first}The second, and that of the difference, are by run, too, from bootstrap samples of single runs: "
+        f"{count} are too few to draw whole seeds, so that they are narrower than they should be."
+    )
 
 
 def _bounds(interval: Interval) -> str:

@@ -103,6 +103,29 @@ def test_a_second_warm_up_before_the_first_has_ended_gives_no_more_than_the_whol
     assert rates(trainer) == pytest.approx([0.1, 0.1])
 
 
+@pytest.mark.parametrize(("gone", "first"), [(0, 0.002), (5, 0.051), (10, 0.1), (99, 0.1)])
+def test_after_a_resume_a_new_warm_up_goes_on_where_the_checkpoint_was(gone: int, first: float) -> None:
+    trainer, live = make_trainer(), remedies()
+    live.resume(trainer, action("rewarm", "10"), gone)
+    live.follow(trainer, 0.1)
+    assert [group["initial_lr"] for group in trainer.optimizer.param_groups] == pytest.approx([first, first])
+    for _ in range(12):
+        live.after_iteration(trainer)
+    assert [group["initial_lr"] for group in trainer.optimizer.param_groups] == pytest.approx([0.1, 0.1])
+    assert trainer.args.warmup_bias_lr == pytest.approx(0.1)
+
+
+def test_two_warm_ups_and_a_lowered_rate_are_put_back_in_force_together() -> None:
+    """The second began before the first had ended, and the checkpoint is three iterations younger than it."""
+    trainer, live = make_trainer(), remedies()
+    live.resume(trainer, action("rewarm", "10"), 9)
+    live.resume(trainer, action("lower_rate", "0.1"), 9)
+    live.resume(trainer, action("rewarm", "10"), 3)
+    live.follow(trainer, 0.01)
+    share = 0.02 + 0.98 * 0.3
+    assert [group["initial_lr"] for group in trainer.optimizer.param_groups] == pytest.approx([0.01 * share] * 2)
+
+
 def test_a_tighter_clip_is_the_one_that_the_run_uses() -> None:
     switches = Switches(make_settings())
     live = LiveRemedies(switches)
