@@ -29,8 +29,8 @@ def rescue_markdown(result: RescueResult) -> str:
         ("random choice", total.random, result.random, result.random_drawn),
     ):
         if share.value is not None:
-            cells = [name, f"{count} of {total.repairable}", f"{share.value:.2f}", _bounds(share), _bounds(drawn)]
-            lines.append(f"| {' | '.join(cells)} |")
+            row = [name, f"{count} of {total.repairable}", f"{share.value:.2f}", _bounds(share), _bounds(drawn)]
+            lines.append(f"| {' | '.join(row)} |")
     if result.difference.value is not None:
         told = f"{result.difference.value:.2f} (95 % interval by {result.drawn}, {_bounds(result.difference)})"
         lines += ["", f"Difference, paired by run: {told}.", "", _how(result)]
