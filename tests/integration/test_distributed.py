@@ -99,7 +99,7 @@ class SpoilOneRank:
 @pytest.fixture(scope="module")
 def healthy(tmp_path_factory: pytest.TempPathFactory) -> Workers:
     """Two workers, nothing wrong."""
-    return Workers(tmp_path_factory.mktemp("healthy"), own={"watch_every": 0})
+    return Workers(tmp_path_factory.mktemp("healthy"), own={"watch_every": 0, "rescue": "auto"})
 
 
 def joint_gradients(folder: Path) -> dict[str, torch.Tensor]:
@@ -148,6 +148,14 @@ def test_rank_0_alone_writes_and_both_ranks_stay_alike(healthy: Workers) -> None
 def test_settings_reach_the_workers(healthy: Workers) -> None:
     assert healthy.trace.header.requested["watch_every"] == 0
     assert healthy.trace.blocks["weight_norm"].null_count() == healthy.trace.blocks.height
+
+
+def test_rescue_goes_on_without_itself_and_says_so(healthy: Workers) -> None:
+    texts = [json.loads(data)["text"] for data in healthy.trace.events.filter(pl.col("kind") == "notice")["data"]]
+    assert [text for text in texts if text.startswith("rescue is off: it needs one process")]
+    assert f"{healthy.done.stdout}{healthy.done.stderr}".count("rescue is off: it needs one process") == 1
+    assert healthy.trace.header.requested["rescue"] == "auto"
+    assert healthy.trace.steps.height == 4
 
 
 @pytest.mark.parametrize("spoil", [(0, "loss"), (1, "loss"), (1, "buffer")])

@@ -165,7 +165,8 @@ def test_an_injected_gradient_is_not_blamed_on_the_batch(tmp_path: Path) -> None
     assert event["text"] == expected
     result = replay_incident(folder)
     assert (result.reproduced, result.culprit_module, result.phase) == (False, hit[0], "gradient")
-    assert result.message == f"Not reproduced: {expected}."
+    lead = "Not reproduced, as it should be: fault=nan_grad@3 damaged the gradients, and the batch is innocent"
+    assert result.message == f"{lead}; {expected.partition('; ')[2]}."
 
 
 def test_an_injected_loss_is_not_blamed_on_the_batch(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_a_new_warm_up_goes_on_after_a_resume(kept: int, tmp_path: Path, monkeyp
     """
     played = Played(replace(ACTION, remedy="rewarm", value="12"), 21, monkeypatch)
     whole = StabilityMonitor(rescue="auto").attach(played.model)
-    played.model.train(**overrides("detect", tmp_path, epochs=10, save_period=1, lrf=1.0))
+    played.model.train(**overrides("detect", tmp_path, epochs=10, save_period=1, lrf=1.0, warmup_epochs=0))
     rates = whole.trace.steps["lr/weight"].to_list()
     assert rates[21] == pytest.approx(0.01)
     assert rates[22:36] == pytest.approx([0.01 * (0.02 + 0.98 * min(k, 12) / 12) for k in range(14)])

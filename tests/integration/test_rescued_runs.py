@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,18 @@ from ultralytics.utils.torch_utils import unwrap_model
 from yolo_stability import RunResult, StabilityMonitor, load_trace, train
 
 pytestmark = pytest.mark.trains
+
+EVERYWHERE = pytest.mark.parametrize(
+    ("task", "optimizer"),
+    [
+        ("detect", "AdamW"),
+        *(
+            pytest.param(*case, marks=pytest.mark.full)
+            for case in (("detect", "SGD"), ("pose", "AdamW"), ("pose", "SGD"))
+        ),
+    ],
+)
+"""Each mishap on both tasks, under both kinds of optimizer; one of them in the short tests."""
 
 
 def rescued_run(task: str, folder: Path, **changed: Any) -> RunResult:
@@ -93,47 +106,78 @@ def test_a_bad_initialisation_begins_again_with_the_default(tmp_path: Path) -> N
     assert saved_is_healthy(result.save_dir)
 
 
+@EVERYWHERE
 @pytest.mark.parametrize(
     "fault",
     [
         pytest.param("nan_grad@1", marks=pytest.mark.full),  # in the first epoch
         pytest.param("nan_grad@3,7,11", marks=pytest.mark.full),  # the last batch of three epochs
         pytest.param("nan_loss@3", marks=pytest.mark.full),
-        "inf_pixel@5",  # BatchNorm buffers only
-        pytest.param("nan_grad@5,10,15,20,25,30,35", marks=pytest.mark.full),
+        "inf_pixel@5",
+        pytest.param("nan_grad@5,10,15,20", marks=pytest.mark.full),
         pytest.param("nan_loss@4,5,6,7", marks=pytest.mark.full),
         "lr_jump@16",
     ],
 )
-def test_each_mishap_is_survived_or_ends_cleanly(fault: str, tmp_path: Path) -> None:
+def test_each_mishap_is_survived_or_ends_cleanly(fault: str, task: str, optimizer: str, tmp_path: Path) -> None:
     seen: list[str] = []
-    model = YOLO(MODELS["detect"])
+    model = YOLO(MODELS[task])
     model.add_callback("on_train_epoch_end", lambda trainer: seen.extend(bad_tensors(trainer)))
-    result = rescued_run("detect", tmp_path, fault=fault, model=model)
+    result = rescued_run(task, tmp_path, fault=fault, model=model, optimizer=optimizer, epochs=6)
     assert seen == []
-    assert result.trace.steps.height == 40 or result.stopped
+    assert result.trace.steps.height == 24 or result.stopped
     assert saved_is_healthy(result.save_dir)
     assert not result.trace.events["kind"].is_in(["nan_recovery"]).any()
 
 
+@EVERYWHERE
+def test_statistics_alone_that_break_are_put_back(task: str, optimizer: str, tmp_path: Path) -> None:
+    """Loss and gradients stay finite: in training BatchNorm does not look at them."""
+    iteration = itertools.count()
+
+    def spoil(trainer: Any) -> None:
+        if next(iteration) != 6:
+            return
+
+        def broken(module: Any, inputs: Any) -> None:
+            handle.remove()
+            unwrap_model(trainer.model).model[0].bn.running_mean[0] = torch.nan
+
+        handle = trainer.model.register_forward_pre_hook(broken)
+
+    seen: list[str] = []
+    model = YOLO(MODELS[task])
+    model.add_callback("on_train_batch_start", spoil)
+    model.add_callback("on_train_epoch_end", lambda trainer: seen.extend(bad_tensors(trainer)))
+    result = rescued_run(task, tmp_path, model=model, optimizer=optimizer, epochs=4)
+    assert seen == []
+    assert result.stopped is None
+    assert [skip["reason"] for skip in events(result, "guard_skip")] == ["buffer"]
+    assert result.trace.steps["loss"].is_finite().all()
+    assert result.trace.steps.height == 16
+    assert saved_is_healthy(result.save_dir)
+
+
+@EVERYWHERE
 @pytest.mark.full
-def test_numbers_that_break_in_validation_leave_training_alone(tmp_path: Path) -> None:
+def test_numbers_that_break_in_validation_leave_training_alone(task: str, optimizer: str, tmp_path: Path) -> None:
     """A loss of the validation that is NaN: fitness is nothing, weights and checkpoint stay whole."""
-    model = YOLO(MODELS["detect"])
+    model = YOLO(MODELS[task])
 
     def spoil(validator: Any) -> None:
         if validator.loss is not None:
             validator.loss = {k: v * float("nan") for k, v in validator.loss.items()}
 
     model.add_callback("on_val_batch_end", spoil)
-    result = rescued_run("detect", tmp_path, model=model, val=True, epochs=3)
+    result = rescued_run(task, tmp_path, model=model, optimizer=optimizer, val=True, epochs=3)
     assert result.stopped is None
     assert result.trace.steps.height == 12
     assert saved_is_healthy(result.save_dir)
 
 
-def test_an_image_that_is_bad_for_good_is_left_out(tmp_path: Path) -> None:
-    result = rescued_run("detect", tmp_path, fault="nan_pixel:0.05")
+@EVERYWHERE
+def test_an_image_that_is_bad_for_good_is_left_out(task: str, optimizer: str, tmp_path: Path) -> None:
+    result = rescued_run(task, tmp_path, fault="nan_pixel:0.05", optimizer=optimizer)
     quarantined = [action for action in events(result, "rescue") if action["remedy"] == "quarantine"]
     assert quarantined
     skipped = result.trace.steps.filter(pl.col("skipped") == "guard")["step"].to_list()
@@ -198,9 +242,10 @@ def test_a_resume_without_history_is_told_and_goes_on(tmp_path: Path, log: pytes
     assert all(torch.isfinite(p).all() for p in unwrap_model(again.trainer.model).parameters())
 
 
-def test_a_resumed_run_is_rescued_as_its_first_sitting_was_told(tmp_path: Path) -> None:
+@EVERYWHERE
+def test_a_resumed_run_is_rescued_as_its_first_sitting_was_told(task: str, optimizer: str, tmp_path: Path) -> None:
     """The settings travel in the sidecar; whoever resumes need not repeat them."""
-    first = rescued_run("detect", tmp_path, epochs=10, save_period=2)
+    first = rescued_run(task, tmp_path, epochs=10, save_period=2, optimizer=optimizer)
     assert not events(first, "rescue")
     kept = first.save_dir / "weights" / "epoch2.pt"
     model = YOLO(kept)
@@ -212,6 +257,8 @@ def test_a_resumed_run_is_rescued_as_its_first_sitting_was_told(tmp_path: Path) 
 
     model.add_callback("on_train_epoch_start", break_the_schedule)
     model.train(resume=str(kept))
-    (done,) = monitor.trace.events.filter(pl.col("kind") == "rescue", pl.col("attempt") == 1)["data"]
-    assert json.loads(done)["remedy"] == "lower_rate"
+    done = monitor.trace.events.filter(pl.col("kind") == "rescue", pl.col("attempt") == 1)["data"].to_list()
+    assert json.loads(done[0])["remedy"] == "lower_rate"
+    assert len(done) == 1 or optimizer == "SGD"
+    assert monitor.trace.steps.filter(pl.col("attempt") == 1).height == 28 or monitor.stopped
     assert saved_is_healthy(first.save_dir)

@@ -48,6 +48,8 @@ def _request(words: Sequence[str], pairs: dict[str, Any]) -> dict[str, Any]:
     names = [word for word in words if word not in TASKS]
     if names and "axis" not in pairs:
         pairs["axis"] = names.pop(0)
+    if names and names[-1] in arguments.KNOWN_TASKS:
+        raise ConfigError(f"'frontier' searches {' and '.join(TASKS)} only, not '{names[-1]}'.")
     if names or len(set(tasks)) > 1:
         raise ConfigError(f"'frontier' takes one axis and at most one task; '{(names or tasks)[-1]}' is too much.")
     if "axis" not in pairs:

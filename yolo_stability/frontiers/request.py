@@ -148,6 +148,11 @@ def _check_axis(axis: Any) -> bool:
 def _check_names(overrides: dict[str, Any]) -> dict[str, Any]:
     """Refuse unknown keys, and several values where only one makes sense; return keys with today's names."""
     known = check_keys(overrides, (*OWN_KEYS, *SEARCH_KEYS))
+    if "rescue" in known and known["rescue"] not in {"off", False}:
+        raise ConfigError(
+            f"'rescue={known['rescue']}' is not possible in a frontier, which asks how far the recipe is stable by "
+            "itself; leave rescue= out."
+        )
     for key in sorted(_ONE_VALUE & set(known)):
         if isinstance(known[key], list) or len(split_values(key, known[key])) > 1:
             raise ConfigError(f"'{key}={known[key]}' is not possible: {key}= takes one value in a frontier.")

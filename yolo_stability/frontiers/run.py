@@ -16,6 +16,7 @@ from yolo_stability.frontiers.picture import draw
 from yolo_stability.frontiers.request import make_request
 from yolo_stability.frontiers.result import FrontierResult
 from yolo_stability.frontiers.search import search
+from yolo_stability.plan import OUTCOME
 from yolo_stability.report.progress import SuiteProgress
 
 __all__ = ["run_frontier"]
@@ -40,13 +41,18 @@ def run_frontier(
     folder = Path(out) if out is not None else Path("runs") / "frontier" / _name(request.axis)
     resolve_data(str(request.recipe["data"]), request.task)  # also so that not each of several runs makes it at once
     command = shlex.join(["yolo-stability", *sys.argv[1:]]) if "frontier" in sys.argv[1:] else ""
-    result = search(
-        request,
-        folder,
-        EXECUTORS[executor](jobs=jobs, address=address),
-        lambda: SuiteProgress(folder, PROGRESS),
-        command=command,
-    )
+    try:
+        result = search(
+            request,
+            folder,
+            EXECUTORS[executor](jobs=jobs, address=address),
+            lambda: SuiteProgress(folder, PROGRESS),
+            command=command,
+        )
+    except KeyboardInterrupt:
+        done = sum(1 for _ in folder.rglob(OUTCOME))
+        print(f"finished runs kept in {folder}: {done}; the same command again goes on from there.", file=sys.stderr)
+        raise
     draw(result)
     return result
 

@@ -55,6 +55,8 @@ def cost_line(result: FrontierResult) -> str:
     if not runs:
         return text
     if "grid_runs" in cost:
+        if cost["grid_runs"] == runs:
+            return f"{text}; a grid of these values would take as many"
         times = f"{cost['grid_runs'] / runs:.1f} times as many"
         return f"{text}; a grid of these values would take {cost['grid_runs']} runs, {times}"
     if "bisection_runs" in cost:

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from yolo_stability.errors import StabilityError
+from yolo_stability.errors import ConfigError, StabilityError
 from yolo_stability.integration.incident_folder import Incident, read_incident
 from yolo_stability.integration.incident_model import rebuild_model
-from yolo_stability.integration.incident_search import Hits, search
+from yolo_stability.integration.incident_search import Culprit, Hits, search
 from yolo_stability.integration.incident_window import forked_random_state
+from yolo_stability.interventions.fault import parse_fault
 
 __all__ = ["ReplayResult", "replay_incident"]
 
@@ -69,8 +70,27 @@ def replay_incident(path: Path) -> ReplayResult:
         culprit_module=None if found.place is None else found.place.block,
         phase=None if found.place is None else found.place.phase,
         image=found.names[0] if found.names else None,
-        message=f"{'Reproduced' if found.reproduced else 'Not reproduced'}: {found.message}.{elsewhere}",
+        message=f"{_told(incident, found)}.{elsewhere}",
     )
+
+
+def _told(incident: Incident, found: Culprit) -> str:
+    """Say what a replay showed; damage on purpose may lie beside the batch."""
+    if found.reproduced:
+        return f"Reproduced: {found.message}"
+    plain = f"Not reproduced: {found.message}"
+    try:
+        fault = parse_fault(incident.facts["settings"].get("fault"))
+    except ConfigError:
+        fault = None  # of a version that knew more of them
+    if fault is None or not fault.hits:
+        return plain
+    steps = {int(incident.facts["step"])}
+    struck = steps if fault.counts == "optimizer step" else {kept.iteration for kept in incident.window}
+    if not struck & fault.at:
+        return plain
+    seen = found.message.partition("; ")[2]
+    return f"Not reproduced, as it should be: fault={fault} damaged {fault.hits}, and the batch is innocent; {seen}"
 
 
 def _rebuilt(path: Path, incident: Incident, weights: Mapping[str, Tensor], device: torch.device) -> nn.Module:

@@ -34,6 +34,8 @@ class Fault(Choice):
 
     Attributes:
         counts: What the N behind the `@` counts.
+        hits: What it damages behind the batch's back, so that the batch alone cannot show it again; empty where the
+            damage lies in the batch.
         at: When it strikes; empty where a share of the data is damaged instead.
 
     Raises:
@@ -41,6 +43,7 @@ class Fault(Choice):
     """
 
     counts: ClassVar[str] = "iteration"
+    hits: ClassVar[str] = ""
 
     def __init__(self, value: float | None = None, at: Iterable[int] = ()) -> None:
         self.at = frozenset(at)

@@ -59,8 +59,8 @@ class SuiteProgress:
         """Show the size of the suite."""
         self._total = len(specs)
         self._whole = self._bars.add_task("all runs", total=len(specs), completed=done)
-        there = f", {done} of them are there already" if done else ""
-        self._console.print(f"{len(specs)} runs{there}")
+        there = f", {done} of them there already" if done else ""
+        self._console.print(f"{len(specs)} run{'' if len(specs) == 1 else 's'}{there}")
 
     def started(self, spec: Any) -> None:
         """Show a run that starts."""

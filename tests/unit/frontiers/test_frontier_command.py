@@ -75,3 +75,19 @@ def test_the_picture_is_drawn_from_the_result(tmp_path: Path) -> None:
     image = cv2.imread(str(draw(result)))
     assert image is not None
     assert image.shape[0] > 200
+
+
+def test_an_interrupt_says_what_is_kept_and_how_to_go_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def interrupted(request: Any, out: Path, *args: Any, **more: Any) -> FrontierResult:
+        (out / "recipe" / "lr_mult-1").mkdir(parents=True)
+        (out / "recipe" / "lr_mult-1" / "run.json").write_text("{}")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("yolo_stability.frontiers.run.search", interrupted)
+    monkeypatch.chdir(tmp_path)
+    assert main(["frontier", "axis=lr_mult", "out=there"]) == 130
+    err = capsys.readouterr().err
+    assert "finished runs kept in there: 1; the same command again goes on from there." in err
+    assert "yolo-stability: Interrupted." in err

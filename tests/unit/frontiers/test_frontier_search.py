@@ -151,6 +151,8 @@ def test_a_plain_grid_runs_every_value_and_says_what_bisection_saves(tmp_path: P
     assert cost["bisection_seconds"] == bisected.cost["seconds"]
     assert bisected.cost["grid_runs"] == 19
     assert "a grid of these values would take 19 runs, 3.2 times as many" in bisected.lines()[2]
+    few = find(tmp_path / "few", below(40.0), resolution=1000.0)
+    assert few.lines()[2].endswith("a grid of these values would take as many")
 
 
 def test_a_grid_shows_that_stability_is_not_monotone(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ class NanGradient(Fault):
     """Spoils a parameter in the middle of the model."""
 
     counts: ClassVar[str] = "optimizer step"
+    hits: ClassVar[str] = "the gradients"
 
     def on_gradients(self, trainer: Any, step: int) -> None:
         """Write the NaN, if the step's moment has come."""

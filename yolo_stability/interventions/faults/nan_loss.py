@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ __all__ = ["NanLoss"]
 
 class NanLoss(Fault):
     """Spoils what the model returns."""
+
+    hits: ClassVar[str] = "the loss"
 
     def before_forward(self, trainer: Any, iteration: int) -> None:
         """Hook the model, if the iteration's moment has come.
