@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from yolo_stability.frontiers.result import FrontierResult, Point, SeedEdge, SettingEdge
 
@@ -90,7 +90,7 @@ def _nothing(request: Request, edge: SettingEdge, points: Sequence[Point]) -> st
     sign = "".join(f", {text}" for text in _sign(first, points))
     count = f"{failed} of {_count(len(edge.seeds), 'seed')} failed there{_anecdotal(edge)}"
     what = "nothing is stable, not even" if failed == len(edge.seeds) else "not stable for every seed, even at"
-    return f"{what} {request.axis}={first:g} ({count}{sign}); {_further('from')}"
+    return f"{what} {request.axis}={first:g} ({count}{sign}); {_further(request, 'from')}"
 
 
 def _everything(request: Request, edge: SettingEdge, points: Sequence[Point]) -> str:
@@ -98,7 +98,7 @@ def _everything(request: Request, edge: SettingEdge, points: Sequence[Point]) ->
     tried = {point.value for point in points}
     between = "" if len(tried) == len(request.values) else "; both ends are, between them nothing was tried"
     text = f"no edge: stable as far as {request.axis}={request.values[-1]:g} ({count}{between})"
-    return f"{text}{_learned(edge, points)}{_gaps(edge)}; {_further('to')}"
+    return f"{text}{_learned(edge, points)}{_gaps(edge)}; {_further(request, 'to')}"
 
 
 def _undecided(request: Request, edge: SettingEdge, points: Sequence[Point]) -> str:
@@ -112,8 +112,9 @@ def _anecdotal(edge: SettingEdge) -> str:
     return ", anecdotal" if len(edge.seeds) == 1 else ""
 
 
-def _further(key: str) -> str:
-    return f"set {key}= further out to find the edge"
+def _further(request: Request, key: Literal["from", "to"]) -> str:
+    down = request.values[0] > request.values[-1]
+    return f"a {'larger' if down == (key == 'from') else 'smaller'} {key}= may find the edge"
 
 
 def _was(point: Point) -> str:

@@ -58,7 +58,7 @@ class Rescue:
         except TraceError:
             events = None
         if events is None:
-            self._watch.notice("the earlier sittings have left no trace: what they were rescued by is unknown")
+            self._watch.notice("the earlier sittings have left no trace: their remedies are unknown, and not in force")
             return
         bias = None
         for kind, step, text in events.select("kind", "step", "data").rows():

@@ -191,6 +191,22 @@ def test_no_edge_is_one_sentence(tmp_path: Path, truth: Any, status: str, said: 
     assert result.edges[0].agree is None
 
 
+@pytest.mark.parametrize(
+    ("ends", "truth", "said"),
+    [
+        ((1.0, 1e3), below(0.0), "a smaller from= may find the edge"),
+        ((1.0, 1e3), below(1e9), "a larger to= may find the edge"),
+        ((1e3, 1.0), below(0.0), "a larger from= may find the edge"),
+        ((1e3, 1.0), below(1e9), "a smaller to= may find the edge"),
+    ],
+)
+def test_where_to_look_for_an_edge_that_was_not_met(
+    tmp_path: Path, ends: tuple[float, float], truth: Any, said: str
+) -> None:
+    result = find(tmp_path / "out", truth, start=ends[0], end=ends[1])
+    assert result.edges[0].sentence.endswith(f"; {said}.")
+
+
 def test_undecided_runs_are_named_and_never_called_stable(tmp_path: Path) -> None:
     result = find(tmp_path / "out", lambda v, c, s: "stable" if v < 20 else "crashed" if v < 60 else "unstable")
     (edge,) = result.edges
