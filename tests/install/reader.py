@@ -20,7 +20,7 @@ MAKE_DATA = '''
 import shutil, sys, yaml
 from pathlib import Path
 from ultralytics import YOLO
-from ultralytics.utils import ROOT
+from ultralytics.utils import ROOT, SETTINGS
 from yolo_stability.data.embedded import embedded_folder
 from yolo_stability.data.resolve import resolve_data
 
@@ -39,6 +39,8 @@ def short(name, task, target):
     content.pop("path", None)
     target.write_text(yaml.safe_dump(content))
 
+if Path(SETTINGS["runs_dir"]).resolve() != Path("runs").resolve():
+    SETTINGS.update(runs_dir=str(Path("runs").resolve()))  # linked from a clone, Ultralytics would write there
 folder = Path("path/to")
 folder.mkdir(parents=True)
 short("shapes", "detect", folder / "data.yaml")
