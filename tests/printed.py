@@ -12,7 +12,7 @@ from typing import Any
 REPO = Path(__file__).resolve().parents[1]
 PAGES = REPO / "docs" / "pages"
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-INLINE = re.compile(r"`((?:yolo-stability|yolo|make|pytest|python|pip) [^`]+)`")
+INLINE = re.compile(r"`((?:yolo-stability|yolo|make|pytest|python|pip)\s[^`]+)`")
 _ANY = re.compile(f"{FENCE.pattern}|{INLINE.pattern}", re.MULTILINE | re.DOTALL)
 
 

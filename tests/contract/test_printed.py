@@ -45,7 +45,7 @@ def test_lines_stay_well_formed_and_keep_what_is_not_shortened() -> None:
 def test_console_blocks_inline_code_and_python_are_read_in_order() -> None:
     text = (
         "`yolo-stability train` is a mere verb, `yolo settings sync=False` is not, `make demo` neither.\n\n"
-        "```console\nyolo-stability train a=1 \\\n    b=2   # a comment\n\nmake test\n```\n\n```text\nfailed: so\n```\n\n"
+        "```console\nyolo-stability train a=1 \\\n    b=2  # a comment\n\nmake test\n```\n\n```text\nfailed: so\n```\n\n"
         "```console\n$ yolo-stability diagnose runs/x\nstable: yes\n$ yolo version\n```\n\n```python\nx = 1\n```\n"
     )
     found = [(line.text, line.word, line.python) for line in printed_on("p", text)]
@@ -62,7 +62,7 @@ def test_console_blocks_inline_code_and_python_are_read_in_order() -> None:
 
 def test_a_key_is_replaced_where_it_stands_and_else_appended() -> None:
     line = Printed("p", "yolo-stability train model=a.yaml data=b epochs=100 device=0")
-    assert to_run(line) == "yolo-stability train model=a.yaml data=b epochs=1 device=cpu imgsz=32 workers=0"
+    assert to_run(line) == "yolo-stability train model=a.yaml data=b epochs=1 device=cpu imgsz=32 workers=0 plots=False"
     same = Printed("p", "yolo-stability diagnose runs/detect/train")
     assert (to_run(same), codes(same), codes(Printed("p", "yolo-stability version"))) == (same.text, {0, 3, 4}, {0})
     ended = [line for line in ALL if interrupted(line)]

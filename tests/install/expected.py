@@ -13,13 +13,13 @@ LEFT_OUT = {
     r"^make ": "belongs to a clone",
     r"^pytest ": "belongs to a clone",
     r"^python (docs|tests)/": "belongs to a clone",
-    r"^pip install -e ": "belongs to a clone",
+    r"^(python -m )?pip (wheel|install) ": "belongs to a clone",
     r"^\. \.venv/bin/activate$": "the environment is active already",
     r"device=0,1": "needs two GPUs",
 }
 """Lines that are not run."""
 
-TINY = {"epochs": "1", "imgsz": "32", "device": "cpu", "workers": "0"}
+TINY = {"epochs": "1", "imgsz": "32", "device": "cpu", "workers": "0", "plots": "False"}
 SHORTENED: dict[str, dict[str, str]] = {
     r"^yolo-stability train (?!resume )(?!.* imgsz=96 )": TINY,
     r"^yolo-stability train .* imgsz=96 .* epochs=10 ": {"epochs": "1"},

@@ -17,7 +17,7 @@ HIS_RUN = (
     " warmup_epochs=0 mosaic=0 amp=False cache=ram device=cpu workers=0 fault=nan_pixel@31 name=his"
 )
 MAKE_DATA = '''
-import shutil, sys, yaml
+import os, shutil, sys, yaml
 from pathlib import Path
 from ultralytics import YOLO
 from ultralytics.utils import ROOT, SETTINGS
@@ -31,7 +31,7 @@ def short(name, task, target):
     root = Path(content.get("path") or source.parent)
     for split, count in (("train", 16), ("val", 8)):
         listed = source.parent / content[split] if not (root / content[split]).exists() else root / content[split]
-        images = [line if Path(line).is_absolute() else str((listed.parent / line).resolve())
+        images = [os.path.abspath(listed.parent / line)  # links stay: labels lie beside them
                   for line in listed.read_text().splitlines()[:count]]
         file = target.with_name(f"{target.stem}-{split}.txt").resolve()
         file.write_text("\\n".join(images) + "\\n")
