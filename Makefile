@@ -7,6 +7,8 @@ PYTEST_ARGS ?=
 JOBS ?= 2
 PARALLEL := -n $(JOBS) --dist loadfile
 BENCH_ARGS ?=
+SCALE_ARGS ?=
+WHEEL_ARGS ?=
 VERSIONS ?=
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
@@ -14,7 +16,7 @@ STAMP := $(VENV)/.ready
 PINS := torch==2.15.0 torchvision==0.29.2 ultralytics==8.4.190
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full test-versions test-ray test-tracking bench docs check lock clean
+.PHONY: help setup demo test test-full test-versions test-ray test-tracking test-wheel bench scale docs check lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-13s %s\n' "$$t" "$$d"; done
@@ -51,8 +53,14 @@ test-ray: setup ## run the tests of executor=ray, with Ray in a folder beside .v
 test-tracking: setup ## read numbers back from TensorBoard, W&B and MLflow, in a folder beside .venv (700 MB; minutes)
 	@$(BIN)/python tests/versions/with_extra.py tracking $(PYTEST_ARGS)
 
+test-wheel: setup ## run every line that README and docs print, from the built wheel, outside the clone (minutes)
+	@$(BIN)/python tests/install/try_wheel.py $(WHEEL_ARGS)
+
 bench: setup ## measure what watching costs a step (about 11 minutes; BENCH_ARGS="--quick" half a minute)
 	@$(BIN)/python tests/benchmarks/bench.py $(BENCH_ARGS)
+
+scale: setup ## measure how cost grows with steps, blocks and runs (about 10 minutes; SCALE_ARGS="--quick" a minute)
+	@$(BIN)/python tests/benchmarks/scale.py $(SCALE_ARGS)
 
 docs: setup ## build the documentation into docs/site, offline (seconds)
 	@$(BIN)/python docs/generate.py

@@ -14,6 +14,7 @@ from yolo_stability.types import BlockSpec, BlockStats, RunHeader, StepRecord
 
 NAMES = ("model.0 Conv", "model.16 C3k2", "model.23.cv2 Detect box", "model.23.one2one_cv3 Detect cls")
 ROLES = ("backbone", "neck", "box", "one2one_cls")
+CHUNK = 16_384
 
 
 def header(names: Sequence[str] = NAMES, roles: Sequence[str] | None = None, **changes: Any) -> RunHeader:
@@ -108,3 +109,62 @@ def write(folder: Path, records: Sequence[StepRecord], *, names: Sequence[str] =
     writer.close()
     assert writer.error is None, writer.error
     return folder
+
+
+def write_long(run: Path, steps: int, blocks: int, *, spike: int | None = None) -> np.ndarray:
+    """Write the trace of a run in sealed chunks, as a long run leaves it; return the total norms.
+
+    Args:
+        run: Run folder.
+        steps: How many steps.
+        blocks: How many blocks.
+        spike: Step at which all norms are 30 times as large; None for no such step.
+    """
+    import polars as pl
+
+    from yolo_stability.trace.layout import part_path
+
+    folder, names = run / "stability", [f"model.{i} C3k2" for i in range(blocks)]
+    writer = TraceWriter(folder, names)
+    writer.write_header(header(names))
+    writer.close()
+    rng, totals = np.random.default_rng(0), []
+    base = np.exp(rng.normal(0, 1, blocks))
+    for first in range(0, steps, CHUNK):
+        step = np.arange(first, min(first + CHUNK, steps), dtype=np.uint32)
+        norms = (base * np.exp(rng.normal(0, 0.3, (len(step), blocks)))).astype(np.float32)
+        if spike is not None:
+            norms[step == spike] *= 30
+        total = np.linalg.norm(norms, axis=1).astype(np.float32)
+        totals.append(total)
+        rows = pl.DataFrame(
+            {
+                "attempt": np.zeros(len(step), np.uint16),
+                "step": step,
+                "iteration": step,
+                "epoch": (step // 500).astype(np.uint16),
+                "accumulate": np.ones(len(step), np.uint16),
+                "loss": rng.normal(4, 0.2, len(step)).astype(np.float32),
+                "loss/box_loss": rng.normal(2, 0.2, len(step)).astype(np.float32),
+                "lr/weight": np.full(len(step), 0.01, np.float32),
+                "momentum": np.full(len(step), 0.9, np.float32),
+                "grad_norm": total,
+                "clip_coef": np.minimum(1, 10 / total).astype(np.float32),
+                "nonfinite": np.zeros(len(step), np.uint32),
+                "seconds": rng.random(len(step), np.float32),
+            }
+        )
+        norm_rows = pl.DataFrame(
+            {
+                "attempt": np.zeros(norms.size, np.uint16),
+                "step": np.repeat(step, blocks),
+                "block": pl.Series(names * len(step), dtype=pl.Enum(names)),
+                "grad_norm": norms.ravel(),
+                "nonfinite": np.zeros(norms.size, np.uint32),
+            }
+        )
+        for table, frame in (("blocks", norm_rows), ("steps", rows)):
+            path = part_path(folder, table, int(step[0]), int(step[-1]))  # type: ignore[arg-type]
+            path.parent.mkdir(exist_ok=True)
+            frame.write_parquet(path, compression="zstd", statistics=False)
+    return np.concatenate(totals)

@@ -40,26 +40,28 @@ def binned(run: RunSeries, planned_steps: int | None = None) -> pl.DataFrame:
     starts = np.flatnonzero(np.diff(number, prepend=-1))
     bins = number[starts]
     edges = np.append(starts, run.step.size)
-    shared = {
-        "bin": bins,
-        "first_step": bins * width,
-        "last_step": np.minimum((bins + 1) * width, planned) - 1,
-        "skipped": _sums(run.guard, starts),
+    lines = 1 + len(run.names)  # the whole model, then the blocks: one frame for all, since making one costs the most
+    whole, blocks = _pooled(run.norm[None, :], edges), _pooled(run.block_norm, edges)
+    middles, tops = (np.vstack(pair) for pair in zip(whole, blocks, strict=True))
+    bad = np.zeros((lines, len(bins)), dtype=np.int64)
+    bad[0] = _sums(run.nonfinite, starts)
+    np.add.at(bad, (run.bad_block + 1, np.searchsorted(edges, run.bad_row, side="right") - 1), run.bad_count)
+    nothing = np.full((len(run.names), len(bins)), np.nan)
+    loss, highest_loss = (np.vstack([values, nothing]) for values in _pooled(run.loss[None, :], edges))
+    columns = {
+        "bin": np.tile(bins, lines),
+        "first_step": np.tile(bins * width, lines),
+        "last_step": np.tile(np.minimum((bins + 1) * width, planned) - 1, lines),
+        "block": [name for name in (None, *run.names) for _ in bins],
+        "index": [index for index in (None, *range(len(run.names))) for _ in bins],
+        "median": middles.ravel(),
+        "highest": tops.ravel(),
+        "nonfinite": bad.ravel(),
+        "skipped": np.tile(_sums(run.guard, starts), lines),
+        "loss": loss.ravel(),
+        "loss_highest": highest_loss.ravel(),
     }
-    whole = {
-        **shared,
-        "nonfinite": _sums(run.nonfinite, starts),
-        **_middle_and_top(run.norm[None, :], edges, "median", "highest", 0),
-        **_middle_and_top(run.loss[None, :], edges, "loss", "loss_highest", 0),
-    }
-    medians, tops = _pooled(run.block_norm, edges)
-    bad = np.zeros((len(run.names), len(bins)), dtype=np.int64)
-    np.add.at(bad, (run.bad_block, np.searchsorted(edges, run.bad_row, side="right") - 1), run.bad_count)
-    rows = [_frame(whole, None, None)]
-    for index, name in enumerate(run.names):
-        block = {**shared, "nonfinite": bad[index], "median": medians[index], "highest": tops[index]}
-        rows.append(_frame(block, name, index))
-    return pl.concat(rows)
+    return pl.DataFrame(columns, schema=_schema(), nan_to_null=True)
 
 
 def series_frame(parts: Iterable[tuple[tuple[str, str, str, int], pl.DataFrame]], arms: Sequence[str]) -> pl.DataFrame:
@@ -100,29 +102,6 @@ def _schema() -> dict[str, Any]:
         **dict.fromkeys(("nonfinite", "skipped"), pl.Int64),
         **dict.fromkeys(("loss", "loss_highest"), pl.Float64),
     }
-
-
-def _frame(columns: dict[str, npt.NDArray[Any]], block: str | None, index: int | None) -> pl.DataFrame:
-    """Return the rows of one block, or of the whole model; NaN becomes null, what is not given too."""
-    import polars as pl
-
-    frame = pl.DataFrame(columns).with_columns(
-        pl.lit(block, dtype=pl.String).alias("block"), pl.lit(index, dtype=pl.Int64).alias("index")
-    )
-    schema = _schema()
-    missing = [pl.lit(None, dtype=schema[name]).alias(name) for name in schema if name not in frame.columns]
-    floats = [name for name, dtype in schema.items() if dtype == pl.Float64]
-    return (
-        frame.with_columns(missing)
-        .select(list(schema))
-        .cast(pl.Schema(schema))
-        .with_columns(pl.col(floats).fill_nan(None))
-    )
-
-
-def _middle_and_top(values: Norms, edges: Ints, middle: str, top: str, row: int) -> dict[str, Floats]:
-    medians, tops = _pooled(values, edges)
-    return {middle: medians[row], top: tops[row]}
 
 
 def _pooled(values: Norms, edges: Ints) -> tuple[Floats, Floats]:

@@ -19,6 +19,7 @@ _ELSEWHERE = "If the run folder is meant, set project= to a folder that can be w
 USERS_FAULT: tuple[tuple[str, str, bool, str], ...] = (
     # (name of the exception's class or of a base, pattern in its text, only when Ultralytics raised it, advice)
     ("RuntimeError", r"^Dataset '.*' error", False, ""),
+    ("ValueError", r"No labels found", True, "'yolo-stability data check' with the same data= names what is missing."),
     ("OSError", r"^\[Errno \d+\] (No such file|Not a directory|File exists|Is a directory)", True, _ELSEWHERE),
     ("FileNotFoundError", r"", True, ""),
     ("PermissionError", r"", False, _ELSEWHERE),
@@ -96,5 +97,6 @@ def _is_theirs(error: BaseException) -> bool:
 
 def _one_line(error: BaseException) -> str:
     """Return the text of an error on one line; of one of the system without its number."""
-    text = " ".join(re.sub(r"^\[Errno \d+\] ", "", str(error)).split()) or type(error).__name__
+    plain = re.sub(r"\x1b\[[\d;]*m", "", str(error))  # Ultralytics colours the names of splits
+    text = " ".join(re.sub(r"^\[Errno \d+\] ", "", plain).split()) or type(error).__name__
     return text if text.endswith((".", "!", "?")) else f"{text}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -16,6 +17,7 @@ __all__ = ["Scene"]
 _WINDOW, _MINIMUM = 128, 8
 _SMOOTH = 9  # steps over which the control's norm is smoothed, so that one low step of it raises no alarm
 _BLOCK_WINDOW = 8
+_SMOOTHED: WeakKeyDictionary[RunSeries, Floats] = WeakKeyDictionary()  # a control is held against every run of a suite
 
 
 class Scene:
@@ -129,7 +131,7 @@ class Scene:
         pairs = [(c, p) for c, p in zip(self.controls, self.places, strict=True) if c is not self.run]
         if not pairs:
             return np.full(self.run.step.size, np.nan)
-        smooth = [rolling_median(c.norm, _SMOOTH, center=True)[place] for c, place in pairs]
+        smooth = [_smoothed(c)[place] for c, place in pairs]
         return np.atleast_1d(median_of(np.stack(smooth), axis=0))
 
     def block_ratio(self, block: int, rows: slice) -> Floats:
@@ -177,3 +179,10 @@ class Scene:
             return ratio
         past = run.block_norm[block, max(0, row - _WINDOW) : row]
         return float(ratio_of(run.block_norm[block, row : row + 1], median_of(past))[0])
+
+
+def _smoothed(control: RunSeries) -> Floats:
+    """Return the smoothed gradient norm of a control."""
+    if control not in _SMOOTHED:
+        _SMOOTHED[control] = rolling_median(control.norm, _SMOOTH, center=True)
+    return _SMOOTHED[control]

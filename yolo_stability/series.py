@@ -50,7 +50,7 @@ class SeriesEvent:
     data: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True, eq=False)
 class RunSeries:
     """A trace as arrays; S steps in their order, B blocks.
 

@@ -12,13 +12,13 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 from urllib.parse import unquote, urldefrag
 
 import pytest
+from printed import FENCE, INLINE, PAGES, REPO, leaves, printed_on
 
 import yolo_stability
 import yolo_stability.integration.arguments
@@ -31,14 +31,10 @@ from yolo_stability.frontiers.request import make_request
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.suite import load_suite
 
-REPO = Path(__file__).resolve().parents[2]
 DOCS = REPO / "docs"
-PAGES = DOCS / "pages"
 WRITTEN = sorted(path for path in PAGES.rglob("*.md") if path.parent.name != "generated")
 NAMES = [path.relative_to(PAGES).as_posix() for path in WRITTEN]
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-INLINE = re.compile(r"`(yolo-stability [^`]+)`")
 MEASURED = re.compile(
     r"(?<![\w.])\d+\.\d+(?! or newer)|\d+e-?\d|\d[\d,]* (?:ms|s|MB|GB|kB|bytes|minutes|hours|runs)\b|\d ?%"
 )
@@ -106,7 +102,7 @@ def test_a_broken_link_is_found(tmp_path: Path, text: str) -> None:
 
 def test_every_page_is_in_the_navigation_and_every_picture_is_small_and_shown(site_sources: Path) -> None:
     nav = tomllib.loads((DOCS / "zensical.toml").read_text())["project"]["nav"]
-    listed = {value for entry in nav for value in _leaves(entry)}
+    listed = {value for entry in nav for value in leaves(entry)}
     pages = {path.relative_to(site_sources / "pages").as_posix() for path in (site_sources / "pages").rglob("*.md")}
     assert listed == pages
     text = "".join(path.read_text(encoding="utf-8") for path in WRITTEN)
@@ -116,31 +112,13 @@ def test_every_page_is_in_the_navigation_and_every_picture_is_small_and_shown(si
     assert {path.stem for path in (PAGES / "img").iterdir()} == set(load("gallery").SIGNATURES)
 
 
-def _leaves(entry: dict[str, Any]) -> Iterator[str]:
-    for value in entry.values():
-        if isinstance(value, str):
-            yield value
-        else:
-            for inner in value:
-                yield from _leaves(inner)
-
-
 # --- commands ---------------------------------------------------------------------------------------------------------
-
-
-def lines_of(text: str) -> Iterator[str]:
-    """Yield the commands of a page: console blocks with continued lines joined, and inline code beyond a mere verb."""
-    for language, body in FENCE.findall(text):
-        if language == "console":
-            yield from (line.strip() for line in body.replace("\\\n", " ").splitlines() if line.strip())
-    yield from (
-        line for line in INLINE.findall(FENCE.sub("", text)) if line.split()[1:] not in ([verb] for verb in VERBS)
-    )
 
 
 def ours(text: str) -> list[list[str]]:
     """Return the words of each line of our program, without its name."""
-    return [words[1:] for line in lines_of(text) if (words := shlex.split(line, comments=True))[0] == "yolo-stability"]
+    lines = [shlex.split(line.text) for line in printed_on("", text) if not line.python]
+    return [words[1:] for words in lines if words[0] == "yolo-stability"]
 
 
 @pytest.fixture

@@ -10,22 +10,22 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from yolo_stability.assessment import assess
 from yolo_stability.report.benchmark import write_report
 from yolo_stability.results import FILE, SCHEMA_VERSION, SERIES, Arm, BenchmarkResult, RunResultRow, results_to_json
 from yolo_stability.trace import load_trace
 
-FOLDER = Path(sys.argv[1])
 
-
-def main() -> None:
+def measure(folder: Path) -> dict[str, Any]:
+    """Return what it took to assess the run in `folder/run` and to write its report."""
     start, busy = time.monotonic(), time.process_time()
     arms = (Arm(name="control", is_control=True, kind="control", claim="", expects="", overrides={}),)
     row = RunResultRow(
         arm="control", task="detect", model="yolo26n.yaml", seed=0, outcome="finished", verdict="inconclusive"
     )
-    assessed = assess(arms, [row], lambda _: load_trace(FOLDER / "run"))
+    assessed = assess(arms, [row], lambda _: load_trace(folder / "run"))
     between = time.monotonic()
     result = BenchmarkResult(
         schema_version=SCHEMA_VERSION,
@@ -36,10 +36,10 @@ def main() -> None:
         runs=tuple(replace(run, folder="run") for run in assessed.runs),
         comparisons=assessed.comparisons,
     )
-    assessed.series.write_parquet(FOLDER / SERIES)
-    (FOLDER / FILE).write_text(results_to_json(result), encoding="utf-8")
-    html = write_report(FOLDER)[0]
-    told = {
+    assessed.series.write_parquet(folder / SERIES)
+    (folder / FILE).write_text(results_to_json(result), encoding="utf-8")
+    html = write_report(folder)[0]
+    return {
         "assess": between - start,
         "render": time.monotonic() - between,
         "cpu": time.process_time() - busy,
@@ -49,7 +49,6 @@ def main() -> None:
         "peak_norm": assessed.runs[0].peak_norm,
         "median_norm": assessed.runs[0].median_norm,
     }
-    print(json.dumps(told))
 
 
 def peak() -> int:
@@ -59,4 +58,4 @@ def peak() -> int:
 
 
 if __name__ == "__main__":
-    main()
+    print(json.dumps(measure(Path(sys.argv[1]))))

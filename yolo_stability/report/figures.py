@@ -58,7 +58,7 @@ def figures(story: Story) -> Iterator[Picture]:
             if curves:
                 yield Picture(
                     name=f"{group.id}-{slug}-curves.png",
-                    alt=f"Total gradient norm and loss over the steps, all seeds, {group.title}, one column an arm",
+                    alt=f"Total gradient norm and loss over the steps, seed by seed, {group.title}, one column an arm",
                     content=_png(_curves(group, curves)),
                 )
 

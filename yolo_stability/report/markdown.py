@@ -128,6 +128,7 @@ def _section(section: Section) -> list[str]:
     if arm.overrides:
         told = " ".join(f"{clean(key)}={setting(value)}" for key, value in arm.overrides.items())
         lines.append(f"Changed from the suite's settings: {_text(told)}")
+    lines += [_text(section.note)] if section.note else []
     for run in diagnosed([run for run, _ in section.runs]):
         lines += _diagnosis(run)
     lines.append("\n".join(f"- seed {run.seed}: {_text(run_sentence(run, series))}" for run, series in section.runs))

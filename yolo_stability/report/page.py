@@ -106,6 +106,7 @@ def _section(section: Section, grids: Grids, charts: dict[str, Any]) -> dict[str
         "sentence": clean(section.comparison.sentence) if section.comparison else "",
         "claim": clean(arm.claim),
         "expects": clean(arm.expects),
+        "note": section.note,
         "overrides": " ".join(f"{clean(key)}={setting(value)}" for key, value in arm.overrides.items()),
         "diagnosed": diagnosed([run for run, _ in section.runs]),
         "versus": bool(section.control),

@@ -14,6 +14,9 @@ from yolo_stability.results import Arm, BenchmarkResult, Comparison, Interval, R
 __all__ = ["Cell", "Difference", "Group", "Section", "Story", "differences", "flatten", "headline", "tell"]
 
 VERDICTS = ("failed", "unstable", "inconclusive", "stable")
+_MOST_RUNS, _MOST_SEEDS, _LEAST_SEEDS = 240, 10, 3
+"""How many runs a page shows in detail; how many of one arm at most, and at least, however many arms there are."""
+
 _PLACES = frozenset({"name", "project", "save_dir", "seed", "exist_ok", "resume"})  # differ between any two runs
 
 
@@ -49,8 +52,9 @@ class Section:
         arm: The arm.
         task: Task.
         model: Model.
-        runs: Its runs with their series, by seed.
-        control: The control's runs with their series.
+        runs: Its runs with their series, by seed; those that are shown.
+        control: The control's runs with their series; those that are shown.
+        left_out: How many runs of the arm there is no room for; the comparison and the cell count them, too.
         comparison: What the statistics say; None without a control.
         cell: Its cell in the matrix.
     """
@@ -63,6 +67,18 @@ class Section:
     control: tuple[tuple[RunResultRow, RunSeries | None], ...]
     comparison: Comparison | None
     cell: Cell
+    left_out: int = 0
+
+    @property
+    def note(self) -> str:
+        """Which of its runs are shown, in words; empty where all are."""
+        if not self.left_out:
+            return ""
+        shown = f"Shown are {len(self.runs)} of {len(self.runs) + self.left_out} runs"
+        return (
+            f"{shown}: of each verdict the one whose trouble began first, then those of the first seeds."
+            " Verdict, sentence and statistics count every run, and the list of all runs names them."
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,15 +127,16 @@ def tell(result: BenchmarkResult, series: Mapping[Key, RunSeries]) -> Story:
     control = next((arm.name for arm in result.arms if arm.is_control), None)
     places = list(dict.fromkeys((run.task, run.model) for run in result.runs))
     models = {task: len({m for t, m in places if t == task}) for task, _ in places}
+    seeds = Counter((run.arm, run.task, run.model) for run in result.runs)
+    room = max(_LEAST_SEEDS, min(_MOST_SEEDS, _MOST_RUNS // max(1, len(seeds))))
     groups = []
     for g, (task, model) in enumerate(places, 1):
         sections = tuple(
-            _section(f"g{g}-a{a}", arm, (task, model), result, series, control) for a, arm in enumerate(result.arms, 1)
+            _section(f"g{g}-a{a}", arm, (task, model), result, series, room) for a, arm in enumerate(result.arms, 1)
         )
         title = f"{task_name(clean(task))}, {clean(model)}" if models[task] > 1 else task_name(clean(task))
         groups.append(Group(id=f"g{g}", task=task, model=model, title=title, sections=sections))
     matrix = tuple((arm, tuple(group.sections[a].cell for group in groups)) for a, arm in enumerate(result.arms))
-    seeds = Counter((run.arm, run.task, run.model) for run in result.runs)
     return Story(
         result=result,
         control=control,
@@ -135,10 +152,12 @@ def _section(
     place: tuple[str, str],
     result: BenchmarkResult,
     series: Mapping[Key, RunSeries],
-    control: str | None,
+    room: int,
 ) -> Section:
-    def runs_of(wanted: str | None) -> tuple[tuple[RunResultRow, RunSeries | None], ...]:
-        rows = [run for run in result.runs if run.arm == wanted and (run.task, run.model) == place]
+    def runs_of(wanted: str | None) -> list[RunResultRow]:
+        return [run for run in result.runs if run.arm == wanted and (run.task, run.model) == place]
+
+    def with_series(rows: list[RunResultRow]) -> tuple[tuple[RunResultRow, RunSeries | None], ...]:
         return tuple((run, series.get((run.arm, run.task, run.model, run.seed))) for run in rows)
 
     task, model = place
@@ -148,16 +167,34 @@ def _section(
     if arm.is_control:  # every comparison on this task tells the control's own rate
         rate = next((c.control_rate for c in result.comparisons if (c.task, c.model) == place), None)
     runs = runs_of(arm.name)
+    shown = _telling(runs, room)
+    control = [] if arm.is_control else runs_of(next((a.name for a in result.arms if a.is_control), None))
+    same = [run for run in control if run.seed in {run.seed for run in shown}]
     return Section(
         id=name,
         arm=arm,
         task=task,
         model=model,
-        runs=runs,
-        control=() if arm.is_control else runs_of(control),
+        runs=with_series(shown),
+        control=with_series(control if len(control) <= room else same or control[:room]),
         comparison=comparison,
-        cell=_cell([run for run, _ in runs], comparison, rate, name),
+        cell=_cell(runs, comparison, rate, name),
+        left_out=len(runs) - len(shown),
     )
+
+
+def _telling(runs: list[RunResultRow], room: int) -> list[RunResultRow]:
+    """Return the runs to show: of each verdict the one whose trouble began first, then the first ones."""
+    if len(runs) <= room:
+        return runs
+    by_verdict = ([run for run in runs if run.verdict == verdict] for verdict in VERDICTS)
+    telling = [min(alike, key=_began) for alike in by_verdict if alike]
+    seeds = list(dict.fromkeys(run.seed for run in (*telling, *runs)))[:room]
+    return [run for run in runs if run.seed in seeds]
+
+
+def _began(run: RunResultRow) -> float:
+    return float("inf") if run.onset_step is None else run.onset_step
 
 
 def _cell(runs: list[RunResultRow], comparison: Comparison | None, rate: Interval | None, link: str) -> Cell:
