@@ -121,6 +121,12 @@ class Child:
         return (self.text().strip().splitlines() or [""])[-1]
 
 
+def allowed() -> float:
+    """Return how many seconds may be missing: one; more where others keep the machine so busy that a flush waits."""
+    crowd = os.getloadavg()[0] / (os.cpu_count() or 1)
+    return 1.0 if crowd <= 1.5 else max(2.0, crowd)
+
+
 def start(folder: Path, words: list[str], *, moment: str = "never", name: str = "child") -> Child:
     """Start the command line in a child; its log and its output go to `folder`."""
     log, said = folder / f"{name}.log", folder / f"{name}.txt"
