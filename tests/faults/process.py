@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 HERE = Path(__file__).parent
 REPO = HERE.parents[1]
 TINY: dict[str, Any] = {
@@ -155,6 +153,8 @@ def resume(run: Path) -> list[str]:
 
 def loads(checkpoint: Path) -> int:
     """Load a checkpoint whole and return its epoch."""
+    import torch  # here, for those who only need processes
+
     content = torch.load(checkpoint, weights_only=False, map_location="cpu")
     model = content.get("ema") or content["model"]
     assert all(torch.isfinite(t).all() for t in model.state_dict().values())
