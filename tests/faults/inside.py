@@ -136,7 +136,7 @@ class Inside:
         words = [f"{key}={value}" for key, value in {**values, "exist_ok": True, **changed}.items()]
         return self(["train", task, *words], **(hands or {}))
 
-    def resume(self, ended: Ended, hands: Mapping[str, Hand] | None = None, *more: str) -> Ended:
-        """Go on with a run."""
-        again = self(["train", "resume", f"model={ended.last}", *more], **(hands or {}))
+    def resume(self, ended: Ended, *, checkpoint: Path | None = None) -> Ended:
+        """Go on with a run, from its last checkpoint or another."""
+        again = self(["train", "resume", f"model={checkpoint or ended.last}"])
         return Ended(again.code, again.said, ended.run)
