@@ -14,7 +14,7 @@ from ultralytics.nn.tasks import BaseModel
 from ultralytics.utils.torch_utils import unwrap_model
 
 Strike = Callable[[Any, float], None]
-VALUES = {6: float("nan"), 13: float("inf"), 19: float("-inf")}
+VALUES = {5: float("nan"), 10: float("inf"), 15: float("-inf")}
 """Value by iteration; four iterations are an epoch, so that the last strikes where an epoch ends."""
 
 

@@ -1,8 +1,8 @@
 """`compare`, killed while it writes; forked again and again from a process that has imported everything.
 
-    python reporter.py FOLDER KIND MOMENT KIND MOMENT ...
+    python reporter.py FOLDER NUMBER KIND MOMENT NUMBER KIND MOMENT ...
 
-The Nth child works in `FOLDER/<N>`. KIND is `again` (the benchmark there is reported again) or `new` (`../a` and
+A child works in `FOLDER/<NUMBER>`. KIND is `again` (the benchmark there is reported again) or `new` (`../a` and
 `../b` are compared for the first time, into `out`). A MOMENT is `time:SECONDS` from outside, after it began; `half:N`,
 when the Nth file is half written; `named:N`, when the Nth file has just got its name; or `never`. One line of JSON a
 child.
@@ -94,8 +94,8 @@ def one(folder: Path, kind: str, moment: str) -> dict[str, Any]:
 
 def main(folder: Path, words: list[str]) -> None:
     assert threading.active_count() == 1, "a fork takes one thread along"
-    for number, (kind, moment) in enumerate(zip(words[::2], words[1::2], strict=True)):
-        print(json.dumps(one(folder / str(number), kind, moment)), flush=True)
+    for number, kind, moment in zip(words[::3], words[1::3], words[2::3], strict=True):
+        print(json.dumps(one(folder / number, kind, moment)), flush=True)
 
 
 if __name__ == "__main__":

@@ -60,9 +60,9 @@ def content(folder: Path) -> Files:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
 
 
-def run(folder: Path, cases: list[Case]) -> list[int]:
-    """Run the cases; return their exit codes."""
-    words = [word for case in cases for word in (case.kind, case.moment)]
+def run(folder: Path, cases: dict[int, Case]) -> list[int]:
+    """Run the cases, by the number of their folder; return their exit codes."""
+    words = [word for number, case in cases.items() for word in (str(number), case.kind, case.moment)]
     command = [sys.executable, str(HERE / "reporter.py"), str(folder), *words]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment())
     return [json.loads(line)["code"] for line in done.stdout.splitlines()]
@@ -86,7 +86,7 @@ class Bench:
             write(folder / name, [record(s, (3 * factor, 4.0, 1.0, 12.0)) for s in range(40)])
         self.prepare(0, Case("again", "never"))
         self.prepare(1, Case("new", "never"))
-        assert run(folder, [Case("again", "never"), Case("new", "never")]) == [0, 0]
+        assert run(folder, {0: Case("again", "never"), 1: Case("new", "never")}) == [0, 0]
         self.new = {"again": content(folder / "0"), "new": content(folder / "1" / "out")}
         assert self.new["again"]["report.html"] != self.old["report.html"]
 
@@ -114,7 +114,7 @@ def kill_all(folder: Path, cases: list[Case]) -> None:
     bench = Bench(folder)
     for number, case in enumerate(cases):
         bench.prepare(number, case)
-    codes = run(folder, cases)
+    codes = run(folder, dict(enumerate(cases)))
     bad = [f"{case}: {what}" for n, case in enumerate(cases) for what in bench.wrong(n, case)]
     killed = sum(code == -9 for code in codes)
     bad += [f"{case}: exit {code}" for case, code in zip(cases, codes, strict=True) if code not in {-9, 0}]
@@ -122,12 +122,12 @@ def kill_all(folder: Path, cases: list[Case]) -> None:
     temps = [p for n, case in enumerate(cases) if codes[n] for p in bench.place(n, case).rglob(".*")]
     for temp in temps:
         os.utime(temp, (1, 1))  # as if the next try came later than a minute
-    again = [Case(case.kind, "never") for case in cases]
-    assert run(folder, again) == [0] * len(cases)
-    for number, case in enumerate(again):
+    again = {number: Case(case.kind, "never") for number, case in enumerate(cases) if number % 2 == 0}
+    assert run(folder, again) == [0] * len(again)
+    for number, case in again.items():
         if content(bench.place(number, case)) != bench.new[case.kind]:
             bad.append(f"{cases[number]}: the next try made something else")
-    left = [p.name for n, case in enumerate(again) for p in bench.place(n, case).rglob(".*")]
+    left = [p.name for number, case in again.items() for p in bench.place(number, case).rglob(".*")]
     print(
         f"\n{killed} kills (seed {SEED}) {dict(Counter(c.moment.partition(':')[0] for c in cases))}, {len(temps)} files"
     )
