@@ -44,9 +44,11 @@ def small_disk() -> Iterator[Callable[[Path, str], None]]:
 @pytest.fixture
 def inside(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> Inside:
-    """Give what trains in this process."""
+) -> Iterator[Inside]:
+    """Give what trains in this process; what it was told to keep is printed in the end."""
     from inside import Inside
 
     monkeypatch.chdir(tmp_path)
-    return Inside(tmp_path, capfd, log)
+    trains = Inside(tmp_path, capfd, log)
+    yield trains
+    print("\n".join(trains.told))

@@ -114,6 +114,7 @@ class Inside:
 
     def __init__(self, folder: Path, capture: Any, log: pytest.LogCaptureFixture) -> None:
         self.folder, self._capture, self._log = folder, capture, log
+        self.told: list[str] = []
         self.models = {task: small_model(folder, task) for task in ("detect", "pose")}
 
     def __call__(self, words: list[str], **events: Hand) -> Ended:
@@ -126,6 +127,10 @@ class Inside:
         out, err = self._capture.readouterr()
         run = next((Path(word.partition("=")[2]) for word in words if word.startswith("project=")), self.folder) / "run"
         return Ended(code, "\n".join([out, *(r.getMessage() for r in self._log.records), err]), run)
+
+    def tell(self, text: str) -> None:
+        """Keep a line for the report of the test: what is printed now, the next training would take."""
+        self.told.append(text)
 
     def train(
         self, task: str = "detect", name: str = "a", hands: Mapping[str, Hand] | None = None, **changed: Any

@@ -56,7 +56,7 @@ def test_a_sink_that_raises_is_off_for_the_run(inside: Inside, monkeypatch: pyte
         assert Raising.calls[-1] == call
         assert run.trace.steps["step"].to_list() == list(range(12))
         assert loads(run.last) == -1
-        print(f"a sink that raises in {call}: 12 of 12 steps recorded")
+        inside.tell(f"a sink that raises in {call}: 12 of 12 steps recorded")
 
 
 class Hanging(TrackerSink):
@@ -104,6 +104,6 @@ def test_a_sink_that_hangs_keeps_nobody_waiting(
     if seconds is None:
         assert "Hanging took too long for its last numbers; the trace holds all of them" in run.said
         assert Hanging.sent == []
-    print(
+    inside.tell(
         f"a sink that hangs {seconds}: 16 of 16 steps recorded, handing over {1e3 * max(Hanging.took):.1f} ms at most"
     )

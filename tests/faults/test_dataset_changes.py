@@ -98,7 +98,7 @@ def test_the_dataset_changes_during_a_run(name: str, inside: Inside, tmp_path: P
     shutil.copytree(data, kept)
     hands = {"on_train_epoch_start": changed_in_epoch(data, CHANGES[name])}
     run = inside.train(hands=hands, data=data / "data.yaml", **KEYS)
-    print(f"{name}: {check_end(name, run)}")
+    inside.tell(f"{name}: {check_end(name, run)}")
     if name in READ_ONCE:
         assert run.code == 0
     if run.code == 0:

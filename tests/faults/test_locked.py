@@ -82,7 +82,7 @@ def check_resumes(inside: Inside, run: Ended, unlock: Lock) -> None:
     assert again.code == 0, again.said
     steps = again.trace.steps
     assert steps["step"].to_list() == list(range(before + 4 * (5 - epoch)))
-    print(f"exit 2, last.pt of epoch {epoch + 1} whole, {before} steps recorded, resumed")
+    inside.tell(f"exit 2, last.pt of epoch {epoch + 1} whole, {before} steps recorded, resumed")
 
 
 def test_read_only_from_the_start(inside: Inside, small_disk: Mount) -> None:
@@ -100,7 +100,7 @@ def test_read_only_under_the_telemetry(step: int | None, inside: Inside, small_d
     hands = {} if step is None else {"on_train_batch_start": at_step(step, lambda: remount(folder, "ro"))}
     recorded = check_telemetry_stopped(inside.train(epochs=6, hands=hands), "Read-only file system")
     assert recorded == -1 if step is None else recorded <= 9
-    print(f"read-only under the telemetry at step {step}: {max(recorded, 0)} of 24 steps recorded, all trained")
+    inside.tell(f"read-only under the telemetry at step {step}: {max(recorded, 0)} of 24 steps recorded, all trained")
 
 
 def test_read_only_under_the_whole_run(inside: Inside, small_disk: Mount) -> None:
@@ -124,7 +124,7 @@ def test_permission_lost_under_the_telemetry(inside: Inside) -> None:
     chmod(0o700, folder, folder / "trace")
     recorded = check_telemetry_stopped(run, "Permission denied")
     assert recorded <= 9
-    print(f"permission lost under the telemetry at step 9: {recorded} of 24 steps recorded, all trained")
+    inside.tell(f"permission lost under the telemetry at step 9: {recorded} of 24 steps recorded, all trained")
 
 
 @pytest.mark.usefixtures("ordinary")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 import torch
 from inside import Ended, Inside, bad_tensors
 from places import PLACES, VALUES, Place, blows, hands_of
-from plan import CHECKPOINT_PLACES, STRIKES_A_PLACE
+from plan import CHECKPOINT_PLACES, NETS, STRIKES_A_PLACE
 from plan import PLACES as COUNT
 from process import loads
 from torch import Tensor
@@ -26,6 +27,7 @@ EVERY_DAY = ("one pixel of an image", "the momentum", "the scale of AMP")
 
 def test_as_many_places_as_the_docs_say() -> None:
     assert len({place.name for place in PLACES}) == len(PLACES) == COUNT >= 30
+    assert Counter(place.net for place in PLACES) == NETS
     assert len(VALUES) == STRIKES_A_PLACE
     assert len(BROKEN) == CHECKPOINT_PLACES
 
@@ -75,7 +77,7 @@ def test_a_bad_number_costs_steps_not_the_run(place: Place, inside: Inside, monk
     assert steps["step"].to_list() == list(range(4 * EPOCHS))
     assert loads(run.last) == -1  # finite, and the run came to its end
     skipped, undone = lost_steps(run)
-    print(f"{place.name}: {skipped} steps left out for 3 strikes, at most {undone} undone")
+    inside.tell(f"{place.name}: {skipped} steps left out for 3 strikes, at most {undone} undone")
     rollbacks = run.kinds().count("rollback")
     if place.net == "skip":
         assert steps.filter(pl.col("skipped") == "guard")["step"].to_list() == list(VALUES)
@@ -99,7 +101,9 @@ def test_in_a_long_epoch_the_run_ends_with_its_last_healthy_state_and_resumes(
     assert run.code == 3, run.said
     assert bad == []
     event = json.loads(run.trace.events.filter(pl.col("kind") == "guard_stop")["data"][0])
-    print(f"{name}: ended at step {run.trace.steps['step'].max()}, back to the state of step {event['restored_step']}")
+    inside.tell(
+        f"{name}: ended at step {run.trace.steps['step'].max()}, back to the state of step {event['restored_step']}"
+    )
     assert loads(run.last) == -1  # Ultralytics strips it at the end of every run
     healthy = run.run / "stability" / "healthy.pt"
     assert loads(healthy) == 0
@@ -167,4 +171,4 @@ def test_a_broken_checkpoint_is_not_resumed_and_the_run_is_left_as_it_was(inside
     assert again.trace.steps["step"].to_list() == list(range(12))
     assert best.stat().st_mtime_ns != stamp
     assert loads(best) == -1
-    print(f"{2 * len(BROKEN)} broken checkpoints refused; the sound one resumed")
+    inside.tell(f"{2 * len(BROKEN)} broken checkpoints refused; the sound one resumed")

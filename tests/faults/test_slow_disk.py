@@ -66,7 +66,9 @@ def test_no_step_waits(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
         assert sorted(disk.appends)[len(disk.appends) // 2] < 0.01
         assert max(disk.appends) < max(0.1, seconds)  # others may have had the processor
         most = 1e3 * max(disk.appends)
-        print(f"{name}: the disk took {disk.waited:.1f} s, handing over a step at most {most:.1f} ms; nothing lost")
+        inside.tell(
+            f"{name}: the disk took {disk.waited:.1f} s, handing over a step at most {most:.1f} ms; nothing lost"
+        )
 
 
 def test_a_disk_that_does_not_answer_ends_the_telemetry(
@@ -85,6 +87,8 @@ def test_a_disk_that_does_not_answer_ends_the_telemetry(
     assert run.trace.steps.height == 0
     assert max(disk.appends) < 0.1
     disk.released.set()
-    print(f"the disk does not answer: 24 steps trained, none recorded, handing over {1e3 * max(disk.appends):.1f} ms")
+    inside.tell(
+        f"the disk does not answer: 24 steps trained, none recorded, handing over {1e3 * max(disk.appends):.1f} ms"
+    )
     again = inside.train(name="again", epochs=1)
     assert again.trace.steps.height == 4

@@ -52,7 +52,7 @@ def test_a_wrong_clock_changes_nothing(inside: Inside, monkeypatch: pytest.Monke
         assert (run.trace.steps["seconds"] >= 0).all()
         assert run.kinds()[-1] == "end"
         assert loads(run.last) == -1
-        print(f"{name}: {run.trace.steps.height} of 16 steps, all the same")
+        inside.tell(f"{name}: {run.trace.steps.height} of 16 steps, all the same")
 
 
 @pytest.mark.parametrize("name", ["ten years back", "a day ahead"])
