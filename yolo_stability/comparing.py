@@ -16,17 +16,16 @@ from typing import Any
 
 from yolo_stability.assessment import assess
 from yolo_stability.errors import ConfigError, TraceError
+from yolo_stability.experiment import prepare_folder, write_results
 from yolo_stability.plan import PLAN, RunOutcome
 from yolo_stability.provenance import package_versions
 from yolo_stability.results import (
     FILE,
     SCHEMA_VERSION,
-    SERIES,
     Arm,
     BenchmarkResult,
     RunResultRow,
     read_results,
-    results_to_json,
 )
 from yolo_stability.strict_yaml import load_yaml
 from yolo_stability.trace import find_trace, load_trace
@@ -56,6 +55,7 @@ def compare_runs(paths: Sequence[str | Path], out: Path, *, command: str = "") -
 
     Raises:
         ConfigError: There are too few runs, or `out` holds something else.
+        StabilityError: `out` cannot be made.
         TraceError: A folder is no run.
     """
     folders = [Path(path).expanduser() for path in paths]
@@ -63,7 +63,7 @@ def compare_runs(paths: Sequence[str | Path], out: Path, *, command: str = "") -
         return read_results(folders[0])
     if len(folders) < 2:
         raise ConfigError("'compare' takes two runs or more, the control first, or the folder of one benchmark.")
-    _prepare(out)
+    prepare_folder(out, FILE, "comparison")
     runs = [_read(folder) for folder in folders]
     names = _names(folders)
     arms = tuple(_arm(name, run, number == 0) for number, (name, run) in enumerate(zip(names, runs, strict=True)))
@@ -81,8 +81,7 @@ def compare_runs(paths: Sequence[str | Path], out: Path, *, command: str = "") -
         totals={"runs": len(runs)},
         folder=out,
     )
-    assessed.series.write_parquet(out / SERIES)
-    (out / FILE).write_text(results_to_json(result), encoding="utf-8")
+    write_results(out, result, assessed.series)
     return result
 
 
@@ -149,14 +148,3 @@ def _names(folders: Sequence[Path]) -> list[str]:
         if max(Counter(names).values()) == 1:
             return names
     raise ConfigError(f"'{folders[0]}' is there twice; name each run once.")
-
-
-def _prepare(out: Path) -> None:
-    """Make the folder; refuse one that holds something else."""
-    strangers = [p.name for p in out.iterdir()] if out.is_dir() else []
-    if out.is_file() or (strangers and FILE not in strangers):
-        raise ConfigError(f"out={out} holds other things; name a new folder.")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"out={out} cannot be made: {error.strerror}. Name another folder.") from None

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from yolo_stability.assessment import assess
 from yolo_stability.errors import ConfigError, StabilityError, TraceError
@@ -30,12 +30,28 @@ from yolo_stability.results import (
 )
 from yolo_stability.suite import Suite
 from yolo_stability.trace import claim_folder, load_trace, release_folder
+from yolo_stability.trace.claim import CLAIM
 from yolo_stability.types import Trace
 
-__all__ = ["DECIDING", "Listener", "make_plan", "prepare_folder", "run_missing", "run_suite", "write_whole"]
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = [
+    "DECIDING",
+    "Listener",
+    "make_plan",
+    "prepare_folder",
+    "run_missing",
+    "run_suite",
+    "write_results",
+    "write_whole",
+]
 
 DECIDING = ("python", "torch", "ultralytics", "yolo-stability", "numpy", "opencv-python")
 """Libraries that decide what a run computes."""
+
+
+_BEFORE_MARKER = (CLAIM, SERIES)  # of ours, too: a kill may leave them before the file by which a folder is known
 
 
 class Listener(Protocol):
@@ -192,8 +208,7 @@ def _results(
         comparisons=assessed.comparisons,
         totals=times,
     )
-    assessed.series.write_parquet(out / SERIES)
-    write_whole(out / FILE, results_to_json(result))
+    write_results(out, result, assessed.series)
     return result
 
 
@@ -272,7 +287,8 @@ def prepare_folder(out: Path, marker: str, what: str) -> None:
     """
     if out.is_file():
         raise ConfigError(f"out={out} is a file; name a folder for the {what}.")
-    strangers = [p.name for p in out.iterdir() if not p.name.startswith(".")] if out.is_dir() else []
+    names = [p.name for p in out.iterdir() if not p.name.startswith(".")] if out.is_dir() else []
+    strangers = [name for name in names if name not in _BEFORE_MARKER]
     if strangers and not (out / marker).exists():
         raise ConfigError(f"out={out} holds other things ({strangers[0]}); name a new folder, or that of a {what}.")
     try:
@@ -296,6 +312,20 @@ def _version(plan: Path) -> object:
         return json.loads(plan.read_text(encoding="utf-8"))["schema_version"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def write_results(out: Path, result: BenchmarkResult, series: pl.DataFrame) -> None:
+    """Write what a report is drawn from, each file whole or not at all.
+
+    Args:
+        out: Folder of the benchmark.
+        result: For `results.json`.
+        series: For `series.parquet`.
+    """
+    partial = out / f".{SERIES}.writing"
+    series.write_parquet(partial)
+    partial.replace(out / SERIES)
+    write_whole(out / FILE, results_to_json(result))
 
 
 def write_whole(path: Path, text: str) -> None:

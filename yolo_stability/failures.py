@@ -12,8 +12,10 @@ from yolo_stability.errors import StabilityError
 __all__ = ["DONE", "INCONCLUSIVE", "INTERRUPTED", "UNSTABLE", "USER", "Failure", "judge"]
 
 DONE, BUG, USER, UNSTABLE, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 4, 130
+_MACHINE_WORDS = r"^\[Errno \d+\] |^\[enforce fail at [^\]]*\] [^.]*\. "
 ISSUES = "please report it with the command you ran and, if you can, the output under YOLO_STABILITY_DEBUG=1"
 
+_SMALLER = "Lower batch= or imgsz=."
 _ELSEWHERE = "If the run folder is meant, set project= to a folder that can be written."
 
 USERS_FAULT: tuple[tuple[str, str, bool, str], ...] = (
@@ -28,8 +30,13 @@ USERS_FAULT: tuple[tuple[str, str, bool, str], ...] = (
     ("AssertionError", r"nothing to resume", True, ""),
     ("ConnectionError", r"", False, "Give a local file, or go online."),
     ("URLError", r"", False, "Give a local file, or go online."),
-    ("OutOfMemoryError", r"", False, "Lower batch= or imgsz=."),
+    ("OutOfMemoryError", r"", False, _SMALLER),
+    ("MemoryError", r"", False, _SMALLER),
+    ("RuntimeError", r"DefaultCPUAllocator: (can't allocate|not enough) memory", False, _SMALLER),
+    ("error", r"Insufficient memory|Failed to allocate", False, _SMALLER),  # OpenCV's class has that name
+    ("OSError", r"Cannot allocate memory", False, _SMALLER),
     ("OSError", r"No space left on device", False, "Free some space, or set project= to another disk."),
+    ("ValueError", r"is an invalid value", True, ""),
     ("ValueError", r"device", True, "device= takes cpu, mps, 0 or 0,1."),
     ("NotImplementedError", r"^Optimizer ", True, ""),
     ("RuntimeError", r"froze the entire model", True, ""),
@@ -96,7 +103,7 @@ def _is_theirs(error: BaseException) -> bool:
 
 
 def _one_line(error: BaseException) -> str:
-    """Return the text of an error on one line; of one of the system without its number."""
+    """Return the text of an error on one line, without the number of the system's or the place in torch's source."""
     plain = re.sub(r"\x1b\[[\d;]*m", "", str(error))  # Ultralytics colours the names of splits
-    text = " ".join(re.sub(r"^\[Errno \d+\] ", "", plain).split()) or type(error).__name__
+    text = " ".join(re.sub(_MACHINE_WORDS, "", plain).split()) or type(error).__name__
     return text if text.endswith((".", "!", "?")) else f"{text}."

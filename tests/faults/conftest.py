@@ -6,10 +6,14 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+
+if TYPE_CHECKING:
+    from inside import Inside
 
 
 @pytest.fixture
@@ -35,3 +39,16 @@ def small_disk() -> Iterator[Callable[[Path, str], None]]:
     yield mount
     for folder in reversed(mounted):
         subprocess.run(["umount", "-l", str(folder)], check=False)
+
+
+@pytest.fixture
+def inside(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Inside]:
+    """Give what trains in this process; what it was told to keep is printed in the end."""
+    from inside import Inside
+
+    monkeypatch.chdir(tmp_path)
+    trains = Inside(tmp_path, capfd, log)
+    yield trains
+    print("\n".join(trains.told))

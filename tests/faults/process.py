@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
-
 HERE = Path(__file__).parent
 REPO = HERE.parents[1]
 TINY: dict[str, Any] = {
@@ -121,6 +119,12 @@ class Child:
         return (self.text().strip().splitlines() or [""])[-1]
 
 
+def allowed() -> float:
+    """Return how many seconds may be missing: one; more where others keep the machine so busy that a flush waits."""
+    crowd = os.getloadavg()[0] / (os.cpu_count() or 1)
+    return 1.0 if crowd <= 1.5 else max(2.0, crowd)
+
+
 def start(folder: Path, words: list[str], *, moment: str = "never", name: str = "child") -> Child:
     """Start the command line in a child; its log and its output go to `folder`."""
     log, said = folder / f"{name}.log", folder / f"{name}.txt"
@@ -149,6 +153,8 @@ def resume(run: Path) -> list[str]:
 
 def loads(checkpoint: Path) -> int:
     """Load a checkpoint whole and return its epoch."""
+    import torch  # here, for those who only need processes
+
     content = torch.load(checkpoint, weights_only=False, map_location="cpu")
     model = content.get("ema") or content["model"]
     assert all(torch.isfinite(t).all() for t in model.state_dict().values())

@@ -118,7 +118,7 @@ def test_a_plan_that_is_not_whole(folder: Path, capsys: pytest.CaptureFixture[st
         ("verify", "takes the folder of one benchmark"),
         ("compare {}/nowhere", "takes two runs or more"),
         ("compare {} ot=x", "Did you mean 'out'"),
-        ("compare {}/a {}/b out={}/file", "holds other things"),
+        ("compare {}/a {}/b out={}/file", "is a file; name a folder for the comparison"),
         ("compare {}/a {}/b out={}/file/below", "cannot be made"),
         ("benchmark suite=demo jobs=0", "jobs=0 is not possible: jobs is a whole number, 1 or more."),
         ("benchmark suite=demo seeds=0", "seeds=0 is not possible: seeds is a whole number, 1 or more."),

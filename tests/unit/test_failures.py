@@ -26,6 +26,10 @@ class OutOfMemoryError(RuntimeError):
     """The name torch gives it."""
 
 
+NO_ROOM = (
+    "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate "
+    "8 bytes. Error code 12 (Cannot allocate memory)"
+)
 THEIRS = "site-packages/ultralytics/engine/trainer.py"
 
 
@@ -36,7 +40,11 @@ THEIRS = "site-packages/ultralytics/engine/trainer.py"
         (DataError("Two\nlines."), 2, "Two lines."),
         (TraceError("Empty!"), 2, "Empty!"),
         (RuntimeError("Dataset 'x.yaml' error \N{CROSS MARK} images\nnot found"), 2, "Dataset 'x.yaml' error"),
-        (ValueError("\x1b[34mtrain: \x1b[0mNo labels found in a. See"), 2, "train: No labels found in a. 'yolo-stability"),
+        (
+            ValueError("\x1b[34mtrain: \x1b[0mNo labels found in a. See"),
+            2,
+            "train: No labels found in a. 'yolo-stability",
+        ),
         (FileNotFoundError("'x.pt' does not exist"), 2, "'x.pt' does not exist."),
         (PermissionError(errno.EACCES, "Permission denied", "runs"), 2, "Permission denied"),
         (PermissionError(errno.EACCES, "Permission denied", "runs"), 2, "set project= to a folder"),
@@ -49,6 +57,10 @@ THEIRS = "site-packages/ultralytics/engine/trainer.py"
         (AssertionError("x.pt training to 9 epochs is finished, nothing to resume.\nStart"), 2, "nothing to resume."),
         (ConnectionError("Download failure"), 2, "go online"),
         (OutOfMemoryError("CUDA out of memory"), 2, "Lower batch="),
+        (MemoryError(), 2, "MemoryError. Lower batch= or imgsz=."),
+        (RuntimeError(NO_ROOM), 2, "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes. Lower"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), 2, "Cannot allocate memory. Lower batch= or imgsz=."),
+        (ValueError("'lr0=nan' is an invalid value. Valid ones are"), 2, "'lr0=nan' is an invalid value."),
         (ValueError("Bad 'device=7'. Use\nanother."), 2, "Bad 'device=7'. device= takes cpu, mps, 0 or 0,1."),
         (NotImplementedError("Optimizer 'x' not found"), 2, "Optimizer 'x'"),
         (RuntimeError("Training failed: NaN persisted for 4 epochs"), 3, "The run diverged"),

@@ -24,7 +24,17 @@ from hypothesis import strategies as st
 from traces import NAMES, header, noisy, record, write
 
 from yolo_stability.errors import TraceError
-from yolo_stability.trace import ResumePoint, TraceWriter, clear_trace, find_trace, load_trace, resume_point, scan_trace
+from yolo_stability.trace import (
+    ResumePoint,
+    TraceWriter,
+    clear_trace,
+    find_trace,
+    load_trace,
+    resume_point,
+    scan_trace,
+    tiers,
+)
+from yolo_stability.trace import writer as writer_module
 from yolo_stability.types import BlockStats, Event, StepRecord
 
 F32_MAX = float(np.finfo(np.float32).max)
@@ -460,6 +470,32 @@ def test_full_disk_stops_telemetry_only(tmp_path: Path, monkeypatch: pytest.Monk
     assert trace.steps["step"].to_list() == [0, 1, 2, 3]
     assert trace.header.seed == 0
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_disk_that_does_not_answer_stops_telemetry_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that never returns holds neither the training nor its end up."""
+    answers, waits = threading.Event(), threading.Event()
+    replace = tiers.replace_file
+
+    def hang(*args: Any, **kwargs: Any) -> None:
+        waits.set()
+        answers.wait(30)
+        replace(*args, **kwargs)
+
+    monkeypatch.setattr(tiers, "replace_file", hang)
+    monkeypatch.setattr(writer_module, "_JOIN_SECONDS", 0.05)
+    monkeypatch.setattr(writer_module, "_PATIENCE", 0.05)
+    writer = TraceWriter(tmp_path / "stability", NAMES, flush_seconds=0.01)
+    writer.write_header(header())
+    writer.append(record(0))
+    assert waits.wait(30)
+    writer.append(record(1))
+    writer.close()
+    assert writer.error == "Telemetry stopped: the disk has not answered for 0.05 s; the training goes on."
+    answers.set()
+    assert writer._thread is not None
+    writer._thread.join(30)
+    assert load_trace(tmp_path).steps["step"].to_list() == [0]  # the write that hung was whole in the end
 
 
 def test_half_written_part_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

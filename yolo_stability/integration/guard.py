@@ -16,6 +16,7 @@ from torch import Tensor
 from yolo_stability.gradstats import tensor_norms
 from yolo_stability.integration.buffers import BufferSnapshot
 from yolo_stability.integration.compat import Trainer, inner_model, map_loss
+from yolo_stability.integration.soundness import require_sound_start
 
 __all__ = ["Guard", "StepSigns"]
 
@@ -58,9 +59,13 @@ class Guard:
 
     Args:
         trainer: The trainer, after its set-up.
+
+    Raises:
+        StabilityError: It would begin with NaN or Inf from a checkpoint: there is no healthy state to protect.
     """
 
     def __init__(self, trainer: Trainer) -> None:
+        require_sound_start(trainer)
         self._buffers = BufferSnapshot(inner_model(trainer))
         self._loss: Tensor | None = None
         self._running_loss: Any = None
@@ -75,15 +80,17 @@ class Guard:
         return self._buffers.largest()
 
     def is_finite(self, trainer: Trainer) -> bool:
-        """Return whether the parameters of the model and all of the EMA are finite (waits for the device).
+        """Return whether the model's parameters, all of the EMA and AMP's scale are finite (waits for the device).
 
         The model's own buffers may hold what a bad micro-batch left in them until the next step decides; neither
-        validation nor a checkpoint reads them.
+        validation nor a checkpoint reads them. A scale of inf would stay: half of it is inf.
         """
         tensors = list(inner_model(trainer).parameters())
         if trainer.ema:
             buffers = dict(trainer.ema.ema.named_buffers())
             tensors += [*trainer.ema.ema.parameters(), *(buffers[n] for n in self._buffers.watched if n in buffers)]
+        scale = getattr(trainer.scaler, "_scale", None)
+        tensors += [] if scale is None else [scale]
         floating = [t.detach() for t in tensors if t.is_floating_point() and t.numel()]
         return bool(torch.isfinite(tensor_norms(floating, math.inf)).all())
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from yolo_stability.integration.compat import Trainer, inner_model
 from yolo_stability.integration.distributed import broadcast
+from yolo_stability.integration.soundness import is_number
 
 __all__ = ["HealthyStates", "Snapshot", "start_over"]
 
@@ -34,6 +35,7 @@ class Snapshot:
         self._sources: list[Tensor] = []
         self._places: list[Tensor] = []
         self._optimizer: dict[Tensor, dict[str, Any]] = {}
+        self._groups: list[dict[str, Any]] = []
         self._ema_updates = 0
         self._scaler: dict[str, Any] = {}
 
@@ -58,12 +60,13 @@ class Snapshot:
             p: {k: self._copy((id(p), k), v) if isinstance(v, Tensor) else v for k, v in state.items()}
             for p, state in trainer.optimizer.state.items()
         }
+        self._groups = [{k: v for k, v in g.items() if k != "params"} for g in trainer.optimizer.param_groups]
         self._ema_updates = trainer.ema.updates if trainer.ema else 0
         self._scaler = trainer.scaler.state_dict()
 
     @torch.no_grad()
     def restore(self, trainer: Trainer) -> None:
-        """Write the copy back in place; learning rates and the schedule go on as they are.
+        """Write the copy back in place; learning rates and the schedule go on as they are, if they are numbers.
 
         In place, since the EMA holds on to the very tensors it saw first; replaced ones would never be averaged.
         """
@@ -78,6 +81,8 @@ class Snapshot:
                     state[p][k].copy_(v)
                 else:
                     state[p][k] = v.to(p.device, copy=True) if isinstance(v, Tensor) else v
+        for group, known in zip(trainer.optimizer.param_groups, self._groups, strict=False):
+            group.update({k: known[k] for k, v in group.items() if k in known and not is_number(v)})
         if trainer.ema:
             trainer.ema.updates = self._ema_updates
         if self._scaler:

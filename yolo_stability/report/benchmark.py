@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from pathlib import Path
 
 from yolo_stability.results import SERIES, read_results
@@ -10,6 +12,7 @@ from yolo_stability.results import SERIES, read_results
 __all__ = ["FIGURES", "HTML", "MARKDOWN", "write_report"]
 
 HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
+_STALE_SECONDS = 60.0
 
 
 def write_report(folder: Path) -> tuple[Path, ...]:
@@ -35,6 +38,7 @@ def write_report(folder: Path) -> tuple[Path, ...]:
     series = read_series(folder / SERIES)
     story = tell(result, series)
     (folder / FIGURES).mkdir(exist_ok=True)
+    _sweep(folder, folder / FIGURES)
     pictures = tuple(figures(story))
     for old in (folder / FIGURES).iterdir():  # of tasks and arms that are no more
         if NAME.fullmatch(old.name) and old.name not in {picture.name for picture in pictures}:
@@ -44,6 +48,15 @@ def write_report(folder: Path) -> tuple[Path, ...]:
     _replace(folder / HTML, page(story, series).encode())
     _replace(folder / MARKDOWN, markdown(story, pictures, FIGURES).encode())
     return folder / HTML, folder / MARKDOWN, *(folder / FIGURES / picture.name for picture in pictures)
+
+
+def _sweep(*folders: Path) -> None:
+    """Remove what a killed writer left half written; a young file may belong to one that is alive."""
+    for folder in folders:
+        for temp in folder.glob(".*.tmp"):
+            with contextlib.suppress(OSError):
+                if time.time() - temp.stat().st_mtime > _STALE_SECONDS:
+                    temp.unlink()
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -19,6 +19,7 @@ __all__ = ["TraceWriter"]
 
 _MAX_PENDING = 1024  # records in memory before the caller itself must write: memory stays flat at any speed
 _JOIN_SECONDS = 5.0
+_PATIENCE = 30.0  # seconds to wait for a disk that does not answer, where the training would wait for ever
 _BREATH = 0.05  # seconds between two flushes at least
 
 
@@ -147,7 +148,10 @@ class TraceWriter:
 
     def _flush(self) -> None:
         """Write what is in memory; blocks before steps, so that a step on disk always has its blocks."""
-        with self._disk:
+        if not self._disk.acquire(timeout=_PATIENCE):
+            self._stop(f"the disk has not answered for {_PATIENCE:g} s")
+            return
+        try:
             with self._memory:
                 records, self._pending = self._pending, []
             if records:
@@ -160,6 +164,8 @@ class TraceWriter:
             if self._compact_asked or self._steps.crowded or self._blocks.crowded:
                 self._compact_asked = False
                 self._guarded(self._merge)
+        finally:
+            self._disk.release()
 
     def _write(self, records: Sequence[StepRecord]) -> None:
         self._blocks.write(records)
@@ -190,11 +196,15 @@ class TraceWriter:
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException as e:  # nor may a bug of ours, or a panic of polars, which is no Exception
-            self._stopped = True
-            with self._memory:
-                self._pending = []
-            after = f" after step {self._steps.last}" if self._steps.last >= 0 else ""
-            self._error = f"Telemetry stopped{after}: {_reason(e)}; the training goes on."
+            self._stop(_reason(e))
+
+    def _stop(self, reason: str) -> None:
+        """End the telemetry."""
+        self._stopped = True
+        with self._memory:
+            self._pending = []
+        after = f" after step {self._steps.last}" if self._steps.last >= 0 else ""
+        self._error = f"Telemetry stopped{after}: {reason}; the training goes on."
 
 
 def _reason(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -93,6 +94,18 @@ def test_learning_rates_go_on_as_they_are() -> None:
     trainer.optimizer.param_groups[0]["lr"] = 0.01
     saved.restore(trainer)
     assert trainer.optimizer.param_groups[0]["lr"] == 0.01
+
+
+@pytest.mark.parametrize(("key", "value"), [("lr", math.nan), ("weight_decay", math.inf), ("betas", (0.9, math.nan))])
+def test_a_setting_that_is_no_number_is_put_back(key: str, value: object) -> None:
+    """Or each step after the restore would be as bad as those before it."""
+    trainer = make_trainer()
+    before = trainer.optimizer.param_groups[0][key]
+    saved = Snapshot(trainer)
+    saved.take(trainer, 0)
+    trainer.optimizer.param_groups[0][key] = value
+    saved.restore(trainer)
+    assert trainer.optimizer.param_groups[0][key] == before
 
 
 def test_steps_that_were_not_taken_prove_nothing() -> None:

@@ -1,0 +1,75 @@
+"""How often each fault is tried: what the tests take their numbers from, and the table in the docs is held against.
+
+Standard library only, so that the contract test can read it at no cost.
+"""
+
+from __future__ import annotations
+
+import random
+
+__all__ = ["COMPACTION_KILLS", "KILL_MOMENTS", "REPORT_KILLS", "SEED", "SUITE_KILLS", "TRIED", "moments_in_training"]
+
+SEED = 20_261
+# Phase, how often, its Nth beginning at most, and the seconds after it within which to kill.
+KILL_MOMENTS = (
+    ("training", 16, 1, 4.0),
+    ("checkpoint", 9, 9, 0.12),
+    ("flush", 6, 5, 0.03),
+    ("merge", 6, 16, 0.02),
+    ("healthy", 4, 2, 0.03),
+    ("final", 5, 1, 0.6),
+    ("close", 2, 1, 0.05),
+    ("header", 2, 1, 0.02),
+)
+TRAINING_KILLS = sum(times for _, times, _, _ in KILL_MOMENTS)
+COMPACTION_KILLS = 100
+SUITE_KILLS = 10
+REPORT_KILLS = 40
+KILLS = TRAINING_KILLS + COMPACTION_KILLS + SUITE_KILLS + REPORT_KILLS
+
+STRIKES_A_PLACE = 3  # NaN, Inf, -Inf
+NETS = {"skip": 19, "rollback": 14, "harmless": 2, "shown": 1}  # places by what catches a NaN there; see places.py
+PLACES = sum(NETS.values())
+CHECKPOINT_PLACES = 7
+CLOCKS = ("an hour back", "ten years back", "a day ahead", "stands still", "jumps at every look")
+SLOW = ("slow", "slower than the steps", "does not answer")
+SINK_CALLS = ("open", "write", "event", "end_epoch", "close")
+DATA_CHANGES = (
+    *("image deleted", "image garbage", "image cut short", "image of another size", "image empty"),
+    *("label deleted", "label garbage", "label cache deleted", "folder gone"),
+)
+BAD_LABELS = ("nan", "inf", "-inf")
+
+TRIED = {
+    "kill -9 while training": TRAINING_KILLS,
+    "kill -9 while the trace is compacted": COMPACTION_KILLS,
+    "kill -9 of a suite": SUITE_KILLS,
+    "kill -9 while a report is written": REPORT_KILLS,
+    "Ctrl-C or SIGTERM, once and more often": 8,
+    "disk full": 3,
+    "read-only folder": 4,
+    "permission lost": 3,
+    "clock wrong": len(CLOCKS),
+    "slow disk": len(SLOW),
+    "sink raising": len(SINK_CALLS),
+    "sink hanging": 2,
+    "out of memory while training": 4,
+    "out of memory in a worker of a suite": 3,
+    "NaN or Inf in a training": PLACES * STRIKES_A_PLACE,
+    "NaN or Inf in a checkpoint that is resumed": CHECKPOINT_PLACES * 2,
+    "NaN or Inf in a label file": len(BAD_LABELS),
+    "dataset changed during a run": len(DATA_CHANGES),
+}
+"""Times tried by fault, as the rows of docs/pages/faults.md are called."""
+
+
+def moments_in_training() -> list[str]:
+    """Return the moments to kill a training at, shuffled."""
+    rng = random.Random(SEED)
+    moments = [
+        f"{phase}:{rng.randint(1, nth)}:{rng.uniform(0, span):.4f}"
+        for phase, times, nth, span in KILL_MOMENTS
+        for _ in range(times)
+    ]
+    rng.shuffle(moments)
+    return moments

@@ -1,0 +1,92 @@
+"""No memory left: in the first epoch, later, on the host, and in one worker of a suite."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import torch
+import yaml
+from inside import Inside, small_model
+from process import loads
+
+from yolo_stability.benchmarking import run_benchmark
+from yolo_stability.report.benchmark import write_report
+
+pytestmark = [pytest.mark.trains, pytest.mark.full]
+HUGE = 2**46
+
+
+def of_torch() -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
+
+
+def of_the_host() -> None:
+    torch.empty(HUGE, dtype=torch.uint8)
+
+
+def of_numpy() -> None:
+    np.ones(HUGE, dtype=np.uint8)
+
+
+def runs_out(epoch: int, how: Callable[[], None]) -> Callable[[Any], None]:
+    """Return a hand that runs out of memory once, in the second batch of an epoch."""
+    seen = iter(range(10**9))
+
+    def hand(trainer: Any) -> None:
+        if trainer.epoch == epoch and not trainer.resume and next(seen) == 1:
+            how()
+
+    return hand
+
+
+def test_in_the_first_epoch_the_batch_is_halved(inside: Inside) -> None:
+    """By Ultralytics; both attempts are in the trace."""
+    run = inside.train(hands={"on_train_batch_start": runs_out(0, of_torch)}, epochs=2)
+    assert run.code == 0, run.said
+    assert "out of memory, the epoch starts over with batch=2" in run.said
+    assert "oom_restart" in run.kinds()
+    steps = run.trace.steps
+    assert steps["step"].to_list() == list(range(steps.height))
+    assert set(steps["attempt"]) == {0, 1}
+    assert loads(run.last) == -1
+
+
+@pytest.mark.parametrize("how", [of_torch, of_the_host, of_numpy])
+def test_later_it_is_one_sentence_and_the_run_resumes(how: Callable[[], None], inside: Inside) -> None:
+    run = inside.train(hands={"on_train_batch_start": runs_out(2, how)}, epochs=4)
+    assert run.code == 2, run.said
+    assert "Lower batch= or imgsz=." in run.last_line
+    assert "enforce fail" not in run.last_line
+    assert "Traceback" not in run.said
+    assert loads(run.last) == 1
+    assert run.trace.steps.height == 9
+    assert run.kinds()[-1] == "end"
+    again = inside.resume(run)
+    assert again.code == 0, again.said
+    assert again.trace.steps["step"].to_list() == list(range(9 + 8))
+
+
+def test_one_worker_of_a_suite_needs_too_much(tmp_path: Path) -> None:
+    """The larger model of the pose run goes over the limit of the suite; detection is not touched."""
+    here = psutil.Process(os.getpid()).memory_info().rss / 1e9  # this process has imported what a worker imports
+    suite = tmp_path / "memory.yaml"
+    content = {
+        **{"name": "memory", "control": "control", "arms": ["control"], "tasks": ["pose", "detect"]},
+        **{"models": {"detect": str(small_model(tmp_path, "detect")), "pose": "yolo26x-pose.yaml"}},
+        "overrides": {"imgsz": 32, "batch": 4, "nbs": 4, "epochs": 1, "fraction": [16, 2], "cache": False},
+        "limits": {"gigabytes": round(max(here, 0.8) + 0.5, 2)},
+    }
+    suite.write_text(yaml.safe_dump(content))
+    result, folder = run_benchmark(str(suite), out=tmp_path / "out")
+    found = {run.task: run for run in result.runs}
+    assert (found["pose"].outcome, found["detect"].outcome) == ("memory", "finished")
+    assert "limit of the suite" in str(found["pose"].error)
+    assert found["detect"].trace_digest
+    assert all(file.stat().st_size for file in write_report(folder))
+    assert any("lost: control, pose, seed 0: memory" in line for line in result.lines())
