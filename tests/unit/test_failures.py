@@ -36,7 +36,11 @@ THEIRS = "site-packages/ultralytics/engine/trainer.py"
         (DataError("Two\nlines."), 2, "Two lines."),
         (TraceError("Empty!"), 2, "Empty!"),
         (RuntimeError("Dataset 'x.yaml' error \N{CROSS MARK} images\nnot found"), 2, "Dataset 'x.yaml' error"),
-        (ValueError("\x1b[34mtrain: \x1b[0mNo labels found in a. See"), 2, "train: No labels found in a. 'yolo-stability"),
+        (
+            ValueError("\x1b[34mtrain: \x1b[0mNo labels found in a. See"),
+            2,
+            "train: No labels found in a. 'yolo-stability",
+        ),
         (FileNotFoundError("'x.pt' does not exist"), 2, "'x.pt' does not exist."),
         (PermissionError(errno.EACCES, "Permission denied", "runs"), 2, "Permission denied"),
         (PermissionError(errno.EACCES, "Permission denied", "runs"), 2, "set project= to a folder"),
