@@ -59,7 +59,7 @@ test-wheel: setup ## run every line that README and docs print, from the built w
 bench: setup ## measure what watching costs a step (about 11 minutes; BENCH_ARGS="--quick" half a minute)
 	@$(BIN)/python tests/benchmarks/bench.py $(BENCH_ARGS)
 
-scale: setup ## measure how cost grows with steps, blocks and runs (about 10 minutes; SCALE_ARGS="--quick" a minute)
+scale: setup ## measure how cost grows with steps, blocks and runs (about 5 minutes; SCALE_ARGS="--quick" a minute)
 	@$(BIN)/python tests/benchmarks/scale.py $(SCALE_ARGS)
 
 docs: setup ## build the documentation into docs/site, offline (seconds)

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/scale.py [--quick] [parts=steps,blocks,runs] [out=FILE.json]
 
-Each figure comes from a process of its own, with one thread for each library, on traces that are made up. About 10
+Each figure comes from a process of its own, with one thread for each library, on traces that are made up. About 5
 minutes on an idle core; `--quick` a minute, on less.
 """
 

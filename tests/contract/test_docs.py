@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import unquote, urldefrag
 
 import pytest
-from printed import FENCE, INLINE, PAGES, REPO, leaves, printed_on
+from printed import FENCE, INLINE, PAGES, REPO, leaves, pages_in_order, printed_on, read_page
 
 import yolo_stability
 import yolo_stability.integration.arguments
@@ -30,6 +30,10 @@ from yolo_stability.config import OWN_KEYS, make_settings
 from yolo_stability.frontiers.request import make_request
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.suite import load_suite
+
+sys.path.insert(0, str(REPO / "tests" / "install"))
+
+from expected import to_run, why_left_out
 
 DOCS = REPO / "docs"
 WRITTEN = sorted(path for path in PAGES.rglob("*.md") if path.parent.name != "generated")
@@ -182,6 +186,15 @@ def complaint_of(words: list[str], folder: Path, capsys: pytest.CaptureFixture[s
 def test_every_command_parses(name: str, stage: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = ours((PAGES / name).read_text(encoding="utf-8"))
     assert [said for words in found if (said := complaint_of(words, stage, capsys))] == []
+
+
+def test_every_command_parses_as_it_is_run_from_the_wheel(stage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Shortened, and those of the README, too."""
+    lines = [line for page in pages_in_order() for line in printed_on(page, read_page(page)) if not line.python]
+    run = dict.fromkeys(to_run(line) for line in lines if not why_left_out(line))
+    assert len(run) > 60
+    said = [complaint_of(shlex.split(text)[1:], stage, capsys) for text in run if text.startswith("yolo-stability ")]
+    assert [text for text in said if text] == []
 
 
 @pytest.mark.parametrize(

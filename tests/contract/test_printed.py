@@ -45,8 +45,7 @@ def test_lines_stay_well_formed_and_keep_what_is_not_shortened() -> None:
 def test_console_blocks_inline_code_and_python_are_read_in_order() -> None:
     text = (
         "`yolo-stability train` is a mere verb, `yolo settings sync=False` is not, `make demo` neither.\n\n"
-        "```console\nyolo-stability train a=1 \\\n    b=2  # a comment\n\nmake test\n```\n\n"
-        "```text\nfailed: so\n```\n\n"
+        "```console\nyolo-stability train a=1 \\\n    b=2  # comment\n\nmake test\n```\n\n```text\nfailed: so\n```\n\n"
         "```console\n$ yolo-stability diagnose runs/x\nstable: yes\n$ yolo version\n```\n\n```python\nx = 1\n```\n"
     )
     found = [(line.text, line.word, line.python) for line in printed_on("p", text)]

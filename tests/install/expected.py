@@ -93,7 +93,7 @@ def to_run(line: Printed) -> str:
         return "".join(given for start, given in GIVEN_PYTHON.items() if start in text) + text
     changed = {k: v for p, keys in SHORTENED.items() if re.search(p, line.text) for k, v in keys.items()}
     if interrupted(line):
-        changed["epochs"] = "30"
+        changed["epochs"] = "8"
     for key, value in changed.items():
         text, count = re.subn(rf"(?<=\s){key}=\S+", f"{key}={value}", text)
         text += "" if count else f" {key}={value}"

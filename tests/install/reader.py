@@ -140,13 +140,14 @@ def last_words(log: Path) -> str:
     return lines[-1] if lines else "nothing printed"
 
 
-def fill_in(folder: Path, line: Printed, his_run: Path) -> list[str]:
+def fill_in(folder: Path, line: Printed, his_run: Path, *, any_run: bool = False) -> list[str]:
     """Put runs and files of runs where a line expects them and no earlier line has left them; return which.
 
     Args:
         folder: Where the reader stands.
         line: The line.
         his_run: The run to copy from.
+        any_run: The earlier pages were not read, so that any run may be missing.
 
     Raises:
         RuntimeError: Nothing leaves that path behind, and it is not among those that a reader would have.
@@ -161,7 +162,7 @@ def fill_in(folder: Path, line: Printed, his_run: Path) -> list[str]:
         run = folder.joinpath(*Path(word).parts[:3])
         if line.python and 'out="' + word in line.text:
             continue
-        if not may_be_left_behind(word):
+        if not any_run and not may_be_left_behind(word):
             raise RuntimeError(f"{word}: no earlier line leaves it behind")
         inside = Path(word).relative_to(run.relative_to(folder))
         source = his_run / inside

@@ -115,10 +115,10 @@ def where_from(reader: Reader, venv: Path) -> str:
     return "Python {}, torch {}, ultralytics {}, the package from the wheel".format(*versions)
 
 
-def read_through(reader: Reader, lines: list[Printed], root: Path, name: str) -> Tally:
+def read_through(reader: Reader, lines: list[Printed], root: Path, whole: bool) -> Tally:
     """Let a reader type all lines, one after the other; a line that was typed before is not typed again."""
-    tally, seen, his_run = Tally(), set[str](), root / f"his-run-{name}"
-    settle(reader, his_run, root / f"{name}.log")
+    tally, seen, his_run = Tally(), set[str](), root / "his-run"
+    settle(reader, his_run, root / "settle.log")
     for number, line in enumerate(lines):
         if line.text in seen:
             continue
@@ -127,7 +127,11 @@ def read_through(reader: Reader, lines: list[Printed], root: Path, name: str) ->
             tally.left_out[why] = tally.left_out.get(why, 0) + 1
             continue
         start = time.perf_counter()
-        wrong = type_line(reader, line, root / f"{name}-{number:03d}.log", tally, his_run)
+        try:
+            tally.filled += fill_in(reader.folder, line, his_run, any_run=not whole)
+            wrong = type_line(reader, line, root / f"{number:03d}.log")
+        except RuntimeError as error:
+            wrong = str(error)
         tally.ran += 1
         tally.failed += [f"{line.page}: {shown(line)}: {wrong}"] if wrong else []
         with _PRINT:
@@ -136,12 +140,8 @@ def read_through(reader: Reader, lines: list[Printed], root: Path, name: str) ->
     return tally
 
 
-def type_line(reader: Reader, line: Printed, log: Path, tally: Tally, his_run: Path) -> str:
+def type_line(reader: Reader, line: Printed, log: Path) -> str:
     """Run one line; return what went wrong, empty where nothing did."""
-    try:
-        tally.filled += fill_in(reader.folder, line, his_run)
-    except RuntimeError as error:
-        return str(error)
     command = ["python", "-c", to_run(line)] if line.python else ["bash", "-c", to_run(line)]
     with log.open("wb") as out:
         process = subprocess.Popen(
@@ -207,6 +207,7 @@ def go(root: Path, known: dict[str, str], lines: dict[str, list[Printed]]) -> in
     """Do it in a folder; return the exit code."""
     start = time.monotonic()
     venv = make_venv(root, build(root), known["python"], known["into"])
+    whole = not known["pages"]
     first = {"readme": lines.get("README.md", [])}
     rest = {"pages": [line for page, of in lines.items() if page != "README.md" for line in of]}
     groups = {name: found for name, found in {**first, **rest}.items() if found}
@@ -217,7 +218,7 @@ def go(root: Path, known: dict[str, str], lines: dict[str, list[Printed]]) -> in
         readers[name] = Reader(folder, environment_of(venv, root / name))
     print(where_from(next(iter(readers.values())), venv), flush=True)
     with ThreadPoolExecutor(len(groups)) as pool:
-        tallies = list(pool.map(lambda name: read_through(readers[name], groups[name], root, name), groups))
+        tallies = list(pool.map(lambda name: read_through(readers[name], groups[name], root / name, whole), groups))
     left: dict[str, int] = {}
     for tally in tallies:
         for why, count in tally.left_out.items():
