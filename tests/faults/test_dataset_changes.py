@@ -81,7 +81,7 @@ def check_end(name: str, run: Ended) -> str:
         assert steps == 4 * STEPS
         assert loads(run.last) == -1
         return "trained on to its end"
-    assert run.last_line.strip().startswith(("yolo-stability: ", "")), run.last_line
+    assert "Image Not Found" in run.said or "No such file" in run.said, run.said
     assert loads(run.last) == 0  # that of the first epoch; the second was never finished
     assert STEPS <= steps < 2 * STEPS
     return f"exit 2 after {steps} steps: {run.last_line.strip()[-90:]}"
@@ -103,24 +103,24 @@ def test_the_dataset_changes_during_a_run(name: str, inside: Inside, tmp_path: P
         assert run.code == 0
     if run.code == 0:
         return
+    before = run.trace.steps.height
     shutil.rmtree(data)
     shutil.copytree(kept, data)
     again = inside.resume(run)
     assert again.code == 0, again.said
-    assert again.trace.steps.height == run.trace.steps.height + 3 * STEPS
-    assert again.trace.steps["step"].to_list() == list(range(again.trace.steps.height))
+    assert again.trace.steps["step"].to_list() == list(range(before + 3 * STEPS))
 
 
 @pytest.mark.parametrize("value", BAD_LABELS)
 def test_a_bad_number_in_a_label_file_costs_its_image_and_is_told(value: str, inside: Inside, tmp_path: Path) -> None:
-    """Ultralytics leaves the whole image out; `data check` names file and line, and the run goes on without it."""
+    """Ultralytics leaves the whole image out; `data check` names the file, and the run goes on without it."""
     data = own_copy(tmp_path)
     file = labels(data)[1]
     lines = file.read_text().splitlines()
     file.write_text("\n".join([f"0 {value} 0.5 0.1 0.1", *lines[1:]]) + "\n")
     run = inside.train(data=data / "data.yaml", **{**KEYS, "epochs": 1})
     assert run.code == 0, run.said
-    assert "dropped" in run.said or "left out" in run.said or "ignored" in run.said, run.said
+    assert f"{file.stem}.png: ignoring corrupt image/label" in run.said
     assert run.trace.steps.height == STEPS
     assert loads(run.last) == -1
     checked = inside(["data", "check", str(data / "data.yaml")])

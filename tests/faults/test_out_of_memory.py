@@ -14,6 +14,7 @@ import torch
 import yaml
 from inside import Inside, small_model
 from process import loads
+from ultralytics.utils.torch_utils import unwrap_model
 
 from yolo_stability.benchmarking import run_benchmark
 from yolo_stability.report.benchmark import write_report
@@ -35,12 +36,17 @@ def of_numpy() -> None:
 
 
 def runs_out(epoch: int, how: Callable[[], None]) -> Callable[[Any], None]:
-    """Return a hand that runs out of memory once, in the second batch of an epoch."""
+    """Return a hand that runs out of memory once, in the forward pass of the second batch of an epoch."""
     seen = iter(range(10**9))
 
     def hand(trainer: Any) -> None:
         if trainer.epoch == epoch and not trainer.resume and next(seen) == 1:
-            how()
+
+            def fail(*_: Any) -> None:
+                handle.remove()
+                how()
+
+            handle = unwrap_model(trainer.model).register_forward_pre_hook(fail)
 
     return hand
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -58,7 +59,8 @@ def clear_trace(folder: str | Path) -> None:
     folder = Path(folder)
     try:
         for file in _our_files(folder):
-            file.unlink(missing_ok=True)
+            if os.path.lexists(file):  # on a read-only disk removing what is not there is an error, too
+                file.unlink(missing_ok=True)
         for incident in _entries(folder / "incidents"):
             if _INCIDENT.fullmatch(incident.name) and incident.is_dir() and not incident.is_symlink():
                 shutil.rmtree(incident)
