@@ -71,13 +71,18 @@ class Scene:
 
     @cached_property
     def lowest_loss(self) -> Floats:
-        """(S,) lowest level of the loss before each step: of its running medians over 8 steps, or its start."""
-        loss = self.run.loss
-        level = np.abs(rolling_median(loss, _MINIMUM, minimum=1))
-        level = np.where(np.isfinite(level), level, np.inf)
-        lowest = np.full(loss.size, np.nan)
-        lowest[1:] = np.minimum.accumulate(level)[:-1]
-        return np.where(np.isfinite(lowest), lowest, np.nan)
+        """(S,) lowest level of the loss before each step: of its running medians over 8 steps; at first its highest.
+
+        A detector that matches hardly any box at first begins with a loss of next to nothing, which then rises as it
+        finds its boxes: a few low steps are no level that was reached.
+        """
+        loss = np.abs(self.run.loss)
+        level = np.abs(rolling_median(self.run.loss, _MINIMUM, minimum=_MINIMUM))
+        lowest = np.minimum.accumulate(np.where(np.isfinite(level), level, np.inf))
+        highest = np.maximum.accumulate(np.where(np.isfinite(loss), loss, -np.inf))
+        before = np.full(loss.size, np.nan)
+        before[1:] = np.where(np.isfinite(lowest), lowest, highest)[:-1]
+        return np.where(np.isfinite(before), before, np.nan)
 
     @cached_property
     def first_loss(self) -> float:

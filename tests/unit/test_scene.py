@@ -30,13 +30,14 @@ def test_levels_equal_plain_ones(run: RunSeries) -> None:
     scene, loss = Scene(run), run.loss.tolist()
     finite = [v for v in loss if math.isfinite(v)]
     assert scene.first_loss == pytest.approx(abs(finite[0]) if finite else math.nan, nan_ok=True)
-    lowest = math.nan
+    levels: list[float] = []
     for step in range(run.step.size):
-        assert scene.lowest_loss[step] == pytest.approx(lowest, nan_ok=True)
+        before = [abs(v) for v in loss[:step] if math.isfinite(v)]
+        level = min(levels) if levels else max(before, default=math.nan)
+        assert scene.lowest_loss[step] == pytest.approx(level, nan_ok=True)
         last = [v for v in loss[max(0, step - 7) : step + 1] if math.isfinite(v)]
-        if last:
-            level = abs(statistics.median(last))
-            lowest = level if math.isnan(lowest) else min(lowest, level)
+        if len(last) == 8:
+            levels.append(abs(statistics.median(last)))
         past = [float(v) for v in run.norm[max(0, step - 128) : step] if math.isfinite(v)]
         usual = statistics.median(past) if len(past) >= 8 else math.nan
         assert scene.usual_norm[step] == pytest.approx(usual, nan_ok=True)

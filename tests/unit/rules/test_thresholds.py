@@ -122,6 +122,26 @@ def test_a_good_loss_is_no_trap_for_divergence() -> None:
     assert severity("divergence", with_rows(RUN, slice(None), loss=np.where(np.arange(STEPS) < 60, loss, 66.0)))
 
 
+# The first losses of a healthy YOLOv8n at imgsz 64 (suite=remedies, control, seeds 2 and 4): hardly any box is matched.
+SLOW_STARTS = (
+    [15.0, 7.6, 118.1, 23.0, 115.1, 114.1, 113.6, 109.6, 99.5, 103.8, 94.9, 86.1, 80.6, 72.6, 65.3, 70.0],
+    [16.7, 46.9, 35.7, 108.8, 120.3, 116.5, 109.7, 106.1, 90.3, 86.8, 78.5, 67.1, 76.6, 78.0, 79.4, 76.9],
+)
+
+
+@pytest.mark.parametrize("start", SLOW_STARTS)
+def test_a_detector_that_matches_no_box_at_first_has_not_diverged(start: list[float]) -> None:
+    loss = np.concatenate([start, np.linspace(70, 40, STEPS - len(start))])
+    assert severity("divergence", with_rows(RUN, slice(None), loss=loss)) is None
+    loss[40:] *= 6  # from a level that it had reached
+    assert severity("divergence", with_rows(RUN, slice(None), loss=loss)) == "critical"
+
+
+def test_a_loss_that_runs_away_in_the_first_steps_has_diverged() -> None:
+    loss = np.minimum(10.0 * 6.0 ** np.arange(STEPS), 1e30)
+    assert onset("divergence", with_rows(RUN, slice(None), loss=loss)) == ("critical", 5, STEPS - 1)
+
+
 def test_close_mosaic_moves_the_level_of_the_loss_without_an_alarm() -> None:
     """When mosaic is switched off, fewer objects are in an image: loss and norm find another level at one step."""
     for factor in (0.3, 0.6, 1.8, 3.0):
