@@ -7,7 +7,7 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from yolo_stability.errors import StabilityError
+from yolo_stability.errors import StabilityError, printable
 
 __all__ = ["DONE", "INCONCLUSIVE", "INTERRUPTED", "UNSTABLE", "USER", "Failure", "judge"]
 
@@ -96,5 +96,5 @@ def _is_theirs(error: BaseException) -> bool:
 
 def _one_line(error: BaseException) -> str:
     """Return the text of an error on one line; of one of the system without its number."""
-    text = " ".join(re.sub(r"^\[Errno \d+\] ", "", str(error)).split()) or type(error).__name__
+    text = printable(" ".join(re.sub(r"^\[Errno \d+\] ", "", str(error)).split())) or type(error).__name__
     return text if text.endswith((".", "!", "?")) else f"{text}."

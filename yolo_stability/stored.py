@@ -15,7 +15,7 @@ import torch
 from yolo_stability.archive import DTYPES, Archive, Storage
 from yolo_stability.inert import Call, Global, Record, Unreadable
 
-__all__ = ["StoredTensor", "check_extent", "read_values", "stand_ins"]
+__all__ = ["StoredTensor", "check_extent", "read_values", "repeats", "stand_ins"]
 
 _MAX_AXES = 64
 
@@ -115,6 +115,11 @@ def _described(arguments: tuple[Any, ...], dtype: torch.dtype | None) -> StoredT
 def _distinct(shape: tuple[int, ...], stride: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape without repetition along axes of stride 0."""
     return tuple(1 if step == 0 and size else size for size, step in zip(shape, stride, strict=True))
+
+
+def repeats(tensor: StoredTensor) -> bool:
+    """Return whether a tensor only repeats itself along an axis, so that it has more elements than bytes stand for."""
+    return _distinct(tensor.shape, tensor.stride) != tensor.shape
 
 
 def check_extent(tensor: StoredTensor) -> None:

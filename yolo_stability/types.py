@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from yolo_stability.errors import printable
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -250,15 +252,16 @@ class Finding:
             width: Columns that a line may take.
         """
         head = ", ".join(part for part in (f"{self.severity} {self.rule}", self.when(), self.block) if part)
-        body = textwrap.wrap(self.message, width - 2, initial_indent="  ", subsequent_indent="  ")
-        advice = textwrap.wrap(f"try: {self.remedy}", width - 2, initial_indent="  ", subsequent_indent="    ")
-        return [head, *body, *(advice if self.remedy else [])]
+        body = textwrap.wrap(printable(self.message), width - 2, initial_indent="  ", subsequent_indent="  ")
+        advice = f"try: {printable(self.remedy)}" if self.remedy else ""
+        told = textwrap.wrap(advice, width - 2, initial_indent="  ", subsequent_indent="    ")
+        return [" ".join(printable(head).split()), *body, *told]
 
     def html_row(self) -> str:
         """Return the finding as a row of a table in a notebook."""
         advice = f"<br><i>To try: {html.escape(self.remedy)}</i>" if self.remedy else ""
         cells = (
-            f"<b>{self.severity}</b><br>{html.escape(self.rule)}",
+            f"<b>{html.escape(self.severity)}</b><br>{html.escape(self.rule)}",
             self.when().partition(" ")[2].replace("-", "&#8209;"),
             html.escape(self.block or ""),
             f"{html.escape(self.message)}{advice}",
@@ -310,11 +313,11 @@ class Diagnosis:
         Args:
             width: Columns that a line may take.
         """
-        lines = textwrap.wrap(f"{self.verdict}: {self.why}", width, subsequent_indent="  ")
+        lines = textwrap.wrap(printable(f"{self.verdict}: {self.why}"), width, subsequent_indent="  ")
         second = [cause for cause in self.causes[1:2] if "unknown" not in {cause.name, self.cause}]
         for number, cause in enumerate([*self.causes[:1], *second]):
             text = f"{'next ' if number else 'cause'}: {cause.name} ({100 * cause.score:.0f} %), {cause.evidence}"
-            lines += textwrap.wrap(text, width, subsequent_indent="  ")
+            lines += textwrap.wrap(printable(text), width, subsequent_indent="  ")
         for finding in self.findings:
             lines += finding.lines(width)
         return lines
