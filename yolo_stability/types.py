@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 __all__ = [
+    "AS_READ",
     "BlockSpec",
     "BlockStats",
     "Cause",
@@ -35,6 +36,8 @@ __all__ = [
 
 _CELL = "text-align:left;vertical-align:top;white-space:normal"  # notebooks align to the right, in one line
 
+AS_READ: Any = {"extra": "forbid"}
+"""How pydantic reads those that lie in files: a key that nobody knows is an error."""
 Skip = Literal["guard", "scaler"]
 Severity = Literal["info", "warning", "critical"]
 VerdictWord = Literal["stable", "unstable", "failed", "inconclusive"]
@@ -228,6 +231,7 @@ class Finding:
         remedy: What to try, with the exact switch; empty where there is nothing to do.
     """
 
+    __pydantic_config__ = AS_READ
     rule: str
     severity: Severity
     message: str
@@ -280,6 +284,7 @@ class Cause:
         evidence: What speaks for it, in one sentence.
     """
 
+    __pydantic_config__ = AS_READ
     name: CauseName
     score: float
     evidence: str
