@@ -52,9 +52,12 @@ class RunSpec:
         Raises:
             ConfigError: A part of its folder is no name.
         """
-        arm = str(self.arm).split("/")  # of a frontier: the setting, then the place on the axis
-        for part in (*arm, self.task, Path(str(self.model)).stem, str(self.seed)):
-            if not isinstance(part, str) or part in {"", ".", ".."} or _SEPARATORS & set(part):
+        texts = all(isinstance(text, str) for text in (self.arm, self.task, self.model, self.digest))
+        if not (texts and isinstance(self.seed, int) and isinstance(self.settings, Mapping)):
+            raise ConfigError("The plan has a run whose arm, task, model, seed, settings or digest is of another kind.")
+        arm = self.arm.split("/")  # of a frontier: the setting, then the place on the axis
+        for part in (*arm, self.task, Path(self.model).stem):
+            if part in {"", ".", ".."} or _SEPARATORS & set(part) or not part.isprintable():
                 raise ConfigError(f"The plan has a run called {str(part)[:80]!r}, which is no name for a folder.")
 
     @property
