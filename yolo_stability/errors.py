@@ -10,12 +10,17 @@ __all__ = ["ConfigError", "DataError", "StabilityError", "TraceError", "nearest"
 
 _HIDING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
+_LONGEST = 4000
+
 
 class StabilityError(Exception):
     """Base of all errors of this package; its text says what, where, the nearest valid choice and the next step."""
 
     def __str__(self) -> str:
-        return printable(super().__str__())
+        text = super().__str__()
+        if len(text) > _LONGEST:  # a value that somebody wrote into a file is told in it
+            text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 4 :]}"
+        return printable(text)
 
 
 class ConfigError(StabilityError):

@@ -11,11 +11,15 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from yolo_stability.errors import TraceError
 from yolo_stability.types import AS_READ, Cause, Finding
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 __all__ = [
     "FILE",
@@ -297,15 +301,23 @@ def read_results(path: Path) -> BenchmarkResult:
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:
         raise TraceError(f"{file} has schema version {version}; this version of the package reads {SCHEMA_VERSION}.")
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     try:
-        result = TypeAdapter(BenchmarkResult).validate_python(content)
+        result = _shape().validate_python(content)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise TraceError(f"{file} is not a whole result ({why}); run the benchmark again to write it anew.") from None
     return replace(result, folder=file.parent)
+
+
+@cache
+def _shape() -> TypeAdapter[BenchmarkResult]:
+    """Return what checks the types of a result; making it takes longer than a check."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(BenchmarkResult)
 
 
 def _number(text: str) -> float:

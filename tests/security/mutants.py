@@ -52,7 +52,9 @@ def seeded(number: int) -> random.Random:
 
 
 def of_bytes(content: bytes, number: int) -> bytes:
-    """Return a mutant: bytes flipped, cut, doubled, moved, or a token put in, one to four times."""
+    """Return a mutant: bytes flipped, cut, doubled, cleared, or a token put in, one to four times; number 0 is whole."""
+    if number == 0:
+        return content
     draw, found = seeded(number), bytearray(content)
     for _ in range(draw.randint(1, 4)):
         at = draw.randrange(len(found) + 1)
@@ -77,7 +79,9 @@ def of_bytes(content: bytes, number: int) -> bytes:
 
 
 def of_value(content: Any, number: int) -> Any:
-    """Return a mutant of JSON values: one to three of them replaced, removed, doubled or renamed."""
+    """Return a mutant of JSON values: one to three of them replaced, removed, doubled or renamed; number 0 is whole."""
+    if number == 0:
+        return content
     draw, found = seeded(number), json.loads(json.dumps(content))
     for _ in range(draw.randint(1, 3)):
         places = list(_places(found))

@@ -67,7 +67,7 @@ def checkpoint(folder: Path) -> Reader:
 
     def read(number: int) -> object:
         target = folder / "mutant.pt"
-        target.write_bytes(of_bytes(corpus[number % 10 == 0], number) if number % 20 else corpus[0])
+        target.write_bytes(of_bytes(corpus[number % 10 == 9], number))
         return examine(target).lines()
 
     return read
@@ -349,8 +349,8 @@ def arguments(folder: Path) -> Reader:
 
     def read(number: int) -> object:
         draw = seeded(number)
-        words = [draw.choice(WORDS) for _ in range(draw.randint(1, 6))]
-        if number % 3 == 0:
+        words = [draw.choice(WORDS) for _ in range(draw.randint(1, 6))] if number else ["help"]
+        if number % 3 == 1:
             at = draw.randrange(len(words))
             words[at] = of_bytes(words[at].encode(), number).decode("utf-8", "replace").replace("\0", "")
         code = main(words)
@@ -365,20 +365,20 @@ def arguments(folder: Path) -> Reader:
 READERS: Mapping[str, tuple[Callable[[Path], Reader], int, int]] = {
     # name: (reader, mutants in `make test`, mutants in `make test-full`)
     "checkpoint": (checkpoint, 200, 10_000),
-    "incident": (incident, 40, 400),
+    "incident": (incident, 20, 300),
     "header.json": (run_header, 500, 10_000),
     "events.jsonl": (events, 500, 10_000),
-    "trace": (trace, 60, 1_500),
-    "results.csv": (plain_run, 200, 10_000),
-    "results.json": (results, 200, 10_000),
-    "report": (report, 10, 60),
-    "series.parquet": (series, 100, 2_000),
+    "trace": (trace, 20, 400),
+    "results.csv": (plain_run, 200, 5_000),
+    "results.json": (results, 100, 5_000),
+    "report": (report, 5, 40),
+    "series.parquet": (series, 40, 500),
     "plan.json": (plan, 200, 10_000),
     "run.json": (outcome, 200, 10_000),
     "settings YAML": (settings_yaml, 100, 2_000),
     "suite YAML": (suite, 50, 500),
     "sidecar YAML": (sidecar, 100, 2_000),
-    "COCO JSON": (coco, 60, 1_500),
-    "data YAML and labels": (dataset, 60, 1_500),
+    "COCO JSON": (coco, 40, 1_000),
+    "data YAML and labels": (dataset, 40, 1_000),
     "command line": (arguments, 200, 5_000),
 }
