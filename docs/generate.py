@@ -2,7 +2,8 @@
 
 Usage: python docs/generate.py [FOLDER]
 
-README, CHANGELOG and SECURITY are copied with their pictures, so that pages can point to them instead of saying it again.
+README, CHANGELOG and SECURITY are copied with their pictures, so that pages can point to them instead of saying it
+again.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def seeded(number: int) -> random.Random:
 
 
 def of_bytes(content: bytes, number: int) -> bytes:
-    """Return a mutant: bytes flipped, cut, doubled, cleared, or a token put in, one to four times; number 0 is whole."""
+    """Return a mutant: bytes flipped, cut, doubled, cleared, or a token put in, 1 to 4 times; number 0 is whole."""
     if number == 0:
         return content
     draw, found = seeded(number), bytearray(content)
