@@ -332,11 +332,11 @@ class Diagnosis:
 
     def _repr_html_(self) -> str:
         """Show the diagnosis in a notebook; no colour of its own, so that it is read on light and dark alike."""
-        parts = [f"<p><b>{self.verdict}</b>: {html.escape(self.why)}</p>"]
+        parts = [f"<p><b>{html.escape(self.verdict)}</b>: {html.escape(self.why)}</p>"]
         for label, cause in zip(("Likely cause", "Next"), self.causes, strict=False):
             if label == "Likely cause" or "unknown" not in {cause.name, self.cause}:
-                said = f"{cause.name} ({100 * cause.score:.0f}% of the evidence): {html.escape(cause.evidence)}"
-                parts.append(f"<p><b>{label}</b>: {said}</p>")
+                said = f"{cause.name} ({100 * cause.score:.0f}% of the evidence): {cause.evidence}"
+                parts.append(f"<p><b>{label}</b>: {html.escape(said)}</p>")
         if self.findings:
             head = "".join(
                 f'<th scope="col" style="{_CELL}">{name}</th>' for name in ("finding", "steps", "block", "seen")
