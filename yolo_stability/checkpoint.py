@@ -17,12 +17,13 @@ from torch import Tensor
 from yolo_stability.archive import Archive, open_archive
 from yolo_stability.errors import StabilityError
 from yolo_stability.inert import Global, Record, Unreadable
-from yolo_stability.stored import StoredTensor, check_extent, read_values, repeats, stand_ins
+from yolo_stability.stored import StoredTensor, check_extent, read_values, repeats, span_bytes, stand_ins
 
 __all__ = ["Checkpoint", "CheckpointError", "NamedTensor", "StoredTensor", "open_checkpoint", "read_tensors"]
 
 _MAX_DEPTH, _MAX_VISITS = 100, 100_000
 _MAX_NAME, _MAX_TEXT = 200, 500
+_MAX_SHARED = 16  # each tensor is read by itself: a million views of a gigabyte would take for ever
 _PARTS = frozenset(("model", "ema", "optimizer", "scaler", "state_dict"))
 _FACTS = ("epoch", "date", "version", "updates", "best_fitness", "scaler", "train_args", "train_metrics")
 
@@ -108,6 +109,8 @@ def open_checkpoint(path: str | Path) -> Iterator[Checkpoint]:
             for named in tensors:
                 archive.check(named.tensor.storage)
                 check_extent(named.tensor)
+            if sum(span_bytes(named.tensor) for named in tensors) > _MAX_SHARED * path.stat().st_size:
+                raise Unreadable(f"its tensors share their bytes more than {_MAX_SHARED} times over")
         yield Checkpoint(path=path, tensors=tensors, facts=_facts(archive.content), unread=len(lost), _archive=archive)
 
 
