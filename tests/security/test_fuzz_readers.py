@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,3 +49,11 @@ def test_a_mutant_is_read_or_told_in_one_sentence(
     if file := os.environ.get("FUZZ_COUNTS"):
         with Path(file).open("a", encoding="utf-8") as log:
             log.write(json.dumps({"reader": name, "mutants": mutants, **counts}) + "\n")
+
+
+def test_the_counts_in_the_security_page_are_these() -> None:
+    text = (Path(__file__).parents[2] / "SECURITY.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([\w. ]+) \| ([\d,]+) \| ([\d,]+) \|$", text, re.MULTILINE)
+    sums = [sum(case[i] for case in READERS.values()) for i in (1, 2)]
+    told = {name: (quick, whole) for name, (_, quick, whole) in READERS.items()} | {"all": (sums[0], sums[1])}
+    assert {name: tuple(int(n.replace(",", "")) for n in numbers) for name, *numbers in rows} == told
