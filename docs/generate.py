@@ -2,7 +2,8 @@
 
 Usage: python docs/generate.py [FOLDER]
 
-README and CHANGELOG are copied with their pictures, so that pages can point to them instead of saying it again.
+README, CHANGELOG and SECURITY are copied with their pictures, so that pages can point to them instead of saying it
+again.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ def main(out: Path = OUT) -> None:
     out.mkdir(parents=True)
     _copy("README.md", out)
     _copy("CHANGELOG.md", out)
+    _copy("SECURITY.md", out)
     for name, text in (
         ("commands", commands()),
         ("keys", keys()),

@@ -16,7 +16,7 @@ from yolo_stability.data.resolve import resolve_data
 from yolo_stability.diagnosing import Examined
 from yolo_stability.diagnosing import examine as diagnose_path
 from yolo_stability.diagnosis import diagnose_trace
-from yolo_stability.errors import TraceError
+from yolo_stability.errors import TraceError, printable
 from yolo_stability.flow import ProbeResult
 from yolo_stability.frontiers.result import FrontierResult
 from yolo_stability.integration.arguments import check_keys, check_model, check_values
@@ -116,7 +116,7 @@ def _resolve(data: str | Path | Sequence[str | Path], task: str) -> str | list[s
         return [str(_resolve(one, task)) for one in data]
     resolved = resolve_data(data, task)
     for note in resolved.notes:
-        print(f"data: {note}")
+        print(f"data: {printable(note)}")
     return resolved.data
 
 

@@ -101,11 +101,11 @@ class Archive:
                 f"{storage.nbytes:,} are declared"
             )
 
-    def read(self, storage: Storage) -> bytearray:
-        """Read the declared bytes of a storage that was checked."""
-        self.stream.seek(self.places[storage.key][0])
-        content = bytearray(self.stream.read(storage.nbytes))
-        if len(content) < storage.nbytes:
+    def read(self, storage: Storage, first: int, length: int) -> bytearray:
+        """Read some bytes of a storage that was checked; many tensors may share a large one."""
+        self.stream.seek(self.places[storage.key][0] + first)
+        content = bytearray(self.stream.read(length))
+        if len(content) < length:
             raise Unreadable(_PARTIAL)
         return content
 

@@ -17,12 +17,13 @@ from torch import Tensor
 from yolo_stability.archive import Archive, open_archive
 from yolo_stability.errors import StabilityError
 from yolo_stability.inert import Global, Record, Unreadable
-from yolo_stability.stored import StoredTensor, check_extent, read_values, stand_ins
+from yolo_stability.stored import StoredTensor, check_extent, read_values, repeats, span_bytes, stand_ins
 
-__all__ = ["Checkpoint", "CheckpointError", "NamedTensor", "StoredTensor", "open_checkpoint"]
+__all__ = ["Checkpoint", "CheckpointError", "NamedTensor", "StoredTensor", "open_checkpoint", "read_tensors"]
 
 _MAX_DEPTH, _MAX_VISITS = 100, 100_000
 _MAX_NAME, _MAX_TEXT = 200, 500
+_MAX_SHARED = 16  # each tensor is read by itself: a million views of a gigabyte would take for ever
 _PARTS = frozenset(("model", "ema", "optimizer", "scaler", "state_dict"))
 _FACTS = ("epoch", "date", "version", "updates", "best_fitness", "scaler", "train_args", "train_metrics")
 
@@ -108,7 +109,34 @@ def open_checkpoint(path: str | Path) -> Iterator[Checkpoint]:
             for named in tensors:
                 archive.check(named.tensor.storage)
                 check_extent(named.tensor)
+            if sum(span_bytes(named.tensor) for named in tensors) > _MAX_SHARED * path.stat().st_size:
+                raise Unreadable(f"its tensors share their bytes more than {_MAX_SHARED} times over")
         yield Checkpoint(path=path, tensors=tensors, facts=_facts(archive.content), unread=len(lost), _archive=archive)
+
+
+def read_tensors(path: str | Path) -> dict[str, Tensor]:
+    """Read a file that holds a dictionary of tensors, each with bytes of its own, and nothing else.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The tensors by name; they take no more memory than the file has bytes.
+
+    Raises:
+        CheckpointError: No such file, a damaged one, or one that holds anything else.
+    """
+    with open_checkpoint(path) as opened, _sentence(opened.path):
+        content = opened._archive.content
+        if not isinstance(content, dict):
+            raise Unreadable("it holds no dictionary of tensors")
+        stored = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, StoredTensor)}
+        if len(stored) < len(content):
+            raise Unreadable("it holds something else than tensors")
+        size = opened.path.stat().st_size
+        if any(repeats(v) for v in stored.values()) or sum(v.storage.nbytes for v in stored.values()) > size:
+            raise Unreadable("its tensors unfold to more than the file holds")
+        return {name: opened.values(tensor).reshape(tensor.shape) for name, tensor in stored.items()}
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from shutil import rmtree
+from shutil import copyfile, rmtree
 from typing import IO
 
 import psutil  # type: ignore[import-untyped]
@@ -90,6 +91,7 @@ def _forked(nursery: Nursery, spec: RunSpec, folder: Path, log: IO[bytes]) -> Ru
 
 def _environment(config: Path) -> dict[str, str]:
     """Return the environment of a run: alone, offline, one thread."""
+    _place_fonts(config / "Ultralytics")
     return {
         **os.environ,
         "YOLO_CONFIG_DIR": str(config),
@@ -100,6 +102,17 @@ def _environment(config: Path) -> dict[str, str]:
         "MPLBACKEND": "Agg",
         "YOLO_STABILITY_PARENT": str(os.getpid()),
     }
+
+
+def _place_fonts(folder: Path) -> None:
+    """Put a font where Ultralytics looks for its own: in a fresh folder it would try to download that, even offline."""
+    found = importlib.util.find_spec("matplotlib")
+    if found is not None and found.origin is not None:
+        folder.mkdir(exist_ok=True)
+        font = Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+        for name in ("Arial.ttf", "Arial.Unicode.ttf"):
+            with contextlib.suppress(OSError):
+                copyfile(font, folder / name)
 
 
 def _wait(

@@ -7,7 +7,7 @@ import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
-from yolo_stability.errors import StabilityError
+from yolo_stability.errors import StabilityError, printable
 
 __all__ = ["DONE", "INCONCLUSIVE", "INTERRUPTED", "UNSTABLE", "USER", "Failure", "judge"]
 
@@ -105,5 +105,5 @@ def _is_theirs(error: BaseException) -> bool:
 def _one_line(error: BaseException) -> str:
     """Return the text of an error on one line, without the number of the system's or the place in torch's source."""
     plain = re.sub(r"\x1b\[[\d;]*m", "", str(error))  # Ultralytics colours the names of splits
-    text = " ".join(re.sub(_MACHINE_WORDS, "", plain).split()) or type(error).__name__
+    text = printable(" ".join(re.sub(_MACHINE_WORDS, "", plain).split())) or type(error).__name__
     return text if text.endswith((".", "!", "?")) else f"{text}."

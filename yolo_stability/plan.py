@@ -9,9 +9,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from yolo_stability.errors import ConfigError
+
 __all__ = ["OUTCOME", "PLAN", "RunOutcome", "RunSpec", "run_digest"]
 
 PLAN, OUTCOME = "plan.json", "run.json"
+_SEPARATORS = frozenset("/\\\0")
 
 # How a run can end. What was killed from outside says nothing about its arm, and is run again.
 FINISHED = ("finished", "stopped", "crashed", "timeout", "memory")
@@ -42,6 +45,20 @@ class RunSpec:
     gigabytes: float
     zero_loss_steps: int
     digest: str
+
+    def __post_init__(self) -> None:
+        """Refuse what would lead out of the benchmark's folder: a plan may come from anybody, and a run clears its own.
+
+        Raises:
+            ConfigError: A part of its folder is no name.
+        """
+        texts = all(isinstance(text, str) for text in (self.arm, self.task, self.model, self.digest))
+        if not (texts and isinstance(self.seed, int) and isinstance(self.settings, Mapping)):
+            raise ConfigError("The plan has a run whose arm, task, model, seed, settings or digest is of another kind.")
+        arm = self.arm.split("/")  # of a frontier: the setting, then the place on the axis
+        for part in (*arm, self.task, Path(self.model).stem):
+            if part in {"", ".", ".."} or _SEPARATORS & set(part) or not part.isprintable():
+                raise ConfigError(f"The plan has a run called {str(part)[:80]!r}, which is no name for a folder.")
 
     @property
     def folder(self) -> Path:
@@ -98,9 +115,21 @@ class RunOutcome:
     def read(cls, folder: Path) -> RunOutcome | None:
         """Return what a run folder says; None where it says nothing whole."""
         try:
-            return cls(**json.loads((folder / OUTCOME).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            found = cls(**json.loads((folder / OUTCOME).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, RecursionError):
             return None
+        return found if found._is_whole() else None
+
+    def _is_whole(self) -> bool:
+        """Return whether everything is of its kind: the file may have been written by anybody."""
+        texts = (self.digest, self.outcome, self.stopped or "", self.error or "")
+        tables = [table for table in (self.metrics, self.seconds) if isinstance(table, dict)]
+        numbers = [self.planned_steps, self.gigabytes, *(n for table in tables for n in table.values())]
+        return (
+            len(tables) == 2
+            and all(isinstance(text, str) for text in texts)
+            and all(n is None or isinstance(n, int | float) for n in numbers)
+        )
 
 
 def run_digest(settings: Mapping[str, Any], limits: Mapping[str, Any], versions: Mapping[str, str]) -> str:

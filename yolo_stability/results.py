@@ -1,4 +1,4 @@
-"""The result of a benchmark: what `results.json` holds; standard library only.
+"""The result of a benchmark: what `results.json` holds.
 
 `results.json` and `series.parquet` are all that a report is drawn from. Reading checks the schema version and says
 what is wrong with a file that somebody edited or that is half written.
@@ -10,12 +10,16 @@ import html
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from yolo_stability.errors import TraceError
-from yolo_stability.types import Cause, Finding
+from yolo_stability.types import AS_READ, Cause, Finding
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
 
 __all__ = [
     "FILE",
@@ -46,6 +50,7 @@ class Interval:
         high: Upper bound.
     """
 
+    __pydantic_config__ = AS_READ
     value: float | None
     low: float | None = None
     high: float | None = None
@@ -64,6 +69,7 @@ class Arm:
         overrides: Keys by which it differs from the suite's shared ones.
     """
 
+    __pydantic_config__ = AS_READ
     name: str
     is_control: bool
     kind: str
@@ -105,6 +111,7 @@ class RunResultRow:
         folder: Run folder, relative to the benchmark's.
     """
 
+    __pydantic_config__ = AS_READ
     arm: str
     task: str
     model: str
@@ -144,6 +151,7 @@ class BlockRatio:
         nonfinite_runs: Runs in which its gradient was not finite.
     """
 
+    __pydantic_config__ = AS_READ
     block: str
     index: int
     ratio: Interval
@@ -175,6 +183,7 @@ class Comparison:
         sentence: All of it in one sentence for a reader who was not there.
     """
 
+    __pydantic_config__ = AS_READ
     arm: str
     task: str
     model: str
@@ -212,6 +221,7 @@ class BenchmarkResult:
         folder: Where it was read from or written to; not part of the file.
     """
 
+    __pydantic_config__ = AS_READ
     schema_version: int
     suite: str
     description: str
@@ -283,7 +293,7 @@ def read_results(path: Path) -> BenchmarkResult:
     """
     file = path / FILE if path.is_dir() else path
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_number, parse_float=_number)
     except FileNotFoundError:
         raise TraceError(f"{path} holds no {FILE}: the benchmark has not ended; run it again, it resumes.") from None
     except (OSError, ValueError, RecursionError) as error:
@@ -291,35 +301,33 @@ def read_results(path: Path) -> BenchmarkResult:
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:
         raise TraceError(f"{file} has schema version {version}; this version of the package reads {SCHEMA_VERSION}.")
+    from pydantic import ValidationError
+
     try:
-        return BenchmarkResult(
-            **{
-                **content,
-                "arms": tuple(Arm(**a) for a in content["arms"]),
-                "runs": tuple(_run(r) for r in content["runs"]),
-                "comparisons": tuple(_comparison(c) for c in content["comparisons"]),
-                "folder": file.parent,
-            }
-        )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise TraceError(f"{file} is not a whole result ({error}); run the benchmark again to write it anew.") from None
+        result = _shape().validate_python(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise TraceError(f"{file} is not a whole result ({why}); run the benchmark again to write it anew.") from None
+    return replace(result, folder=file.parent)
 
 
-_INTERVALS = tuple(f.name for f in fields(Comparison) if f.type == "Interval")
+@cache
+def _shape() -> TypeAdapter[BenchmarkResult]:
+    """Return what checks the types of a result; making it takes longer than a check."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(BenchmarkResult)
 
 
-def _run(content: dict[str, Any]) -> RunResultRow:
-    """Return a run from its JSON; files that older versions wrote hold no diagnosis."""
-    causes = tuple(Cause(**cause) for cause in content.get("causes", ()))
-    findings = tuple(Finding(**finding) for finding in content.get("findings", ()))
-    return RunResultRow(**{**content, "causes": causes, "findings": findings})
+def _number(text: str) -> float:
+    """Read a number; one that is not finite, such as 1e999, is none."""
+    value = float(text)
+    return value if math.isfinite(value) else _no_number(text)
 
 
-def _comparison(content: dict[str, Any]) -> Comparison:
-    """Return a comparison from its JSON."""
-    blocks = tuple(BlockRatio(**{**b, "ratio": Interval(**b["ratio"])}) for b in content["blocks"])
-    intervals = {name: Interval(**content[name]) for name in _INTERVALS}
-    return Comparison(**{**content, **intervals, "blocks": blocks, "seeds": tuple(content["seeds"])})
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text[:20]} is no number that a result holds")
 
 
 def _finite(value: Any) -> Any:

@@ -15,7 +15,7 @@ import torch
 from yolo_stability.archive import DTYPES, Archive, Storage
 from yolo_stability.inert import Call, Global, Record, Unreadable
 
-__all__ = ["StoredTensor", "check_extent", "read_values", "stand_ins"]
+__all__ = ["StoredTensor", "check_extent", "read_values", "repeats", "span_bytes", "stand_ins"]
 
 _MAX_AXES = 64
 
@@ -117,21 +117,36 @@ def _distinct(shape: tuple[int, ...], stride: tuple[int, ...]) -> tuple[int, ...
     return tuple(1 if step == 0 and size else size for size, step in zip(shape, stride, strict=True))
 
 
+def repeats(tensor: StoredTensor) -> bool:
+    """Return whether a tensor only repeats itself along an axis, so that it has more elements than bytes stand for."""
+    return _distinct(tensor.shape, tensor.stride) != tensor.shape
+
+
 def check_extent(tensor: StoredTensor) -> None:
     """Raise Unreadable where a tensor reaches beyond its storage, or claims more elements than that has."""
     capacity = tensor.storage.nbytes // tensor.dtype.itemsize
     if 0 in tensor.shape:
         return
-    last = tensor.offset + sum((n - 1) * step for n, step in zip(tensor.shape, tensor.stride, strict=True))
-    if last >= capacity or math.prod(_distinct(tensor.shape, tensor.stride)) > capacity:
+    if tensor.offset + _reach(tensor) > capacity or math.prod(_distinct(tensor.shape, tensor.stride)) > capacity:
         shape = "x".join(map(str, tensor.shape))[:40]
         raise Unreadable(f"a tensor of {shape} elements does not fit into its record of {capacity:,}")
 
 
+def _reach(tensor: StoredTensor) -> int:
+    """Return how many elements of the storage lie between its first and its last one, both included; 0 for none."""
+    steps = ((n - 1) * step for n, step in zip(tensor.shape, tensor.stride, strict=True))
+    return 0 if 0 in tensor.shape else 1 + sum(steps)
+
+
+def span_bytes(tensor: StoredTensor) -> int:
+    """Return how many bytes are read for a tensor."""
+    return _reach(tensor) * tensor.dtype.itemsize
+
+
 def read_values(archive: Archive, tensor: StoredTensor) -> torch.Tensor:
     """Read a tensor that was checked; an axis along which it only repeats itself is given once."""
-    content = archive.read(tensor.storage)
-    if not content or 0 in tensor.shape:
+    content = archive.read(tensor.storage, tensor.offset * tensor.dtype.itemsize, span_bytes(tensor))
+    if not content:
         return torch.empty(0, dtype=tensor.dtype)
     flat = torch.frombuffer(content, dtype=tensor.dtype)
-    return flat.as_strided(_distinct(tensor.shape, tensor.stride), tensor.stride, tensor.offset)
+    return flat.as_strided(_distinct(tensor.shape, tensor.stride), tensor.stride)

@@ -1,4 +1,4 @@
-"""Keeping stdout clean while a library prints to it."""
+"""Keeping stdout clean: of what a library prints to it, and of what would command the terminal."""
 
 from __future__ import annotations
 
@@ -6,9 +6,16 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-__all__ = ["stdout_to_stderr"]
+from yolo_stability.errors import printable
+
+__all__ = ["stdout_to_stderr", "tell"]
+
+
+def tell(lines: Iterable[str]) -> None:
+    """Print lines that may hold names from files of others."""
+    print("\n".join(printable(line) for line in lines))
 
 
 @contextlib.contextmanager

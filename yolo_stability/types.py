@@ -12,10 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from yolo_stability.errors import printable
+
 if TYPE_CHECKING:
     import polars as pl
 
 __all__ = [
+    "AS_READ",
     "BlockSpec",
     "BlockStats",
     "Cause",
@@ -33,6 +36,8 @@ __all__ = [
 
 _CELL = "text-align:left;vertical-align:top;white-space:normal"  # notebooks align to the right, in one line
 
+AS_READ: Any = {"extra": "forbid"}
+"""How pydantic reads those that lie in files: a key that nobody knows is an error."""
 Skip = Literal["guard", "scaler"]
 Severity = Literal["info", "warning", "critical"]
 VerdictWord = Literal["stable", "unstable", "failed", "inconclusive"]
@@ -226,6 +231,7 @@ class Finding:
         remedy: What to try, with the exact switch; empty where there is nothing to do.
     """
 
+    __pydantic_config__ = AS_READ
     rule: str
     severity: Severity
     message: str
@@ -250,15 +256,16 @@ class Finding:
             width: Columns that a line may take.
         """
         head = ", ".join(part for part in (f"{self.severity} {self.rule}", self.when(), self.block) if part)
-        body = textwrap.wrap(self.message, width - 2, initial_indent="  ", subsequent_indent="  ")
-        advice = textwrap.wrap(f"try: {self.remedy}", width - 2, initial_indent="  ", subsequent_indent="    ")
-        return [head, *body, *(advice if self.remedy else [])]
+        body = textwrap.wrap(printable(self.message), width - 2, initial_indent="  ", subsequent_indent="  ")
+        advice = f"try: {printable(self.remedy)}" if self.remedy else ""
+        told = textwrap.wrap(advice, width - 2, initial_indent="  ", subsequent_indent="    ")
+        return [" ".join(printable(head).split()), *body, *told]
 
     def html_row(self) -> str:
         """Return the finding as a row of a table in a notebook."""
         advice = f"<br><i>To try: {html.escape(self.remedy)}</i>" if self.remedy else ""
         cells = (
-            f"<b>{self.severity}</b><br>{html.escape(self.rule)}",
+            f"<b>{html.escape(self.severity)}</b><br>{html.escape(self.rule)}",
             self.when().partition(" ")[2].replace("-", "&#8209;"),
             html.escape(self.block or ""),
             f"{html.escape(self.message)}{advice}",
@@ -277,6 +284,7 @@ class Cause:
         evidence: What speaks for it, in one sentence.
     """
 
+    __pydantic_config__ = AS_READ
     name: CauseName
     score: float
     evidence: str
@@ -310,11 +318,11 @@ class Diagnosis:
         Args:
             width: Columns that a line may take.
         """
-        lines = textwrap.wrap(f"{self.verdict}: {self.why}", width, subsequent_indent="  ")
+        lines = textwrap.wrap(printable(f"{self.verdict}: {self.why}"), width, subsequent_indent="  ")
         second = [cause for cause in self.causes[1:2] if "unknown" not in {cause.name, self.cause}]
         for number, cause in enumerate([*self.causes[:1], *second]):
             text = f"{'next ' if number else 'cause'}: {cause.name} ({100 * cause.score:.0f} %), {cause.evidence}"
-            lines += textwrap.wrap(text, width, subsequent_indent="  ")
+            lines += textwrap.wrap(printable(text), width, subsequent_indent="  ")
         for finding in self.findings:
             lines += finding.lines(width)
         return lines
@@ -324,11 +332,11 @@ class Diagnosis:
 
     def _repr_html_(self) -> str:
         """Show the diagnosis in a notebook; no colour of its own, so that it is read on light and dark alike."""
-        parts = [f"<p><b>{self.verdict}</b>: {html.escape(self.why)}</p>"]
+        parts = [f"<p><b>{html.escape(self.verdict)}</b>: {html.escape(self.why)}</p>"]
         for label, cause in zip(("Likely cause", "Next"), self.causes, strict=False):
             if label == "Likely cause" or "unknown" not in {cause.name, self.cause}:
-                said = f"{cause.name} ({100 * cause.score:.0f}% of the evidence): {html.escape(cause.evidence)}"
-                parts.append(f"<p><b>{label}</b>: {said}</p>")
+                said = f"{cause.name} ({100 * cause.score:.0f}% of the evidence): {cause.evidence}"
+                parts.append(f"<p><b>{label}</b>: {html.escape(said)}</p>")
         if self.findings:
             head = "".join(
                 f'<th scope="col" style="{_CELL}">{name}</th>' for name in ("finding", "steps", "block", "seen")

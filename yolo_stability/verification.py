@@ -103,7 +103,7 @@ def _specs(folder: Path) -> list[RunSpec]:
     try:
         content = json.loads((folder / PLAN).read_text(encoding="utf-8"))
         return [RunSpec(**spec) for spec in content["runs"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise TraceError(
             f"{folder / PLAN} cannot be read ({error}); run the benchmark again to write it anew."
         ) from None

@@ -69,12 +69,15 @@ GOOD = json.loads(results_to_json(result(**COST)))
         ("", "cannot be read"),
         ("[" * 100_000, "cannot be read"),
         ("\x00\xff", "cannot be read"),
-        (json.dumps({k: v for k, v in GOOD.items() if k != "runs"}), "is not a whole result ('runs')"),
+        (json.dumps({k: v for k, v in GOOD.items() if k != "runs"}), "is not a whole result (runs: Field required)"),
         (json.dumps({**GOOD, "runs": [{"arm": "x"}]}), "is not a whole result"),
         (json.dumps({**GOOD, "runs": 3}), "is not a whole result"),
         (json.dumps({**GOOD, "arms": ["control"]}), "is not a whole result"),
         (json.dumps({**GOOD, "comparisons": [{"blocks": [1]}]}), "is not a whole result"),
-        (json.dumps({**GOOD, "more": 1}), "is not a whole result"),
+        (json.dumps({**GOOD, "more": 1}), "is not a whole result (more: Unexpected keyword argument)"),
+        (json.dumps({**GOOD, "suite": 3}), "is not a whole result (suite: Input should be a valid string)"),
+        (json.dumps({**GOOD, "totals": {"a": float("nan")}}), "NaN is no number that a result holds"),
+        (json.dumps({**GOOD, "totals": {"a": 0.5}}).replace("0.5", "1e999"), "1e999 is no number that a result holds"),
     ],
 )
 def test_what_is_not_whole_is_told_in_one_sentence(content: str, complaint: str, tmp_path: Path) -> None:

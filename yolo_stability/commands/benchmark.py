@@ -10,7 +10,7 @@ from yolo_stability import arguments
 from yolo_stability.commands.verb import Verb
 from yolo_stability.errors import ConfigError, nearest
 from yolo_stability.failures import DONE, UNSTABLE
-from yolo_stability.streams import stdout_to_stderr
+from yolo_stability.streams import stdout_to_stderr, tell
 
 __all__ = ["VERB"]
 
@@ -36,7 +36,7 @@ def run(args: Sequence[str]) -> int:
         from yolo_stability.api import benchmark
 
         result = benchmark(**chosen)
-    print(json.dumps(result.to_json()) if as_json else "\n".join(result.lines()))
+    tell([json.dumps(result.to_json())] if as_json else result.lines())
     return UNSTABLE if result.lost else DONE
 
 

@@ -9,7 +9,7 @@ from yolo_stability import arguments
 from yolo_stability.commands.verb import Verb
 from yolo_stability.errors import ConfigError, nearest
 from yolo_stability.failures import DONE
-from yolo_stability.streams import stdout_to_stderr
+from yolo_stability.streams import stdout_to_stderr, tell
 
 __all__ = ["VERB"]
 
@@ -37,7 +37,7 @@ def run(args: Sequence[str]) -> int:
         from yolo_stability.api import compare
 
         result = compare(*(word for word in words if word != "json"), out=str(pairs.get("out", "runs/compare")))
-    print(json.dumps(result.to_json()) if as_json else "\n".join(result.lines()))
+    tell([json.dumps(result.to_json())] if as_json else result.lines())
     return DONE
 
 

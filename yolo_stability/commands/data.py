@@ -10,7 +10,7 @@ from yolo_stability import arguments
 from yolo_stability.commands.verb import Verb
 from yolo_stability.errors import ConfigError, nearest
 from yolo_stability.failures import DONE, UNSTABLE
-from yolo_stability.streams import stdout_to_stderr
+from yolo_stability.streams import stdout_to_stderr, tell
 
 __all__ = ["EMBEDDED", "VERB"]
 
@@ -47,7 +47,7 @@ def run(args: Sequence[str]) -> int:
     if as_json:
         print(json.dumps({"data": resolved.data, "notes": list(resolved.notes)}))
     else:
-        print("\n".join([str(resolved.data), *resolved.notes]))
+        tell([str(resolved.data), *resolved.notes])
     return DONE
 
 
@@ -68,7 +68,7 @@ def _check(words: Sequence[str], pairs: dict[str, Any], as_json: bool) -> int:
         from yolo_stability.data.resolve import check_data
 
         report = check_data(names[0], tasks[0] if tasks else None)
-    print(json.dumps(report.to_json()) if as_json else "\n".join(report.lines()))
+    tell([json.dumps(report.to_json())] if as_json else report.lines())
     return UNSTABLE if report.damaged else DONE
 
 

@@ -10,7 +10,7 @@ from yolo_stability import arguments
 from yolo_stability.commands.verb import Verb
 from yolo_stability.errors import ConfigError, nearest
 from yolo_stability.failures import DONE, INCONCLUSIVE, UNSTABLE
-from yolo_stability.streams import stdout_to_stderr
+from yolo_stability.streams import stdout_to_stderr, tell
 
 __all__ = ["VERB"]
 
@@ -36,7 +36,7 @@ def run(args: Sequence[str]) -> int:
         from yolo_stability.api import frontier
 
         result = frontier(**asked)
-    print(json.dumps(result.to_json()) if as_json else "\n".join(result.lines()))
+    tell([json.dumps(result.to_json())] if as_json else result.lines())
     if result.lost:
         return UNSTABLE
     return INCONCLUSIVE if result.open else DONE

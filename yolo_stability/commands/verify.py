@@ -9,7 +9,7 @@ from yolo_stability import arguments
 from yolo_stability.commands.verb import Verb
 from yolo_stability.errors import ConfigError, nearest
 from yolo_stability.failures import DONE, UNSTABLE
-from yolo_stability.streams import stdout_to_stderr
+from yolo_stability.streams import stdout_to_stderr, tell
 
 __all__ = ["VERB"]
 
@@ -47,7 +47,7 @@ def run(args: Sequence[str]) -> int:
         checks = [{"run": c.run, "identical": c.identical, "text": c.text} for c in found.checks]
         print(json.dumps({"identical": found.identical, "checks": checks, "environment": list(found.environment)}))
     else:
-        print("\n".join(found.lines()))
+        tell(found.lines())
     return DONE if found.identical else UNSTABLE
 
 

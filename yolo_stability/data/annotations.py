@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from yolo_stability.errors import DataError
+from yolo_stability.errors import DataError, printable
 
 __all__ = ["COCO_KEYPOINTS", "Classes", "classes_of", "read_annotations"]
 
@@ -120,5 +120,10 @@ def _category(category: Any, path: Path) -> tuple[int | str, str, tuple[str, ...
     if isinstance(identity, bool) or not isinstance(identity, int | str) or not isinstance(category.get("name"), str):
         raise DataError(f"{path} has a category without id or name: {str(category)[:80]}.")
     points = category.get("keypoints")
-    named = tuple(str(p) for p in points) if isinstance(points, list) else ()
-    return identity, category["name"], named
+    named = tuple(_shown(str(p)) for p in points) if isinstance(points, list) else ()
+    return identity, _shown(category["name"]), named
+
+
+def _shown(name: str) -> str:
+    """Return a name that commands no terminal: Ultralytics prints the names of classes."""
+    return " ".join(printable(name).split("\n"))

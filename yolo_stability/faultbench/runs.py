@@ -102,7 +102,7 @@ def _read(
         if outcome is None or outcome.outcome not in _ENDED or label is None:
             return None
         trace = load_trace(folder)
-    except (OSError, ValueError, KeyError, TypeError, TraceError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, TraceError):
         return None  # half written, or lost before it began: no trace, nothing to score
     if trace.steps.is_empty():
         return None

@@ -236,7 +236,7 @@ def _is_batch(value: Any) -> bool:
     """Tell whether a value can be a batch size."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return value == -1 or 0 < value < 1 or (value >= 1 and float(value).is_integer())
+    return value == -1 or 0 < value < 1 or (value >= 1 and (isinstance(value, int) or value.is_integer()))
 
 
 def default_model(task: str | None) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from ultralytics import __version__ as ultralytics_version
+from ultralytics.data import utils as data_utils
 from ultralytics.data.converter import convert_coco
 from ultralytics.data.utils import check_det_dataset, verify_image_label
 from ultralytics.engine.trainer import BaseTrainer
@@ -211,8 +212,19 @@ def dataset_config(data: str) -> dict[str, Any]:
     Raises:
         Exception: Whatever Ultralytics raises: it checks little and documents none of it.
     """
-    with scanning():  # the training will say it all again
+    with scanning(), _without_font():  # the training will say it all again
         return dict(check_det_dataset(data, autodownload=False))
+
+
+@contextmanager
+def _without_font() -> Iterator[None]:
+    """Read a data YAML without Ultralytics' looking for its font, which it would download: nothing is drawn here."""
+    check_font = data_utils.check_font
+    data_utils.check_font = lambda *_: None
+    try:
+        yield
+    finally:
+        data_utils.check_font = check_font
 
 
 def scan_label(image: str, label: str, *, pose: bool, classes: int, kpt_shape: tuple[int, int]) -> tuple[int, str]:

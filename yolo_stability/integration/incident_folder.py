@@ -1,7 +1,8 @@
 """`stability/incidents/step-NNNNNN/`: everything that it takes to see a bad step once more, on disk.
 
-`incident.json` says what was found and how to build the model; tensors lie beside it as dictionaries of tensors, which
-`torch.load(weights_only=True)` reads without running anything.
+`incident.json` says what was found and how to build the model; tensors lie beside it as dictionaries of tensors. Such a
+folder may come from anybody: its files are read by the package's own reader, which runs nothing and takes no more
+memory than they have bytes.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from yolo_stability.checkpoint import CheckpointError, read_tensors
 from yolo_stability.errors import StabilityError
 from yolo_stability.integration.incident_batch import image_files, labels_of, tensor_bytes
 from yolo_stability.integration.incident_window import KeptBatch, RandomState
@@ -104,6 +106,9 @@ def read_incident(folder: Path, device: torch.device) -> Incident:
         raise StabilityError(
             f"'{folder}' {what}; give a folder such as <run folder>/stability/incidents/step-000012 with {_JSON} in it."
         )
+    size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+    if size > 2 * INCIDENT_BYTES:
+        raise StabilityError(f"'{folder}' holds {size:,} bytes, and no incident more than {INCIDENT_BYTES:,}.")
     try:
         facts = json.loads((folder / _JSON).read_text(encoding="utf-8"))
         version = facts["schema_version"]
@@ -123,9 +128,11 @@ def read_incident(folder: Path, device: torch.device) -> Incident:
             culprit=facts["culprit"]["micro_batch"],
             left_out=tuple(facts["left_out"]),
         )
-    except StabilityError:
-        raise
-    except Exception as error:  # torch.load raises what it likes
+    except StabilityError as error:
+        if not isinstance(error, CheckpointError):
+            raise
+        raise StabilityError(f"'{folder}' is damaged: {error}") from error
+    except Exception as error:  # whatever becomes of facts that are not as they were written
         raise StabilityError(
             f"'{folder}' is damaged ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else '?'}); "
             "train once more to see the incident again."
@@ -205,7 +212,4 @@ def _load(path: Path, device: torch.device) -> dict[str, Tensor] | None:
     """Load tensors by name; None where there is no such file."""
     if not path.is_file():
         return None
-    loaded = torch.load(path, map_location=device, weights_only=True)
-    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
-        raise ValueError(f"{path.name} holds something else than tensors")
-    return loaded
+    return {name: value.to(device) for name, value in read_tensors(path).items()}

@@ -15,6 +15,7 @@ from ultralytics.utils import IterableSimpleNamespace
 from yolo_stability.config import StabilitySettings
 from yolo_stability.errors import StabilityError
 from yolo_stability.integration.compat import quiet
+from yolo_stability.integration.incident_layers import checked_yaml, no_larger_than
 from yolo_stability.interventions.switches import Switches
 
 __all__ = ["describe_model", "extra_tensors", "rebuild_model"]
@@ -56,7 +57,7 @@ def rebuild_model(
         device: Where it shall compute.
 
     Raises:
-        StabilityError: This kind of model cannot be built from its YAML alone.
+        StabilityError: This kind of model cannot be built from its YAML alone, or the YAML asks for more than layers.
     """
     described = facts["model"]
     cls = getattr(tasks, str(described["class"]), None)
@@ -65,8 +66,8 @@ def rebuild_model(
             f"A model of class {described['class']} cannot be built from the incident alone; "
             "what was found when it was written stands in incident.json."
         )
-    config = dict(described["yaml"])
-    with quiet():
+    config = checked_yaml(described["yaml"])
+    with quiet(), no_larger_than(sum(value.numel() for value in weights.values())):
         model: nn.Module = cls(config, ch=config.get("channels", config.get("ch", 3)), nc=config["nc"], verbose=False)
     # The YAML has its depth already, and the weights are loaded.
     settings = StabilitySettings(**facts["settings"]).model_copy(
@@ -76,13 +77,14 @@ def rebuild_model(
     if switches.edit_model:
         switches.edit(model, pretrained=False)
     model.load_state_dict(dict(weights))
-    for key, value in {**described["attributes"], **extras}.items():
+    attributes = {key: value for key, value in described["attributes"].items() if _is_plain(value)}
+    for key, value in {**attributes, **extras}.items():
         setattr(model, key, value)
     model.args = IterableSimpleNamespace(**facts["args"])
     _set_modes(model, described)
     model.to(device)
     model.criterion = model.init_criterion()  # type: ignore[operator]
-    vars(model.criterion).update(described["criterion"])
+    vars(model.criterion).update({k: v for k, v in described["criterion"].items() if _is_number(v)})
     return model
 
 

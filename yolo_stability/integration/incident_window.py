@@ -19,6 +19,7 @@ __all__ = ["KEPT_BYTES", "KeptBatch", "KeptWindow", "RandomState", "forked_rando
 KEPT_BYTES = 512 * 2**20
 """What the tensors of an open window may hold, beside those of its newest batch."""
 _SMALL = 2**20
+_WORDS = 624  # of the Mersenne Twister
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +75,8 @@ class RandomState:
         version, *words = tensors["python"].tolist()
         gauss = tensors["python_gauss"].tolist()
         *keys, place, has_gauss = tensors["numpy"].tolist()
+        if len(keys) != _WORDS or not 0 <= place <= _WORDS:  # numpy would read beyond its words
+            raise ValueError("the state of a random generator is none")
         return cls(
             python=(version, tuple(words), gauss[0] if gauss else None),
             numpy=("MT19937", np.array(keys, dtype=np.uint32), place, has_gauss, float(tensors["numpy_gauss"])),

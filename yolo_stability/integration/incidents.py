@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from yolo_stability.config import StabilitySettings
+from yolo_stability.errors import printable
 from yolo_stability.integration.buffers import BufferSnapshot
 from yolo_stability.integration.compat import LOGGER, RANK, Trainer, inner_model, ultralytics_version
 from yolo_stability.integration.distributed import is_distributed
@@ -246,7 +247,7 @@ class IncidentKeeper:
 
     def _warn(self, text: str) -> None:
         """Say something, each time."""
-        LOGGER.warning(f"stability: {text}")
+        LOGGER.warning(f"stability: {printable(text)}")
 
 
 def _saw_it(trainer: Trainer, agreed: StepSigns, local: StepSigns) -> bool:

@@ -44,12 +44,25 @@ def replay_incident(path: Path) -> ReplayResult:
     """Build the model of an incident, pass its batches once more, and look for the culprit anew.
 
     Args:
-        path: The incident folder; it is read only, and nothing in it is run.
+        path: The incident folder, from anybody; it is read only, and nothing in it is run.
 
     Raises:
         StabilityError: It is no incident folder, it is damaged, or its model cannot be built.
     """
     path = Path(path)
+    try:
+        return _replayed(path)
+    except StabilityError:
+        raise
+    except Exception as error:  # facts and tensors that do not fit together
+        raise StabilityError(
+            f"'{path}' cannot be replayed ({_first_line(error)}): it is damaged, or was changed; train once more to "
+            "see the incident again."
+        ) from error
+
+
+def _replayed(path: Path) -> ReplayResult:
+    """Replay an incident whose facts are taken as they were written."""
     device = torch.device("cpu")
     incident = read_incident(path, device)
     recorded = str(incident.facts["device"])
@@ -100,11 +113,15 @@ def _rebuilt(path: Path, incident: Incident, weights: Mapping[str, Tensor], devi
     except StabilityError:
         raise
     except Exception as error:  # whatever Ultralytics or torch make of a description that does not fit
-        first = str(error).splitlines()[0] if str(error) else "no text"
         raise StabilityError(
-            f"The model of '{path}' cannot be built here ({type(error).__name__}: {first}); the incident was written "
+            f"The model of '{path}' cannot be built here ({_first_line(error)}); the incident was written "
             f"with {incident.facts['versions']}."
         ) from error
+
+
+def _first_line(error: Exception) -> str:
+    """Return the kind of an error and the first line of what it says."""
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no text'}"
 
 
 def _as_recorded(culprit: Mapping[str, Any], message: str) -> ReplayResult:

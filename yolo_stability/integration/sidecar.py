@@ -10,7 +10,8 @@ from pathlib import Path
 import yaml
 
 from yolo_stability.config import StabilitySettings
-from yolo_stability.errors import StabilityError
+from yolo_stability.errors import ConfigError, StabilityError
+from yolo_stability.strict_yaml import load_yaml
 from yolo_stability.trace.layout import replace_file
 
 __all__ = ["SIDECAR", "resumed_settings", "write_sidecar"]
@@ -50,8 +51,8 @@ def resumed_settings(save_dir: Path, settings: StabilitySettings) -> StabilitySe
         return settings
     given = {k: v for k, v in settings.model_dump().items() if v != StabilitySettings.model_fields[k].default}
     try:
-        earlier = StabilitySettings(**yaml.safe_load(file.read_text(encoding="utf-8")))
-    except (TypeError, ValueError, yaml.YAMLError) as error:
+        earlier = StabilitySettings(**load_yaml(file.read_text(encoding="utf-8"), str(file)))
+    except (OSError, TypeError, ValueError, ConfigError) as error:
         raise StabilityError(f"{file} cannot be read as settings; delete it to resume with the defaults.") from error
     kept = {k: v for k, v in earlier.model_dump().items() if not _was_of_the_moment(k, v)}
     return StabilitySettings(**{**kept, **given})

@@ -103,7 +103,7 @@ def _ended(folder: Path, suite: Suite, arm: str, task: str) -> Iterator[tuple[Ru
             spec = json.loads((file.parent / "spec.json").read_text(encoding="utf-8"))
             seed, settings, digest = int(spec["seed"]), spec["settings"], spec["digest"]
             ended = file.stat().st_mtime
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             continue
         if outcome is None or outcome.digest != digest or not outcome.is_final:
             continue

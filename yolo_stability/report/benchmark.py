@@ -7,6 +7,7 @@ import os
 import time
 from pathlib import Path
 
+from yolo_stability.errors import TraceError
 from yolo_stability.results import SERIES, read_results
 
 __all__ = ["FIGURES", "HTML", "MARKDOWN", "write_report"]
@@ -37,6 +38,8 @@ def write_report(folder: Path) -> tuple[Path, ...]:
     result = read_results(folder)
     series = read_series(folder / SERIES)
     story = tell(result, series)
+    if (folder / FIGURES).is_symlink():  # old pictures are removed there
+        raise TraceError(f"{folder / FIGURES} is a link, and pictures are written into the folder itself: remove it.")
     (folder / FIGURES).mkdir(exist_ok=True)
     _sweep(folder, folder / FIGURES)
     pictures = tuple(figures(story))

@@ -211,7 +211,8 @@ def _profile(pair: Pair, moment: Moment, limits: tuple[float, float], section: S
     data.append(_profile_line(moment.norms, low, "this arm", own, "circle"))
     bad = np.flatnonzero(moment.nonfinite)
     if len(bad):
-        data.append(_marks(np.full(len(bad), 10.0 ** (high - 0.02 * (high - low))), bad, "x", BAD, "NaN or Inf"))
+        place = 10.0 ** min(high - 0.02 * (high - low), 300.0)
+        data.append(_marks(np.full(len(bad), place), bad, "x", BAD, "NaN or Inf"))
         data[-1]["hovertemplate"] = "NaN or Inf<extra></extra>"
     return {
         "title": moment.title,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from yolo_stability.errors import printable
 from yolo_stability.types import Diagnosis
 
 __all__ = ["COLOURS", "coloured", "told_in_short"]
@@ -41,10 +42,10 @@ def told_in_short(diagnosis: Diagnosis, place: object, width: int) -> list[Text]
         place: The run folder, to be diagnosed in full.
         width: Columns that a line may take; a path is never broken.
     """
-    plain = textwrap.wrap(f"{diagnosis.verdict}: {diagnosis.why}", width, subsequent_indent="  ")
+    plain = textwrap.wrap(printable(f"{diagnosis.verdict}: {diagnosis.why}"), width, subsequent_indent="  ")
     if diagnosis.cause not in {None, "unknown"}:
         evidence = f"cause:   {diagnosis.cause}, since {diagnosis.causes[0].evidence}"
-        plain += textwrap.wrap(evidence, width, subsequent_indent=" " * 9)
+        plain += textwrap.wrap(printable(evidence), width, subsequent_indent=" " * 9)
     if diagnosis.verdict in {"failed", "unstable"}:
         plain.append(f"more:    yolo-stability diagnose {place}")
     return coloured(plain)

@@ -47,6 +47,9 @@ def plain(text: object) -> str:
     return html.escape(clean(text), quote=False)
 
 
+_MOST_POWER = 300  # 10 to more than 308 is no number
+
+
 def log_ticks(low: float, high: float) -> dict[str, Any]:
     """Return a log axis with a few marks that are all as large: plotly prints 2 and 5 too small to read.
 
@@ -54,7 +57,7 @@ def log_ticks(low: float, high: float) -> dict[str, Any]:
         low: Smallest value, log10.
         high: Largest value, log10.
     """
-    powers = range(int(np.floor(low)), int(np.ceil(high)) + 1)
+    powers = range(max(-_MOST_POWER, int(np.floor(low))), min(_MOST_POWER, int(np.ceil(high))) + 1)
     if high - low < 2:
         values = [float(f"{m}e{p}") for p in powers for m in (1, 2, 5)]
         return {"type": "log", "tickvals": values, "ticktext": [plain_number(v) for v in values]}

@@ -23,6 +23,7 @@ COLUMNS = (
     *("arm", "task", "model", "seed", "bin", "first_step", "last_step", "block", "index"),
     *("median", "highest", "nonfinite", "skipped", "loss", "loss_highest"),
 )
+_MOST_ROWS = 10**7  # a thousand runs of 30 blocks in 300 bins
 _VALUES = ("median", "highest", "loss", "loss_highest", "nonfinite", "skipped")
 
 
@@ -76,17 +77,25 @@ def read_series(file: Path) -> Mapping[Key, RunSeries]:
     import polars as pl
 
     try:
+        rows = pl.scan_parquet(file).select(pl.len()).collect().item()
+        if rows > _MOST_ROWS:
+            raise OSError(f"it unfolds to {rows:,} rows")
         frame = pl.read_parquet(file)
     except FileNotFoundError:
         raise TraceError(f"{file} is missing: run the benchmark again, it resumes and writes it.") from None
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TraceError(f"{file} cannot be read ({first}); run the benchmark again to write it anew.") from None
     lacking = [name for name in COLUMNS if name not in frame.columns]
     if lacking:
         raise TraceError(f"{file} lacks the column {lacking[0]!r}; run the benchmark again to write it anew.")
-    parts = frame.partition_by("arm", "task", "model", "seed", as_dict=True, maintain_order=True)
-    return {(str(a), str(t), str(m), int(s)): _run_series(part) for (a, t, m, s), part in parts.items()}
+    try:
+        parts = frame.partition_by("arm", "task", "model", "seed", as_dict=True, maintain_order=True)
+        return {(str(a), str(t), str(m), int(s)): _run_series(part) for (a, t, m, s), part in parts.items()}
+    except (TypeError, ValueError, KeyError, ArithmeticError, pl.exceptions.PolarsError) as error:
+        raise TraceError(
+            f"{file} holds columns of another kind ({type(error).__name__}); run the benchmark again to write it anew."
+        ) from None
 
 
 def _run_series(part: pl.DataFrame) -> RunSeries:

@@ -10,6 +10,7 @@ import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Callable
 
+from yolo_stability.errors import printable
 from yolo_stability.sinks import Sink
 from yolo_stability.types import Event, RunHeader, StepRecord
 
@@ -81,7 +82,9 @@ class ConsoleSink(Sink):
 
 def told(event: Event) -> str | None:
     """Return what a person reads of an event; None for what is no news."""
-    return _TEXTS[event.kind](event) if event.kind in _TEXTS else None
+    if event.kind == "finding":
+        return _finding(event)
+    return printable(_TEXTS[event.kind](event)) if event.kind in _TEXTS else None
 
 
 def _guard_skip(event: Event) -> str:
@@ -104,7 +107,7 @@ def _finding(event: Event) -> str:
     severity = str(event.data["severity"])
     colour = {"critical": "\033[1;31m", "warning": "\033[33m"}.get(severity, "")
     word = f"{colour}{severity}\033[0m" if colour and sys.stdout.isatty() else severity
-    message, remedy = str(event.data["message"]), str(event.data.get("remedy") or "")
+    message, remedy = printable(str(event.data["message"])), printable(str(event.data.get("remedy") or ""))
     room = _LINE - len(f"stability: step {event.step}: {severity} {event.data['rule']}: ")
     if remedy:
         advice = f"; to try: {remedy[: _ends(remedy, room - len(message) - len('; to try: '))]}"
@@ -125,7 +128,6 @@ def _cut(text: str, room: int) -> str:
 _TEXTS: dict[str, Callable[[Event], str]] = {
     "guard_skip": _guard_skip,
     "scaler_skip": lambda e: f"AMP overflow at scale {e.data['scale']:g}, update skipped by the scaler",
-    "finding": _finding,
     "fail_on": lambda e: f"run stopped: {e.data['text']}",
     "guard_stop": lambda e: f"run stopped: {e.data['text']}",
     "rescue": _rescue,

@@ -114,8 +114,10 @@ def normalise(frame: pl.DataFrame, table: Table, names: Sequence[str]) -> pl.Dat
     missing = [n for n in (_STEPS if table == "steps" else _BLOCKS) if n not in frame.columns]
     frame = frame.with_columns(pl.lit(None).alias(n) for n in missing)
     frame = frame.select(column_order(frame.columns, table))
-    wanted = {n: t for n, t in _dtypes(frame.columns, table).items() if not (n == "block" or _is_wide(frame, n))}
-    frame = frame.cast({n: t for n, t in wanted.items() if frame.schema[n] != t}, strict=False)
+    schema = frame.schema  # made anew each time it is asked for: thousands of columns would take minutes
+    kept = {"block", *([_WIDE] if schema.get(_WIDE) == pl.Float64 else [])}
+    wanted = {n: t for n, t in _dtypes(frame.columns, table).items() if n not in kept}
+    frame = frame.cast({n: t for n, t in wanted.items() if schema[n] != t}, strict=False)
     if table == "blocks":
         frame = _with_block_order(frame, names)
     return frame
@@ -146,11 +148,22 @@ def warm_up() -> None:
     blocks_frame([], ["-"])
 
 
+_MOST_ROWS, _FEW_ROWS, _ROWS_A_BYTE = 2**28, 10**6, 20  # five rows a byte are the most, when all norms are zero
+
+
 def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
-    """Read one part through this process' own memory, so that another process may delete the file meanwhile."""
+    """Read one part through this process' own memory, so that another process may delete the file meanwhile.
+
+    Raises:
+        ValueError: It would unfold to far more rows than any trace of its size has: equal rows take hardly a byte.
+    """
     import polars as pl
 
-    return pl.read_parquet(io.BytesIO(path.read_bytes()), columns=None if columns is None else list(columns))
+    content = path.read_bytes()
+    rows = pl.scan_parquet(io.BytesIO(content)).select(pl.len()).collect().item()
+    if rows > min(_MOST_ROWS, _FEW_ROWS + _ROWS_A_BYTE * len(content)):
+        raise ValueError(f"its {len(content):,} bytes unfold to {rows:,} rows")
+    return pl.read_parquet(io.BytesIO(content), columns=None if columns is None else list(columns))
 
 
 def _frame(columns: dict[str, list[Any]], table: Table) -> pl.DataFrame:
@@ -172,12 +185,6 @@ def _series(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
         wide = pl.Series(name, values, dtype=pl.Float64)
         return wide if ((wide.abs() > F32_MAX) & wide.is_finite()).any() else wide.cast(pl.Float32)
     return pl.Series(name, values, dtype=dtype)
-
-
-def _is_wide(frame: pl.DataFrame, name: str) -> bool:
-    import polars as pl
-
-    return name == _WIDE and frame.schema[name] == pl.Float64
 
 
 def _with_block_order(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:

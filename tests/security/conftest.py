@@ -1,0 +1,9 @@
+"""Where the helpers of the security tests lie."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "unit" / "report")]  # the sample of a benchmark lies there
