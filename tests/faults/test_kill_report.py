@@ -26,6 +26,7 @@ from yolo_stability.report.benchmark import write_report
 from yolo_stability.results import FILE, results_to_json
 
 SMALL = {"tasks": ("detect",), "seeds": (0,), "blocks": ("model.0 Conv", "model.2 C3k2", "model.23.cv2 Detect box")}
+FILES = 4  # that are written at least: two pictures, the page, the Markdown
 Files = dict[str, bytes]
 
 
@@ -45,9 +46,9 @@ class Case:
 def all_cases(count: int) -> list[Case]:
     rng = random.Random(SEED)
     moments = [
-        *(f"time:{rng.uniform(0, 3):.3f}" for _ in range(count * 2 // 5)),
-        *(f"half:{rng.randint(1, 6)}" for _ in range(count * 2 // 5)),
-        *(f"named:{rng.randint(1, 6)}" for _ in range(count - 2 * (count * 2 // 5))),
+        *(f"time:{rng.uniform(0, 0.4):.3f}" for _ in range(count * 2 // 5)),
+        *(f"half:{rng.randint(1, FILES)}" for _ in range(count * 2 // 5)),
+        *(f"named:{rng.randint(1, FILES)}" for _ in range(count - 2 * (count * 2 // 5))),
     ]
     cases = [Case("again" if i % 2 else "new", moment) for i, moment in enumerate(moments)]
     rng.shuffle(cases)
@@ -117,8 +118,7 @@ def kill_all(folder: Path, cases: list[Case]) -> None:
     codes = run(folder, dict(enumerate(cases)))
     bad = [f"{case}: {what}" for n, case in enumerate(cases) for what in bench.wrong(n, case)]
     killed = sum(code == -9 for code in codes)
-    bad += [f"{case}: exit {code}" for case, code in zip(cases, codes, strict=True) if code not in {-9, 0}]
-    assert killed >= 0.8 * len(cases), codes
+    bad += [f"{case}: exit {code}, not killed" for case, code in zip(cases, codes, strict=True) if code != -9]
     temps = [p for n, case in enumerate(cases) if codes[n] for p in bench.place(n, case).rglob(".*")]
     for temp in temps:
         os.utime(temp, (1, 1))  # as if the next try came later than a minute
