@@ -56,6 +56,7 @@ def _copy(name: str, out: Path) -> None:
     for picture in dict.fromkeys(_PICTURE.findall(text)):
         shutil.copy(REPO / picture, out)
     text = _PICTURE.sub(lambda match: f"({Path(match[1]).name})", text)
+    text = text.replace("](SECURITY.md)", "](security.md)")
     (out / name.lower()).write_text(text, encoding="utf-8")
 
 
