@@ -92,7 +92,7 @@ def _row_advice(table: Mapping[str, Any], row: Mapping[str, Any]) -> str:
         if best:
             return " or ".join(f"{settings[name]} ({_told(table, name, own)})" for name, own in best)
     tried = sum(bool(_of(sure, name)) for name in settings)
-    return f"none of the {tried} remedies measured here saved more runs than doing nothing, beyond doubt"
+    return f"none of the {tried} remedies of suite=remedies saved more runs than doing nothing, beyond doubt"
 
 
 def _of(cells: Cells, remedy: str, verdict: str | None = None) -> Cells:
@@ -113,7 +113,7 @@ def _told(table: Mapping[str, Any], remedy: str, cells: Cells) -> str:
         for c in cells
     )
     prices = [p for p in table["prices"] if p["remedy"] == remedy and p["task"] in tasks]
-    return f"here it saved {saved.replace(' on ', ' runs on ', 1)}, and {_price(prices)}"
+    return f"in suite=remedies it saved {saved.replace(' on ', ' runs on ', 1)}, and {_price(prices)}"
 
 
 def _price(prices: Cells) -> str:

@@ -83,10 +83,10 @@ def table(tmp_path: Path) -> Path:
 
 
 AGC = (
-    "clip=agc:0.01 (here it saved 5 of 5 runs on detect (57-100 %) and 5 of 5 on pose (57-100 %), "
+    "clip=agc:0.01 (in suite=remedies it saved 5 of 5 runs on detect (57-100 %) and 5 of 5 on pose (57-100 %), "
     "and costs nothing measurable on a healthy run)"
 )
-LOW = "lr_mult=0.1 (here it saved 5 of 5 runs on detect (57-100 %), and costs a healthy run 4 % (2-6 %))"
+LOW = "lr_mult=0.1 (in suite=remedies it saved 5 of 5 runs on detect (57-100 %), and costs a healthy run 4 % (2-6 %))"
 
 
 def test_the_best_comes_first_with_its_price(table: Path) -> None:
@@ -94,7 +94,7 @@ def test_the_best_comes_first_with_its_price(table: Path) -> None:
 
 
 def test_the_optimizer_decides(table: Path) -> None:
-    nothing = "none of the 2 remedies measured here saved more runs than doing nothing, beyond doubt"
+    nothing = "none of the 2 remedies of suite=remedies saved more runs than doing nothing, beyond doubt"
     assert advice("learning_rate", "adamw", table) == nothing
     assert advice("learning_rate", None, table) == f"under SGD: {AGC} or {LOW}; under AdamW: {nothing}"
     assert advice("normalisation", "SGD", table).endswith("(measured under AdamW)")
@@ -102,7 +102,8 @@ def test_the_optimizer_decides(table: Path) -> None:
 
 def test_what_costs_too_much_says_so(table: Path) -> None:
     told = advice("normalisation", "AdamW", table)
-    assert told == "norm=group (here it saved 5 of 5 runs on detect (57-100 %), and costs a healthy run 20 % (14-25 %))"
+    saved = "in suite=remedies it saved 5 of 5 runs on detect (57-100 %)"
+    assert told == f"norm=group ({saved}, and costs a healthy run 20 % (14-25 %))"
 
 
 @pytest.mark.parametrize("cause", ["depth", "data", "unknown"])
@@ -134,7 +135,7 @@ def test_general_advice_gives_way_once_and_special_advice_stays(table: Path, mon
     module._table.cache_clear()
     assert [f.remedy for f in told] == [
         "folklore",
-        "none of the 2 remedies measured here saved more runs than doing nothing, beyond doubt",
+        "none of the 2 remedies of suite=remedies saved more runs than doing nothing, beyond doubt",
         "",
         "folklore",
         "folklore",

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from yolo_stability.config import OWN_KEYS
 from yolo_stability.crossing import SIGN, replaced
 from yolo_stability.errors import ConfigError
 from yolo_stability.provenance import package_versions
@@ -236,6 +237,8 @@ def _column(suite: Suite, name: str) -> RemedyColumn:
     usual = suite.settings(suite.control, suite.tasks[0], 0).get("lr0")
     if "lr0" in keys and usual:
         keys = {("lr_mult" if k == "lr0" else k): (v / usual if k == "lr0" else v) for k, v in keys.items()}
+    told = {k: v for k, v in keys.items() if k not in OWN_KEYS or OWN_KEYS[k].default != v}
+    keys = told or keys  # what holds anyway needs no word beside another
     return RemedyColumn(name=name, title=scenario.description, settings=_written(keys))
 
 
