@@ -46,8 +46,9 @@ class ClipSaturation(Rule):
             if span is None:
                 continue
             middle = float(np.median(clip[span[0] : span[1]]))
+            share = number(middle) if middle > 0 else "next to nothing"
             text = (
-                f"from step {scene.step_at(span[0])} on the clip left {number(middle)} of the gradient: "
+                f"from step {scene.step_at(span[0])} on the clip left {share} of the gradient: "
                 "clipping prevents NaN, not failure"
             )
             yield self.found(
