@@ -89,6 +89,7 @@ def attempts(noted: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [entry for entry in noted if "event" in entry]
 
 
+@pytest.mark.full
 @pytest.mark.trains
 def test_nothing_is_reached_for_where_the_user_asks_for_quiet(tmp_path: Path) -> None:
     folder = tmp_path / "quiet"
@@ -123,6 +124,7 @@ def test_a_training_reaches_for_what_a_stock_training_reaches_for(tmp_path: Path
     assert not ours - stock
 
 
+@pytest.mark.full
 @pytest.mark.trains
 def test_the_kernel_saw_no_attempt_either(tmp_path: Path) -> None:
     """What C code does escapes Python's audit: strace sees every call of the process and its children."""
