@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 import time
@@ -92,11 +93,11 @@ def of_value(content: Any, number: int) -> Any:
             case 0:
                 del node[key]
             case 1 if isinstance(node, list):
-                node.insert(0, node[key])
+                node.insert(0, copy.deepcopy(node[key]))
             case 2 if isinstance(node, dict):
                 node[f"{key}x"] = node.pop(key)
             case _:
-                node[key] = draw.choice(ODD)
+                node[key] = copy.deepcopy(draw.choice(ODD))  # or a later change would hit all of them, or close a ring
     return found
 
 
