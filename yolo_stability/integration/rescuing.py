@@ -66,7 +66,8 @@ class Rescue:
                 data = json.loads(text)
                 self._take_over(trainer, int(step), data)
                 bias = data.get("warmup_bias_lr", bias)
-                self._watch.warmup.back = int(data.get("warmup_back", 0))
+                if int(data.get("iterations", 0)) <= trainer.start_epoch * len(trainer.train_loader):
+                    self._watch.warmup.back = int(data.get("warmup_back", 0))  # an older checkpoint was not put back
         self._remedies.follow(trainer, bias)
 
     def recovered(self, trainer: Trainer) -> None:

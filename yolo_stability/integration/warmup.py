@@ -67,7 +67,7 @@ class WarmUp:
             iteration: The iteration.
         """
         place, end = self.place(iteration), warmup_iterations(trainer)
-        if not self.back or place > end:
+        if not (self.back and end) or place > end:
             return
         args = trainer.args
 

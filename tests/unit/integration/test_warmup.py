@@ -88,8 +88,9 @@ def test_an_epoch_that_begins_anew_is_counted_as_ultralytics_does() -> None:
 def test_without_a_warm_up_there_is_none_to_give_back() -> None:
     trainer, warmup = make_trainer(warmup_epochs=0.0), WarmUp()
     warmup.return_to(0, 20)
-    warmup.apply(trainer, 21)
-    assert rates(trainer) == [0.01, 0.01]
+    for iteration in (19, 20, 21):
+        warmup.apply(trainer, iteration)
+        assert rates(trainer) == [0.01, 0.01]
 
 
 @pytest.mark.parametrize(
