@@ -250,7 +250,7 @@ def lower_rate_by(scene: Scene, rate: float, family: tuple[float, float]) -> flo
         family: The rate at which the optimizer is used, and above which it is hardly ever.
     """
     lr = scene.run.lr[np.isfinite(scene.run.lr)]
-    if lr.size > 2 * _EVERY:  # a warm-up leaps, too
+    if lr.size > 2 * _EVERY or (lr.size > 1 and not scene.begins):  # a warm-up leaps, too
         recent = lr[-2 * _EVERY :]
         leap = float(np.nanmax(ratio_of(recent[1:], recent[:-1])))
         if leap > _LEAP:

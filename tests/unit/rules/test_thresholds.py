@@ -425,6 +425,8 @@ def updates(*values: float) -> RunSeries:
         ((0.5, 0.5, 0.5), ("warning", 20, 20)),
         ((0.1, 0.7, 0.04), ("warning", 10, 10)),
         ((0.1, 1.5, 0.1), ("warning", 10, 20)),
+        ((1.2, 1.5, 0.1), ("critical", 10, 20)),
+        ((0.1, 0.1, 1.2), ("critical", 20, 20)),
         ((0.1, 1.5, 0.1, 1.2), ("critical", 30, 30)),
         ((0.1, 3.5), ("critical", 10, 10)),
         ((0.7, 0.1, 3.5, 0.8), ("critical", 20, 30)),
@@ -432,10 +434,18 @@ def updates(*values: float) -> RunSeries:
     ],
     ids=str,
 )
-def test_an_update_replaces_the_weights_twice_or_far_beyond(values: Any, expected: Any) -> None:
+def test_an_update_replaces_the_weights_at_first_twice_or_far_beyond(values: Any, expected: Any) -> None:
     assert onset("update_ratio", updates(*values)) == expected
     if expected:
         assert look("update_ratio", updates(*values))[0].block == RUN.names[3]
+
+
+def test_weights_are_young_again_after_a_rescue_from_the_very_start() -> None:
+    run = updates(0.5, 1.5)
+    later = replace(run, step=run.step + 100)
+    assert severity("update_ratio", later) == "critical"
+    assert severity("update_ratio", later, anew=True) == "warning"
+    assert onset("update_ratio", replace(updates(0.5), step=run.step + 100), anew=True) is None
 
 
 # --- vanishing --------------------------------------------------------------------------------------------------------
