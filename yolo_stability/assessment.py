@@ -27,7 +27,7 @@ from yolo_stability.verdict import verdict
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Assessment", "Key", "assess", "compare", "fitness_of", "key_of", "measured"]
+__all__ = ["Assessment", "Key", "assess", "compare", "final_fitness", "fitness_of", "key_of", "measured"]
 
 Key = tuple[str, str, str, int]
 Load = Callable[[RunResultRow], Trace | None]
@@ -160,9 +160,20 @@ def _began(finding: Finding) -> int:
 
 def fitness_of(row: RunResultRow) -> float | None:
     """Return the task's own mAP50 at the end; 0 for a run that died, None where no validation told it."""
-    if row.outcome in DIED:
+    return final_fitness(row.task, row.outcome, row.metrics)
+
+
+def final_fitness(task: str, outcome: str, metrics: Mapping[str, float | None]) -> float | None:
+    """Return the same of a run that has no row yet.
+
+    Args:
+        task: detect or pose.
+        outcome: How it ended, as `RunResultRow.outcome` has it.
+        metrics: Its final metrics by name.
+    """
+    if outcome in DIED:
         return 0.0
-    value = row.metrics.get(_FITNESS.get(row.task, _FITNESS["detect"]))
+    value = metrics.get(_FITNESS.get(task, _FITNESS["detect"]))
     return value if value is not None and math.isfinite(value) else None
 
 

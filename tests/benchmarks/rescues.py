@@ -21,7 +21,7 @@ from typing import Any
 REPO = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO))  # another copy may be installed
 
-from yolo_stability.assessment import fitness_of  # noqa: E402
+from yolo_stability.assessment import final_fitness  # noqa: E402
 from yolo_stability.crossing import SIGN  # noqa: E402
 from yolo_stability.digest import trace_digest  # noqa: E402
 from yolo_stability.errors import TraceError  # noqa: E402
@@ -107,16 +107,7 @@ def row_of(suite: str, spec: RunSpec, outcome: RunOutcome, folder: Path) -> Row:
         outcome: How it ended.
         folder: Its run folder.
     """
-    metrics = {k: v for k, v in outcome.metrics.items() if v is not None}
-    run = RunResultRow(
-        arm=spec.arm,
-        task=spec.task,
-        model=spec.model,
-        seed=spec.seed,
-        outcome=outcome.outcome,
-        verdict="inconclusive",
-        metrics=metrics,
-    )
+    fitness = final_fitness(spec.task, outcome.outcome, outcome.metrics) or 0.0
     try:
         trace = load_trace(folder)
         events = trace.events.select("kind", "data").rows()
@@ -133,7 +124,7 @@ def row_of(suite: str, spec: RunSpec, outcome: RunOutcome, folder: Path) -> Row:
         seed=spec.seed,
         digest=spec.digest,
         outcome=outcome.outcome,
-        fitness=round((fitness_of(run) or 0.0) if outcome.outcome == "finished" else 0.0, 5),
+        fitness=round(fitness if outcome.outcome == "finished" else 0.0, 5),
         steps=outcome.seconds.get("steps"),
         trace=digest,
         remedies=told,

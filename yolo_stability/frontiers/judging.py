@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from yolo_stability.assessment import fitness_of
+from yolo_stability.assessment import final_fitness
 from yolo_stability.diagnosis import DIED, diagnose_trace
 from yolo_stability.errors import TraceError
 from yolo_stability.frontiers.bisection import Word
 from yolo_stability.plan import RunOutcome, RunSpec
-from yolo_stability.results import RunResultRow
 from yolo_stability.rule import RULES
 from yolo_stability.trace import load_trace
 from yolo_stability.types import Diagnosis, Finding, Trace
@@ -71,7 +70,7 @@ def judge(spec: RunSpec, outcome: RunOutcome, out: Path) -> Judgement:
         onset_sign=first.rule if first else None,
         onset_block=first.block if first else None,
         steps=trace.steps.height,
-        fitness=_fitness(spec, outcome),
+        fitness=final_fitness(spec.task, outcome.outcome, outcome.metrics),
     )
 
 
@@ -89,18 +88,3 @@ def _first_critical(diagnosis: Diagnosis) -> Finding | None:
     """Return the earliest critical finding that unsettles a run."""
     found = [f for f in diagnosis.findings if f.severity == "critical" and RULES[f.rule].unsettles]
     return min(found, key=lambda f: f.first_step or 0, default=None)
-
-
-def _fitness(spec: RunSpec, outcome: RunOutcome) -> float | None:
-    metrics = {name: value for name, value in outcome.metrics.items() if value is not None}
-    return fitness_of(
-        RunResultRow(
-            arm=spec.arm,
-            task=spec.task,
-            model=spec.model,
-            seed=spec.seed,
-            outcome=outcome.outcome,
-            verdict="inconclusive",
-            metrics=metrics,
-        )
-    )
