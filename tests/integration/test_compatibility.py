@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 from torch.optim.optimizer import register_optimizer_step_post_hook
-from training import one_thread, overrides, state
+from training import one_thread, overrides, short, state
 from ultralytics import RTDETR, YOLO
 
 from yolo_stability import StabilityMonitor, Trace
@@ -40,6 +40,9 @@ MOODS: dict[str, dict[str, Any]] = {
     "class weights": {"cls_pw": 0.5},
     "single_cls": {"single_cls": True},
 }
+
+
+SHORT_MOODS = ("MuSGD and its groups", "early stopping", "multi_scale", "accumulation ramp", "no warm-up")
 
 
 def run(model: Any, arguments: dict[str, Any], monitor: StabilityMonitor | None) -> tuple[dict[str, torch.Tensor], int]:
@@ -71,7 +74,7 @@ def compare(make: Callable[[], Any], arguments: dict[str, Any], folder: Path) ->
     return trace
 
 
-@pytest.mark.parametrize("mood", MOODS)
+@pytest.mark.parametrize("mood", short(list(MOODS), *SHORT_MOODS))
 def test_mood(mood: str, tmp_path: Path) -> None:
     trace = compare(lambda: YOLO("yolo26n.yaml"), overrides("detect", tmp_path, **MOODS[mood]), tmp_path)
     assert trace.steps["grad_norm"].is_finite().all()
@@ -156,7 +159,7 @@ TASKS: dict[str, tuple[Callable[[], Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", short(list(TASKS), "segment", "classify", "YOLOv8 detect"))
 def test_task(task: str, tmp_path: Path) -> None:
     make, role = TASKS[task]
     data = draw(tmp_path / "data", task)

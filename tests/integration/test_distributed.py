@@ -158,7 +158,14 @@ def test_rescue_goes_on_without_itself_and_says_so(healthy: Workers) -> None:
     assert healthy.trace.steps.height == 4
 
 
-@pytest.mark.parametrize("spoil", [(0, "loss"), (1, "loss"), (1, "buffer")])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param((0, "loss"), marks=pytest.mark.full),
+        (1, "loss"),
+        pytest.param((1, "buffer"), marks=pytest.mark.full),
+    ],
+)
 def test_a_nan_on_one_rank_skips_the_step_on_both(spoil: tuple[int, str], tmp_path: Path) -> None:
     workers = Workers(tmp_path, spoil=spoil)
     assert workers.trace.steps["skipped"].to_list() == [None, "guard", None, None]

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import torch
 from torch import Tensor
-from training import MODELS, bad_tensors, one_thread, overrides
+from training import DETECT_SHORT, MODELS, bad_tensors, one_thread, overrides
 from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel
 
@@ -85,7 +85,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     return {task: train(task, tmp_path_factory.mktemp(task)) for task in MODELS}
 
 
-@pytest.mark.parametrize("task", list(MODELS))
+@pytest.mark.parametrize("task", DETECT_SHORT)
 @pytest.mark.parametrize("kind", ON_IMAGES)
 def test_the_same_share_of_the_images_is_damaged_in_each_epoch(
     task: str, kind: str, tmp_path: Path, undisturbed: dict[str, Run]
@@ -110,7 +110,7 @@ def damaged(kind: str, image: Tensor) -> bool:
     return bool({"nan_pixel": value.isnan(), "inf_pixel": value.isinf(), "hot_pixel": value == 60000}[kind])
 
 
-@pytest.mark.parametrize("task", list(MODELS))
+@pytest.mark.parametrize("task", DETECT_SHORT)
 def test_the_same_share_of_the_labels_is_wrong_in_each_epoch(
     task: str, tmp_path: Path, undisturbed: dict[str, Run]
 ) -> None:
@@ -143,7 +143,7 @@ def test_another_seed_damages_other_images_and_the_same_seed_the_same(
     assert sorted(struck[0]) == runs[0].differences(undisturbed["detect"])[0]["img"]
 
 
-@pytest.mark.parametrize("task", list(MODELS))
+@pytest.mark.parametrize("task", DETECT_SHORT)
 def test_a_nan_pixel_costs_one_step_under_the_guard(task: str, tmp_path: Path, undisturbed: dict[str, Run]) -> None:
     run = train(task, tmp_path, "nan_pixel@2")
     epochs = run.differences(undisturbed[task])

@@ -95,6 +95,7 @@ def test_a_new_warm_up_goes_on_after_a_resume(kept: int, tmp_path: Path, monkeyp
     assert again.trainer.args.warmup_bias_lr == pytest.approx(0.1)
 
 
+@pytest.mark.full
 def test_skipped_steps_do_not_tell_that_a_remedy_worked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     played = Played(ACTION, 3, monkeypatch)
     faults = ",".join(str(step) for step in range(6, 20, 2))

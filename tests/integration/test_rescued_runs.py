@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 import torch
-from training import MODELS, bad_tensors, one_thread, overrides, state
+from training import DETECT_SHORT, MODELS, bad_tensors, one_thread, overrides, state
 from ultralytics import YOLO
 from ultralytics.utils.torch_utils import unwrap_model
 
@@ -49,7 +49,7 @@ def saved_is_healthy(save_dir: Path) -> bool:
     return finite and not any(bool((t == 0).all()) for t in tensors.values() if t.ndim == 4)
 
 
-@pytest.mark.parametrize("task", ["detect", "pose"])
+@pytest.mark.parametrize("task", DETECT_SHORT)
 def test_a_thousandfold_learning_rate_is_lowered_to_where_it_learns(task: str, tmp_path: Path) -> None:
     result = rescued_run(task, tmp_path, lr_mult=1000.0)
     done = events(result, "rescue")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from training import MODELS, one_thread, overrides
+from training import MODELS, one_thread, overrides, short
 from ultralytics import YOLO
 
 from yolo_stability import StabilityMonitor, Trace
@@ -21,7 +21,8 @@ pytestmark = pytest.mark.trains
 
 STEP = 12  # the rule compares with the 8 steps before, and leaves the first 8 out
 BLOCKS = {"detect": 21, "pose": 28}
-SOME = [("detect", 0), ("detect", 13), ("pose", -1)]  # the first, one whose gradient is tiny, the last
+SOME = short([("detect", 0), ("detect", 13), ("pose", -1)], ("detect", 0))
+"""The first, one whose gradient is tiny, the last."""
 
 
 def train(task: str, folder: Path, block: str | None = None) -> Trace:

@@ -59,7 +59,7 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "lsuv": {"norm": "none", "init": "lsuv"},
     "all": {"norm": "group", "act": "gelu", "residual": False, "depth_mult": 2.0, "init": "orthogonal"},
 }
-QUICK = [("detect", "none"), ("pose", "all")]
+QUICK = [("pose", "all")]
 
 
 def use_elsewhere(save_dir: Path, data: str, folder: Path, kind: str = "yolo") -> dict[str, Any]:

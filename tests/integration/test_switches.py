@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 import torch
 from torch import Tensor, nn
-from training import MODELS, one_thread, overrides
+from training import DETECT_SHORT, MODELS, one_thread, overrides, short
 from ultralytics import YOLO
 from ultralytics.utils.torch_utils import unwrap_model
 
@@ -85,7 +85,7 @@ MODEL_SWITCHES: dict[str, tuple[dict[str, Any], Callable[[nn.Module], bool]]] = 
 }
 
 
-@pytest.mark.parametrize("task", ["detect", "pose"])
+@pytest.mark.parametrize("task", DETECT_SHORT)
 @pytest.mark.parametrize("name", MODEL_SWITCHES)
 def test_a_switch_of_the_model_acts_and_says_so(
     task: str, name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -104,7 +104,7 @@ def test_a_switch_of_the_model_acts_and_says_so(
     assert f"stability: {key}={value}: {sentence}" in seen.log
 
 
-@pytest.mark.parametrize("task", ["detect", "pose"])
+@pytest.mark.parametrize("task", DETECT_SHORT)
 def test_frozen_statistics_stay_through_a_training(task: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     seen = run(task, tmp_path, caplog, norm="frozen", epochs=2)
     statistics = [b for n, b in seen.model.named_buffers() if n.endswith(("running_mean", "num_batches_tracked"))]
@@ -115,7 +115,10 @@ def test_frozen_statistics_stay_through_a_training(task: str, tmp_path: Path, ca
     assert "keep their running statistics" in seen.log
 
 
-@pytest.mark.parametrize(("task", "optimizer"), [("detect", "SGD"), ("detect", "AdamW"), ("pose", "MuSGD")])
+@pytest.mark.parametrize(
+    ("task", "optimizer"),
+    short([("detect", "SGD"), ("detect", "AdamW"), ("pose", "MuSGD")], ("detect", "AdamW"), ("pose", "MuSGD")),
+)
 def test_every_group_learns_at_a_multiple(
     task: str, optimizer: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -133,7 +136,7 @@ def test_every_group_learns_at_a_multiple(
 CLIPS = ["norm:1", "value:0.5", "agc:0.01", "auto:10", "zclip:2.5", "none"]
 
 
-@pytest.mark.parametrize("task", ["detect", "pose"])
+@pytest.mark.parametrize("task", DETECT_SHORT)
 @pytest.mark.parametrize("clip", CLIPS)
 def test_what_reaches_the_optimizer_is_clipped_as_recorded(
     task: str, clip: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -157,7 +160,7 @@ def test_what_reaches_the_optimizer_is_clipped_as_recorded(
     assert f"clip={clip}:" in seen.log
 
 
-@pytest.mark.parametrize("task", ["detect", "pose"])
+@pytest.mark.parametrize("task", DETECT_SHORT)
 def test_l1_adds_the_sign_of_every_weight(task: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """At the first step, where weights and batch are those of a run without the penalty."""
     stock = run(task, tmp_path / "stock", caplog, clip="none", lr0=1e-5)
@@ -177,7 +180,7 @@ def test_the_clip_sees_the_penalty(tmp_path: Path, caplog: pytest.LogCaptureFixt
         assert total(grads) == pytest.approx(1.0, rel=1e-3)
 
 
-@pytest.mark.parametrize("task", ["detect", "pose"])
+@pytest.mark.parametrize("task", DETECT_SHORT)
 @pytest.mark.parametrize("kind", ["kaiming", "gain:3", "lsuv"])
 def test_a_run_starts_from_the_weights_asked_for(
     task: str, kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -201,7 +204,7 @@ def test_a_run_starts_from_the_weights_asked_for(
     assert (f"init={kind} is hidden" in seen.log) == (kind != "kaiming")  # under BatchNorm
 
 
-@pytest.mark.parametrize("task", ["detect", "pose"])
+@pytest.mark.parametrize("task", DETECT_SHORT)
 def test_a_batch_of_one_steps_after_every_image(task: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     seen = run(task, tmp_path, caplog, batch=1, nbs=1, fraction=[6, 4])
     steps = seen.result.trace.steps
@@ -211,7 +214,7 @@ def test_a_batch_of_one_steps_after_every_image(task: str, tmp_path: Path, caplo
     assert seen.result.trace.header.effective["accumulate"] == 1
 
 
-@pytest.mark.parametrize("task", ["detect", "pose"])
+@pytest.mark.parametrize("task", DETECT_SHORT)
 def test_switches_are_kept_when_a_run_is_resumed(task: str, tmp_path: Path) -> None:
     class Interrupted(Exception):
         """The run was cut off."""
