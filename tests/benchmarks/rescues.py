@@ -1,12 +1,14 @@
 """`rescue=auto` on many failing runs, in as many sittings as it takes; every run that has ended is kept as a row.
 
     python tests/benchmarks/rescues.py out=FOLDER [seeds=0-4] [random=0-3] [suites=rescue,rescue-sgd]
-        [model=yolov8n.yaml] [imgsz=64] [jobs=1] [rows=docs/measured/rescues.jsonl]
+        [model=yolov8n.yaml] [imgsz=64] [epochs=24] [jobs=1] [rows=docs/measured/rescues.jsonl]
 
-The suites are those of `benchmark suite=rescue`, smaller in two ways that change no result. A remedy by hand is looked
-for only until one has repaired a run: whether it is repairable is then known. A random choice is tried for some seeds
-only. What the rows file holds, from whichever machine, is not run again; at the end it is scored as a whole.
-`seeds=none` runs nothing and scores what is there.
+The suites are those of `benchmark suite=rescue`, smaller in three ways that change no result. A remedy by hand is
+looked for only until one has repaired a run: whether it is repairable is then known. Where `rescue=auto` did nothing
+but take one remedy once, the run that always takes that remedy is the same run and not done again; on the seeds of
+`random=` it is, and the report says how many came out the same. A random choice is tried for those seeds only. What the
+rows file holds, from whichever machine, is not run again; at the end it is scored as a whole. `seeds=none` runs nothing
+and scores what is there.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,7 @@ from yolo_stability.trace import load_trace  # noqa: E402
 
 CONTROL = "control"
 HANDS = ("rescue-lower-rate", "rescue-tighten-clip", "rescue-rewarm")
+REMEDIES = {hand: hand.removeprefix("rescue-").replace("-", "_") for hand in HANDS}
 OPTIONS = {
     "out": "",
     "seeds": "0-4",
@@ -43,6 +46,7 @@ OPTIONS = {
     "suites": "rescue,rescue-sgd",
     "model": "yolov8n.yaml",
     "imgsz": "64",
+    "epochs": "24",
     "jobs": "1",
     "rows": str(REPO / "docs" / "measured" / "rescues.jsonl"),
 }
@@ -56,12 +60,14 @@ class Row:
         suite: Name of the suite.
         arm, task, model, seed: Which run of it.
         imgsz: Size of its images.
+        epochs: Its length.
         digest: Hash of its settings and of the libraries that decide what comes out.
         outcome: How it ended.
         fitness: The task's own mAP50 at the end; 0 for one that did not come to its end.
         steps: Seconds in the step loop; None where it took none.
         trace: Digest of its trace, of healthy runs only: what it is needed for.
         remedies: What a rescue did, in order; `ended: CAUSE` where it gave up.
+        same_as: Arm whose run this is, too, so that it was not done again; None for a run of its own.
     """
 
     suite: str
@@ -69,6 +75,7 @@ class Row:
     task: str
     model: str
     imgsz: int
+    epochs: int
     seed: int
     digest: str
     outcome: str
@@ -76,6 +83,12 @@ class Row:
     steps: float | None
     trace: str | None
     remedies: tuple[str, ...]
+    same_as: str | None = None
+
+    @property
+    def group(self) -> tuple[str, str, int, int]:
+        """Suite, model, size and length: what rows must share to be one measurement."""
+        return self.suite, self.model.replace("-pose", ""), self.imgsz, self.epochs
 
     @property
     def key(self) -> tuple[str, str, str, int]:
@@ -121,6 +134,7 @@ def row_of(suite: str, spec: RunSpec, outcome: RunOutcome, folder: Path) -> Row:
         task=spec.task,
         model=spec.model,
         imgsz=int(spec.settings["imgsz"]),
+        epochs=int(spec.settings["epochs"]),
         seed=spec.seed,
         digest=spec.digest,
         outcome=outcome.outcome,
@@ -133,6 +147,16 @@ def row_of(suite: str, spec: RunSpec, outcome: RunOutcome, folder: Path) -> Row:
 
 def _told(kind: str, data: Mapping[str, Any]) -> str:
     return f"ended: {data['cause']}" if kind == "rescue_stop" else str(data["remedy"])
+
+
+def twin(auto: Row) -> Row | None:
+    """Return the run by hand that a run under `rescue=auto` is, too; None where it did more than take one remedy once.
+
+    Both decide alike when to act and how strongly, and training is deterministic.
+    """
+    cause = auto.arm.partition(SIGN)[0]
+    names = [hand for hand, remedy in REMEDIES.items() if auto.remedies == (remedy,)]
+    return replace(auto, arm=f"{cause}{SIGN}{names[0]}", same_as=auto.arm) if names else None
 
 
 def wanted(specs: Sequence[RunSpec], known: Mapping[tuple[str, str, str, int], Row], *, blind: bool) -> list[RunSpec]:
@@ -154,26 +178,26 @@ def wanted(specs: Sequence[RunSpec], known: Mapping[tuple[str, str, str, int], R
         return [by_arm[arm] for arm in missing]
     healthy = rows[CONTROL].fitness  # type: ignore[union-attr]
     failing = [cause for cause in causes if rows[cause].fitness < SHARE * healthy]  # type: ignore[union-attr]
+    if blind:
+        rows = {arm: row for arm, row in rows.items() if row is None or row.same_as is None}
     hands = [_next_hand(cause, rows, SHARE * healthy) for cause in failing]
     return [by_arm[arm] for arm in hands if arm]
 
 
 def _next_hand(cause: str, rows: Mapping[str, Row | None], enough: float) -> str | None:
     """Return the remedy by hand that must be tried next; None where one has repaired, or all have been tried."""
-    for hand in HANDS:
-        row = rows[f"{cause}{SIGN}{hand}"]
-        if row is None:
-            return f"{cause}{SIGN}{hand}"
-        if row.fitness >= enough:
-            return None
-    return None
+    tried = {hand: rows.get(f"{cause}{SIGN}{hand}") for hand in HANDS}
+    if any(row is not None and row.fitness >= enough for row in tried.values()):
+        return None
+    return next((f"{cause}{SIGN}{hand}" for hand, row in tried.items() if row is None), None)
 
 
-def plan_of(suite: str, model: str, imgsz: int, seeds: Sequence[int]) -> list[RunSpec]:
+def plan_of(suite: str, model: str, imgsz: int, epochs: int, seeds: Sequence[int]) -> list[RunSpec]:
     """Return all runs of some seeds of a suite."""
     shipped = load_suite(suite)
     models = {"detect": model, "pose": model.replace(".yaml", "-pose.yaml")}
-    changes = {"seeds": max(seeds) + 1, "models": models, "overrides": {**shipped.overrides, "imgsz": imgsz}}
+    size = {"imgsz": imgsz, "epochs": epochs}
+    changes = {"seeds": max(seeds) + 1, "models": models, "overrides": {**shipped.overrides, **size}}
     specs = make_plan(shipped.changed({**changes, "limits": {"minutes": 15.0}}))
     return [spec for spec in specs if spec.seed in seeds]
 
@@ -188,7 +212,7 @@ def read_rows(file: Path) -> list[Row]:
 
 def write_rows(file: Path, rows: Sequence[Row]) -> None:
     """Write all rows, one a line, in an order that does not depend on when they were measured."""
-    ordered = sorted(rows, key=lambda row: (row.suite, row.model, row.imgsz, row.seed, row.task, row.arm))
+    ordered = sorted(rows, key=lambda row: (*row.group, row.seed, row.task, row.arm))
     file.parent.mkdir(parents=True, exist_ok=True)
     partial = file.with_name(f".{file.name}.writing")
     partial.write_text("".join(json.dumps(asdict(row)) + "\n" for row in ordered), encoding="utf-8")
@@ -200,14 +224,19 @@ def measure(chosen: Mapping[str, Any], rows: list[Row]) -> Iterator[Row]:
     place = EXECUTORS["local"](jobs=chosen["jobs"])
     for seed in chosen["seeds"]:
         for suite in chosen["suites"]:
-            plan = plan_of(suite, chosen["model"], chosen["imgsz"], [seed])
-            known = {r.key: r for r in rows if (r.suite, r.imgsz) == (suite, chosen["imgsz"])}
+            plan = plan_of(suite, chosen["model"], chosen["imgsz"], chosen["epochs"], [seed])
+            group = (suite, chosen["model"], chosen["imgsz"], chosen["epochs"])
+            known = {r.key: r for r in rows if r.group == group}
             folder = Path(chosen["out"]) / suite
             while todo := _todo(plan, known, blind=seed in chosen["random"]):
                 for spec, outcome in _run(todo, folder, place):
                     row = row_of(suite, spec, outcome, folder / spec.folder)
                     known[row.key] = row
                     yield row
+                    same = twin(row) if row.arm.endswith(f"{SIGN}{AUTO}") and seed not in chosen["random"] else None
+                    if same is not None:
+                        known[same.key] = same
+                        yield same
 
 
 def _todo(plan: Sequence[RunSpec], known: Mapping[Any, Row], *, blind: bool) -> list[RunSpec]:
@@ -233,19 +262,31 @@ def _run(todo: Sequence[RunSpec], folder: Path, place: Executor) -> Iterator[tup
 
 def report(rows: Sequence[Row]) -> str:
     """Return the tables: of each suite, model and size, then of all together."""
-    groups = sorted({(row.suite, row.model.replace("-pose", ""), row.imgsz) for row in rows})
     texts = []
-    for suite, model, imgsz in groups:
-        own = [r for r in rows if (r.suite, r.model.replace("-pose", ""), r.imgsz) == (suite, model, imgsz)]
-        texts += [f"## {suite}, {model}, imgsz {imgsz}", _scored(own)]
-    return "\n\n".join([*texts, "## all", _scored(rows)])
+    for group in sorted({row.group for row in rows}):
+        suite, model, imgsz, epochs = group
+        texts += [
+            f"## {suite}, {model}, imgsz {imgsz}, {epochs} epochs",
+            _scored([r for r in rows if r.group == group]),
+        ]
+    return "\n\n".join([*texts, "## all", _scored(rows), _twins(rows)])
+
+
+def _twins(rows: Sequence[Row]) -> str:
+    """Say how many runs by hand were done that `rescue=auto` should have done alike, and how many it did."""
+    known = {(row.group, row.key): row for row in rows if row.same_as is None}
+    pairs = [
+        (known[row.group, same.key], same)
+        for row in rows
+        if row.arm.endswith(f"{SIGN}{AUTO}") and (same := twin(row)) and (row.group, same.key) in known
+    ]
+    alike = sum(hand.fitness == same.fitness for hand, same in pairs)
+    return f"runs by hand that should equal the one under rescue=auto: {len(pairs)}, of the same fitness: {alike}"
 
 
 def _scored(rows: Sequence[Row]) -> str:
     """Return the tables of some rows; runs of several suites keep their healthy twins apart by the model's name."""
-    from dataclasses import replace
-
-    runs = [replace(row.as_run(), model=f"{row.suite}/{row.model}/{row.imgsz}") for row in rows]
+    runs = [replace(row.as_run(), model=f"{row.suite}/{row.model}/{row.imgsz}/{row.epochs}") for row in rows]
     scored = score_runs(runs, CONTROL)
     return "nothing to score yet" if scored is None else rescue_markdown(scored)
 
@@ -264,6 +305,7 @@ def options(args: Sequence[str]) -> dict[str, Any]:
         "random": _numbers(known["random"]),
         "suites": known["suites"].split(","),
         "imgsz": int(known["imgsz"]),
+        "epochs": int(known["epochs"]),
         "jobs": int(known["jobs"]),
     }
     if chosen["seeds"] and not chosen["out"]:

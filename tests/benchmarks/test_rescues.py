@@ -12,9 +12,9 @@ import pytest
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
-from rescues import HANDS, Row, options, plan_of, read_rows, report, wanted, write_rows  # noqa: E402
+from rescues import HANDS, Row, options, plan_of, read_rows, report, twin, wanted, write_rows  # noqa: E402
 
-PLAN = [spec for spec in plan_of("rescue", "yolov8n.yaml", 64, [1]) if spec.task == "detect"]
+PLAN = [spec for spec in plan_of("rescue", "yolov8n.yaml", 64, 8, [1]) if spec.task == "detect"]
 CAUSES = {"rate-30", "rate-100", "rate-1000", "rate-jump", "rate-jump-late"}
 
 
@@ -25,6 +25,7 @@ def row(arm: str, fitness: float, **more: Any) -> Row:
         "task": "detect",
         "model": "yolov8n.yaml",
         "imgsz": 64,
+        "epochs": 8,
         "seed": 1,
         "digest": "d",
         "outcome": "finished",
@@ -62,6 +63,29 @@ def test_then_remedies_by_hand_where_a_run_failed_until_one_repairs() -> None:
     assert arms([r for r in repaired if r.arm != f"rate-30+{HANDS[2]}"]) == set()
 
 
+def test_a_run_by_hand_that_a_rescue_was_anyway_is_not_done_again_but_where_that_is_checked() -> None:
+    known = [row("control", 0.8), *(row(c, 0.8) for c in CAUSES), *(row(f"{c}+rescue-auto", 0.8) for c in CAUSES)]
+    known = [r for r in known if not r.arm.startswith("rate-jump")]
+    jumps = [row("rate-jump", 0.1), row("rate-jump+rescue-auto", 0.75, remedies=("tighten_clip",))]
+    jumps += [row("rate-jump-late", 0.8), row("rate-jump-late+rescue-auto", 0.8)]
+    same = twin(jumps[1])
+    assert same is not None
+    assert (same.arm, same.same_as, same.fitness) == ("rate-jump+rescue-tighten-clip", jumps[1].arm, 0.75)
+    assert arms([*known, *jumps, same]) == set()
+    blind = [row("rescue-auto", 0.8), *(row(f"{c}+rescue-random", 0.1) for c in CAUSES)]
+    assert arms([*known, *jumps, *blind, same], blind=True) == {"rate-jump+rescue-lower-rate"}
+    checked = row("rate-jump+rescue-tighten-clip", 0.74)
+    assert report([*known, *jumps, checked]).endswith(": 1, of the same fitness: 0")
+    assert report([*known, *jumps, same]).endswith(": 0, of the same fitness: 0")
+
+
+@pytest.mark.parametrize(
+    "remedies", [(), ("lower_rate", "lower_rate"), ("lower_rate", "ended: learning_rate"), ("restart",)]
+)
+def test_a_rescue_that_did_more_is_no_run_by_hand(remedies: tuple[str, ...]) -> None:
+    assert twin(row("rate-30+rescue-auto", 0.8, remedies=remedies)) is None
+
+
 def test_rows_come_back_and_are_scored(tmp_path: Path) -> None:
     known = [
         row("control", 0.8),
@@ -74,7 +98,7 @@ def test_rows_come_back_and_are_scored(tmp_path: Path) -> None:
     assert sorted(read_rows(file), key=str) == sorted(known, key=str)
     assert read_rows(tmp_path / "none.jsonl") == []
     text = report(known)
-    assert "## rescue, yolov8n.yaml, imgsz 64" in text
+    assert "## rescue, yolov8n.yaml, imgsz 64, 8 epochs" in text
     assert "| rescue=auto | 1 of 1 | 1.00 |" in text
 
 
