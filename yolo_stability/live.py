@@ -190,14 +190,14 @@ class _Rows:
         self._bad[places, at] = [b.nonfinite_count for _, b in known]
         for block, stats in known:
             ratio = stats.update_ratio
-            if ratio is not None and not ratio <= self._columns["update"][at]:
+            if ratio is not None and (ratio > self._columns["update"][at] or np.isnan(self._columns["update"][at])):
                 self._columns["update"][at], self._columns["update_block"][at] = ratio, block
         self._end += 1
 
     def cut(self, step: int) -> None:
-        """Drop the steps from a number on."""
+        """Drop the steps from a number on; only a run that goes back to its very start begins anew."""
         self._end = int(np.searchsorted(self._columns["step"][: self._end], step))
-        self._anew = self._end == 0
+        self._anew = self._anew if self._end else step == 0
 
     def series(self, events: tuple[SeriesEvent, ...]) -> RunSeries:
         """Return the window as a run; views, nothing is copied."""

@@ -121,8 +121,11 @@ class Rescuer(LiveRules):
     def ask(self) -> tuple[Finding, ...]:
         """Ask the rules now; return what has newly been found."""
         new = super().ask()
-        self._trouble |= any(f.severity == "critical" or self._confirmed(f) for f in new)
+        self._trouble |= any(self._is_trouble(f) for f in new)
         return new
+
+    def _is_trouble(self, finding: Finding) -> bool:
+        return (finding.severity == "critical" and finding.rule != _OWN) or self._confirmed(finding)
 
     def _confirmed(self, finding: Finding) -> bool:
         """Return whether the settings say what a warning only suspects: updates too long, and a rate out of its family.
@@ -138,7 +141,7 @@ class Rescuer(LiveRules):
 
     def decide(self) -> Action | Ending | None:
         """Return what to do now; None while nothing is to be done. Call it after each step."""
-        suspects = self._suspects()
+        suspects = self._suspects() if self._possible("quarantine") else ()
         if self._mode in {"auto", "quarantine"} and suspects and not self._trouble:
             why = f"{', '.join(suspects)} made {_BLAMED} steps fail"
             return Action(remedy="quarantine", cause="data", why=why, images=suspects, roll_back=False)

@@ -1,7 +1,7 @@
 """`rescue=auto` on many failing runs, in as many sittings as it takes; every run that has ended is kept as a row.
 
     python tests/benchmarks/rescues.py out=FOLDER [seeds=0-4] [random=0-3] [suites=rescue,rescue-sgd]
-        [model=yolov8n.yaml] [imgsz=64] [epochs=24] [jobs=1] [rows=docs/measured/rescues.jsonl]
+        [model=yolov8n.yaml] [imgsz=64] [epochs=16] [jobs=1] [rows=docs/measured/rescues.jsonl]
 
 The suites are those of `benchmark suite=rescue`, smaller in three ways that change no result. A remedy by hand is
 looked for only until one has repaired a run: whether it is repairable is then known. Where `rescue=auto` did nothing
@@ -46,7 +46,7 @@ OPTIONS = {
     "suites": "rescue,rescue-sgd",
     "model": "yolov8n.yaml",
     "imgsz": "64",
-    "epochs": "24",
+    "epochs": "16",
     "jobs": "1",
     "rows": str(REPO / "docs" / "measured" / "rescues.jsonl"),
 }

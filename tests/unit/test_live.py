@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from traces import NAMES, ROLES, header, noisy, record, write
 
 from yolo_stability.diagnosis import find_all
@@ -122,6 +123,35 @@ def test_recoveries_are_seen_in_the_events() -> None:
     rules.event(Event(attempt=1, step=20, kind="nan_recovery", data={"epoch": 1}))
     rules.event(Event(attempt=1, step=20, kind="notice", data={"text": "nothing"}))
     assert [f.rule for f in rules.observe(records[20])] == ["recoveries"]
+
+
+@pytest.mark.parametrize(
+    ("first", "back_to", "begins"),
+    [(0, [0], True), (0, [8], True), (500, [500], False), (500, [508], False), (0, [0, 28], True), (500, [0], True)],
+    ids=str,
+)
+def test_only_a_rollback_to_the_very_start_begins_anew(first: int, back_to: list[int], begins: bool) -> None:
+    """A sitting that goes back to its own first state still has weights that are old."""
+    rules, step = LiveRules(), first
+    rules.open(header().blocks)
+    for k in (*back_to, None):
+        for _ in range(20):
+            rules.observe(replace(healthy(1)[0], step=step))
+            step += 1
+        if k is not None:
+            rules.undone(k)
+    assert rules.scene is not None
+    assert rules.scene.begins == begins
+
+
+def test_the_largest_update_that_is_a_number_counts() -> None:
+    rules, each = LiveRules(), healthy(1)[0]
+    rules.open(header().blocks)
+    ratios = (math.nan, 5.0, math.nan, 0.1)
+    blocks = [replace(b, update_ratio=r) for b, r in zip(each.blocks, ratios, strict=False)]
+    rules.observe(replace(each, blocks=tuple(blocks)))
+    assert rules._rows is not None
+    assert rules._rows.last_update == 5.0
 
 
 def test_a_state_is_unhealthy_while_a_critical_finding_stands() -> None:

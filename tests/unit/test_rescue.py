@@ -217,6 +217,23 @@ def test_an_image_that_is_blamed_twice_is_left_out_without_going_back() -> None:
     assert decided(rescuer, healthy(20, 16)) is None
 
 
+def test_the_only_image_of_a_batch_is_not_left_out() -> None:
+    run = told()
+    rescuer = opened(replace(run, effective={**run.effective, "batch": 1}))
+    for step in (3, 6):
+        rescuer.event(incident(step, "a.png"))
+    assert decided(rescuer, healthy(20)) is None
+
+
+def test_what_was_mended_before_is_no_trouble_now() -> None:
+    rescuer = opened(told())
+    assert decided(rescuer, healthy(20)) is None
+    for step in (20, 21, 22):
+        rescuer.event(Event(attempt=0, step=step, kind="rollback", data={"restored_step": 16}))
+    assert decided(rescuer, healthy(20, 20)) is None
+    assert any((f.rule, f.severity) == ("recoveries", "critical") for f in rescuer.found)
+
+
 def test_an_image_that_could_not_be_proven_guilty_is_not_blamed() -> None:
     rescuer = opened(told())
     for step in (3, 6, 9):

@@ -34,13 +34,14 @@ class LiveRemedies:
 
     Attributes:
         left_out: Names of image files that batches do without.
+        amp_cap: Largest AMP scale, and steps after which it may grow; None where it was not lowered.
     """
 
     def __init__(self, switches: Switches) -> None:
         self.left_out: set[str] = set()
         self._switches = switches
         self._ramp: list[float] = []
-        self._largest_scale: tuple[float, int] | None = None
+        self.amp_cap: tuple[float, int] | None = None
 
     def apply(self, trainer: Trainer, action: Action) -> str:
         """Apply a remedy; return in words what was done.
@@ -74,7 +75,7 @@ class LiveRemedies:
             trainer.scheduler.base_lrs = [rate * float(action.value or 1) for rate in trainer.scheduler.base_lrs]
         elif action.remedy == "rewarm":
             self._warm_up(trainer, action, gone)
-        elif action.remedy in {"tighten_clip", "quarantine", "lower_scale"}:
+        elif action.remedy in {"tighten_clip", "quarantine"}:
             self.apply(trainer, action)
 
     def follow(self, trainer: Trainer, warmup_bias_lr: float | None = None) -> None:
@@ -90,11 +91,14 @@ class LiveRemedies:
             trainer.args.warmup_bias_lr = warmup_bias_lr
 
     def after_rollback(self, trainer: Trainer) -> None:
-        """Lower the AMP scale once more that a rollback has brought back."""
-        if self._largest_scale is not None and trainer.scaler.is_enabled():
-            scale, interval = self._largest_scale
-            trainer.scaler.update(new_scale=min(scale, float(trainer.scaler.get_scale())))
-            trainer.scaler.set_growth_interval(interval)
+        """Lower the AMP scale once more that a rollback, a recovery or a resume has brought back.
+
+        By its state, for before its first step a scaler takes no new scale.
+        """
+        if self.amp_cap is not None and trainer.scaler.is_enabled():
+            state, (scale, interval) = trainer.scaler.state_dict(), self.amp_cap
+            capped = {"scale": min(scale, float(state["scale"])), "growth_interval": interval}
+            trainer.scaler.load_state_dict({**state, **capped})
 
     def after_iteration(self, trainer: Trainer) -> None:
         """Let a new warm-up go on by one iteration."""
@@ -129,7 +133,7 @@ class LiveRemedies:
     def _lower_scale(self, trainer: Trainer, action: Action) -> str:
         """Lower the loss scale, and let it grow more slowly."""
         scale = float(trainer.scaler.get_scale()) * float(action.value or 0.0625)
-        self._largest_scale = (scale, int(trainer.scaler.get_growth_interval()) * _GROWTH)
+        self.amp_cap = (scale, int(trainer.scaler.get_growth_interval()) * _GROWTH)
         self.after_rollback(trainer)
         return f"loss scale {scale:g}, growing {_GROWTH} times as slowly"
 

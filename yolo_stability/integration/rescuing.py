@@ -68,11 +68,16 @@ class Rescue:
                 bias = data.get("warmup_bias_lr", bias)
                 if int(data.get("iterations", 0)) <= trainer.start_epoch * len(trainer.train_loader):
                     self._watch.warmup.back = int(data.get("warmup_back", 0))  # an older checkpoint was not put back
+                if data.get("amp_cap"):
+                    self._remedies.amp_cap = (float(data["amp_cap"][0]), int(data["amp_cap"][1]))
         self._remedies.follow(trainer, bias)
+        self._remedies.after_rollback(trainer)
+        self._watch.begin_anew(trainer)  # its first state was taken before anybody knew of a warm-up given back
 
     def recovered(self, trainer: Trainer) -> None:
         """Undo what Ultralytics' own recovery has brought back: the rates of a checkpoint from before a rescue."""
         self._remedies.follow(trainer)
+        self._remedies.after_rollback(trainer)
 
     def _take_over(self, trainer: Trainer, step: int, data: dict[str, Any]) -> None:
         action = Action(
@@ -151,6 +156,7 @@ class Rescue:
             "warmup_bias_lr": float(trainer.args.warmup_bias_lr),
             "warmup_back": self._watch.warmup.back,
             "iterations": self._watch.warmup.passed(self._watch.iteration),
+            "amp_cap": self._remedies.amp_cap,
         }
         if restored is not None:
             known = [restored, *([] if action.onset is None else [action.onset])]

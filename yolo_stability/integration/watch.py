@@ -81,9 +81,8 @@ class Watch:
         self.blocks: tuple[BlockSpec, ...] = model_blocks(model)
         self.step, self.iteration, self.attempt = first_step, first_iteration, attempt
         self.stopped: str | None = None
-        self.doubtful_step = -_DOUBT - 1  # a state that is younger is not trusted; set by who judges the run
         self.left_out: set[str] = set()
-        self._unhealthy_step = self._unresolved_skip = -1
+        self._unhealthy_step = self._unresolved_skip = self.doubtful_step = -1
         self._settings, self._switches, self._on_record, self._on_event = settings, switches, on_record, on_event
         self._index = BlockIndex.of(model, self.blocks)
         self._window, self._fault = Window(), parse_fault(settings.fault)
@@ -223,7 +222,7 @@ class Watch:
             else:
                 self._unhealthy_step = self.step
                 self._sampler.alarm()
-            healthy = healthy and self.step > self.doubtful_step + _DOUBT
+            healthy = healthy and (self.doubtful_step < 0 or self.step > self.doubtful_step + _DOUBT)  # set by a judge
             self._healthy.observe(trainer, self.step + 1, healthy=healthy, place=self.warmup.place(self.iteration + 1))
         self.step += 1
 
@@ -302,10 +301,11 @@ class Watch:
         self.flush()
         self._unhealthy_step = self.step
         self._window.clear()
+        self._sampler.alarm()
         trainer.optimizer.zero_grad()
-        step = healthy.restore(trainer, before)
+        healthy.restore(trainer, before)
         self.warmup.return_to(healthy.place, self.iteration)
-        return step
+        return healthy.step
 
     def _stop(self, trainer: Trainer, reason: Reason) -> None:
         """End the run because the guard has skipped too many steps."""

@@ -147,6 +147,22 @@ def test_a_lower_scale_grows_more_slowly() -> None:
     assert trainer.scaler.get_growth_interval() == 10 * interval
 
 
+def test_a_lower_scale_is_in_force_before_the_first_step_of_a_resumed_run() -> None:
+    """A scaler has no scale of its own then, and torch refuses it a new one."""
+    first = make_trainer()
+    first.scaler.scale(torch.ones(1))
+    live = remedies()
+    live.apply(first, action("lower_scale", "0.0625"))
+    for scale, expected in ((65536.0, 4096), (1024.0, 1024)):  # a checkpoint from before the rescue, and a younger one
+        trainer, again = make_trainer(), remedies()
+        trainer.scaler.load_state_dict({**first.scaler.state_dict(), "scale": scale, "growth_interval": 2000})
+        again.amp_cap = live.amp_cap
+        again.after_rollback(trainer)
+        trainer.scaler.scale(torch.ones(1))
+        assert trainer.scaler.get_scale() == expected
+        assert trainer.scaler.get_growth_interval() == 20000
+
+
 def batch(*names: str, size: int = 64) -> dict[str, Any]:
     """Images with two boxes each."""
     count = len(names)
