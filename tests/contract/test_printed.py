@@ -80,8 +80,8 @@ def test_only_what_a_reader_would_have_is_filled_in(tmp_path: Path) -> None:
     there = Printed("p", "yolo-stability diagnose runs/detect/train/stability/healthy.pt")
     assert fill_in(work, there, his) == ["runs/detect/train/stability/healthy.pt"]
     assert fill_in(work, there, his) == []
-    assert fill_in(work, Printed("p", "yolo-stability compare runs/detect/train2 out=runs/x"), his) == [
-        "runs/detect/train2"
+    assert fill_in(work, Printed("p", "yolo-stability compare runs/detect/train-2 out=runs/x"), his) == [
+        "runs/detect/train-2"
     ]
     for text, python in (("yolo-stability diagnose runs/detect/hto", False), ('load_trace("runs/detect/hto")', True)):
         with pytest.raises(RuntimeError, match="runs/detect/hto: no earlier line leaves it behind"):

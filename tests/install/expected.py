@@ -34,7 +34,9 @@ SHORTENED: dict[str, dict[str, str]] = {
     r"^yolo-stability benchmark suite=remedies\b": {"arms": "control,no-norm,no-norm+group-norm"},
     r"^yolo-stability frontier ": {"epochs": "1", "imgsz": "32", "seeds": "1"},
     r"^yolo-stability frontier axis=lr_mult": {"from": "1", "to": "10000", "resolution": "10000"},
+    r"^yolo-stability frontier .*device=0 ": {"device": "cpu", "workers": "0"},
     r"^yolo-stability frontier axis=batch ": {"resolution": "8"},
+    r" (batch=1|arms=tiny-batch)\b": {"imgsz": "64"},  # Ultralytics refuses a batch of one image of 32 pixels
 }
 """Keys that are set in a line before it is run; all patterns that match count."""
 
@@ -54,8 +56,8 @@ INTERRUPTED = {
 """Trainings that a later line resumes, so that they are ended with Ctrl-C once there is a checkpoint."""
 
 LEFT_BEHIND = {
-    r"^runs/detect/train2$": "a second run",
-    r"^runs/detect/(stock|mine|coco2)$": "runs of the reader's",
+    r"^runs/detect/train-2$": "a second run",
+    r"^runs/detect/(stock|mine|coco-2)$": "runs of the reader's",
     r"/incidents/step-000031$": "the number of a bad step is the reader's",
     r"^runs/detect/train/stability/healthy\.pt$": "is written after more steps than a shortened run takes",
 }

@@ -92,6 +92,9 @@ def make_venv(root: Path, wheel: Path, python: str, into: str) -> Path:
         site = next(venv.glob("lib/python*/site-packages"))
         linked = next(p for p in sys.path if Path(p).name == "site-packages" and Path(p).is_relative_to(sys.prefix))
         (site / "linked.pth").write_text(f"{linked}\n", encoding="utf-8")
+        script = venv / "bin" / "yolo"  # linked packages come without theirs
+        script.write_text(f"#!{inside}\nfrom ultralytics.cfg import entrypoint\n\nentrypoint()\n", encoding="utf-8")
+        script.chmod(0o755)
     return venv
 
 

@@ -46,7 +46,7 @@ VERB = Verb(
     usage="RUN RUN ... [out=FOLDER] [--json]",
     summary="the same report from any runs at hand, the first as control",
     run=run,
-    examples=("yolo-stability compare runs/detect/train runs/detect/train2 out=runs/compared",),
+    examples=("yolo-stability compare runs/detect/train runs/detect/train-2 out=runs/compared",),
     details="""\
   Each RUN is a run folder; the first one is the control. Runs that this
   package has recorded bring their gradients, plain ones of Ultralytics what
