@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from shorter import short
 from torch.optim.optimizer import register_optimizer_step_post_hook
-from training import one_thread, overrides, short, state
+from training import one_thread, overrides, state
 from ultralytics import RTDETR, YOLO
 
 from yolo_stability import StabilityMonitor, Trace

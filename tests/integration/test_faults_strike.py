@@ -10,8 +10,9 @@ from typing import Any
 import polars as pl
 import pytest
 import torch
+from shorter import DETECT_SHORT
 from torch import Tensor
-from training import DETECT_SHORT, MODELS, bad_tensors, one_thread, overrides
+from training import MODELS, bad_tensors, one_thread, overrides
 from ultralytics import YOLO
 from ultralytics.nn.tasks import DetectionModel
 

@@ -10,18 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 import torch
-from training import (
-    DETECT_SHORT,
-    MODELS,
-    bad_tensors,
-    one_thread,
-    overrides,
-    short,
-    state,
-    train_stock,
-    zero_tensors,
-    zeros,
-)
+from shorter import DETECT_SHORT, short
+from training import MODELS, bad_tensors, one_thread, overrides, state, train_stock, zero_tensors, zeros
 from ultralytics import YOLO
 from ultralytics.utils.torch_utils import unwrap_model
 

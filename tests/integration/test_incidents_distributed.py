@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from shorter import short
 from test_distributed import Workers
-from training import short
 
 pytestmark = pytest.mark.trains
 

@@ -12,7 +12,8 @@ from unittest.mock import Mock
 import polars as pl
 import pytest
 import torch
-from training import DETECT_SHORT, MODELS, one_thread, overrides, state
+from shorter import DETECT_SHORT
+from training import MODELS, one_thread, overrides, state
 from ultralytics import YOLO
 
 from yolo_stability import Trace, live, train

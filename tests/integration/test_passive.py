@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from training import MODELS, one_thread, overrides, short, state, train_stock
+from shorter import short
+from training import MODELS, one_thread, overrides, state, train_stock
 from ultralytics import YOLO
 
 from yolo_stability import StabilityMonitor

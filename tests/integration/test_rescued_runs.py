@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 import pytest
 import torch
-from training import DETECT_SHORT, MODELS, bad_tensors, one_thread, overrides, state
+from shorter import DETECT_SHORT
+from training import MODELS, bad_tensors, one_thread, overrides, state
 from ultralytics import YOLO
 from ultralytics.utils.torch_utils import unwrap_model
 

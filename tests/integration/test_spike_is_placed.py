@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from training import MODELS, one_thread, overrides, short
+from shorter import short
+from training import MODELS, one_thread, overrides
 from ultralytics import YOLO
 
 from yolo_stability import StabilityMonitor, Trace

@@ -11,8 +11,9 @@ from typing import Any
 import polars as pl
 import pytest
 import torch
+from shorter import DETECT_SHORT, short
 from torch import Tensor, nn
-from training import DETECT_SHORT, MODELS, one_thread, overrides, short
+from training import MODELS, one_thread, overrides
 from ultralytics import YOLO
 from ultralytics.utils.torch_utils import unwrap_model
 

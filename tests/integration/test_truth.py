@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from training import MODELS, Stock, one_thread, overrides, short, train_stock
+from shorter import short
+from training import MODELS, Stock, one_thread, overrides, train_stock
 from ultralytics import YOLO
 
 from yolo_stability import StabilityMonitor, Trace

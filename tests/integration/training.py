@@ -7,12 +7,11 @@ the first CUDA GPU.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor
 from ultralytics import YOLO
@@ -23,25 +22,6 @@ from yolo_stability.data.resolve import resolve_data
 MODELS = {"detect": "yolo26n.yaml", "pose": "yolo26n-pose.yaml"}
 DATA = {"detect": "shapes", "pose": "figures"}
 DEVICE = os.environ.get("YOLO_STABILITY_TEST_DEVICE", "cpu")
-
-
-def short(values: Sequence[Any], *kept: Any) -> list[Any]:
-    """Return values for `parametrize`, of which the short tests take some only, the long ones all others.
-
-    Args:
-        values: All of them.
-        kept: Those that the short tests take.
-    """
-    assert all(value in values for value in kept)
-    return [value if value in kept else pytest.param(*_each(value), marks=pytest.mark.full) for value in values]
-
-
-def _each(value: Any) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else (value,)
-
-
-DETECT_SHORT = short(list(MODELS), "detect")
-"""Both tasks, of which the short tests take detection."""
 
 
 def overrides(task: str, folder: Path, **changed: Any) -> dict[str, Any]:

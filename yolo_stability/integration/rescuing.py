@@ -17,6 +17,7 @@ from yolo_stability.integration.distributed import is_distributed
 from yolo_stability.integration.incident_batch import mixes_files
 from yolo_stability.integration.policy import Policy
 from yolo_stability.integration.remedies import LiveRemedies
+from yolo_stability.integration.warmup import given_back
 from yolo_stability.integration.watch import Watch
 from yolo_stability.trace import load_trace
 from yolo_stability.types import Event
@@ -60,16 +61,17 @@ class Rescue:
         if events is None:
             self._watch.notice("the earlier sittings have left no trace: their remedies are unknown, and not in force")
             return
-        bias = None
+        bias, told = None, []
         for kind, step, text in events.select("kind", "step", "data").rows():
-            if kind == "rescue":
+            if kind in {"rescue", "resume"}:
                 data = json.loads(text)
+                told.append((kind, data))
+            if kind == "rescue":
                 self._take_over(trainer, int(step), data)
                 bias = data.get("warmup_bias_lr", bias)
-                if int(data.get("iterations", 0)) <= trainer.start_epoch * len(trainer.train_loader):
-                    self._watch.warmup.back = int(data.get("warmup_back", 0))  # an older checkpoint was not put back
                 if data.get("amp_cap"):
                     self._remedies.amp_cap = (float(data["amp_cap"][0]), int(data["amp_cap"][1]))
+        self._watch.warmup.back = given_back(told, trainer.start_epoch, len(trainer.train_loader))
         self._remedies.follow(trainer, bias)
         self._remedies.after_rollback(trainer)
         self._watch.begin_anew(trainer)  # its first state was taken before anybody knew of a warm-up given back

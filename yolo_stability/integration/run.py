@@ -144,7 +144,7 @@ class WatchedRun:
             self._prepare_rescue(trainer, watch, cost, known=point is not None)
         if point:
             data = {"requested": dict(self._requested or {}), "settings": asked.model_dump()}
-            self._event(Event(attempt=watch.attempt, step=watch.step, kind="resume", data=data))
+            watch.emit("resume", None, {**data, "epoch": trainer.start_epoch})
         for text in switches.warnings:
             watch.notice(text)
         if self._settings.guard != asked.guard:

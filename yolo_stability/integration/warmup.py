@@ -7,11 +7,14 @@ learnt half as much (`docs/pages/how-to/overnight.md`).
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import numpy as np
 
 from yolo_stability.integration.compat import Trainer, stock_bias_rate, warmup_iterations
 
-__all__ = ["WarmUp", "lower_bias_rate"]
+__all__ = ["WarmUp", "given_back", "lower_bias_rate"]
 
 
 class WarmUp:
@@ -81,6 +84,25 @@ class WarmUp:
                 group["momentum"] = at(args.warmup_momentum, args.momentum)
         nominal = min(max(round(args.nbs / trainer.batch_size), 1), len(trainer.train_loader) * trainer.epochs)
         trainer.accumulate = max(1, round(at(1, nominal)))
+
+
+def given_back(told: Iterable[tuple[str, Mapping[str, Any]]], epoch: int, batches: int) -> int:
+    """Return the iterations of the warm-up that are given back where a sitting begins.
+
+    A checkpoint that is older than a rescue was not put back by it, nor is what a sitting made of such a one.
+
+    Args:
+        told: Kind and data of the events `rescue` and `resume` of earlier sittings, in their order.
+        epoch: The epoch with which the sitting begins.
+        batches: Iterations of an epoch.
+    """
+    back = since = 0
+    for kind, data in told:
+        if kind == "rescue" and int(data.get("iterations", 0)) <= epoch * batches:
+            back, since = int(data.get("warmup_back", 0)), int(data.get("iterations", 0))
+        elif kind == "resume" and int(data.get("epoch", epoch)) * batches < since:
+            back = since = 0
+    return back
 
 
 def lower_bias_rate(trainer: Trainer, factor: float) -> None:

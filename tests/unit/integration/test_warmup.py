@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from yolo_stability.integration.compat import DEFAULT_CFG_DICT
-from yolo_stability.integration.warmup import WarmUp, lower_bias_rate
+from yolo_stability.integration.warmup import WarmUp, given_back, lower_bias_rate
 
 
 def make_trainer(*, warmup_epochs: float = 2.0, nbs: int = 8) -> SimpleNamespace:
@@ -101,3 +101,24 @@ def test_biases_never_begin_below_what_stock_begins_with(before: float, factor: 
     trainer = SimpleNamespace(args=SimpleNamespace(warmup_bias_lr=before))
     lower_bias_rate(trainer, factor)
     assert trainer.args.warmup_bias_lr == pytest.approx(after)
+
+
+@pytest.mark.parametrize(
+    ("told", "epoch", "back"),
+    [
+        ([], 3, 0),
+        ([("rescue", 40, 20)], 10, 20),
+        ([("rescue", 40, 20)], 3, 0),  # the checkpoint is older
+        ([("rescue", 8, 5), ("rescue", 40, 20)], 3, 5),
+        ([("rescue", 40, 20), ("resume", 5, 0)], 10, 20),
+        ([("rescue", 40, 20), ("resume", 2, 0)], 10, 0),  # that sitting began before the rescue
+        ([("rescue", 40, 20), ("resume", 2, 0), ("rescue", 30, 7)], 10, 7),
+    ],
+    ids=str,
+)
+def test_a_warm_up_is_given_back_to_what_was_put_back(told: list[tuple[str, int, int]], epoch: int, back: int) -> None:
+    events = [
+        (kind, {"iterations": at, "warmup_back": given} if kind == "rescue" else {"epoch": at})
+        for kind, at, given in told
+    ]
+    assert given_back(events, epoch, 8) == back
