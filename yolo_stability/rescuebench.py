@@ -7,7 +7,7 @@ choice among the same remedies under the same budget repairs. All of it is measu
 
 Several causes of one seed begin with the same weights and see the same images in the same order: they are no
 independent evidence. So intervals come from drawing whole seeds, with all their cases; only where there are fewer than
-three seeds are single runs drawn.
+three seeds are single runs drawn. A random choice may have been tried on fewer of them.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ SHARE = 0.9
 """Part of the fitness of the healthy run of the same seed that a run must reach, or it has failed."""
 _FEWEST_SEEDS = 3
 _LEARNT = 0.05  # a healthy run below this has learnt nothing to compare with
+
+
+Drawn = Literal["seed", "run"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +79,7 @@ class RescueResult:
         counts: By cause and task, then their sum.
         seeds: Seeds of the repairable runs.
         drawn: What the bootstrap draws: `seed`, with all its cases, or `run` where there are fewer than three seeds.
+        drawn_tried: The same of the runs for which a random choice was tried, and of the difference.
         auto: Share of the repairable runs that `rescue=auto` repairs, with Wilson's interval, for independent runs.
         random: The same of a random choice, of the runs for which one was tried.
         auto_drawn: The share of auto once more, with its bootstrap interval.
@@ -88,7 +92,8 @@ class RescueResult:
     schema_version: int
     counts: Sequence[CauseCount]
     seeds: int
-    drawn: Literal["seed", "run"]
+    drawn: Drawn
+    drawn_tried: Drawn
     auto: Interval
     random: Interval
     auto_drawn: Interval
@@ -170,14 +175,9 @@ def score_runs(rows: Sequence[RunResultRow], control: str) -> RescueResult | Non
     if not cases:
         return None
     kept = [case for case in cases if case.failing and case.by_hand]
-    seeds = len({case.seed for case in kept})
-    drawn: Literal["seed", "run"] = "run" if seeds < _FEWEST_SEEDS else "seed"
     tried = [case for case in kept if RANDOM in case.remedies]
     auto, random = [float(c.repaired(AUTO)) for c in kept], [float(c.repaired(RANDOM)) for c in tried]
     gains = [float(c.repaired(AUTO)) - float(c.repaired(RANDOM)) for c in tried]
-
-    def by_seed(values: Sequence[float], of: Sequence[_Case]) -> Interval:
-        return clustered(values, [case.seed if drawn == "seed" else i for i, case in enumerate(of)])
 
     groups = [(cause, task) for cause in causes for task in ("detect", "pose")]
     counts = [_count(cause, task, [c for c in cases if (c.cause, c.task) == (cause, task)]) for cause, task in groups]
@@ -185,16 +185,27 @@ def score_runs(rows: Sequence[RunResultRow], control: str) -> RescueResult | Non
     return RescueResult(
         schema_version=_VERSION,
         counts=tuple(c for c in (*counts, _count("all", "both", cases)) if c.runs),
-        seeds=seeds,
-        drawn=drawn,
+        seeds=len({case.seed for case in kept}),
+        drawn=_drawn(kept),
+        drawn_tried=_drawn(tried),
         auto=wilson(int(sum(auto)), len(kept)),
         random=wilson(int(sum(random)), len(tried)),
-        auto_drawn=by_seed(auto, kept),
-        random_drawn=by_seed(random, tried),
-        difference=by_seed(gains, tried),
+        auto_drawn=_clustered(auto, kept),
+        random_drawn=_clustered(random, tried),
+        difference=_clustered(gains, tried),
         time_ratio=median(times) if times else None,
         price=_price(runs, control),
     )
+
+
+def _drawn(cases: Sequence[_Case]) -> Drawn:
+    return "run" if len({case.seed for case in cases}) < _FEWEST_SEEDS else "seed"
+
+
+def _clustered(values: Sequence[float], cases: Sequence[_Case]) -> Interval:
+    """Return the mean of a value a case, with the interval from drawing whole seeds where there are enough."""
+    whole = _drawn(cases) == "seed"
+    return clustered(values, [case.seed if whole else i for i, case in enumerate(cases)])
 
 
 def _cases(runs: Mapping[Any, RunResultRow], cause: str, control: str) -> Iterable[_Case]:

@@ -78,7 +78,8 @@ def test_a_difference_has_the_interval_of_its_pairs() -> None:
     assert scored.difference.low is not None
     assert scored.difference.low > 0.3
     assert (scored.seeds, scored.drawn) == (12, "seed")
-    assert "bootstrap samples of the 12 seeds" in rescue_markdown(scored)
+    assert "there are 12 here" in rescue_markdown(scored)
+    assert "single runs" not in rescue_markdown(scored)
 
 
 def test_causes_of_one_seed_are_drawn_together() -> None:
@@ -111,8 +112,19 @@ def test_below_three_seeds_single_runs_are_drawn_and_it_says_so() -> None:
     scored = score_rescues(benchmark(*rows))
     assert scored is not None
     assert (scored.seeds, scored.drawn) == (2, "run")
-    assert "are by run, too" in rescue_markdown(scored)
-    assert "2 seeds are too few" in rescue_markdown(scored)
+    assert "Those by run draw single runs" in rescue_markdown(scored)
+
+
+def test_a_random_choice_on_fewer_seeds_is_drawn_by_run() -> None:
+    rows = [r for seed in range(4) for r in case(seed, 0.1, 0.75, 0.1 if seed else 0.75, 0.75)]
+    scored = score_rescues(benchmark(*(r for r in rows if r.seed < 2 or not r.arm.endswith("random"))))
+    assert scored is not None
+    assert (scored.drawn, scored.drawn_tried, scored.counts[-1].tried) == ("seed", "run", 2)
+    assert scored.difference.value == 0.5
+    assert scored.difference.low is not None
+    assert scored.difference.low < 0.5
+    assert "to 1.00, by seed |" in rescue_markdown(scored)
+    assert "(95 % interval by run" in rescue_markdown(scored)
 
 
 def test_healthy_runs_tell_the_price() -> None:
@@ -136,7 +148,7 @@ def test_files_and_words(tmp_path: Path) -> None:
     assert (written["schema_version"], written["auto"]["value"], written["drawn"]) == (2, 1.0, "run")
     text = (tmp_path / "rescue.md").read_text()
     assert text == rescue_markdown(scored)
-    assert "| rescue=auto | 1 of 1 | 1.00 | 0.21 to 1.00 | unknown |" in text
+    assert "| rescue=auto | 1 of 1 | 1.00 | 0.21 to 1.00 | unknown, by run |" in text
     assert write_rescues(tmp_path / "none", benchmark(row("control", HEALTHY))) is None
 
 

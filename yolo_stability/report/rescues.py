@@ -22,18 +22,19 @@ def rescue_markdown(result: RescueResult) -> str:
     lines = ["# Rescues", "", f"Of {total.runs} runs that were made to fail, {total.failing} did (below 0.9 of the "]
     lines[-1] += f"fitness of the healthy run of the same seed). {total.repairable} of them are repairable: a remedy "
     lines[-1] += "by hand at the onset reaches 0.9. Of these:"
-    lines += ["", f"| | repaired | share | 95 %, runs as independent | 95 %, by {result.drawn} |"]
+    lines += ["", "| | repaired | share | 95 %, runs as independent | 95 %, bootstrap |"]
     lines.append("|---|--:|--:|---|---|")
-    for name, count, of, share, drawn in (
-        ("rescue=auto", total.auto, total.repairable, result.auto, result.auto_drawn),
-        ("random choice", total.random, total.tried, result.random, result.random_drawn),
+    for name, count, of, share, drawn, by in (
+        ("rescue=auto", total.auto, total.repairable, result.auto, result.auto_drawn, result.drawn),
+        ("random choice", total.random, total.tried, result.random, result.random_drawn, result.drawn_tried),
     ):
         if share.value is not None:
-            found = [name, f"{count} of {of}", f"{share.value:.2f}", _bounds(share), _bounds(drawn)]
+            found = [name, f"{count} of {of}", f"{share.value:.2f}", _bounds(share), f"{_bounds(drawn)}, by {by}"]
             lines.append(f"| {' | '.join(found)} |")
     if result.difference.value is not None:
-        told = f"{result.difference.value:.2f} (95 % interval by {result.drawn}, {_bounds(result.difference)})"
-        lines += ["", f"Difference, paired by run, where both were tried: {told}.", "", _how(result)]
+        told = f"{result.difference.value:.2f} (95 % interval by {result.drawn_tried}, {_bounds(result.difference)})"
+        lines += ["", f"Difference, paired by run, where both were tried: {told}."]
+    lines += ["", _how(result)]
     if result.time_ratio is not None:
         lines += ["", f"Time in the step loop, repaired over healthy run of the same seed: {result.time_ratio:.2f}."]
     if result.price:
@@ -53,17 +54,13 @@ def rescue_markdown(result: RescueResult) -> str:
 
 def _how(result: RescueResult) -> str:
     """Say where the intervals come from."""
-    first = "The first interval is Wilson's, which takes all runs for independent. "
-    if result.drawn == "seed":
-        return (
-            f"{first}The second, and that of the difference, come from bootstrap samples of the {result.seeds} seeds, "
-            "each with all its cases: causes that share a seed share weights and order of the images."
-        )
-    count = f"{result.seeds} seed{'' if result.seeds == 1 else 's'}"
-    return (
-        f"{first}The second, and that of the difference, are by run, too, from bootstrap samples of single runs: "
-        f"{count} are too few to draw whole seeds, so that they are narrower than they should be."
+    whole = (
+        "The first interval is Wilson's, which takes all runs for independent. Bootstrap samples by seed draw whole "
+        f"seeds, of which there are {result.seeds} here, each with all its cases: causes that share a seed share weights and "
+        "order of the images."
     )
+    single = "Those by run draw single runs, for there are too few seeds: they are narrower than they should be."
+    return f"{whole} {single}" if "run" in {result.drawn, result.drawn_tried} else whole
 
 
 def _bounds(interval: Interval) -> str:
