@@ -30,6 +30,7 @@ __all__ = ["PLANS", "SGD_PLAN", "Rescuer", "lower_rate_by", "tighter_clip"]
 _EVERY = 8
 _SKIPS = 3  # steps in a row that the guard left out: the batch alone is no longer to blame
 _OWN = "recoveries"  # what was done before is no sign of what is wrong now
+_SINCE_EVER = {"noise"}  # norms that waver over 48 steps do not say when trouble began
 _BLAMED = 2  # incidents that name the same image before it is left out
 _ADAM, _SGD = (0.005, 0.02), (0.01, 0.1)  # rates that are used, and above which they hardly ever are
 _LEAP = 3.0
@@ -171,7 +172,8 @@ class Rescuer(LiveRules):
             why = f"{why.rstrip('.')}; no image is left out, for each was mixed from several files (mosaic, mixup)"
         value = self._value(remedy)
         images = tuple(sorted(set(self._blamed) - self._left_out)) if remedy == "quarantine" else ()
-        onset = min((f.first_step for f in findings if f.first_step is not None), default=None)
+        dated = [f.first_step for f in findings if f.first_step is not None and f.rule not in _SINCE_EVER]
+        onset = min(dated, default=None)
         if self._present_rate() > self._family[1]:
             onset = None  # too high from the start: the older the state, the better
         return Action(remedy=remedy, cause=cause, why=why, value=value, images=images, onset=onset)

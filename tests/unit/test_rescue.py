@@ -398,3 +398,14 @@ def test_musgd_boosts_a_group_and_is_in_its_family() -> None:
     long = [replace(b, update_ratio=0.09) for b in record(20).blocks]
     steps = healthy(20) + [replace(r, blocks=tuple(long)) for r in healthy(8, 20)] + healthy(40, 28)
     assert decided(opened(replace(run, effective={**run.effective, "groups": groups})), steps) is None
+
+
+def test_norms_that_wavered_before_do_not_date_the_trouble() -> None:
+    """A state from between the two is as good as before."""
+    wavering = [replace(r, grad_norm=13.0 * (3.0 if r.step % 2 else 1.0)) for r in healthy(100)]
+    rescuer = opened(told("SGD", 0.01))
+    action = decided(rescuer, wavering + blown_up(20, 100))
+    assert "noise" in {f.rule for f in rescuer.found}
+    assert isinstance(action, Action)
+    assert action.onset is not None
+    assert action.onset >= 100

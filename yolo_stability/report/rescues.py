@@ -56,8 +56,8 @@ def _how(result: RescueResult) -> str:
     """Say where the intervals come from."""
     whole = (
         "The first interval is Wilson's, which takes all runs for independent. Bootstrap samples by seed draw whole "
-        f"seeds, of which there are {result.seeds} here, each with all its cases: causes that share a seed share weights and "
-        "order of the images."
+        f"seeds, of which there are {result.seeds} here, each with all its cases: causes that share a seed share "
+        "weights and order of the images."
     )
     single = "Those by run draw single runs, for there are too few seeds: they are narrower than they should be."
     return f"{whole} {single}" if "run" in {result.drawn, result.drawn_tried} else whole
