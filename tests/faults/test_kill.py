@@ -111,7 +111,7 @@ def kill_all(folder: Path, moments: list[str], *, resume_every: int) -> None:
 
 @pytest.mark.full
 def test_three_kills(tmp_path: Path) -> None:
-    """The quick version: while training, in the midst of a checkpoint, and in the midst of a merge."""
+    """One of each kind, for a quick look by name: while training, in a checkpoint, and in a merge."""
     kill_all(tmp_path, ["training:1:1.5", "checkpoint:3:0.06", "merge:7:0.005"], resume_every=2)
 
 

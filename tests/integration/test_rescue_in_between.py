@@ -105,3 +105,16 @@ def test_skipped_steps_do_not_tell_that_a_remedy_worked(tmp_path: Path, monkeypa
     ((step, data),) = trace.events.filter(pl.col("kind") == "rescued").select("step", "data").rows()
     assert json.loads(data) == {"remedy": "lower_rate", "since": 4}
     assert step == 4 + 32 + 7
+
+
+def test_early_states_are_trusted_in_time_and_updates_are_watched_after_a_rollback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The state of step 1 has proven itself after 16 healthy steps; step 51 and later are sampled without a rescue."""
+    played = Played(ACTION, 22, monkeypatch)
+    monitor = StabilityMonitor(rescue="auto").attach(played.model)
+    played.model.train(**overrides("detect", tmp_path, optimizer="AdamW", lr0=0.001, epochs=15))
+    (done,) = monitor.trace.events.filter(pl.col("kind") == "rescue")["data"].to_list()
+    assert json.loads(done)["restored_step"] == 1
+    sampled = monitor.trace.blocks.filter(pl.col("update_ratio").is_not_null())["step"].unique()
+    assert set(range(51, 60)) <= set(sampled.to_list())
