@@ -69,7 +69,7 @@ def train(
             `lr_mult`, ...); `trainer` may be a trainer class of your own.
 
     Returns:
-        Run folder, trace and final metrics; `stopped` says why the guard ended the run, if it did.
+        Run folder, trace and final metrics; `stopped` says why the guard, `fail_on` or a rescue ended the run early.
 
     Raises:
         ConfigError: A key or value is impossible, or the model does not exist.

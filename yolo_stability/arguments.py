@@ -7,14 +7,28 @@ Ultralytics' own parser, so both programs read a line alike.
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from yolo_stability.config import OWN_FLAGS, OWN_KEYS, StabilitySettings, make_settings
 from yolo_stability.errors import ConfigError, nearest
 
-__all__ = ["KNOWN_TASKS", "TrainRequest", "bare", "find_verb", "read", "train_request", "wants_help"]
+__all__ = [
+    "KNOWN_TASKS",
+    "TrainRequest",
+    "bare",
+    "find_verb",
+    "is_true",
+    "read",
+    "read_with_json",
+    "train_request",
+    "typed_command",
+    "wants_help",
+]
 
 KNOWN_TASKS = ("detect", "segment", "semantic", "depth", "classify", "pose", "obb")
 HELP_WORDS = frozenset({"-h", "--help", "-help", "help", "--h"})
@@ -83,6 +97,30 @@ def read(args: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     return yolo.read(args)
 
 
+def read_with_json(args: Sequence[str]) -> tuple[list[str], dict[str, Any], bool]:
+    """Read arguments in yolo grammar, and take out whether stdout is for JSON only.
+
+    Args:
+        args: What the user typed, without the verb.
+
+    Returns:
+        The bare words, the values by key, and whether `--json`, `json` or `json=True` was among them.
+
+    Raises:
+        ConfigError: If `json=` is neither True nor False.
+    """
+    words, pairs = read(args)
+    asked = is_true("json", pairs.pop("json", False))
+    return [word for word in words if word != "json"], pairs, asked or "json" in words
+
+
+def typed_command(verb: str) -> str:
+    """Return the command line of this process if it is ours and has this verb; empty for anybody else's program."""
+    program, *args = sys.argv
+    ours = Path(program).stem == "yolo-stability" or Path(program).parent.name == "yolo_stability"
+    return shlex.join(["yolo-stability", *args]) if ours and find_verb(args, [verb])[0] else ""
+
+
 def train_request(args: Sequence[str]) -> TrainRequest:
     """Read and check the arguments of `train`.
 
@@ -103,7 +141,7 @@ def train_request(args: Sequence[str]) -> TrainRequest:
         if word not in yolo.TASKS:
             typed[_flag(word)] = True
     given = _with_cfg_file(typed)
-    as_json = _boolean("json", given.pop("json", False))
+    as_json = is_true("json", given.pop("json", False))
     given = yolo.check_keys(given, OWN_KEYS)
     settings = make_settings(**{key: given.pop(key) for key in OWN_KEYS if key in given})
     task = _task(tasks, given.pop("task", None))
@@ -159,8 +197,8 @@ def _with_cfg_file(typed: dict[str, Any]) -> dict[str, Any]:
     return dict(typed) if file is None else {**yolo.load_cfg(str(file)), **typed}
 
 
-def _boolean(key: str, value: Any) -> bool:
-    """Return the value of one of our own flags."""
+def is_true(key: str, value: Any) -> bool:
+    """Return the value of one of our own flags, or say that it is neither True nor False."""
     if not isinstance(value, bool):
         raise ConfigError(f"'{key}={value}' is not possible: {key} is True or False.")
     return value

@@ -57,7 +57,7 @@ def assess(arms: Sequence[Arm], rows: Iterable[RunResultRow], load: Load) -> Ass
     Args:
         arms: All arms; one of them the control, or nothing is compared and nothing called stable.
         rows: What is known of each run before its trace is read: who it is, how its process ended, metrics, seconds.
-            Whatever else they hold is replaced.
+            Whatever else they hold is replaced where a trace tells it.
         load: Reads the trace of a run; None when it has none. Called once per run.
     """
     rows = list(rows)

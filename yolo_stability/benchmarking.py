@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from yolo_stability.arguments import typed_command
 from yolo_stability.child import PROGRESS
 from yolo_stability.config import OWN_KEYS, make_settings
 from yolo_stability.errors import ConfigError, nearest
@@ -23,7 +22,7 @@ from yolo_stability.suite import Suite, load_suite
 
 __all__ = ["run_benchmark"]
 
-_PER_RUN = frozenset({"seed", "project", "name", "exist_ok", "resume", "save_dir", "guard_limit", "task", "mode"})
+_PER_RUN = frozenset({"seed", "project", "name", "exist_ok", "resume", "save_dir", "task", "mode"})
 """Keys that a suite sets itself, run by run."""
 
 
@@ -45,7 +44,7 @@ def run_benchmark(  # noqa: PLR0913 - each is a word of the command line
     chosen = _changed(load_suite(suite), seeds=seeds, arms=arms, model=model, data=data, task=task, overrides=overrides)
     _check_arms(chosen)
     folder = Path(out) if out is not None else Path("runs") / "benchmark" / chosen.name
-    command = shlex.join(["yolo-stability", *sys.argv[1:]]) if sys.argv[1:2] == ["benchmark"] else ""
+    command = typed_command("benchmark")
     with SuiteProgress(folder, PROGRESS) as progress:
         result = run_suite(chosen, folder, progress, jobs=jobs, executor=executor, command=command, address=address)
     score_labelled(folder, chosen.arms, chosen.control)

@@ -66,7 +66,11 @@ def supervise(
             env=_environment(Path(config)),
             start_new_session=True,  # Ctrl-C is ours to hand on; and the whole group can be ended
         )
-        ended, peak = _wait(process, spec, stopping)
+        try:
+            ended, peak = _wait(process, spec, stopping)
+        except BaseException:  # Ctrl-C: whoever asked for the run may delete its folder next
+            _end(process)
+            raise
     outcome = RunOutcome.read(folder)
     if ended or outcome is None or outcome.digest != spec.digest:
         outcome = RunOutcome(

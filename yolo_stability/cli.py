@@ -27,7 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments after the program's name; those of the process when None.
 
     Returns:
-        Exit code: 0 done, 1 our own mistake, 2 the user's input, 3 the guard ended the run, 130 interrupted.
+        Exit code: 0 done, 1 our own mistake, 2 the user's input, 3 unstable, failed or ended early, 4 too little to
+        say, 130 interrupted.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     _print_anything()

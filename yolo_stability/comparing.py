@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from yolo_stability.arguments import typed_command
 from yolo_stability.assessment import assess
 from yolo_stability.errors import ConfigError, TraceError
 from yolo_stability.experiment import prepare_folder, write_results
@@ -45,13 +46,12 @@ class _Run:
     settings: dict[str, Any]
 
 
-def compare_runs(paths: Sequence[str | Path], out: Path, *, command: str = "") -> BenchmarkResult:
+def compare_runs(paths: Sequence[str | Path], out: Path) -> BenchmarkResult:
     """Compare runs, or read a benchmark again.
 
     Args:
         paths: Run folders, the control first; or one benchmark folder, whose result is returned as it is.
         out: Where `results.json` and `series.parquet` go.
-        command: What the user typed.
 
     Raises:
         ConfigError: There are too few runs, or `out` holds something else.
@@ -74,7 +74,11 @@ def compare_runs(paths: Sequence[str | Path], out: Path, *, command: str = "") -
         schema_version=SCHEMA_VERSION,
         suite="comparison",
         description=f"{len(runs)} runs at hand against {names[0]}.",
-        manifest={"command": command, "versions": package_versions(), "runs": [str(folder) for folder in folders]},
+        manifest={
+            "command": typed_command("compare"),
+            "versions": package_versions(),
+            "runs": [str(folder) for folder in folders],
+        },
         arms=arms,
         runs=assessed.runs,
         comparisons=assessed.comparisons,
@@ -143,8 +147,10 @@ def _last_metrics(file: Path) -> dict[str, float]:
 
 def _names(folders: Sequence[Path]) -> list[str]:
     """Return the shortest ends of the paths that tell the runs apart."""
-    for depth in range(1, 12):
-        names = ["/".join(folder.resolve().parts[-depth:]) for folder in folders]
+    paths = [folder.resolve().parts for folder in folders]
+    for depth in range(1, max(map(len, paths)) + 1):
+        names = [Path(*parts[-depth:]).as_posix() for parts in paths]
         if max(Counter(names).values()) == 1:
             return names
-    raise ConfigError(f"'{folders[0]}' is there twice; name each run once.")
+    twice = next(folder for folder, parts in zip(folders, paths, strict=True) if paths.count(parts) > 1)
+    raise ConfigError(f"'{twice}' is there twice; name each run once.")

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import statistics
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from yolo_stability.assessment import assess
-from yolo_stability.errors import ConfigError, StabilityError, TraceError
+from yolo_stability.errors import ConfigError, StabilityError, TraceError, printable
 from yolo_stability.executors import EXECUTORS
 from yolo_stability.plan import PLAN, RunOutcome, RunSpec, run_digest
 from yolo_stability.provenance import package_versions
@@ -122,7 +123,8 @@ def run_suite(
     place = EXECUTORS[executor](jobs=jobs, address=address)
     plan = make_plan(suite)
     _prepare(out)
-    claim_folder(out)
+    if note := claim_folder(out, shown=out, option="out"):
+        print(f"stability: {printable(note)}", file=sys.stderr)
     start = time.monotonic()
     try:
         write_whole(out / PLAN, json.dumps(_plan_json(suite, plan), indent=1, sort_keys=True, default=str) + "\n")

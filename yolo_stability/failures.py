@@ -15,8 +15,11 @@ DONE, BUG, USER, UNSTABLE, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 _MACHINE_WORDS = r"^\[Errno \d+\] |^\[enforce fail at [^\]]*\] [^.]*\. "
 ISSUES = "please report it with the command you ran and, if you can, the output under YOLO_STABILITY_DEBUG=1"
 
+_SPACE = "Free some space, or choose another disk: project=, or out= where a verb takes that."
 _SMALLER = "Lower batch= or imgsz=."
-_ELSEWHERE = "If the run folder is meant, set project= to a folder that can be written."
+_ELSEWHERE = (
+    "If the folder of the run is meant, choose one that can be written: project=, or out= where a verb takes that."
+)
 
 USERS_FAULT: tuple[tuple[str, str, bool, str], ...] = (
     # (name of the exception's class or of a base, pattern in its text, only when Ultralytics raised it, advice)
@@ -26,7 +29,7 @@ USERS_FAULT: tuple[tuple[str, str, bool, str], ...] = (
     ("FileNotFoundError", r"", True, ""),
     ("PermissionError", r"", False, _ELSEWHERE),
     ("OSError", r"Read-only file system|File name too long", False, _ELSEWHERE),
-    ("OSError", r"Disk quota exceeded", False, "Free some space, or set project= to another disk."),
+    ("OSError", r"Disk quota exceeded", False, _SPACE),
     ("AssertionError", r"nothing to resume", True, ""),
     ("ConnectionError", r"", False, "Give a local file, or go online."),
     ("URLError", r"", False, "Give a local file, or go online."),
@@ -35,7 +38,7 @@ USERS_FAULT: tuple[tuple[str, str, bool, str], ...] = (
     ("RuntimeError", r"DefaultCPUAllocator: (can't allocate|not enough) memory", False, _SMALLER),
     ("error", r"Insufficient memory|Failed to allocate", False, _SMALLER),  # OpenCV's class has that name
     ("OSError", r"Cannot allocate memory", False, _SMALLER),
-    ("OSError", r"No space left on device", False, "Free some space, or set project= to another disk."),
+    ("OSError", r"No space left on device", False, _SPACE),
     ("ValueError", r"is an invalid value", True, ""),
     ("ValueError", r"device", True, "device= takes cpu, mps, 0 or 0,1."),
     ("NotImplementedError", r"^Optimizer ", True, ""),

@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from yolo_stability.shown import as_html
+
 __all__ = [
     "FORWARD_LIMIT",
     "GRADIENT_LIMIT",
@@ -160,6 +162,15 @@ class ProbeResult(Profile):
     def label(self) -> str:
         """The setting as one types it: `norm=none init=kaiming`, or `stock`."""
         return describe(self.settings)
+
+    def __repr__(self) -> str:
+        return f"<ProbeResult '{self.label}': {self.verdict}, {len(self.blocks)} blocks>"
+
+    def __str__(self) -> str:
+        return "\n- ".join([f"{self.label}: {self.verdict}", *self.reasons, *self.warnings])
+
+    def _repr_html_(self) -> str:
+        return as_html(str(self).splitlines())
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON takes it; numbers that are not finite are text."""

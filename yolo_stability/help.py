@@ -13,9 +13,9 @@ __all__ = ["front_page", "verb_page"]
 
 _FIRST = ("guard", "rescue", "fail_on", "fault")  # what the first page has room to explain
 EXITS = """\
-  0  done; diagnose: stable         3  unstable or failed; ended early;
-  2  your input, in one sentence       a probe or a check that found damage
-  4  not enough data to say         1  our mistake: please report it
+  0  done; diagnose: stable          3  unstable, failed, damaged or ended early
+  1  our mistake: please report it   4  not enough data to say
+  2  your input, in one sentence   130  interrupted, everything written
 """
 
 

@@ -24,6 +24,7 @@ from yolo_stability.reference_nets import DESIGNS, NETWORKS, Recurrent, Stacks, 
 from yolo_stability.report.labels import number
 from yolo_stability.report.mechanics import Panel, draw_panels
 from yolo_stability.study import Curve, MechanicsResult, Study, finite
+from yolo_stability.trace.layout import replace_file
 from yolo_stability.types import Trace
 
 __all__ = ["STUDIES", "mechanics"]
@@ -67,7 +68,7 @@ def mechanics(
     with _reproducible():
         done = tuple(run[name](folder, seed) for name in STUDIES if name in names)
     result = MechanicsResult(out=folder, seed=seed, studies=done, seconds=time.perf_counter() - begun)
-    (folder / "mechanics.json").write_text(json.dumps(result.to_json(), indent=1, allow_nan=False), encoding="utf-8")
+    replace_file(folder / "mechanics.json", json.dumps(result.to_json(), indent=1, allow_nan=False).encode())
     return result
 
 

@@ -32,7 +32,7 @@ class RunSpec:
         settings: Every key of Ultralytics and ours, `model`, `data` and `seed` among them.
         minutes: Wall time after which it is ended.
         gigabytes: Resident memory at which it is ended.
-        zero_loss_steps: Steps with a loss of exactly 0 after which it stops at the end of the epoch.
+        zero_loss_steps: Batches with a loss of exactly 0 after which it stops at the end of the epoch.
         digest: Hash of what decides its result.
     """
 
@@ -82,7 +82,7 @@ class RunOutcome:
     Attributes:
         digest: That of its specification.
         outcome: finished, stopped, crashed, timeout, memory or killed.
-        stopped: Why the guard or a rule of the suite ended it; None when neither did.
+        stopped: Why a rule of the suite, the guard, `fail_on` or a rescue ended it; None when none did.
         error: Last words of a run that died, in one line.
         metrics: Final metrics by name.
         seconds: `startup`, `steps` and `total`.

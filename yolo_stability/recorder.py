@@ -17,7 +17,8 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,7 +32,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from yolo_stability import misuse
-from yolo_stability.errors import ConfigError, StabilityError, TraceError
+from yolo_stability.errors import ConfigError, StabilityError
 from yolo_stability.gradstats import to_host
 from yolo_stability.integration.updates import UpdateSampler
 from yolo_stability.interrupts import shielded
@@ -72,6 +73,8 @@ def record(
 
     Raises:
         ConfigError: The parts do not belong together, or `out` is a file.
+        StabilityError: When the `with` statement begins: the folder is in use, or the recorder was used before.
+        TraceError: When it begins: an old trace in the folder cannot be removed.
     """
     parts = LoopParts.of(model, optimizer, scaler)
     folder = Path(out).expanduser()
@@ -94,7 +97,7 @@ class Recorder:
         self._sampled = self._index.positions[np.array(trainable, dtype=bool)]
         self._sampler = UpdateSampler([p for p in self._index.params if p.requires_grad], watch_every)
         self._writer: TraceWriter | None = None
-        self._removers: list[Callable[[], None]] = []
+        self._undo = ExitStack()
         self._passes = self._seen = [0] * len(self._index.blocks)
         self._steps = self._iterations = self._epoch = 0
         self._state = "new"
@@ -120,31 +123,35 @@ class Recorder:
     # The `with` statement
 
     def __enter__(self) -> Self:
+        """Take the folder and begin to follow the loop; what fails on the way leaves neither claim nor hook behind.
+
+        Raises:
+            StabilityError: The recorder has been used, or the folder is in use, by this process or another one.
+            TraceError: An old trace cannot be removed.
+        """
         if self._state != "new":
             raise StabilityError("This recorder has been used: call record(...) again for another training.")
         folder = (self.save_dir / FOLDER).resolve()
-        if self._parts.writes:
-            if folder in _in_use:
-                raise StabilityError(f"'{self.save_dir}' is being recorded already: choose another out=.")
-            self._tell(claim_folder(folder))
-            try:
-                clear_trace(folder)
-            except TraceError:
-                release_folder(folder)
-                raise
-            _in_use.add(folder)
-            self._writer = TraceWriter(folder, [b.name for b in self._index.blocks])
-            self._writer.write_header(describe_loop(self._parts, self._config))
+        if self._parts.writes and folder in _in_use:
+            raise StabilityError(f"'{self.save_dir}' is being recorded already: choose another out=.")
+        with ExitStack() as undo:  # a warning may have been made an error
+            if self._parts.writes:
+                undo.callback(_in_use.discard, folder)
+                _in_use.add(folder)
+                undo.callback(release_folder, folder)
+                self._tell(claim_folder(folder, shown=self.save_dir, option="out"))
+                clear_trace(folder, option="out")
+                self._writer = TraceWriter(folder, [b.name for b in self._index.blocks])
+                undo.callback(self._writer.close)
+                self._writer.write_header(describe_loop(self._parts, self._config))
+                self._hook(undo)
+            self._tell(self._parts.note)
+            self._undo = undo.pop_all()
         self._state, self._clock = "open", time.perf_counter()
-        if self._parts.writes:
-            self._hook()
-        self._tell(self._parts.note)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         with shielded():
-            while self._removers:
-                self._removers.pop()()
             self._state, writer = "closed", self._writer
             if writer is None:
                 return
@@ -154,26 +161,22 @@ class Recorder:
             finally:  # a warning may have been made an error
                 failure = {"error": kind.__name__} if kind else {}
                 self._event("end", {"completed": kind is None, "stopped": None, **failure})
-                writer.close()
-                release_folder(writer.folder)
-                _in_use.discard(writer.folder)
+                self._undo.close()
             if writer.error:
                 warnings.warn(f"stability: {writer.error}", stacklevel=2)
         if self._plots and self._steps:
             self._draw()
 
-    def _hook(self) -> None:
+    def _hook(self, undo: ExitStack) -> None:
         """Follow the optimizer's steps, and count the backward passes by one parameter of each block."""
-        self._removers = [
-            self._parts.optimizer.register_step_pre_hook(self._before_update).remove,
-            self._parts.optimizer.register_step_post_hook(self._after_update).remove,
-        ]
+        undo.callback(self._parts.optimizer.register_step_pre_hook(self._before_update).remove)
+        undo.callback(self._parts.optimizer.register_step_post_hook(self._after_update).remove)
         seen: set[int] = set()
         for parameter, block in zip(self._index.params, self._index.positions.tolist(), strict=True):
             if parameter.requires_grad and block not in seen:
                 seen.add(block)
                 handle = parameter.register_post_accumulate_grad_hook(partial(self._count, block))  # type: ignore[no-untyped-call]
-                self._removers.append(handle.remove)
+                undo.callback(handle.remove)
 
     # The loop
 

@@ -86,7 +86,8 @@ class RescueResult:
         random_drawn: The same of a random choice.
         difference: Share of auto minus that of random, paired by run, with its bootstrap interval.
         time_ratio: Median seconds in the step loop of a repaired run over those of the healthy run of the same seed.
-        price: Median fitness of healthy runs with `rescue=auto` over those without, and how often it intervened.
+        price: Of healthy runs with `rescue=auto`: how many, their median fitness over that without, and how many have
+            the same trace. Empty without any.
     """
 
     schema_version: int
@@ -263,8 +264,8 @@ def _price(runs: Mapping[Any, RunResultRow], control: str) -> Mapping[str, float
         for (arm, task, model, seed), run in runs.items()
         if arm == AUTO and (control, task, model, seed) in runs
     ]
-    known = [(_fitness(a) / _fitness(b), a) for a, b in pairs if _fitness(b) > 0]
+    known = [_fitness(a) / _fitness(b) for a, b in pairs if _fitness(b) > 0]
     if not known:
         return {}
     same = sum(a.trace_digest == b.trace_digest and a.trace_digest is not None for a, b in pairs)
-    return {"runs": len(pairs), "fitness": median(f for f, _ in known), "identical": same}
+    return {"runs": len(pairs), "fitness": median(known), "identical": same}

@@ -1,8 +1,8 @@
 """What `rescue=auto` decides first: as it would have on the labelled runs of `suite=faults`, and as it has in its own.
 
-For runs that were not rescued the decision is made again from their records. It rests on them alone, so that a
-recorded run gives the same first decision as a running one. What would have come of it only a real rescue can tell; see
-`suite=rescue`.
+For runs that were not rescued the decision is made again from their records: the rules are asked when a running
+training would have asked them, the end of each epoch included. What would have come of it only a real rescue can tell;
+see `suite=rescue`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 from yolo_stability.actions import Action, Ending
 from yolo_stability.crossing import SIGN
+from yolo_stability.diagnosis import diagnose_trace
 from yolo_stability.digest import trace_digest
 from yolo_stability.faultbench.runs import HEALTHY, LabelledRun, label_of, labelled_runs
 from yolo_stability.rescue import Rescuer
@@ -42,7 +43,10 @@ class Replayed:
     Attributes:
         healthy: Share of healthy runs that were left alone.
         built_in: Share of runs with a structural fault that were ended, or begun again with the default
-            initialisation, within 30 steps and for the right cause.
+            initialisation, within 30 steps of its onset and for the right cause. The onset is the first step, or
+            what the diagnosis of the same run without a rescue says, where the folder holds one.
+        unbroken: Runs with a structural fault that never broke down, as the same run without a rescue shows, and were
+            left alone: there was nothing to end, and they are in no share.
         too_short: Runs that the guard had ended before a rescue would have been asked: they tell nothing.
         told: By arm, what was decided first and how often, such as `ended: normalisation`.
     """
@@ -50,6 +54,7 @@ class Replayed:
     healthy: Interval
     built_in: Interval
     too_short: int
+    unbroken: int
     told: Mapping[str, Mapping[str, int]]
 
     def lines(self) -> list[str]:
@@ -60,7 +65,17 @@ class Replayed:
             f"  {arm}: {', '.join(f'{what} {n}' for what, n in sorted(counts.items()))}"
             for arm, counts in sorted(self.told.items())
         ]
-        return [*known, f"too short to tell: {self.too_short}", *told]
+        unbroken = [f"structural faults that never broke down: {self.unbroken}"] if self.unbroken else []
+        return [*known, *unbroken, f"too short to tell: {self.too_short}", *told]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Case:
+    """A run, what was decided first, and the step at which it breaks down; None if it never does."""
+
+    run: LabelledRun
+    decision: Decision | None
+    onset: int | None
 
 
 def first_decision(trace: Trace, mode: str = "auto") -> Decision | None:
@@ -78,7 +93,14 @@ def first_decision(trace: Trace, mode: str = "auto") -> Decision | None:
         for a, s, k, b, d in columns
         if k not in {"rescue", "resume"}
     ]
+    epoch = 0
     for record in as_records(trace):
+        if record.epoch > epoch:  # a running training asks once more before it validates
+            epoch = record.epoch
+            rescuer.ask()
+            decision = rescuer.decide()
+            if decision is not None:
+                return record.step - 1, decision
         rescuer.observe(record)
         while waiting and waiting[0].step <= record.step:
             rescuer.event(waiting.pop(0))
@@ -112,7 +134,8 @@ def replay_folder(folder: Path | str, control: str = "control") -> Replayed:
     """
     found = list(labelled_runs(Path(folder), control))
     told = [run for run in found if run.trace.steps.height >= _ASKED]
-    return _counted([(run, first_decision(run.trace)) for run in told], too_short=len(found) - len(told))
+    cases = [_Case(run, first_decision(run.trace), 0) for run in told]
+    return _counted(cases, too_short=len(found) - len(told))
 
 
 def acted_folder(folder: Path | str, control: str = "control") -> Replayed:
@@ -136,7 +159,13 @@ def acted_folder(folder: Path | str, control: str = "control") -> Replayed:
             return 0, Action(remedy="another trace", cause="unknown", why="the weights are not the same")
         return done
 
-    return _counted([(run, acted(run)) for run in rescued], too_short=0)
+    bare = {(run.arm, run.task, run.model, run.seed): run for run in found if not run.arm.endswith(AUTO)}
+
+    def onset(run: LabelledRun) -> int | None:
+        twin = bare.get((_bare(run.arm, control), run.task, run.model, run.seed))
+        return 0 if twin is None or run.label.healthy else diagnose_trace(twin.trace).time_to_divergence
+
+    return _counted([_Case(run, acted(run), onset(run)) for run in rescued], too_short=0)
 
 
 def _bare(arm: str, control: str) -> str:
@@ -149,30 +178,34 @@ def _rescued_label(arm: str) -> FaultLabel | None:
     return HEALTHY if arm == AUTO else label_of(arm.removesuffix(f"{SIGN}{AUTO}"))
 
 
-def _counted(runs: Sequence[tuple[LabelledRun, Decision | None]], too_short: int) -> Replayed:
+def _counted(cases: Sequence[_Case], too_short: int) -> Replayed:
     """Count what was right."""
     told: dict[str, dict[str, int]] = {}
-    for run, found in runs:
-        counts = told.setdefault(run.arm, {})
-        words = _words(found)
+    for case in cases:
+        counts = told.setdefault(case.run.arm, {})
+        words = _words(case.decision)
         counts[words] = counts.get(words, 0) + 1
-    healthy = [found is None for run, found in runs if run.label.healthy]
-    built_in = [_right(run, found) for run, found in runs if run.label.cause in _BUILT_IN]
+    healthy = [case.decision is None for case in cases if case.run.label.healthy]
+    structural = [case for case in cases if case.run.label.cause in _BUILT_IN]
+    broken = [case for case in structural if case.onset is not None or case.decision is not None]
+    built_in = [_right(case) for case in broken]
     return Replayed(
         healthy=wilson(sum(healthy), len(healthy)),
         built_in=wilson(sum(built_in), len(built_in)),
         too_short=too_short,
+        unbroken=len(structural) - len(broken),
         told=told,
     )
 
 
-def _right(run: LabelledRun, found: Decision | None) -> bool:
+def _right(case: _Case) -> bool:
     """Return whether a run with a structural fault is ended or begun again in time, for the right cause."""
-    if found is None:
+    if case.decision is None or case.onset is None:
         return False
-    step, decision = found
+    step, decision = case.decision
     ends = isinstance(decision, Ending) or decision.remedy == "restart"
-    return ends and step < _STEPS and decision.cause in {run.label.cause, *run.label.also}
+    in_time = step < case.onset + _STEPS
+    return ends and in_time and decision.cause in {case.run.label.cause, *case.run.label.also}
 
 
 def _words(found: Decision | None) -> str:

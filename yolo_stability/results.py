@@ -6,7 +6,6 @@ what is wrong with a file that somebody edited or that is half written.
 
 from __future__ import annotations
 
-import html
 import json
 import math
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yolo_stability.errors import TraceError
+from yolo_stability.shown import as_html
 from yolo_stability.types import AS_READ, Cause, Finding
 
 if TYPE_CHECKING:
@@ -87,7 +87,8 @@ class RunResultRow:
         task: detect or pose.
         model: Model file, such as `yolo26n.yaml`.
         seed: Its seed.
-        outcome: finished, stopped (by a rule of the suite), crashed, killed, timeout or memory.
+        outcome: finished, stopped (by a rule of the suite, the guard, `fail_on` or a rescue), crashed, killed, timeout
+            or memory.
         verdict: stable, unstable, failed or inconclusive.
         cause: What most likely destabilised it; None for a run without trouble.
         why: What the verdict rests on, in one sentence with numbers.
@@ -257,9 +258,8 @@ class BenchmarkResult:
         return "\n".join([f"{self.suite}: {self.description}", *self.lines()])
 
     def _repr_html_(self) -> str:
-        """Show the result in a notebook; no colour of its own, so that it is read on light and dark alike."""
-        head, *told = [html.escape(line.removeprefix("- ")) for line in str(self).splitlines()]
-        return f"<div><p><b>{head}</b></p><ul>{''.join(f'<li>{line}</li>' for line in told)}</ul></div>"
+        """Show the result in a notebook."""
+        return as_html(str(self).splitlines())
 
     def _times(self) -> list[str]:
         """Return what the runs cost beyond their steps, in two lines; none where nothing was run."""

@@ -25,7 +25,7 @@ class RunResult:
         save_dir: The run folder of Ultralytics.
         trace: Its telemetry.
         metrics: Final metrics of Ultralytics' validation, by name.
-        stopped: Why the guard, or `fail_on`, ended the run early; None when it ran to its end.
+        stopped: Why the guard, `fail_on` or a rescue ended the run early; None when it ran to its end.
         diagnosis: What went wrong, where, since when and why; None when nothing was recorded.
     """
 

@@ -80,7 +80,7 @@ class RunSeries:
         update: (S,) largest update ratio of all blocks; NaN where not sampled.
         update_block: (S,) the block that has it; -1 where not sampled.
         events: Kind, step, block and data of each event but notices and live findings, in their order.
-        stop_step: Step at which the guard ended the run; None if it did not.
+        stop_step: Step at which the guard ended the run; None if it did not, or the run was resumed.
         completed: What the event at the end of the run says; None without one.
     """
 
@@ -259,7 +259,10 @@ def _events(events: pl.DataFrame) -> tuple[SeriesEvent, ...]:
 
 
 def _ending(events: Sequence[SeriesEvent]) -> tuple[int | None, bool | None]:
-    """Return the step at which the guard ended the run, and whether the last event says that it came to its end."""
+    """Return the step at which the guard ended the run, and whether the last event says that it came to its end.
+
+    A run that was resumed goes on: how an earlier sitting ended says nothing of its end.
+    """
     stop, completed, ended = None, None, False
     for event in events:
         if event.kind == "guard_stop":
@@ -270,5 +273,5 @@ def _ending(events: Sequence[SeriesEvent]) -> tuple[int | None, bool | None]:
         elif event.kind in {"fail_on", "rescue_stop"}:
             ended = True
         elif event.kind == "resume":
-            completed, ended = None, False
+            stop, completed, ended = None, None, False
     return stop, completed

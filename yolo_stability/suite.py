@@ -27,7 +27,7 @@ class Limits(BaseModel):
     Attributes:
         minutes: Wall time of a run.
         gigabytes: Resident memory of a run.
-        zero_loss_steps: Steps in a row with a loss of exactly 0 after which a run is stopped at the end of its epoch.
+        zero_loss_steps: Batches in a row with a loss of exactly 0 after which a run is stopped at the end of its epoch.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)

@@ -327,6 +327,9 @@ class Diagnosis:
             lines += finding.lines(width)
         return lines
 
+    def __repr__(self) -> str:
+        return f"<Diagnosis '{self.run_id}': {self.verdict}, cause {self.cause}, findings {len(self.findings)}>"
+
     def __str__(self) -> str:
         return "\n".join(self.lines())
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from yolo_stability.child import shared_imports, supervise
 from yolo_stability.digest import trace_digest
-from yolo_stability.errors import ConfigError, TraceError
+from yolo_stability.errors import ConfigError, TraceError, printable
 from yolo_stability.nursery import Nursery
 from yolo_stability.plan import PLAN, RunSpec
 from yolo_stability.provenance import package_versions
@@ -20,8 +20,6 @@ from yolo_stability.trace import load_trace
 from yolo_stability.types import Trace
 
 __all__ = ["Check", "Verification", "verify_benchmark"]
-
-_TIMES = frozenset({"started"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +65,12 @@ class Verification:
         return [head, *told, *why]
 
 
-def verify_benchmark(folder: Path, *, sample: int | None = None, tell: Callable[[str], None] = print) -> Verification:
+def _print(line: str) -> None:
+    """Print a line; what it names may come from the plan of somebody else."""
+    print(printable(line))
+
+
+def verify_benchmark(folder: Path, *, sample: int | None = None, tell: Callable[[str], None] = _print) -> Verification:
     """Run a benchmark, or a sample of it, again in a folder of its own.
 
     Args:
@@ -130,7 +133,7 @@ def _difference(before: Trace, again: Trace) -> str:
     parts = []
     if before.header.dataset_digest != again.header.dataset_digest:
         parts.append("the dataset is another one")
-    for key in sorted({*before.header.effective, *again.header.effective} - _TIMES):
+    for key in sorted({*before.header.effective, *again.header.effective}):
         old, new = before.header.effective.get(key), again.header.effective.get(key)
         if old != new:
             parts.append(f"{key} was {_short(old)} and is {_short(new)}")

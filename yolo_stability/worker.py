@@ -53,7 +53,7 @@ class Progress:
         self._batches += 1
         self._zeros = self._zeros + 1 if float(trainer.loss.detach()) == 0.0 else 0
         if self._zeros >= self._limit and self.stopped is None:
-            self.stopped = f"the loss was exactly 0 for {self._zeros} steps"
+            self.stopped = f"the loss was exactly 0 for {self._zeros} batches"
         if self.stopped:
             trainer.stop = True
         if now - self._told >= _PROGRESS_SECONDS:

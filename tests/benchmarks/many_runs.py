@@ -1,10 +1,11 @@
-"""A benchmark of many runs that have all been run: planned, found complete, assessed and reported; prints JSON.
+"""A benchmark of many runs that have all been run: planned, resumed, found complete, assessed and reported.
 
     python many_runs.py FOLDER ARMS SEEDS
 
 Two tasks, so there are 2 x ARMS x SEEDS runs. Their traces are made up, not trained: calm, with spikes, skipped
 steps or an end in NaN, written a few times and copied. Everything after that is what `benchmark` does when it is asked
-again and nothing is missing.
+again: first with every other run missing, whose outcomes are handed over instead of trained, then with none. It prints
+JSON.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import shutil
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,8 @@ from environment import timed  # noqa: E402
 from million_report import peak  # noqa: E402
 from traces import noisy, write  # noqa: E402
 
-from yolo_stability.experiment import make_plan, run_suite  # noqa: E402
-from yolo_stability.plan import RunOutcome, RunSpec  # noqa: E402
+from yolo_stability.experiment import make_plan, run_missing, run_suite  # noqa: E402
+from yolo_stability.plan import OUTCOME, RunOutcome, RunSpec  # noqa: E402
 from yolo_stability.report.benchmark import HTML, write_report  # noqa: E402
 from yolo_stability.results import FILE, SERIES  # noqa: E402
 from yolo_stability.suite import Suite, load_suite  # noqa: E402
@@ -125,6 +126,46 @@ class Planned:
         """Nothing ends."""
 
 
+class Recorded:
+    """Gives back what runs had come to, in place of training them.
+
+    Args:
+        outcomes: Outcomes by folder.
+    """
+
+    def __init__(self, outcomes: Mapping[Path, RunOutcome]) -> None:
+        self._outcomes = outcomes
+
+    def run(
+        self, missing: Sequence[RunSpec], out: Path, started: Callable[[RunSpec], None]
+    ) -> Iterator[tuple[RunSpec, RunOutcome]]:
+        """Yield the outcome of each run that is missing, written as a worker would."""
+        for spec in missing:
+            started(spec)
+            self._outcomes[spec.folder].write(out / spec.folder)
+            yield spec, self._outcomes[spec.folder]
+
+
+class Nobody(Planned):
+    """Listens to nothing."""
+
+    def planned(self, specs: Sequence[RunSpec], done: int) -> None:
+        """Runs may be missing."""
+
+
+def go_on(out: Path, plan: Sequence[RunSpec]) -> float:
+    """Let every other run be missing, as after a kill, and return the seconds until all are there again."""
+    lost = {}
+    for spec in plan[::2]:
+        found = RunOutcome.read(out / spec.folder)
+        assert found is not None
+        lost[spec.folder] = found
+        (out / spec.folder / OUTCOME).unlink()
+    (_, ran), seconds = timed(lambda: run_missing(Recorded(lost), plan, out, Nobody()))
+    assert len(ran) == len(lost)
+    return seconds
+
+
 def measure(out: Path, arms: int, seeds: int) -> dict[str, Any]:
     """Write the runs, ask for the benchmark again, and return what each part took.
 
@@ -138,6 +179,7 @@ def measure(out: Path, arms: int, seeds: int) -> dict[str, Any]:
     plan, planning = timed(lambda: make_plan(suite))
     write_runs(out, plan, suite.control)
     write_plan(out)
+    resuming = go_on(out, plan)
     listener = Planned()
     start = time.process_time()
     result = run_suite(suite, out, listener, jobs=2, executor="local", command="")
@@ -149,6 +191,7 @@ def measure(out: Path, arms: int, seeds: int) -> dict[str, Any]:
         "arms": arms,
         "seeds": seeds,
         "plan": planning,
+        "resume_half": resuming,
         "resume": listener.at - start,
         "assess": assessed - listener.at,
         "report": reporting,

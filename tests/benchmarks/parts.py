@@ -21,6 +21,7 @@ from yolo_stability.integration import reading as reading_module
 from yolo_stability.integration.buffers import BufferSnapshot
 from yolo_stability.integration.guard import Guard
 from yolo_stability.integration.healthy import Snapshot
+from yolo_stability.integration.incidents import IncidentKeeper
 from yolo_stability.integration.updates import UpdateSampler
 from yolo_stability.integration.watch import Watch
 from yolo_stability.integration.window import Window
@@ -47,6 +48,8 @@ PARTS: dict[str, tuple[Any, str]] = {
     "of that: console sums": (ConsoleSink, "write"),
     "of that: live rules": (live_module.LiveRules, "observe"),
     "of those: asking them": (live_module, "find_all"),
+    "incidents: batch and random state kept": (IncidentKeeper, "keep"),
+    "incidents: loss noted": (IncidentKeeper, "note_loss"),
     "flush to disk (own thread)": (TraceWriter, "_flush"),
     "admits: read and decide, all of it": (Watch, "admits"),
     "after_update: all of it": (Watch, "after_update"),

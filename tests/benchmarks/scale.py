@@ -47,6 +47,7 @@ COLUMNS = {
         "arms": "{} arms",
         "seeds": "{} seeds",
         "plan": "{:.3f} s plan",
+        "resume_half": "{:.2f} s resume, half missing",
         "resume": "{:.2f} s until nothing is missing",
         "assess": "{:.1f} s assess",
         "report": "{:.1f} s report",

@@ -24,7 +24,7 @@ def test_many_runs_are_found_there_assessed_and_reported(tmp_path: Path) -> None
     told = many_runs.measure(tmp_path / "bench", arms=3, seeds=2)
     assert told["runs"] == 12
     assert told["verdicts"] == {"stable": 4, "unstable": 8}
-    assert min(told[part] for part in ("plan", "resume", "assess", "report")) > 0
+    assert min(told[part] for part in ("plan", "resume_half", "resume", "assess", "report")) > 0
     assert line("runs", told).startswith("12  3 arms  2 seeds  ")
     outcome = next((tmp_path / "bench" / "runs").rglob("run.json"))
     outcome.unlink()
@@ -88,7 +88,13 @@ def test_a_thousand_runs_take_ten_times_as_long_as_a_hundred(tmp_path: Path) -> 
     few, many = (run("many_runs", ["5", str(seeds)], tmp_path / str(seeds)) for seeds in (10, 100))
     print("\n" + "\n".join(line("runs", told) for told in (few, many)))
     assert (few["runs"], many["runs"]) == (100, 1000)
-    for parts in (("plan", "resume"), ("assess",), ("report",), ("plan", "resume", "assess", "report")):
+    for parts in (
+        ("plan", "resume"),
+        ("plan", "resume_half"),
+        ("assess",),
+        ("report",),
+        ("plan", "resume", "assess", "report"),
+    ):
         assert sum(many[p] for p in parts) < 15 * sum(few[p] for p in parts), parts
     assert many["resume"] < 5
     assert many["html_mb"] < 12

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -38,6 +40,14 @@ def test_the_page_states_the_counts_of_the_tests() -> None:
 
 def test_every_count_is_used_by_a_test() -> None:
     """A number that no test takes would be a claim."""
-    names = {n for n in vars(plan()) if n.isupper() and n not in {"KILLS", "KILL_MOMENTS", "TRIED"}}
+    names = {n for n in vars(plan()) if n.isupper() and n not in {"KILLS", "KILL_MOMENTS", "TRIED", "CASES"}}
     used = "".join(path.read_text(encoding="utf-8") for path in FAULTS.glob("test_*.py"))
     assert [name for name in sorted(names) if not re.search(rf"\b{name}\b", used)] == []
+
+
+def test_every_try_that_is_a_case_of_its_own_is_there() -> None:
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "", "-p", "no:cacheprovider", str(FAULTS)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPO).stdout
+    names = [line.removeprefix("tests/faults/") for line in said.splitlines() if "::" in line]
+    found = {fault: sum(bool(re.match(begin, name)) for name in names) for fault, (_, begin) in plan().CASES.items()}
+    assert found == {fault: count for fault, (count, _) in plan().CASES.items()}

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 import random
 
-__all__ = ["COMPACTION_KILLS", "KILL_MOMENTS", "REPORT_KILLS", "SEED", "SUITE_KILLS", "TRIED", "moments_in_training"]
+__all__ = [
+    "CASES",
+    "COMPACTION_KILLS",
+    "KILL_MOMENTS",
+    "REPORT_KILLS",
+    "SEED",
+    "SUITE_KILLS",
+    "TRIED",
+    "moments_in_training",
+]
 
 SEED = 20_261
 # Phase, how often, its Nth beginning at most, and the seconds after it within which to kill.
@@ -40,21 +49,26 @@ DATA_CHANGES = (
 )
 BAD_LABELS = ("nan", "inf", "-inf")
 
+CASES = {
+    "Ctrl-C or SIGTERM, once and more often": (10, "test_signals.py::"),
+    "disk full": (3, "test_full_disk.py::"),
+    "read-only folder": (4, "test_locked.py::test_read_only_"),
+    "permission lost": (3, "test_locked.py::test_(no_permission|permission_lost)_"),
+    "sink hanging": (2, "test_bad_sinks.py::test_a_sink_that_hangs_"),
+    "out of memory while training": (4, "test_out_of_memory.py::test_(in_the_first_epoch|later)_"),
+    "out of memory in a worker of a suite": (3, "test_out_of_memory.py::test_workers_"),
+}
+"""Where each try is a test case of its own: how many, and what their names in this folder begin with."""
+
 TRIED = {
+    **{fault: count for fault, (count, _) in CASES.items()},
     "kill -9 while training": TRAINING_KILLS,
     "kill -9 while the trace is compacted": COMPACTION_KILLS,
     "kill -9 of a suite": SUITE_KILLS,
     "kill -9 while a report is written": REPORT_KILLS,
-    "Ctrl-C or SIGTERM, once and more often": 8,
-    "disk full": 3,
-    "read-only folder": 4,
-    "permission lost": 3,
     "clock wrong": len(CLOCKS),
     "slow disk": len(SLOW),
     "sink raising": len(SINK_CALLS),
-    "sink hanging": 2,
-    "out of memory while training": 4,
-    "out of memory in a worker of a suite": 3,
     "NaN or Inf in a training": PLACES * STRIKES_A_PLACE,
     "NaN or Inf in a checkpoint that is resumed": CHECKPOINT_PLACES * 2,
     "NaN or Inf in a label file": len(BAD_LABELS),

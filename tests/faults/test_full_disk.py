@@ -93,7 +93,7 @@ def test_full_disk_under_the_whole_run(tmp_path: Path, small_disk: Mount) -> Non
     before = hashlib.sha256(last.read_bytes()).hexdigest()
     assert child.end() == 2, child.text()
     assert child.last_line().startswith("yolo-stability: No space left on device"), child.last_line()
-    assert "Free some space, or set project= to another disk." in child.last_line()
+    assert "Free some space, or choose another disk: project=, or out= where a verb takes that." in child.last_line()
     assert "Traceback" not in child.text()
     epoch = loads(last)
     assert epoch >= 1

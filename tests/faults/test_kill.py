@@ -120,4 +120,4 @@ def test_three_kills(tmp_path: Path) -> None:
 def test_fifty_kills(tmp_path: Path) -> None:
     moments = moments_in_training()
     assert len(moments) == TRAINING_KILLS
-    kill_all(tmp_path, moments, resume_every=5)
+    kill_all(tmp_path, moments, resume_every=1)

@@ -122,7 +122,7 @@ def kill_all(folder: Path, cases: list[Case]) -> None:
     temps = [p for n, case in enumerate(cases) if codes[n] for p in bench.place(n, case).rglob(".*")]
     for temp in temps:
         os.utime(temp, (1, 1))  # as if the next try came later than a minute
-    again = {number: Case(case.kind, "never") for number, case in enumerate(cases) if number % 2 == 0}
+    again = {number: Case(case.kind, "never") for number, case in enumerate(cases)}
     assert run(folder, again) == [0] * len(again)
     for number, case in again.items():
         if content(bench.place(number, case)) != bench.new[case.kind]:

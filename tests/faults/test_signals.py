@@ -61,10 +61,18 @@ def test_an_interrupt_writes_everything(tmp_path: Path, number: int, gaps: tuple
 
 
 @pytest.mark.full
-def test_an_interrupted_run_resumes_to_its_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("number", "gaps"),
+    [(signal.SIGTERM, ()), (signal.SIGINT, ()), (signal.SIGINT, (0.05,))],
+    ids=["term", "int", "int-twice"],
+)
+def test_an_interrupted_run_resumes_to_its_end(tmp_path: Path, number: int, gaps: tuple[float, ...]) -> None:
     child = start(tmp_path, train(tmp_path))
     child.wait_for(lambda log: log.done.count("checkpoint") >= 3)
-    child.process.send_signal(signal.SIGTERM)
+    child.process.send_signal(number)
+    for gap in gaps:
+        time.sleep(gap)
+        child.process.send_signal(number)
     check_end(child, tmp_path)
     again = start(tmp_path, resume(tmp_path / "run"), name="again")
     assert again.end() == 0, again.text()

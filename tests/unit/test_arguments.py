@@ -12,7 +12,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ultralytics import cfg as yolo_cfg
 
-from yolo_stability.arguments import KNOWN_TASKS, bare, find_verb, train_request, wants_help
+from yolo_stability.arguments import (
+    KNOWN_TASKS,
+    bare,
+    find_verb,
+    read_with_json,
+    train_request,
+    typed_command,
+    wants_help,
+)
 from yolo_stability.config import make_settings
 from yolo_stability.errors import ConfigError
 from yolo_stability.integration import arguments as yolo
@@ -157,6 +165,42 @@ def test_several_datasets_stay_a_list() -> None:
 )
 def test_the_verb_is_found_wherever_it_stands(args: list[str], verb: str | None, rest: list[str]) -> None:
     assert find_verb(args, ["train", "list"]) == (verb, rest)
+
+
+@pytest.mark.parametrize(
+    ("args", "asked"),
+    [
+        (["a", "--json"], True),
+        (["json", "a"], True),
+        (["a", "json=True"], True),
+        (["a", "--json", "json=True"], True),
+        (["a", "json=false"], False),
+        (["a"], False),
+    ],
+)
+def test_json_is_a_word_or_a_key(args: list[str], asked: bool) -> None:
+    assert read_with_json(args) == (["a"], {}, asked)
+
+
+def test_json_is_true_or_false() -> None:
+    with pytest.raises(ConfigError, match="'json=no' is not possible: json is True or False"):
+        read_with_json(["json=no"])
+
+
+@pytest.mark.parametrize(
+    ("program", "command"),
+    [
+        ("/usr/bin/yolo-stability", "yolo-stability seeds=5 benchmark 'out=a b'"),
+        ("/lib/yolo_stability/__main__.py", "yolo-stability seeds=5 benchmark 'out=a b'"),
+        ("pipeline.py", ""),
+    ],
+)
+def test_the_typed_command_is_that_of_our_own_program(
+    program: str, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", [program, "seeds=5", "benchmark", "out=a b"])
+    assert typed_command("benchmark") == command
+    assert typed_command("compare") == ""
 
 
 def test_a_value_is_no_bare_word() -> None:

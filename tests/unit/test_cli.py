@@ -194,6 +194,7 @@ def test_the_traceback_is_there_when_asked_for(
         (["coco", "my/coco", "task", "=", "pose"], ("my/coco", "pose")),
         (["pose", "coco", "shapes"], None),
         (["coco", "pose", "shapes"], ("./shapes", "pose")),
+        (["coco", "pose", "shapes", "task=pose"], ("./shapes", "pose")),
     ],
 )
 def test_data_resolves_and_reports(
@@ -221,6 +222,7 @@ def test_data_as_json(resolve: list[tuple[str, str]], capsys: pytest.CaptureFixt
         ([], "Write 'data embedded NAME' or 'data coco FOLDER'."),
         (["imagenet"], "'imagenet' is neither."),
         (["embedded"], "takes one of shapes, figures"),
+        (["embedded", "shapes", "pose", "task=detect"], "at most one task"),
         (["embedded", "shape"], "Did you mean 'shapes'?"),
         (["coco", "a", "b"], "'data coco' takes one folder"),
         (["coco", "a", "task=segment"], "task is detect or pose"),
@@ -249,6 +251,12 @@ def test_list_names_data_and_scenarios(capsys: pytest.CaptureFixture[str]) -> No
     assert "control" in out
     assert main(["list", "scenarios"]) == 0
     assert "shapes" not in capsys.readouterr().out.split("scenarios:")[0]
+
+
+def test_list_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "data", "--json"]) == 0
+    names = [{"name": name, "summary": f"embedded, for {task}"} for name, task in EMBEDDED.items()]
+    assert json.loads(capsys.readouterr().out) == {"data": names}
 
 
 @pytest.mark.parametrize("args", [["list", "scenario"], ["list", "a=b"]])

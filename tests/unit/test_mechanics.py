@@ -253,6 +253,8 @@ def test_the_same_seed_gives_the_same_figures_and_leaves_the_callers_state(
 ) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(2)
+    (tmp_path / "mechanics.json").write_text("of an earlier call")
+    old = (tmp_path / "mechanics.json").open()
     try:
         state = torch.get_rng_state()
         again = mechanics(("clip",), out=tmp_path, seed=0)
@@ -261,6 +263,9 @@ def test_the_same_seed_gives_the_same_figures_and_leaves_the_callers_state(
     finally:
         torch.set_num_threads(threads)
     assert again.studies[0].curves == result.studies[2].curves
+    with old:  # whoever reads, or a kill, meets the old file or the new one, and never half of it
+        assert old.read() == "of an earlier call"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["clip.png", "mechanics.json", "runs"]
 
 
 def test_everything_is_on_disk(result: MechanicsResult) -> None:

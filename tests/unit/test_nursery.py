@@ -142,6 +142,25 @@ def test_runs_end_with_it(nursery: Nursery, tmp_path: Path) -> None:
     assert gone(sleeper.pid)
 
 
+@pytest.mark.parametrize("forked", [True, False])
+def test_an_interrupt_of_whoever_supervises_ends_the_run(
+    forked: bool, nursery: Nursery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the run writes to may be deleted next: `verify` has it in a temporary folder."""
+    seen: list[int] = []
+
+    def interrupted(pid: int) -> int:
+        seen.append(pid)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(child, "_forked", lambda *_: fork(nursery, tmp_path / "sleep") if forked else None)
+    monkeypatch.setattr(child, "_resident", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        child.supervise(spec(), tmp_path)
+    (pid,) = seen
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
 def gone(pid: int) -> bool:
     """Tell whether a process ends within 20 seconds."""
     deadline = time.monotonic() + 20

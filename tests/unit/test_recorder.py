@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
 import warnings
 from collections.abc import Callable, Iterator
@@ -21,9 +22,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from yolo_stability.errors import ConfigError, StabilityError
+from yolo_stability.errors import ConfigError, StabilityError, TraceError
 from yolo_stability.recorder import Recorder, record
-from yolo_stability.trace import load_trace
+from yolo_stability.trace import TraceWriter, claim, load_trace
 
 
 @pytest.fixture(autouse=True)
@@ -523,6 +524,67 @@ def test_one_folder_takes_one_recorder_at_a_time(tmp_path: Path) -> None:
         pass
 
 
+def hooks(model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    found = len(optimizer._optimizer_step_pre_hooks) + len(optimizer._optimizer_step_post_hooks)
+    return found + sum(len(p._post_accumulate_grad_hooks or {}) for p in model.parameters())
+
+
+def test_a_warning_that_is_an_error_at_the_start_leaves_nothing_behind(tmp_path: Path) -> None:
+    model = make()
+    optimizer = torch.optim.SGD([*model.parameters(), nn.Parameter(torch.zeros(2))], lr=0.1)
+    claim, elsewhere = tmp_path / "stability" / "running.json", {"host": "elsewhere", "pid": 7}
+    claim.parent.mkdir()
+    claim.write_text(json.dumps(elsewhere), encoding="utf-8")
+    for told in (f"'{tmp_path}' was last in use by process 7 on elsewhere", "1 tensor"):
+        with pytest.raises(UserWarning, match=told), quiet_record(model, optimizer, tmp_path):
+            pass
+        assert hooks(model, optimizer) == 0
+        assert not claim.exists()
+    with pytest.warns(UserWarning, match="1 tensor"), record(model, optimizer, tmp_path, plots=False) as r:
+        train(model, optimizer, r, steps=3)
+    assert r.trace.steps.height == 3
+    assert hooks(model, optimizer) == 0
+
+
+def test_an_interrupt_at_the_start_closes_the_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed: list[Path] = []
+    close = TraceWriter.close
+
+    def interrupted(self: TraceWriter, header: Any) -> None:
+        raise KeyboardInterrupt
+
+    def noted(self: TraceWriter) -> None:
+        closed.append(self.folder)
+        close(self)
+
+    monkeypatch.setattr(TraceWriter, "write_header", interrupted)
+    monkeypatch.setattr(TraceWriter, "close", noted)
+    model = make()
+    with pytest.raises(KeyboardInterrupt), quiet_record(model, sgd(model), tmp_path):
+        pass
+    monkeypatch.undo()
+    assert closed == [tmp_path.resolve() / "stability"]
+    assert not (tmp_path / "stability" / "running.json").exists()
+    with quiet_record(model, sgd(model), tmp_path):
+        pass
+
+
+def test_a_folder_of_another_process_is_told_by_its_name_and_option(tmp_path: Path) -> None:
+    model, folder = make(), tmp_path / "stability"
+    other = os.getppid()
+    born = (claim._state(other) or ("", ""))[1]
+    folder.mkdir()
+    (folder / claim.CLAIM).write_text(json.dumps({**claim._identity(), "pid": other, "born": born}), encoding="utf-8")
+    told = rf"process {other}, .* in '{tmp_path}': wait until it ends, or choose another out=\."
+    with pytest.raises(StabilityError, match=told), quiet_record(model, sgd(model), tmp_path):
+        pass
+    (folder / claim.CLAIM).unlink()
+    (folder / "header.json").mkdir()
+    with pytest.raises(TraceError, match="choose another `out=`"), quiet_record(model, sgd(model), tmp_path):
+        pass
+    assert not (folder / claim.CLAIM).exists()
+
+
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 def test_an_exception_leaves_everything_written_and_no_hook(tmp_path: Path, error: type[BaseException]) -> None:
     model = make()
@@ -540,9 +602,7 @@ def test_an_exception_leaves_everything_written_and_no_hook(tmp_path: Path, erro
     end = json.loads(trace.events["data"][-1])
     assert end == {"completed": False, "stopped": None, "error": error.__name__}
     assert (tmp_path / "stability" / "gradient_norms.png").stat().st_size > 1000
-    assert not optimizer._optimizer_step_pre_hooks
-    assert not optimizer._optimizer_step_post_hooks
-    assert not any(p._post_accumulate_grad_hooks for p in model.parameters())
+    assert hooks(model, optimizer) == 0
     train(model, optimizer, None, steps=1)
     assert load_trace(tmp_path).steps.height == 5
 

@@ -11,6 +11,7 @@ from traces import noisy, record, write
 
 from yolo_stability.actions import Ending
 from yolo_stability.plan import RunOutcome
+from yolo_stability.rescue import Rescuer
 from yolo_stability.rescuereplay import acted_folder, first_decision, replay_folder
 from yolo_stability.trace import load_trace
 from yolo_stability.trace.records import as_records
@@ -117,3 +118,44 @@ def test_what_was_done_is_read_off_the_events(tmp_path: Path) -> None:
     assert found.told["sigmoid-no-norm+rescue-auto"] == {"lower_rate: learning_rate": 1}
     assert "control" not in found.told
     assert "structural faults ended in time: 0.250 (0.046 to 0.699)" in found.lines()
+    assert found.unbroken == 0
+
+
+LATE = [*HEALTHY[:40], *(record(s, [0.0] * 4, loss=0.0) for s in range(40, 60))]
+
+
+@pytest.mark.parametrize(
+    ("bare", "step", "built_in", "unbroken"),
+    [
+        (LATE, 69, 1.0, 0),  # the run without a rescue breaks down at step 40 or so
+        (LATE, 80, 0.0, 0),
+        (LATE, None, 0.0, 0),
+        (HEALTHY, None, None, 1),  # nothing to end, nothing done
+        (HEALTHY, 3, 0.0, 0),  # ended though it would have gone on
+    ],
+)
+def test_the_onset_is_that_of_the_run_without_a_rescue(
+    bare: list[StepRecord], step: int | None, built_in: float | None, unbroken: int, tmp_path: Path
+) -> None:
+    arms = {"control": (HEALTHY, {}), "bad-init": (bare, {}), "bad-init+rescue-auto": (HEALTHY, {})}
+    folder = benchmark(tmp_path, arms)
+    if step is not None:
+        data = {**ENDED, "cause": "initialisation"}
+        acted(folder / "runs" / "bad-init+rescue-auto" / "detect" / "yolo26n" / "0", step, "rescue_stop", data)
+    found = acted_folder(folder)
+    assert (found.built_in.value, found.unbroken) == (built_in, unbroken)
+
+
+def test_the_rules_are_asked_at_the_end_of_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a running training, which validates nothing that is in trouble."""
+    steps = [record(s, [3.0, 4.0, 2.0, 12.0], loss=8 - 0.01 * s, epoch=s // 13) for s in range(39)]
+    asked: list[int] = []
+    ask = Rescuer.ask
+
+    def noted(self: Rescuer) -> Any:
+        asked.append(self._seen)
+        return ask(self)
+
+    monkeypatch.setattr(Rescuer, "ask", noted)
+    assert first_decision(load_trace(write(tmp_path, steps))) is None
+    assert {13, 26} <= set(asked)

@@ -95,6 +95,12 @@ def test_a_stopped_run_says_so_and_counts_what_was_left_out(trace: Trace) -> Non
     assert repr(shown).endswith(", not recorded>")
 
 
+def test_a_diagnosis_is_short_where_it_is_echoed() -> None:
+    found = hostile()
+    assert repr(found) == f"<Diagnosis '{HOSTILE}': failed, cause data, findings 1>"
+    assert str(found).splitlines() == found.lines()
+
+
 def test_a_run_in_a_notebook(trace: Trace) -> None:
     page = Tags(result(trace)._repr_html_())
     assert page.open == []

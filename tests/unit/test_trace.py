@@ -425,6 +425,14 @@ def test_clear_removes_ours_and_nothing_else(tmp_path: Path) -> None:
     clear_trace(folder)
 
 
+def test_a_trace_that_cannot_be_removed_is_told_with_the_option_of_the_caller(tmp_path: Path) -> None:
+    (tmp_path / "header.json").mkdir()
+    with pytest.raises(TraceError, match=r"cannot be removed .* choose another `name=`, or remove it\."):
+        clear_trace(tmp_path)
+    with pytest.raises(TraceError, match=r"choose another `out=`, or remove it\."):
+        clear_trace(tmp_path, option="out")
+
+
 def test_step_that_repeats_is_left_out_and_told(tmp_path: Path) -> None:
     writer = TraceWriter(tmp_path / "stability", NAMES)
     writer.write_header(header())

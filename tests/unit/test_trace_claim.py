@@ -55,8 +55,12 @@ def test_a_folder_is_claimed_and_released(tmp_path: Path) -> None:
 def test_a_living_run_is_not_disturbed_and_a_dead_one_not_in_the_way(tmp_path: Path) -> None:
     """Dead means killed, also before its parent has asked for its exit code: in a container nobody ever does."""
     with claimed_by_another(tmp_path) as child:
-        with pytest.raises(StabilityError, match=rf"process {child.pid}, since .* is training in .* another name="):
+        told = rf"process {child.pid}, since .* is training in '{tmp_path.parent}': .* choose another name=\."
+        with pytest.raises(StabilityError, match=told):
             claim_folder(tmp_path)
+        told = rf"is training in '{tmp_path}': wait until it ends, or choose another out=\."
+        with pytest.raises(StabilityError, match=told):
+            claim_folder(tmp_path, shown=tmp_path, option="out")
         release_folder(tmp_path)  # not ours to release
         assert note(tmp_path)["pid"] == child.pid
         child.send_signal(signal.SIGKILL)
@@ -86,9 +90,12 @@ def test_without_proc_the_number_decides(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_claim_from_another_machine_is_told_and_does_not_block(tmp_path: Path) -> None:
     """A run that went on in a new container after the old one was lost looks just like it."""
     claim_folder(tmp_path)
-    (tmp_path / CLAIM).write_text(json.dumps({**note(tmp_path), "host": "elsewhere"}))
-    assert "on elsewhere: if that one still trains there" in str(claim_folder(tmp_path))
-    assert claim_folder(tmp_path) is None
+    lost = json.dumps({**note(tmp_path), "host": "elsewhere"})
+    for shown, told in ((None, tmp_path.parent), (tmp_path, tmp_path)):
+        (tmp_path / CLAIM).write_text(lost)
+        text = str(claim_folder(tmp_path, shown=shown))
+        assert text.startswith(f"'{told}' was last in use by process {os.getpid()} on elsewhere: if that one still")
+        assert claim_folder(tmp_path) is None
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -29,9 +29,8 @@ def run(args: Sequence[str]) -> int:
     Raises:
         ConfigError: If a word, key or value is impossible.
     """
-    words, pairs = arguments.read(args)
-    as_json = "json" in words or bool(pairs.pop("json", False))
-    chosen = _request([word for word in words if word != "json"], pairs)
+    words, pairs, as_json = arguments.read_with_json(args)
+    chosen = _request(words, pairs)
     with stdout_to_stderr():
         from yolo_stability.api import benchmark
 
@@ -46,7 +45,7 @@ def _request(words: Sequence[str], pairs: dict[str, Any]) -> dict[str, Any]:
     names = [word for word in words if word not in TASKS]
     if names and "suite" not in pairs:
         pairs["suite"] = names.pop(0)
-    if names or len(tasks) > 1:
+    if names or len(set(tasks)) > 1:
         raise ConfigError(f"'benchmark' takes one suite and at most one task; '{(names or tasks)[-1]}' is too much.")
     if "suite" not in pairs:
         hint = "".join(f" '{key}' is no key.{nearest(key, ['suite'])}" for key in pairs if nearest(key, ["suite"]))

@@ -28,15 +28,14 @@ def run(args: Sequence[str]) -> int:
     Raises:
         ConfigError: If there are too few runs, or a key is unknown.
     """
-    words, pairs = arguments.read(args)
-    as_json = "json" in words or bool(pairs.pop("json", False))
+    words, pairs, as_json = arguments.read_with_json(args)
     for key in pairs:
         if key not in KEYS:
             raise ConfigError(f"Unknown key '{key}'.{nearest(key, KEYS)} 'compare' takes run folders, out= and --json.")
     with stdout_to_stderr():
         from yolo_stability.api import compare
 
-        result = compare(*(word for word in words if word != "json"), out=str(pairs.get("out", "runs/compare")))
+        result = compare(*words, out=str(pairs.get("out", "runs/compare")))
     tell([json.dumps(result.to_json())] if as_json else result.lines())
     return DONE
 

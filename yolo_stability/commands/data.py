@@ -34,9 +34,7 @@ def run(args: Sequence[str]) -> int:
         ConfigError: If the line is not `embedded NAME`, `coco FOLDER` or `check DATA`.
         DataError: If the dataset cannot be used.
     """
-    words, pairs = arguments.read(args)
-    as_json = "json" in words or bool(pairs.pop("json", False))
-    words = [word for word in words if word != "json"]
+    words, pairs, as_json = arguments.read_with_json(args)
     if words[:1] == ["check"]:
         return _check(words[1:], pairs, as_json)
     data, task = _request(words, pairs)
@@ -57,7 +55,7 @@ def _check(words: Sequence[str], pairs: dict[str, Any], as_json: bool) -> int:
     _only_task(pairs)
     names = [word for word in words if word not in CHECK_TASKS]
     tasks = [*(word for word in words if word in CHECK_TASKS), *([] if task is None else [str(task)])]
-    if len(names) != 1 or len(tasks) > 1:
+    if len(names) != 1 or len(set(tasks)) > 1:
         raise ConfigError("'data check' takes one dataset (a data YAML, a folder, a name), and at most one task.")
     if tasks and tasks[0] not in CHECK_TASKS:
         raise ConfigError(
@@ -86,7 +84,7 @@ def _request(words: Sequence[str], pairs: dict[str, Any]) -> tuple[str, str]:
         raise ConfigError(f"Write 'data embedded NAME' or 'data coco FOLDER'.{got} 'data check DATA' looks for damage.")
     kind, names = words[0], [word for word in words[1:] if word not in TASKS]
     tasks = [*(word for word in words[1:] if word in TASKS), *([str(pairs["task"])] if "task" in pairs else [])]
-    if len(names) != 1 or len(tasks) > 1:
+    if len(names) != 1 or len(set(tasks)) > 1:
         what = f"one of {', '.join(EMBEDDED)}" if kind == "embedded" else "one folder"
         raise ConfigError(f"'data {kind}' takes {what}, and at most one task.")
     if kind == "embedded" and names[0] not in EMBEDDED:

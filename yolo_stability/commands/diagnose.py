@@ -34,15 +34,13 @@ def run(args: Sequence[str]) -> int:
     Raises:
         ConfigError: If the line names no path, or a key.
     """
-    words, pairs = arguments.read(args)
-    as_json = "json" in words or bool(pairs.pop("json", False))
+    words, pairs, as_json = arguments.read_with_json(args)
     for key in pairs:
         raise ConfigError(f"Unknown key '{key}'.{nearest(key, ('json',))} 'diagnose' takes a path and --json.")
-    paths = [word for word in words if word != "json"]
-    if len(paths) != 1:
+    if len(words) != 1:
         raise ConfigError("'diagnose' takes one path: write diagnose runs/detect/train, or diagnose last.pt.")
     with stdout_to_stderr():
-        examined = _examine(paths[0])
+        examined = _examine(words[0])
     if as_json:
         print(json.dumps(examined.to_json(), allow_nan=False))
     else:

@@ -29,9 +29,8 @@ def run(args: Sequence[str]) -> int:
     Raises:
         ConfigError: If a word, key or value is impossible.
     """
-    words, pairs = arguments.read(args)
-    as_json = "json" in words or bool(pairs.pop("json", False))
-    asked = _request([word for word in words if word != "json"], pairs)
+    words, pairs, as_json = arguments.read_with_json(args)
+    asked = _request(words, pairs)
     with stdout_to_stderr():
         from yolo_stability.api import frontier
 

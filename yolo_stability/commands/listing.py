@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from yolo_stability.arguments import bare, read
+from yolo_stability.arguments import bare, read_with_json
 from yolo_stability.commands.data import EMBEDDED
 from yolo_stability.commands.verb import Verb
 from yolo_stability.errors import ConfigError, nearest
@@ -32,8 +32,10 @@ def run(args: Sequence[str]) -> int:
         ConfigError: If there is no such kind.
     """
     words, out = [word for _, word in bare(args)], None
-    if len(words) < len(args):
-        words, pairs = read(args)
+    as_json = "json" in words
+    words = [word for word in words if word != "json"]
+    if len(words) + as_json < len(args):
+        words, pairs, as_json = read_with_json(args)
         out = pairs.pop("out", None)
         if pairs or words != ["schema"]:
             raise ConfigError(
@@ -42,9 +44,12 @@ def run(args: Sequence[str]) -> int:
     for word in words:
         if word not in KINDS:
             raise ConfigError(f"Nothing to list under '{word}'.{nearest(word, KINDS)} There is {', '.join(KINDS)}.")
-    for kind in words or KINDS:
+    found = {kind: KINDS[kind]() for kind in words or KINDS}
+    if as_json:
+        print(json.dumps({kind: [{"name": n, "summary": text} for n, text in found[kind]] for kind in found}))
+    for kind in () if as_json else found:
         print(f"{kind}:")
-        _show(KINDS[kind]())
+        _show(found[kind])
     if out is not None:
         _write_schemas(Path(str(out)))
     return DONE
@@ -147,7 +152,7 @@ KINDS: dict[str, Callable[[], list[tuple[str, str]]]] = {
 
 VERB = Verb(
     name="list",
-    usage="[data|interventions|scenarios|suites|rules|executors|sinks|schema]",
+    usage="[data|interventions|scenarios|suites|rules|executors|sinks|schema] [--json]",
     summary="the names that other commands take",
     run=run,
     examples=("yolo-stability list", "yolo-stability list interventions", "yolo-stability list schema out=."),

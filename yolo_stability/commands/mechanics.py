@@ -30,14 +30,12 @@ def run(args: Sequence[str]) -> int:
     Raises:
         ConfigError: If a word is no study, or a key or value is impossible.
     """
-    words, pairs = arguments.read(args)
-    as_json = "json" in words or bool(pairs.pop("json", False))
-    studies = [word for word in words if word != "json"]
-    _check(studies, pairs)
+    words, pairs, as_json = arguments.read_with_json(args)
+    _check(words, pairs)
     with stdout_to_stderr():
         from yolo_stability.api import mechanics
 
-        result = mechanics(studies or STUDIES, out=str(pairs.get("out", "runs/mechanics")), seed=pairs.get("seed", 0))
+        result = mechanics(words or STUDIES, out=str(pairs.get("out", "runs/mechanics")), seed=pairs.get("seed", 0))
     if as_json:
         print(json.dumps(result.to_json()))
     else:

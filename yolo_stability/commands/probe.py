@@ -69,11 +69,10 @@ def _read(args: Sequence[str]) -> _Request:
     """Read and check the line."""
     from yolo_stability.integration import arguments as yolo
 
-    words, typed = arguments.read(args)
+    words, typed, as_json = arguments.read_with_json(args)
     file = typed.pop("cfg", None)
     given = typed if file is None else {**yolo.load_cfg(str(file)), **typed}
-    as_json = "json" in words or _is_true("json", given.pop("json", False))
-    task = _task([word for word in words if word != "json"], given.pop("task", None))
+    task = _task(words, given.pop("task", None))
     out = Path(str(given.pop("out", OUT)))
     axes = {key: _values(key, given.pop(key)) for key in OWN_KEYS if key in given}
     yolo.check_keys(given, (*OWN_KEYS, "out", "json"))
@@ -107,13 +106,6 @@ def _task(words: Sequence[str], key: Any) -> str | None:
     if named and named[0] not in arguments.KNOWN_TASKS:
         raise ConfigError(f"Unknown task '{named[0]}'.{nearest(named[0], arguments.KNOWN_TASKS)}")
     return named[0] if named else None
-
-
-def _is_true(key: str, value: Any) -> bool:
-    """Return the value of a flag."""
-    if not isinstance(value, bool):
-        raise ConfigError(f"'{key}={value}' is not possible: {key} is True or False.")
-    return value
 
 
 def _values(key: str, typed: Any) -> list[Any]:

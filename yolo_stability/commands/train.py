@@ -27,7 +27,7 @@ def run(args: Sequence[str]) -> int:
         args: What the user typed, without the verb.
 
     Returns:
-        Exit code: 0 when the run reached its end, 3 when the guard stopped it.
+        Exit code: 0 when the run reached its end, 3 when the guard, `fail_on` or a rescue ended it.
     """
     as_json = any(word.removeprefix("--").removesuffix(",").startswith("json") for word in args)
     with stdout_to_stderr() if as_json else contextlib.nullcontext():

@@ -28,21 +28,19 @@ def run(args: Sequence[str]) -> int:
     Raises:
         ConfigError: If the line names no benchmark, or a key or value is impossible.
     """
-    words, pairs = arguments.read(args)
-    as_json = "json" in words or bool(pairs.pop("json", False))
-    folders = [word for word in words if word != "json"]
+    words, pairs, as_json = arguments.read_with_json(args)
     for key in pairs:
         if key not in KEYS:
             raise ConfigError(f"Unknown key '{key}'.{nearest(key, KEYS)} 'verify' takes sample= and --json.")
     sample = pairs.get("sample")
     if sample is not None and (not isinstance(sample, int) or isinstance(sample, bool)):
         raise ConfigError(f"sample={sample} is not possible: sample is a whole number, 1 or more.")
-    if len(folders) != 1:
+    if len(words) != 1:
         raise ConfigError("'verify' takes the folder of one benchmark: write verify runs/benchmark/demo, for instance.")
     with stdout_to_stderr():
         from yolo_stability.api import verify
 
-        found = verify(folders[0], sample=sample)
+        found = verify(words[0], sample=sample)
     if as_json:
         checks = [{"run": c.run, "identical": c.identical, "text": c.text} for c in found.checks]
         print(json.dumps({"identical": found.identical, "checks": checks, "environment": list(found.environment)}))

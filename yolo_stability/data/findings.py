@@ -100,7 +100,7 @@ class Found:
     """One kind of damage in one split.
 
     Attributes:
-        split: train or val.
+        split: train or val; `all` for what concerns the dataset as a whole.
         kind: Key of `KINDS`.
         count: How often.
         examples: The first places: file, line and row.

@@ -15,7 +15,7 @@ DRIVE = re.compile(r"^[A-Za-z]:")
 UNUSUAL = re.compile(r"[^\w.+@()\[\] -]")
 """What might break an image list's lines."""
 LONGEST = 100
-"""Characters of a stem; file systems take 255 bytes a name."""
+"""Bytes of a stem; file systems take 255 a name."""
 
 
 def safe_name(value: Any, source: Path) -> str:
@@ -93,7 +93,7 @@ class LinkNames:
     def take(self, name: str) -> str:
         """Return the name for the file `name`: its own wherever that is free."""
         path = PurePosixPath(UNUSUAL.sub("_", re.sub(r"[\\/]", "__", name)))
-        wish = path.stem[:LONGEST]
+        wish = path.stem.encode()[:LONGEST].decode(errors="ignore")  # no half of a character is left
         stem, count = wish, 1
         while stem.casefold() in self._stems:
             count += 1

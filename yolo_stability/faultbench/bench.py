@@ -16,6 +16,7 @@ from yolo_stability.faultbench.onset import Effect, effect_of, references
 from yolo_stability.faultbench.runs import LabelledRun, label_of, labelled_runs, prefix
 from yolo_stability.faultbench.scores import ANY, OURS, HalfScore, JudgedRun, score_half
 from yolo_stability.provenance import package_versions
+from yolo_stability.trace.layout import replace_file
 from yolo_stability.types import Diagnosis, Trace
 
 __all__ = ["FAULTS_JSON", "FaultResult", "judge", "known_at", "score_faults", "score_labelled", "write_faults"]
@@ -74,11 +75,11 @@ def write_faults(folder: Path, control: str = "control", diagnose: Diagnose | No
     from yolo_stability.report.faults import faults_markdown, faults_picture
 
     result = score_faults(labelled_runs(folder, control), diagnose or _diagnose)
-    _replace(
+    replace_file(
         folder / FAULTS_JSON, json.dumps(asdict(result), indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
     )
-    _replace(folder / "faults.md", faults_markdown(result).encode())
-    _replace(folder / "faults.png", faults_picture(result))
+    replace_file(folder / "faults.md", faults_markdown(result).encode())
+    replace_file(folder / "faults.png", faults_picture(result))
     return result
 
 
@@ -189,10 +190,3 @@ def _diagnose(trace: Trace, masked: bool) -> Diagnosis:
     from yolo_stability.diagnosis import diagnose_trace
 
     return diagnose_trace(trace, masked=masked)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.writing")
-    partial.write_bytes(content)
-    partial.replace(path)

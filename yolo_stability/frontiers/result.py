@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_stability.frontiers.bisection import EdgeStatus, Word
+from yolo_stability.shown import as_html
 
 __all__ = ["FILE", "PICTURE", "SCHEMA_VERSION", "FrontierResult", "Point", "SeedEdge", "SettingEdge"]
 
@@ -167,6 +168,17 @@ class FrontierResult:
         """Return the content of `frontier.json`: same result, same bytes; no NaN and no Inf."""
         content = {k: v for k, v in asdict(self).items() if k != "folder"}
         return json.dumps(_finite(content), indent=1, sort_keys=True, allow_nan=False, default=str) + "\n"
+
+    def __repr__(self) -> str:
+        state = "complete" if self.complete else "incomplete"
+        return f"<FrontierResult '{self.axis}': settings {len(self.edges)}, runs {len(self.points)}, {state}>"
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        """Show the result in a notebook."""
+        return as_html(self.lines())
 
     def lines(self) -> list[str]:
         """Return what a terminal shows of it."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
+from yolo_stability.arguments import typed_command
 from yolo_stability.child import PROGRESS
 from yolo_stability.data.resolve import resolve_data
 from yolo_stability.errors import ConfigError
@@ -16,7 +16,7 @@ from yolo_stability.frontiers.picture import draw
 from yolo_stability.frontiers.request import make_request
 from yolo_stability.frontiers.result import FrontierResult
 from yolo_stability.frontiers.search import search
-from yolo_stability.plan import OUTCOME
+from yolo_stability.plan import OUTCOME, RunOutcome
 from yolo_stability.report.progress import SuiteProgress
 
 __all__ = ["run_frontier"]
@@ -40,17 +40,17 @@ def run_frontier(
         raise ConfigError(f"address={address} is for a cluster: write executor=ray with it, or leave it out.")
     folder = Path(out) if out is not None else Path("runs") / "frontier" / _name(request.axis)
     resolve_data(str(request.recipe["data"]), request.task)  # also so that not each of several runs makes it at once
-    command = shlex.join(["yolo-stability", *sys.argv[1:]]) if "frontier" in sys.argv[1:] else ""
     try:
         result = search(
             request,
             folder,
             EXECUTORS[executor](jobs=jobs, address=address),
             lambda: SuiteProgress(folder, PROGRESS),
-            command=command,
+            command=typed_command("frontier"),
         )
     except KeyboardInterrupt:
-        done = sum(1 for _ in folder.rglob(OUTCOME))
+        found = (RunOutcome.read(file.parent) for file in folder.rglob(OUTCOME))
+        done = sum(outcome is not None and outcome.is_final for outcome in found)  # what was killed is run again
         print(f"finished runs kept in {folder}: {done}; the same command again goes on from there.", file=sys.stderr)
         raise
     draw(result)

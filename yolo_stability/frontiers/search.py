@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -9,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from yolo_stability.errors import printable
 from yolo_stability.experiment import DECIDING, Listener, prepare_folder, run_missing, write_whole
 from yolo_stability.frontiers.bisection import Edge, Word, edge_of, joint_edge, next_probes, stable_again
 from yolo_stability.frontiers.judging import Judgement, judge
@@ -63,22 +65,25 @@ def search(
         StabilityError: `out` cannot be made, or another search runs there.
     """
     prepare_folder(out, FILE, "frontier")
-    claim_folder(out)
+    if note := claim_folder(out, shown=out, option="out"):
+        print(f"stability: {printable(note)}", file=sys.stderr)
     began = clock()
     points: dict[tuple[Chain, int], Point] = {}
     try:
         result = _result(request, points, out, command, complete=False)
-        write_whole(out / FILE, result.text())
+        if not (out / FILE).exists():  # by which the folder is known; what an earlier search has found stays for now
+            write_whole(out / FILE, result.text())
         while probes := _wanted(request, points):
             specs = [probe.spec for probe in probes]
             with round_of() as listener:
-                outcomes, _ = run_missing(place, specs, out, listener)
+                outcomes, ran = run_missing(place, specs, out, listener)
             for probe in probes:
                 outcome = outcomes[str(probe.spec.folder)]
                 points[probe.chain, probe.place] = _point(request, probe, outcome, judged(probe.spec, outcome, out))
                 _drop_weights(out / probe.spec.folder)
             result = _result(request, points, out, command, complete=False)
-            write_whole(out / FILE, result.text())
+            if ran:  # else nothing is known that was not before, and a complete result may stand there
+                write_whole(out / FILE, result.text())
         cost = {**result.cost, "sitting_seconds": round(clock() - began, 1)}
         result = replace(result, complete=True, cost=cost)
         write_whole(out / FILE, result.text())

@@ -20,13 +20,15 @@ from yolo_stability.integration.compat import (
     group_names,
     inner_model,
 )
+from yolo_stability.integration.distributed import is_distributed
+from yolo_stability.integration.seam import owns_step
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.optimizers import momentum
 from yolo_stability.provenance import config_digest, dataset_digest, package_versions
 from yolo_stability.trace import SCHEMA_VERSION
 from yolo_stability.types import BlockSpec, RunHeader
 
-__all__ = ["as_first_written", "build_header", "effective_settings", "own_in_force", "requested_settings"]
+__all__ = ["as_first_written", "build_header", "effective_settings", "own_in_force", "possible", "requested_settings"]
 
 _ARGUMENTS = ("task", "model", "data", "imgsz", "epochs", "seed", "deterministic", "nbs", "warmup_epochs", "time")
 
@@ -71,6 +73,18 @@ def as_first_written(header: RunHeader, first: RunHeader) -> RunHeader:
         requested=first.requested,
         started=first.started,
     )
+
+
+def possible(trainer: Trainer, settings: StabilitySettings) -> StabilitySettings:
+    """Return settings without what cannot be had: a guard for a step that is not ours, a rescue on several processes.
+
+    Args:
+        trainer: The trainer.
+        settings: What was asked for.
+    """
+    guard = settings.guard if owns_step(type(trainer)) else "off"
+    rescue = "off" if guard == "off" or is_distributed(trainer) else settings.rescue
+    return settings.model_copy(update={"guard": guard, "rescue": rescue})
 
 
 def own_in_force(settings: StabilitySettings, switches: Switches) -> dict[str, Any]:

@@ -183,7 +183,8 @@ def _not_reproduced(model: nn.Module, window: Sequence[KeptBatch], hits: Hits) -
     if hits.sign == "gradient" and hits.parameters:
         name = hits.parameters[0]
         place = Place(phase="gradient", block=block_of(model, name), parameter=name)
-        others = f" and of {hits.count - 1} others" if hits.count > 1 else ""
+        more = hits.count - 1
+        others = f" and of {more} other{'s' if more > 1 else ''}" if more else ""
         message = f"{lead}; the gradient of {name}{others} in {place.block} was hit"
         return Culprit(reproduced=False, message=message, place=place)
     suspect = next((i for i in suspects_first(window) if _lost(window[i])), None)

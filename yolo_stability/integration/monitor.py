@@ -75,7 +75,7 @@ class Monitor:
 
     @property
     def stopped(self) -> str | None:
-        """Why the guard ended the latest training; None when it did not."""
+        """Why the guard, `fail_on` or a rescue ended the latest training; None when none did."""
         return self._stopped
 
     @property

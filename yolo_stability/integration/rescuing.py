@@ -13,7 +13,6 @@ from yolo_stability.actions import Action, Ending
 from yolo_stability.config import StabilitySettings
 from yolo_stability.errors import ConfigError, TraceError
 from yolo_stability.integration.compat import Trainer, inner_model
-from yolo_stability.integration.distributed import is_distributed
 from yolo_stability.integration.incident_batch import mixes_files
 from yolo_stability.integration.policy import Policy
 from yolo_stability.integration.remedies import LiveRemedies
@@ -138,7 +137,9 @@ class Rescue:
         except Exception as error:
             self._failed = True
             if restored is not None:
-                self._watch.roll_back(trainer, None)  # a model may have been changed in part
+                restored = self._watch.roll_back(trainer, None)  # a model may have been changed in part
+                self._policy.undone(restored)
+                self._emit("rollback", None, {"restored_step": restored, "why": f"{action.remedy} failed"})
             self._watch.notice(f"{action.remedy} failed, and the rescue is off: {type(error).__name__}: {error}")
             return
         if action.remedy == "restart":
@@ -176,7 +177,7 @@ def check_rescue(trainer: Trainer, settings: StabilitySettings) -> str | None:
     Raises:
         ConfigError: The remedy that was asked for by name can never act in this run, or memory does not suffice.
     """
-    if settings.rescue == "off" or settings.guard == "off" or is_distributed(trainer):
+    if settings.rescue == "off":
         return None
     why = _never(trainer, settings.rescue)
     if why:

@@ -9,15 +9,14 @@ from typing import Any
 
 from yolo_stability.config import StabilitySettings
 from yolo_stability.errors import TraceError
+from yolo_stability.integration import effective
 from yolo_stability.integration.checkpoints import HealthyCheckpoint
 from yolo_stability.integration.compat import LOGGER, Trainer, is_writer
 from yolo_stability.integration.distributed import is_distributed
-from yolo_stability.integration.effective import as_first_written, build_header, own_in_force, requested_settings
 from yolo_stability.integration.judge import Judge
 from yolo_stability.integration.policy import Policy
 from yolo_stability.integration.remedies import LiveRemedies
 from yolo_stability.integration.rescuing import Rescue, check_rescue
-from yolo_stability.integration.seam import owns_step
 from yolo_stability.integration.sidecar import SIDECAR, resumed_settings, write_sidecar
 from yolo_stability.integration.watch import Watch
 from yolo_stability.interrupts import shielded
@@ -77,7 +76,7 @@ class WatchedRun:
 
     @property
     def stopped(self) -> str | None:
-        """Why the guard ended the run; None while it did not."""
+        """Why the guard, `fail_on` or a rescue ended the run; None while none did."""
         return self.watch.stopped if self.watch else None
 
     @property
@@ -111,8 +110,7 @@ class WatchedRun:
         folder = trainer.save_dir / FOLDER
         point = resume_point(folder) if trainer.resume else None
         switches, asked = self.switches(trainer), self._settings  # in this order: a resume brings settings
-        if not owns_step(type(trainer)):
-            self._settings = self._settings.model_copy(update={"guard": "off"})
+        self._settings = effective.possible(trainer, asked)
         self._batch = trainer.batch_size
         self._first_step = point.step + 1 if point else 0
         self._first_iteration = point.iteration + 1 if point else 0
@@ -140,7 +138,7 @@ class WatchedRun:
             policy = self._make_policy(self._settings)
             policy.open(watch.blocks, self.header)
             self._judge = Judge(policy, self._event, self._tell)
-        if self._settings.rescue != "off":
+        if asked.rescue != "off":
             self._prepare_rescue(trainer, watch, cost, known=point is not None)
         if point:
             data = {"requested": dict(self._requested or {}), "settings": asked.model_dump()}
@@ -305,13 +303,13 @@ class WatchedRun:
     def _open(self, trainer: Trainer, folder: Path, asked: StabilitySettings, *, resumed: bool) -> None:
         """Create the writer, the header and the sinks; a resumed run keeps its name and what was first asked for."""
         assert self.watch is not None
-        requested = {**(self._requested or requested_settings(trainer)), **asked.model_dump()}
+        requested = {**(self._requested or effective.requested_settings(trainer)), **asked.model_dump()}
         assert self._switches is not None
-        own = own_in_force(self._settings, self._switches)
-        header = build_header(trainer, self.watch.blocks, requested, own)
+        own = effective.own_in_force(self._settings, self._switches)
+        header = effective.build_header(trainer, self.watch.blocks, requested, own)
         if resumed:
             try:
-                header = as_first_written(header, read_header(folder))
+                header = effective.as_first_written(header, read_header(folder))
             except TraceError as error:
                 self._tell(str(error))
         else:

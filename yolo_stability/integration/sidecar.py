@@ -36,6 +36,8 @@ def write_sidecar(save_dir: Path, settings: StabilitySettings) -> None:
 def resumed_settings(save_dir: Path, settings: StabilitySettings) -> StabilitySettings:
     """Return the settings of a resumed run: those of its first sitting, under what was set to something else now.
 
+    A rescue stands beside neither another guard than skip nor `fail_on`: of those the later word counts.
+
     Args:
         save_dir: The run folder.
         settings: Settings of this sitting; a value at its default counts as not given.
@@ -55,6 +57,11 @@ def resumed_settings(save_dir: Path, settings: StabilitySettings) -> StabilitySe
     except (OSError, TypeError, ValueError, ConfigError) as error:
         raise StabilityError(f"{file} cannot be read as settings; delete it to resume with the defaults.") from error
     kept = {k: v for k, v in earlier.model_dump().items() if not _was_of_the_moment(k, v)}
+    if "rescue" in given:  # it outranks what it cannot stand beside, or it would never act
+        kept.pop("guard", None)
+        kept.pop("fail_on", None)
+    elif {"guard", "fail_on"} & given.keys():
+        kept.pop("rescue", None)
     return StabilitySettings(**{**kept, **given})
 
 

@@ -2,7 +2,7 @@
 
 Ultralytics counts a warm-up by iterations, which go on after a rollback. Weights of step 0 would then be trained at the
 full rate at once, and biases, which a warm-up begins at twenty times the rate of AdamW, would never catch up: detection
-learnt half as much (`docs/pages/how-to/overnight.md`).
+learnt half as much (`docs/pages/how-to/learning-rate.md`).
 """
 
 from __future__ import annotations

@@ -277,7 +277,7 @@ class Watch:
         return self._restore(trainer, self._healthy, before)
 
     def begin_anew(self, trainer: Trainer) -> None:
-        """Take the present state for the healthy one: the weights are new."""
+        """Take the present state for the healthy one, and forget those before: a run or a sitting begins here."""
         place = self.warmup.place(self.iteration)
         self._healthy = HealthyStates(trainer, self.step, youngest=self._youngest, place=place)
 

@@ -12,10 +12,10 @@ __all__ = ["scale_learning_rate"]
 
 
 def scale_learning_rate(optimizer: Optimizer, factor: float) -> None:
-    """Multiply the learning rate of every group, before a scheduler has seen it.
+    """Multiply the learning rate of every group as it stands; a scheduler keeps its own base rates.
 
     Args:
-        optimizer: Freshly built.
+        optimizer: One whose scheduler, if it has one, is told by the caller.
         factor: More than 0.
     """
     for group in optimizer.param_groups:

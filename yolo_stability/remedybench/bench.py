@@ -27,6 +27,7 @@ from yolo_stability.remedybench.matrix import (
 from yolo_stability.remedybench.runs import MatrixRuns, matrix_runs, suite_of
 from yolo_stability.results import RunResultRow
 from yolo_stability.suite import Suite
+from yolo_stability.trace.layout import replace_file
 
 __all__ = ["REMEDIES_JSON", "CauseRow", "MatrixResult", "RemedyColumn", "score_matrix", "write_remedies"]
 
@@ -154,12 +155,11 @@ def write_remedies(folder: str | Path, target: str | Path | None = None) -> Matr
         raise ConfigError(f"{folder} holds a benchmark without causes and remedies; name one of suite=remedies.")
     result = matrix_of(matrix_runs(folder, suite))
     content = json.dumps(_plain(asdict(result)), indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
-    (folder / "figures").mkdir(exist_ok=True)
-    _replace(folder / REMEDIES_JSON, content)
-    _replace(folder / "remedies.md", remedies_markdown(result).encode())
-    _replace(folder / "figures" / "remedies.png", remedies_picture(result))
+    replace_file(folder / REMEDIES_JSON, content)
+    replace_file(folder / "remedies.md", remedies_markdown(result).encode())
+    replace_file(folder / "figures" / "remedies.png", remedies_picture(result))
     if target is not None:
-        _replace(Path(target), content)
+        replace_file(Path(target), content)
     return result
 
 
@@ -266,10 +266,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.writing")
-    partial.write_bytes(content)
-    partial.replace(path)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -40,8 +40,6 @@ class SuiteProgress:
         )
         self._whole: TaskID | None = None
         self._at_work: dict[Any, TaskID] = {}
-        self._ended: Counter[str] = Counter()
-        self._total = 0
         self._lock, self._over = threading.Lock(), threading.Event()
         self._watcher = threading.Thread(target=self._look, daemon=True)
 
@@ -57,7 +55,6 @@ class SuiteProgress:
 
     def planned(self, specs: Sequence[Any], done: int) -> None:
         """Show the size of the suite."""
-        self._total = len(specs)
         self._whole = self._bars.add_task("all runs", total=len(specs), completed=done)
         there = f", {done} of them there already" if done else ""
         self._console.print(f"{len(specs)} run{'' if len(specs) == 1 else 's'}{there}")
@@ -69,7 +66,6 @@ class SuiteProgress:
 
     def ended(self, spec: Any, outcome: Any) -> None:
         """Print how a run ended."""
-        self._ended[outcome.outcome] += 1
         with self._lock:
             bar = self._at_work.pop(spec.folder, None)
         if bar is not None:
@@ -88,7 +84,9 @@ class SuiteProgress:
                 at_work = dict(self._at_work)
             for folder, bar in at_work.items():
                 told = _read(self._out / folder / self._file)
-                if told:
+                if not told:
+                    continue
+                with contextlib.suppress(KeyError):  # the run has ended since, and its bar is gone
                     self._bars.update(bar, completed=told.get("step", 0), total=told.get("planned"))
 
 

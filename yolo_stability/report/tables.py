@@ -114,7 +114,7 @@ def number_table(story: Story) -> Table:
         *("peak norm, x control", "median norm, x control", "final fitness, difference", "clipped steps"),
     )
     rows = [
-        (f"{clean(section.arm.name)}, {group.title}", *_numbers(section.comparison))
+        (f"{clean(section.arm.name)}, {group.title}", *_numbers(section.comparison, _decided(story, section)))
         for group in story.groups
         for section in group.sections
         if section.comparison is not None
@@ -123,9 +123,15 @@ def number_table(story: Story) -> Table:
     return Table(caption="Statistics by arm and task", columns=columns, rows=tuple(rows))
 
 
-def _numbers(found: Comparison) -> tuple[str, ...]:
+def _decided(story: Story, section: Section) -> int:
+    """Return how many runs of a section have a verdict: what its failures were counted among."""
+    cell = section.arm.name, section.task, section.model
+    return sum((r.arm, r.task, r.model) == cell and r.verdict != "inconclusive" for r in story.result.runs)
+
+
+def _numbers(found: Comparison, decided: int) -> tuple[str, ...]:
     return (
-        f"{found.failures} of {len(found.seeds)}" + (" (anecdotal)" if found.anecdotal else ""),
+        f"{found.failures} of {decided}" + (" (anecdotal)" if found.anecdotal else ""),
         range_percent(found.rate) or "-",
         range_percent(found.control_rate) or "-",
         "-" if found.p_value is None else f"{found.p_value:.3g}",

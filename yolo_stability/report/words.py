@@ -150,7 +150,7 @@ def _end(run: RunResultRow) -> str:
     planned = f" of {run.planned_steps:,}" if run.planned_steps and run.planned_steps != run.steps else ""
     words = {
         "finished": "finished after",
-        "stopped": "stopped by the suite's rule after",
+        "stopped": "stopped after",
         "crashed": "crashed after",
         "killed": "was killed after",
         "timeout": "hit its time limit after",

@@ -20,7 +20,7 @@ _TOLD = {
     "nan_recovery": ("Ultralytics went back to its last checkpoint {}", "guard=skip leaves a bad step out instead"),
     "oom_restart": ("the epoch began again with a smaller batch after running out of memory {}", "a smaller batch="),
     "rescue": ("the run was mended while it went on {}", "begin the next run with what helped: its events say what"),
-    "rollback": ("the weights were not finite and were put back {}", "a lower learning rate (lr_mult=0.1)"),
+    "rollback": ("an earlier state of the weights was put back {}", "a lower learning rate (lr_mult=0.1)"),
 }
 
 

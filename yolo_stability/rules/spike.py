@@ -53,16 +53,19 @@ class Spike(Rule):
             f"{times(rows.size, 'step')} stood out, the first being step {scene.step_at(row)} with a gradient norm of "
             f"{number(scene.run.norm[row])}"
         )
+        known = np.isfinite(most)  # not for 8 steps after a step without norms
         if block:
-            text += f"; most in {block}, {number(most)} times its highest of the 8 steps before"
+            text += f"; most in {block}"
+        if block and known:
+            text += f", {number(most)} times its highest of the 8 steps before"
         yield self.found(
             "warning",
             text,
             scene=scene,
             rows=(row, int(rows[-1]) + 1),
             block=block,
-            observed=most if block else float(ratio_of(scene.run.norm, scene.usual_norm)[row]),
-            threshold=self._limit(most) if block else self.total,
+            observed=most if known else float(ratio_of(scene.run.norm, scene.usual_norm)[row]),
+            threshold=self._limit(most) if known else self.total,
             remedy="look at the images of that step; clip=norm:10 bounds what one step can do",
         )
 

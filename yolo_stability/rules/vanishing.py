@@ -66,8 +66,6 @@ class Vanishing(Rule):
     def _later(self, scene: Scene) -> Finding | None:
         if not scene.early:
             return None
-        if not scene.early:
-            return None
         depth = scene.depth
         dead = scene.run.block_norm[scene.early[0]] == 0
         span = first_to_last((depth < self.later) | (dead & (scene.run.norm > 0)), self.lasting)

@@ -23,11 +23,13 @@ _PROC = Path("/proc")
 _WRITING_SECONDS = 0.05
 
 
-def claim_folder(folder: Path) -> str | None:
+def claim_folder(folder: Path, shown: Path | None = None, option: str = "name") -> str | None:
     """Note that this process trains here; again in the same process does no harm.
 
     Args:
-        folder: The `stability/` folder; created if it can be.
+        folder: Where the note lies: a `stability/` folder, or that of many runs; created if it can be.
+        shown: The folder as its user knows it; the one above by default, since `stability/` lies in the run folder.
+        option: What the user chooses another folder with.
 
     Returns:
         A warning when a run on another machine may be training here, which cannot be known; else None. Where nothing
@@ -36,7 +38,7 @@ def claim_folder(folder: Path) -> str | None:
     Raises:
         StabilityError: Another process of this machine trains here and is alive.
     """
-    path, mine, note = folder / CLAIM, _identity(), None
+    path, mine, note, shown = folder / CLAIM, _identity(), None, shown or folder.parent
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         for _ in range(3):
@@ -50,11 +52,11 @@ def claim_folder(folder: Path) -> str | None:
             if _alive(other):
                 raise StabilityError(
                     f"Another run (process {other['pid']}, since {other.get('since')}) is training in "
-                    f"'{folder.parent}': wait until it ends, or choose another name=."
+                    f"'{shown}': wait until it ends, or choose another {option}=."
                 )
             if other.get("host") not in {None, mine["host"]}:
                 note = (
-                    f"'{folder.parent}' was last in use by process {other.get('pid')} on {other['host']}: "
+                    f"'{shown}' was last in use by process {other.get('pid')} on {other['host']}: "
                     "if that one still trains there, the two will overwrite each other"
                 )
             path.unlink(missing_ok=True)

@@ -50,8 +50,12 @@ def _find(path: Path) -> Path:
     raise TraceError(f"'{path}' {what} (looked for {FOLDER}/{HEADER}).{neighbours}{advice}")
 
 
-def clear_trace(folder: str | Path) -> None:
+def clear_trace(folder: str | Path, option: str = "name") -> None:
     """Remove an old trace from a `stability/` folder: our own files only, the header first.
+
+    Args:
+        folder: The `stability/` folder.
+        option: What the user chooses another folder with.
 
     Raises:
         TraceError: A file cannot be removed.
@@ -69,7 +73,7 @@ def clear_trace(folder: str | Path) -> None:
                 directory.rmdir()
     except OSError as e:
         raise TraceError(
-            f"The old trace in '{folder}' cannot be removed ({e.strerror}): choose another `name=`, or remove it."
+            f"The old trace in '{folder}' cannot be removed ({e.strerror}): choose another `{option}=`, or remove it."
         ) from e
 
 

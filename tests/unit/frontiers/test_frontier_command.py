@@ -16,6 +16,7 @@ from yolo_stability import api
 from yolo_stability.cli import main
 from yolo_stability.frontiers.picture import draw
 from yolo_stability.frontiers.result import FrontierResult
+from yolo_stability.plan import RunOutcome
 
 
 @pytest.fixture
@@ -81,13 +82,15 @@ def test_an_interrupt_says_what_is_kept_and_how_to_go_on(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def interrupted(request: Any, out: Path, *args: Any, **more: Any) -> FrontierResult:
-        (out / "recipe" / "lr_mult-1").mkdir(parents=True)
-        (out / "recipe" / "lr_mult-1" / "run.json").write_text("{}")
+        for value, outcome in enumerate(("finished", "crashed", "killed")):  # the last is run again
+            RunOutcome(digest="d", outcome=outcome).write(out / "recipe" / f"lr_mult-{value}")
+        (out / "recipe" / "half").mkdir()
+        (out / "recipe" / "half" / "run.json").write_text("{}")
         raise KeyboardInterrupt
 
     monkeypatch.setattr("yolo_stability.frontiers.run.search", interrupted)
     monkeypatch.chdir(tmp_path)
     assert main(["frontier", "axis=lr_mult", "out=there"]) == 130
     err = capsys.readouterr().err
-    assert "finished runs kept in there: 1; the same command again goes on from there." in err
+    assert "finished runs kept in there: 2; the same command again goes on from there." in err
     assert "yolo-stability: Interrupted." in err

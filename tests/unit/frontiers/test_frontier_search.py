@@ -238,6 +238,13 @@ def test_checkpoints_are_dropped_and_nothing_else(tmp_path: Path) -> None:
     assert len(list((tmp_path / "out").rglob("header.json"))) == 6
 
 
+def test_a_frontier_shows_itself(tmp_path: Path) -> None:
+    found = find(tmp_path / "out", below(40.0), clip="norm:10,none", seeds=2)
+    assert repr(found) == f"<FrontierResult 'lr_mult': settings 2, runs {len(found.points)}, complete>"
+    assert str(found).splitlines() == found.lines()
+    assert found._repr_html_().count("<li>") == len(found.lines()) - 1
+
+
 def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text("{}")
     with pytest.raises(ConfigError, match=r"holds other things \(plan\.json\)"):
@@ -259,13 +266,44 @@ def test_two_searches_in_one_folder_are_refused(tmp_path: Path) -> None:
     assert other.stdout is not None
     assert other.stdin is not None
     other.stdout.readline()
-    with pytest.raises(StabilityError, match="Another run"):
+    told = rf"Another run .* in '{tmp_path / 'out'}': wait until it ends, or choose another out=\."
+    with pytest.raises(StabilityError, match=told):
         find(tmp_path / "out", below(40.0))
     other.stdin.close()
     other.wait()
     other.stdout.close()
     (tmp_path / "out" / CLAIM).unlink(missing_ok=True)
     assert find(tmp_path / "out", below(40.0)).complete
+
+
+def test_a_search_of_another_machine_in_the_same_folder_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    find(tmp_path / "out", below(40.0))
+    assert capsys.readouterr().err == ""
+    (tmp_path / "out" / CLAIM).write_text(json.dumps({"host": "else\x1b[31mwhere", "pid": 7}))
+    assert find(tmp_path / "out", below(40.0)).complete
+    told, err = capsys.readouterr()
+    assert told == ""
+    assert f"stability: '{tmp_path / 'out'}' was last in use by process 7 on else\\x1b[31mwhere: " in err
+
+
+def test_a_complete_result_stays_until_something_new_was_run(tmp_path: Path) -> None:
+    find(tmp_path / "out", below(40.0))
+    before = (tmp_path / "out" / FILE).read_bytes()
+    for change in ({"epochs": 3}, {"clip": "norm:10,none"}, {"seeds": 2}):
+        dying = FakeExecutor()
+        dying.dies_after = 0
+        with pytest.raises(Killed):
+            find(tmp_path / "out", below(40.0), dying, **change)
+        assert (tmp_path / "out" / FILE).read_bytes() == before
+
+    class Watching(FakeExecutor):
+        def run(self, specs: Any, out: Path, on_start: Any) -> Any:
+            assert (out / FILE).read_bytes() == before
+            return super().run(specs, out, on_start)
+
+    find(tmp_path / "out", below(40.0), Watching())  # its rounds find every run there already
 
 
 def test_the_order_of_runs_is_seed_by_seed(tmp_path: Path) -> None:

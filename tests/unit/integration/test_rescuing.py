@@ -11,6 +11,7 @@ from unittest.mock import Mock
 import polars as pl
 import pytest
 
+from yolo_stability.actions import Action
 from yolo_stability.integration import rescuing
 from yolo_stability.integration.rescuing import Rescue
 from yolo_stability.integration.warmup import WarmUp
@@ -33,3 +34,19 @@ def test_the_first_state_of_a_sitting_knows_of_the_warm_up_that_was_given_back(
     Rescue(watch, Mock(), remedies, Mock(), "auto").resume(trainer, known=True)
     assert seen == [(10, 1)]
     assert remedies.amp_cap == (4096.0, 20000)
+
+
+def test_a_remedy_that_fails_leaves_the_state_put_back_and_says_so() -> None:
+    """The trace tells that weights went back, and the rules forget the steps that were undone."""
+    watch, policy, remedies = Mock(step=50), Mock(), Mock()
+    watch.roll_back.side_effect = [30, 28]
+    remedies.apply.side_effect = RuntimeError("no such group")
+    policy.decide.return_value = Action(remedy="lower_rate", cause="learning_rate", why="so", value="0.1", onset=40)
+    told: list[tuple[str, Any]] = []
+    rescue = Rescue(watch, policy, remedies, lambda kind, block, data: told.append((kind, data)), "auto")
+    rescue.act(Mock(), stepped=True)
+    assert told == [("rollback", {"restored_step": 28, "why": "lower_rate failed"})]
+    policy.undone.assert_called_once_with(28)
+    assert "no such group" in watch.notice.call_args[0][0]
+    rescue.act(Mock(), stepped=True)
+    assert watch.roll_back.call_count == 2  # nothing is tried again

@@ -45,3 +45,17 @@ def test_damage_to_a_share_of_the_data_goes_on(tmp_path: Path) -> None:
     """It stands for corrupt files, which are still there when a run is resumed."""
     write_sidecar(tmp_path, StabilitySettings(fault="label_noise:0.3"))
     assert resumed_settings(tmp_path, StabilitySettings()).fault == "label_noise:0.3"
+
+
+@pytest.mark.parametrize("earlier", [{"guard": "stop"}, {"guard": "off"}, {"fail_on": "critical"}])
+def test_a_rescue_outranks_what_it_cannot_stand_beside(earlier: dict[str, str], tmp_path: Path) -> None:
+    """Otherwise the run would end before it acts."""
+    write_sidecar(tmp_path, StabilitySettings(**earlier, watch_every=3))
+    now = resumed_settings(tmp_path, StabilitySettings(rescue="auto"))
+    assert now == StabilitySettings(rescue="auto", watch_every=3)
+
+
+@pytest.mark.parametrize("given", [{"guard": "stop"}, {"fail_on": "critical"}])
+def test_what_a_rescue_cannot_stand_beside_ends_it(given: dict[str, str], tmp_path: Path) -> None:
+    write_sidecar(tmp_path, StabilitySettings(rescue="auto", watch_every=3))
+    assert resumed_settings(tmp_path, StabilitySettings(**given)) == StabilitySettings(**given, watch_every=3)

@@ -143,6 +143,17 @@ def test_one_seed_is_called_anecdotal(tmp_path: Path, few: Page) -> None:
     assert "one seed: anecdotal" not in few.text
 
 
+def test_failures_are_counted_among_runs_with_a_verdict(tmp_path: Path) -> None:
+    result = write_sample(tmp_path, arms=FEW, tasks=("detect",), seeds=(0, 1, 2))
+    seen = [run for run in result.runs if run.arm == "huge-lr"]
+    runs = tuple(replace(r, verdict="inconclusive") if r is seen[0] else r for r in result.runs)
+    found = next(c for c in result.comparisons if c.arm == "huge-lr")
+    changed = tuple(replace(c, failures=2) if c is found else c for c in result.comparisons)
+    page = rewrite(tmp_path, replace(result, runs=runs, comparisons=changed))
+    assert "huge-lr, Detection 2 of 2 " in page.text
+    assert len(found.seeds) == 3
+
+
 def test_settings_that_differ_are_named_and_no_others(few: Page) -> None:
     told = few.text[few.text.index("Settings that differ from") : few.text.index("All runs Run Outcome")]
     assert "huge-lr lr_mult not set 1000 all tasks" in told
@@ -182,7 +193,7 @@ def test_every_picture_has_words_and_numbers_beside_it(few: Page) -> None:
         for seed in (0, 1):
             for place in ("detection, yolo26n.yaml", "pose, yolo26n-pose.yaml"):
                 assert f"The same in numbers: block norms of {arm} on {place}, seed {seed}" in few.text
-    assert "NaN or Inf in steps 9 to 11; stopped by the suite's rule after 10 of 160 steps." in few.text
+    assert "NaN or Inf in steps 9 to 11; stopped after 10 of 160 steps." in few.text
 
 
 # --- what it draws ----------------------------------------------------------------------------------------------------

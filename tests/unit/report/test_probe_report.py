@@ -65,6 +65,13 @@ def lost() -> ProbeResult:
     return result({"norm": "none", "init": "gain:30"}, blocks=broken, total=math.nan, loss=math.nan)
 
 
+def test_a_probe_shows_itself() -> None:
+    shown = replace(result({"norm": "none"}), reasons=("too <small>.",), warnings=("hardly acts.",))
+    assert repr(shown) == f"<ProbeResult 'norm=none': {shown.verdict}, {len(shown.blocks)} blocks>"
+    assert str(shown) == f"norm=none: {shown.verdict}\n- too <small>.\n- hardly acts."
+    assert "<li>too &lt;small&gt;.</li>" in shown._repr_html_()
+
+
 def text(results: list[ProbeResult]) -> list[str]:
     console = Console(width=80, file=io.StringIO())
     console.print(probe_table(results))

@@ -84,3 +84,14 @@ def test_two_blocks_tell_nothing_about_being_alone() -> None:
     assert look(run) != []
     pair = {"names": run.names[:2], "roles": run.roles[:2], "block_norm": run.block_norm[:2]}
     assert look(replace(run, **pair)) == []
+
+
+def test_after_a_step_without_norms_the_total_tells_how_far() -> None:
+    """No block has a highest of the 8 steps before it: the sentence does without."""
+    norms = RUN.block_norm.copy()
+    norms[:, AT - 3] = np.nan
+    norms[:, AT] = BEFORE * np.float32(200)
+    (found,) = look(with_blocks(norms))
+    assert found.first_step == AT
+    assert "unknown" not in found.message
+    assert found.observed > found.threshold == 50
