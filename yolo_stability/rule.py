@@ -15,7 +15,10 @@ from yolo_stability.scene import Scene
 from yolo_stability.series import RunSeries
 from yolo_stability.types import Finding, Severity
 
-__all__ = ["RULES", "Rule"]
+__all__ = ["RULES", "USUAL_RATE", "Rule"]
+
+USUAL_RATE = "a usual learning rate (AdamW lr0=0.002, SGD lr0=0.01)"
+"""What to go back to: a tenth of a rate that is a hundred times too high saves nothing (`suite=remedies`)."""
 
 
 class Rule(ABC):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from yolo_stability.rule import Rule
+from yolo_stability.rule import USUAL_RATE, Rule
 from yolo_stability.scene import Scene
 from yolo_stability.series import RunSeries
 from yolo_stability.signals import first_to_last, number
@@ -58,7 +58,7 @@ class ClipSaturation(Rule):
                 rows=(span[0] + length - 1, span[1]),
                 observed=middle,
                 threshold=limit,
-                remedy="a lower learning rate (lr_mult=0.1), or clip=agc:0.01 under SGD",
+                remedy=f"{USUAL_RATE}, or clip=agc:0.01 under SGD",
             )
             return
 

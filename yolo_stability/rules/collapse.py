@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from yolo_stability.rule import Rule
+from yolo_stability.rule import USUAL_RATE, Rule
 from yolo_stability.scene import Scene
 from yolo_stability.series import RunSeries
 from yolo_stability.signals import first_span, number
@@ -54,7 +54,7 @@ class Collapse(Rule):
             block=scene.block_of(begin),
             observed=0.0,
             threshold=self.remains,
-            remedy="begin again with lr_mult=0.1 or a longer warm-up: such weights do not come back",
+            remedy=f"begin again with {USUAL_RATE}, or a longer warm-up: such weights do not come back",
         )
 
     @classmethod

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from yolo_stability.rule import Rule
+from yolo_stability.rule import USUAL_RATE, Rule
 from yolo_stability.scene import Scene
 from yolo_stability.series import RunSeries
 from yolo_stability.signals import first_to_last, number, spans
@@ -68,7 +68,7 @@ class Divergence(Rule):
             block=scene.block_of(row),
             observed=top / level,
             threshold=self.factor,
-            remedy="a lower learning rate (lr_mult=0.1) or clip=agc:0.01 under SGD",
+            remedy=f"{USUAL_RATE}, or clip=agc:0.01 under SGD",
         )
 
     def _above_control(self, scene: Scene) -> Finding | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from yolo_stability.rule import Rule
+from yolo_stability.rule import USUAL_RATE, Rule
 from yolo_stability.scene import Scene
 from yolo_stability.series import RunSeries
 from yolo_stability.signals import number, ratio_of, spans
@@ -126,7 +126,7 @@ class Exploding(Rule):
             block=block,
             observed=observed,
             threshold=threshold,
-            remedy="a tenth of the learning rate (lr_mult=0.1), a longer warm-up (warmup_epochs=), clip=norm:10",
+            remedy=f"{USUAL_RATE}, a longer warm-up (warmup_epochs=), clip=norm:10",
         )
 
     @classmethod

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from yolo_stability.rule import Rule
+from yolo_stability.rule import USUAL_RATE, Rule
 from yolo_stability.scene import Scene
 from yolo_stability.series import RunSeries
 from yolo_stability.signals import times
@@ -20,7 +20,7 @@ _TOLD = {
     "nan_recovery": ("Ultralytics went back to its last checkpoint {}", "guard=skip leaves a bad step out instead"),
     "oom_restart": ("the epoch began again with a smaller batch after running out of memory {}", "a smaller batch="),
     "rescue": ("the run was mended while it went on {}", "begin the next run with what helped: its events say what"),
-    "rollback": ("an earlier state of the weights was put back {}", "a lower learning rate (lr_mult=0.1)"),
+    "rollback": ("an earlier state of the weights was put back {}", USUAL_RATE),
 }
 
 

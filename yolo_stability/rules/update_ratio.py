@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from yolo_stability.rule import Rule
+from yolo_stability.rule import USUAL_RATE, Rule
 from yolo_stability.scene import Scene
 from yolo_stability.series import Bools, RunSeries
 from yolo_stability.signals import number
@@ -64,7 +64,7 @@ class UpdateRatio(Rule):
             block=name,
             observed=float(update[row]),
             threshold=limit,
-            remedy="a lower learning rate (lr_mult=0.1) or a longer warm-up (warmup_epochs=3)",
+            remedy=f"{USUAL_RATE}, or a longer warm-up (warmup_epochs=3)",
         )
 
     def _young(self, scene: Scene) -> Bools:
