@@ -17,7 +17,7 @@ from yolo_stability.types import Finding, Severity
 
 __all__ = ["RULES", "USUAL_RATE", "Rule"]
 
-USUAL_RATE = "a usual learning rate (AdamW lr0=0.002, SGD lr0=0.01)"
+USUAL_RATE = "a usual lr0 (AdamW 0.002, SGD 0.01)"
 """What to go back to: a tenth of a rate that is a hundred times too high saves nothing (`suite=remedies`)."""
 
 

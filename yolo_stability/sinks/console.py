@@ -116,8 +116,8 @@ def _finding(event: Event) -> str:
 
 
 def _ends(remedy: str, room: int) -> int:
-    """Return where to end a remedy: after as many of its alternatives as fit, and never before the first."""
-    ends = [*(hit.start() for hit in re.finditer(r"[,;] | or ", remedy)), len(remedy)]
+    """Return where to end a remedy: after as many of its alternatives as fit, not before the first, not in brackets."""
+    ends = [*(hit.start() for hit in re.finditer(r"(?:[,;] | or )(?![^(]*\))", remedy)), len(remedy)]
     return max((end for end in ends if end <= room), default=ends[0])
 
 
