@@ -269,7 +269,19 @@ def report(rows: Sequence[Row]) -> str:
             f"## {suite}, {model}, imgsz {imgsz}, {epochs} epochs",
             _scored([r for r in rows if r.group == group]),
         ]
-    return "\n\n".join([*texts, "## all", _scored(rows), _twins(rows)])
+    return "\n\n".join([*texts, "## all", _scored(rows), f"{_twins(rows)}\n{_outdated(rows)}"])
+
+
+def _outdated(rows: Sequence[Row]) -> str:
+    """Say how many runs would come with other settings, or other libraries, if they were asked for today."""
+    own = [row for row in rows if row.same_as is None]
+    now = {}
+    for group in {row.group for row in own}:
+        suite, model, imgsz, epochs = group
+        for spec in plan_of(suite, model, imgsz, epochs, sorted({row.seed for row in own if row.group == group})):
+            now[group, (spec.arm, spec.task, spec.model, spec.seed)] = spec.digest
+    other = sum(now.get((row.group, row.key)) != row.digest for row in own)
+    return f"runs: {len(own)}, of settings or libraries that are not those of today: {other}"
 
 
 def _twins(rows: Sequence[Row]) -> str:
