@@ -116,8 +116,9 @@ def read_with_json(args: Sequence[str]) -> tuple[list[str], dict[str, Any], bool
 
 def typed_command(verb: str) -> str:
     """Return the command line of this process if it is ours and has this verb; empty for anybody else's program."""
-    program, *args = sys.argv
-    ours = Path(program).stem == "yolo-stability" or Path(program).parent.name == "yolo_stability"
+    program, *args = sys.argv or [""]  # a host may leave it empty
+    module = Path(program).parts[-2:] == ("yolo_stability", "__main__.py")
+    ours = module or Path(program).stem == "yolo-stability"
     return shlex.join(["yolo-stability", *args]) if ours and find_verb(args, [verb])[0] else ""
 
 

@@ -25,7 +25,16 @@ from yolo_stability.experiment import write_whole
 from yolo_stability.results import BenchmarkResult, Interval, RunResultRow
 from yolo_stability.statistics import clustered, wilson
 
-__all__ = ["RESCUE_JSON", "SHARE", "CauseCount", "RescueResult", "score_rescues", "score_runs", "write_rescues"]
+__all__ = [
+    "LEARNT",
+    "RESCUE_JSON",
+    "SHARE",
+    "CauseCount",
+    "RescueResult",
+    "score_rescues",
+    "score_runs",
+    "write_rescues",
+]
 
 RESCUE_JSON = "rescue.json"
 _VERSION = 2
@@ -33,7 +42,8 @@ AUTO, RANDOM = "rescue-auto", "rescue-random"
 SHARE = 0.9
 """Part of the fitness of the healthy run of the same seed that a run must reach, or it has failed."""
 _FEWEST_SEEDS = 3
-_LEARNT = 0.05  # a healthy run below this has learnt nothing to compare with
+LEARNT = 0.05
+"""A fitness up to which a run has learnt nothing."""
 
 
 Drawn = Literal["seed", "run"]
@@ -213,7 +223,7 @@ def _cases(runs: Mapping[Any, RunResultRow], cause: str, control: str) -> Iterab
     """Yield the runs of a cause that have a healthy twin and were rescued."""
     for (arm, task, model, seed), run in runs.items():
         healthy = runs.get((control, task, model, seed))
-        if arm != cause or healthy is None or not _fitness(healthy) > _LEARNT:
+        if arm != cause or healthy is None or not _fitness(healthy) > LEARNT:
             continue
         treated = {
             other.partition(SIGN)[2]: r

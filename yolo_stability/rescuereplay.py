@@ -18,7 +18,7 @@ from yolo_stability.diagnosis import diagnose_trace
 from yolo_stability.digest import trace_digest
 from yolo_stability.faultbench.runs import HEALTHY, LabelledRun, label_of, labelled_runs
 from yolo_stability.rescue import Rescuer
-from yolo_stability.rescuebench import AUTO
+from yolo_stability.rescuebench import AUTO, LEARNT
 from yolo_stability.results import Interval
 from yolo_stability.scenario import FaultLabel
 from yolo_stability.statistics import wilson
@@ -44,9 +44,9 @@ class Replayed:
         healthy: Share of healthy runs that were left alone.
         built_in: Share of runs with a structural fault that were ended, or begun again with the default
             initialisation, within 30 steps of its onset and for the right cause. The onset is the first step, or
-            what the diagnosis of the same run without a rescue says, where the folder holds one.
-        unbroken: Runs with a structural fault that never broke down, as the same run without a rescue shows, and were
-            left alone: there was nothing to end, and they are in no share.
+            where the diagnosis of the same run without a rescue dates it, if the folder holds one.
+        unbroken: Runs with a structural fault that learn all the same, as the fitness of the same run without a
+            rescue shows, and were left alone: there was nothing to end, and they are in no share.
         too_short: Runs that the guard had ended before a rescue would have been asked: they tell nothing.
         told: By arm, what was decided first and how often, such as `ended: normalisation`.
     """
@@ -65,13 +65,13 @@ class Replayed:
             f"  {arm}: {', '.join(f'{what} {n}' for what, n in sorted(counts.items()))}"
             for arm, counts in sorted(self.told.items())
         ]
-        unbroken = [f"structural faults that never broke down: {self.unbroken}"] if self.unbroken else []
+        unbroken = [f"structural faults with which a run learns all the same: {self.unbroken}"] if self.unbroken else []
         return [*known, *unbroken, f"too short to tell: {self.too_short}", *told]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Case:
-    """A run, what was decided first, and the step at which it breaks down; None if it never does."""
+    """A run, what was decided first, and the step at which it breaks down; None if it learns all the same."""
 
     run: LabelledRun
     decision: Decision | None
@@ -93,21 +93,28 @@ def first_decision(trace: Trace, mode: str = "auto") -> Decision | None:
         for a, s, k, b, d in columns
         if k not in {"rescue", "resume"}
     ]
-    epoch = 0
+    epoch = step = 0
     for record in as_records(trace):
-        if record.epoch > epoch:  # a running training asks once more before it validates
+        if record.epoch > epoch:
             epoch = record.epoch
-            rescuer.ask()
-            decision = rescuer.decide()
+            decision = _at_the_end(rescuer)
             if decision is not None:
-                return record.step - 1, decision
+                return step, decision
+        step = record.step
         rescuer.observe(record)
         while waiting and waiting[0].step <= record.step:
             rescuer.event(waiting.pop(0))
         decision = rescuer.decide()
         if decision is not None:
             return record.step, decision
-    return None
+    decision = _at_the_end(rescuer)
+    return None if decision is None else (step, decision)
+
+
+def _at_the_end(rescuer: Rescuer) -> Action | Ending | None:
+    """Ask once more, as a running training does at the end of each epoch, before it validates."""
+    rescuer.ask()
+    return rescuer.decide()
 
 
 def first_action(trace: Trace) -> Decision | None:
@@ -163,7 +170,11 @@ def acted_folder(folder: Path | str, control: str = "control") -> Replayed:
 
     def onset(run: LabelledRun) -> int | None:
         twin = bare.get((_bare(run.arm, control), run.task, run.model, run.seed))
-        return 0 if twin is None or run.label.healthy else diagnose_trace(twin.trace).time_to_divergence
+        if twin is None or run.label.healthy:
+            return 0
+        if twin.outcome == "finished" and (twin.fitness or 0.0) > LEARNT:
+            return None
+        return diagnose_trace(twin.trace).time_to_divergence or 0
 
     return _counted([_Case(run, acted(run), onset(run)) for run in rescued], too_short=0)
 

@@ -17,8 +17,8 @@ from yolo_stability.types import Finding, Severity
 
 __all__ = ["RULES", "USUAL_RATE", "Rule"]
 
-USUAL_RATE = "a usual lr0 (AdamW 0.002, SGD 0.01)"
-"""What to go back to: a tenth of a rate that is a hundred times too high saves nothing (`suite=remedies`)."""
+USUAL_RATE = "a usual learning rate (lr_mult=1; optimizer=AdamW lr0=0.002 or SGD lr0=0.01)"
+"""Where to go back to; `auto` ignores `lr0`. A tenth of a hundredfold rate saves nothing (`suite=remedies`)."""
 
 
 class Rule(ABC):

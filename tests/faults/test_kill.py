@@ -116,7 +116,7 @@ def test_three_kills(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.timeout(2400)
+@pytest.mark.timeout(4800)
 def test_fifty_kills(tmp_path: Path) -> None:
     moments = moments_in_training()
     assert len(moments) == TRAINING_KILLS

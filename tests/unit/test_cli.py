@@ -259,6 +259,18 @@ def test_list_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out) == {"data": names}
 
 
+@pytest.mark.parametrize("args", [["--json=True"], ["json=True"], ["--json", "--json"]])
+def test_list_takes_every_spelling_of_json(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "data", *args]) == 0
+    assert set(json.loads(capsys.readouterr().out)) == {"data"}
+
+
+def test_written_schemas_are_told_beside_the_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "schema", f"out={tmp_path}", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert len(json.loads(out)["schema"]) == err.count("written: ") == 2
+
+
 @pytest.mark.parametrize("args", [["list", "scenario"], ["list", "a=b"]])
 def test_list_explains_mistakes(capsys: pytest.CaptureFixture[str], args: list[str]) -> None:
     assert main(args) == 2

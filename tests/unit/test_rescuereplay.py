@@ -125,20 +125,24 @@ LATE = [*HEALTHY[:40], *(record(s, [0.0] * 4, loss=0.0) for s in range(40, 60))]
 
 
 @pytest.mark.parametrize(
-    ("bare", "step", "built_in", "unbroken"),
+    ("bare", "fitness", "step", "built_in", "unbroken"),
     [
-        (LATE, 69, 1.0, 0),  # the run without a rescue breaks down at step 40 or so
-        (LATE, 80, 0.0, 0),
-        (LATE, None, 0.0, 0),
-        (HEALTHY, None, None, 1),  # nothing to end, nothing done
-        (HEALTHY, 3, 0.0, 0),  # ended though it would have gone on
+        (LATE, 0.0, 69, 1.0, 0),  # the run without a rescue breaks down at step 40 or so
+        (LATE, 0.0, 80, 0.0, 0),
+        (LATE, 0.0, None, 0.0, 0),
+        (HEALTHY, 0.4, None, None, 1),  # it learns: nothing to end, nothing done
+        (HEALTHY, 0.4, 3, 0.0, 0),  # ended though it would have learnt
+        (HEALTHY, 0.01, None, 0.0, 0),  # it learns nothing, whatever the rules see
     ],
 )
 def test_the_onset_is_that_of_the_run_without_a_rescue(
-    bare: list[StepRecord], step: int | None, built_in: float | None, unbroken: int, tmp_path: Path
+    bare: list[StepRecord], fitness: float, step: int | None, built_in: float | None, unbroken: int, tmp_path: Path
 ) -> None:
     arms = {"control": (HEALTHY, {}), "bad-init": (bare, {}), "bad-init+rescue-auto": (HEALTHY, {})}
     folder = benchmark(tmp_path, arms)
+    metrics = {"metrics/mAP50(B)": fitness}
+    run = folder / "runs" / "bad-init" / "detect" / "yolo26n" / "0"
+    RunOutcome(digest="d", outcome="finished", metrics=metrics).write(run)
     if step is not None:
         data = {**ENDED, "cause": "initialisation"}
         acted(folder / "runs" / "bad-init+rescue-auto" / "detect" / "yolo26n" / "0", step, "rescue_stop", data)
@@ -158,4 +162,4 @@ def test_the_rules_are_asked_at_the_end_of_an_epoch(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(Rescuer, "ask", noted)
     assert first_decision(load_trace(write(tmp_path, steps))) is None
-    assert {13, 26} <= set(asked)
+    assert {13, 26, 39} <= set(asked)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from yolo_stability.arguments import bare, read_with_json
@@ -13,6 +14,7 @@ from yolo_stability.commands.verb import Verb
 from yolo_stability.errors import ConfigError, nearest
 from yolo_stability.failures import DONE
 from yolo_stability.interventions.registries import CLIPS, FAULTS, INITS, NORMS
+from yolo_stability.streams import stdout_to_stderr
 
 __all__ = ["VERB"]
 
@@ -37,7 +39,7 @@ def run(args: Sequence[str]) -> int:
     if len(words) + as_json < len(args):
         words, pairs, as_json = read_with_json(args)
         out = pairs.pop("out", None)
-        if pairs or words != ["schema"]:
+        if pairs or (out is not None and words != ["schema"]):
             raise ConfigError(
                 f"'list' takes no key=value but 'list schema out=FOLDER'; write 'list {'|'.join(KINDS)}'."
             )
@@ -51,7 +53,8 @@ def run(args: Sequence[str]) -> int:
         print(f"{kind}:")
         _show(found[kind])
     if out is not None:
-        _write_schemas(Path(str(out)))
+        with stdout_to_stderr() if as_json else nullcontext():
+            _write_schemas(Path(str(out)))
     return DONE
 
 

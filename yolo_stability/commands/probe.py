@@ -72,6 +72,7 @@ def _read(args: Sequence[str]) -> _Request:
     words, typed, as_json = arguments.read_with_json(args)
     file = typed.pop("cfg", None)
     given = typed if file is None else {**yolo.load_cfg(str(file)), **typed}
+    as_json |= arguments.is_true("json", given.pop("json", False))  # of a cfg file
     task = _task(words, given.pop("task", None))
     out = Path(str(given.pop("out", OUT)))
     axes = {key: _values(key, given.pop(key)) for key in OWN_KEYS if key in given}

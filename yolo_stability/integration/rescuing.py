@@ -138,6 +138,7 @@ class Rescue:
             self._failed = True
             if restored is not None:
                 restored = self._watch.roll_back(trainer, None)  # a model may have been changed in part
+                self._remedies.after_rollback(trainer)
                 self._policy.undone(restored)
                 self._emit("rollback", None, {"restored_step": restored, "why": f"{action.remedy} failed"})
             self._watch.notice(f"{action.remedy} failed, and the rescue is off: {type(error).__name__}: {error}")

@@ -47,6 +47,7 @@ def test_a_remedy_that_fails_leaves_the_state_put_back_and_says_so() -> None:
     rescue.act(Mock(), stepped=True)
     assert told == [("rollback", {"restored_step": 28, "why": "lower_rate failed"})]
     policy.undone.assert_called_once_with(28)
+    assert remedies.after_rollback.call_count == 2
     assert "no such group" in watch.notice.call_args[0][0]
     rescue.act(Mock(), stepped=True)
     assert watch.roll_back.call_count == 2  # nothing is tried again

@@ -110,7 +110,7 @@ LONG = (
         ("short", "lr_mult=0.1, clip=norm:10", "short; to try: lr_mult=0.1, clip=norm:10"),
         (LONG, "lr_mult=0.1 or warmup_epochs=3; clip=norm:10", " ...; to try: lr_mult=0.1"),
         (LONG[:96], "lr_mult=0.1 or warmup_epochs=3; clip=norm:10", "; to try: lr_mult=0.1"),
-        (LONG, "a usual lr0 (AdamW 0.002, SGD 0.01), or clip=norm:10", "; to try: a usual lr0 (AdamW 0.002, SGD 0.01)"),
+        (LONG, "a rate (AdamW 0.002, SGD 0.01 or so), or clip=1", "; to try: a rate (AdamW 0.002, SGD 0.01 or so)"),
         (LONG * 3, "", " ..."),
         ("two\nlines", "", "two lines"),
     ],
