@@ -193,7 +193,7 @@ def test_json_is_true_or_false() -> None:
         ("/usr/bin/yolo-stability", "yolo-stability seeds=5 benchmark 'out=a b'"),
         ("/lib/yolo_stability/__main__.py", "yolo-stability seeds=5 benchmark 'out=a b'"),
         ("pipeline.py", ""),
-        ("/home/yolo_stability/sweep.py", ""),
+        ("/srv/yolo_stability/sweep.py", ""),
     ],
 )
 def test_the_typed_command_is_that_of_our_own_program(
