@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from environment import isolate, machine
+from environment import isolate, machine, without_trackers
 
 GOAL = 1.02
 ENOUGH_TURNS = 20
@@ -61,6 +61,7 @@ def run(chosen: dict[str, Any], root: Path) -> int:
     """Measure each case, print its table and say whether the goal is met."""
     from stepping import Setup
 
+    without_trackers()
     result: dict[str, Any] = {"machine": machine(), "goal": GOAL, "cases": []}
     print(json.dumps(result["machine"]))
     for size in chosen["sizes"]:

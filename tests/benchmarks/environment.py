@@ -35,6 +35,13 @@ def isolate() -> Path:
     return root
 
 
+def without_trackers() -> None:
+    """Switch off the trackers of Ultralytics that happen to be installed: they would be timed, and leave files here."""
+    from ultralytics import settings
+
+    settings.update({"mlflow": False, "wandb": False, "tensorboard": False})
+
+
 def machine() -> dict[str, object]:
     """Return what a reader must know to place the figures."""
     import platform

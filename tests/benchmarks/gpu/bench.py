@@ -17,7 +17,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from environment import isolate, machine
+from environment import isolate, machine, without_trackers
 
 OPTIONS = {"out": "", "seconds": "90", "sizes": "n,m", "tasks": "detect,pose"}
 
@@ -49,6 +49,7 @@ def run(options: dict[str, str], root: Path) -> int:
     from stepping import Setup
     from syncs import count_syncs
 
+    without_trackers()
     result: dict[str, Any] = {"machine": machine(), "cases": []}
     print(json.dumps(result["machine"]))
     one_more = True
