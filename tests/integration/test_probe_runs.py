@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from shorter import DETECT_SHORT
 from training import DATA, MODELS, overrides, train_stock
 from ultralytics import YOLO
 from ultralytics.models.yolo.detect import DetectionTrainer
@@ -25,7 +26,6 @@ from yolo_stability.integration import probing
 from yolo_stability.integration.probing import run_grid, run_probe
 
 pytestmark = pytest.mark.trains
-TASKS = ("detect", "pose")
 SETTINGS: dict[str, dict[str, Any]] = {
     "stock": {},
     "none": {"norm": "none"},
@@ -47,7 +47,7 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="module", params=TASKS)
+@pytest.fixture(scope="module", params=DETECT_SHORT)
 def grid(request: pytest.FixtureRequest) -> tuple[str, dict[str, ProbeResult]]:
     """Probe every setting once a task."""
     task = request.param
@@ -71,7 +71,7 @@ def head_norm(result: ProbeResult) -> float:
 # --- against stock Ultralytics ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("task", DETECT_SHORT)
 def test_the_stock_profile_is_the_first_step_of_a_stock_training(
     task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
