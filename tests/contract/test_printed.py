@@ -24,7 +24,8 @@ ALL = [line for page in pages_in_order() for line in printed_on(page, read_page(
 
 def test_no_entry_is_stale_and_most_lines_are_run() -> None:
     assert stale(ALL) == []
-    assert len([line for line in ALL if not why_left_out(line)]) > 0.7 * len(ALL)
+    without_clone = [line for line in ALL if why_left_out(line) != "belongs to a clone"]
+    assert len([line for line in without_clone if not why_left_out(line)]) > 0.9 * len(without_clone) > 0.5 * len(ALL)
     assert all(line.text.split()[0] in {"make", "pytest", "python", "pip", ".", "yolo-stability"}
                for line in ALL if why_left_out(line))  # fmt: skip
     assert stale(ALL[:1]) != []
