@@ -16,7 +16,16 @@ from yolo_stability.actions import LIVE_REMEDIES
 from yolo_stability.errors import ConfigError, nearest
 from yolo_stability.interventions.registries import CLIPS, FAULTS, INITS, NORMS
 
-__all__ = ["OWN_FLAGS", "OWN_KEYS", "SWITCHES", "OwnKey", "StabilitySettings", "ignored_by_auto", "make_settings"]
+__all__ = [
+    "OWN_FLAGS",
+    "OWN_KEYS",
+    "SWITCHES",
+    "OwnKey",
+    "StabilitySettings",
+    "check_rescue_settings",
+    "ignored_by_auto",
+    "make_settings",
+]
 
 OWN_FLAGS = {"json": "result as JSON on stdout, everything else on stderr"}
 """Bare words of the command line that are no settings of a run."""
@@ -190,12 +199,19 @@ def make_settings(**own: Any) -> StabilitySettings:
         keys = dict.fromkeys(str(detail["loc"][0]) for detail in error.errors())
         raise ConfigError(" ".join(_complaint(key, own.get(key)) for key in keys)) from None
     if settings.rescue != "off":
-        _check_rescue(settings)
+        check_rescue_settings(settings)
     return settings
 
 
-def _check_rescue(settings: StabilitySettings) -> None:
-    """Refuse settings beside which a rescue could do nothing."""
+def check_rescue_settings(settings: StabilitySettings) -> None:
+    """Refuse settings beside which a rescue could do nothing.
+
+    Args:
+        settings: Settings with a rescue.
+
+    Raises:
+        ConfigError: One of them stands in its way.
+    """
     named = f"rescue={settings.rescue}"
     if settings.guard != "skip":
         raise ConfigError(

@@ -91,7 +91,7 @@ class WatchedRun:
         """
         if self._switches is None:
             if trainer.resume:
-                self._settings = resumed_settings(trainer.save_dir, self._settings)
+                self._settings = resumed_settings(trainer.save_dir, self._settings, self._tell)
             self._switches = Switches(self._settings)
         return self._switches
 

@@ -5,11 +5,12 @@ They cannot travel in `trainer.args`: the config check of Ultralytics rejects ke
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
 
-from yolo_stability.config import StabilitySettings
+from yolo_stability.config import StabilitySettings, check_rescue_settings
 from yolo_stability.errors import ConfigError, StabilityError
 from yolo_stability.strict_yaml import load_yaml
 from yolo_stability.trace.layout import replace_file
@@ -33,7 +34,9 @@ def write_sidecar(save_dir: Path, settings: StabilitySettings) -> None:
     replace_file(save_dir / SIDECAR, text.encode("utf-8"), sync=True)
 
 
-def resumed_settings(save_dir: Path, settings: StabilitySettings) -> StabilitySettings:
+def resumed_settings(
+    save_dir: Path, settings: StabilitySettings, tell: Callable[[str], None] = lambda text: None
+) -> StabilitySettings:
     """Return the settings of a resumed run: those of its first sitting, under what was set to something else now.
 
     A rescue stands beside neither another guard than skip nor `fail_on`: of those the later word counts.
@@ -41,12 +44,14 @@ def resumed_settings(save_dir: Path, settings: StabilitySettings) -> StabilitySe
     Args:
         save_dir: The run folder.
         settings: Settings of this sitting; a value at its default counts as not given.
+        tell: Takes a sentence for each earlier setting that has to give way.
 
     Returns:
         The settings to use; unchanged when the folder holds none.
 
     Raises:
         StabilityError: The file is not what `write_sidecar` wrote.
+        ConfigError: A rescue was asked for now that could do nothing beside what is kept.
     """
     file = save_dir / SIDECAR
     if not file.exists():
@@ -57,12 +62,15 @@ def resumed_settings(save_dir: Path, settings: StabilitySettings) -> StabilitySe
     except (OSError, TypeError, ValueError, ConfigError) as error:
         raise StabilityError(f"{file} cannot be read as settings; delete it to resume with the defaults.") from error
     kept = {k: v for k, v in earlier.model_dump().items() if not _was_of_the_moment(k, v)}
-    if "rescue" in given:  # it outranks what it cannot stand beside, or it would never act
-        kept.pop("guard", None)
-        kept.pop("fail_on", None)
-    elif {"guard", "fail_on"} & given.keys():
-        kept.pop("rescue", None)
-    return StabilitySettings(**{**kept, **given})
+    give_way = ("guard", "fail_on") if "rescue" in given else ("rescue",) if {"guard", "fail_on"} & given.keys() else ()
+    for key in give_way:  # a rescue beside them would never act
+        value = kept.pop(key)
+        if key not in given and value != StabilitySettings.model_fields[key].default:
+            tell(f"{key}={value} of the earlier sitting gives way: it cannot stand beside what this one asks for")
+    merged = StabilitySettings(**{**kept, **given})
+    if merged.rescue != "off":
+        check_rescue_settings(merged)
+    return merged
 
 
 def _was_of_the_moment(key: str, value: object) -> bool:

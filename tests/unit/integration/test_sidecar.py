@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from yolo_stability.config import StabilitySettings
-from yolo_stability.errors import StabilityError
+from yolo_stability.errors import ConfigError, StabilityError
 from yolo_stability.integration.sidecar import SIDECAR, resumed_settings, write_sidecar
 
 
@@ -51,7 +51,10 @@ def test_damage_to_a_share_of_the_data_goes_on(tmp_path: Path) -> None:
 def test_a_rescue_outranks_what_it_cannot_stand_beside(earlier: dict[str, str], tmp_path: Path) -> None:
     """Otherwise the run would end before it acts."""
     write_sidecar(tmp_path, StabilitySettings(**earlier, watch_every=3))
-    now = resumed_settings(tmp_path, StabilitySettings(rescue="auto"))
+    told: list[str] = []
+    now = resumed_settings(tmp_path, StabilitySettings(rescue="auto"), told.append)
+    ((key, value),) = earlier.items()
+    assert told == [f"{key}={value} of the earlier sitting gives way: it cannot stand beside what this one asks for"]
     assert now == StabilitySettings(rescue="auto", watch_every=3)
 
 
@@ -59,3 +62,17 @@ def test_a_rescue_outranks_what_it_cannot_stand_beside(earlier: dict[str, str], 
 def test_what_a_rescue_cannot_stand_beside_ends_it(given: dict[str, str], tmp_path: Path) -> None:
     write_sidecar(tmp_path, StabilitySettings(rescue="auto", watch_every=3))
     assert resumed_settings(tmp_path, StabilitySettings(**given)) == StabilitySettings(**given, watch_every=3)
+
+
+def test_a_rescue_that_could_do_nothing_is_refused(tmp_path: Path) -> None:
+    write_sidecar(tmp_path, StabilitySettings(incidents=0))
+    with pytest.raises(ConfigError, match="incidents=0: write incidents=3 or more"):
+        resumed_settings(tmp_path, StabilitySettings(rescue="quarantine"))
+
+
+def test_nothing_is_told_where_nothing_gives_way(tmp_path: Path) -> None:
+    write_sidecar(tmp_path, StabilitySettings(watch_every=3))
+    told: list[str] = []
+    assert resumed_settings(tmp_path, StabilitySettings(rescue="auto"), told.append).rescue == "auto"
+    assert resumed_settings(tmp_path, StabilitySettings(guard="stop"), told.append).guard == "stop"
+    assert told == []
