@@ -23,6 +23,7 @@ def test_the_rank_that_saw_a_bad_loss_writes(rank: int, tmp_path: Path) -> None:
     assert workers.trace.events["kind"].to_list().count("incident") == (rank == 0)
 
 
+@pytest.mark.full
 def test_rank_0_alone_writes_about_gradients_that_all_share(tmp_path: Path) -> None:
     workers = Workers(tmp_path, own={"fault": "nan_grad@2"})
     folders = sorted((workers.save_dir / "stability" / "incidents").glob("*"))

@@ -107,6 +107,7 @@ def test_skipped_steps_do_not_tell_that_a_remedy_worked(tmp_path: Path, monkeypa
     assert step == 4 + 32 + 7
 
 
+@pytest.mark.full
 def test_early_states_are_trusted_in_time_and_updates_are_watched_after_a_rollback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

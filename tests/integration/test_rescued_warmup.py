@@ -52,6 +52,7 @@ def test_a_run_put_back_to_its_first_step_warms_up_again(untroubled: RunResult, 
         assert found == pytest.approx(expected, rel=1e-5, abs=1e-9)
 
 
+@pytest.mark.full
 def test_a_state_from_after_the_warm_up_needs_none(untroubled: RunResult, tmp_path: Path) -> None:
     result = a_run(tmp_path, fault="lr_jump@26", rescue_limit=1)
     done = rescues(result)[0]
