@@ -35,7 +35,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $(STAMP)
 
 demo: setup ## detection and pose, undisturbed and with a NaN injected; then a benchmark of four arms with its report
-	@$(BIN)/python -m yolo_stability.demo
+	@$(BIN)/python -m yolo_stability.cli.demo
 	@YOLO_OFFLINE=true YOLO_AUTOINSTALL=false $(BIN)/yolo-stability benchmark suite=demo jobs=$(JOBS)
 
 test: setup ## run the tests (minutes)

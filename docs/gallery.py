@@ -18,7 +18,7 @@ from PIL import Image
 
 from yolo_stability import load_trace
 from yolo_stability.api import draw
-from yolo_stability.diagnosis import diagnose_trace
+from yolo_stability.diagnosis.diagnose import diagnose_trace
 
 OUT = Path(__file__).parent / "pages" / "img"
 SIGNATURES: Mapping[str, str] = {

@@ -15,13 +15,13 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from yolo_stability import help as pages
-from yolo_stability.commands import ELSEWHERE, VERBS
-from yolo_stability.commands.listing import KINDS
+from yolo_stability.cli import help as pages
+from yolo_stability.cli.commands import ELSEWHERE, VERBS
+from yolo_stability.cli.commands.listing import KINDS
 from yolo_stability.config import OWN_KEYS, SWITCHES
-from yolo_stability.trace.frames import empty, normalise
+from yolo_stability.core.types import BlockStats, Event, StepRecord
 from yolo_stability.trace.layout import Table
-from yolo_stability.types import BlockStats, Event, StepRecord
+from yolo_stability.trace.tables import empty, normalise
 
 REPO = Path(__file__).resolve().parents[1]
 OUT = REPO / "docs" / "pages" / "generated"

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from yolo_stability.series import RunSeries, SeriesEvent
-from yolo_stability.specimen import event, healthy_run, with_rows
+from yolo_stability.diagnosis.examples import event, healthy_run, with_rows
+from yolo_stability.trace.arrays import RunSeries, SeriesEvent
 
 GOLDEN = Path(__file__).parent / "golden"
 PER_STEP = (

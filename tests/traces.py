@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from yolo_stability.core.types import BlockSpec, BlockStats, RunHeader, StepRecord
 from yolo_stability.trace import SCHEMA_VERSION, TraceWriter
-from yolo_stability.types import BlockSpec, BlockStats, RunHeader, StepRecord
 
 NAMES = ("model.0 Conv", "model.16 C3k2", "model.23.cv2 Detect box", "model.23.one2one_cv3 Detect cls")
 ROLES = ("backbone", "neck", "box", "one2one_cls")

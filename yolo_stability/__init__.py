@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from yolo_stability.api import StabilityMonitor, benchmark, compare, diagnose, frontier, probe, train
-    from yolo_stability.errors import StabilityError
-    from yolo_stability.recorder import record
-    from yolo_stability.results import BenchmarkResult
-    from yolo_stability.run_result import RunResult
+    from yolo_stability.benchmarks.results import BenchmarkResult
+    from yolo_stability.core.errors import StabilityError
+    from yolo_stability.core.types import Diagnosis, Trace
+    from yolo_stability.gradients.recorder import record
     from yolo_stability.trace import load_trace
-    from yolo_stability.types import Diagnosis, Trace
+    from yolo_stability.trainer.result import RunResult
 
 __all__ = [
     "BenchmarkResult",
@@ -35,19 +35,19 @@ __all__ = [
 ]
 
 _HOMES = {
-    "BenchmarkResult": "results",
+    "BenchmarkResult": "benchmarks.results",
     "benchmark": "api",
     "compare": "api",
-    "Diagnosis": "types",
+    "Diagnosis": "core.types",
     "diagnose": "api",
     "frontier": "api",
-    "RunResult": "run_result",
-    "StabilityError": "errors",
+    "RunResult": "trainer.result",
+    "StabilityError": "core.errors",
     "StabilityMonitor": "api",
-    "Trace": "types",
+    "Trace": "core.types",
     "load_trace": "trace",
     "probe": "api",
-    "record": "recorder",
+    "record": "gradients.recorder",
     "train": "api",
 }
 

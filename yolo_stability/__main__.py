@@ -2,7 +2,7 @@
 
 import sys
 
-from yolo_stability.cli import main
+from yolo_stability.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

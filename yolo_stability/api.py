@@ -9,26 +9,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from yolo_stability.benchmarking import run_benchmark
-from yolo_stability.comparing import compare_runs
+from yolo_stability.benchmarks.compare import compare_runs
+from yolo_stability.benchmarks.request import run_benchmark
+from yolo_stability.benchmarks.results import BenchmarkResult
+from yolo_stability.benchmarks.verify import Verification, verify_benchmark
+from yolo_stability.compat.cfg import check_keys, check_model, check_values
 from yolo_stability.config import OWN_KEYS, ignored_by_auto
+from yolo_stability.core.errors import TraceError, printable
+from yolo_stability.core.types import Diagnosis, Trace
 from yolo_stability.data.resolve import resolve_data
-from yolo_stability.diagnosing import Examined
-from yolo_stability.diagnosing import examine as diagnose_path
-from yolo_stability.diagnosis import diagnose_trace
-from yolo_stability.errors import TraceError, printable
-from yolo_stability.flow import ProbeResult
-from yolo_stability.frontiers.result import FrontierResult
-from yolo_stability.integration.arguments import check_keys, check_model, check_values
-from yolo_stability.integration.probing import run_grid, run_probe
-from yolo_stability.integration.runner import final_metrics, load_model, run_training
-from yolo_stability.mechanics import mechanics
-from yolo_stability.monitoring import StabilityMonitor, draw, show
-from yolo_stability.results import BenchmarkResult
-from yolo_stability.run_result import RunResult
+from yolo_stability.diagnosis.diagnose import diagnose_trace
+from yolo_stability.diagnosis.targets import Examined
+from yolo_stability.diagnosis.targets import examine as diagnose_path
+from yolo_stability.studies.frontier.result import FrontierResult
+from yolo_stability.studies.mechanics.run import mechanics
+from yolo_stability.studies.probe.result import ProbeResult
+from yolo_stability.studies.probe.run import run_grid, run_probe
 from yolo_stability.trace import FOLDER, empty_trace
-from yolo_stability.types import Diagnosis, Trace
-from yolo_stability.verification import Verification, verify_benchmark
+from yolo_stability.trainer.launch import final_metrics, load_model, run_training
+from yolo_stability.trainer.monitor import StabilityMonitor, draw, show
+from yolo_stability.trainer.result import RunResult
 
 __all__ = [
     "StabilityMonitor",
@@ -178,7 +178,7 @@ def draw_probes(results: Sequence[ProbeResult], folder: Path) -> Path:
     Returns:
         Path of the picture.
     """
-    from yolo_stability.report.probe import draw_probes as draw_picture
+    from yolo_stability.studies.probe.figure import draw_probes as draw_picture
 
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "probe.png"
@@ -195,7 +195,7 @@ def show_probes(results: Sequence[ProbeResult], picture: Path | None = None) -> 
     """
     from rich.console import Console
 
-    from yolo_stability.report.probe import probe_lines, probe_table
+    from yolo_stability.studies.probe.figure import probe_lines, probe_table
 
     console = Console(highlight=False)
     console.print()
@@ -250,7 +250,7 @@ def show_examined(examined: Examined, width: int = 80) -> None:
     """
     from rich.console import Console
 
-    from yolo_stability.report.diagnosis import coloured
+    from yolo_stability.display.diagnosis_text import coloured
 
     console = Console(highlight=False)
     for line in coloured(examined.lines(width)):
@@ -273,7 +273,7 @@ def benchmark(suite: str, *, out: str | Path | None = None, **changes: Any) -> B
         ConfigError: The suite or a change is impossible.
         StabilityError: Another benchmark runs in that folder.
     """
-    from yolo_stability.report.benchmark import write_report
+    from yolo_stability.report.write import write_report
 
     result, folder = run_benchmark(suite, out=out, **changes)
     write_report(folder)
@@ -312,7 +312,7 @@ def compare(*runs: str | Path, out: str | Path = "runs/compare") -> BenchmarkRes
         ConfigError: There are too few runs, or `out` holds something else.
         TraceError: A folder is no run.
     """
-    from yolo_stability.report.benchmark import write_report
+    from yolo_stability.report.write import write_report
 
     result = compare_runs(runs, Path(out))
     assert result.folder is not None
@@ -338,6 +338,6 @@ def frontier(axis: str, *, out: str | Path | None = None, **asked: Any) -> Front
         ConfigError: A key or value is impossible.
         StabilityError: Another search runs in that folder.
     """
-    from yolo_stability.frontiers.run import run_frontier
+    from yolo_stability.studies.frontier.run import run_frontier
 
     return run_frontier(axis, out=out, **asked)

@@ -12,8 +12,8 @@ from typing import Any, Literal, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from yolo_stability.actions import LIVE_REMEDIES
-from yolo_stability.errors import ConfigError, nearest
+from yolo_stability.core.actions import LIVE_REMEDIES
+from yolo_stability.core.errors import ConfigError, nearest
 from yolo_stability.interventions.registries import CLIPS, FAULTS, INITS, NORMS
 
 __all__ = [

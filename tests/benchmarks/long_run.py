@@ -18,7 +18,7 @@ from million_report import measure as report  # noqa: E402
 from million_report import peak  # noqa: E402
 from traces import write_long  # noqa: E402
 
-from yolo_stability.diagnosis import diagnose_trace  # noqa: E402
+from yolo_stability.diagnosis.diagnose import diagnose_trace  # noqa: E402
 from yolo_stability.trace import load_trace  # noqa: E402
 
 BLOCKS = 25

@@ -30,12 +30,12 @@ from environment import timed  # noqa: E402
 from million_report import peak  # noqa: E402
 from traces import noisy, write  # noqa: E402
 
-from yolo_stability.experiment import make_plan, run_missing, run_suite  # noqa: E402
-from yolo_stability.plan import OUTCOME, RunOutcome, RunSpec  # noqa: E402
-from yolo_stability.report.benchmark import HTML, write_report  # noqa: E402
-from yolo_stability.results import FILE, SERIES  # noqa: E402
-from yolo_stability.suite import Suite, load_suite  # noqa: E402
-from yolo_stability.types import StepRecord  # noqa: E402
+from yolo_stability.benchmarks.plan import OUTCOME, RunOutcome, RunSpec  # noqa: E402
+from yolo_stability.benchmarks.results import FILE, SERIES  # noqa: E402
+from yolo_stability.benchmarks.runner import make_plan, run_missing, run_suite  # noqa: E402
+from yolo_stability.benchmarks.suite import Suite, load_suite  # noqa: E402
+from yolo_stability.core.types import StepRecord  # noqa: E402
+from yolo_stability.report.write import HTML, write_report  # noqa: E402
 
 STEPS, BLOCKS = 160, 25
 ENDINGS = ("calm", "spike", "skips", "dies")
@@ -205,8 +205,8 @@ def measure(out: Path, arms: int, seeds: int) -> dict[str, Any]:
 
 def write_plan(out: Path) -> None:
     """Leave a plan, by which the folder is known as that of a benchmark."""
-    from yolo_stability.plan import PLAN
-    from yolo_stability.results import SCHEMA_VERSION
+    from yolo_stability.benchmarks.plan import PLAN
+    from yolo_stability.benchmarks.results import SCHEMA_VERSION
 
     (out / PLAN).write_text(json.dumps({"schema_version": SCHEMA_VERSION}), encoding="utf-8")
 

@@ -16,17 +16,17 @@ import numpy as np
 from stepping import Stepper
 from variants import FULL, make_variants
 
-from yolo_stability import live as live_module
-from yolo_stability.integration import reading as reading_module
-from yolo_stability.integration.buffers import BufferSnapshot
-from yolo_stability.integration.guard import Guard
-from yolo_stability.integration.healthy import Snapshot
-from yolo_stability.integration.incidents import IncidentKeeper
-from yolo_stability.integration.updates import UpdateSampler
-from yolo_stability.integration.watch import Watch
-from yolo_stability.integration.window import Window
-from yolo_stability.sinks.console import ConsoleSink
+from yolo_stability.diagnosis import live as live_module
+from yolo_stability.gradients.updates import UpdateSampler
+from yolo_stability.guard.buffers import BufferSnapshot
+from yolo_stability.guard.guard import Guard
+from yolo_stability.guard.incidents.capture import IncidentKeeper
+from yolo_stability.guard.snapshots import Snapshot
 from yolo_stability.trace import TraceWriter
+from yolo_stability.trainer.loggers.console import ConsoleSink
+from yolo_stability.trainer.step import gradient_reading as reading_module
+from yolo_stability.trainer.step.accumulation import Window
+from yolo_stability.trainer.step.loop import Watch
 
 STEPS = 70
 PARTS: dict[str, tuple[Any, str]] = {

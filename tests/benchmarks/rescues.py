@@ -23,18 +23,18 @@ from typing import Any
 REPO = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO))  # another copy may be installed
 
-from yolo_stability.assessment import final_fitness  # noqa: E402
-from yolo_stability.crossing import SIGN  # noqa: E402
-from yolo_stability.digest import trace_digest  # noqa: E402
-from yolo_stability.errors import TraceError  # noqa: E402
-from yolo_stability.executors import EXECUTORS, Executor  # noqa: E402
-from yolo_stability.experiment import make_plan  # noqa: E402
-from yolo_stability.plan import RunOutcome, RunSpec  # noqa: E402
-from yolo_stability.report.rescues import rescue_markdown  # noqa: E402
-from yolo_stability.rescuebench import AUTO, RANDOM, SHARE, score_runs  # noqa: E402
-from yolo_stability.results import RunResultRow  # noqa: E402
-from yolo_stability.suite import load_suite  # noqa: E402
+from yolo_stability.benchmarks.arms import SIGN  # noqa: E402
+from yolo_stability.benchmarks.assessment import final_fitness  # noqa: E402
+from yolo_stability.benchmarks.executors import EXECUTORS, Executor  # noqa: E402
+from yolo_stability.benchmarks.plan import RunOutcome, RunSpec  # noqa: E402
+from yolo_stability.benchmarks.results import RunResultRow  # noqa: E402
+from yolo_stability.benchmarks.runner import make_plan  # noqa: E402
+from yolo_stability.benchmarks.suite import load_suite  # noqa: E402
+from yolo_stability.core.errors import TraceError  # noqa: E402
+from yolo_stability.studies.rescue_rate.report import rescue_markdown  # noqa: E402
+from yolo_stability.studies.rescue_rate.score import AUTO, RANDOM, SHARE, score_runs  # noqa: E402
 from yolo_stability.trace import load_trace  # noqa: E402
+from yolo_stability.trace.digest import trace_digest  # noqa: E402
 
 CONTROL = "control"
 HANDS = ("rescue-lower-rate", "rescue-tighten-clip", "rescue-rewarm")

@@ -19,7 +19,7 @@ from ultralytics.utils.torch_utils import autocast
 
 from yolo_stability import StabilityMonitor
 from yolo_stability.data.resolve import resolve_data
-from yolo_stability.integration.run import WatchedRun
+from yolo_stability.trainer.session import WatchedRun
 
 TRAINERS = {"detect": (DetectionTrainer, "", "shapes"), "pose": (PoseTrainer, "-pose", "figures")}
 

@@ -18,7 +18,7 @@ from measure import RULES_EVERY, Sample, rows, shares, weighted_median  # noqa: 
 from traces import header, record  # noqa: E402
 from variants import AGAIN, FULL, GUARDED, RECORDED, STOCK, fill_window  # noqa: E402
 
-from yolo_stability.live import LiveRules  # noqa: E402
+from yolo_stability.diagnosis.live import LiveRules  # noqa: E402
 
 
 def test_shares_follow_the_schedules() -> None:

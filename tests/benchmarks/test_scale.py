@@ -17,7 +17,7 @@ import many_runs  # noqa: E402
 import recorded_blocks  # noqa: E402
 from scale import COLUMNS, cases, line, options, run  # noqa: E402
 
-from yolo_stability.plan import RunOutcome  # noqa: E402
+from yolo_stability.benchmarks.plan import RunOutcome  # noqa: E402
 
 
 def test_many_runs_are_found_there_assessed_and_reported(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_many_runs_are_found_there_assessed_and_reported(tmp_path: Path) -> None
 
 
 def test_made_up_runs_end_in_different_ways(tmp_path: Path) -> None:
-    from yolo_stability.diagnosis import diagnose_trace
+    from yolo_stability.diagnosis.diagnose import diagnose_trace
     from yolo_stability.trace import load_trace
 
     verdicts = {

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from stepping import Stepper
 
-from yolo_stability.integration.run import WatchedRun
-from yolo_stability.live import LiveRules
+from yolo_stability.diagnosis.live import LiveRules
+from yolo_stability.trainer.session import WatchedRun
 
 STOCK, AGAIN = "stock", "stock again"
 RECORDED, GUARDED, FULL = "recorded", "recorded + guard", "recorded + guard + updates"
@@ -135,7 +135,7 @@ def _ours(stepper: Stepper, name: str, settings: dict[str, Any]) -> Variant:
     assert run._writer is not None
     run._writer._flush_seconds = 3600.0  # `before_turn` wakes it instead
     trainer = stepper.trainer
-    from yolo_stability.integration.seam import stability_class
+    from yolo_stability.trainer.mixin import stability_class
 
     def enter() -> None:
         trainer.__class__, trainer.callbacks = stability_class(stepper.stock_class), callbacks

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "unit" / "report"))  # sample.py, the reports' test data
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 

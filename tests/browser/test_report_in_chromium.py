@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sample import BLOCKS, write_sample
+from sample_benchmark import BLOCKS, write_sample
 
-from yolo_stability.report.benchmark import write_report
+from yolo_stability.report.write import write_report
 
 pytestmark = pytest.mark.browser
 

@@ -45,12 +45,12 @@ class Internal:
 INTERNALS = [
     Internal(
         function=BaseTrainer.optimizer_step,
-        leans="integration/seam.py: StabilityMixin.optimizer_step repeats its body; compat.STOCK_MAX_NORM is its clip",
+        leans="trainer/mixin.py: StabilityMixin.optimizer_step repeats its body; compat.STOCK_MAX_NORM is its clip",
         known={"0ef88adae97b": "8.4.60", "586a056ae977": "8.4.120 (no foreach on NPU)"},
     ),
     Internal(
         function=BaseTrainer.save_model,
-        leans="integration/checkpoints.py: atomic_checkpoints redirects self.last, self.best and self.wdir",
+        leans="guard/checkpoints.py: atomic_checkpoints redirects self.last, self.best and self.wdir",
         known={
             "afb258d65cb4": "8.4.60 (skips when the EMA is not finite, else returns True)",
             "0172eae0393f": "8.4.120 (nan_to_num)",
@@ -59,22 +59,22 @@ INTERNALS = [
     ),
     Internal(
         function=BaseTrainer.final_eval,
-        leans="integration/checkpoints.py: atomic_checkpoints(copy=True) gives it copies of self.last and self.best",
+        leans="guard/checkpoints.py: atomic_checkpoints(copy=True) gives it copies of self.last and self.best",
         known={"2358048a7b09": "8.4.60"},
     ),
     Internal(
         function=strip_optimizer,
-        leans="integration/checkpoints.py: it rewrites its file in place, which happens in the staging folder",
+        leans="guard/checkpoints.py: it rewrites its file in place, which happens in the staging folder",
         known={"6fce990eefe7": "8.4.60", "ba0a6e657012": "8.4.120", "7f84e2c716d4": "8.4.190"},
     ),
     Internal(
         function=BaseTrainer._handle_nan_recovery,
-        leans="integration/seam.py overrides it; guard.restore_losses keeps the loss finite at which it looks",
+        leans="trainer/mixin.py overrides it; guard.restore_losses keeps the loss finite at which it looks",
         known={"ed9a4b13ba1c": "8.4.60 (loss and fitness must both be bad)", "91987ae5d334": "8.4.120"},
     ),
     Internal(
         function=BaseTrainer._load_checkpoint_state,
-        leans="integration/healthy.py: after a recovery the EMA may be a new object, and snapshots must still fit",
+        leans="guard/snapshots.py: after a recovery the EMA may be a new object, and snapshots must still fit",
         known={"b4b972e3cddc": "8.4.60", "49d0126e5f5d": "8.4.120", "2d937ad8fe56": "8.4.190"},
     ),
     Internal(
@@ -84,47 +84,47 @@ INTERNALS = [
     ),
     Internal(
         function=DetectionTrainer.get_model,
-        leans="integration/seam.py: StabilityMixin.get_model has it build without weights, edits, then loads them",
+        leans="trainer/mixin.py: StabilityMixin.get_model has it build without weights, edits, then loads them",
         known={"c301b2b17ea3": "8.4.60", "97b6ccfb0377": "8.4.120", "ec3a0bbef12b": "8.4.190"},
     ),
     Internal(
         function=PoseTrainer.get_model,
-        leans="integration/seam.py: the same for pose",
+        leans="trainer/mixin.py: the same for pose",
         known={"51e6e1108729": "8.4.60", "1f2ccae7974f": "8.4.120", "54e68da872d9": "8.4.190"},
     ),
     Internal(
         function=BaseTrainer.build_optimizer,
-        leans="integration/seam.py: lr_mult multiplies the groups that it returns, before the schedule sees them",
+        leans="trainer/mixin.py: lr_mult multiplies the groups that it returns, before the schedule sees them",
         known={"bcacb0ff265b": "8.4.60", "bafa40a931fd": "8.4.120", "4b8004f13b6a": "8.4.190"},
     ),
     Internal(
         function=BaseTrainer.preprocess_batch,
-        leans="integration/seam.py: StabilityMixin.preprocess_batch calls it by super()",
+        leans="trainer/mixin.py: StabilityMixin.preprocess_batch calls it by super()",
         known={"8a8b101f90f5": "8.4.60"},
     ),
     Internal(
         function=BaseTrainer.run_callbacks,
-        leans="integration/monitor.py: callbacks are called with the trainer alone, in the order they were added",
+        leans="trainer/base_monitor.py: callbacks are called with the trainer alone, in the order they were added",
         known={"71e341103e71": "8.4.60"},
     ),
     Internal(
         function=BaseTrainer.add_callback,
-        leans="integration/monitor.py: attach() adds one callback an event, and looks into trainer.callbacks",
+        leans="trainer/base_monitor.py: attach() adds one callback an event, and looks into trainer.callbacks",
         known={"52170d05b477": "8.4.60"},
     ),
     Internal(
         function=Model._smart_load,
-        leans="integration/runner.py: run_training asks it for the trainer class of a model's task",
+        leans="trainer/launch.py: run_training asks it for the trainer class of a model's task",
         known={"d4f944ab77e0": "8.4.60"},
     ),
     Internal(
         function=ModelEMA.__init__,
-        leans="integration/healthy.py: copies trainer.ema.ema and trainer.ema.updates, and writes them back in place",
+        leans="guard/snapshots.py: copies trainer.ema.ema and trainer.ema.updates, and writes them back in place",
         known={"6446504aaa3c": "8.4.60", "b55d50fcdd59": "8.4.120", "ee990135c187": "8.4.190 (_pairs)"},
     ),
     Internal(
         function=ModelEMA.update,
-        leans="integration/healthy.py: it keeps the tensors it first saw (_pairs), so they are never replaced",
+        leans="guard/snapshots.py: it keeps the tensors it first saw (_pairs), so they are never replaced",
         known={"23da6013d273": "8.4.60", "a05df4787018": "8.4.120 (foreach)", "637498009dd9": "8.4.190 (_pairs)"},
     ),
     Internal(
@@ -139,7 +139,7 @@ INTERNALS = [
     ),
     Internal(
         function=unwrap_model,
-        leans="integration/compat.py: inner_model",
+        leans="compat/ultralytics.py: inner_model",
         known={"b2bdc38ad06a": "8.4.60"},
     ),
 ]
@@ -246,14 +246,14 @@ def test_the_training_loop_calls_in_the_known_order() -> None:
     found = calls(BaseTrainer._do_train, CALLED)
     assert [name for name in found if name not in GONE_OR_MOVED] == ORDER, (
         f"Ultralytics {__version__} changed the order of events in BaseTrainer._do_train. "
-        "What leans on it: integration/monitor.py (callbacks) and integration/watch.py (order of its methods)."
+        "What leans on it: trainer/base_monitor.py (callbacks) and trainer/step/loop.py (order of its methods)."
     )
 
 
 def test_the_run_ends_with_teardown() -> None:
     """The trace is closed there, also after an error since it moved to `train`."""
     assert "teardown" in [*calls(BaseTrainer._do_train, set()), *calls(BaseTrainer.train, set())], (
-        f"Ultralytics {__version__} no longer runs the callback teardown. What leans on it: integration/monitor.py."
+        f"Ultralytics {__version__} no longer runs the callback teardown. What leans on it: trainer/base_monitor.py."
     )
 
 
@@ -269,7 +269,7 @@ def test_save_model_writes_through_the_paths_that_are_redirected() -> None:
     astray = [path for path in written if not any(f"self.{p}" in path for p in ("last", "best", "wdir"))]
     assert astray == [], (
         f"Ultralytics {__version__}: BaseTrainer.save_model also writes {astray}. "
-        "What leans on it: integration/checkpoints.py."
+        "What leans on it: guard/checkpoints.py."
     )
     assert len(written) >= 4
 
@@ -279,7 +279,7 @@ def test_the_loop_still_uses_the_attributes_of_the_trainer() -> None:
     text = inspect.getsource(BaseTrainer)
     gone = [name for name in ATTRIBUTES if f"self.{name}" not in text]
     assert gone == [], (
-        f"Ultralytics {__version__}: BaseTrainer no longer has {gone}. What leans on it: integration/watch.py, "
+        f"Ultralytics {__version__}: BaseTrainer no longer has {gone}. What leans on it: trainer/step/loop.py, "
         "guard.py, run.py and window.py."
     )
 
@@ -295,8 +295,8 @@ def test_parameter_groups_still_have_the_names_that_the_trace_records() -> None:
 def test_the_settings_that_are_read_still_exist() -> None:
     gone = [key for key in KEYS if key not in DEFAULT_CFG_DICT]
     assert gone == [], (
-        f"Ultralytics {__version__} has no key {gone} any more. What leans on it: integration/effective.py (header), "
-        "config.ignored_by_auto and api.StabilityMonitor."
+        f"Ultralytics {__version__} has no key {gone} any more. What leans on it: trainer/settings/effective.py "
+        "(header), config.ignored_by_auto and api.StabilityMonitor."
     )
 
 
@@ -307,9 +307,9 @@ def test_a_change_is_named_with_what_leans_on_it() -> None:
         """Do something new."""
         self.optimizer.step()
 
-    said = complaint(Internal(function=optimizer_step, leans="integration/seam.py", known={"0" * 12: "8.4.60"}))
+    said = complaint(Internal(function=optimizer_step, leans="trainer/mixin.py", known={"0" * 12: "8.4.60"}))
     assert said is not None
     assert "optimizer_step" in said
     assert __version__ in said
-    assert "integration/seam.py" in said
+    assert "trainer/mixin.py" in said
     assert "self.optimizer.step()" in said

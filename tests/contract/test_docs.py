@@ -21,15 +21,15 @@ import pytest
 from printed import FENCE, INLINE, PAGES, REPO, leaves, pages_in_order, printed_on, read_page
 
 import yolo_stability
-import yolo_stability.integration.arguments
-from yolo_stability import cli
-from yolo_stability.benchmarking import _changed
-from yolo_stability.cli import main
-from yolo_stability.commands import VERBS
+import yolo_stability.compat.cfg
+from yolo_stability.benchmarks.request import _changed
+from yolo_stability.benchmarks.suite import load_suite
+from yolo_stability.cli import main as cli
+from yolo_stability.cli.commands import VERBS
+from yolo_stability.cli.main import main
 from yolo_stability.config import OWN_KEYS, make_settings
-from yolo_stability.frontiers.request import make_request
 from yolo_stability.interventions.switches import Switches
-from yolo_stability.suite import load_suite
+from yolo_stability.studies.frontier.request import make_request
 
 sys.path.insert(0, str(REPO / "tests" / "install"))
 

@@ -15,12 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from yolo_stability.errors import ConfigError
+from yolo_stability.core.errors import ConfigError
 from yolo_stability.interventions.choice import Choice
-from yolo_stability.interventions.clipping import Clip, Gradient, make_clip
-from yolo_stability.interventions.fault import Fault, parse_fault
-from yolo_stability.interventions.initialisation import make_init
-from yolo_stability.interventions.normalisation import make_norm
+from yolo_stability.interventions.clips._base import Clip, Gradient, make_clip
+from yolo_stability.interventions.faults._base import Fault, parse_fault
+from yolo_stability.interventions.inits._base import make_init
+from yolo_stability.interventions.norms._base import make_norm
 from yolo_stability.interventions.registries import CLIPS, FAULTS, INITS, NORMS
 
 Make = Callable[[str], Any]

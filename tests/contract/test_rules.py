@@ -13,13 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from odd_runs import cut, disturbed_runs, frozen, golden_folders
 
-from yolo_stability.diagnosis import diagnose_trace, find_all
-from yolo_stability.rule import RULES, Rule
-from yolo_stability.scene import Scene
-from yolo_stability.series import RunSeries, as_series
-from yolo_stability.specimen import example_header, healthy_run
+from yolo_stability.core.types import Finding, Trace
+from yolo_stability.diagnosis.base import RULES, Rule
+from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.diagnose import diagnose_trace, find_all
+from yolo_stability.diagnosis.examples import example_header, healthy_run
 from yolo_stability.trace import load_trace
-from yolo_stability.types import Finding, Trace
+from yolo_stability.trace.arrays import RunSeries, as_series
 
 NAMES = list(RULES)
 SEVERE = {"info": 0, "warning": 1, "critical": 2}

@@ -55,9 +55,11 @@ def watch_phases() -> None:
     """Log the phases of the package; torch tells the steps."""
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
-    from yolo_stability.integration import checkpoints, monitor, seam
-    from yolo_stability.trace.tiers import Tiers
+    from yolo_stability.guard import checkpoints
+    from yolo_stability.trace.compaction import Tiers
     from yolo_stability.trace.writer import TraceWriter
+    from yolo_stability.trainer import base_monitor as monitor
+    from yolo_stability.trainer import mixin as seam
 
     steps = iter(range(10**9))
     register_optimizer_step_post_hook(lambda *_: log("step", next(steps)))
@@ -86,7 +88,7 @@ def watch_phases() -> None:
 
 if __name__ == "__main__":
     watch_phases()
-    from yolo_stability.cli import main
+    from yolo_stability.cli.main import main
 
     sys.argv = ["yolo-stability", *sys.argv[3:]]
     sys.exit(main())

@@ -31,7 +31,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import polars  # noqa: F401 - once for all; nothing of it may run before a fork, which would lose its workers
 from traces import NAMES, header, record
 
-from yolo_stability.trace import TraceWriter, tiers
+from yolo_stability.trace import TraceWriter
+from yolo_stability.trace import compaction as tiers
 
 PACE = 0.002
 COMPACT_EVERY = 40

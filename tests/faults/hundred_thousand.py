@@ -13,7 +13,7 @@ from pathlib import Path
 
 def main() -> None:
     began = time.monotonic()
-    from yolo_stability.diagnosis import diagnose_trace
+    from yolo_stability.diagnosis.diagnose import diagnose_trace
     from yolo_stability.trace import load_trace
 
     trace = load_trace(sys.argv[1])

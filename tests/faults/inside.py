@@ -15,9 +15,9 @@ from process import TINY
 from ultralytics.utils.callbacks.base import default_callbacks
 from ultralytics.utils.torch_utils import unwrap_model
 
-from yolo_stability.cli import main
+from yolo_stability.cli.main import main
+from yolo_stability.core.types import Trace
 from yolo_stability.trace import load_trace
-from yolo_stability.types import Trace
 
 Hand = Callable[[Any], None]
 BACKBONE = [

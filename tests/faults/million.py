@@ -17,8 +17,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from traces import header, record
 
-from yolo_stability.trace import TraceWriter, tiers
-from yolo_stability.types import BlockStats, StepRecord
+from yolo_stability.core.types import BlockStats, StepRecord
+from yolo_stability.trace import TraceWriter
+from yolo_stability.trace import compaction as tiers
 
 FOLDER, STEPS, BLOCKS, STRETCH = Path(sys.argv[1]), *map(int, sys.argv[2:5])
 NAMES = [f"model.{i} C3k2" for i in range(BLOCKS)]

@@ -12,9 +12,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from yolo_stability.assessment import assess
-from yolo_stability.report.benchmark import write_report
-from yolo_stability.results import FILE, SCHEMA_VERSION, SERIES, Arm, BenchmarkResult, RunResultRow, results_to_json
+from yolo_stability.benchmarks.assessment import assess
+from yolo_stability.benchmarks.results import (
+    FILE,
+    SCHEMA_VERSION,
+    SERIES,
+    Arm,
+    BenchmarkResult,
+    RunResultRow,
+    results_to_json,
+)
+from yolo_stability.report.write import write_report
 from yolo_stability.trace import load_trace
 
 

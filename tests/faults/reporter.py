@@ -23,9 +23,9 @@ from typing import Any
 import matplotlib.figure  # noqa: F401 - imported once for all
 import polars as pl
 
-from yolo_stability.comparing import compare_runs
-from yolo_stability.report import figures, markdown, page, series, story  # noqa: F401
-from yolo_stability.report.benchmark import write_report
+from yolo_stability.benchmarks.compare import compare_runs
+from yolo_stability.report import figures, markdown, page  # noqa: F401
+from yolo_stability.report.write import write_report
 
 
 def die() -> None:

@@ -30,14 +30,14 @@ import torch
 import torch._inductor.config
 import torchvision  # noqa: F401
 
-from yolo_stability import worker
 from yolo_stability.api import train  # noqa: F401
-from yolo_stability.benchmarking import run_benchmark
-from yolo_stability.child import _environment
-from yolo_stability.executors import local
-from yolo_stability.integration.trainers import StabilityDetectionTrainer  # noqa: F401
-from yolo_stability.nursery import Nursery, serve
-from yolo_stability.plan import RunOutcome
+from yolo_stability.benchmarks.executors import local
+from yolo_stability.benchmarks.plan import RunOutcome
+from yolo_stability.benchmarks.process import worker
+from yolo_stability.benchmarks.process.fork_server import Nursery, serve
+from yolo_stability.benchmarks.process.supervisor import _environment
+from yolo_stability.benchmarks.request import run_benchmark
+from yolo_stability.trainer.trainers import StabilityDetectionTrainer  # noqa: F401
 
 MARKS = ("spec.json", "header.json", "run.json")
 

@@ -12,9 +12,9 @@ from inside import Inside
 from plan import SINK_CALLS
 from process import loads
 
-from yolo_stability.sinks import Sink
-from yolo_stability.sinks._tracking import Note, Point, TrackerSink
-from yolo_stability.types import Event, RunHeader, StepRecord
+from yolo_stability.core.types import Event, RunHeader, StepRecord
+from yolo_stability.trainer.loggers import Sink
+from yolo_stability.trainer.loggers._tracker import Note, Point, TrackerSink
 
 pytestmark = [pytest.mark.trains, pytest.mark.full]
 
@@ -47,7 +47,7 @@ class Raising(Sink):
 
 
 def test_a_sink_that_raises_is_off_for_the_run(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("yolo_stability.monitoring._make_sinks", lambda: (Raising(),))
+    monkeypatch.setattr("yolo_stability.trainer.monitor._make_sinks", lambda: (Raising(),))
     for call in SINK_CALLS:
         Raising.at, Raising.calls = call, []
         run = inside.train(name=call, epochs=3, fault="nan_grad@5,6", incidents=0)
@@ -94,7 +94,7 @@ def gate() -> Iterator[threading.Event]:
 def test_a_sink_that_hangs_keeps_nobody_waiting(
     seconds: float | None, inside: Inside, monkeypatch: pytest.MonkeyPatch, gate: threading.Event
 ) -> None:
-    monkeypatch.setattr("yolo_stability.monitoring._make_sinks", lambda: (Hanging(),))
+    monkeypatch.setattr("yolo_stability.trainer.monitor._make_sinks", lambda: (Hanging(),))
     Hanging.seconds, Hanging.sent, Hanging.took = seconds, [], []
     run = inside.train(epochs=4)
     assert run.code == 0, run.said

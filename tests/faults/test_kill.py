@@ -11,9 +11,9 @@ import pytest
 from plan import SEED, TRAINING_KILLS, moments_in_training
 from process import Log, allowed, loads, read_log, resume, start, train
 
-from yolo_stability.errors import TraceError
+from yolo_stability.core.errors import TraceError
+from yolo_stability.core.lock import CLAIM
 from yolo_stability.trace import load_trace
-from yolo_stability.trace.claim import CLAIM
 
 pytestmark = pytest.mark.trains
 COLUMNS = f"{'moment':<24}{'in':<12}{'steps':>6}{'read':>6}{'lost s':>8}  {'last.pt':<9}{'healthy':<9}resume"

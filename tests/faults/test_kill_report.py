@@ -17,13 +17,12 @@ from plan import REPORT_KILLS, SEED
 from process import HERE, environment
 
 sys.path.insert(0, str(HERE.parent))
-sys.path.insert(0, str(HERE.parent / "unit" / "report"))
 
-from sample import write_sample
+from sample_benchmark import write_sample
 from traces import record, write
 
-from yolo_stability.report.benchmark import write_report
-from yolo_stability.results import FILE, results_to_json
+from yolo_stability.benchmarks.results import FILE, results_to_json
+from yolo_stability.report.write import write_report
 
 SMALL = {"tasks": ("detect",), "seeds": (0,), "blocks": ("model.0 Conv", "model.2 C3k2", "model.23.cv2 Detect box")}
 FILES = 4  # that are written at least: two pictures, the page, the Markdown

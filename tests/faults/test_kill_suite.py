@@ -14,7 +14,7 @@ import yaml
 from plan import SEED, SUITE_KILLS
 from process import HERE, environment
 
-from yolo_stability.results import read_results
+from yolo_stability.benchmarks.results import read_results
 
 pytestmark = [pytest.mark.trains, pytest.mark.full]
 SETTINGS = {

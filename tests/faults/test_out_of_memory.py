@@ -16,8 +16,8 @@ from inside import Inside, small_model
 from process import loads
 from ultralytics.utils.torch_utils import unwrap_model
 
-from yolo_stability.benchmarking import run_benchmark
-from yolo_stability.report.benchmark import write_report
+from yolo_stability.benchmarks.request import run_benchmark
+from yolo_stability.report.write import write_report
 
 pytestmark = [pytest.mark.trains, pytest.mark.full]
 HUGE = 2**46
@@ -81,7 +81,10 @@ def test_later_it_is_one_sentence_and_the_run_resumes(how: Callable[[], None], i
 @pytest.mark.parametrize("greedy", [("pose",), ("detect",), ("pose", "detect")], ids="-and-".join)
 def test_workers_of_a_suite_need_too_much(greedy: tuple[str, ...], tmp_path: Path) -> None:
     """The larger model goes over the limit of the suite; the other task is not touched."""
-    imports = "import psutil, yolo_stability.worker, ultralytics.models.yolo; print(psutil.Process().memory_info().rss)"
+    imports = (
+        "import psutil, yolo_stability.benchmarks.process.worker, ultralytics.models.yolo; "
+        "print(psutil.Process().memory_info().rss)"
+    )
     alone = subprocess.run([sys.executable, "-c", imports], check=True, capture_output=True, text=True)
     needed = int(alone.stdout.splitlines()[-1]) / 1e9  # of any worker; this process may have grown in other tests
     large = {"detect": "yolo26x.yaml", "pose": "yolo26x-pose.yaml"}

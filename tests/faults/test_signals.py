@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from process import Child, Log, loads, read_log, resume, start, train
 
+from yolo_stability.core.lock import CLAIM
 from yolo_stability.trace import load_trace
-from yolo_stability.trace.claim import CLAIM
 
 pytestmark = pytest.mark.trains
 

@@ -12,7 +12,8 @@ from inside import Inside
 from plan import SLOW
 from process import loads
 
-from yolo_stability.trace import TraceWriter, tiers, writer
+from yolo_stability.trace import TraceWriter, writer
+from yolo_stability.trace import compaction as tiers
 
 pytestmark = [pytest.mark.trains, pytest.mark.full]
 SECONDS = {"slow": 0.1, "slower than the steps": 0.6}

@@ -21,7 +21,7 @@ import os, shutil, sys, yaml
 from pathlib import Path
 from ultralytics import YOLO
 from ultralytics.utils import ROOT, SETTINGS
-from yolo_stability.data.embedded import embedded_folder
+from yolo_stability.data.synthetic.datasets import embedded_folder
 from yolo_stability.data.resolve import resolve_data
 
 def short(name, task, target):

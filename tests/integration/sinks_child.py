@@ -16,7 +16,7 @@ from training import MODELS, overrides
 from ultralytics import YOLO, settings
 
 from yolo_stability import StabilityMonitor
-from yolo_stability.sinks._tracking import TrackerSink
+from yolo_stability.trainer.loggers._tracker import TrackerSink
 
 
 def main(folder: str, trackers: str, *pairs: str) -> None:

@@ -14,9 +14,9 @@ from ultralytics import YOLO
 from ultralytics.models.yolo.detect import DetectionTrainer
 
 from yolo_stability import StabilityError, StabilityMonitor, load_trace, train
-from yolo_stability.blocks import model_blocks
 from yolo_stability.config import make_settings
-from yolo_stability.integration.seam import StabilityMixin
+from yolo_stability.gradients.blocks import model_blocks
+from yolo_stability.trainer.mixin import StabilityMixin
 
 pytestmark = pytest.mark.trains
 

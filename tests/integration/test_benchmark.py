@@ -17,12 +17,12 @@ import numpy as np
 import psutil
 import pytest
 
-from yolo_stability.benchmarking import run_benchmark
-from yolo_stability.comparing import compare_runs
+from yolo_stability.benchmarks.compare import compare_runs
+from yolo_stability.benchmarks.request import run_benchmark
+from yolo_stability.benchmarks.results import BenchmarkResult, read_results
+from yolo_stability.benchmarks.verify import verify_benchmark
+from yolo_stability.core.errors import StabilityError
 from yolo_stability.data.resolve import resolve_data
-from yolo_stability.errors import StabilityError
-from yolo_stability.results import BenchmarkResult, read_results
-from yolo_stability.verification import verify_benchmark
 
 pytestmark = pytest.mark.trains
 
@@ -103,7 +103,7 @@ def test_a_killed_benchmark_goes_on_where_it_was(benchmark: tuple[Path, Benchmar
     """`kill -9` in the middle of the second run: the first stays, the second starts again from zero."""
     out = tmp_path / "out"
     code = (
-        "from yolo_stability.benchmarking import run_benchmark as r; "
+        "from yolo_stability.benchmarks.request import run_benchmark as r; "
         f"r('demo', out={str(out)!r}, arms='huge-lr,no-norm', task='detect', **{TINY!r})"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -127,7 +127,7 @@ def test_a_worker_that_is_killed_takes_no_other_along(tmp_path: Path) -> None:
     """The first run is killed from outside once it trains; the benchmark says so and goes on."""
     out = tmp_path / "out"
     code = (
-        "from yolo_stability.benchmarking import run_benchmark as r; "
+        "from yolo_stability.benchmarks.request import run_benchmark as r; "
         f"r('demo', out={str(out)!r}, arms='no-norm', task='detect', **{TINY!r})"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -150,7 +150,7 @@ def test_a_worker_that_hangs_is_ended_and_the_others_finish(tmp_path: Path) -> N
     suite, out = tmp_path / "small.yaml", tmp_path / "out"
     suite.write_text("name: small\ncontrol: control\narms: [control, no-norm]\nlimits: {minutes: 1}\n")
     code = (
-        "from yolo_stability.benchmarking import run_benchmark as r; "
+        "from yolo_stability.benchmarks.request import run_benchmark as r; "
         f"r({str(suite)!r}, out={str(out)!r}, task='detect', **{TINY!r})"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -253,7 +253,7 @@ def test_verify_catches_another_image(tmp_path: Path) -> None:
 def test_workers_end_with_a_benchmark_that_is_killed(tmp_path: Path) -> None:
     out = tmp_path / "out"
     code = (
-        "from yolo_stability.benchmarking import run_benchmark as r; "
+        "from yolo_stability.benchmarks.request import run_benchmark as r; "
         f"r('demo', out={str(out)!r}, arms='no-norm', task='detect', **{TINY | {'epochs': 200}!r})"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

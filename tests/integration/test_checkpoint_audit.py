@@ -13,8 +13,8 @@ from ultralytics import RTDETR, YOLO
 from ultralytics.utils.torch_utils import unwrap_model
 
 from yolo_stability import StabilityMonitor
-from yolo_stability.audit import AuditResult, audit_checkpoint
-from yolo_stability.checkpoint import open_checkpoint
+from yolo_stability.checkpoint.audit import AuditResult, audit_checkpoint
+from yolo_stability.checkpoint.reader import open_checkpoint
 
 pytestmark = pytest.mark.trains
 

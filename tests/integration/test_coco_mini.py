@@ -10,7 +10,7 @@ from training import MODELS
 from ultralytics import YOLO
 
 from yolo_stability import load_trace
-from yolo_stability.cli import main
+from yolo_stability.cli.main import main
 
 pytestmark = [pytest.mark.trains, pytest.mark.coco_mini]
 

@@ -18,14 +18,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from yolo_stability.cli import main
-from yolo_stability.data.audit import audit
-from yolo_stability.data.findings import KINDS
-from yolo_stability.data.listing import cache_file, images_of, label_file
+from yolo_stability.cli.main import main
+from yolo_stability.compat.ultralytics import ultralytics_version
+from yolo_stability.core.errors import DataError, StabilityError
+from yolo_stability.data.check.check import audit
+from yolo_stability.data.check.files import cache_file, images_of, label_file
+from yolo_stability.data.check.findings import KINDS
+from yolo_stability.data.check.labels import Layout, judge
 from yolo_stability.data.resolve import resolve_data
-from yolo_stability.data.rows import Layout, judge
-from yolo_stability.errors import DataError, StabilityError
-from yolo_stability.integration.compat import ultralytics_version
 
 VERSION = tuple(int(part) for part in re.findall(r"\d+", ultralytics_version)[:3])
 current = pytest.mark.skipif(
@@ -539,7 +539,7 @@ def test_images_and_cache_are_those_of_ultralytics(spoiled: YoloFolder) -> None:
 def test_a_turned_picture_is_measured_as_ultralytics_reads_it(tmp_path: Path) -> None:
     from ultralytics.data.utils import check_image
 
-    from yolo_stability.data.pixels import measure
+    from yolo_stability.data.coco.image_size import measure
 
     for suffix in ("jpg", "png"):
         for orientation in (1, 3, 6, 8):

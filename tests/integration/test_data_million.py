@@ -18,7 +18,7 @@ SECONDS, MEGABYTES = 400, 1_200
 
 MEASURE = """
 import sys, time
-import yolo_stability.integration.compat
+import yolo_stability.compat.ultralytics
 from yolo_stability.data import import_coco
 
 def peak():  # of this program alone: getrusage would give that of the parent, where it is larger

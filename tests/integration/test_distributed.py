@@ -18,8 +18,8 @@ from training import MODELS, overrides
 from ultralytics.utils.dist import ddp_cleanup, generate_ddp_file
 
 from yolo_stability import StabilityMonitor, load_trace
-from yolo_stability.integration.seam import stability_class
-from yolo_stability.types import Trace
+from yolo_stability.core.types import Trace
+from yolo_stability.trainer.mixin import stability_class
 
 pytestmark = pytest.mark.trains
 

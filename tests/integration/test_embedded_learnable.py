@@ -14,8 +14,8 @@ import sys
 import pytest
 import yaml
 
-from yolo_stability.data.embedded import EMBEDDED, embedded_spec
-from yolo_stability.resources import resource
+from yolo_stability.core.resources import resource
+from yolo_stability.data.synthetic.datasets import EMBEDDED, embedded_spec
 
 TRAIN = """
 import json, sys

@@ -11,9 +11,9 @@ from training import bad_tensors, overrides
 from ultralytics import YOLO
 
 from yolo_stability import train
-from yolo_stability.live import LiveRules
+from yolo_stability.core.types import Finding, StepRecord
+from yolo_stability.diagnosis.live import LiveRules
 from yolo_stability.trace import load_trace
-from yolo_stability.types import Finding, StepRecord
 
 pytestmark = pytest.mark.trains
 

@@ -19,10 +19,10 @@ from ultralytics import YOLO
 from ultralytics.models.yolo.detect import DetectionTrainer
 
 from yolo_stability import load_trace
-from yolo_stability.errors import StabilityError
-from yolo_stability.integration.incidents import IncidentKeeper
-from yolo_stability.integration.monitor import Monitor
-from yolo_stability.integration.replay import replay_incident
+from yolo_stability.core.errors import StabilityError
+from yolo_stability.guard.incidents.capture import IncidentKeeper
+from yolo_stability.guard.incidents.replay import replay_incident
+from yolo_stability.trainer.base_monitor import Monitor
 
 pytestmark = pytest.mark.trains
 
@@ -33,7 +33,7 @@ from dataclasses import asdict
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from yolo_stability.integration.replay import replay_incident
+from yolo_stability.guard.incidents.replay import replay_incident
 print("RESULT" + json.dumps(asdict(replay_incident(Path(sys.argv[1])))))
 """
 
@@ -245,8 +245,8 @@ def test_switches_are_in_force_in_the_replay(own: dict[str, Any], tmp_path: Path
     """The rebuilt model gives the loss that the run's own model gave, on a batch without any fault."""
     run = Run("detect", tmp_path, own={**own, "fault": "nan_grad@1"}, epochs=1)
     (folder,) = run.folders
-    from yolo_stability.integration.incident_folder import read_incident
-    from yolo_stability.integration.incident_model import rebuild_model
+    from yolo_stability.guard.incidents.folder import read_incident
+    from yolo_stability.guard.incidents.model import rebuild_model
 
     incident = read_incident(folder, torch.device("cpu"))
     assert incident.weights is not None
@@ -287,7 +287,7 @@ def test_an_error_in_the_search_never_ends_the_run(tmp_path: Path, monkeypatch: 
     def fail(*args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("out of memory")
 
-    monkeypatch.setattr("yolo_stability.integration.incidents.search", fail)
+    monkeypatch.setattr("yolo_stability.guard.incidents.capture.search", fail)
     run = Run("detect", tmp_path, own={"fault": "nan_pixel@2"})
     assert run.trace.steps.height == 8
     (event,) = run.events()
@@ -312,7 +312,7 @@ def test_an_amp_overflow_that_calibrates_the_scale_is_no_incident(tmp_path: Path
 
 
 def test_a_window_too_large_for_memory_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("yolo_stability.integration.incidents.KEPT_BYTES", 450_000)  # two batches of 4 x 3 x 64 x 64
+    monkeypatch.setattr("yolo_stability.guard.incidents.capture.KEPT_BYTES", 450_000)  # two batches of 4 x 3 x 64 x 64
     run = Run("detect", tmp_path, own={"fault": "nan_pixel@3"}, batch=4, nbs=12, warmup_epochs=0)
     found = facts(run.folders[0])
     assert found["left_out"] == ["the images of micro-batch 0: the window was too large for memory"]

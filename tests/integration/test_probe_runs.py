@@ -18,12 +18,12 @@ from ultralytics import YOLO
 from ultralytics.models.yolo.detect import DetectionTrainer
 
 from yolo_stability import api
-from yolo_stability.cli import main
-from yolo_stability.commands.probe import VERB
-from yolo_stability.errors import ConfigError, DataError
-from yolo_stability.flow import BlockFlow, ProbeResult
-from yolo_stability.integration import probing
-from yolo_stability.integration.probing import run_grid, run_probe
+from yolo_stability.cli.commands.probe import VERB
+from yolo_stability.cli.main import main
+from yolo_stability.core.errors import ConfigError, DataError
+from yolo_stability.studies.probe import run as probing
+from yolo_stability.studies.probe.result import BlockFlow, ProbeResult
+from yolo_stability.studies.probe.run import run_grid, run_probe
 
 pytestmark = pytest.mark.trains
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from yolo_stability.benchmarking import run_benchmark
-from yolo_stability.results import BenchmarkResult
+from yolo_stability.benchmarks.request import run_benchmark
+from yolo_stability.benchmarks.results import BenchmarkResult
 
 pytestmark = [
     pytest.mark.trains,

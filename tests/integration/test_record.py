@@ -15,8 +15,8 @@ import pytest
 import torch
 from torch import nn
 
-from yolo_stability.blocks import model_blocks
-from yolo_stability.recorder import record
+from yolo_stability.gradients.blocks import model_blocks
+from yolo_stability.gradients.recorder import record
 from yolo_stability.trace import load_trace
 
 pytestmark = pytest.mark.trains
@@ -26,7 +26,7 @@ LOOP = """
     import torch
     from torch import nn
     from torch.nn.utils import clip_grad_norm_
-    from yolo_stability.recorder import record
+    from yolo_stability.gradients.recorder import record
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

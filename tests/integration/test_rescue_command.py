@@ -10,7 +10,7 @@ import pytest
 from training import MODELS, overrides
 from ultralytics import YOLO
 
-from yolo_stability.cli import main
+from yolo_stability.cli.main import main
 
 pytestmark = pytest.mark.trains
 

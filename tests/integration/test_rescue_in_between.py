@@ -14,8 +14,8 @@ from training import MODELS, one_thread, overrides, state
 from ultralytics import YOLO
 
 from yolo_stability import StabilityMonitor, load_trace
-from yolo_stability.actions import Action
-from yolo_stability.rescue import Rescuer
+from yolo_stability.core.actions import Action
+from yolo_stability.diagnosis.rescue_policy import Rescuer
 
 pytestmark = pytest.mark.trains
 

@@ -13,10 +13,10 @@ from training import MODELS, one_thread, overrides
 from ultralytics import YOLO
 
 from yolo_stability import StabilityMonitor, Trace
-from yolo_stability.diagnosis import diagnose_trace
+from yolo_stability.core.types import Finding
+from yolo_stability.diagnosis.base import RULES
+from yolo_stability.diagnosis.diagnose import diagnose_trace
 from yolo_stability.interventions.registries import FAULTS
-from yolo_stability.rule import RULES
-from yolo_stability.types import Finding
 
 pytestmark = pytest.mark.trains
 

@@ -30,7 +30,7 @@ def mark(name: str) -> None:
 def main(folder: Path) -> None:
     """Run the commands; each has to end as it should."""
     mark("import")
-    from yolo_stability.cli import main as run
+    from yolo_stability.cli.main import main as run
 
     def go(*words: str, code: int = 0) -> None:
         mark(words[0])

@@ -12,9 +12,9 @@ from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils import DEFAULT_CFG
 
 from yolo_stability.config import StabilitySettings
-from yolo_stability.integration.incident_folder import Incident, write_incident
-from yolo_stability.integration.incident_model import describe_model
-from yolo_stability.integration.incident_window import KeptBatch, RandomState
+from yolo_stability.guard.incidents.folder import Incident, write_incident
+from yolo_stability.guard.incidents.model import describe_model
+from yolo_stability.guard.incidents.window import KeptBatch, RandomState
 
 LAYERS = {
     "nc": 2,

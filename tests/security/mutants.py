@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from yolo_stability.errors import StabilityError
+from yolo_stability.core.errors import StabilityError
 
 ODD: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1, 2**31, 2**63, -(2**64), 10**400, 0.5, -0.0, 1e308, float("nan"), float("inf")),

@@ -18,29 +18,29 @@ import torch
 import yaml
 from incident_sample import written
 from mutants import as_json, of_bytes, of_value, seeded
-from sample import write_sample
+from sample_benchmark import write_sample
 from traces import header, record, write
 
 from yolo_stability import api
-from yolo_stability.cli import main
+from yolo_stability.benchmarks.plan import PLAN, RunOutcome, RunSpec
+from yolo_stability.benchmarks.results import FILE, SERIES, read_results, results_to_json
+from yolo_stability.benchmarks.suite import load_suite
+from yolo_stability.benchmarks.verify import _specs
+from yolo_stability.cli.main import main
 from yolo_stability.config import StabilitySettings
+from yolo_stability.core.errors import StabilityError
+from yolo_stability.core.resources import resource
+from yolo_stability.core.strict_yaml import load_yaml
 from yolo_stability.data import import_coco
-from yolo_stability.data.audit import audit
-from yolo_stability.diagnosing import _plain_series, diagnose_run, examine
-from yolo_stability.errors import StabilityError
-from yolo_stability.integration.replay import replay_incident
-from yolo_stability.integration.sidecar import resumed_settings, write_sidecar
-from yolo_stability.plan import PLAN, RunOutcome, RunSpec
-from yolo_stability.report.benchmark import write_report
-from yolo_stability.report.series import read_series
-from yolo_stability.resources import resource
-from yolo_stability.results import FILE, SERIES, read_results, results_to_json
-from yolo_stability.series import as_series
-from yolo_stability.strict_yaml import load_yaml
-from yolo_stability.suite import load_suite
+from yolo_stability.data.check.check import audit
+from yolo_stability.diagnosis.targets import _plain_series, diagnose_run, examine
+from yolo_stability.guard.incidents.replay import replay_incident
+from yolo_stability.report.run_bins import read_series
+from yolo_stability.report.write import write_report
 from yolo_stability.trace import load_trace
-from yolo_stability.trace.plain import event_row, header_from_json, header_to_json
-from yolo_stability.verification import _specs
+from yolo_stability.trace.arrays import as_series
+from yolo_stability.trace.serialize import event_row, header_from_json, header_to_json
+from yolo_stability.trainer.settings.sidecar import resumed_settings, write_sidecar
 
 BANG = Path("bang")
 Reader = Callable[[int], object]

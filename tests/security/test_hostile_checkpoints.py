@@ -1,4 +1,4 @@
-"""Checkpoints of a stranger beyond those of `tests/unit/test_checkpoint.py`: many tensors that share few bytes."""
+"""Checkpoints of a stranger beyond those of `unit/checkpoint/test_reader.py`: many tensors that share few bytes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from yolo_stability.audit import audit_checkpoint
-from yolo_stability.checkpoint import CheckpointError, open_checkpoint, read_tensors
+from yolo_stability.checkpoint.audit import audit_checkpoint
+from yolo_stability.checkpoint.reader import CheckpointError, open_checkpoint, read_tensors
 
 
 def test_small_views_of_a_large_storage_are_read_in_time(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
-from yolo_stability.cli import main
+from yolo_stability.cli.main import main
 
 CATEGORY = {"id": 1, "name": "cat"}
 EVIL = "\x1b]0;owned\x07cat\u202e\n!!python/object/apply:os.system ['true']"

@@ -13,16 +13,16 @@ from typing import Any
 
 import polars as pl
 import pytest
-from sample import write_sample
+from sample_benchmark import write_sample
 from traces import record, write
 
-from yolo_stability.cli import main
+from yolo_stability.benchmarks.plan import RunOutcome, RunSpec
+from yolo_stability.benchmarks.suite import load_suite
+from yolo_stability.cli.main import main
 from yolo_stability.config import StabilitySettings
-from yolo_stability.errors import ConfigError, StabilityError, TraceError
-from yolo_stability.integration.sidecar import resumed_settings
-from yolo_stability.plan import RunOutcome, RunSpec
-from yolo_stability.report.series import read_series
-from yolo_stability.suite import load_suite
+from yolo_stability.core.errors import ConfigError, StabilityError, TraceError
+from yolo_stability.report.run_bins import read_series
+from yolo_stability.trainer.settings.sidecar import resumed_settings
 
 SPEC: dict[str, Any] = {
     "arm": "control", "task": "detect", "model": "yolo26n.yaml", "seed": 0, "settings": {}, "minutes": 1.0,

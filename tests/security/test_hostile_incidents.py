@@ -18,10 +18,10 @@ from incident_sample import changed, written
 from ultralytics.nn import tasks
 from ultralytics.utils import ROOT, YAML
 
-from yolo_stability.cli import main
-from yolo_stability.errors import StabilityError
-from yolo_stability.integration.incident_layers import checked_yaml
-from yolo_stability.integration.replay import replay_incident
+from yolo_stability.cli.main import main
+from yolo_stability.core.errors import StabilityError
+from yolo_stability.guard.incidents.layer_allowlist import checked_yaml
+from yolo_stability.guard.incidents.replay import replay_incident
 
 BANG = "bang"
 TOUCH = f"__import__('pathlib').Path('{BANG}').touch()"

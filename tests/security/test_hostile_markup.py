@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sample import write_sample
+from sample_benchmark import write_sample
 from traces import record, write
 
-from yolo_stability.diagnosing import diagnose_run
-from yolo_stability.report.benchmark import write_report
-from yolo_stability.results import read_results
-from yolo_stability.run_result import RunResult
+from yolo_stability.benchmarks.results import read_results
+from yolo_stability.core.types import Cause, Diagnosis, Finding
+from yolo_stability.diagnosis.targets import diagnose_run
+from yolo_stability.report.write import write_report
 from yolo_stability.trace import load_trace
-from yolo_stability.types import Cause, Diagnosis, Finding
+from yolo_stability.trainer.result import RunResult
 
 EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(1)></td></script><!--[x](javascript:alert(1))`|\n# head"
 KNOWN = {"div", "p", "b", "i", "br", "ul", "li", "code", "table", "thead", "tbody", "tr", "th", "td", "style", "small"}

@@ -132,7 +132,9 @@ def test_the_kernel_saw_no_attempt_either(tmp_path: Path) -> None:
         pytest.skip("no strace here")
     folder, trace = tmp_path / "traced", tmp_path / "calls"
     place_font(folder)
-    code = "from yolo_stability.cli import main; raise SystemExit(main(['probe', 'model=yolo26n.yaml', 'data=shapes',"
+    code = (
+        "from yolo_stability.cli.main import main; raise SystemExit(main(['probe', 'model=yolo26n.yaml', 'data=shapes',"
+    )
     code += f" 'imgsz=32', 'batch=2', 'out={folder / 'probe'}']))"
     done = subprocess.run(
         [*alone(), "strace", "-f", "-qq", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", str(trace),

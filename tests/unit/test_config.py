@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from ultralytics.cfg import DEFAULT_CFG_DICT
 
 from yolo_stability.config import OWN_FLAGS, OWN_KEYS, StabilitySettings, ignored_by_auto, make_settings
-from yolo_stability.errors import ConfigError
+from yolo_stability.core.errors import ConfigError
 
 
 def test_no_own_key_is_a_key_of_ultralytics() -> None:

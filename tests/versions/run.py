@@ -20,7 +20,10 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[2]
 LAYERS = Path(sys.prefix) / "ultralytics-versions"
 VERSIONS = ["8.4.60", "8.4.120", "8.4.190"]
-FAST = ["tests/contract/test_canary.py", "tests/unit/integration", "tests/unit/interventions"]
+FAST = [
+    "tests/contract/test_canary.py",
+    *(f"tests/unit/{name}" for name in ("compat", "guard", "interventions", "trainer")),
+]
 TRAINING = [f"tests/integration/test_{name}.py" for name in ("passive", "truth", "guard", "attach", "switches")]
 
 

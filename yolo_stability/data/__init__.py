@@ -1,8 +1,8 @@
 """Datasets: what `data=` means, the COCO importer and the embedded sets; loads neither torch nor Ultralytics."""
 
-from yolo_stability.data.coco import import_coco
-from yolo_stability.data.embedded import EMBEDDED
+from yolo_stability.data.coco.import_report import ImportReport
+from yolo_stability.data.coco.importer import import_coco
 from yolo_stability.data.resolve import ResolvedData, resolve_data
-from yolo_stability.data.tally import ImportReport
+from yolo_stability.data.synthetic.datasets import EMBEDDED
 
 __all__ = ["EMBEDDED", "ImportReport", "ResolvedData", "import_coco", "resolve_data"]

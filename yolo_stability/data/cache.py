@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from yolo_stability.errors import DataError
+from yolo_stability.core.errors import DataError
 
 __all__ = ["cache_root", "publish"]
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from yolo_stability.data.announce import announce
-from yolo_stability.data.coco import import_coco
-from yolo_stability.data.embedded import EMBEDDED, embedded_folder, embedded_spec
-from yolo_stability.data.layout import PREFIXES, has_yaml, is_coco
-from yolo_stability.errors import DataError, nearest
+from yolo_stability.core.errors import DataError, nearest
+from yolo_stability.data.coco.importer import import_coco
+from yolo_stability.data.coco.layout import PREFIXES, has_yaml, is_coco
+from yolo_stability.data.notices import announce
+from yolo_stability.data.synthetic.datasets import EMBEDDED, embedded_folder, embedded_spec
 
 if TYPE_CHECKING:
-    from yolo_stability.data.findings import AuditReport
+    from yolo_stability.data.check.findings import AuditReport
 
 __all__ = ["ResolvedData", "check_data", "resolve_data"]
 
@@ -62,7 +62,7 @@ def resolve_data(data: str | Path, task: str) -> ResolvedData:
         return _folder(path, text, task)
     if os.path.exists(path):  # noqa: PTH110
         return _file(path, text, task)
-    from yolo_stability.integration.compat import finds_dataset
+    from yolo_stability.compat.ultralytics import finds_dataset
 
     if finds_dataset(text):
         return ResolvedData(data=text, notes=announce(text, task))
@@ -71,7 +71,7 @@ def resolve_data(data: str | Path, task: str) -> ResolvedData:
 
 def check_data(data: str | Path, task: str | None = None) -> AuditReport:
     """Check what Ultralytics would silently do with `data=`; see `audit`, which stands on this module."""
-    from yolo_stability.data.audit import audit
+    from yolo_stability.data.check.check import audit
 
     return audit(data, task)
 
@@ -120,7 +120,7 @@ def _file(path: Path, text: str, task: str) -> ResolvedData:
 
 def _missing(path: Path, text: str) -> DataError:
     """Return the complaint about a path or name that leads nowhere."""
-    from yolo_stability.integration.compat import dataset_names
+    from yolo_stability.compat.ultralytics import dataset_names
 
     shipped = dataset_names()
     choices = [*EMBEDDED, *shipped, *(name.removesuffix(".yaml") for name in shipped)]

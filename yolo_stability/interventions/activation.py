@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from yolo_stability.errors import ConfigError, nearest
+from yolo_stability.core.errors import ConfigError, nearest
 
 __all__ = ["ACTIVATIONS", "apply_activation", "check_activation"]
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from yolo_stability.errors import ConfigError
+from yolo_stability.core.errors import ConfigError
 
 __all__ = ["Argument", "Choice", "split_choice"]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from yolo_stability.integration.compat import UNCONDITIONAL_RESIDUALS
+from yolo_stability.compat.ultralytics import UNCONDITIONAL_RESIDUALS
 
 __all__ = ["remove_residuals"]
 

@@ -1,101 +1,182 @@
-"""The line panels above the heat map: total norm and loss, epochs and attempts."""
+"""The chart of total norm and loss over all seeds, control and arm, as plotly takes it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from yolo_stability.report.labels import number
-from yolo_stability.report.style import INK, plain_number
-from yolo_stability.summary import HeatMatrix
+from yolo_stability.benchmarks.results import RunResultRow
+from yolo_stability.core.text import number
+from yolo_stability.report.outline import Section
+from yolo_stability.report.phrases import clean
+from yolo_stability.report.plotly import ARM, BAD, CONTROL, Chart, axis, log_ticks, plain, rounded
+from yolo_stability.report.run_bins import RunSeries
 
-__all__ = ["draw_curves"]
+__all__ = ["curves_chart"]
 
-_GRID, _NORM_INK, _LOSS_INK, _ATTEMPT_INK = "#e3e6ea", "#22577a", "#7a5c22", "#8e44ad"
-_MAX_EPOCH_LABELS = 16
+_HEIGHT, _EVENT_ROW, _NAME = 430, 22, 28
+_DASHES = ("solid", "dash", "dot", "dashdot")
 
-
-def draw_curves(norm: Any, loss: Any, matrix: HeatMatrix, clip_norm: float | None) -> None:
-    """Draw the total norm and the loss of a run.
-
-    Args:
-        norm: Axes of the upper panel.
-        loss: Axes of the lower panel.
-        matrix: What to draw, with at least one column.
-        clip_norm: Norm to which the run clipped, drawn as a dashed line.
-    """
-    _draw_line(norm, matrix, matrix.total, "total norm", _NORM_INK, clip_norm)
-    _draw_line(loss, matrix, matrix.loss, "loss", _LOSS_INK)
-    for axes in (norm, loss):
-        axes.set_xlim(matrix.edges[0], matrix.edges[-1])
-    _draw_attempts((norm, loss), matrix)
-    _draw_epochs((norm, loss), matrix)
+Runs = Sequence[tuple[RunResultRow, RunSeries]]
 
 
-def _draw_line(
-    axes: Any, matrix: HeatMatrix, values: Any, label: str, colour: str, threshold: float | None = None
-) -> None:
-    middle = (matrix.edges[:-1] + matrix.edges[1:]) / 2
-    positive = values[values > 0]
-    low, high = (positive.min(), positive.max()) if positive.size else (0.1, 1.0)
-    if threshold is not None:
-        low, high = min(low, threshold), max(high, threshold)
-        _draw_clip(axes, threshold)
-    if positive.size < np.isfinite(values).sum():
-        low /= 4
-        values = np.where(values <= 0, low / 1.25, values)  # zero has no place on a log scale: the floor stands for it
-    axes.plot(middle, values, color=colour, lw=1.3, marker="o" if len(values) <= 60 else None, ms=2.6)
-    axes.set_yscale("log")
-    axes.set_ylim(low / 1.25, high * 1.25)
-    _tick_log(axes, high / low)
-    axes.text(-0.06, 0.5, label, transform=axes.transAxes, ha="right", va="center", color=colour, weight="bold")
-    axes.tick_params(axis="x", labelbottom=False, length=0)
-    axes.grid(axis="y", color=_GRID, lw=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+def curves_chart(section: Section) -> Chart | None:
+    """Return the curves of an arm and its control; None where no step was recorded."""
+    control = [(run, s) for run, s in section.control if s is not None and len(s.first)]
+    arm = [(run, s) for run, s in section.runs if s is not None and len(s.first)]
+    if not arm:
+        return None
+    sides = [(control, "control", CONTROL)] if control else []
+    sides.append((arm, section.arm.name, CONTROL if section.arm.is_control else ARM))
+    data: list[dict[str, Any]] = []
+    floors: dict[str, float] = {}
+    for field, high, y, name in (("norm", "norm_highest", "y", "norm"), ("loss", "loss_highest", "y2", "loss")):
+        floors[y] = _floor(getattr(s, field) for runs, _, _ in sides for _, s in runs)
+        for runs, label, colour in sides:
+            data.append(_band(runs, (field, high), (y, floors[y]), colour))
+            data += [_line(run, s, field, (y, floors[y]), (label, colour, i, name)) for i, (run, s) in enumerate(runs)]
+    events, rows = _events(sides)
+    spans = {y: _span(data, y) for y in floors}
+    return Chart(
+        id=f"{section.id}-curves",
+        label=f"Total gradient norm and loss over the steps, {clean(section.arm.name)} and control",
+        height=_HEIGHT + _EVENT_ROW * len(rows),
+        variants={"": {"data": data + events, "layout": _layout(rows, spans)}},
+    )
 
 
-def _tick_log(axes: Any, span: float) -> None:
-    """Ticks with plain numbers, few enough to read, also where the values span less than a decade."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
-
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if span > 300 else (1.0, 2.0, 5.0), numticks=6))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: plain_number(v)))
-    axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_minor_formatter(NullFormatter())
+def _middle(series: RunSeries) -> Any:
+    return (series.first + series.last) / 2
 
 
-def _draw_clip(axes: Any, clip_norm: float) -> None:
-    axes.axhline(clip_norm, color=INK, lw=1, ls=(0, (5, 3)))
-    axes.text(
-        1.006, clip_norm, f"clip {number(clip_norm)}".removesuffix(".0"), transform=axes.get_yaxis_transform(),
-        va="center", size=8, color=INK,
-    )  # fmt: skip
+def _floor(columns: Iterable[Any]) -> float:
+    """Return where a log scale draws zero: a little below the smallest value."""
+    known = np.concatenate([np.asarray(c, dtype=float) for c in columns])
+    known = known[np.isfinite(known) & (known > 0)]
+    return float(known.min()) / 4 if len(known) else 0.1
 
 
-def _draw_attempts(panels: Sequence[Any], matrix: HeatMatrix) -> None:
-    """A line where a recovery or a resume began a new attempt."""
-    for i, step in enumerate(matrix.attempt_steps, start=2):
-        for axes in panels:
-            axes.axvline(step, color=_ATTEMPT_INK, lw=1.1)
-        panels[0].annotate(
-            f"attempt {i}", (step, 1), (3, -2), xycoords=("data", "axes fraction"), textcoords="offset points",
-            size=7.5, color=_ATTEMPT_INK, va="top",
+def _line(
+    run: RunResultRow, series: RunSeries, field: str, place: tuple[str, float], style: tuple[str, str, int, str]
+) -> dict[str, Any]:
+    y, floor = place
+    label, colour, i, name = style
+    values = getattr(series, field)
+    said = plain(label if len(label) <= _NAME else f"{label[: _NAME - 1]}…")
+    return {
+        "type": "scatter",
+        "mode": "lines+markers" if np.isfinite(values).sum() < 8 else "lines",
+        "x": rounded(_middle(series)),
+        "y": rounded(np.where(values == 0, floor, values)),
+        "text": [number(v if np.isfinite(v) else None) for v in values.tolist()],
+        "xaxis": "x",
+        "yaxis": y,
+        "line": {"color": colour, "width": 1.8, "dash": _DASHES[i % len(_DASHES)]},
+        "marker": {"size": 5},
+        "name": f"{said}, seed {run.seed}",
+        "showlegend": y == "y",
+        "legendgroup": f"{plain(label)} {run.seed}",
+        "hovertemplate": f"{said}, seed {run.seed}<br>step %{{x:.0f}}: {name} %{{text}}<extra></extra>",
+    }
+
+
+def _band(runs: Runs, fields: tuple[str, str], place: tuple[str, float], colour: str) -> dict[str, Any]:
+    """Return an area from the smallest median to the largest single step over all seeds."""
+    low_of, high_of = fields
+    y, floor = place
+    cells: dict[float, list[float]] = {}
+    for _, series in runs:
+        for x, low, high in zip(
+            _middle(series).tolist(), getattr(series, low_of).tolist(), getattr(series, high_of).tolist(), strict=True
+        ):
+            cells.setdefault(x, []).extend(max(v, floor) for v in (low, high) if np.isfinite(v))
+    xs: list[float | None] = []
+    ys: list[float | None] = []
+    for stretch in _stretches(cells):
+        lows, highs = [min(cells[x]) for x in stretch], [max(cells[x]) for x in stretch]
+        xs += [*stretch, *reversed(stretch), None]
+        ys += [*rounded(lows), *rounded(highs[::-1]), None]
+    return {
+        "type": "scatter",
+        "mode": "none",
+        "x": xs,
+        "y": ys,
+        "fill": "toself",
+        "fillcolor": colour.replace(")", "-band)"),
+        "xaxis": "x",
+        "yaxis": y,
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+
+
+def _stretches(cells: dict[float, list[float]]) -> list[list[float]]:
+    """Return the runs of neighbouring bins that hold values."""
+    found: list[list[float]] = [[]]
+    for x in sorted(cells):
+        if cells[x]:
+            found[-1].append(x)
+        elif found[-1]:
+            found.append([])
+    return [stretch for stretch in found if stretch]
+
+
+def _events(sides: Sequence[tuple[Runs, str, str]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the marks of skipped and non-finite steps, one row a run, and the names of the rows."""
+    rows: list[str] = []
+    traces: dict[str, dict[str, Any]] = {}
+    for runs, label, _ in sides:
+        for run, series in runs:
+            marks = (("skipped", series.skipped > 0), ("NaN or Inf", (series.nonfinite > 0) & (series.skipped == 0)))
+            if any(mask.any() for _, mask in marks):
+                rows.append(f"{plain(label[:_NAME])} {run.seed}")
+            for kind, mask in marks:
+                if mask.any():
+                    trace = traces.setdefault(kind, _event_trace(kind))
+                    trace["x"] += rounded(_middle(series)[mask])
+                    trace["y"] += [len(rows) - 1] * int(mask.sum())
+    return list(traces.values()), rows
+
+
+def _event_trace(kind: str) -> dict[str, Any]:
+    symbol = "triangle-down" if kind == "skipped" else "x"
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [],
+        "y": [],
+        "xaxis": "x",
+        "yaxis": "y3",
+        "marker": {"symbol": symbol, "size": 9, "color": "var(--skip)" if kind == "skipped" else BAD},
+        "name": "skipped by the guard" if kind == "skipped" else kind,
+        "hovertemplate": f"step %{{x:.0f}}: {kind}<extra></extra>",
+    }
+
+
+def _span(data: Sequence[dict[str, Any]], y: str) -> tuple[float, float]:
+    """Return the smallest and the largest value of a panel, log10."""
+    known = [v for trace in data if trace["yaxis"] == y for v in trace["y"] if v is not None and v > 0]
+    return (float(np.log10(min(known))), float(np.log10(max(known)))) if known else (0.0, 1.0)
+
+
+def _layout(rows: list[str], spans: dict[str, tuple[float, float]]) -> dict[str, Any]:
+    """Return two panels, and a strip for events below them if there are any."""
+    strip = min(0.3, 0.06 * len(rows) + 0.02) if rows else 0.0
+    middle = strip + (1 - strip) / 2
+    layout: dict[str, Any] = {
+        "xaxis": axis(title={"text": "optimizer step"}, anchor="y3" if rows else "y2", rangemode="tozero"),
+        "yaxis": axis(**log_ticks(*spans["y"]), title={"text": "total norm"}, domain=[middle + 0.03, 1]),
+        "yaxis2": axis(
+            **log_ticks(*spans["y2"]), title={"text": "loss"}, domain=[strip + (0.03 if rows else 0), middle - 0.03]
+        ),
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+        "hovermode": "closest",
+    }
+    if rows:
+        layout["yaxis3"] = axis(
+            domain=[0, strip], tickvals=list(range(len(rows))), ticktext=rows, range=[-0.6, len(rows) - 0.4],
+            showgrid=False,
         )  # fmt: skip
-
-
-def _draw_epochs(panels: Sequence[Any], matrix: HeatMatrix) -> None:
-    """Epochs, counted from 1 as Ultralytics prints them, along the upper edge."""
-    every = max(1, -(-len(matrix.epochs) // _MAX_EPOCH_LABELS))
-    chosen = list(zip(matrix.epoch_steps, matrix.epochs, strict=True))[::every]
-    top = panels[0]
-    axis = top.secondary_xaxis("top")
-    axis.set_xticks([s for s, _ in chosen], [str(e + 1) for _, e in chosen], size=8)
-    axis.tick_params(length=3, pad=1)
-    axis.spines["top"].set_visible(False)
-    top.annotate("epoch", (0, 1), (-6, 5), xycoords="axes fraction", textcoords="offset points", size=8, ha="right")
-    for axes in panels:
-        for step, _ in chosen:
-            axes.axvline(step, color=_GRID, lw=0.6, zorder=0)
+    return layout

@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from yolo_stability.report.words import CAUSES, SIGNS, clean
-from yolo_stability.results import RunResultRow
-from yolo_stability.types import Cause, Finding
+from yolo_stability.benchmarks.results import RunResultRow
+from yolo_stability.core.types import Cause, Finding
+from yolo_stability.report.phrases import CAUSES, SIGNS, clean
 
 __all__ = ["Diagnosed", "Seen", "cause_of", "diagnosed"]
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Sequence
 from yolo_stability.report.figures import Picture
 from yolo_stability.report.findings import Diagnosed, diagnosed
 from yolo_stability.report.moments import pairs, worst_pair
-from yolo_stability.report.story import Cell, Section, Story, flatten, headline
+from yolo_stability.report.outline import Cell, Section, Story, flatten, headline
+from yolo_stability.report.phrases import clean, run_sentence, setting
 from yolo_stability.report.tables import (
     GLOSSARY,
     Table,
@@ -20,7 +21,6 @@ from yolo_stability.report.tables import (
     setting_table,
     told,
 )
-from yolo_stability.report.words import clean, run_sentence, setting
 
 __all__ = ["markdown"]
 

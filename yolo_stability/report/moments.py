@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from yolo_stability.report.series import RunSeries
-from yolo_stability.report.story import Section
-from yolo_stability.report.words import steps_text
-from yolo_stability.results import RunResultRow
+from yolo_stability.benchmarks.results import RunResultRow
+from yolo_stability.report.outline import Section
+from yolo_stability.report.phrases import steps_text
+from yolo_stability.report.run_bins import RunSeries
 
 __all__ = ["Moment", "Pair", "moments", "pairs", "worst_pair"]
 

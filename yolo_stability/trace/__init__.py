@@ -7,9 +7,9 @@ Importing this package loads neither torch nor polars.
 
 from __future__ import annotations
 
-from yolo_stability.trace.claim import claim_folder, release_folder
+from yolo_stability.core.lock import claim_folder, release_folder
 from yolo_stability.trace.layout import FOLDER, SCHEMA_VERSION
-from yolo_stability.trace.place import clear_trace, find_trace
+from yolo_stability.trace.locate import clear_trace, find_trace
 from yolo_stability.trace.reader import (
     ResumePoint,
     empty_trace,

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yolo_stability.errors import TraceError
+from yolo_stability.core.errors import TraceError
+from yolo_stability.core.types import RunHeader, Trace
 from yolo_stability.trace.layout import EVENTS, HEADER, Part, Table, list_parts, standing
-from yolo_stability.trace.place import find_trace, said
-from yolo_stability.trace.plain import event_row, header_from_json
-from yolo_stability.types import RunHeader, Trace
+from yolo_stability.trace.locate import find_trace, said
+from yolo_stability.trace.serialize import event_row, header_from_json
 
 if TYPE_CHECKING:
     import polars as pl
@@ -97,7 +97,7 @@ def _scan(folder: Path, table: Table, names: list[str]) -> pl.LazyFrame:
     """Open the parts of a table as one, with the columns of the contract."""
     import polars as pl
 
-    from yolo_stability.trace.frames import column_order, empty, normalise
+    from yolo_stability.trace.tables import column_order, empty, normalise
 
     parts = list(_scan_parts(standing(list_parts(folder, table))))
     if table == "blocks":
@@ -135,7 +135,7 @@ def empty_trace(folder: Path, header: RunHeader) -> Trace:
     """
     import polars as pl
 
-    from yolo_stability.trace.frames import empty
+    from yolo_stability.trace.tables import empty
 
     return Trace(
         path=folder,
@@ -165,7 +165,7 @@ def resume_point(folder: str | Path) -> ResumePoint | None:
 def _resume_point(folder: Path) -> ResumePoint:
     import polars as pl
 
-    from yolo_stability.trace.frames import read_parquet
+    from yolo_stability.trace.tables import read_parquet
 
     attempt = max((row["attempt"] for row in _event_rows(folder)), default=0)
     for part in reversed(standing(list_parts(folder, "steps"))):
@@ -229,7 +229,7 @@ def _read_parts(parts: Sequence[Part], damaged: set[Part]) -> tuple[list[Part], 
     """
     import polars as pl
 
-    from yolo_stability.trace.frames import read_parquet
+    from yolo_stability.trace.tables import read_parquet
 
     frames: dict[Part, pl.DataFrame] = {}
     gone: set[Part] = set()
@@ -254,7 +254,7 @@ def _join(parts: Sequence[pl.DataFrame], table: Table, names: Sequence[str]) -> 
     """Stack parts, ordered and unique by key; what one writer wrote is so already, and only looked through."""
     import polars as pl
 
-    from yolo_stability.trace.frames import concat, normalise
+    from yolo_stability.trace.tables import concat, normalise
 
     keys = ["attempt", "step"] if table == "steps" else ["attempt", "step", "block"]
     parts = [normalise(part, table, names) for part in parts]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from yolo_stability.types import BlockStats, StepRecord, Trace
+from yolo_stability.core.types import BlockStats, StepRecord, Trace
 
 __all__ = ["as_records"]
 

@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from yolo_stability.trace.frames import warm_up
+from yolo_stability.core.types import Event, RunHeader, StepRecord
+from yolo_stability.trace.compaction import Tiers
 from yolo_stability.trace.layout import EVENTS, HEADER, remove_stale_temps, replace_file
-from yolo_stability.trace.plain import event_line, header_to_json
-from yolo_stability.trace.tiers import Tiers
-from yolo_stability.types import Event, RunHeader, StepRecord
+from yolo_stability.trace.serialize import event_line, header_to_json
+from yolo_stability.trace.tables import warm_up
 
 __all__ = ["TraceWriter"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from yolo_stability.core.errors import DataError
 from yolo_stability.data import resolve_data
-from yolo_stability.errors import DataError
 
 
 @pytest.mark.parametrize(

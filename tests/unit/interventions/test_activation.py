@@ -8,7 +8,7 @@ from torch import nn
 from ultralytics.nn.modules.conv import ChannelAttention, Conv
 from ultralytics.nn.tasks import DetectionModel, PoseModel, RTDETRDetectionModel
 
-from yolo_stability.errors import ConfigError
+from yolo_stability.core.errors import ConfigError
 from yolo_stability.interventions.activation import ACTIVATIONS, apply_activation, check_activation
 
 REFERENCE = {

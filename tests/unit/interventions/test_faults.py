@@ -19,8 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from yolo_stability.errors import ConfigError
-from yolo_stability.interventions.fault import Fault, draw, parse_fault
+from yolo_stability.core.errors import ConfigError
+from yolo_stability.interventions.faults._base import Fault, draw, parse_fault
 from yolo_stability.interventions.registries import FAULTS
 
 ON_IMAGES = ("nan_pixel", "inf_pixel", "hot_pixel", "black_images")
@@ -197,7 +197,8 @@ def test_draws_are_uniform_and_the_same_on_every_machine() -> None:
     assert all(0 <= d < 1 for d in draws)
     counts = np.histogram(draws, bins=10, range=(0, 1))[0]
     assert ((counts - 400) ** 2 / 400).sum() < 27.9  # chi-squared, 9 degrees of freedom, p = 0.001
-    code = "from yolo_stability.interventions.fault import draw; print(repr(draw(0, '7.jpg')), repr(draw(3, 'a', 1)))"
+    home = "yolo_stability.interventions.faults._base"
+    code = f"from {home} import draw; print(repr(draw(0, '7.jpg')), repr(draw(3, 'a', 1)))"
     for hashing in ("1", "2"):  # Python's own hash differs from process to process
         out = subprocess.run(
             [sys.executable, "-c", code],

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from yolo_stability.errors import ConfigError
-from yolo_stability.interventions.fault import Fault, parse_fault
+from yolo_stability.core.errors import ConfigError
+from yolo_stability.interventions.faults._base import Fault, parse_fault
 from yolo_stability.interventions.registries import FAULTS
 
 

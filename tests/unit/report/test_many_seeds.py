@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from sample import sample
+from sample_benchmark import sample
 
-from yolo_stability.report.benchmark import write_report
-from yolo_stability.report.series import read_series
-from yolo_stability.report.story import Section, tell
-from yolo_stability.results import FILE, SERIES, BenchmarkResult, results_to_json
+from yolo_stability.benchmarks.results import FILE, SERIES, BenchmarkResult, results_to_json
+from yolo_stability.report.outline import Section, tell
+from yolo_stability.report.run_bins import read_series
+from yolo_stability.report.write import write_report
 
 ARMS = ("control", "skipping")
 BLOCKS = ("model.0 Conv", "model.1 Conv")

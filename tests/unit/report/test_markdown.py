@@ -10,11 +10,11 @@ import numpy as np
 import polars as pl
 import pytest
 from PIL import Image
-from sample import BLOCKS, HOSTILE, write_sample
-from sample import sample as make
+from sample_benchmark import BLOCKS, HOSTILE, write_sample
+from sample_benchmark import sample as make
 
-from yolo_stability.report.benchmark import write_report
-from yolo_stability.results import results_to_json
+from yolo_stability.benchmarks.results import results_to_json
+from yolo_stability.report.write import write_report
 
 FEW = ("control", "huge-lr", "skipping")
 SPECIAL = re.compile(r"\\([\\`*_{}\[\]<>|#~&!$@])")

@@ -17,17 +17,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from sample import BLOCKS, write_sample
-from sample import sample as make
+from sample_benchmark import BLOCKS, write_sample
+from sample_benchmark import sample as make
 
-from yolo_stability.errors import TraceError
-from yolo_stability.report.benchmark import write_report
-from yolo_stability.report.series import read_series
-from yolo_stability.results import BenchmarkResult, results_to_json
+from yolo_stability.benchmarks.results import BenchmarkResult, results_to_json
+from yolo_stability.core.errors import TraceError
+from yolo_stability.report.run_bins import read_series
+from yolo_stability.report.write import write_report
 
 WRITE = """
 import sys, pathlib
-from yolo_stability.report.benchmark import write_report
+from yolo_stability.report.write import write_report
 write_report(pathlib.Path(sys.argv[1]))""".strip()
 FEW = ("control", "huge-lr", "skipping")
 

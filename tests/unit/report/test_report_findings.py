@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from sample import HOSTILE, write_sample
-from sample import sample as make
+from sample_benchmark import HOSTILE, write_sample
+from sample_benchmark import sample as make
 
-from yolo_stability.report.benchmark import write_report
+from yolo_stability.benchmarks.results import RunResultRow, read_results, results_to_json
+from yolo_stability.core.types import Cause, CauseName, Finding
+from yolo_stability.diagnosis.base import RULES
 from yolo_stability.report.findings import cause_of, diagnosed
-from yolo_stability.report.words import CAUSES, SIGNS
-from yolo_stability.results import RunResultRow, read_results, results_to_json
-from yolo_stability.rule import RULES
-from yolo_stability.types import Cause, CauseName, Finding
+from yolo_stability.report.phrases import CAUSES, SIGNS
+from yolo_stability.report.write import write_report
 
 FEW = ("control", "huge-lr")
 

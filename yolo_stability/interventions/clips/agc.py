@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from yolo_stability.interventions.choice import Argument
-from yolo_stability.interventions.clipping import Clip, Gradient, shortening
+from yolo_stability.interventions.clips._base import Clip, Gradient, shortening
 
 __all__ = ["AdaptiveClip"]
 

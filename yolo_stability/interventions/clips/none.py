@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from yolo_stability.interventions.clipping import Clip, Gradient
+from yolo_stability.interventions.clips._base import Clip, Gradient
 
 __all__ = ["NoClip"]
 

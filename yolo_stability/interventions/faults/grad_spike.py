@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 import torch
 
-from yolo_stability.blocks import model_blocks
-from yolo_stability.errors import ConfigError, nearest
-from yolo_stability.integration.compat import inner_model
-from yolo_stability.interventions.fault import Fault
+from yolo_stability.compat.ultralytics import inner_model
+from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.gradients.blocks import model_blocks
+from yolo_stability.interventions.faults._base import Fault
 
 __all__ = ["GradientSpike"]
 

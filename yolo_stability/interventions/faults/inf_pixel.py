@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from yolo_stability.interventions.fault import ImageFault
+from yolo_stability.interventions.faults._base import ImageFault
 
 __all__ = ["InfPixel"]
 

@@ -12,9 +12,9 @@ from typing import Any, ClassVar
 
 import torch
 
-from yolo_stability.errors import ConfigError
+from yolo_stability.core.errors import ConfigError
 from yolo_stability.interventions.choice import Argument
-from yolo_stability.interventions.fault import DataFault, draw
+from yolo_stability.interventions.faults._base import DataFault, draw
 
 __all__ = ["LabelNoise"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from yolo_stability.interventions.schedule import ScheduleFault
+from yolo_stability.interventions.faults._schedule import ScheduleFault
 
 __all__ = ["LearningRateCreep"]
 

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from yolo_stability.integration.compat import inner_model
-from yolo_stability.interventions.fault import Fault
+from yolo_stability.compat.ultralytics import inner_model
+from yolo_stability.interventions.faults._base import Fault
 
 __all__ = ["NanGradient"]
 

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from yolo_stability.integration.compat import map_loss
-from yolo_stability.interventions.fault import Fault
+from yolo_stability.compat.ultralytics import map_loss
+from yolo_stability.interventions.faults._base import Fault
 
 __all__ = ["NanLoss"]
 

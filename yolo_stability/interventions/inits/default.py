@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from yolo_stability.interventions.initialisation import Init
+from yolo_stability.interventions.inits._base import Init
 
 __all__ = ["DefaultInit"]
 

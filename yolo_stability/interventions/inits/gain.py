@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from yolo_stability.interventions.choice import Argument
-from yolo_stability.interventions.initialisation import Init
+from yolo_stability.interventions.inits._base import Init
 
 __all__ = ["GainInit"]
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from yolo_stability.interventions.initialisation import Init, weighted_layers
+from yolo_stability.interventions.inits._base import Init, weighted_layers
 
 __all__ = ["LsuvInit"]
 

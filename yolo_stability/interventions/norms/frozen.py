@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from yolo_stability.interventions.normalisation import Norm
+from yolo_stability.interventions.norms._base import Norm
 
 __all__ = ["FrozenBatchNorm"]
 

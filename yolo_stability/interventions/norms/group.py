@@ -6,7 +6,7 @@ import math
 
 from torch import nn
 
-from yolo_stability.interventions.normalisation import Norm
+from yolo_stability.interventions.norms._base import Norm
 
 __all__ = ["GroupNorm"]
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from yolo_stability.interventions.normalisation import Norm
+from yolo_stability.interventions.norms._base import Norm
 
 __all__ = ["LayerNorm"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from yolo_stability.interventions.normalisation import Norm
+from yolo_stability.interventions.norms._base import Norm
 
 __all__ = ["NoNorm"]
 

@@ -1,0 +1,198 @@
+"""Mistakes around a benchmark's folder, as people make them on the command line: one sentence, exit code 2."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sample_benchmark import write_sample
+
+import yolo_stability.api  # noqa: F401 - Ultralytics greets on stdout when it is imported for the first time
+from yolo_stability.benchmarks.plan import RunOutcome
+from yolo_stability.benchmarks.runner import run_suite
+from yolo_stability.benchmarks.suite import Suite
+from yolo_stability.cli.main import main
+from yolo_stability.core.errors import ConfigError
+
+
+def edited(**changes: object) -> Callable[[Path], None]:
+    """Return what changes keys of `results.json`."""
+
+    def edit(folder: Path) -> None:
+        file = folder / "results.json"
+        file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+    return edit
+
+
+def cut(name: str, share: float) -> Callable[[Path], None]:
+    """Return what leaves so much of a file."""
+
+    def edit(folder: Path) -> None:
+        content = (folder / name).read_bytes()
+        (folder / name).write_bytes(content[: int(share * len(content))])
+
+    return edit
+
+
+def plan_only(folder: Path) -> None:
+    for file in ("results.json", "series.parquet"):
+        (folder / file).unlink()
+
+
+def spoilt(folder: Path) -> None:
+    """Damage the pages of a Parquet file and leave its footer whole."""
+    content = bytearray((folder / "series.parquet").read_bytes())
+    content[len(content) // 8 : len(content) // 2] = b"\xa5" * (len(content) // 2 - len(content) // 8)
+    (folder / "series.parquet").write_bytes(content)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Give the folder of a finished benchmark of two arms, without its runs."""
+    write_sample(tmp_path / "bench", arms=("control", "huge-lr"), tasks=("detect",), seeds=(0,))
+    (tmp_path / "bench" / "plan.json").write_text(json.dumps({"schema_version": 1, "suite": {}, "runs": []}))
+    return tmp_path / "bench"
+
+
+def said(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the one line on stderr of a command that ends with code 2."""
+    capsys.readouterr()
+    assert main(args) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1, err
+    assert "Traceback" not in err
+    return err
+
+
+@pytest.mark.parametrize("verb", ["verify", "compare"])
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (edited(schema_version=9), "has schema version 9; this version of the package reads 1"),
+        (plan_only, "holds no results.json: the benchmark has not ended; run it again, it resumes"),
+        (cut("results.json", 0.5), "results.json cannot be read"),
+        (cut("results.json", 0), "results.json cannot be read"),
+        (edited(runs="none"), "results.json is not a whole result"),
+    ],
+)
+def test_a_result_that_is_not_whole(
+    verb: str, damage: Callable[[Path], None], complaint: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(folder)
+    assert complaint in said([verb, str(folder)], capsys)
+
+
+@pytest.mark.parametrize("damage", [cut("series.parquet", 0.5), cut("series.parquet", 0), spoilt])
+def test_series_that_are_not_whole(
+    damage: Callable[[Path], None], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(folder)
+    text = said(["compare", str(folder)], capsys)
+    assert "series.parquet cannot be read" in text
+    assert "run the benchmark again to write it anew" in text
+
+
+def test_a_plan_that_is_not_whole(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "holds no run with a trace that could be run again" in said(["verify", str(folder)], capsys)
+    cut("plan.json", 0.5)(folder)
+    assert "plan.json cannot be read" in said(["verify", str(folder)], capsys)
+    (folder / "plan.json").unlink()
+    assert "plan.json cannot be read" in said(["verify", str(folder)], capsys)
+
+
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ("verify {} sample=0", "sample=0 is not possible"),
+        ("verify {} sample=some", "sample=some is not possible"),
+        ("verify {} smaple=1", "Did you mean 'sample'"),
+        ("verify {}/nowhere", "holds no results.json"),
+        ("verify", "takes the folder of one benchmark"),
+        ("compare {}/nowhere", "takes two runs or more"),
+        ("compare {} ot=x", "Did you mean 'out'"),
+        ("compare {}/a {}/b out={}/file", "is a file; name a folder for the comparison"),
+        ("compare {}/a {}/b out={}/file/below", "cannot be made"),
+        ("benchmark suite=demo jobs=0", "jobs=0 is not possible: jobs is a whole number, 1 or more."),
+        ("benchmark suite=demo seeds=0", "seeds=0 is not possible: seeds is a whole number, 1 or more."),
+        ("benchmark suite=demo seeds=two", "seeds=two is not possible"),
+        ("benchmark suite=demo arms=no-nrom", "there is no scenario 'no-nrom'. Did you mean 'no-norm'"),
+        ("benchmark suite=demo arms=huge-lr,huge-lr", "'huge-lr' is there twice"),
+        ("benchmark suite=quikc", "No suite 'quikc'. Did you mean 'quick'"),
+        ("benchmark siute=quick", "'benchmark' needs a suite"),
+        ("benchmark suite=demo out={}/file", "is a file; name a folder for the benchmark"),
+        ("benchmark suite=demo out={}/others", "holds other things (thesis.txt)"),
+        ("benchmark suite=demo out={}/newer", "holds a benchmark of schema version 9"),
+    ],
+)
+def test_a_line_that_cannot_be(line: str, complaint: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "file").touch()
+    for name in ("a", "b"):
+        (folder / name).mkdir()
+    (folder / "others").mkdir()
+    (folder / "others" / "thesis.txt").touch()
+    (folder / "newer").mkdir()
+    (folder / "newer" / "plan.json").write_text('{"schema_version": 9}')
+    assert complaint in said(line.format(*[folder] * 3).split(), capsys)
+    assert (folder / "newer" / "plan.json").read_text() == '{"schema_version": 9}'
+
+
+@pytest.mark.parametrize("plan", ["", "[", "[]", '{"schema_version": 1, "suite"'])
+def test_a_half_written_folder_is_gone_on_with(plan: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill may leave a plan, or half of one: the next call writes it anew and runs what is missing."""
+
+    class Stop(Exception):
+        pass
+
+    def run(*_: object) -> RunOutcome:
+        raise Stop
+
+    (tmp_path / "plan.json").write_text(plan)
+    (tmp_path / "runs").mkdir()
+    monkeypatch.setattr("yolo_stability.benchmarks.executors.local.supervise", run)
+    suite = Suite(name="x", control="control", arms=["control"], tasks=["detect"])
+    with pytest.raises(Stop):
+        run_suite(suite, tmp_path, Silent(), jobs=1, executor="local", command="")
+    assert len(json.loads((tmp_path / "plan.json").read_text())["runs"]) == 1
+
+
+class Silent:
+    """A listener that says nothing."""
+
+    def planned(self, specs: object, done: int) -> None: ...
+    def started(self, spec: object) -> None: ...
+    def ended(self, spec: object, outcome: object) -> None: ...
+
+
+def test_runs_at_hand_with_unreadable_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, content in (("a", b"task: detect\n"), ("b", b"task: \xff\n")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "args.yaml").write_bytes(content)
+        (tmp_path / name / "results.csv").write_text("epoch\n1\n")
+    line = ["compare", str(tmp_path / "a"), str(tmp_path / "b"), f"out={tmp_path / 'out'}"]
+    assert "args.yaml cannot be read" in said(line, capsys)
+    (tmp_path / "b" / "args.yaml").write_text("task: detect\ntask: pose\n")
+    assert "'task' is there twice; keep one." in said(line, capsys)
+
+
+def test_a_suite_with_everything_wrong_names_all_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "my.yaml"
+    file.write_text("name: My Suite\ncontrol: control\narms: [3]\nseeds: two\ntasks: detect\nlimits: {minutes: -1}\n")
+    text = said(["benchmark", f"suite={file}"], capsys)
+    assert [path for path in ("name:", "arms.0:", "seeds:", "tasks:", "limits.minutes:") if path not in text] == []
+
+
+def test_the_class_of_these_errors() -> None:
+    """What the command line turns into exit code 2 is a ConfigError in Python."""
+    with pytest.raises(ConfigError, match="jobs=0"):
+        run_suite(
+            Suite(name="x", control="control", arms=["control"]),
+            Path("nowhere"),
+            Silent(),
+            jobs=0,
+            executor="local",
+            command="",
+        )

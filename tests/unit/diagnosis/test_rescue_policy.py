@@ -1,0 +1,411 @@
+"""What a rescue decides: which remedy, how strong, in which order, and when it gives up."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, get_args
+
+import pytest
+from traces import NAMES, header, record
+
+from yolo_stability.core.actions import LIVE_REMEDIES, Action, Ending
+from yolo_stability.core.types import CauseName, Event, RunHeader, StepRecord
+from yolo_stability.diagnosis.rescue_policy import PLANS, Rescuer
+from yolo_stability.interventions.clips._base import make_clip
+
+
+def told(optimizer: str = "AdamW", lr: float = 0.005, **requested: Any) -> RunHeader:
+    """The header of a run with an optimizer and a learning rate."""
+    groups = {"weight": {"lr": lr}}
+    effective = {"optimizer": optimizer, "groups": groups, "amp": False, "model": "yolo26n.yaml", "clip": "norm:10"}
+    return replace(header(NAMES), requested=requested, effective=effective)
+
+
+def healthy(steps: int, first: int = 0, **changed: Any) -> list[StepRecord]:
+    """Steps that waver a little."""
+    return [
+        record(s, [n * (1 + 0.1 * math.sin(s)) for n in (3.0, 4.0, 2.0, 12.0)], loss=8 - 0.01 * s, **changed)
+        for s in range(first, first + steps)
+    ]
+
+
+def blown_up(steps: int, first: int) -> list[StepRecord]:
+    """Steps too long, and soon far above all before."""
+    records = []
+    for k in range(steps):
+        grown = min(3.0**k, 1e5)
+        step = record(first + k, [n * grown for n in (3.0, 4.0, 2.0, 12.0)], loss=8 * grown)
+        records.append(replace(step, blocks=tuple(replace(b, update_ratio=0.4 * grown) for b in step.blocks)))
+    return records
+
+
+def skipped(steps: int, first: int) -> list[StepRecord]:
+    """Steps that the guard left out."""
+    return [
+        replace(record(s, [math.nan] * 4, loss=math.nan), skipped="guard", clip_coef=None)
+        for s in range(first, first + steps)
+    ]
+
+
+def decided(rescuer: Rescuer, records: Sequence[StepRecord]) -> Action | Ending | None:
+    """The first decision while the steps are seen."""
+    for each in records:
+        rescuer.observe(each)
+        decision = rescuer.decide()
+        if decision is not None:
+            return decision
+    return None
+
+
+def carried_out(rescuer: Rescuer, action: Action, step: int, restored: int = 8) -> None:
+    """What the trainer's side tells after an action."""
+    rescuer.undone(restored)
+    data = {"remedy": action.remedy, "value": action.value, "images": list(action.images)}
+    rescuer.event(Event(attempt=0, step=step, kind="rescue", data=data))
+
+
+def opened(run: RunHeader, mode: str = "auto", limit: int = 3) -> Rescuer:
+    """A rescuer at the start of a run."""
+    rescuer = Rescuer(mode, limit)
+    rescuer.open(run.blocks, run)
+    return rescuer
+
+
+def test_a_healthy_run_is_left_alone() -> None:
+    assert decided(opened(told()), healthy(200)) is None
+
+
+def test_a_blow_up_lowers_the_rate_by_a_tenth_where_it_was_usual() -> None:
+    action = decided(opened(told(lr=0.005)), healthy(40) + blown_up(20, 40))
+    assert isinstance(action, Action)
+    assert (action.remedy, action.value, action.roll_back) == ("lower_rate", "0.1", True)
+    assert "step 41" in action.why
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "lr", "factor"), [("AdamW", 5.0, "0.001"), ("SGD", 10.0, "0.001"), ("MuSGD", 0.5, "0.02")]
+)
+def test_a_rate_out_of_its_family_goes_back_to_what_is_usual_there(optimizer: str, lr: float, factor: str) -> None:
+    action = decided(opened(told(optimizer, lr)), healthy(40) + blown_up(20, 40))
+    assert isinstance(action, Action)
+    assert (action.remedy, action.value) == ("lower_rate", factor)
+
+
+@pytest.mark.parametrize(("lr", "acts"), [(0.5, True), (0.005, False)])
+def test_updates_too_long_are_acted_upon_where_the_rate_is_out_of_its_family(lr: float, acts: bool) -> None:
+    """A warning alone is none: a long warm-up of the biases gives it, too."""
+    long = [replace(b, update_ratio=0.09) for b in record(20).blocks]
+    steps = healthy(20) + [replace(r, blocks=tuple(long)) for r in healthy(8, 20)] + healthy(40, 28)
+    action = decided(opened(told(lr=lr)), steps)
+    assert (action is not None) is acts
+    if acts:
+        assert isinstance(action, Action)
+        assert (action.remedy, action.value, action.onset) == ("lower_rate", "0.01", None)
+
+
+@pytest.mark.parametrize(("known", "first", "factor"), [(40, 0, "0.01"), (12, 0, "0.1"), (12, 100, "0.01")], ids=str)
+def test_a_rate_that_leapt_goes_back_to_where_it_was(known: int, first: int, factor: str) -> None:
+    """In the first steps of a run its warm-up leaps, too; those of a later sitting are none."""
+
+    def at(rate: float, records: Sequence[StepRecord]) -> list[StepRecord]:
+        return [replace(r, lr_by_group={"weight": rate}) for r in records]
+
+    steps = at(0.005, healthy(known, first)) + at(0.5, blown_up(3, first + known))
+    action = decided(opened(told()), steps)
+    assert isinstance(action, Action)
+    assert (action.remedy, action.value) == ("lower_rate", factor)
+
+
+def test_trouble_that_comes_back_gets_the_next_remedy_and_then_an_end() -> None:
+    rescuer, seen, step = opened(told("SGD", 0.01)), [], 40
+    records = healthy(40)
+    for _ in range(4):
+        decision = decided(rescuer, [*records, *blown_up(20, step)])
+        assert decision is not None
+        seen.append(decision)
+        if isinstance(decision, Action):
+            carried_out(rescuer, decision, step + 20)
+        records, step = [], step + 20
+    assert [a.remedy for a in seen if isinstance(a, Action)] == list(PLANS["learning_rate"])
+    end = seen[-1]
+    assert isinstance(end, Ending)
+    assert "lower_rate, tighten_clip, lower_rate did not help" in end.advice
+
+
+def test_under_sgd_a_rate_that_adaptive_clipping_bears_is_left_as_it_is() -> None:
+    """Measured: a hundredfold rate under `agc:0.01` learns as much as the control, a lowered one less."""
+    action = decided(opened(told("SGD", 1.0)), healthy(40) + blown_up(20, 40))
+    assert isinstance(action, Action)
+    assert (action.remedy, action.value) == ("tighten_clip", "agc:0.01")
+
+
+def test_the_rate_in_force_counts_what_was_lowered_already() -> None:
+    rescuer = opened(told("AdamW", 5.0))
+    rescuer.event(Event(attempt=0, step=3, kind="rescue", data={"remedy": "lower_rate", "value": "0.001"}))
+    rescuer.event(Event(attempt=0, step=5, kind="rescue", data={"remedy": "tighten_clip", "value": "norm:1"}))
+    action = decided(rescuer, healthy(40) + blown_up(20, 40))
+    assert isinstance(action, Action)
+    assert (action.remedy, action.value) == ("lower_rate", "0.1")
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(1, 1), (2, 2)])
+def test_the_limit_holds(limit: int, expected: int) -> None:
+    rescuer, count, step = opened(told(), limit=limit), 0, 40
+    records = healthy(40)
+    while True:
+        decision = decided(rescuer, [*records, *blown_up(20, step)])
+        if not isinstance(decision, Action):
+            break
+        carried_out(rescuer, decision, step + 20)
+        count, records, step = count + 1, [], step + 20
+    assert count == expected
+    assert isinstance(decision, Ending)
+
+
+def test_three_skips_in_a_row_are_trouble_two_are_not() -> None:
+    assert decided(opened(told()), healthy(40) + skipped(2, 40) + healthy(20, 42)) is None
+    decision = decided(opened(told()), healthy(40) + skipped(3, 40))
+    assert isinstance(decision, Action)
+
+
+@pytest.mark.parametrize(
+    ("requested", "cause", "advice"),
+    [
+        ({"norm": "none"}, "normalisation", "norm=batch"),
+        ({"act": "sigmoid"}, "activation", "act=silu"),
+        ({"depth_mult": 4.0, "residual": False}, "depth", "residual=true"),
+    ],
+)
+def test_what_is_built_in_ends_the_run_with_advice(requested: dict[str, Any], cause: str, advice: str) -> None:
+    ratios = (1e-5, 1e-2, 1.0, 10.0) if cause != "activation" else (1e-9, 1e-4, 1.0, 10.0)
+    steps = [record(s, [r * (1 + 0.1 * math.sin(s)) for r in ratios], loss=8.0) for s in range(48)]
+    decision = decided(opened(told(**requested)), steps)
+    assert isinstance(decision, Ending)
+    assert decision.cause == cause
+    assert advice in decision.advice
+
+
+def test_a_bad_initialisation_begins_again_once() -> None:
+    rescuer = opened(told(init="gain:30"))
+    explosion = [record(s, [3e9, 4e9, 2e9, 1e10], loss=1e9) for s in range(4)]
+    first = decided(rescuer, explosion)
+    assert isinstance(first, Action)
+    assert (first.remedy, first.cause) == ("restart", "initialisation")
+    carried_out(rescuer, first, 4, restored=0)
+    second = decided(rescuer, healthy(30, 4) + blown_up(20, 34))
+    assert isinstance(second, Action)
+    assert second.remedy != "restart"
+
+
+def incident(step: int, *images: str, reproduced: bool = True, mixed: bool = False) -> Event:
+    data = {"reproduced": reproduced, "images": list(images), "mixed": mixed}
+    return Event(attempt=0, step=step, kind="incident", data=data)
+
+
+def test_an_image_that_is_blamed_twice_is_left_out_without_going_back() -> None:
+    rescuer = opened(told())
+    decided(rescuer, healthy(10))
+    rescuer.event(incident(10, "a.png"))
+    assert decided(rescuer, healthy(5, 10)) is None
+    rescuer.event(incident(15, "a.png", "b.png"))
+    action = decided(rescuer, healthy(1, 15))
+    assert isinstance(action, Action)
+    assert (action.remedy, action.images, action.roll_back) == ("quarantine", ("a.png",), False)
+    rescuer.event(Event(attempt=0, step=16, kind="rescue", data={"remedy": "quarantine", "images": ["a.png"]}))
+    assert decided(rescuer, healthy(20, 16)) is None
+
+
+def test_the_only_image_of_a_batch_is_not_left_out() -> None:
+    run = told()
+    rescuer = opened(replace(run, effective={**run.effective, "batch": 1}))
+    for step in (3, 6):
+        rescuer.event(incident(step, "a.png"))
+    assert decided(rescuer, healthy(20)) is None
+
+
+def test_what_was_mended_before_is_no_trouble_now() -> None:
+    rescuer = opened(told())
+    assert decided(rescuer, healthy(20)) is None
+    for step in (20, 21, 22):
+        rescuer.event(Event(attempt=0, step=step, kind="rollback", data={"restored_step": 16}))
+    assert decided(rescuer, healthy(20, 20)) is None
+    assert any((f.rule, f.severity) == ("recoveries", "critical") for f in rescuer.found)
+
+
+def test_an_image_that_could_not_be_proven_guilty_is_not_blamed() -> None:
+    rescuer = opened(told())
+    for step in (3, 6, 9):
+        rescuer.event(incident(step, "a.png", reproduced=False))
+    assert decided(rescuer, healthy(20)) is None
+
+
+def test_a_file_named_for_a_mosaic_is_not_left_out_and_the_next_remedy_says_why() -> None:
+    """Of the files that a mosaic is made of, the batch names but one."""
+
+    def after(mixed: bool) -> Action:
+        rescuer = opened(told())
+        decided(rescuer, healthy(40))
+        rescuer.event(incident(40, "a.png", mixed=mixed))
+        decision = decided(rescuer, skipped(3, 40))
+        assert isinstance(decision, Action)
+        assert decision.cause == "data"
+        return decision
+
+    alone, mixed = after(mixed=False), after(mixed=True)
+    assert (alone.remedy, alone.images) == ("quarantine", ("a.png",))
+    assert (mixed.remedy, mixed.images) == ("tighten_clip", ())
+    assert "no image is left out" in mixed.why
+    assert "no image is left out" not in alone.why
+
+
+def test_an_image_that_is_blamed_often_in_mosaics_is_not_left_out() -> None:
+    rescuer = opened(told())
+    for step in (3, 6, 9):
+        rescuer.event(incident(step, "a.png", mixed=True))
+    assert decided(rescuer, healthy(20)) is None
+
+
+def test_quarantine_by_name_waits_for_its_culprit() -> None:
+    rescuer = opened(told(), mode="quarantine")
+    assert decided(rescuer, healthy(40) + blown_up(20, 40) + skipped(3, 60)) is None
+    rescuer.event(incident(63, "a.png"))
+    assert decided(rescuer, healthy(8, 63)) is None
+    rescuer.event(incident(71, "a.png"))
+    action = decided(rescuer, healthy(1, 71))
+    assert isinstance(action, Action)
+    assert (action.remedy, action.images, action.roll_back) == ("quarantine", ("a.png",), False)
+
+
+def test_quarantine_by_name_leaves_out_a_first_culprit_where_the_run_is_in_trouble() -> None:
+    rescuer = opened(told(), mode="quarantine")
+    decided(rescuer, healthy(40))
+    rescuer.event(incident(40, "a.png"))
+    action = decided(rescuer, skipped(3, 40))
+    assert isinstance(action, Action)
+    assert (action.images, action.roll_back) == (("a.png",), True)
+
+
+@pytest.mark.parametrize("name", ["lower_rate", "tighten_clip", "rewarm"])
+def test_a_named_remedy_is_always_taken(name: str) -> None:
+    rescuer = opened(told(norm="none"), mode=name)
+    action = decided(rescuer, healthy(40) + blown_up(20, 40))
+    assert isinstance(action, Action)
+    assert action.remedy == name
+
+
+def test_random_choice_follows_from_the_seed_and_knows_no_cause() -> None:
+    def first(seed: int) -> str:
+        action = decided(opened(replace(told(), seed=seed), mode="random"), healthy(40) + blown_up(20, 40))
+        assert isinstance(action, Action)
+        return action.remedy
+
+    chosen = [first(seed) for seed in range(24)]
+    assert chosen == [first(seed) for seed in range(24)]
+    assert set(chosen) == {"lower_rate", "tighten_clip", "rewarm"}  # no AMP here
+
+
+def test_every_cause_has_a_plan_or_advice_and_every_plan_known_remedies() -> None:
+    assert {name for plan in PLANS.values() for name in plan} | {"rewarm"} == set(LIVE_REMEDIES)
+    assert set(get_args(CauseName)) - set(PLANS) == {"normalisation", "activation", "depth"}
+
+
+def test_what_was_undone_is_forgotten() -> None:
+    rescuer = opened(told())
+    assert isinstance(decided(rescuer, healthy(40) + blown_up(20, 40)), Action)
+    rescuer.undone(32)
+    assert rescuer.scene is not None
+    assert rescuer.scene.run.step.tolist() == list(range(32))
+    assert decided(rescuer, healthy(60, 60)) is None
+
+
+def test_what_was_done_before_is_no_sign_of_what_is_wrong_now() -> None:
+    def decision(earlier: bool) -> Action:
+        rescuer = opened(told())
+        if earlier:
+            rescuer.event(Event(attempt=0, step=10, kind="rescue", data={"remedy": "quarantine", "images": ["a.png"]}))
+        found = decided(rescuer, healthy(40) + blown_up(20, 40))
+        assert isinstance(found, Action)
+        return found
+
+    assert decision(earlier=True) == decision(earlier=False)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "now", "then"),
+    [
+        ("SGD", "norm:10", "agc:0.01"),
+        ("SGD", "none", "agc:0.01"),
+        ("SGD", "agc:0.001", "agc:0.000333"),
+        ("SGD", "norm:0.03", "norm:0.01"),
+        ("AdamW", "norm:10", "norm:1"),
+        ("AdamW", "norm:0.03", "norm:0.01"),
+        ("AdamW", "agc:0.03", "agc:0.01"),
+        ("AdamW", "none", "norm:1"),
+    ],
+)
+def test_a_tighter_clip_is_tighter(optimizer: str, now: str, then: str) -> None:
+    run = told(optimizer)
+    rescuer = opened(replace(run, effective={**run.effective, "clip": now}), mode="tighten_clip")
+    action = decided(rescuer, healthy(40) + blown_up(20, 40))
+    assert isinstance(action, Action)
+    assert action.value == then
+    assert make_clip(then).name() == then.partition(":")[0]
+
+
+def test_no_restart_where_loaded_weights_would_be_lost() -> None:
+    run = told(init="gain:30")
+    explosion = [record(s, [3e9, 4e9, 2e9, 1e10], loss=1e9) for s in range(4)]
+    for lost in (
+        replace(run, effective={**run.effective, "model": "yolo26n.pt"}),
+        replace(run, requested={**run.requested, "pretrained": "mine.pt"}),
+    ):
+        action = decided(opened(lost), explosion)
+        assert isinstance(action, Action)
+        assert action.remedy == "lower_rate"
+
+
+def test_images_without_a_file_name_cannot_be_left_out() -> None:
+    """Classification batches do not name their files."""
+    rescuer = opened(told())
+    for step in (3, 6, 9):
+        rescuer.event(incident(step, "image 0"))
+    assert decided(rescuer, healthy(20)) is None
+
+
+def test_what_has_helped_is_not_said_to_have_been_in_vain() -> None:
+    rescuer = opened(told(), limit=1)
+    rescuer.event(Event(attempt=0, step=10, kind="rescue", data={"remedy": "lower_rate", "value": "0.5"}))
+    rescuer.event(Event(attempt=0, step=42, kind="rescued", data={"remedy": "lower_rate", "since": 10}))
+    ending = decided(rescuer, healthy(40) + blown_up(20, 40))
+    assert isinstance(ending, Ending)
+    assert "did not help" not in ending.advice
+
+
+def test_trouble_of_the_last_steps_is_asked_for_before_they_are_saved() -> None:
+    rescuer = opened(told())
+    for each in [*healthy(100), *blown_up(3, 100)]:
+        rescuer.observe(each)
+    before = rescuer.decide()
+    rescuer.ask()
+    assert before is not None or rescuer.decide() is not None
+
+
+def test_musgd_boosts_a_group_and_is_in_its_family() -> None:
+    run = told("MuSGD", 0.01)
+    groups = {"muon": {"lr": 0.01}, "head": {"lr": 0.03}}
+    long = [replace(b, update_ratio=0.09) for b in record(20).blocks]
+    steps = healthy(20) + [replace(r, blocks=tuple(long)) for r in healthy(8, 20)] + healthy(40, 28)
+    assert decided(opened(replace(run, effective={**run.effective, "groups": groups})), steps) is None
+
+
+def test_norms_that_wavered_before_do_not_date_the_trouble() -> None:
+    """A state from between the two is as good as before."""
+    wavering = [replace(r, grad_norm=13.0 * (3.0 if r.step % 2 else 1.0)) for r in healthy(100)]
+    rescuer = opened(told("SGD", 0.01))
+    action = decided(rescuer, wavering + blown_up(20, 100))
+    assert "noise" in {f.rule for f in rescuer.found}
+    assert isinstance(action, Action)
+    assert action.onset is not None
+    assert action.onset >= 100

@@ -1,0 +1,24 @@
+"""What is in force of the settings, where not all of them can be had."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from yolo_stability.config import StabilitySettings
+from yolo_stability.trainer.settings import effective
+
+
+@pytest.mark.parametrize(
+    ("ours", "several", "guard", "rescue"),
+    [(True, False, "skip", "auto"), (True, True, "skip", "off"), (False, False, "off", "off")],
+)
+def test_a_rescue_needs_one_process_and_a_step_that_is_guarded(
+    ours: bool, several: bool, guard: str, rescue: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(effective, "owns_step", lambda cls: ours)
+    monkeypatch.setattr(effective, "is_distributed", lambda trainer: several)
+    trainer: Any = object()
+    found = effective.possible(trainer, StabilitySettings(rescue="auto", watch_every=3))
+    assert found == StabilitySettings(guard=guard, rescue=rescue, watch_every=3)

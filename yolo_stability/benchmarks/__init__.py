@@ -1,0 +1,1 @@
+"""Suites of training runs: planned, run, assessed against a control, compared and verified."""

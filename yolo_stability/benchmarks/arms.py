@@ -1,0 +1,84 @@
+"""Arms that cross a cause with a remedy: `no-norm+group-norm` is the scenario `group-norm` over `no-norm`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from yolo_stability.benchmarks.scenario import Scenario, load_scenario, scenario_names
+from yolo_stability.config import OWN_KEYS
+
+__all__ = ["SIGN", "arm_scenario", "crossed_names", "is_arm", "parts", "replaced", "told"]
+
+SIGN = "+"
+"""Stands between cause and remedy in the name of an arm, which is a folder's name, too."""
+
+
+def parts(arm: str) -> tuple[str, str | None]:
+    """Return the scenarios of an arm: the first one, and the one over it; None where there is one only."""
+    first, sign, second = arm.partition(SIGN)
+    return first, second if sign else None
+
+
+def is_arm(name: str) -> bool:
+    """Return whether a name is that of a scenario, or of two of them that are crossed."""
+    known = scenario_names()
+    first, second = parts(name)
+    return first in known and (second is None or second in known)
+
+
+@cache  # a plan asks for each of them once a run
+def arm_scenario(arm: str) -> Scenario:
+    """Return the scenario of an arm.
+
+    Args:
+        arm: Name of a scenario, or of two with a `+` between: the keys of the second are over those of the first.
+
+    Raises:
+        ConfigError: There is no such scenario.
+    """
+    first, second = parts(arm)
+    return load_scenario(first) if second is None else _over(load_scenario(first), load_scenario(second))
+
+
+def crossed_names(control: str, causes: Sequence[str], remedies: Sequence[str]) -> Iterator[str]:
+    """Yield the names of all arms of a matrix: control, causes, remedies on the healthy recipe, then every pair."""
+    yield from (control, *causes, *remedies)
+    yield from (f"{cause}{SIGN}{remedy}" for cause in causes for remedy in remedies)
+
+
+def replaced(cause: Scenario, remedy: Scenario, task: str) -> list[str]:
+    """Return the keys of a cause that a remedy sets anew: as far as they go, it takes the cause back.
+
+    Args:
+        cause: The cause.
+        remedy: The remedy.
+        task: detect or pose.
+    """
+    own, other = (scenario.arguments(task, partial=True) for scenario in (cause, remedy))
+    return [key for key, value in own.items() if key in other and other[key] != value]
+
+
+def told(runs: Iterable[Mapping[str, Any]]) -> str:
+    """Return the settings of some runs as one text, the same whether or not they say what would hold anyway."""
+    said = [{k: v for k, v in run.items() if k not in OWN_KEYS or OWN_KEYS[k].default != v} for run in runs]
+    return json.dumps(said, sort_keys=True, default=str)
+
+
+def _over(cause: Scenario, remedy: Scenario) -> Scenario:
+    """Return a cause together with a remedy, whose keys for all tasks go over the cause's for one, too."""
+    tasks = {
+        task: {k: v for k, v in cause.tasks.get(task, {}).items() if k not in remedy.overrides}
+        | remedy.tasks.get(task, {})
+        for task in dict.fromkeys((*cause.tasks, *remedy.tasks))
+    }
+    return Scenario(
+        name=f"{cause.name}{SIGN}{remedy.name}",
+        description=f"{cause.description} Against it: {remedy.description}",
+        kind="both",
+        claim=remedy.claim,
+        overrides={**cause.overrides, **remedy.overrides},
+        tasks=tasks,
+    )

@@ -1,0 +1,156 @@
+"""`compare`: the report of a benchmark from any runs at hand, the first of them as the control.
+
+A run folder of ours brings its trace. A plain one of Ultralytics brings what `args.yaml` and `results.csv` can tell:
+settings and final metrics, no gradients.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from yolo_stability.benchmarks.assessment import assess
+from yolo_stability.benchmarks.plan import PLAN, RunOutcome
+from yolo_stability.benchmarks.results import (
+    FILE,
+    SCHEMA_VERSION,
+    Arm,
+    BenchmarkResult,
+    RunResultRow,
+    read_results,
+)
+from yolo_stability.benchmarks.runner import prepare_folder, write_results
+from yolo_stability.cli.parser import typed_command
+from yolo_stability.core.errors import ConfigError, TraceError
+from yolo_stability.core.provenance import package_versions
+from yolo_stability.core.strict_yaml import load_yaml
+from yolo_stability.core.types import Trace
+from yolo_stability.trace import find_trace, load_trace
+
+__all__ = ["compare_runs"]
+
+_PLAIN = ("args.yaml", "results.csv")
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A run folder and what is known of it."""
+
+    folder: Path
+    trace: Trace | None
+    settings: dict[str, Any]
+
+
+def compare_runs(paths: Sequence[str | Path], out: Path) -> BenchmarkResult:
+    """Compare runs, or read a benchmark again.
+
+    Args:
+        paths: Run folders, the control first; or one benchmark folder, whose result is returned as it is.
+        out: Where `results.json` and `series.parquet` go.
+
+    Raises:
+        ConfigError: There are too few runs, or `out` holds something else.
+        StabilityError: `out` cannot be made.
+        TraceError: A folder is no run.
+    """
+    folders = [Path(path).expanduser() for path in paths]
+    if len(folders) == 1 and any((folders[0] / name).is_file() for name in (FILE, PLAN)):
+        return read_results(folders[0])
+    if len(folders) < 2:
+        raise ConfigError("'compare' takes two runs or more, the control first, or the folder of one benchmark.")
+    prepare_folder(out, FILE, "comparison")
+    runs = [_read(folder) for folder in folders]
+    names = _names(folders)
+    arms = tuple(_arm(name, run, number == 0) for number, (name, run) in enumerate(zip(names, runs, strict=True)))
+    rows = [_row(name, run) for name, run in zip(names, runs, strict=True)]
+    traces = {row.folder: run.trace for row, run in zip(rows, runs, strict=True)}
+    assessed = assess(arms, rows, lambda row: traces[row.folder])
+    result = BenchmarkResult(
+        schema_version=SCHEMA_VERSION,
+        suite="comparison",
+        description=f"{len(runs)} runs at hand against {names[0]}.",
+        manifest={
+            "command": typed_command("compare"),
+            "versions": package_versions(),
+            "runs": [str(folder) for folder in folders],
+        },
+        arms=arms,
+        runs=assessed.runs,
+        comparisons=assessed.comparisons,
+        totals={"runs": len(runs)},
+        folder=out,
+    )
+    write_results(out, result, assessed.series)
+    return result
+
+
+def _read(folder: Path) -> _Run:
+    """Read a run of ours, or a plain one."""
+    try:
+        trace = load_trace(find_trace(folder))
+    except TraceError:
+        if not all((folder / name).is_file() for name in _PLAIN):
+            raise
+        try:
+            text = (folder / "args.yaml").read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise TraceError(f"{folder / 'args.yaml'} cannot be read ({error}); leave this run out.") from None
+        return _Run(folder, None, load_yaml(text, str(folder / "args.yaml")))
+    return _Run(folder, trace, {**trace.header.requested, **trace.header.effective})
+
+
+def _row(name: str, run: _Run) -> RunResultRow:
+    """Return what is known of a run before its trace is looked at."""
+    outcome = RunOutcome.read(run.folder)
+    metrics = dict(outcome.metrics) if outcome else _last_metrics(run.folder / "results.csv")
+    return RunResultRow(
+        arm=name,
+        task=str(run.settings.get("task") or "detect"),
+        model=Path(str(run.settings.get("model") or "unknown")).name,
+        seed=0,  # runs at hand are compared one to one, whatever their seeds
+        outcome=outcome.outcome if outcome else "finished",
+        verdict="inconclusive",
+        metrics={k: float(v) for k, v in metrics.items() if v is not None and math.isfinite(v)},
+        effective=dict(run.trace.header.effective) if run.trace else run.settings,
+        seconds=outcome.seconds if outcome else {},
+        folder=str(run.folder),
+    )
+
+
+def _arm(name: str, run: _Run, is_control: bool) -> Arm:
+    """Return what the report says about a run."""
+    kind = "control" if is_control else "both"
+    origin = "recorded by yolo-stability" if run.trace else "plain Ultralytics: its gradients were not recorded"
+    return Arm(name=name, is_control=is_control, kind=kind, claim=f"{run.folder} ({origin}).", expects="", overrides={})
+
+
+def _last_metrics(file: Path) -> dict[str, float]:
+    """Return the metrics in the last row of `results.csv`; none where there is no such row."""
+    try:
+        with file.open(encoding="utf-8", newline="") as text:
+            rows = list(csv.DictReader(text))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return {}
+    found = {}
+    for key, value in (rows[-1] if rows else {}).items():
+        try:
+            found[str(key).strip()] = float(value)
+        except (TypeError, ValueError):
+            continue
+    return {key: value for key, value in found.items() if key.startswith("metrics/")}
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """Return the shortest ends of the paths that tell the runs apart."""
+    paths = [folder.resolve().parts for folder in folders]
+    for depth in range(1, max(map(len, paths)) + 1):
+        names = [Path(*parts[-depth:]).as_posix() for parts in paths]
+        if max(Counter(names).values()) == 1:
+            return names
+    twice = next(folder for folder, parts in zip(folders, paths, strict=True) if paths.count(parts) > 1)
+    raise ConfigError(f"'{twice}' is there twice; name each run once.")

@@ -1,0 +1,185 @@
+"""One run in a process of its own: started, watched over for time and memory, and ended with all its children."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from shutil import copyfile, rmtree
+from typing import IO
+
+import psutil  # type: ignore[import-untyped]
+
+from yolo_stability.benchmarks.plan import RunOutcome, RunSpec
+from yolo_stability.benchmarks.process.fork_server import Nursery, Run
+
+__all__ = ["LOG", "PROGRESS", "shared_imports", "supervise"]
+
+LOG, PROGRESS, SPEC = "run.log", "progress.json", "spec.json"
+_POLL_SECONDS = 0.2
+_GRACE_SECONDS = 10.0
+
+
+@contextlib.contextmanager
+def shared_imports() -> Iterator[Nursery]:
+    """Provide what `supervise` forks runs from, so that torch and Ultralytics are imported once for all of them."""
+    with tempfile.TemporaryDirectory(prefix="yolo-stability-runs-") as config:
+        nursery = Nursery(_environment(Path(config)))
+        try:
+            yield nursery
+        finally:
+            nursery.close()
+
+
+def supervise(
+    spec: RunSpec, out: Path, stopping: Callable[[], bool] = lambda: False, nursery: Nursery | None = None
+) -> RunOutcome:
+    """Run one specification from zero and return how it ended; its folder holds `run.json` then.
+
+    Args:
+        spec: What to run.
+        out: Folder of the benchmark.
+        stopping: Asked a few times a second; True ends the run.
+        nursery: What to fork the run from; None to start it anew.
+    """
+    folder = out / spec.folder
+    rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / SPEC).write_text(json.dumps(spec.to_json(), indent=1, sort_keys=True, default=str), encoding="utf-8")
+    start = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="yolo-stability-run-") as config, (folder / LOG).open("wb") as log:
+        forked = nursery and _forked(nursery, spec, folder.resolve(), log)
+        process = forked or subprocess.Popen(
+            [sys.executable, "-m", "yolo_stability.benchmarks.process.worker", str(folder)],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            env=_environment(Path(config)),
+            start_new_session=True,  # Ctrl-C is ours to hand on; and the whole group can be ended
+        )
+        try:
+            ended, peak = _wait(process, spec, stopping)
+        except BaseException:  # Ctrl-C: whoever asked for the run may delete its folder next
+            _end(process)
+            raise
+    outcome = RunOutcome.read(folder)
+    if ended or outcome is None or outcome.digest != spec.digest:
+        outcome = RunOutcome(
+            digest=spec.digest,
+            outcome=ended or _fate(process.returncode or 0),
+            error=_last_words(folder / LOG, process.returncode or 0) if not ended else _told(ended, spec),
+        )
+    seconds = {**outcome.seconds, "total": round(time.monotonic() - start, 3)}
+    outcome = replace(outcome, seconds=seconds, gigabytes=round(peak / 1e9, 3))
+    outcome.write(folder)
+    return outcome
+
+
+def _forked(nursery: Nursery, spec: RunSpec, folder: Path, log: IO[bytes]) -> Run | None:
+    """Fork a run; None where that cannot be."""
+    if str(spec.settings.get("device")) != "cpu":
+        return None  # CUDA does not survive a fork
+    with contextlib.suppress(OSError):
+        return nursery.fork(folder, log.fileno())
+    return None
+
+
+def _environment(config: Path) -> dict[str, str]:
+    """Return the environment of a run: alone, offline, one thread."""
+    _place_fonts(config / "Ultralytics")
+    return {
+        **os.environ,
+        "YOLO_CONFIG_DIR": str(config),
+        "YOLO_OFFLINE": os.environ.get("YOLO_OFFLINE", "true"),
+        "YOLO_AUTOINSTALL": "false",
+        "OMP_NUM_THREADS": "1",
+        "MKL_NUM_THREADS": "1",
+        "MPLBACKEND": "Agg",
+        "YOLO_STABILITY_PARENT": str(os.getpid()),
+    }
+
+
+def _place_fonts(folder: Path) -> None:
+    """Put a font where Ultralytics looks for its own: in a fresh folder it would try to download that, even offline."""
+    found = importlib.util.find_spec("matplotlib")
+    if found is not None and found.origin is not None:
+        folder.mkdir(exist_ok=True)
+        font = Path(found.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+        for name in ("Arial.ttf", "Arial.Unicode.ttf"):
+            with contextlib.suppress(OSError):
+                copyfile(font, folder / name)
+
+
+def _wait(
+    process: subprocess.Popen[bytes] | Run, spec: RunSpec, stopping: Callable[[], bool]
+) -> tuple[str | None, int]:
+    """Wait for the end of a run; return why it was ended, if it was, and its peak memory in bytes."""
+    deadline, peak = time.monotonic() + 60 * spec.minutes, 0
+    while process.poll() is None:
+        peak = max(peak, _resident(process.pid))
+        why = (
+            "killed"
+            if stopping()
+            else "timeout"
+            if time.monotonic() > deadline
+            else "memory"
+            if peak > spec.gigabytes * 1e9
+            else None
+        )
+        if why:
+            _end(process)
+            return why, peak
+        time.sleep(_POLL_SECONDS)
+    return None, peak
+
+
+def _resident(pid: int) -> int:
+    """Return the resident memory of a process and its children, in bytes."""
+    try:
+        parent = psutil.Process(pid)
+        return sum(p.memory_info().rss for p in (parent, *parent.children(recursive=True)))
+    except psutil.Error:
+        return 0
+
+
+def _end(process: subprocess.Popen[bytes] | Run) -> None:
+    """End a run: asked first, so that its trace is written, then not asked."""
+    for number, seconds in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, None)):
+        try:
+            os.killpg(process.pid, number)
+            process.wait(seconds)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
+    process.wait()
+
+
+def _fate(code: int) -> str:
+    """Return how a run ended that left no outcome."""
+    return "killed" if code in {-signal.SIGINT, -signal.SIGTERM} else "crashed"
+
+
+def _told(why: str, spec: RunSpec) -> str:
+    """Say why a run was ended."""
+    return {
+        "timeout": f"ended after {spec.minutes:g} minutes, the limit of the suite",
+        "memory": f"ended at {spec.gigabytes:g} GB of memory, the limit of the suite",
+        "killed": "ended with the benchmark",
+    }[why]
+
+
+def _last_words(log: Path, code: int) -> str:
+    """Return the last line that a run which died has printed."""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    words = lines[-1] if lines else "nothing printed"
+    return f"ended by signal {-code}: {words}" if code < 0 else words

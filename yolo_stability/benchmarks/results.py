@@ -1,0 +1,341 @@
+"""The result of a benchmark: what `results.json` holds.
+
+`results.json` and `series.parquet` are all that a report is drawn from. Reading checks the schema version and says
+what is wrong with a file that somebody edited or that is half written.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yolo_stability.core.errors import TraceError
+from yolo_stability.core.notebook import as_html
+from yolo_stability.core.types import AS_READ, Cause, Finding
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+__all__ = [
+    "FILE",
+    "SCHEMA_VERSION",
+    "SERIES",
+    "Arm",
+    "BenchmarkResult",
+    "BlockRatio",
+    "Comparison",
+    "Interval",
+    "RunResultRow",
+    "read_results",
+    "results_to_json",
+]
+
+SCHEMA_VERSION = 1
+_LOST = ("killed", "timeout", "memory")
+FILE, SERIES = "results.json", "series.parquet"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """An estimate with its 95 % interval; `low` and `high` are None where one seed alone says nothing about it.
+
+    Attributes:
+        value: The estimate.
+        low: Lower bound.
+        high: Upper bound.
+    """
+
+    __pydantic_config__ = AS_READ
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arm:
+    """One setting of a suite.
+
+    Attributes:
+        name: Its name, which is that of its scenario unless the suite renames it.
+        is_control: It is the stock recipe that all others are measured against.
+        kind: cause, remedy, both (a cause with a remedy) or control.
+        claim: The textbook claim that it tests, in one sentence.
+        expects: What is expected, in one sentence.
+        overrides: Keys by which it differs from the suite's shared ones.
+    """
+
+    __pydantic_config__ = AS_READ
+    name: str
+    is_control: bool
+    kind: str
+    claim: str
+    expects: str
+    overrides: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResultRow:
+    """How one run went.
+
+    Attributes:
+        arm: Name of its arm.
+        task: detect or pose.
+        model: Model file, such as `yolo26n.yaml`.
+        seed: Its seed.
+        outcome: finished, stopped (by a rule of the suite, the guard, `fail_on` or a rescue), crashed, killed, timeout
+            or memory.
+        verdict: stable, unstable, failed or inconclusive.
+        cause: What most likely destabilised it; None for a run without trouble.
+        why: What the verdict rests on, in one sentence with numbers.
+        onset_step: Step of the first sign of trouble; None without any.
+        onset_sign: Name of the rule that saw it, such as `exploding`, or `crash`; None without any.
+        onset_block: Block concerned, if one stands out.
+        steps: Optimizer steps recorded.
+        planned_steps: Steps it would have had, if known.
+        trace_digest: Hash of its trace; None when there is none.
+        metrics: Final metrics by name; NaN-free (a metric that is not finite is left out).
+        fitness: The task's own mAP50 at the end (box for detect, pose for pose); 0 for a run that died; None unknown.
+        peak_norm: Largest finite gradient norm.
+        median_norm: Median gradient norm.
+        clip_saturation: Share of clipped steps; None where nothing clips.
+        skipped: Steps that the guard left out.
+        seconds: `startup`, `steps` and `total`.
+        effective: Effective settings of the run, for the table of differences from control.
+        causes: What may have destabilised it, most likely first; the first is `cause`.
+        findings: What the rules saw, as it came in time: the first of all and the most severe.
+        error: Last words of a run that died, in one line.
+        folder: Run folder, relative to the benchmark's.
+    """
+
+    __pydantic_config__ = AS_READ
+    arm: str
+    task: str
+    model: str
+    seed: int
+    outcome: str
+    verdict: str
+    cause: str | None = None
+    why: str = ""
+    onset_step: int | None = None
+    onset_sign: str | None = None
+    onset_block: str | None = None
+    steps: int = 0
+    planned_steps: int | None = None
+    trace_digest: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    fitness: float | None = None
+    peak_norm: float | None = None
+    median_norm: float | None = None
+    clip_saturation: float | None = None
+    skipped: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    effective: Mapping[str, Any] = field(default_factory=dict)
+    causes: tuple[Cause, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    error: str | None = None
+    folder: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockRatio:
+    """A block's gradient norm against the same block of the control.
+
+    Attributes:
+        block: Its name.
+        index: Position along the depth.
+        ratio: Median norm over that of the control, over paired seeds; with interval.
+        nonfinite_runs: Runs in which its gradient was not finite.
+    """
+
+    __pydantic_config__ = AS_READ
+    block: str
+    index: int
+    ratio: Interval
+    nonfinite_runs: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Comparison:
+    """An arm against the control, on one task and model.
+
+    Attributes:
+        arm: Name of the arm.
+        task: Task.
+        model: Model.
+        seeds: Seeds that both arms have.
+        failures: Runs with the verdict `failed`.
+        unstable: Runs with the verdict `unstable`.
+        rate: Share of failed runs, with Wilson's interval.
+        control_rate: The same of the control.
+        p_value: Boschloo's exact test of both rates; None below two seeds.
+        onset: Median step of the first sign among runs that had one; bootstrap interval.
+        peak_ratio: Peak norm over the control's, paired, median; bootstrap interval.
+        median_ratio: Median norm over the control's, paired, median; bootstrap interval.
+        fitness_difference: Final fitness minus the control's, paired, mean; bootstrap interval.
+        clip_saturation: Mean share of clipped steps.
+        blocks: Ratio per block, in the order of the network.
+        worst_block: The block that is farthest from the control, or where it first broke.
+        anecdotal: There was one seed only.
+        sentence: All of it in one sentence for a reader who was not there.
+    """
+
+    __pydantic_config__ = AS_READ
+    arm: str
+    task: str
+    model: str
+    seeds: tuple[int, ...]
+    failures: int
+    unstable: int
+    rate: Interval
+    control_rate: Interval
+    p_value: float | None
+    onset: Interval
+    peak_ratio: Interval
+    median_ratio: Interval
+    fitness_difference: Interval
+    clip_saturation: float | None
+    blocks: tuple[BlockRatio, ...]
+    worst_block: str | None
+    anecdotal: bool
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class BenchmarkResult:
+    """Everything a report says.
+
+    Attributes:
+        schema_version: Of this file.
+        suite: Name of the suite.
+        description: What it asks, in one sentence.
+        manifest: Everything that was fixed: versions, device, data digests, command, threads.
+        arms: All arms, control first.
+        runs: All runs, in the order of the plan.
+        comparisons: Arms against control by task and model.
+        totals: Seconds of wall time, of step loops, of start-up; runs by outcome. `ran` counts the runs that were run
+            this time, the others were there already; `step_seconds_ran` and `startup_seconds_median` are of them.
+        folder: Where it was read from or written to; not part of the file.
+    """
+
+    __pydantic_config__ = AS_READ
+    schema_version: int
+    suite: str
+    description: str
+    manifest: Mapping[str, Any]
+    arms: tuple[Arm, ...]
+    runs: tuple[RunResultRow, ...]
+    comparisons: tuple[Comparison, ...]
+    totals: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path | None = field(default=None, compare=False)
+
+    @property
+    def lost(self) -> tuple[RunResultRow, ...]:
+        """Runs that say nothing about their arm: ended from outside, or dead before their first step."""
+        return tuple(run for run in self.runs if run.outcome in _LOST or (run.outcome == "crashed" and not run.steps))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        content: dict[str, Any] = json.loads(results_to_json(self))
+        return {**content, "folder": str(self.folder) if self.folder else None}
+
+    def lines(self) -> list[str]:
+        """Return what a terminal shows of it: a sentence an arm, and where the report is."""
+        found = [f"- {comparison.sentence}" for comparison in self.comparisons]
+        told = [f"- lost: {run.arm}, {run.task}, seed {run.seed}: {run.outcome}, {run.error}" for run in self.lost]
+        report = [f"report: {self.folder / 'report.html'}"] if self.folder else []
+        return [*found, *told, *self._times(), *report]
+
+    def __repr__(self) -> str:
+        counts = f"arms {len(self.arms)}, runs {len(self.runs)}, lost {len(self.lost)}"
+        return f"<BenchmarkResult '{self.suite}': {counts}>"
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.suite}: {self.description}", *self.lines()])
+
+    def _repr_html_(self) -> str:
+        """Show the result in a notebook."""
+        return as_html(str(self).splitlines())
+
+    def _times(self) -> list[str]:
+        """Return what the runs cost beyond their steps, in two lines; none where nothing was run."""
+        total = self.totals
+        wall, ran, jobs = (total.get(key, 0) for key in ("wall_seconds", "ran", "jobs"))
+        if not (wall and ran and jobs):
+            return []
+        steps, start = total.get("step_seconds_ran", 0.0), total.get("startup_seconds_median")
+        median = f"; start-up {start:.1f} s a run (median)" if start is not None else ""
+        share = f"{steps / (jobs * wall):.0%} of {jobs} x {wall:.0f} s" if jobs > 1 else f"{steps / wall:.0%} of that"
+        return [
+            f"time: {wall:.0f} s for {ran} run{'s' * (ran != 1)}, {jobs} at once{median}",
+            f"step loops: {steps:.0f} s, {share}; the rest: start-up, validation",
+        ]
+
+
+def results_to_json(result: BenchmarkResult) -> str:
+    """Return a result as JSON: same result, same bytes; no NaN and no Inf."""
+    content = {k: v for k, v in asdict(result).items() if k != "folder"}
+    return json.dumps(_finite(content), indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+def read_results(path: Path) -> BenchmarkResult:
+    """Read `results.json`.
+
+    Args:
+        path: The file, or the benchmark folder.
+
+    Raises:
+        TraceError: It is not there, not whole, or of another schema version.
+    """
+    file = path / FILE if path.is_dir() else path
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_number, parse_float=_number)
+    except FileNotFoundError:
+        raise TraceError(f"{path} holds no {FILE}: the benchmark has not ended; run it again, it resumes.") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise TraceError(f"{file} cannot be read ({error}); run the benchmark again to write it anew.") from None
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != SCHEMA_VERSION:
+        raise TraceError(f"{file} has schema version {version}; this version of the package reads {SCHEMA_VERSION}.")
+    from pydantic import ValidationError
+
+    try:
+        result = _shape().validate_python(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise TraceError(f"{file} is not a whole result ({why}); run the benchmark again to write it anew.") from None
+    return replace(result, folder=file.parent)
+
+
+@cache
+def _shape() -> TypeAdapter[BenchmarkResult]:
+    """Return what checks the types of a result; making it takes longer than a check."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(BenchmarkResult)
+
+
+def _number(text: str) -> float:
+    """Read a number; one that is not finite, such as 1e999, is none."""
+    value = float(text)
+    return value if math.isfinite(value) else _no_number(text)
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text[:20]} is no number that a result holds")
+
+
+def _finite(value: Any) -> Any:
+    """Return a value with every number that is not finite replaced by None."""
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,337 @@
+"""A suite from plan to results: what must run is run, what has run is not run again, all of it is assessed."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from yolo_stability.benchmarks.assessment import assess
+from yolo_stability.benchmarks.executors import EXECUTORS
+from yolo_stability.benchmarks.plan import PLAN, RunOutcome, RunSpec, run_digest
+from yolo_stability.benchmarks.results import (
+    FILE,
+    SCHEMA_VERSION,
+    SERIES,
+    Arm,
+    BenchmarkResult,
+    RunResultRow,
+    results_to_json,
+)
+from yolo_stability.benchmarks.suite import Suite
+from yolo_stability.core.errors import ConfigError, StabilityError, TraceError, printable
+from yolo_stability.core.lock import CLAIM
+from yolo_stability.core.provenance import package_versions
+from yolo_stability.core.types import Trace
+from yolo_stability.trace import claim_folder, load_trace, release_folder
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = [
+    "DECIDING",
+    "Listener",
+    "make_plan",
+    "prepare_folder",
+    "run_missing",
+    "run_suite",
+    "write_results",
+    "write_whole",
+]
+
+DECIDING = ("python", "torch", "ultralytics", "yolo-stability", "numpy", "opencv-python")
+"""Libraries that decide what a run computes."""
+
+
+_BEFORE_MARKER = (CLAIM, SERIES)  # of ours, too: a kill may leave them before the file by which a folder is known
+
+
+class Listener(Protocol):
+    """Told what happens, for a progress display."""
+
+    def planned(self, specs: Sequence[RunSpec], done: int) -> None:
+        """The plan is made; so many of its runs are there already."""
+
+    def started(self, spec: RunSpec) -> None:
+        """A run starts."""
+
+    def ended(self, spec: RunSpec, outcome: RunOutcome) -> None:
+        """A run has ended."""
+
+
+def make_plan(suite: Suite) -> tuple[RunSpec, ...]:
+    """Return the runs of a suite: seed by seed, so that an interrupted benchmark has whole comparisons.
+
+    Args:
+        suite: The suite.
+    """
+    versions = {k: v for k, v in package_versions().items() if k in DECIDING}
+    limits = suite.limits
+    specs = []
+    for seed in range(suite.seeds):
+        for task in suite.tasks:
+            for arm in _control_first(suite):
+                settings = suite.settings(arm, task, seed)
+                specs.append(
+                    RunSpec(
+                        arm=arm,
+                        task=task,
+                        model=str(settings["model"]),
+                        seed=seed,
+                        settings=settings,
+                        minutes=limits.minutes,
+                        gigabytes=limits.gigabytes,
+                        zero_loss_steps=limits.zero_loss_steps,
+                        digest=run_digest(settings, {"zero_loss_steps": limits.zero_loss_steps}, versions),
+                    )
+                )
+    return tuple(specs)
+
+
+def run_suite(
+    suite: Suite, out: Path, listener: Listener, *, jobs: int, executor: str, command: str, address: str | None = None
+) -> BenchmarkResult:
+    """Run what is missing of a suite, assess everything and write `results.json` and `series.parquet`.
+
+    Args:
+        suite: The suite.
+        out: Folder of the benchmark.
+        listener: Told what happens.
+        jobs: Runs at once.
+        executor: Name of an executor.
+        command: What the user typed, for the manifest.
+        address: Cluster, for executors that know one.
+
+    Raises:
+        ConfigError: There is no such executor, or `out` cannot be a benchmark folder.
+        StabilityError: Another benchmark runs in that folder.
+    """
+    if jobs < 1:
+        raise ConfigError(f"jobs={jobs} is not possible: jobs is a whole number, 1 or more.")
+    EXECUTORS.check(executor, f"executor={executor}")
+    if address is not None and executor == "local":
+        raise ConfigError(f"address={address} is for a cluster: write executor=ray with it, or leave it out.")
+    place = EXECUTORS[executor](jobs=jobs, address=address)
+    plan = make_plan(suite)
+    _prepare(out)
+    if note := claim_folder(out, shown=out, option="out"):
+        print(f"stability: {printable(note)}", file=sys.stderr)
+    start = time.monotonic()
+    try:
+        write_whole(out / PLAN, json.dumps(_plan_json(suite, plan), indent=1, sort_keys=True, default=str) + "\n")
+        outcomes, ran = run_missing(place, plan, out, listener)
+        times = _times(outcomes, ran, wall=time.monotonic() - start, jobs=jobs)
+        result = _results(suite, plan, outcomes, out, command=command, times=times)
+    finally:
+        release_folder(out)
+    return result
+
+
+def run_missing(
+    place: Any, plan: Sequence[RunSpec], out: Path, listener: Listener
+) -> tuple[dict[str, RunOutcome], list[RunOutcome]]:
+    """Run what has no final outcome yet; return all outcomes by folder, and those of the runs that were run now."""
+    outcomes = {}
+    for spec in plan:
+        found = RunOutcome.read(out / spec.folder)
+        if found is not None and found.digest == spec.digest and found.is_final:
+            outcomes[str(spec.folder)] = found
+    missing = [spec for spec in plan if str(spec.folder) not in outcomes]
+    listener.planned(plan, len(outcomes))
+    ran = []
+    for spec, outcome in place.run(missing, out, listener.started):
+        outcomes[str(spec.folder)] = outcome
+        ran.append(outcome)
+        listener.ended(spec, outcome)
+    return outcomes, ran
+
+
+def _times(
+    outcomes: Mapping[str, RunOutcome], ran: Sequence[RunOutcome], *, wall: float, jobs: int
+) -> Mapping[str, Any]:
+    """Return what all runs took, and what those took that were run now: wall time knows only of them."""
+
+    def total(part: str, of: Iterable[RunOutcome]) -> float:
+        return round(sum(outcome.seconds.get(part, 0.0) for outcome in of), 1)
+
+    starts = [outcome.seconds["startup"] for outcome in ran if "startup" in outcome.seconds]
+    return {
+        "jobs": jobs,
+        "wall_seconds": round(wall, 1),
+        "run_seconds": total("total", outcomes.values()),
+        "step_seconds": total("steps", outcomes.values()),
+        "startup_seconds": total("startup", outcomes.values()),
+        "outcomes": dict(sorted(Counter(o.outcome for o in outcomes.values()).items())),
+        "ran": len(ran),
+        "step_seconds_ran": total("steps", ran),
+        "startup_seconds_median": round(statistics.median(starts), 2) if starts else None,
+    }
+
+
+def _results(
+    suite: Suite,
+    plan: Sequence[RunSpec],
+    outcomes: Mapping[str, RunOutcome],
+    out: Path,
+    *,
+    command: str,
+    times: Mapping[str, Any],
+) -> BenchmarkResult:
+    """Assess all runs and write what a report is drawn from."""
+    arms = tuple(_arm(suite, name) for name in _control_first(suite))
+    rows = [_row(spec, outcomes[str(spec.folder)]) for spec in plan]
+    effective: dict[str, Mapping[str, Any]] = {}
+
+    def load(row: RunResultRow) -> Trace | None:
+        try:
+            trace = load_trace(out / row.folder)
+        except TraceError:
+            return None
+        effective[row.folder] = trace.header.effective
+        return trace
+
+    assessed = assess(arms, rows, load)
+    result = BenchmarkResult(
+        schema_version=SCHEMA_VERSION,
+        suite=suite.name,
+        description=suite.description,
+        manifest=_manifest(suite, command),
+        arms=arms,
+        runs=tuple(replace(run, effective=_plain(effective.get(run.folder, {}))) for run in assessed.runs),
+        comparisons=assessed.comparisons,
+        totals=times,
+    )
+    write_results(out, result, assessed.series)
+    return result
+
+
+def _row(spec: RunSpec, outcome: RunOutcome) -> RunResultRow:
+    """Return what is known of a run before its trace is read."""
+    return RunResultRow(
+        arm=spec.arm,
+        task=spec.task,
+        model=spec.model,
+        seed=spec.seed,
+        outcome=outcome.outcome,
+        verdict="inconclusive",
+        planned_steps=outcome.planned_steps,
+        metrics={k: v for k, v in outcome.metrics.items() if v is not None},
+        seconds=outcome.seconds,
+        error=outcome.error,
+        folder=str(spec.folder),
+    )
+
+
+def _arm(suite: Suite, name: str) -> Arm:
+    """Return what a report says about an arm."""
+    scenario = suite.scenario(name)
+    is_control = name == suite.control
+    by_task = {f"{key} ({task})": v for task, keys in scenario.tasks.items() for key, v in keys.items()}
+    return Arm(
+        name=name,
+        is_control=is_control,
+        kind="control" if is_control else scenario.kind,
+        claim=scenario.claim,
+        expects=scenario.expects,
+        overrides={} if is_control else {**scenario.overrides, **by_task},
+    )
+
+
+def _manifest(suite: Suite, command: str) -> dict[str, Any]:
+    """Return everything that was fixed."""
+    return {
+        "command": command,
+        "suite": suite.model_dump(),
+        "versions": package_versions(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads_per_run": 1,
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON would hold it."""
+    return json.loads(json.dumps(value, default=str))
+
+
+def _control_first(suite: Suite) -> list[str]:
+    """Return the arms, the control first."""
+    return [suite.control, *(arm for arm in suite.arms if arm != suite.control)]
+
+
+def _plan_json(suite: Suite, plan: Sequence[RunSpec]) -> dict[str, Any]:
+    """Return the plan as JSON values."""
+    return {"schema_version": SCHEMA_VERSION, "suite": suite.model_dump(), "runs": [spec.to_json() for spec in plan]}
+
+
+def prepare_folder(out: Path, marker: str, what: str) -> None:
+    """Make a folder for results; refuse one that holds something else.
+
+    Args:
+        out: The folder.
+        marker: File by which a folder of this kind is known.
+        what: What a person calls it.
+
+    Raises:
+        ConfigError: It is a file, or holds other things.
+        StabilityError: It cannot be made.
+    """
+    if out.is_file():
+        raise ConfigError(f"out={out} is a file; name a folder for the {what}.")
+    names = [p.name for p in out.iterdir() if not p.name.startswith(".")] if out.is_dir() else []
+    strangers = [name for name in names if name not in _BEFORE_MARKER]
+    if strangers and not (out / marker).exists():
+        raise ConfigError(f"out={out} holds other things ({strangers[0]}); name a new folder, or that of a {what}.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StabilityError(f"out={out} cannot be made: {error.strerror}. Name another folder.") from None
+
+
+def _prepare(out: Path) -> None:
+    """Make the folder of a benchmark; refuse one of another schema version."""
+    prepare_folder(out, PLAN, "benchmark")
+    version = _version(out / PLAN)
+    if version not in {None, SCHEMA_VERSION}:
+        text = f"out={out} holds a benchmark of schema version {version}; this version of the package goes on with"
+        raise ConfigError(f"{text} {SCHEMA_VERSION}. Name a new folder.")
+
+
+def _version(plan: Path) -> object:
+    """Return the schema version of a plan; None where there is none, or it is half written: it is written anew."""
+    try:
+        return json.loads(plan.read_text(encoding="utf-8"))["schema_version"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
+def write_results(out: Path, result: BenchmarkResult, series: pl.DataFrame) -> None:
+    """Write what a report is drawn from, each file whole or not at all.
+
+    Args:
+        out: Folder of the benchmark.
+        result: For `results.json`.
+        series: For `series.parquet`.
+    """
+    partial = out / f".{SERIES}.writing"
+    series.write_parquet(partial)
+    partial.replace(out / SERIES)
+    write_whole(out / FILE, results_to_json(result))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    partial = path.with_name(f".{path.name}.writing")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)

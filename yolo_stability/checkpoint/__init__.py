@@ -1,0 +1,1 @@
+"""Reads and audits a checkpoint without running anything in it."""

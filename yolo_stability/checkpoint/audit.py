@@ -1,0 +1,284 @@
+"""What a checkpoint's own numbers say about it: zeroed, non-finite, exploded or dead weights, and optimizer state.
+
+A checkpoint that Ultralytics saved looks finite whatever happened: it passes the weights through `nan_to_num`, which
+turns NaN into 0 and Inf into the largest number of half precision. So zeros and that largest number are the traces of
+NaN and Inf.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from yolo_stability.checkpoint.reader import Checkpoint, open_checkpoint
+from yolo_stability.checkpoint.stats import TensorStats, measure
+from yolo_stability.core.types import Finding, Severity, VerdictWord
+
+__all__ = ["AuditResult", "audit_checkpoint", "findings_of"]
+
+# Operator size of a weight, rms x sqrt(fan-in): healthy ones of all YOLO families lie below 2, embeddings at 16; the
+# runs at 1000 times the learning rate had 51 to 1.5 million. A weight must be large itself, too: an embedding of 4096
+# columns has 64 at rms 1.
+MAX_GAIN, MIN_EXPLODED_RMS = 30.0, 2.0
+MAX_VECTOR_RMS = 50.0  # gains and biases: healthy up to 4, blown up 30 to 300
+DEAD_VARIANCE, DEAD_GAIN = 1e-6, 1e-4  # eps of Ultralytics' BatchNorm is 1e-3; healthy layers have 0.03 and 0.9
+MIN_AMP_SCALE = 2.0**-10
+ZERO_SHARE = 0.5
+_MANY = 8  # elements from which on equal ones are no chance, and a vector has an rms
+_NAMED = 3
+_NETWORK = frozenset(("model", "ema", "state_dict"))
+_OPTIMIZER, _SCALER = "optimizer", "scaler"
+_OTHER_FILE = "Go back to a checkpoint that passes this audit, perhaps stability/healthy.pt"
+_LOWER = "train again with a tenth of lr0=, or with clip=agc:0.01"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditResult:
+    """What the audit of a checkpoint found.
+
+    Attributes:
+        path: The file.
+        verdict: failed with a critical finding, unstable with another, inconclusive without weights to judge or where
+            some could not be read, stable else.
+        findings: The most severe first.
+        facts: Plain values that the checkpoint carries, and `tensors`, `elements` and `unread`: numbers of tensors,
+            their elements, and tensors of kinds that are not read.
+    """
+
+    path: Path
+    verdict: VerdictWord
+    findings: tuple[Finding, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def audit_checkpoint(path: str | Path) -> AuditResult:
+    """Judge the tensors of a checkpoint without running anything in it.
+
+    Args:
+        path: A file that `torch.save` wrote: of Ultralytics, of this package, or a state dict.
+
+    Returns:
+        Verdict, findings and facts.
+
+    Raises:
+        CheckpointError: No file, no checkpoint, or a damaged one.
+    """
+    with open_checkpoint(path) as checkpoint:
+        stats = [measure(named, checkpoint.values(named.tensor)) for named in checkpoint.tensors]
+        return _result(checkpoint, stats)
+
+
+def _result(checkpoint: Checkpoint, stats: Sequence[TensorStats]) -> AuditResult:
+    """Put findings, facts and verdict together."""
+    findings = findings_of(stats, checkpoint.facts)
+    counts = {"tensors": len(stats), "elements": sum(s.numel for s in stats), "unread": checkpoint.unread}
+    severities = {finding.severity for finding in findings}
+    verdict: VerdictWord = "stable"
+    if "critical" in severities:
+        verdict = "failed"
+    elif "warning" in severities:
+        verdict = "unstable"
+    elif checkpoint.unread or not any(s.floating and s.numel for s in _weights(stats)):
+        verdict = "inconclusive"
+    return AuditResult(path=checkpoint.path, verdict=verdict, findings=findings, facts={**checkpoint.facts, **counts})
+
+
+def findings_of(stats: Sequence[TensorStats], facts: Mapping[str, Any]) -> tuple[Finding, ...]:
+    """Apply the rules.
+
+    Args:
+        stats: Of every tensor of a checkpoint.
+        facts: Its plain values; `scaler` is looked at.
+
+    Returns:
+        At most one finding a rule and part, the most severe first.
+    """
+    weights = [s for s in _weights(stats) if s.floating and s.numel]
+    zeroed = list(_zeroed(weights))
+    found = [
+        *zeroed,
+        *_nonfinite(weights),
+        *_exploded(weights),
+        *_saturated(weights),
+        *(_dead_normalisation(stats) if not zeroed else ()),  # zero like everything else
+        *_equal(weights),
+        *_optimizer([s for s in stats if s.part == _OPTIMIZER]),
+        *_scaler(facts.get(_SCALER)),
+    ]
+    return tuple(sorted(found, key=lambda finding: finding.severity != "critical"))
+
+
+def _weights(stats: Iterable[TensorStats]) -> list[TensorStats]:
+    """Return the tensors of the network; where no part of the checkpoint is one, all but the optimizer's."""
+    network = [s for s in stats if s.part in _NETWORK]
+    return network or [s for s in stats if s.part not in {_OPTIMIZER, _SCALER}]
+
+
+def _nonfinite(weights: Sequence[TensorStats]) -> Iterable[Finding]:
+    """Find NaN and Inf among weights and buffers."""
+    bad = [s for s in weights if s.nan or s.inf]
+    if bad:
+        elements = sum(s.nan + s.inf for s in bad)
+        text = f"{elements:,} NaN or Inf in {_share(bad, weights)} of the network, {_names(bad)}"
+        yield _finding("nonfinite_weights", bad, elements, 0, text, f"{_OTHER_FILE}, and {_LOWER}.")
+
+
+def _zeroed(weights: Sequence[TensorStats]) -> Iterable[Finding]:
+    """Find weights that were NaN before they were saved; single biases and BatchNorm shifts start at zero."""
+    matrices = [s for s in weights if s.axes >= 2]
+    zero = [s for s in matrices if s.zero]
+    if len(zero) > ZERO_SHARE * len(matrices):
+        text = (
+            f"{_share(zero, matrices, 'weight tensors')} are all zero: Ultralytics replaces NaN by 0 when it saves, "
+            "so the run had gone NaN"
+        )
+        remedy = f"{_OTHER_FILE}, and use yolo-stability train, whose guard leaves out steps with NaN."
+        yield _finding("zeroed_network", zero, len(zero) / len(matrices), ZERO_SHARE, text, remedy, place=False)
+        return
+    kernels = [s for s in zero if s.axes >= 3]  # linear layers of transformers begin at zero on purpose
+    if kernels:
+        text = f"nothing but zeros in {_share(kernels, matrices, 'weight tensors')}, {_names(kernels)}"
+        remedy = f"{_OTHER_FILE}, and use yolo-stability train, whose guard leaves out steps with NaN."
+        yield _finding("zeroed_weights", kernels, len(kernels), 0, text, remedy)
+
+
+def _exploded(weights: Sequence[TensorStats]) -> Iterable[Finding]:
+    """Find weights far larger than training makes them: matrices by their gain, vectors by their rms."""
+    large = [s for s in weights if _size(s) > 1]
+    if large:
+        worst = max(large, key=_size)
+        if worst.axes >= 2:
+            seen, limit, word = worst.rms * worst.fan_in**0.5, MAX_GAIN, "rms times root of fan-in"
+        else:
+            seen, limit, word = worst.rms, MAX_VECTOR_RMS, "rms"
+        text = (
+            f"exploded weights in {_share(large, weights)} of the network, most of all {worst.name} "
+            f"({word} {seen:.3g}, limit {limit:g})"
+        )
+        yield _finding("exploded_weights", [worst], seen, limit, text, f"{_OTHER_FILE}, and {_LOWER}.")
+
+
+def _size(s: TensorStats) -> float:
+    """Return the size of a parameter over its limit; 0 for what is none, or a constant."""
+    if s.leaf.startswith("running_") or ".dfl." in f".{s.name}":  # statistics of the data; 0, 1, 2, ... by design
+        return 0.0
+    if s.axes >= 2:
+        return s.rms * s.fan_in**0.5 / MAX_GAIN if s.rms > MIN_EXPLODED_RMS else 0.0
+    return s.rms / MAX_VECTOR_RMS if s.axes == 1 and s.numel >= _MANY else 0.0
+
+
+def _saturated(weights: Sequence[TensorStats]) -> Iterable[Finding]:
+    """Find numbers that did not fit into half precision, in which Ultralytics saves."""
+    buffers = [s for s in weights if s.saturated and s.leaf.startswith("running_")]
+    params = [s for s in weights if s.saturated and not s.leaf.startswith("running_")]
+    groups: tuple[tuple[str, Severity, list[TensorStats]], ...] = (
+        ("saturated_weights", "critical", params),
+        ("saturated_statistics", "warning", buffers),
+    )
+    for rule, severity, bad in groups:
+        if bad:
+            elements = sum(s.saturated for s in bad)
+            kind = "weights" if bad is params else "BatchNorm statistics"
+            place = f"{_share(bad, weights)} of the network, {_names(bad)}"
+            text = f"{elements:,} {kind} at the limit of half precision in {place}"
+            remedy = f"{_OTHER_FILE}, and {_LOWER}."
+            yield _finding(rule, bad, elements, 0, text, remedy, severity=severity)
+
+
+def _dead_normalisation(stats: Sequence[TensorStats]) -> Iterable[Finding]:
+    """Find BatchNorm layers that pass nothing on: no variance, or no gain, in the whole layer."""
+    by_owner: dict[str, dict[str, TensorStats]] = {}
+    for s in _weights(stats):
+        by_owner.setdefault(s.owner, {})[s.leaf] = s
+    layers = [members for members in by_owner.values() if "running_var" in members and members["running_var"].numel]
+    dead = [members["running_var"] for members in layers if _is_dead(members)]
+    if dead:
+        text = f"no variance or no gain in {_share(dead, layers, 'BatchNorm layers')}, {_names(dead)}"
+        remedy = (
+            "Train again with a lower lr0=, or with norm=group; yolo-stability probe shows what the layer passes on."
+        )
+        yield _finding("dead_batchnorm", dead, len(dead), 0, text, remedy)
+
+
+def _is_dead(members: Mapping[str, TensorStats]) -> bool:
+    """Tell whether a BatchNorm layer is dead; a gain that starts at zero is no sign before the first step."""
+    gain, steps = members.get("weight"), members.get("num_batches_tracked")
+    untrained = steps is not None and steps.zero
+    no_gain = gain is not None and gain.largest < DEAD_GAIN and not gain.nan and not gain.inf and not untrained
+    variance = members["running_var"]
+    return no_gain or (variance.largest < DEAD_VARIANCE and not variance.nan and not variance.inf)
+
+
+def _equal(weights: Sequence[TensorStats]) -> Iterable[Finding]:
+    """Find weights whose elements are all the same number: their units learn the same thing."""
+    matrices = [s for s in weights if s.axes >= 2 and s.numel >= _MANY]
+    same = [s for s in matrices if s.equal and not s.zero]
+    if same:
+        text = f"one and the same number throughout {_share(same, matrices, 'weight tensors')}, {_names(same)}"
+        remedy = "Train again from weights that were drawn at random: init=default."
+        yield _finding("equal_weights", same, len(same), 0, text, remedy, severity="warning")
+
+
+def _optimizer(state: Sequence[TensorStats]) -> Iterable[Finding]:
+    """Find NaN and Inf in what the optimizer remembers."""
+    bad = [s for s in state if s.nan or s.inf]
+    if bad:
+        elements = sum(s.nan + s.inf for s in bad)
+        text = f"{elements:,} NaN or Inf in {_share(bad, state)} of the optimizer's state, {_names(bad)}"
+        remedy = f"Do not resume from this file: start a new run from its weights with model=, or {_LOWER}."
+        yield _finding("nonfinite_optimizer", bad, elements, 0, text, remedy)
+
+
+def _scaler(scaler: Any) -> Iterable[Finding]:
+    """Find a loss scale that has collapsed: every step overflowed."""
+    scale = scaler.get("scale") if isinstance(scaler, Mapping) else None
+    if isinstance(scale, int | float) and not scale >= MIN_AMP_SCALE:
+        text = f"the loss scale of AMP has fallen to {scale:.3g}, which means that step after step overflowed"
+        yield Finding(
+            rule="amp_scale",
+            severity="warning",
+            observed=float(scale),
+            threshold=MIN_AMP_SCALE,
+            message=_sentence(text),
+            remedy="Train again with amp=False, or with a lower lr0=.",
+        )
+
+
+def _finding(
+    rule: str,
+    tensors: Sequence[TensorStats],
+    observed: float,
+    threshold: float,
+    text: str,
+    remedy: str,
+    *,
+    severity: Severity = "critical",
+    place: bool = True,
+) -> Finding:
+    """Make a finding about tensors; the first one with a block names it, where a place is to be named."""
+    block = next((s.block for s in tensors if s.block), None) if place else None
+    return Finding(
+        rule=rule,
+        severity=severity,
+        block=block,
+        observed=float(observed),
+        threshold=threshold,
+        message=_sentence(text),
+        remedy=remedy,
+    )
+
+
+def _share(some: Sequence[object], of: Sequence[object], kind: str = "tensors") -> str:
+    return f"{len(some):,} of {len(of):,} {kind}"
+
+
+def _names(tensors: Sequence[TensorStats]) -> str:
+    """Name the first ones: `such as model.0.conv.weight, model.1.conv.weight`; a single one alone."""
+    names = ", ".join(s.name for s in tensors[:_NAMED])
+    return f"such as {names}" if len(tensors) > 1 else names
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."

@@ -1,0 +1,285 @@
+"""Every tensor and fact of a checkpoint, by name, read without running anything in it.
+
+Ultralytics pickles whole modules, so `torch.load(weights_only=True)` refuses its checkpoints, and without that switch
+it runs what the file says. Here modules stay descriptions, whose tensors are named as `state_dict` would name them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from yolo_stability.checkpoint.archive import Archive, open_archive
+from yolo_stability.checkpoint.pickle_reader import Global, Record, Unreadable
+from yolo_stability.checkpoint.tensors import StoredTensor, check_extent, read_values, repeats, span_bytes, stand_ins
+from yolo_stability.core.errors import StabilityError
+
+__all__ = ["Checkpoint", "CheckpointError", "NamedTensor", "StoredTensor", "open_checkpoint", "read_tensors"]
+
+_MAX_DEPTH, _MAX_VISITS = 100, 100_000
+_MAX_NAME, _MAX_TEXT = 200, 500
+_MAX_SHARED = 16  # each tensor is read by itself: a million views of a gigabyte would take for ever
+_PARTS = frozenset(("model", "ema", "optimizer", "scaler", "state_dict"))
+_FACTS = ("epoch", "date", "version", "updates", "best_fitness", "scaler", "train_args", "train_metrics")
+
+
+class CheckpointError(StabilityError):
+    """A file is no checkpoint that can be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedTensor:
+    """A tensor and its place in the checkpoint.
+
+    Attributes:
+        part: model, ema, optimizer, scaler, or the key of the checkpoint it lies under; empty for a bare state dict.
+        name: As in the part's `state_dict`.
+        block: Block of a YOLO model, such as `model.6 C3k2`; None elsewhere.
+        module: Class of the module that owns it, such as `BatchNorm2d`; empty where the file does not say.
+        tensor: Its description.
+    """
+
+    part: str
+    name: str
+    block: str | None
+    module: str
+    tensor: StoredTensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A checkpoint that is open for reading.
+
+    Attributes:
+        path: The file.
+        tensors: All of them, in the order of the file; those of plain attributes of modules are left out.
+        facts: Plain values that it carries: epoch, date, version, train_args, the class of the model.
+        unread: Tensors of kinds that are not read: quantised, sparse, on the meta device.
+    """
+
+    path: Path
+    tensors: tuple[NamedTensor, ...]
+    facts: Mapping[str, Any]
+    unread: int
+    _archive: Archive = field(repr=False)
+
+    def values(self, tensor: StoredTensor) -> Tensor:
+        """Read a tensor; an axis along which it only repeats itself is given once.
+
+        Raises:
+            CheckpointError: The file broke off or changed meanwhile.
+        """
+        with _sentence(self.path):
+            return read_values(self._archive, tensor)
+
+
+@contextmanager
+def open_checkpoint(path: str | Path) -> Iterator[Checkpoint]:
+    """Open a checkpoint; nothing in it is run, imported or written to disk.
+
+    Args:
+        path: The file, or a link to it.
+
+    Yields:
+        Its tensors and facts.
+
+    Raises:
+        CheckpointError: No file, no torch checkpoint, or a damaged one.
+    """
+    path = Path(path)
+    try:
+        if not path.is_file():  # a pipe or a device would never end
+            raise CheckpointError(f"{path} is no file; name a checkpoint, such as weights/last.pt.")
+        stream = path.open("rb")
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+        raise CheckpointError(
+            f"{path} cannot be opened: {reason}; name a checkpoint, such as weights/last.pt."
+        ) from error
+    with stream:
+        with _sentence(path):
+            lost: list[str] = []
+            archive = open_archive(stream, lambda: stand_ins(lost))
+            tensors = tuple(_named(archive.content))
+            for named in tensors:
+                archive.check(named.tensor.storage)
+                check_extent(named.tensor)
+            if sum(span_bytes(named.tensor) for named in tensors) > _MAX_SHARED * path.stat().st_size:
+                raise Unreadable(f"its tensors share their bytes more than {_MAX_SHARED} times over")
+        yield Checkpoint(path=path, tensors=tensors, facts=_facts(archive.content), unread=len(lost), _archive=archive)
+
+
+def read_tensors(path: str | Path) -> dict[str, Tensor]:
+    """Read a file that holds a dictionary of tensors, each with bytes of its own, and nothing else.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The tensors by name; they take no more memory than the file has bytes.
+
+    Raises:
+        CheckpointError: No such file, a damaged one, or one that holds anything else.
+    """
+    with open_checkpoint(path) as opened, _sentence(opened.path):
+        content = opened._archive.content
+        if not isinstance(content, dict):
+            raise Unreadable("it holds no dictionary of tensors")
+        stored = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, StoredTensor)}
+        if len(stored) < len(content):
+            raise Unreadable("it holds something else than tensors")
+        size = opened.path.stat().st_size
+        if any(repeats(v) for v in stored.values()) or sum(v.storage.nbytes for v in stored.values()) > size:
+            raise Unreadable("its tensors unfold to more than the file holds")
+        return {name: opened.values(tensor).reshape(tensor.shape) for name, tensor in stored.items()}
+
+
+@contextmanager
+def _sentence(path: Path) -> Iterator[None]:
+    """Turn what is wrong with a file into a sentence for people."""
+    try:
+        yield
+    except (Unreadable, OSError) as error:
+        reason = f"it cannot be read ({error.strerror})" if isinstance(error, OSError) else error
+        text = f"{path} cannot be audited: {reason}; name another checkpoint, or write this one again with torch.save."
+        raise CheckpointError(text) from error
+
+
+# --- names ---
+
+_HOLDERS = (StoredTensor, Record, dict, list, tuple)
+
+
+def _named(content: Any) -> Iterator[NamedTensor]:
+    """Yield every tensor with its name; modules as `state_dict` names them, containers by their keys."""
+    visits = 0
+    waiting = list(reversed(list(_starts(content))))
+    while waiting:
+        value, place = waiting.pop()
+        if isinstance(value, StoredTensor):
+            yield NamedTensor(part=place.part, name=place.name, block=place.block(), module=place.module, tensor=value)
+            continue
+        state = _module_state(value)
+        if state is not None:
+            place = replace(place, module=_class_name(value), blocks=place.blocks or _blocks(state))
+        children = []
+        for key, child in _children(value):
+            visits += 1
+            if visits > _MAX_VISITS or place.depth > _MAX_DEPTH:
+                raise Unreadable(f"it is nested more than {_MAX_DEPTH} deep or holds more than {_MAX_VISITS:,} objects")
+            children.append((child, place.below(key)))
+        waiting.extend(reversed(children))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where a value lies in the checkpoint."""
+
+    part: str
+    name: str = ""
+    depth: int = 0
+    module: str = ""
+    blocks: Mapping[str, str] = field(default_factory=dict)
+
+    def below(self, key: str) -> _Place:
+        """Return the place of a child."""
+        name = f"{self.name}.{key}" if self.name else key
+        return replace(self, name=name[:_MAX_NAME], depth=self.depth + 1)
+
+    def block(self) -> str | None:
+        """Return the block of a YOLO model; without the model's modules its number alone."""
+        pieces = self.name.split(".")
+        beginnings = [".".join(pieces[:length]) for length in (3, 2)]
+        known = next((self.blocks[b] for b in beginnings if b in self.blocks), None)
+        numbered = len(pieces) > 2 and pieces[0] == "model" and pieces[1].isdecimal()
+        return known or (beginnings[1] if numbered else None)
+
+
+def _starts(content: Any) -> Iterator[tuple[Any, _Place]]:
+    """Yield the parts of a checkpoint; all of it where it has none."""
+    if not isinstance(content, dict):
+        yield content, _Place(part="")
+        return
+    for key, value in content.items():
+        name = str(key)[:_MAX_NAME] if isinstance(key, str | int) else ""
+        if isinstance(value, _HOLDERS):
+            yield value, _Place(part=name) if name in _PARTS else _Place(part="", name=name)
+
+
+def _module_state(value: Any) -> dict[Any, Any] | None:
+    """Return the attributes of a module; None of anything else."""
+    state = value.state if isinstance(value, Record) else None
+    return state if isinstance(state, dict) and isinstance(state.get("_modules"), dict) else None
+
+
+def _children(value: Any) -> Iterator[tuple[str, Any]]:
+    """Yield what may hold tensors inside a module, a container, or the note of one."""
+    state = _module_state(value)
+    if state is not None:
+        for kind in ("_parameters", "_buffers", "_modules"):
+            members = state.get(kind)
+            yield from _children(members) if isinstance(members, dict) else ()
+        return
+    if isinstance(value, Record):
+        value = value.table or value.items
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    for key, item in pairs:
+        if isinstance(key, str | int) and isinstance(item, _HOLDERS):
+            yield str(key)[:_MAX_NAME], item
+
+
+def _class_name(record: Record) -> str:
+    """Return the class of a module: `Conv2d`."""
+    name = record.kind
+    if name.endswith("._reconstructor"):  # what pickle protocol 1 calls to make an object, with the class first
+        made = record.arguments[0] if isinstance(record.arguments, tuple) and record.arguments else None
+        name = made.name if isinstance(made, Global) else ""
+    return name.rpartition(".")[2][:_MAX_NAME]
+
+
+def _blocks(state: Mapping[Any, Any]) -> dict[str, str]:
+    """Return the blocks of a YOLO model by the beginning of a tensor's name; the head, its last one, by branch."""
+    layers = _module_state(state["_modules"].get("model"))
+    inner = layers["_modules"] if layers is not None else {}
+    modules = [(str(number), module) for number, module in inner.items() if isinstance(module, Record)]
+    blocks = {f"model.{number}": f"model.{number} {_class_name(module)}" for number, module in modules}
+    for number, head in modules[-1:]:
+        for branch in (_module_state(head) or {"_modules": ()})["_modules"]:
+            blocks[f"model.{number}.{branch}"] = f"model.{number}.{branch} {_class_name(head)}"
+    return blocks
+
+
+# --- facts ---
+
+
+def _facts(content: Any) -> dict[str, Any]:
+    """Return the plain values that an Ultralytics checkpoint carries."""
+    if not isinstance(content, dict):
+        return {}
+    found = {name: _plain(content[name]) for name in _FACTS if name in content}
+    for part in ("model", "ema"):
+        if isinstance(content.get(part), Record):
+            found["model_class"] = _class_name(content[part])[:_MAX_TEXT]
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    """Return a value, or a flat dict of values, without anything that is not plain."""
+    if isinstance(value, Record):
+        value = value.state
+    if isinstance(value, dict):
+        flat = {key[:_MAX_NAME]: _scalar(item) for key, item in value.items() if isinstance(key, str)}
+        return {key: item for key, item in flat.items() if item is not None}
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> Any:
+    """Return a number or the beginning of a text; None for anything else."""
+    if isinstance(value, str):
+        return value[:_MAX_TEXT]
+    return value if isinstance(value, bool | int | float) else None

@@ -1,0 +1,1 @@
+"""The command line: argv to one API call to an exit code."""

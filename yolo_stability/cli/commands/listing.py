@@ -1,0 +1,167 @@
+"""`list`: the names that other commands take."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+from yolo_stability.cli.commands.data import EMBEDDED
+from yolo_stability.cli.commands.verb import Verb
+from yolo_stability.cli.exit_codes import DONE
+from yolo_stability.cli.output import stdout_to_stderr
+from yolo_stability.cli.parser import bare, read_with_json
+from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.interventions.registries import CLIPS, FAULTS, INITS, NORMS
+
+__all__ = ["VERB"]
+
+WIDTH = 80
+
+
+def run(args: Sequence[str]) -> int:
+    """Print the names of one kind, or of all.
+
+    Args:
+        args: What the user typed, without the verb.
+
+    Returns:
+        Exit code 0.
+
+    Raises:
+        ConfigError: If there is no such kind.
+    """
+    words, out = [word for _, word in bare(args)], None
+    as_json = "json" in words
+    words = [word for word in words if word != "json"]
+    if len(words) + as_json < len(args):
+        words, pairs, as_json = read_with_json(args)
+        out = pairs.pop("out", None)
+        if pairs or (out is not None and words != ["schema"]):
+            raise ConfigError(
+                f"'list' takes no key=value but 'list schema out=FOLDER'; write 'list {'|'.join(KINDS)}'."
+            )
+    for word in words:
+        if word not in KINDS:
+            raise ConfigError(f"Nothing to list under '{word}'.{nearest(word, KINDS)} There is {', '.join(KINDS)}.")
+    found = {kind: KINDS[kind]() for kind in words or KINDS}
+    if as_json:
+        print(json.dumps({kind: [{"name": n, "summary": text} for n, text in found[kind]] for kind in found}))
+    for kind in () if as_json else found:
+        print(f"{kind}:")
+        _show(found[kind])
+    if out is not None:
+        with stdout_to_stderr() if as_json else nullcontext():
+            _write_schemas(Path(str(out)))
+    return DONE
+
+
+def _show(rows: Sequence[tuple[str, str]]) -> None:
+    """Print rows of name and summary within 80 columns."""
+    width = max([14, *(len(name) for name, _ in rows)])
+    for name, summary in rows:
+        first, *more = textwrap.wrap(summary, WIDTH - width - 3, break_long_words=False) or [""]
+        print(f"  {name:<{width}} {first}".rstrip())
+        for line in more:
+            print(f"{'':{width + 3}}{line}")
+
+
+def _data() -> list[tuple[str, str]]:
+    """Return the embedded sets."""
+    return [(name, f"embedded, for {task}") for name, task in EMBEDDED.items()]
+
+
+def _scenarios() -> list[tuple[str, str]]:
+    """Return the scenarios that ship with the package, by name, with the first sentence of their description."""
+    import yaml
+
+    from yolo_stability.core.resources import resource
+
+    rows = []
+    for file in sorted(resource("configs", "scenarios").glob("*.yaml")):
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        rows.append((file.stem, " ".join(str(content.get("description", "")).split())))
+    return rows
+
+
+def _interventions() -> list[tuple[str, str]]:
+    """Return what is chosen by name, as one writes it, with the first sentence of its file."""
+    summaries = [line for registry in (CLIPS, NORMS, INITS, FAULTS) for line in registry.summaries.values()]
+    parts = [line.strip("`").partition("`: ") for line in summaries]
+    return [(setting, text[:1].upper() + text[1:]) for setting, _, text in parts]
+
+
+def _suites() -> list[tuple[str, str]]:
+    """Return the suites that ship with the package, with their descriptions."""
+    from yolo_stability.benchmarks.suite import load_suite, suite_names
+
+    return [(name, load_suite(name).description) for name in suite_names()]
+
+
+def _rules() -> list[tuple[str, str]]:
+    """Return what a diagnosis looks for, with the first sentence of each rule's file."""
+    from yolo_stability.diagnosis.rules import RULES
+
+    return list(RULES.summaries.items())
+
+
+def _executors() -> list[tuple[str, str]]:
+    """Return where the runs of a suite can happen."""
+    from yolo_stability.benchmarks.executors import EXECUTORS
+
+    return list(EXECUTORS.summaries.items())
+
+
+def _sinks() -> list[tuple[str, str]]:
+    """Return where the numbers of a running training go, with the first sentence of each sink's file."""
+    from yolo_stability.trainer.loggers import SINKS
+
+    return list(SINKS.summaries.items())
+
+
+def _schema() -> list[tuple[str, str]]:
+    """Return the JSON Schemas that editors take."""
+    from yolo_stability.benchmarks.suite import schemas
+
+    return [(f"{kind}.json", f"of {kind} files; 'list schema out=FOLDER' writes it") for kind in schemas()]
+
+
+def _write_schemas(folder: Path) -> None:
+    """Write the JSON Schemas into a folder and say where they are."""
+    from yolo_stability.benchmarks.suite import schemas
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for kind, content in schemas().items():
+            file = folder / f"{kind}.json"
+            file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            print(f"written: {file}")
+    except OSError as error:
+        raise ConfigError(f"out={folder} cannot be written: {error.strerror}. Name another folder.") from None
+
+
+KINDS: dict[str, Callable[[], list[tuple[str, str]]]] = {
+    "data": _data,
+    "interventions": _interventions,
+    "scenarios": _scenarios,
+    "suites": _suites,
+    "rules": _rules,
+    "executors": _executors,
+    "sinks": _sinks,
+    "schema": _schema,
+}
+
+VERB = Verb(
+    name="list",
+    usage="[data|interventions|scenarios|suites|rules|executors|sinks|schema] [--json]",
+    summary="the names that other commands take",
+    run=run,
+    examples=("yolo-stability list", "yolo-stability list interventions", "yolo-stability list schema out=."),
+    details="""\
+  'list schema out=FOLDER' writes the JSON Schemas of suite and scenario files.
+  An editor completes and checks a YAML file whose first line is
+  # yaml-language-server: $schema=FOLDER/suite.json
+""",
+)

@@ -1,0 +1,1 @@
+"""Ultralytics' names, config grammar and version differences."""

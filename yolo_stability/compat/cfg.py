@@ -1,0 +1,334 @@
+"""Ultralytics' own command-line grammar and configuration checks, with errors a person can read.
+
+The grammar is theirs (`merge_equals_args`, `parse_key_value_pair`), so a line that works after `yolo` works here; only
+the answers to mistakes differ: one sentence instead of a page of help.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from ultralytics.cfg import (
+    CFG_FLOAT_KEYS,
+    CFG_FRACTION_KEYS,
+    CFG_INT_KEYS,
+    DEFAULT_CFG_DICT,
+    MODES,
+    TASK2MODEL,
+    TASKS,
+    check_dict_alignment,
+    get_cfg,
+    merge_equals_args,
+    parse_key_value_pair,
+    smart_value,
+)
+from ultralytics.utils import LOGGER, ROOT, SETTINGS, YAML
+from ultralytics.utils.checks import check_yaml, check_yolov5u_filename
+from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES
+
+from yolo_stability.core.errors import ConfigError, nearest
+
+__all__ = [
+    "DEFAULT_CFG_DICT",
+    "MODES",
+    "TASKS",
+    "check_keys",
+    "check_model",
+    "check_task",
+    "check_values",
+    "default_model",
+    "is_flag",
+    "load_cfg",
+    "read",
+]
+
+BARE_FLAGS = frozenset({"half", "int8", "end2end", "nms"})
+OPTIMIZERS = ("auto", "SGD", "MuSGD", "Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSProp")
+SCALE = re.compile(r"(\d+)([nslmx])(.+)?$")
+NO_TRAINING = re.compile(r"sam2?(\.1)?_|mobile_sam|fastsam|yolo_nas", re.IGNORECASE)
+UNTRAINABLE = frozenset({".onnx", ".engine", ".torchscript", ".tflite", ".pb", ".mlpackage"})
+
+
+def read(args: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """Read arguments as `yolo` does: any order, spaces around '=', leading dashes, trailing commas, brackets.
+
+    Args:
+        args: Arguments after the verb.
+
+    Returns:
+        The bare words in their order, and the values by key; of a key given twice the last value counts.
+
+    Raises:
+        ConfigError: If an argument cannot be read.
+    """
+    words: list[str] = []
+    pairs: dict[str, Any] = {}
+    for arg in _merge(args):
+        text = arg.removeprefix("--").removesuffix(",")
+        if "=" in text:
+            key, value = _pair(text)
+            pairs[key] = value
+        elif text:
+            words.append(text)
+    return words, pairs
+
+
+def _merge(args: Sequence[str]) -> list[str]:
+    """Join what the shell has split at '=' and inside brackets."""
+    try:
+        return list(merge_equals_args(list(args)))
+    except SyntaxError as error:
+        raise ConfigError(_one_line(error)) from None
+    except IndexError:
+        raise ConfigError("An '=' stands where no key comes before it; write key=value.") from None
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    """Read one `key=value`."""
+    key, value = (part.strip() for part in text.split("=", 1))
+    if not key:
+        raise ConfigError(f"'{text}' has no key before the '='; write key=value.")
+    if not value:
+        raise ConfigError(f"'{key}=' has no value; write {key}=VALUE.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # literal_eval warns about odd text such as '1is'
+        parsed: tuple[str, Any] = parse_key_value_pair(text)
+    return parsed
+
+
+def is_flag(word: str) -> bool:
+    """Tell whether a bare word switches a boolean key of Ultralytics on."""
+    return word in BARE_FLAGS or isinstance(DEFAULT_CFG_DICT.get(word), bool)
+
+
+def load_cfg(file: str) -> dict[str, Any]:
+    """Read the YAML file that `cfg=` names.
+
+    Args:
+        file: Path or name of a YAML file.
+
+    Returns:
+        Its keys and values; numbers that YAML takes for text, such as 1e-3, are numbers.
+
+    Raises:
+        ConfigError: If the file is missing or holds no keys.
+    """
+    try:
+        path = check_yaml(file)
+    except Exception as error:
+        raise ConfigError(f"cfg={file} cannot be read: {_one_line(error)}") from None
+    try:
+        content = YAML.load(path)
+    except Exception:
+        content = None
+    if not isinstance(content, dict):
+        raise ConfigError(f"cfg={file} holds no 'key: value' lines in YAML.")
+    numeric = CFG_FLOAT_KEYS | CFG_FRACTION_KEYS | CFG_INT_KEYS
+    return {
+        str(key): smart_value(value) if key in numeric and isinstance(value, str) else value
+        for key, value in content.items()
+        if key != "cfg"
+    }
+
+
+def check_keys(overrides: dict[str, Any], own: Iterable[str]) -> dict[str, Any]:
+    """Check that every key is known, and translate deprecated ones as Ultralytics does (with its warning).
+
+    Args:
+        overrides: Values by key, ours and Ultralytics'.
+        own: Our own keys, so that they are valid and suggested.
+
+    Returns:
+        The keys with deprecated names replaced.
+
+    Raises:
+        ConfigError: If a key is unknown; the nearest valid one is named.
+    """
+    base = {**DEFAULT_CFG_DICT, **dict.fromkeys(own)}
+    custom = dict(overrides)
+    try:
+        with _without_help_page():
+            check_dict_alignment(base, custom)
+    except SyntaxError:
+        unknown = [key for key in custom if key not in base]
+        named = " ".join(f"Unknown key '{key}'.{nearest(key, base)}" for key in unknown)
+        raise ConfigError(
+            f"{named} 'yolo-stability help train' shows our own keys, 'yolo cfg' those of Ultralytics."
+        ) from None
+    except (TypeError, ValueError) as error:
+        raise ConfigError(_one_line(error)) from None
+    return custom
+
+
+@contextlib.contextmanager
+def _without_help_page() -> Iterator[None]:
+    """Keep Ultralytics' page of help, which it logs at INFO before it raises, away from the user."""
+
+    def keep(record: logging.LogRecord) -> bool:
+        return record.levelno > logging.INFO
+
+    LOGGER.addFilter(keep)
+    try:
+        yield
+    finally:
+        LOGGER.removeFilter(keep)
+
+
+def check_values(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Check values with Ultralytics' own `get_cfg`, and those that it would only notice in mid-run.
+
+    Args:
+        overrides: Values by key, all of them Ultralytics'.
+
+    Returns:
+        The same keys with the values as Ultralytics normalises them, such as `epochs=1e2` -> 100.
+
+    Raises:
+        ConfigError: If a value is impossible; the text says what is valid.
+    """
+    for key, value in overrides.items():
+        _check_late(key, value)
+    given = dict(overrides)
+    try:
+        values = vars(get_cfg(overrides=given))
+    except (TypeError, ValueError, OverflowError, AttributeError, SyntaxError) as error:
+        raise ConfigError(_one_line(error)) from None
+    return {key: values[key] for key in given}
+
+
+def _check_late(key: str, value: Any) -> None:
+    """Refuse what Ultralytics' check lets through and its trainer then dies of."""
+    valid = None
+    if isinstance(value, float) and not math.isfinite(value):
+        valid = "a finite number"
+    elif key == "imgsz" and not _is_size(value):
+        valid = "a whole number of pixels, 1 or more (such as imgsz=640)"
+    elif key == "batch" and not _is_batch(value):
+        valid = "a whole number, 1 or more; -1 for automatic; or a fraction of GPU memory between 0 and 1"
+    elif key == "workers" and isinstance(value, int) and value < 0:
+        valid = "a whole number, 0 or more"
+    elif key in {"time", "warmup_epochs"} and isinstance(value, int | float) and value < 0:
+        valid = "a number, 0 or more"
+    elif key == "optimizer" and str(value).lower() not in {name.lower() for name in OPTIMIZERS}:
+        valid = f"one of {', '.join(OPTIMIZERS)}"
+    elif key == "cache" and str(value).lower() not in {"true", "false", "none", "ram", "disk"}:
+        valid = "True, False, ram or disk"
+    if valid:
+        raise ConfigError(f"'{key}={value}' is not possible: {key} is {valid}.")
+
+
+def _is_size(value: Any) -> bool:
+    """Tell whether a value can be an image size."""
+    sizes = value if isinstance(value, list | tuple) else [value]
+    return bool(sizes) and all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in sizes)
+
+
+def _is_batch(value: Any) -> bool:
+    """Tell whether a value can be a batch size."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return value == -1 or 0 < value < 1 or (value >= 1 and (isinstance(value, int) or value.is_integer()))
+
+
+def default_model(task: str | None) -> str:
+    """Return the model that `yolo` takes when none is given."""
+    return str(TASK2MODEL[task or "detect"])
+
+
+@cache
+def _shipped_yamls() -> tuple[str, ...]:
+    """Return the model YAMLs that Ultralytics ships, as '/folder/.../name.yaml'."""
+    root = Path(ROOT)
+    return tuple(f"/{path.relative_to(root).as_posix()}" for path in (root / "cfg" / "models").rglob("*.yaml"))
+
+
+@cache
+def _model_names() -> tuple[str, ...]:
+    """Return every model name worth suggesting, YAMLs with their scale letters spelled out."""
+    yamls = {path.rpartition("/")[2] for path in _shipped_yamls()}
+    scaled = {re.sub(r"^(yolov?\d+)", rf"\g<1>{scale}", name) for name in yamls for scale in "nsmlx"}
+    names = yamls | {name for name in scaled if _is_shipped(name)} | _weights()
+    return tuple(sorted(name for name in names if not NO_TRAINING.match(name)))
+
+
+@cache
+def _weights() -> frozenset[str]:
+    """Return the names of the weights that Ultralytics can download."""
+    return frozenset(name for name in GITHUB_ASSETS_NAMES if name.endswith(".pt"))
+
+
+def _is_shipped(model: str) -> bool:
+    """Tell whether Ultralytics finds this YAML among its own, with or without the scale letter."""
+    names = {model, SCALE.sub(r"\1\3", model)}
+    return any(path.endswith(f"/{name}") for path in _shipped_yamls() for name in names)
+
+
+def _is_download(model: str) -> bool:
+    """Tell whether Ultralytics would download these weights, to a folder that exists."""
+    path = Path(str(check_yolov5u_filename(model, verbose=False)))
+    return {path.name, f"{path.name}.pt"} & _weights() != set() and os.path.isdir(path.parent)  # noqa: PTH112
+
+
+def check_model(model: str) -> None:
+    """Check that a model is a file, a link, or a name that Ultralytics ships or downloads.
+
+    Args:
+        model: What the user gave as `model=`.
+
+    Raises:
+        ConfigError: If there is no such model, or it is of a kind that cannot be trained.
+    """
+    suffix = Path(model).suffix.lower()
+    name = re.split(r"[/\\]", model)[-1]
+    is_file = any(os.path.isfile(f"{folder}{model}") for folder in ("", f"{SETTINGS['weights_dir']}/"))  # noqa: PTH113
+    if "://" in model:
+        return
+    if os.path.isdir(model):  # noqa: PTH112 - Path.is_dir raises on odd text
+        raise ConfigError(f"model={model} is a folder; name the .pt or .yaml file in it.")
+    if (is_file and suffix not in {".pt", ".yaml", ".yml"}) or suffix in UNTRAINABLE:
+        raise ConfigError(f"model={model} cannot be trained; Ultralytics trains .pt and .yaml files.")
+    if is_file:
+        return
+    if NO_TRAINING.match(name) and _is_download(model):
+        raise ConfigError(f"model={model} cannot be trained by Ultralytics; take a YOLO or RT-DETR model.")
+    if not (_is_shipped(model) if suffix in {".yaml", ".yml"} else _is_download(model)):
+        raise ConfigError(
+            f"model={model} is neither a file nor a model that Ultralytics ships.{nearest(name, _model_names())}"
+        )
+
+
+def check_task(model: str, task: str) -> None:
+    """Check that a model YAML has the head of the task; Ultralytics would fail later, over a missing key.
+
+    Args:
+        model: What the user gave as `model=`, checked by `check_model`.
+        task: The task the user named.
+
+    Raises:
+        ConfigError: If the YAML describes a model for another task.
+    """
+    from ultralytics.nn.tasks import guess_model_task, yaml_model_load
+
+    if Path(model).suffix.lower() not in {".yaml", ".yml"} or "://" in model:
+        return
+    try:
+        built_for = guess_model_task(yaml_model_load(model))
+    except Exception as error:
+        raise ConfigError(f"model={model} cannot be read as a model: {_one_line(error)}") from None
+    if built_for not in {task, None}:  # None: a head of its own kind, such as RT-DETR
+        other = Path(default_model(task)).with_suffix(".yaml")
+        raise ConfigError(f"model={model} is for {built_for}; for {task} take a model such as {other}.")
+
+
+def _one_line(error: BaseException) -> str:
+    """Return the text of an error on one line."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,1 @@
+"""Shared types, errors and helpers that need nothing else of the package."""

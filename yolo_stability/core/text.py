@@ -1,0 +1,57 @@
+"""Numbers and block names as a person reads them, for tables, titles and axes."""
+
+from __future__ import annotations
+
+import math
+from pathlib import PurePath
+
+from yolo_stability.core.types import RunHeader
+
+__all__ = ["number", "percent", "run_title", "short_name"]
+
+
+def number(value: float | None) -> str:
+    """Write a number with 3 significant digits: `0.00213`, `41.2`, `4.12e3`; a dash for None."""
+    if value is None:
+        return "-"
+    if not math.isfinite(value):
+        return str(value)
+    if value == 0:
+        return "0"
+    mantissa, exponent = f"{value:.2e}".split("e")
+    power = int(exponent)
+    if -3 <= power < 3:
+        return f"{float(f'{value:.2e}'):.{2 - power}f}"
+    return f"{mantissa}e{power}"
+
+
+def percent(share: float | None) -> str:
+    """Write a share of 0 to 1 as percent; a dash for None."""
+    if share is None:
+        return "-"
+    return "<0.1%" if 0 < share < 0.0005 else f"{100 * share:.1f}%"
+
+
+def run_title(header: RunHeader) -> str:
+    """Name a run by model, task and seed, as far as its header knows them: `yolo26n, detect, seed 0`."""
+    known = {**header.effective, **header.requested}
+    model, task = known.get("model"), known.get("task")
+    parts = [PurePath(str(model)).stem if model else "", str(task or "")]
+    if header.seed is not None:
+        parts.append(f"seed {header.seed}")
+    return ", ".join(p for p in parts if p)
+
+
+def short_name(name: str, width: int) -> str:
+    """Shorten a block's name: `model.23.cv3 Detect cls` to `23.cv3 Detect cls`, then without the module's type.
+
+    Args:
+        name: Full name.
+        width: Largest number of characters; what is longer loses its middle word, then its end.
+    """
+    short = name.removeprefix("model.")
+    words = short.split(" ")
+    if len(" ".join(words)) > width and len(words) > 2:
+        del words[1]
+    short = " ".join(words)
+    return short if len(short) <= width else short[: max(width - 1, 0)] + "…"

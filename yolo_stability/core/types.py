@@ -1,0 +1,349 @@
+"""The frozen data types that flow from trainer to report; standard library only.
+
+Units: gradient norms are L2, AMP-unscaled, before clipping, unless a name says `clipped`.
+"""
+
+from __future__ import annotations
+
+import html
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from yolo_stability.core.errors import printable
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = [
+    "AS_READ",
+    "BlockSpec",
+    "BlockStats",
+    "Cause",
+    "CauseName",
+    "Diagnosis",
+    "Event",
+    "Finding",
+    "RunHeader",
+    "Severity",
+    "Skip",
+    "StepRecord",
+    "Trace",
+    "VerdictWord",
+]
+
+_CELL = "text-align:left;vertical-align:top;white-space:normal"  # notebooks align to the right, in one line
+
+AS_READ: Any = {"extra": "forbid"}
+"""How pydantic reads those that lie in files: a key that nobody knows is an error."""
+Skip = Literal["guard", "scaler"]
+Severity = Literal["info", "warning", "critical"]
+VerdictWord = Literal["stable", "unstable", "failed", "inconclusive"]
+CauseName = Literal[
+    "learning_rate",
+    "batch_noise",
+    "normalisation",
+    "initialisation",
+    "activation",
+    "depth",
+    "data",
+    "numeric_range",
+    "unknown",
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockSpec:
+    """One block of a model: `model.model[index]`, the head split by branch.
+
+    Attributes:
+        name: What a person reads, such as `model.6 C3k2` or `model.23.cv3 Detect cls`; unique in a model.
+        index: Position in `model.model`; -1 for parameters outside it.
+        module_type: Class name of the module, such as `C3k2`.
+        role: backbone, neck, or a head branch: box, cls, keypoints, mask, angle, proto, one2one_box, ...
+        param_names: Names of its trainable parameters in `model.named_parameters()`.
+        numel: Number of scalar weights in those parameters.
+    """
+
+    name: str
+    index: int
+    module_type: str
+    role: str
+    param_names: tuple[str, ...]
+    numel: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockStats:
+    """What one optimizer step did to one block.
+
+    Attributes:
+        block: Name of the block.
+        grad_norm: L2 norm of its gradient, unscaled, before clipping; None when it has no gradient (frozen).
+        nonfinite_count: Elements of its gradient that are NaN or Inf.
+        weight_norm: L2 norm of its weights before the step; None where not sampled.
+        update_ratio: ||delta w|| / ||w|| of the step; None where not sampled.
+    """
+
+    block: str
+    grad_norm: float | None
+    nonfinite_count: int = 0
+    weight_norm: float | None = None
+    update_ratio: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """One optimizer step; a row of `trace.steps` and its rows of `trace.blocks`.
+
+    Attributes:
+        attempt: Replay index, raised after a recovery, an OOM restart or a resume.
+        step: Optimizer step, counted from 0 over the whole trace, never repeated.
+        iteration: Last forward/backward pass that this step sums, counted from 0 over the whole trace.
+        epoch: Epoch, counted from 0.
+        accumulate: Iterations whose gradients this step sums.
+        loss: Mean of the loss over those iterations, as the trainer back-propagates it.
+        loss_items: Mean of each named loss item.
+        lr_by_group: Learning rate of each parameter group, by name.
+        momentum: Momentum, or beta1 for Adam-type optimizers; None where the optimizer has neither.
+        grad_norm: Total gradient norm (root sum of squares of the blocks).
+        clip_coef: Norm of the gradient after clipping over that before; None where nothing of ours clipped.
+        amp_scale: Loss scale of the AMP scaler; None when AMP is off.
+        skipped: None when the update was applied, else who skipped it.
+        nonfinite: Elements of the gradients that are NaN or Inf.
+        seconds: Wall time since the previous step.
+        blocks: One entry per block, in the order of the header.
+        micro_norm: Gradient norm after the first of several accumulated iterations, unscaled; None where not sampled.
+    """
+
+    attempt: int
+    step: int
+    iteration: int
+    epoch: int
+    accumulate: int
+    loss: float
+    loss_items: Mapping[str, float]
+    lr_by_group: Mapping[str, float]
+    momentum: float | None
+    grad_norm: float | None
+    clip_coef: float | None
+    amp_scale: float | None
+    skipped: Skip | None
+    nonfinite: int
+    seconds: float
+    blocks: tuple[BlockStats, ...]
+    micro_norm: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened once: a skip, a recovery, a stop.
+
+    Attributes:
+        attempt: Attempt it belongs to.
+        step: Optimizer step at which it happened.
+        kind: guard_skip, guard_stop, scaler_skip, rollback, nan_recovery, oom_restart, resume, notice, finding,
+            fail_on, incident, rescue, rescued, rescue_stop, end.
+        block: Block concerned, if one can be named.
+        data: Details, JSON-able.
+    """
+
+    attempt: int
+    step: int
+    kind: str
+    block: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunHeader:
+    """What a run was: the content of `header.json`.
+
+    Attributes:
+        schema_version: Version of the trace layout.
+        run_id: Random name of this run.
+        config_digest: Hash of the requested settings.
+        seed: Seed the trainer was given.
+        requested: Settings the user asked for.
+        effective: Settings that were in force: optimizer, lr, momentum, decay, accumulate, clip, norm layers, frozen.
+        versions: Versions of Python, torch, ultralytics and this package.
+        device: Device in words.
+        dataset_digest: Hash of image names, sizes and labels of the train set; None where unknown.
+        blocks: Blocks in the order in which they are recorded.
+        started: ISO 8601 time of the start, with zone.
+    """
+
+    schema_version: int
+    run_id: str
+    config_digest: str
+    seed: int | None
+    requested: Mapping[str, Any]
+    effective: Mapping[str, Any]
+    versions: Mapping[str, str]
+    device: str
+    dataset_digest: str | None
+    blocks: tuple[BlockSpec, ...]
+    started: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Trace:
+    """The telemetry of a run, read back from disk.
+
+    Attributes:
+        path: The `stability/` folder it was read from.
+        header: What the run was.
+        steps: One row per optimizer step, ordered by (attempt, step).
+        blocks: One row per (attempt, step, block).
+        events: One row per event: attempt, step, kind, block, data (JSON text).
+    """
+
+    path: Path
+    header: RunHeader
+    steps: pl.DataFrame
+    blocks: pl.DataFrame
+    events: pl.DataFrame
+
+    def __repr__(self) -> str:
+        counts = f"{self.steps.height} steps of {len(self.header.blocks)} blocks, {self.events.height} events"
+        return f"<Trace '{self.path}': {counts}>"
+
+    def _repr_html_(self) -> str:
+        """Show the trace in a notebook: what it is, and its steps as a frame shows itself."""
+        return f"<div><p><code>{html.escape(repr(self))}</code></p>{self.steps._repr_html_()}</div>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that a rule saw.
+
+    Attributes:
+        rule: Name of the rule.
+        severity: info: worth knowing; warning: may end badly; critical: the run is failing or has failed.
+        block: Block concerned, if one stands out.
+        first_step: First optimizer step concerned; None where it concerns no step, as in a checkpoint.
+        last_step: Last one.
+        observed: The number that was seen, in the unit that the message names; None without one.
+        threshold: What it was held against; None without one.
+        message: What was seen, in one sentence.
+        remedy: What to try, with the exact switch; empty where there is nothing to do.
+    """
+
+    __pydantic_config__ = AS_READ
+    rule: str
+    severity: Severity
+    message: str
+    block: str | None = None
+    first_step: int | None = None
+    last_step: int | None = None
+    observed: float | None = None
+    threshold: float | None = None
+    remedy: str = ""
+
+    def when(self) -> str:
+        """Return the steps concerned, such as `step 3` or `steps 3-64`; empty where it concerns none."""
+        if self.first_step is None:
+            return ""
+        last = self.first_step if self.last_step is None else self.last_step
+        return f"step {self.first_step}" if last == self.first_step else f"steps {self.first_step}-{last}"
+
+    def lines(self, width: int = 80) -> list[str]:
+        """Return the finding as plain lines for a terminal.
+
+        Args:
+            width: Columns that a line may take.
+        """
+        head = ", ".join(part for part in (f"{self.severity} {self.rule}", self.when(), self.block) if part)
+        body = textwrap.wrap(printable(self.message), width - 2, initial_indent="  ", subsequent_indent="  ")
+        advice = f"try: {printable(self.remedy)}" if self.remedy else ""
+        told = textwrap.wrap(advice, width - 2, initial_indent="  ", subsequent_indent="    ")
+        return [" ".join(printable(head).split()), *body, *told]
+
+    def html_row(self) -> str:
+        """Return the finding as a row of a table in a notebook."""
+        advice = f"<br><i>To try: {html.escape(self.remedy)}</i>" if self.remedy else ""
+        cells = (
+            f"<b>{html.escape(self.severity)}</b><br>{html.escape(self.rule)}",
+            self.when().partition(" ")[2].replace("-", "&#8209;"),
+            html.escape(self.block or ""),
+            f"{html.escape(self.message)}{advice}",
+        )
+        told = "".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells)
+        return f"<tr>{told}</tr>"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """What may have destabilised a run.
+
+    Attributes:
+        name: One of the names of the contract.
+        score: Its share of the evidence, in [0, 1]; the scores of a diagnosis sum to 1.
+        evidence: What speaks for it, in one sentence.
+    """
+
+    __pydantic_config__ = AS_READ
+    name: CauseName
+    score: float
+    evidence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """What went wrong in a run, where, since when and why.
+
+    Attributes:
+        run_id: The run; empty where it has no name.
+        verdict: stable, unstable, failed, or inconclusive where the data do not suffice to say.
+        why: What the verdict rests on, in one sentence.
+        cause: Name of the first of `causes`; None where nothing went wrong.
+        causes: Most likely first.
+        findings: Most severe first, then in their order in time.
+        time_to_divergence: Steps from the first one to the first critical finding; None without any.
+    """
+
+    run_id: str
+    verdict: VerdictWord
+    why: str
+    cause: CauseName | None = None
+    causes: tuple[Cause, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    time_to_divergence: int | None = None
+
+    def lines(self, width: int = 80) -> list[str]:
+        """Return the diagnosis as plain lines for a terminal.
+
+        Args:
+            width: Columns that a line may take.
+        """
+        lines = textwrap.wrap(printable(f"{self.verdict}: {self.why}"), width, subsequent_indent="  ")
+        second = [cause for cause in self.causes[1:2] if "unknown" not in {cause.name, self.cause}]
+        for number, cause in enumerate([*self.causes[:1], *second]):
+            text = f"{'next ' if number else 'cause'}: {cause.name} ({100 * cause.score:.0f} %), {cause.evidence}"
+            lines += textwrap.wrap(printable(text), width, subsequent_indent="  ")
+        for finding in self.findings:
+            lines += finding.lines(width)
+        return lines
+
+    def __repr__(self) -> str:
+        return f"<Diagnosis '{self.run_id}': {self.verdict}, cause {self.cause}, findings {len(self.findings)}>"
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        """Show the diagnosis in a notebook; no colour of its own, so that it is read on light and dark alike."""
+        parts = [f"<p><b>{html.escape(self.verdict)}</b>: {html.escape(self.why)}</p>"]
+        for label, cause in zip(("Likely cause", "Next"), self.causes, strict=False):
+            if label == "Likely cause" or "unknown" not in {cause.name, self.cause}:
+                said = f"{cause.name} ({100 * cause.score:.0f}% of the evidence): {cause.evidence}"
+                parts.append(f"<p><b>{label}</b>: {html.escape(said)}</p>")
+        if self.findings:
+            head = "".join(
+                f'<th scope="col" style="{_CELL}">{name}</th>' for name in ("finding", "steps", "block", "seen")
+            )
+            rows = "".join(finding.html_row() for finding in self.findings)
+            parts.append(f'<table style="color:inherit"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>')
+        return f'<div style="max-width:70em">{"".join(parts)}</div>'

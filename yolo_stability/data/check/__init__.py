@@ -1,0 +1,1 @@
+"""Finds what a dataset would lose or get wrong in training."""

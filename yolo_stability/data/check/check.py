@@ -1,0 +1,302 @@
+"""A check of a dataset: what Ultralytics would silently drop, remove or rewrite, found without touching it.
+
+The verdict on each image is Ultralytics' own, on a copy where it would rewrite the file; this package adds the reason,
+the place, and what is only visible from outside: labels that nothing reads, files that a training would leave behind.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from multiprocessing.pool import ThreadPool
+from pathlib import Path
+from typing import Any
+
+from yolo_stability.core.errors import DataError
+from yolo_stability.data.cache import cache_root
+from yolo_stability.data.check.files import (
+    LABEL_TASKS,
+    cache_file,
+    images_of,
+    label_file,
+    plain_config,
+    unfinished_jpeg,
+    unread_labels,
+)
+from yolo_stability.data.check.findings import AuditReport, Found, SplitAudit
+from yolo_stability.data.check.labels import Layout, Verdict, judge
+from yolo_stability.data.coco.import_report import Tally
+from yolo_stability.data.coco.importer import import_coco
+from yolo_stability.data.coco.layout import has_yaml, is_coco
+from yolo_stability.data.resolve import resolve_data
+from yolo_stability.data.synthetic.datasets import EMBEDDED, embedded_spec
+
+__all__ = ["audit"]
+
+SPLITS = ("train", "val")
+WORKERS = min(8, os.cpu_count() or 1)
+LINE = 74
+"""Characters of an example, unless its path is longer."""
+PLUGIN = {".heic", ".heif"}
+"""Images that Ultralytics opens with a package it installs when the first one comes."""
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the scan of one image found.
+
+    Attributes:
+        rows: Rows of its label file.
+        kept: Labels that stay; -1 where the image is ignored.
+        events: Kind and place of each finding.
+        outlined: Whether its labels are outlines.
+        paired: Whether it is sound and has a label file.
+    """
+
+    rows: int = 0
+    kept: int = -1
+    events: list[tuple[str, str]] = field(default_factory=list)
+    outlined: bool = False
+    paired: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What Ultralytics says about one image.
+
+    Attributes:
+        kept: Labels that stay; -1 where the image is ignored.
+        message: Its words.
+        rewritten: Whether it would rewrite the file.
+        sound: Whether the image alone is accepted.
+    """
+
+    kept: int
+    message: str
+    rewritten: bool = False
+    sound: bool = True
+
+
+def audit(data: str | Path, task: str | None = None) -> AuditReport:
+    """Check a dataset as Ultralytics would scan it before a training.
+
+    Nothing is written but the cache of this package, where a COCO folder is imported.
+
+    Args:
+        data: A data YAML, a folder with one, a COCO folder, an embedded set, or a name that Ultralytics ships.
+        task: detect, segment, pose or obb; None to take what the data is made for.
+
+    Returns:
+        What would be lost, changed and written.
+
+    Raises:
+        DataError: If there is no such dataset, or it cannot be read.
+    """
+    text = os.fspath(data)
+    if task not in (None, *LABEL_TASKS):
+        raise DataError(f"The check reads labels for {', '.join(LABEL_TASKS)}, not {task}.")
+    if "://" in text or Path(text).suffix.lower() in {".zip", ".tar", ".gz", ".tgz", ".ndjson"}:
+        raise DataError(f"{text} is not unpacked here; download and unpack it, then check its data YAML.")
+    source = Path(os.path.expanduser(text))  # noqa: PTH111 - pathlib raises on an unknown user
+    folder = text not in EMBEDDED and os.path.isdir(source)  # noqa: PTH112 - and on an overlong name
+    coco = folder and not has_yaml(source) and is_coco(source)
+    if coco:
+        task = task or _coco_task(source)
+        imported = import_coco(source, task)
+        config = plain_config(str(imported.data))
+    else:
+        task = task or (embedded_spec(text).tasks[0] if text in EMBEDDED else None)
+        imported = None
+        config = plain_config(resolve_data(text, task or "detect").data)
+    layout, task = _layout(config, task, text)
+    return _scan(config, layout, text, task, imported)
+
+
+def _coco_task(folder: Path) -> str:
+    return "detect" if any(True for _ in (folder / "annotations").glob("instances_*.json")) else "pose"
+
+
+def _layout(config: Mapping[str, Any], task: str | None, text: str) -> tuple[Layout, str]:
+    """Return how the rows should look, and the task."""
+    shape = config.get("kpt_shape")
+    task = task or ("pose" if shape else "detect")
+    if shape is None:
+        shape = (0, 0)
+    good = len(shape) == 2 and all(isinstance(v, int) and not isinstance(v, bool) and 0 <= v < 1e4 for v in shape)
+    if not good or (task == "pose" and (shape[0] == 0 or shape[1] not in {2, 3})):
+        said = f"kpt_shape: {list(shape)}" if any(shape) else "no kpt_shape"
+        raise DataError(f"{text} has {said}, but pose needs 'kpt_shape: [number of keypoints, 2 or 3]'.")
+    classes = len(config["names"])
+    return Layout(classes=classes, keypoints=shape[0], dimensions=shape[1], pose=task == "pose"), task
+
+
+def _scan(config: Mapping[str, Any], layout: Layout, text: str, task: str, imported: Any) -> AuditReport:
+    """Scan the splits of a data YAML."""
+    base = str(Path(config["path"]).resolve())
+    images = {split: images_of(config[split], split) for split in SPLITS if config.get(split)}
+    splits, found, writes = [], [], []
+    from yolo_stability.compat.ultralytics import scanning
+
+    with tempfile.TemporaryDirectory(prefix="yolo-stability-") as work, scanning():
+        for split, files in images.items():
+            audited, tally = _split(split, files, Scanner(layout, Path(work), base), task)
+            splits.append(audited)
+            if _is_ours(cache := cache_file(files)):  # copies: what Ultralytics writes there is nobody's loss
+                tally.counts.pop("rewritten", None)
+            elif audited.images_kept:
+                writes.append(str(cache))
+            found += _found(split, tally)
+    tally = Tally()
+    for path in unread_labels(file for files in images.values() for file in files):
+        tally.add("unread", _short(path, base))
+    return AuditReport(
+        data=text,
+        task=task,
+        classes=layout.classes,
+        splits=tuple(splits),
+        found=(*found, *_found("all", tally)),
+        writes=tuple(dict.fromkeys(writes)),
+        imported=imported,
+    )
+
+
+def _is_ours(path: Path) -> bool:
+    return path.is_relative_to(cache_root())
+
+
+def _found(split: str, tally: Tally) -> list[Found]:
+    return [Found(split=split, kind=k, count=n, examples=tuple(tally.examples[k])) for k, n in tally.counts.items()]
+
+
+def _split(split: str, files: Sequence[str], scanner: Scanner, task: str) -> tuple[SplitAudit, Tally]:
+    """Scan one split with a few threads, as Ultralytics does."""
+    tally, boxes = Tally(), Tally()
+    images = rows = labels = background = paired = 0
+    with ThreadPool(WORKERS) as pool:
+        for path, seen in zip(files, pool.imap(scanner.scan, files, chunksize=16), strict=True):
+            rows += seen.rows
+            labels += max(seen.kept, 0)
+            images += seen.kept >= 0
+            background += seen.kept == 0
+            paired += seen.paired
+            for kind, where in seen.events:
+                tally.add(kind, where)
+            if seen.kept > 0 and not seen.outlined:
+                boxes.add("boxes", scanner.short(label_file(path)))
+    if not images:
+        tally.add("empty", scanner.short(files[0]))
+    elif split == "train" and not paired:
+        tally.add("unlabelled", f"{scanner.short(label_file(files[0]))} and its like are not there")
+    if task in {"segment", "obb"}:
+        tally.counts |= boxes.counts
+        tally.examples |= boxes.examples
+    audited = SplitAudit(
+        split=split, images=len(files), images_kept=images, labels=rows, labels_kept=labels, background=background
+    )
+    return audited, tally
+
+
+class Scanner:
+    """Scans one image after the other; safe to use from several threads.
+
+    Args:
+        layout: What the rows should be.
+        work: An empty folder for copies of JPEGs that Ultralytics would rewrite.
+        base: The dataset's folder; examples are shown relative to it.
+    """
+
+    def __init__(self, layout: Layout, work: Path, base: str) -> None:
+        from yolo_stability.compat.ultralytics import scan_label
+
+        self._verify = scan_label
+        self.layout, self.work, self.base = layout, work, base
+
+    def short(self, path: str) -> str:
+        """Return a path as an example shows it."""
+        return _short(path, self.base)
+
+    def scan(self, image: str) -> Seen:
+        """Return what Ultralytics would do with an image, and why."""
+        seen = Seen()
+        if not os.path.isfile(image):  # noqa: PTH113 - pathlib raises on odd names
+            seen.events.append(("missing", self.short(image)))
+            return seen
+        label = label_file(image)
+        try:
+            verdict: Verdict | None = self._judge(label)
+        except (OSError, UnicodeDecodeError):
+            verdict = None
+        answer = self._ask(image, label)
+        seen.kept, seen.paired = answer.kept, answer.sound and os.path.isfile(label)  # noqa: PTH113
+        if answer.rewritten:
+            seen.events.append(("rewritten", self.short(image)))
+        if verdict is not None:
+            seen.rows, seen.outlined = verdict.rows, verdict.outlined
+        if seen.kept < 0:
+            seen.events.append(self._reason(image, label, verdict, answer))
+        elif verdict is not None:
+            places = [("duplicate", line) for line in verdict.duplicates] + [("flat", line) for line in verdict.flat]
+            seen.events += [(kind, f"{self.short(label)}:{line}") for kind, line in places]
+        return seen
+
+    def _judge(self, label: str) -> Verdict:
+        if not os.path.isfile(label):  # noqa: PTH113
+            return Verdict(rows=0)
+        with open(label, encoding="utf-8-sig") as file:  # noqa: PTH123
+            return judge(file.read(), self.layout)
+
+    def _ask(self, image: str, label: str) -> Answer:
+        """Return Ultralytics' verdict, taken on a copy where the file itself would be rewritten."""
+        try:
+            if not unfinished_jpeg(image):
+                return self._call(image, label)
+            handle, name = tempfile.mkstemp(suffix=Path(image).suffix, dir=self.work)
+            os.close(handle)
+            copy = Path(name)
+            shutil.copyfile(image, copy)
+        except OSError as err:
+            return Answer(kept=-1, message=str(err), sound=False)
+        before = copy.stat()
+        try:
+            answer, after = self._call(name, label), copy.stat()
+            rewritten = (before.st_ino, before.st_mtime_ns) != (after.st_ino, after.st_mtime_ns)
+            return replace(answer, message=answer.message.replace(name, image), rewritten=rewritten)
+        finally:
+            copy.unlink(missing_ok=True)
+
+    def _call(self, image: str, label: str) -> Answer:
+        layout = self.layout
+        shape = (layout.keypoints, layout.dimensions)
+
+        def ask(labels: str) -> tuple[int, str]:
+            return self._verify(image, labels, pose=layout.pose, classes=layout.classes, kpt_shape=shape)
+
+        kept, message = ask(label)
+        return Answer(kept=kept, message=message, sound=kept >= 0 or ask(os.devnull)[0] >= 0)
+
+    def _reason(self, image: str, label: str, verdict: Verdict | None, answer: Answer) -> tuple[str, str]:
+        """Return kind and place of what made Ultralytics ignore an image."""
+        said = answer.message.rpartition("ignoring corrupt image/label: ")[2]
+        if not answer.sound:
+            unknown = "No module named" in said or "cannot identify" in said
+            if unknown:
+                said = "needs pip install pi-heif" if Path(image).suffix.lower() in PLUGIN else "no known image format"
+            return "damaged", _place(self.short(image), said)
+        if verdict is None:
+            return "unreadable", _place(self.short(label), said)
+        if verdict.fault:
+            return verdict.fault, _place(f"{self.short(label)}:{verdict.line}", verdict.text)
+        return "other", _place(self.short(image), said)
+
+
+def _place(path: str, said: str) -> str:
+    """Return an example on one line: where, and the row or message."""
+    return f"{path}  {textwrap.shorten(said, max(LINE - len(path) - 2, 20), placeholder=' ...')}"
+
+
+def _short(path: str, base: str) -> str:
+    return os.path.relpath(path, base) if path.startswith(base + os.sep) else path

@@ -1,0 +1,1 @@
+"""Imports annotations in COCO's own layout."""

@@ -1,0 +1,102 @@
+"""File names from a JSON that somebody else wrote: checked before anything is opened or written."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from yolo_stability.core.errors import DataError
+
+__all__ = ["ImageFinder", "LinkNames", "safe_name"]
+
+DRIVE = re.compile(r"^[A-Za-z]:")
+UNUSUAL = re.compile(r"[^\w.+@()\[\] -]")
+"""What might break an image list's lines."""
+LONGEST = 100
+"""Bytes of a stem; file systems take 255 a name."""
+
+
+def safe_name(value: Any, source: Path) -> str:
+    """Return an image's `file_name` if it stays below its folder.
+
+    Args:
+        value: From the JSON.
+        source: The JSON, for the complaint.
+
+    Returns:
+        A relative path with forward slashes.
+
+    Raises:
+        DataError: If it is no name, absolute, climbs with `..`, or holds control characters.
+    """
+    if not isinstance(value, str) or not value.strip():
+        raise DataError(f"{source} lists an image without a file_name.")
+    shown = ascii(value[:120])
+    if any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in value):
+        raise DataError(f"{source} lists the image {shown}, whose name holds characters that no file has.")
+    parts = re.split(r"[\\/]", value)
+    if parts[0] == "" or DRIVE.match(value) or ".." in parts:
+        raise DataError(
+            f"{source} lists the image {shown}, which would leave the dataset's folder;"
+            " only names below it are read. Correct file_name."
+        )
+    return str(PurePosixPath(value))
+
+
+class ImageFinder:
+    """Finds the images of one split on disk and refuses links that lead out of the dataset.
+
+    Args:
+        root: The dataset's folder.
+        folder: The folder that the split's names are relative to.
+    """
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self.folder = folder
+        self._allowed = tuple(os.path.realpath(p) + os.sep for p in (root, folder))
+        self._parents: dict[Path, bool] = {}
+
+    def find(self, name: str) -> Path | None:
+        """Return the absolute path of an image, None where there is no such file.
+
+        Raises:
+            DataError: If the file, or a folder on the way, is a link out of the dataset.
+        """
+        path = self.folder / name
+        if not os.path.isfile(path):  # noqa: PTH113 - pathlib raises on an overlong name
+            return None
+        parent = path.parent
+        if parent not in self._parents:
+            self._parents[parent] = self._inside(parent)
+        if not self._parents[parent] or (path.is_symlink() and not self._inside(path)):
+            raise DataError(
+                f"{path} is a link out of {self.folder}; an import reads only what lies in the dataset."
+                " Pass the folder that really holds the images."
+            )
+        return Path(os.path.realpath(path))
+
+    def _inside(self, path: Path) -> bool:
+        return (os.path.realpath(path) + os.sep).startswith(self._allowed)
+
+
+class LinkNames:
+    """Gives each image a flat name that is alone in its split, since Ultralytics finds labels by stem.
+
+    A sub-folder becomes part of the name: a folder called `images` below `images/` would mislead Ultralytics.
+    """
+
+    def __init__(self) -> None:
+        self._stems: set[str] = set()
+
+    def take(self, name: str) -> str:
+        """Return the name for the file `name`: its own wherever that is free."""
+        path = PurePosixPath(UNUSUAL.sub("_", re.sub(r"[\\/]", "__", name)))
+        wish = path.stem.encode()[:LONGEST].decode(errors="ignore")  # no half of a character is left
+        stem, count = wish, 1
+        while stem.casefold() in self._stems:
+            count += 1
+            stem = f"{wish}_{count}"
+        self._stems.add(stem.casefold())
+        return stem + path.suffix

@@ -1,0 +1,169 @@
+"""Importing a folder in COCO's own layout through Ultralytics' converter, once, into the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from yolo_stability.core.errors import DataError
+from yolo_stability.data.cache import cache_root, publish
+from yolo_stability.data.check.files import unfinished_jpeg
+from yolo_stability.data.coco.annotations import Classes, classes_of, read_annotations
+from yolo_stability.data.coco.convert import Normalised, normalise
+from yolo_stability.data.coco.import_report import ImportReport
+from yolo_stability.data.coco.layout import Split, find_splits, image_listing
+
+__all__ = ["import_coco"]
+
+IMPORTER_VERSION = 2
+"""Raise when the same input would give another result, or old caches stay in use."""
+
+YAML, REPORT = "data.yaml", "import_report.json"
+
+
+def import_coco(folder: Path, task: str) -> ImportReport:
+    """Import a COCO folder for a task, or return the earlier import of the same content.
+
+    The user's folder is only read: the cache holds links to its images, and copies of those that Ultralytics would
+    rewrite.
+
+    Args:
+        folder: Holds `annotations/` and the images in `<split>/`, `images/<split>/` or `images/`.
+        task: detect, segment or pose.
+
+    Returns:
+        What was kept and dropped, and the data YAML for Ultralytics.
+
+    Raises:
+        DataError: If the annotations or images cannot be used, or the cache cannot be written.
+    """
+    root = Path(os.path.realpath(folder))
+    splits = find_splits(root, task)
+    target = cache_root() / "coco" / f"{_slug(root.name)}-{task}-{_key(root, splits, task)}"
+    if not _intact(target):
+        normalised, classes = _prepare(root, splits, task)
+
+        def build(fresh: Path) -> None:
+            _convert(normalised, task, fresh)
+            _write(normalised, classes, fresh)
+            report = ImportReport(
+                source=root, task=task, data=target / YAML, splits=tuple(n.report for n in normalised)
+            )
+            (fresh / REPORT).write_text(json.dumps(report.to_json(), indent=1), encoding="utf-8")
+
+        publish(target, build, _intact)
+    content = json.loads((target / REPORT).read_text(encoding="utf-8"))
+    return ImportReport.from_json(content, target / YAML)
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[:40].strip(".-") or "coco"
+
+
+def _key(root: Path, splits: Iterable[Split], task: str) -> str:
+    """Return 16 hexadecimal digits that stand for annotations, image files, place, task and importer."""
+    digest = hashlib.sha256(f"{IMPORTER_VERSION} {task} {root}\n".encode(errors="surrogateescape"))
+    for split in splits:
+        try:
+            with split.annotations.open("rb") as file:
+                content = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as err:
+            raise DataError(f"Cannot read {split.annotations}: {err.strerror}.") from err
+        digest.update(f"{split.name} {split.annotations.name} {content}\n".encode(errors="surrogateescape"))
+    for line in image_listing(root):
+        digest.update(f"{line}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()[:16]
+
+
+def _intact(target: Path) -> bool:
+    """Return whether an import is there with every image it lists."""
+    if not (target / REPORT).is_file() or not (target / YAML).is_file():
+        return False
+    lists = list(target.glob("*.txt"))
+    return bool(lists) and all(
+        (target / line).exists() for path in lists for line in path.read_text(encoding="utf-8").splitlines()
+    )
+
+
+def _prepare(root: Path, splits: tuple[Split, ...], task: str) -> tuple[list[Normalised], Classes]:
+    contents = [(split, read_annotations(split.annotations, task)) for split in splits]
+    classes = classes_of([(split.annotations, content) for split, content in contents], task)
+    from yolo_stability.compat.ultralytics import scanning
+
+    with scanning():
+        normalised = [normalise(split, content, classes, task, root) for split, content in contents]
+    masks = any(isinstance(a.get("segmentation"), dict) for n in normalised for a in n.document["annotations"])
+    if masks and importlib.util.find_spec("faster_coco_eval") is None:
+        raise DataError(
+            f"{root} holds RLE masks, which need faster-coco-eval to decode: pip install 'yolo-stability[coco]'."
+        )
+    return normalised, classes
+
+
+def _convert(splits: Iterable[Normalised], task: str, fresh: Path) -> None:
+    """Let Ultralytics write `labels/<split>/*.txt`; it sees only the normalised JSON, in a folder of its own."""
+    from yolo_stability.compat.ultralytics import convert_coco, quiet
+
+    with tempfile.TemporaryDirectory(prefix="json-", dir=fresh.parent) as name:
+        work = Path(name)
+        (work / "json").mkdir()
+        for split in splits:
+            path = work / "json" / f"{split.report.split}.json"
+            path.write_text(json.dumps(split.document), encoding="utf-8")
+            split.document.clear()  # a million annotations are a gigabyte, and the converter reads them again
+        with quiet():
+            convert_coco(
+                labels_dir=str(work / "json"),
+                save_dir=str(work / "out"),
+                use_segments=task == "segment",
+                use_keypoints=task == "pose",
+                cls91to80=False,
+            )
+        (work / "out" / "labels").rename(fresh / "labels")
+
+
+def _write(splits: Iterable[Normalised], classes: Classes, fresh: Path) -> None:
+    """Write images, image lists and the data YAML."""
+    import yaml
+
+    content: dict[str, Any] = {}
+    for split in splits:
+        name = split.report.split
+        folder = fresh / "images" / name
+        folder.mkdir(parents=True)
+        _place(split.files, folder)
+        lines = "".join(f"./images/{name}/{link}\n" for link in split.files)
+        (fresh / f"{name}.txt").write_text(lines, encoding="utf-8")
+        content[name] = f"{name}.txt"
+    content["names"] = dict(enumerate(classes.names))
+    if classes.keypoints:
+        content["kpt_shape"] = [len(classes.keypoints), 3]
+        content["flip_idx"] = classes.flip()
+        content["kpt_names"] = {i: list(classes.keypoints) for i in range(len(classes.names))}
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+    (fresh / YAML).write_text(f"# Imported by yolo_stability; see {REPORT}.\n{text}", encoding="utf-8")
+
+
+def _place(files: Mapping[str, Path], folder: Path) -> None:
+    """Link each image into the cache, or copy it where a link is impossible or unsafe."""
+    for name, source in files.items():
+        link = folder / name
+        try:
+            copied = unfinished_jpeg(source)  # Ultralytics would rewrite the user's file through the link
+        except OSError as err:
+            raise DataError(f"Cannot read the image {source}: {err.strerror}.") from err
+        if copied:
+            shutil.copyfile(source, link)
+            continue
+        try:
+            link.symlink_to(source)
+        except OSError:  # a file system or an account without symbolic links
+            shutil.copyfile(source, link)

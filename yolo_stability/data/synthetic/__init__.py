@@ -1,0 +1,1 @@
+"""Embedded datasets drawn from code: shapes and figures."""

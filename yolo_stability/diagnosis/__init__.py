@@ -1,0 +1,1 @@
+"""Finished numbers to findings, cause and advice."""

@@ -1,0 +1,295 @@
+"""What may have destabilised a run, ranked: first from the trace alone, then with the settings.
+
+Each piece of evidence speaks for one or more causes with a weight; a cause's score is its share of all weights. The
+weights are judgement, checked on labelled faults by `benchmark suite=faults`; `unknown` always holds some of the sum,
+so that little evidence stays little.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from yolo_stability.core.types import Cause, CauseName, Finding
+from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.rolling import number, ratio_of, swing
+from yolo_stability.trace.arrays import median_of
+
+__all__ = ["Evidence", "rank_causes"]
+
+_UNKNOWN = 0.5
+_SUDDEN = 8  # trouble that begins later than this, after healthy steps, is not built into the model
+_HUGE_GRADIENT = 1e4
+_LED_UP = 0.06  # updates above it led up to a leap
+_WAVER, _CALM_LOSS = 48, 0.12
+_PLAIN_ADAM, _PLAIN_SGD = 0.02, 0.1  # learning rates up to which an optimizer's family is used
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """One observation and what it speaks for.
+
+    Attributes:
+        weights: Weight by cause.
+        text: What was observed, in half a sentence.
+    """
+
+    weights: Mapping[CauseName, float]
+    text: str
+
+
+def rank_causes(scene: Scene, findings: Sequence[Finding]) -> tuple[Cause, ...]:
+    """Return the causes for which anything speaks, most likely first; none for a run without trouble.
+
+    Args:
+        scene: The run; its header is what settings are read from, and None masks them.
+        findings: What the rules found, unsettling ones only.
+    """
+    if not findings:
+        return ()
+    onset = _onset_row(scene, findings)
+    evidence = list(_from_trace(scene, findings, onset))
+    if scene.header is not None:
+        evidence += _from_settings(scene, sudden=onset > _SUDDEN and not _structural(evidence))
+    scores: dict[CauseName, float] = defaultdict(float)
+    texts: dict[CauseName, tuple[float, str]] = {}
+    for item in evidence:
+        for cause, weight in item.weights.items():
+            scores[cause] += weight
+            if weight > texts.get(cause, (0.0, ""))[0]:
+                texts[cause] = (weight, item.text)
+    total = sum(scores.values()) + _UNKNOWN
+    ranked = [Cause(name=c, score=s / total, evidence=texts[c][1]) for c, s in scores.items()]
+    ranked.append(Cause(name="unknown", score=_UNKNOWN / total, evidence="what the evidence leaves open"))
+    return tuple(sorted(ranked, key=lambda cause: -cause.score))
+
+
+def _onset_row(scene: Scene, findings: Sequence[Finding]) -> int:
+    """Return the position of the first sign of trouble."""
+    first = min(f.first_step for f in findings if f.first_step is not None)
+    return min(int(np.searchsorted(scene.run.step, first)), max(scene.run.step.size - 1, 0))
+
+
+def _structural(evidence: Sequence[Evidence]) -> bool:
+    return any({"normalisation", "activation", "initialisation"} & set(item.weights) for item in evidence)
+
+
+# --- the trace alone --------------------------------------------------------------------------------------------------
+
+
+def _from_trace(scene: Scene, findings: Sequence[Finding], onset: int) -> Iterator[Evidence]:
+    """Yield what the trace says."""
+    if not scene.run.step.size:
+        return
+    rules = {f.rule: f for f in findings}
+    starts = (_at_the_start(scene, rules), _against_weights(scene), _along_depth(scene))
+    built_in = [item for item in starts if item is not None]
+    yield from built_in
+    rate = _rate_jump(scene, onset)
+    if rate is not None:
+        yield rate
+    sudden = _sudden(scene, rules, onset)
+    if sudden is not None:
+        yield sudden
+    if "amp_overflow" in rules:
+        yield Evidence(weights={"numeric_range": 4.0}, text=rules["amp_overflow"].message)
+    if "noise" in rules:
+        alone = not any(f.severity == "critical" for f in findings)
+        yield _wavering(scene, rules["noise"], 2.0 if alone else 0.5)
+    yield from _growing(scene, rules, weight=0.3 if built_in else 1.0, sudden=sudden is not None)
+
+
+def _at_the_start(scene: Scene, rules: Mapping[str, Finding]) -> Evidence | None:
+    """A loss that is absurd before any update: the weights began so."""
+    found = rules.get("exploding")
+    if found is None or found.first_step != scene.step_at(0) or not scene.begins:
+        return None
+    return Evidence(weights={"initialisation": 5.0, "normalisation": 1.0}, text=found.message)
+
+
+def _along_depth(scene: Scene) -> Evidence | None:
+    """How gradients fared along the depth before any update could matter."""
+    ratio = scene.depth[:4][np.isfinite(scene.depth[:4])]
+    if not scene.begins or not ratio.size:
+        return None
+    middle = float(median_of(ratio))
+    text = f"in the first steps the first block's gradient was {number(middle)} times the head's"
+    if middle < 1e-8:
+        return Evidence(weights={"activation": 4.0, "normalisation": 2.0, "depth": 0.5}, text=text)
+    if middle < 1e-4:
+        return Evidence(weights={"normalisation": 4.0, "depth": 1.0, "activation": 1.0}, text=text)
+    if middle < 3e-3:
+        return Evidence(weights={"normalisation": 2.0, "depth": 1.5, "activation": 1.0}, text=text)
+    return None
+
+
+def _against_weights(scene: Scene) -> Evidence | None:
+    """A first huge update at an ordinary learning rate: the gradient itself was huge against the weights.
+
+    Under plain SGD an update over the learning rate is that ratio; healthy pose models begin at 6e3, detection at 30.
+    """
+    run = scene.run
+    with np.errstate(invalid="ignore"):
+        rows = np.flatnonzero(run.update[:_SUDDEN] > 1)
+    if not scene.begins or not rows.size:
+        return None
+    row = int(rows[0])
+    share = float(ratio_of(run.update[row], run.lr[row]))
+    if not share > _HUGE_GRADIENT:
+        return None
+    text = f"the gradient of step {scene.step_at(row)} was {number(share)} times as long as the weights it acted on"
+    return Evidence(weights={"initialisation": 4.0, "normalisation": 2.0}, text=text)
+
+
+def _wavering(scene: Scene, found: Finding, weight: float) -> Evidence:
+    """Steps that waver: with the loss it is the choice of images, without it a few inputs with large values."""
+    row = int(np.searchsorted(scene.run.step, found.first_step or 0))
+    losses = scene.run.loss[max(0, row - _WAVER) : row + 1]
+    share = float(swing(losses, losses.size)[-1]) if losses.size > 2 else float("nan")
+    if share < _CALM_LOSS:
+        return Evidence(weights={"data": weight, "batch_noise": 0.5}, text=f"{found.message}, while the loss did not")
+    return Evidence(weights={"batch_noise": weight}, text=found.message)
+
+
+def _rate_jump(scene: Scene, onset: int) -> Evidence | None:
+    """A learning rate that leapt in mid-run, as the trace's own column says."""
+    lr = scene.run.lr[: onset + 2]
+    if lr.size < 2 or not np.isfinite(lr).any():
+        return None
+    before = np.fmax.accumulate(lr)[:-1]
+    leap = ratio_of(lr[1:], before)
+    leap[:_SUDDEN] = np.nan  # a warm-up begins at nothing
+    if not (leap > 5).any():
+        return None
+    row = int(np.nanargmax(leap))
+    text = f"the learning rate leapt {number(float(leap[row]))} times at step {scene.step_at(row + 1)}"
+    return Evidence(weights={"learning_rate": 6.0}, text=text)
+
+
+def _sudden(scene: Scene, rules: Mapping[str, Finding], onset: int) -> Evidence | None:
+    """What came out of the blue: non-finite numbers or a leap without anything before it."""
+    run = scene.run
+    bad = np.flatnonzero((scene.bad | run.guard) & ~run.scaler)
+    if "non_finite" in rules and bad.size:
+        row = int(bad[0])
+        return _bad_step(scene, row) if _quiet_before(scene, row) else None
+    spike = rules.get("spike")
+    if spike is None or onset <= _SUDDEN or spike.first_step is None:
+        return None
+    return _leap(scene, int(np.searchsorted(run.step, spike.first_step)))
+
+
+def _leap(scene: Scene, row: int) -> Evidence | None:
+    """One step far above those before: in one block alone, at the input first, or everywhere with the loss."""
+    step, jump = scene.step_at(row), scene.jump[:, row]
+    risen = float(ratio_of(scene.run.loss[row], scene.usual_loss[row]))
+    known = np.nan_to_num(jump)
+    if (known > 10).sum() == 1 and known.argmax() > 0 and not risen > 2:
+        text = f"at step {step} one block alone leapt, the loss did not: no batch does that"
+        return Evidence(weights={"numeric_range": 3.0, "data": 0.5}, text=text)
+    if known.size > 1 and known[0] > max(5.0, 3 * float(np.median(known[1:]))):
+        text = f"at step {step} the first block leapt farther than the others: its input was too large"
+        return Evidence(weights={"data": 3.0}, text=text)
+    with np.errstate(invalid="ignore"):
+        led_up = (scene.run.update[max(0, row - _SUDDEN) : row] > _LED_UP).any()
+    if risen > 3 and not led_up:
+        text = f"at step {step} loss and gradients leapt together, after quiet steps: one batch"
+        return Evidence(weights={"data": 2.0, "learning_rate": 0.7}, text=text)
+    return None
+
+
+def _quiet_before(scene: Scene, row: int) -> bool:
+    """Whether the steps before a bad one gave no warning: no huge update, no rising loss or norm."""
+    run = scene.run
+    before = slice(max(0, row - _SUDDEN), row)
+    if not row:
+        return True
+    with np.errstate(invalid="ignore"):
+        large = (run.update[before] > 1).any()
+        risen = (ratio_of(run.norm[before], scene.usual_norm[before]) > 30).any()
+        level = np.nan_to_num(scene.lowest_loss[before], nan=scene.first_loss)
+        lost = (ratio_of(run.loss[before], np.fmax(level, 0.2 * scene.first_loss)) > 4).any()
+        absurd = run.loss[before].max(initial=0.0) > 1e5
+    return not (large or risen or lost or absurd)
+
+
+def _bad_step(scene: Scene, row: int) -> Evidence:
+    """A first bad step after quiet ones: a loss that is not finite comes from the batch, gradients alone do not."""
+    run = scene.run
+    step = scene.step_at(row)
+    if step == 0 and not (scene.bad | run.guard)[1:].all():
+        text = "the very first step was not finite, and later ones were: it came with the batch"
+        return Evidence(weights={"data": 5.0, "numeric_range": 0.7}, text=text)
+    if step == 0:
+        text = "the very first step was not finite, before any update"
+        return Evidence(weights={"initialisation": 3.0, "data": 2.0, "numeric_range": 0.7}, text=text)
+    if not np.isfinite(run.loss[row]):
+        text = f"the loss of step {step} was not finite although all before was quiet: it came with the batch"
+        return Evidence(weights={"data": 5.0, "numeric_range": 0.7}, text=text)
+    blocks = np.unique(run.bad_block[run.bad_row == row]).size
+    text = f"at step {step} the loss was finite and the gradients of {blocks} of {len(run.names)} blocks were not"
+    return Evidence(weights={"numeric_range": 5.0, "data": 0.7}, text=text)
+
+
+def _growing(scene: Scene, rules: Mapping[str, Finding], *, weight: float, sudden: bool) -> Iterator[Evidence]:
+    """Yield what speaks for steps that are too long."""
+    update = rules.get("update_ratio")
+    if update is not None and not sudden:
+        strength = 4.0 if update.severity == "critical" else 1.5
+        yield Evidence(weights={"learning_rate": strength * weight}, text=update.message)
+    for rule in ("divergence", "collapse", "exploding", "oscillation", "clip_saturation"):
+        found = rules.get(rule)
+        if found is not None and found.first_step and (rule == "collapse" or not sudden):
+            strength = 2.0 if rule == "collapse" else 0.7  # no image leaves a model without any loss
+            yield Evidence(weights={"learning_rate": strength * weight}, text=found.message)
+    if "dead_block" in rules:
+        yield Evidence(weights={"activation": 1.0}, text=rules["dead_block"].message)
+
+
+# --- with the settings ------------------------------------------------------------------------------------------------
+
+
+def _from_settings(scene: Scene, *, sudden: bool) -> Iterator[Evidence]:
+    """Yield what the settings say; what is built into a model does not wait for step 30, so it weighs less then."""
+    assert scene.header is not None
+    requested, effective = scene.header.requested, scene.header.effective
+    built_in, rate = (0.2, 0.5) if sudden else (1.0, 1.0)
+    yield from (_scaled(item, built_in) for item in _model_settings(requested))
+    yield from (_scaled(item, rate) for item in _rate_settings(requested, effective))
+    batch = effective.get("batch")
+    if isinstance(batch, int) and batch <= 2 and scene.run.accumulate.max(initial=1) * batch <= 2:
+        yield Evidence(weights={"batch_noise": 3.0}, text=f"each step saw {batch} image{'s' if batch > 1 else ''}")
+
+
+def _model_settings(requested: Mapping[str, Any]) -> Iterator[Evidence]:
+    if str(requested.get("norm")) == "none":
+        yield Evidence(weights={"normalisation": 4.0}, text="norm=none: nothing normalises")
+    if requested.get("act") in {"sigmoid", "tanh"}:
+        yield Evidence(weights={"activation": 5.0}, text=f"act={requested['act']} saturates")
+    init = str(requested.get("init") or "default")
+    if init.startswith("gain"):
+        yield Evidence(weights={"initialisation": 6.0}, text=f"init={init}")
+    depth = requested.get("depth_mult")
+    if isinstance(depth, int | float) and depth > 1.5:
+        yield Evidence(weights={"depth": 4.0}, text=f"depth_mult={depth:g}")
+    if requested.get("residual") is False:
+        yield Evidence(weights={"depth": 2.0}, text="residual=false: no skip connections")
+
+
+def _rate_settings(requested: Mapping[str, Any], effective: Mapping[str, Any]) -> Iterator[Evidence]:
+    rates = [group.get("lr", 0.0) for group in (effective.get("groups") or {}).values()]
+    name = str(effective.get("optimizer") or "")
+    plain = _PLAIN_ADAM if "adam" in name.lower() else _PLAIN_SGD
+    if rates and max(rates) > plain:
+        text = f"a learning rate of {number(max(rates))} with {name}"
+        yield Evidence(weights={"learning_rate": 4.0 if max(rates) > 3 * plain else 2.0}, text=text)
+    if requested.get("warmup_epochs") == 0 and rates and max(rates) > plain / 2:
+        yield Evidence(weights={"learning_rate": 0.5}, text="no warm-up")
+
+
+def _scaled(item: Evidence, factor: float) -> Evidence:
+    return Evidence(weights={cause: weight * factor for cause, weight in item.weights.items()}, text=item.text)

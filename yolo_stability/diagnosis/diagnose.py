@@ -1,0 +1,141 @@
+"""Trace x rules -> diagnosis: what went wrong, where, since when and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from yolo_stability.core.types import Diagnosis, Finding, RunHeader, Trace, VerdictWord
+from yolo_stability.diagnosis.advice import advised
+from yolo_stability.diagnosis.base import RULES, Rule
+from yolo_stability.diagnosis.causes import rank_causes
+from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.rolling import number, ratio_of, times
+from yolo_stability.trace.arrays import RunSeries, as_series
+
+__all__ = ["DIED", "diagnose_scene", "diagnose_series", "diagnose_trace", "find_all"]
+
+DIED = {
+    "crashed": "the process died",
+    "killed": "the process was killed",
+    "timeout": "the process ran into its time limit",
+    "memory": "the process ran out of memory",
+}
+_FEW_STEPS = 16  # healthy and vanishing runs differ plainly only by steps 16 to 32
+_END = 8  # a critical finding that reaches into the last steps was not recovered from
+_WEIGHT = {"critical": 0, "warning": 1, "info": 2}
+
+
+def diagnose_trace(
+    trace: Trace, *, masked: bool = False, controls: Sequence[RunSeries] = (), outcome: str | None = None
+) -> Diagnosis:
+    """Diagnose a run.
+
+    Args:
+        trace: The run.
+        masked: Judge from the trace alone, without its settings.
+        controls: Runs of the control on the same task and model, if there are any.
+        outcome: How its process ended, as `RunResultRow.outcome` has it; None takes what the trace says.
+    """
+    if trace.steps.height and trace.steps["loss"].null_count() == trace.steps.height and outcome not in DIED:
+        why = "the trace holds no loss at any step, so nothing can be said about the run"
+        return Diagnosis(run_id=trace.header.run_id, verdict="inconclusive", why=why)
+    header = None if masked else trace.header
+    return diagnose_series(
+        as_series(trace), header=header, controls=controls, outcome=outcome, run_id=trace.header.run_id
+    )
+
+
+def diagnose_series(
+    run: RunSeries,
+    *,
+    header: RunHeader | None = None,
+    controls: Sequence[RunSeries] = (),
+    outcome: str | None = None,
+    run_id: str = "",
+) -> Diagnosis:
+    """Diagnose a run that was read already; see `diagnose_trace`."""
+    return diagnose_scene(Scene(run, header=header, controls=controls, outcome=outcome), run_id)
+
+
+def diagnose_scene(scene: Scene, run_id: str = "") -> Diagnosis:
+    """Diagnose a run with all that is known around it."""
+    findings = find_all(scene)
+    unsettling = tuple(f for f in findings if f.severity != "info" and RULES[f.rule].unsettles)
+    critical = [f for f in unsettling if f.severity == "critical"]
+    verdict, why = _verdict(scene, unsettling)
+    causes = rank_causes(scene, [f for f in unsettling if f.first_step is not None])
+    first = min((f.first_step for f in critical if f.first_step is not None), default=None)
+    return Diagnosis(
+        run_id=run_id,
+        verdict=verdict,
+        why=why,
+        cause=causes[0].name if causes else None,
+        causes=causes,
+        findings=advised(findings, causes, scene.header),
+        time_to_divergence=None if first is None else first - scene.step_at(0),
+    )
+
+
+def find_all(scene: Scene, rules: Sequence[Rule] | None = None) -> tuple[Finding, ...]:
+    """Return what the rules find, most severe first, then in time.
+
+    Args:
+        scene: The run; without a step nothing is found.
+        rules: Rules to ask; by default every rule with its own thresholds.
+    """
+    if not scene.run.step.size:
+        return ()
+    asked = [RULES[name]() for name in RULES] if rules is None else rules
+    found = [finding for rule in asked for finding in rule.look(scene)]
+    return tuple(sorted(found, key=lambda f: (_WEIGHT[f.severity], f.first_step or 0, f.rule)))
+
+
+def _verdict(scene: Scene, findings: Sequence[Finding]) -> tuple[VerdictWord, str]:
+    """Return the verdict and what it rests on; findings come most severe first."""
+    run = scene.run
+    died = scene.outcome
+    if died is None and run.completed is False and run.stop_step is None:
+        died = "crashed"
+    if died in DIED:
+        last = f"after step {run.step[-1]}" if run.step.size else "before its first step"
+        return "failed", _with_first(f"{DIED[died]} {last}", findings)
+    if not run.step.size:
+        return "inconclusive", "no step was recorded"
+    critical = [f for f in findings if f.severity == "critical"]
+    if critical:
+        lasting = [f for f in critical if f.last_step is None or f.last_step > scene.step_at(-1) - _END]
+        main = (lasting or critical)[0]
+        return ("failed" if lasting else "unstable"), _with_first(main.message, findings, main)
+    if findings:
+        return "unstable", findings[0].message
+    return _without_findings(scene)
+
+
+def _without_findings(scene: Scene) -> tuple[VerdictWord, str]:
+    """Return the verdict on a run in which nothing was found: stable only where there was something to look at."""
+    steps = times(scene.run.step.size, "step")
+    if scene.run.step.size < _FEW_STEPS:
+        return "inconclusive", f"{steps} without a sign of trouble are too few to say; {_FEW_STEPS} are needed"
+    if not np.isfinite(scene.run.norm).any():
+        return "inconclusive", f"the losses of {steps} show no sign of trouble, but no gradient was recorded"
+    return "stable", _calm(scene)
+
+
+def _with_first(text: str, findings: Sequence[Finding], main: Finding | None = None) -> str:
+    """Add the first sign in time, where it is another."""
+    timed = [f for f in findings if f.first_step is not None and f is not main]
+    first = min(timed, key=lambda f: f.first_step or 0, default=None)
+    if first is None or (main is not None and (first.first_step or 0) >= (main.first_step or 0)):
+        return text
+    return f"{text}; the first sign: {first.message}"
+
+
+def _calm(scene: Scene) -> str:
+    """Say what a run without any sign was like."""
+    own = ratio_of(scene.run.norm, scene.usual_norm)
+    text = f"no sign of trouble in {times(scene.run.step.size, 'step')}"
+    if np.isfinite(own).any():
+        text += f": the gradient norm reached {number(float(np.nanmax(own)))} times its running median"
+    return text

@@ -1,0 +1,238 @@
+"""The rules during a run: asked every few steps about the last 512, synchronously, so that timing decides nothing.
+
+What a rule says about a window is what it says about the trace up to that step, but for what lies further back. A
+window that holds the run's first steps knows its beginning; later ones judge by their own past.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from yolo_stability.core.actions import Action, Ending
+from yolo_stability.core.types import BlockSpec, Event, Finding, RunHeader, StepRecord
+from yolo_stability.diagnosis.base import RULES, Rule
+from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.diagnose import find_all
+from yolo_stability.trace.arrays import RunSeries, SeriesEvent
+
+__all__ = ["LiveRules"]
+
+_WINDOW = 512
+_EVERY = 16
+_YOUNG = 64
+_BUILT_IN = {"vanishing"}
+_REPLACED = 1.0  # an update as long as the weights: ask at once
+_FORERUNNER = "update_ratio"  # came first in every run that failed after a finite step
+_RANK = {"info": 0, "warning": 1, "critical": 2}
+
+
+class LiveRules:
+    """Follows a run and reports each finding once, and once more when it becomes worse.
+
+    Args:
+        every: Ask the rules each so many steps, four times as often in the first 64; a step that is not finite, or
+            replaces weights, asks them at once.
+        window: Steps they see, at most.
+    """
+
+    def __init__(self, every: int = _EVERY, window: int = _WINDOW) -> None:
+        self._every, self._window = every, window
+        self._events: deque[SeriesEvent] = deque(maxlen=64)
+        self._told: dict[str, int] = {}
+        self._rules: Sequence[Rule] = [rule() for rule in (RULES[name] for name in RULES) if rule.unsettles]
+        self._rows: _Rows | None = None
+        self._header: RunHeader | None = None
+        self._since = self._seen = 0
+        self._unhealthy = self._doubtful = -1
+        self.found: tuple[Finding, ...] = ()
+
+    @property
+    def unhealthy_step(self) -> int:
+        """Last step concerned by a critical finding on the run's state; -1 without any.
+
+        A network that is built badly is no worse at one step than at another, so that vanishing does not count.
+        """
+        return self._unhealthy
+
+    @property
+    def doubtful_step(self) -> int:
+        """Last step after which a state should not be trusted: an update was too large, or worse; -1 if none."""
+        return max(self._unhealthy, self._doubtful)
+
+    @property
+    def scene(self) -> Scene | None:
+        """The window as the rules see it, with the run's settings; None before the first step."""
+        if self._rows is None or not self._seen:
+            return None
+        return Scene(self._rows.series(tuple(self._events)), header=self._header, live=True, anew=self._rows.anew)
+
+    def open(self, blocks: Sequence[BlockSpec], header: RunHeader | None = None) -> None:
+        """Begin a run, or a further sitting of one.
+
+        Args:
+            blocks: Blocks that the records will name.
+            header: The run's settings, for those who ask about causes.
+        """
+        self._header = header
+        names, roles = tuple(block.name for block in blocks), tuple(block.role for block in blocks)
+        self._rows = _Rows(names, roles, self._window)
+        self._events.clear()
+        self._told.clear()
+        self._since = self._seen = 0
+
+    def event(self, event: Event) -> None:
+        """Take note of an event."""
+        if event.kind not in {"notice", "finding"}:
+            self._events.append(SeriesEvent(kind=event.kind, step=event.step, block=event.block, data=event.data))
+
+    def observe(self, record: StepRecord) -> tuple[Finding, ...]:
+        """Take a step; return what has newly been found.
+
+        Args:
+            record: The step, complete.
+        """
+        if self._rows is None:
+            return ()
+        self._rows.append(record)
+        self._since, self._seen = self._since + 1, self._seen + 1
+        due = max(1, self._every // 4) if self._seen <= _YOUNG else self._every
+        alarm = record.skipped == "guard" or not np.isfinite(record.loss) or self._rows.last_update > _REPLACED
+        return self.ask() if self._since >= due or alarm else ()
+
+    def ask(self) -> tuple[Finding, ...]:
+        """Ask the rules now; return what has newly been found."""
+        if self._rows is None or not self._seen:
+            return ()
+        self._since = 0
+        scene = Scene(self._rows.series(tuple(self._events)), live=True, anew=self._rows.anew)
+        findings = find_all(scene, self._rules)
+        self.found = findings
+        last = [f.last_step for f in findings if f.severity == "critical" and f.rule not in _BUILT_IN]
+        self._unhealthy = max(self._unhealthy, *(step for step in last if step is not None), -1)
+        doubts = [f.last_step for f in findings if f.rule == _FORERUNNER]
+        self._doubtful = max(self._doubtful, *(step for step in doubts if step is not None), -1)
+        return tuple(self._new(findings))
+
+    def undone(self, restored: int) -> None:
+        """Forget what was undone: a state was put back, and the steps since count no more.
+
+        Args:
+            restored: Steps that had been taken when that state was.
+        """
+        if self._rows is not None:
+            self._rows.cut(restored)
+        self._events.clear()
+        self._told.clear()
+        self.found = ()
+        self._since = 0
+
+    def decide(self) -> Action | Ending | None:
+        """Return what is to be done about what was found; these rules only tell."""
+        return None
+
+    def _new(self, findings: Sequence[Finding]) -> Iterator[Finding]:
+        for finding in findings:
+            rank = _RANK[finding.severity]
+            if rank > self._told.get(finding.rule, 0):
+                self._told[finding.rule] = rank
+                yield finding
+
+
+class _Rows:
+    """The last steps in arrays of twice the window, so that a step costs no copy of the others."""
+
+    def __init__(self, names: tuple[str, ...], roles: tuple[str, ...], window: int) -> None:
+        self._names, self._roles, self._window = names, roles, window
+        self._place = {name: i for i, name in enumerate(names)}
+        size = 2 * window
+        whole = ("step", "nonfinite", "epoch", "attempt", "accumulate", "update_block")
+        self._columns: dict[str, Any] = {name: np.zeros(size, dtype=np.int64) for name in whole}
+        self._columns |= {
+            name: np.zeros(size) for name in ("loss", "norm", "micro_norm", "clip", "lr", "amp_scale", "update")
+        }
+        self._columns |= {name: np.zeros(size, dtype=bool) for name in ("guard", "scaler")}
+        self._norms = np.full((len(names), size), np.nan, dtype=np.float32)
+        self._bad = np.zeros((len(names), size), dtype=np.int64)
+        self._end, self._anew = 0, False
+
+    @property
+    def last_update(self) -> float:
+        """Largest update ratio of the last step; NaN where it was not measured."""
+        return float(self._columns["update"][self._end - 1]) if self._end else float("nan")
+
+    @property
+    def anew(self) -> bool:
+        """Whether the window begins where a run begins anew."""
+        return self._anew and self._end <= self._window
+
+    def append(self, record: StepRecord) -> None:
+        """Add a step; the oldest leave when the arrays are full."""
+        if self._end == self._norms.shape[1]:
+            kept = slice(self._end - self._window, self._end)
+            for column in self._columns.values():
+                column[: self._window] = column[kept].copy()
+            self._norms[:, : self._window] = self._norms[:, kept].copy()
+            self._bad[:, : self._window] = self._bad[:, kept].copy()
+            self._end, self._anew = self._window, False
+        at = self._end
+        for name, value in _values(record).items():
+            self._columns[name][at] = value
+        self._columns["update"][at], self._columns["update_block"][at] = np.nan, -1
+        self._norms[:, at], self._bad[:, at] = np.nan, 0
+        known = [(self._place[b.block], b) for b in record.blocks if b.block in self._place]
+        places = [place for place, _ in known]
+        with np.errstate(over="ignore"):
+            self._norms[places, at] = [float("nan") if b.grad_norm is None else b.grad_norm for _, b in known]
+        self._bad[places, at] = [b.nonfinite_count for _, b in known]
+        for block, stats in known:
+            ratio = stats.update_ratio
+            if ratio is not None and (ratio > self._columns["update"][at] or np.isnan(self._columns["update"][at])):
+                self._columns["update"][at], self._columns["update_block"][at] = ratio, block
+        self._end += 1
+
+    def cut(self, step: int) -> None:
+        """Drop the steps from a number on; only a run that goes back to its very start begins anew."""
+        self._end = int(np.searchsorted(self._columns["step"][: self._end], step))
+        self._anew = self._anew if self._end else step == 0
+
+    def series(self, events: tuple[SeriesEvent, ...]) -> RunSeries:
+        """Return the window as a run; views, nothing is copied."""
+        rows = slice(max(0, self._end - self._window), self._end)
+        bad = self._bad[:, rows].T
+        row, block = np.nonzero(bad)
+        return RunSeries(
+            names=self._names,
+            roles=self._roles,
+            **{name: column[rows] for name, column in self._columns.items()},
+            block_norm=self._norms[:, rows],
+            bad_block=block,
+            bad_row=row,
+            bad_count=bad[row, block],
+            events=events,
+            stop_step=None,
+            completed=None,
+        )
+
+
+def _values(record: StepRecord) -> dict[str, Any]:
+    """Return the columns of a step but for its updates; what is unknown is NaN."""
+    nan = float("nan")
+    return {
+        "step": record.step,
+        "loss": record.loss,
+        "norm": nan if record.grad_norm is None else record.grad_norm,
+        "micro_norm": nan if record.micro_norm is None else record.micro_norm,
+        "nonfinite": record.nonfinite,
+        "guard": record.skipped == "guard",
+        "scaler": record.skipped == "scaler",
+        "clip": nan if record.clip_coef is None else record.clip_coef,
+        "epoch": record.epoch,
+        "attempt": record.attempt,
+        "accumulate": record.accumulate,
+        "lr": max(record.lr_by_group.values(), default=nan),
+        "amp_scale": nan if record.amp_scale is None else record.amp_scale,
+    }

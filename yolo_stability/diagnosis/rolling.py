@@ -1,0 +1,116 @@
+"""Small vector functions that rules are made of: running medians, spans, ratios, numbers in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from yolo_stability.trace.arrays import Bools, Floats, Norms
+
+__all__ = [
+    "first_span",
+    "first_to_last",
+    "highest_before",
+    "number",
+    "ratio_of",
+    "rolling_median",
+    "spans",
+    "swing",
+    "times",
+    "usual_before",
+]
+
+
+def rolling_median(values: Floats, window: int, *, minimum: int = 1, center: bool = False) -> Floats:
+    """Return the running median over the finite values of a window; NaN where there are fewer than the minimum."""
+    import polars as pl
+
+    # polars' own `fill_nan` would take longer than the medians of a few hundred steps
+    known = np.where(np.isfinite(values), values, np.nan)
+    series = pl.Series(known, dtype=pl.Float64, nan_to_null=True)
+    rolled: Floats = series.rolling_median(window, min_samples=minimum, center=center).to_numpy()
+    return rolled
+
+
+def usual_before(values: Floats, window: int, minimum: int) -> Floats:
+    """Return what was usual before each step: the running median of the steps ahead of it, itself left out."""
+    usual = np.full(values.size, np.nan)
+    usual[1:] = rolling_median(values, window, minimum=minimum)[:-1]
+    return usual
+
+
+def highest_before(values: Norms, window: int) -> Norms:
+    """Return the largest of the `window` steps before each step; NaN until there are as many, or where any is unknown.
+
+    Args:
+        values: Any float array whose last axis is the steps.
+        window: A power of two.
+    """
+    top = values.copy()
+    reach = 1
+    while reach < window:  # each pass doubles how far back the maximum looks
+        top[..., reach:] = np.maximum(top[..., reach:], top[..., :-reach])
+        reach *= 2
+    before = np.full_like(top, np.nan)
+    before[..., window:] = top[..., window - 1 : -1]
+    return before
+
+
+def spans(flags: Bools, length: int = 1) -> Iterator[tuple[int, int]]:
+    """Yield begin and end of every unbroken run of flags that is long enough."""
+    if not flags.any():
+        return
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False])).astype(np.int8)))
+    begins, ends = edges[::2], edges[1::2]
+    for i in np.flatnonzero(ends - begins >= length):
+        yield int(begins[i]), int(ends[i])
+
+
+def first_span(flags: Bools, length: int) -> tuple[int, int] | None:
+    """Return begin and end of the first unbroken run of flags that is long enough; None without any."""
+    return next(spans(flags, length), None)
+
+
+def first_to_last(flags: Bools, length: int) -> tuple[int, int] | None:
+    """Return the begin of the first unbroken run of flags that is long enough and the end of the last; None without."""
+    found = list(spans(flags, length))
+    return (found[0][0], found[-1][1]) if found else None
+
+
+def ratio_of(values: npt.ArrayLike, reference: npt.ArrayLike) -> Floats:
+    """Return values over a reference; NaN where either is not finite or the reference is not above 0."""
+    above, below = np.asarray(values, dtype=np.float64), np.asarray(reference, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        ratio = above / below
+    known: Floats = np.where(np.isfinite(above) & (below > 0), ratio, np.nan)
+    return known
+
+
+def swing(values: Floats, window: int, floor: float = 0.0) -> Floats:
+    """Return how much a quantity changes from one step to the next: median change over median, of the steps up to each.
+
+    Args:
+        values: (S,) the quantity.
+        window: Steps over which both medians are taken; NaN until there are as many.
+        floor: The median counts as at least this much: what wavers about 0 has no share of itself.
+    """
+    with np.errstate(invalid="ignore", over="ignore"):
+        change = np.abs(np.diff(values, prepend=np.nan))
+    middle = np.maximum(np.abs(rolling_median(values, window)), floor)
+    return ratio_of(rolling_median(change, window, minimum=window - 1), middle)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a number as it stands in a sentence: `0.0021`, `41.2`, `3e-6`, `2e12`."""
+    if value is None or math.isnan(value):
+        return "unknown"
+    mantissa, _, power = f"{value:.{digits}g}".partition("e")
+    return f"{mantissa}e{int(power)}" if power else mantissa
+
+
+def times(count: int, noun: str) -> str:
+    """Return a count with its noun: `1 step`, `3 steps`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

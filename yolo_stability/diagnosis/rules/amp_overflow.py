@@ -1,0 +1,73 @@
+"""AMP's scaler skips beyond its calibration, or has shrunk its scale to nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from yolo_stability.core.types import Finding
+from yolo_stability.diagnosis.base import Rule
+from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.examples import healthy_run, with_rows
+from yolo_stability.diagnosis.rolling import number, times
+from yolo_stability.trace.arrays import RunSeries
+
+__all__ = ["AmpOverflow"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AmpOverflow(Rule):
+    """Critical where most steps overflow or the scale is below 1; a warning where skips go on after the start.
+
+    Attributes:
+        calibration: First steps in which the scaler may halve its scale as often as it likes.
+        rate: Share of skips in a window of `window` steps that is a warning; the scaler itself doubles its scale, and
+            so risks one skip, every 2000 steps.
+        window: See `rate`.
+        lost: Share of skips that leaves nothing to learn from.
+        scale: Scale below which float16 is the wrong format.
+    """
+
+    calibration: int = 24
+    rate: float = 0.1
+    window: int = 32
+    lost: float = 0.5
+    scale: float = 1.0
+
+    def look(self, scene: Scene) -> Iterator[Finding]:
+        """Look at the skips and at the scale."""
+        run = scene.run
+        late = run.scaler.copy()
+        late[: self.calibration] = False
+        share = np.convolve(late, np.ones(self.window), "full")[: late.size] / self.window
+        with np.errstate(invalid="ignore"):
+            tiny = np.flatnonzero(run.amp_scale < self.scale)
+        often = np.flatnonzero(share > self.rate)
+        lost = np.flatnonzero(share > self.lost)
+        remedy = "amp=False, or lower lr_mult= so that gradients shrink"
+        if tiny.size or lost.size:
+            row = int(min([*tiny[:1], *lost[:1]]))
+            text = f"at step {scene.step_at(row)} AMP's scale was {number(float(run.amp_scale[row]))}, and "
+            text += f"{times(int(run.scaler[: row + 1].sum()), 'step')} had overflowed"
+            yield self.found("critical", text, scene=scene, rows=(row, run.step.size), remedy=remedy)
+        elif often.size:
+            row = int(often[0])
+            text = f"AMP's scaler skipped {times(int(late.sum()), 'step')} after its calibration"
+            yield self.found(
+                "warning",
+                text,
+                scene=scene,
+                rows=(row, int(often[-1]) + 1),
+                observed=float(share[row]),
+                threshold=self.rate,
+                remedy=remedy,
+            )
+
+    @classmethod
+    def example(cls) -> RunSeries:
+        """Every second step overflows, long after the start."""
+        run = healthy_run()
+        skipped = (np.arange(96) % 2 == 0) & (np.arange(96) >= 40)
+        return with_rows(run, slice(None), scaler=skipped, amp_scale=1024.0)

@@ -1,0 +1,68 @@
+"""A clip that scales every step down by orders of magnitude: it, not the gradient, sets the size of all updates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from yolo_stability.core.types import Finding
+from yolo_stability.diagnosis.base import USUAL_RATE, Rule
+from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.examples import healthy_run, with_rows
+from yolo_stability.diagnosis.rolling import first_to_last, number
+from yolo_stability.trace.arrays import RunSeries
+
+__all__ = ["ClipSaturation"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipSaturation(Rule):
+    """Critical where nothing but the clip keeps numbers finite; a warning where it lasts.
+
+    Healthy YOLO runs are clipped on every step, to a tenth of their gradient or, in the first steps of pose, to a
+    ten-thousandth: saturation alone says nothing.
+
+    Attributes:
+        critical: Coefficient below which the gradient is lost, for `soon` steps.
+        soon: See `critical`.
+        warning: Coefficient of a warning, for `lasting` steps.
+        lasting: See `warning`.
+    """
+
+    critical: float = 1e-6
+    soon: int = 4
+    warning: float = 1e-3
+    lasting: int = 32
+
+    def look(self, scene: Scene) -> Iterator[Finding]:
+        """Look for the first span of tiny coefficients."""
+        clip = scene.run.clip
+        bounds = ("critical", self.critical, self.soon), ("warning", self.warning, self.lasting)
+        for severity, limit, length in bounds:
+            with np.errstate(invalid="ignore"):
+                span = first_to_last(clip < limit, length)
+            if span is None:
+                continue
+            middle = float(np.median(clip[span[0] : span[1]]))
+            share = number(middle) if middle > 0 else "next to nothing"
+            text = (
+                f"from step {scene.step_at(span[0])} on the clip left {share} of the gradient: "
+                "clipping prevents NaN, not failure"
+            )
+            yield self.found(
+                "critical" if severity == "critical" else "warning",
+                text,
+                scene=scene,
+                rows=(span[0] + length - 1, span[1]),
+                observed=middle,
+                threshold=limit,
+                remedy=f"{USUAL_RATE}, or clip=agc:0.01 under SGD",
+            )
+            return
+
+    @classmethod
+    def example(cls) -> RunSeries:
+        """Gradients of 1e12 under a clip of 10."""
+        return with_rows(healthy_run(), slice(40, 96), clip=1e-11)

@@ -1,0 +1,63 @@
+"""Loss and gradients of exactly 0: the usual end of a detection run under a huge learning rate, without any NaN."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from yolo_stability.core.types import Finding
+from yolo_stability.diagnosis.base import USUAL_RATE, Rule
+from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.examples import healthy_run, with_rows
+from yolo_stability.diagnosis.rolling import first_span, number
+from yolo_stability.trace.arrays import RunSeries
+
+__all__ = ["Collapse"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collapse(Rule):
+    """Critical after `lasting` steps without any loss, or with next to none after a blow-up or without gradients.
+
+    A loss may come near 0 in good health: that of YOLO26 pose holds a log-likelihood. Its gradients do not.
+
+    Attributes:
+        lasting: Steps in a row.
+        remains: What is left of the first loss, and of the first gradient norms, at most.
+        blow_up: How far above the first loss it must have been before, if something remains.
+    """
+
+    lasting: int = 5
+    remains: float = 1e-3
+    blow_up: float = 5.0
+
+    def look(self, scene: Scene) -> Iterator[Finding]:
+        """Look for the first span."""
+        run, first = scene.run, scene.first_loss
+        zero = (run.loss == 0) & (run.norm == 0)
+        blown = run.loss > self.blow_up * first
+        flat = run.norm < self.remains * scene.first_norm
+        small = (abs(run.loss) < self.remains * first) & ((blown.cumsum() > 0) | flat)
+        span = first_span(zero | small, self.lasting)
+        if span is None:
+            return
+        begin, end = span
+        what = "loss and gradients were exactly 0" if zero[begin:end].all() else "the loss was next to nothing"
+        text = f"{what} for {end - begin} steps from step {scene.step_at(begin)} on: the model has stopped learning"
+        if blown[:begin].any():
+            text += f", after a loss of {number(float(run.loss[:begin][blown[:begin]].max()))}"
+        yield self.found(
+            "critical",
+            text,
+            scene=scene,
+            rows=(min(begin + self.lasting - 1, run.step.size - 1), end),
+            block=scene.block_of(begin),
+            observed=0.0,
+            threshold=self.remains,
+            remedy=f"begin again with {USUAL_RATE}, or a longer warm-up: such weights do not come back",
+        )
+
+    @classmethod
+    def example(cls) -> RunSeries:
+        """Zero from one step on."""
+        return with_rows(healthy_run(), slice(50, 96), loss=0.0, norm=0.0, block_norm=0.0)

@@ -1,0 +1,60 @@
+"""A block that gets no gradient at all while the rest of the model learns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from yolo_stability.core.types import Finding
+from yolo_stability.diagnosis.base import Rule
+from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.examples import healthy_run, with_rows
+from yolo_stability.diagnosis.rolling import first_to_last, times
+from yolo_stability.trace.arrays import RunSeries
+
+__all__ = ["DeadBlock"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeadBlock(Rule):
+    """A warning: dead activations, or a part of the loss that never applies. A frozen block has no gradient to be 0.
+
+    Attributes:
+        lasting: Steps in a row with a norm of exactly 0.
+    """
+
+    lasting: int = 32
+
+    def look(self, scene: Scene) -> Iterator[Finding]:
+        """Look at each block; tell of the first, and count the others."""
+        run = scene.run
+        silent = (run.block_norm == 0) & (run.norm > 0)
+        dead = []
+        for block in np.flatnonzero(silent.any(axis=1)):
+            span = first_to_last(silent[block], self.lasting)
+            if span is not None:
+                dead.append((span[0], span[1], run.names[block]))
+        if not dead:
+            return
+        begin, _, name = min(dead, key=lambda found: found[0])
+        others = f", and {times(len(dead) - 1, 'other block')} too" if len(dead) > 1 else ""
+        yield self.found(
+            "warning",
+            f"{name} got a gradient of exactly 0 from step {scene.step_at(begin)} on{others}",
+            scene=scene,
+            rows=(begin + self.lasting - 1, max(end for _, end, _ in dead)),
+            block=name,
+            observed=float(len(dead)),
+            threshold=0.0,
+            remedy="act=silu or act=leaky_relu keeps units alive; in a head: look whether labels reach it",
+        )
+
+    @classmethod
+    def example(cls) -> RunSeries:
+        """A block of the neck without any gradient."""
+        run = healthy_run()
+        norms = run.block_norm.copy()
+        norms[2] = 0
+        return with_rows(run, slice(None), block_norm=norms)

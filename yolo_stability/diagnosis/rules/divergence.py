@@ -1,0 +1,95 @@
+"""A loss that climbs far above the level it had reached and stays there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from yolo_stability.core.types import Finding
+from yolo_stability.diagnosis.base import USUAL_RATE, Rule
+from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.examples import healthy_run, with_rows
+from yolo_stability.diagnosis.rolling import first_to_last, number, spans
+from yolo_stability.trace.arrays import RunSeries
+
+__all__ = ["Divergence"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Divergence(Rule):
+    """Critical after `lasting` steps above `factor` times the lowest level.
+
+    The loss of YOLO26 pose holds a log-likelihood and may fall to nothing or below; the level counts as at least
+    `floor` of the first loss, so that a good run does not become its own trap.
+
+    Attributes:
+        factor: Multiple of the lowest level.
+        lasting: Steps in a row.
+        floor: Share of the first loss.
+        control: Multiple of the control's first loss that is a warning.
+    """
+
+    factor: float = 5.0
+    lasting: int = 5
+    floor: float = 0.2
+    control: float = 100.0
+
+    def look(self, scene: Scene) -> Iterator[Finding]:
+        """Look at the run's own past, else at where the control began."""
+        finding = self._above_past(scene) or self._above_control(scene)
+        if finding is not None:
+            yield finding
+
+    def _above_past(self, scene: Scene) -> Finding | None:
+        loss, first = scene.run.loss, scene.first_loss
+        if not self.floor * first > 0:
+            return None
+        limit = self.factor * np.fmax(scene.lowest_loss, self.floor * first)
+        high = loss > limit
+        found = [(b, e) for b, e in spans(high | ~np.isfinite(loss), self.lasting) if high[b:e].any()]
+        if not found:
+            return None
+        begin, end = found[0][0], found[-1][1]
+        row = begin + int(np.argmax(high[begin:end]))
+        known = min(begin + self.lasting - 1, loss.size - 1)
+        top = float(np.max(loss[row:end], where=np.isfinite(loss[row:end]), initial=loss[row]))
+        level = float(limit[row]) / self.factor
+        text = (
+            f"from step {scene.step_at(row)} on the loss stayed above {number(self.factor)} times the level it had "
+            f"reached ({number(level)}), and rose to {number(top)}"
+        )
+        return self.found(
+            "critical",
+            text,
+            scene=scene,
+            rows=(max(known, row), end),
+            block=scene.block_of(row),
+            observed=top / level,
+            threshold=self.factor,
+            remedy=f"{USUAL_RATE}, or clip=agc:0.01 under SGD",
+        )
+
+    def _above_control(self, scene: Scene) -> Finding | None:
+        firsts = [abs(float(c.loss[np.isfinite(c.loss)][0])) for c in scene.others if np.isfinite(c.loss).any()]
+        usual = float(np.median(firsts)) if firsts else 0.0
+        span = first_to_last(scene.run.loss > self.control * usual, self.lasting)
+        if span is None or not usual > 0:
+            return None
+        loss = float(scene.run.loss[span[0]])
+        text = f"the loss was {number(loss)} at step {scene.step_at(span[0])}, "
+        text += f"{number(loss / usual)} times the control's first"
+        return self.found(
+            "warning",
+            text,
+            scene=scene,
+            rows=(span[0] + self.lasting - 1, span[1]),
+            observed=loss / usual,
+            threshold=self.control,
+        )
+
+    @classmethod
+    def example(cls) -> RunSeries:
+        """A loss that jumps to a thousand."""
+        return with_rows(healthy_run(), slice(70, 96), loss=1000.0)

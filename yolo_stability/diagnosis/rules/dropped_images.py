@@ -1,0 +1,50 @@
+"""Images that Ultralytics left out because a label, or the file, is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from yolo_stability.core.types import Finding
+from yolo_stability.diagnosis.base import Rule
+from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.examples import healthy_run
+from yolo_stability.diagnosis.rolling import times
+from yolo_stability.trace.arrays import RunSeries
+
+__all__ = ["DroppedImages"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DroppedImages(Rule):
+    """Advice: one bad label drops a whole image, in silence.
+
+    Attributes:
+        many: Share of the images from which on it is a warning.
+    """
+
+    unsettles: ClassVar[bool] = False
+    many: float = 0.05
+
+    def look(self, scene: Scene) -> Iterator[Finding]:
+        """Compare the images that were listed with those that were used."""
+        effective = {} if scene.header is None else scene.header.effective
+        listed, used = effective.get("images_listed"), effective.get("images")
+        if not isinstance(listed, int) or not isinstance(used, int) or used >= listed:
+            return
+        share = (listed - used) / listed
+        yield self.found(
+            "warning" if share > self.many else "info",
+            f"{times(listed - used, 'image')} of {listed} in the train set were not used",
+            scene=scene,
+            rows=(0, scene.run.step.size),
+            observed=share,
+            threshold=self.many,
+            remedy="'yolo-stability data check' names each and says why",
+        )
+
+    @classmethod
+    def example(cls) -> RunSeries:
+        """Any run: it takes the header of `example_header` to fire."""
+        return healthy_run()

@@ -1,0 +1,136 @@
+"""Gradients far above the run's own past, its first steps, or the control: not for one step, but for good."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from yolo_stability.core.types import Finding
+from yolo_stability.diagnosis.base import USUAL_RATE, Rule
+from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.examples import healthy_run, with_rows
+from yolo_stability.diagnosis.rolling import number, ratio_of, spans
+from yolo_stability.trace.arrays import RunSeries
+
+__all__ = ["Exploding"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exploding(Rule):
+    """Critical when it lasts, when loss and norm leap together in the first steps, or when a start is absurd.
+
+    Attributes:
+        past: A norm above this multiple of its running median is far off.
+        lasting: Steps in a row that make it more than a spike.
+        leap: In the first steps, where nothing is usual yet, a norm above this multiple of all before it ...
+        loss_leap: ... counts when the loss has risen this many times, too.
+        start: A first loss above this is no start: YOLO's begin between 5 and 500 an image, whatever the task.
+        control: A norm above this multiple of the control's is a warning.
+    """
+
+    past: float = 50.0
+    lasting: int = 3
+    leap: float = 50.0
+    loss_leap: float = 10.0
+    start: float = 3e5
+    control: float = 100.0
+
+    def look(self, scene: Scene) -> Iterator[Finding]:
+        """Look at the start, the first steps, the whole and the control, in this order."""
+        seeks = (self._at_the_start, self._leaping, self._lasting, self._above_control)
+        found = [finding for seek in seeks if (finding := seek(scene)) is not None]
+        if found:  # the first of the most severe, or what is known later would take its place
+            yield min(found, key=lambda f: (f.severity != "critical", f.first_step or 0))
+
+    def _at_the_start(self, scene: Scene) -> Finding | None:
+        loss, norm = float(scene.run.loss[0]), float(scene.run.norm[0])
+        if not scene.begins or not loss > self.start:
+            return None
+        text = f"the first step had a loss of {number(loss)} and a gradient norm of {number(norm)}, before any update"
+        return self.found(
+            "critical",
+            text,
+            scene=scene,
+            rows=(0, 1),
+            observed=loss,
+            threshold=self.start,
+            remedy="init=default with norm=batch; 'yolo-stability probe' shows where the signal grows",
+        )
+
+    def _leaping(self, scene: Scene) -> Finding | None:
+        run = scene.run
+        early = min(run.step.size, 16) if scene.begins else 0
+        if early < 2:
+            return None
+        norm, loss = run.norm[:early], np.abs(run.loss[:early])
+        with np.errstate(invalid="ignore"):
+            norms, losses = np.fmax.accumulate(norm), np.fmax.accumulate(loss)
+        own, risen = ratio_of(norm[1:], norms[:-1]), ratio_of(loss[1:], losses[:-1])
+        rows = np.flatnonzero((own > self.leap) & (risen > self.loss_leap)) + 1
+        if not rows.size:
+            return None
+        row = int(rows[0])
+        text = (
+            f"the gradient norm leapt to {number(norm[row])} at step {scene.step_at(row)}, "
+            f"{number(own[row - 1])} times the highest before, and the loss rose {number(risen[row - 1])} times"
+        )
+        return self._critical(scene, text, (row, row + 1), float(own[row - 1]), self.leap)
+
+    def _lasting(self, scene: Scene) -> Finding | None:
+        own = ratio_of(scene.run.norm, scene.usual_norm)
+        flags = (own > self.past) | (scene.bad & ~scene.run.scaler)
+        found = [(b, e) for b, e in spans(flags, self.lasting) if (own[b:e] > self.past).any()]
+        if not found:
+            return None
+        span = found[0][0], found[-1][1]
+        row = span[0] + int(np.argmax(own[span[0] : span[1]] > self.past))
+        text = (
+            f"from step {scene.step_at(row)} on the gradient norm was {number(own[row])} times its running median, "
+            "and not for one step only"
+        )
+        # it can be known only at the third of them
+        rows = (max(span[0] + self.lasting - 1, row), span[1])
+        return self._critical(scene, text, rows, float(own[row]), self.past, row)
+
+    def _above_control(self, scene: Scene) -> Finding | None:
+        other = ratio_of(scene.run.norm, scene.expected_norm)
+        rows = np.flatnonzero(other > self.control)
+        if not rows.size:
+            return None
+        row = int(rows[0])
+        text = (
+            f"the gradient norm was {number(scene.run.norm[row])} at step {scene.step_at(row)}, "
+            f"{number(other[row])} times the control's"
+        )
+        return self.found(
+            "warning",
+            text,
+            scene=scene,
+            rows=(row, int(rows[-1]) + 1),
+            block=scene.block_of(row),
+            observed=float(other[row]),
+            threshold=self.control,
+        )
+
+    def _critical(
+        self, scene: Scene, text: str, rows: tuple[int, int], observed: float, threshold: float, at: int | None = None
+    ) -> Finding:
+        block = scene.block_of(rows[0] if at is None else at)
+        return self.found(
+            "critical",
+            text + (f", most in {block}" if block else ""),
+            scene=scene,
+            rows=rows,
+            block=block,
+            observed=observed,
+            threshold=threshold,
+            remedy=f"{USUAL_RATE}, a longer warm-up (warmup_epochs=), clip=norm:10",
+        )
+
+    @classmethod
+    def example(cls) -> RunSeries:
+        """A norm that rises a thousandfold and stays."""
+        run = healthy_run()
+        return with_rows(run, slice(60, 96), norm=run.norm[60:] * 1e3, block_norm=run.block_norm[:, 60:] * 1e3)

@@ -1,0 +1,41 @@
+"""Settings that were asked for and had no effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from yolo_stability.core.types import Finding
+from yolo_stability.diagnosis.base import Rule
+from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.examples import healthy_run
+from yolo_stability.trace.arrays import RunSeries
+
+__all__ = ["IgnoredSettings"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class IgnoredSettings(Rule):
+    """Advice: `lr0 seems ignored` is among the questions that users ask most."""
+
+    unsettles: ClassVar[bool] = False
+
+    def look(self, scene: Scene) -> Iterator[Finding]:
+        """Look at what was asked for and what was in force."""
+        if scene.header is None:
+            return
+        requested, effective = scene.header.requested, scene.header.effective
+        rows = (0, scene.run.step.size)
+        ignored = [f"{key}={requested[key]}" for key in ("lr0", "momentum") if requested.get(key) is not None]
+        if str(requested.get("optimizer") or "auto").lower() == "auto" and ignored:
+            text = f"optimizer=auto ignored {' and '.join(ignored)} and took {effective.get('optimizer', 'its own')}"
+            remedy = "name an optimizer, such as optimizer=SGD"
+            yield self.found("warning", text, scene=scene, rows=rows, remedy=remedy)
+        for text in effective.get("warnings") or ():
+            yield self.found("warning", str(text), scene=scene, rows=rows)
+
+    @classmethod
+    def example(cls) -> RunSeries:
+        """Any run: it takes the header of `example_header` to fire."""
+        return healthy_run()

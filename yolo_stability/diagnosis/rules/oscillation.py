@@ -1,0 +1,65 @@
+"""A loss that jumps up and down from step to step by a large part of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from yolo_stability.core.types import Finding
+from yolo_stability.diagnosis.base import Rule
+from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.examples import healthy_run, with_rows
+from yolo_stability.diagnosis.rolling import first_span, number, ratio_of
+from yolo_stability.trace.arrays import RunSeries, median_of
+
+__all__ = ["Oscillation"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Oscillation(Rule):
+    """A warning: the step is too long for the valley, so that each overshoots the last.
+
+    Attributes:
+        swing: Change from one step to the next, as a share of the loss.
+        lasting: Steps in a row that each reverse the one before.
+        floor: Share of the first loss that the loss counts as, at least: YOLO26 pose's may go through zero.
+    """
+
+    swing: float = 0.5
+    lasting: int = 10
+    floor: float = 0.2
+
+    def look(self, scene: Scene) -> Iterator[Finding]:
+        """Look for changes that alternate in sign."""
+        loss = scene.run.loss
+        if loss.size < self.lasting + 2:
+            return
+        with np.errstate(invalid="ignore", over="ignore"):
+            change = np.diff(loss)
+            level = np.fmax(np.minimum(np.abs(loss[1:]), np.abs(loss[:-1])), self.floor * scene.first_loss)
+            share = np.abs(ratio_of(change, level))
+            reversed_ = (np.sign(change[1:]) * np.sign(change[:-1]) < 0) & (share[1:] > self.swing)
+        span = first_span(reversed_, self.lasting)
+        if span is None:
+            return
+        begin, end = span[0] + 2, span[1] + 2
+        middle = float(median_of(share[begin - 1 : end - 1]))
+        text = (
+            f"from step {scene.step_at(begin)} on the loss went up and down at every step by {number(middle)} of itself"
+        )
+        yield self.found(
+            "warning",
+            text,
+            scene=scene,
+            rows=(begin + self.lasting - 1, end),
+            observed=middle,
+            threshold=self.swing,
+            remedy="a lower learning rate (lr_mult=0.3) or a larger nominal batch (nbs=)",
+        )
+
+    @classmethod
+    def example(cls) -> RunSeries:
+        """A loss of 10 and 30 in turn."""
+        return with_rows(healthy_run(), slice(40, 96), loss=np.where(np.arange(56) % 2, 30.0, 10.0))

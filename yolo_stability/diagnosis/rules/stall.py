@@ -1,0 +1,56 @@
+"""A loss that has not moved since the first steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from yolo_stability.core.types import Finding
+from yolo_stability.diagnosis.base import Rule
+from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.examples import healthy_run, with_rows
+from yolo_stability.diagnosis.rolling import number
+from yolo_stability.trace.arrays import RunSeries, median_of
+
+__all__ = ["Stall"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stall(Rule):
+    """Advice only: a model that was trained before starts on the plateau that a new one shall reach.
+
+    Attributes:
+        few: Steps at either end whose medians are compared.
+        least: Steps that a run must have.
+        moved: Share of the first loss by which it should have fallen.
+    """
+
+    unsettles: ClassVar[bool] = False
+    few: int = 16
+    least: int = 64
+    moved: float = 0.03
+
+    def look(self, scene: Scene) -> Iterator[Finding]:
+        """Compare the beginning with the end."""
+        loss = scene.run.loss
+        if loss.size < self.least or not scene.begins:
+            return
+        begin, end = float(median_of(loss[: self.few])), float(median_of(loss[-self.few :]))
+        if not abs(end - begin) < self.moved * abs(begin):
+            return
+        text = f"the loss stands at {number(end)}, where it began ({number(begin)}), after {loss.size} steps"
+        yield self.found(
+            "info",
+            text,
+            scene=scene,
+            rows=(loss.size - self.few, loss.size),
+            observed=(begin - end) / begin if begin else 0.0,
+            threshold=self.moved,
+            remedy="look at the effective learning rate and at frozen layers; a trained model may simply be done",
+        )
+
+    @classmethod
+    def example(cls) -> RunSeries:
+        """A flat loss."""
+        return with_rows(healthy_run(), slice(None), loss=50.0)

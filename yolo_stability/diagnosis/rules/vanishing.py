@@ -1,0 +1,124 @@
+"""Gradients that do not reach the first blocks: far below the head's, or far below the control's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from yolo_stability.core.types import Finding
+from yolo_stability.diagnosis.base import Rule
+from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.examples import healthy_run, with_rows
+from yolo_stability.diagnosis.rolling import first_to_last, number
+from yolo_stability.trace.arrays import RunSeries, median_of
+
+__all__ = ["Vanishing"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vanishing(Rule):
+    """Critical where the first block's norm over the head's is tiny from the start on, or becomes so later.
+
+    A healthy run begins with a ratio of about 1 and ends with some hundredths, since the head goes on learning;
+    without normalisation it begins at 1e-6.
+
+    Attributes:
+        at_once: Below this in each of the first 4 steps there is no doubt.
+        begin: Median of the first `few` steps; three times as much is a warning.
+        few: See `begin`.
+        later: Below this for `lasting` steps, whenever.
+        lasting: See `later`.
+        control: Below this share of the control's norm for `few` steps, in any backbone block.
+    """
+
+    at_once: float = 1e-4
+    begin: float = 1e-3
+    few: int = 16
+    later: float = 1e-5
+    lasting: int = 32
+    control: float = 1e-3
+
+    def look(self, scene: Scene) -> Iterator[Finding]:
+        """Look at the start, then later, then at the control."""
+        seeks = (self._from_the_start, self._later, self._below_control)
+        found = [finding for seek in seeks if (finding := seek(scene)) is not None]
+        if found:  # the first of the most severe, or what is known later would take its place
+            yield min(found, key=lambda f: (f.severity != "critical", f.first_step or 0))
+
+    def _from_the_start(self, scene: Scene) -> Finding | None:
+        if not scene.begins:
+            return None
+        ratio = scene.depth[: self.few]
+        ratio = ratio[np.isfinite(ratio)]
+        if ratio.size >= 4 and (ratio[:4] < self.at_once).all():
+            return self._finding(scene, "critical", float(median_of(ratio[:4])), self.at_once, (3, scene.run.step.size))
+        if ratio.size < self.few:
+            return None
+        middle = float(np.median(ratio))
+        if middle >= 3 * self.begin:
+            return None
+        severity = "critical" if middle < self.begin else "warning"
+        rows = (self.few - 1, scene.run.step.size)
+        return self._finding(scene, severity, middle, self.begin, rows)
+
+    def _later(self, scene: Scene) -> Finding | None:
+        if not scene.early:
+            return None
+        depth = scene.depth
+        dead = scene.run.block_norm[scene.early[0]] == 0
+        span = first_to_last((depth < self.later) | (dead & (scene.run.norm > 0)), self.lasting)
+        if span is None:
+            return None
+        middle = float(np.nan_to_num(median_of(depth[span[0] : span[1]])))
+        return self._finding(scene, "critical", middle, self.later, (span[0] + self.lasting - 1, span[1]))
+
+    def _below_control(self, scene: Scene) -> Finding | None:
+        low = []
+        for block in scene.early if scene.controls else ():
+            span = first_to_last(scene.block_ratio(block, slice(None)) < self.control, self.few)
+            if span is not None:
+                low.append((span[0], block))
+        if not low:
+            return None
+        row = min(low)[0]
+        window = slice(row, row + self.few)
+        ratio, block = min((float(median_of(scene.block_ratio(block, window))), block) for _, block in low)
+        name = scene.run.names[block]
+        text = f"gradients of {name} were {number(ratio)} times the control's from step {scene.step_at(row)} on"
+        return self.found(
+            "warning",
+            text,
+            scene=scene,
+            rows=(row + self.few - 1, row + self.few),
+            block=name,
+            observed=ratio,
+            threshold=self.control,
+            remedy=_REMEDY,
+        )
+
+    def _finding(self, scene: Scene, severity: str, ratio: float, limit: float, rows: tuple[int, int]) -> Finding:
+        name = scene.run.names[scene.early[0]]
+        text = f"gradients of {name}, the first block, were {number(ratio)} times those of the head"
+        return self.found(
+            "critical" if severity == "critical" else "warning",
+            text,
+            scene=scene,
+            rows=rows,
+            block=name,
+            observed=ratio,
+            threshold=limit,
+            remedy=_REMEDY,
+        )
+
+    @classmethod
+    def example(cls) -> RunSeries:
+        """A first block that gets a millionth."""
+        run = healthy_run()
+        norms = run.block_norm.copy()
+        norms[0] *= 1e-6
+        return with_rows(run, slice(None), block_norm=norms)
+
+
+_REMEDY = "norm=batch or norm=group; without normalisation init=lsuv; act=silu instead of a saturating activation"

@@ -1,0 +1,1 @@
+"""One run's picture, table and text."""

@@ -1,0 +1,1 @@
+"""Gradient norms per block, update ratios, and the recorder for any PyTorch loop."""

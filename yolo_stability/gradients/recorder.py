@@ -1,0 +1,348 @@
+"""`record`: the telemetry of any PyTorch training loop, without Ultralytics and without changing one weight.
+
+    with record(model, optimizer, out="runs/rnn") as r:
+        for x, y in batches:
+            optimizer.zero_grad()
+            loss = loss_fn(model(x), y)
+            loss.backward()
+            r.step(loss=loss)                        # measures the gradient, before any clipping
+            clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()                         # a hook measures what the clipping left
+
+It records and never acts: a NaN gradient is written down, not skipped (the guard belongs to YOLO trainings).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from yolo_stability.core.errors import ConfigError, StabilityError
+from yolo_stability.core.signals import shielded
+from yolo_stability.core.types import BlockStats, Event, Skip, StepRecord, Trace
+from yolo_stability.gradients import usage as misuse
+from yolo_stability.gradients.loop import LoopParts, LoopReading, describe_loop
+from yolo_stability.gradients.norms import to_host
+from yolo_stability.gradients.optimizers import momentum
+from yolo_stability.gradients.updates import UpdateSampler
+from yolo_stability.trace import FOLDER, TraceWriter, claim_folder, clear_trace, load_trace, release_folder
+
+__all__ = ["Recorder", "record"]
+
+_NOTHING = torch.zeros(0)
+_in_use: set[Path] = set()
+
+
+def record(
+    model: nn.Module,
+    optimizer: Optimizer,
+    out: str | Path,
+    *,
+    scaler: torch.amp.GradScaler | None = None,
+    config: Mapping[str, Any] | None = None,
+    watch_every: int = 10,
+    plots: bool = True,
+) -> Recorder:
+    """Record every optimizer step of a training loop; use it in a `with` statement.
+
+    Args:
+        model: What is trained. Each child module is a block; a YOLO model is split as `train` does it.
+        optimizer: The optimizer that steps; it must hold parameters of the model, in any number of groups.
+        out: Run folder. The trace goes to `<out>/stability/`, in the place of an old one; other files stay.
+        scaler: The `GradScaler` of a mixed-precision loop; norms are recorded unscaled, wherever `unscale_` is called.
+        config: Settings to note in the header; `seed` is understood.
+        watch_every: Measure weight norm and update ratio at each such step, and the first 50; 0 for never.
+        plots: Whether to draw `gradient_norms.png` at the end.
+
+    Returns:
+        A recorder; `.step()` inside the loop, `.trace` at any time.
+
+    Raises:
+        ConfigError: The parts do not belong together, or `out` is a file.
+        StabilityError: When the `with` statement begins: the folder is in use, or the recorder was used before.
+        TraceError: When it begins: an old trace in the folder cannot be removed.
+    """
+    parts = LoopParts.of(model, optimizer, scaler)
+    folder = Path(out).expanduser()
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"out='{out}' is a file: name a folder, which record() makes if it is not there.")
+    if isinstance(watch_every, bool) or not isinstance(watch_every, int) or watch_every < 0:
+        raise ConfigError(f"watch_every={watch_every!r} is not possible: give a number of steps, 0 for never.")
+    return Recorder(parts, folder, dict(config or {}), watch_every=watch_every, plots=plots)
+
+
+class Recorder:
+    """Follows one training loop; made by `record`."""
+
+    def __init__(
+        self, parts: LoopParts, folder: Path, config: dict[str, Any], *, watch_every: int, plots: bool
+    ) -> None:
+        self.save_dir = folder
+        self._parts, self._index, self._config, self._plots = parts, parts.index, config, plots
+        trainable = [p.requires_grad for p in self._index.params]
+        self._sampled = self._index.positions[np.array(trainable, dtype=bool)]
+        self._sampler = UpdateSampler([p for p in self._index.params if p.requires_grad], watch_every)
+        self._writer: TraceWriter | None = None
+        self._undo = ExitStack()
+        self._passes = self._seen = [0] * len(self._index.blocks)
+        self._steps = self._iterations = self._epoch = 0
+        self._state = "new"
+        self._told: set[str] = set()
+        self._reading: LoopReading | None = None
+        self._held: StepRecord | None = None
+        self._deferred: tuple[Tensor, Tensor, Tensor] = (_NOTHING, _NOTHING, _NOTHING)
+        self._inside = self._sampling = self._unannounced = False
+        self._clock = time.perf_counter()
+
+    @property
+    def trace(self) -> Trace:
+        """What has been recorded, read from disk.
+
+        Raises:
+            TraceError: Nothing could be written.
+        """
+        if self._writer is not None and self._state == "open":
+            self._flush()
+            self._writer.compact(wait=True)
+        return load_trace(self.save_dir)
+
+    # The `with` statement
+
+    def __enter__(self) -> Self:
+        """Take the folder and begin to follow the loop; what fails on the way leaves neither claim nor hook behind.
+
+        Raises:
+            StabilityError: The recorder has been used, or the folder is in use, by this process or another one.
+            TraceError: An old trace cannot be removed.
+        """
+        if self._state != "new":
+            raise StabilityError("This recorder has been used: call record(...) again for another training.")
+        folder = (self.save_dir / FOLDER).resolve()
+        if self._parts.writes and folder in _in_use:
+            raise StabilityError(f"'{self.save_dir}' is being recorded already: choose another out=.")
+        with ExitStack() as undo:  # a warning may have been made an error
+            if self._parts.writes:
+                undo.callback(_in_use.discard, folder)
+                _in_use.add(folder)
+                undo.callback(release_folder, folder)
+                self._tell(claim_folder(folder, shown=self.save_dir, option="out"))
+                clear_trace(folder, option="out")
+                self._writer = TraceWriter(folder, [b.name for b in self._index.blocks])
+                undo.callback(self._writer.close)
+                self._writer.write_header(describe_loop(self._parts, self._config))
+                self._hook(undo)
+            self._tell(self._parts.note)
+            self._undo = undo.pop_all()
+        self._state, self._clock = "open", time.perf_counter()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        with shielded():
+            self._state, writer = "closed", self._writer
+            if writer is None:
+                return
+            try:
+                self._drop(at_end=True)
+                self._flush()
+            finally:  # a warning may have been made an error
+                failure = {"error": kind.__name__} if kind else {}
+                self._event("end", {"completed": kind is None, "stopped": None, **failure})
+                self._undo.close()
+            if writer.error:
+                warnings.warn(f"stability: {writer.error}", stacklevel=2)
+        if self._plots and self._steps:
+            self._draw()
+
+    def _hook(self, undo: ExitStack) -> None:
+        """Follow the optimizer's steps, and count the backward passes by one parameter of each block."""
+        undo.callback(self._parts.optimizer.register_step_pre_hook(self._before_update).remove)
+        undo.callback(self._parts.optimizer.register_step_post_hook(self._after_update).remove)
+        seen: set[int] = set()
+        for parameter, block in zip(self._index.params, self._index.positions.tolist(), strict=True):
+            if parameter.requires_grad and block not in seen:
+                seen.add(block)
+                handle = parameter.register_post_accumulate_grad_hook(partial(self._count, block))  # type: ignore[no-untyped-call]
+                undo.callback(handle.remove)
+
+    # The loop
+
+    def step(
+        self,
+        loss: Tensor | float | None = None,
+        loss_items: Mapping[str, Tensor | float] | None = None,
+        *,
+        epoch: int | None = None,
+    ) -> None:
+        """Measure the gradient; call once for each optimizer step, after `backward()` and before any clipping.
+
+        Inside a closure (LBFGS) it may be called at each evaluation; the last one counts, and no clip coefficient is
+        known.
+
+        Args:
+            loss: Loss of the step, as it shall be recorded.
+            loss_items: Parts of the loss by name.
+            epoch: Epoch from 0; that of the call before by default.
+
+        Raises:
+            StabilityError: The `with` block has not begun, or is over.
+        """
+        if self._state != "open":
+            when = "before its `with` block began" if self._state == "new" else "after its `with` block had ended"
+            raise StabilityError(
+                f"r.step() was called {when}: write `with record(...) as r:` around the training loop."
+            )
+        if self._writer is None:
+            return
+        too_late = self._unannounced and not any(self._passes)
+        if too_late or all(p.grad is None for p in self._index.params):
+            self._tell(misuse.TOO_LATE if too_late else misuse.NO_GRADIENT)
+            return
+        if self._reading is not None and not self._inside:
+            self._drop()
+        self._epoch = self._epoch if epoch is None else int(epoch)
+        self._reading = self._measure(loss, loss_items or {}, announced=True)
+
+    def _count(self, block: int, _: Tensor) -> None:
+        self._passes[block] += 1
+
+    def _measure(
+        self, loss: Tensor | float | None, items: Mapping[str, Tensor | float], *, announced: bool
+    ) -> LoopReading:
+        """Read the gradients, and hand over the record that waited for a transfer to the host."""
+        reading = self._parts.read(loss, items, self._deferred, in_step=not announced)
+        self._complete_held(*reading.travelled)
+        self._seen = list(self._passes)
+        return reading
+
+    def _before_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        """Measure what the clipping left of the gradient; leave it on the device."""
+        self._inside, self._unannounced = True, False
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)  # args[0] is the optimizer
+        clipped = _NOTHING
+        if closure is not None:
+            self._flush()
+            self._reading = None
+        elif self._reading is None:
+            self._reading, self._unannounced = self._measure(None, {}, announced=False), True
+            self._tell(misuse.NO_STEP)
+        else:
+            clipped = self._parts.clipped_total()
+        self._sampling = self._sampler.due(self._steps)
+        if self._sampling:
+            self._sampler.before()
+        self._deferred = (_NOTHING, _NOTHING, clipped)
+
+    def _after_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        """Record the step that was taken."""
+        reading, self._reading, self._inside = self._reading, None, False
+        clipped = self._deferred[2]
+        if reading is None:  # a closure without r.step() in it
+            self._deferred = (_NOTHING, _NOTHING, _NOTHING)
+            reading, self._unannounced = self._measure(None, {}, announced=False), True
+            self._tell(misuse.NO_STEP)
+        weights, deltas = self._sampler.after() if self._sampling else (_NOTHING, _NOTHING)
+        self._deferred = (weights, deltas, clipped)
+        self._finish(reading, "scaler" if reading.nonfinite and self._parts.skips_inside() else None)
+
+    def _drop(self, *, at_end: bool = False) -> None:
+        """Deal with a gradient that no optimizer step followed: a skipped one is recorded, another is forgotten."""
+        reading, self._reading = self._reading, None
+        if reading is None:
+            return
+        if reading.nonfinite:
+            self._tell(None if self._parts.scaler else misuse.UNUSED)
+            self._event("scaler_skip", {"scale": reading.amp_scale})
+            self._finish(reading, "scaler")
+        elif not at_end:
+            self._tell(misuse.TWICE)
+
+    def _finish(self, reading: LoopReading, skipped: Skip | None) -> None:
+        """Build the record of a step; hold it while some of it is on a device that would have to be waited for."""
+        passes, now = max(*self._seen, 1), time.perf_counter()
+        self._iterations += passes
+        blocks = zip(self._index.blocks, reading.block_norms, reading.block_nonfinite, strict=True)
+        self._held = StepRecord(
+            attempt=0,
+            step=self._steps,
+            iteration=self._iterations - 1,
+            epoch=self._epoch,
+            accumulate=passes,
+            loss=reading.loss,  # type: ignore[arg-type] # null in the trace, where NaN would be an alarm
+            loss_items=reading.loss_items,
+            lr_by_group=self._parts.rates(),
+            momentum=momentum(self._parts.optimizer),
+            grad_norm=reading.grad_norm,
+            clip_coef=None,
+            amp_scale=reading.amp_scale,
+            skipped=skipped,
+            nonfinite=reading.nonfinite,
+            seconds=now - self._clock,
+            blocks=tuple(BlockStats(block=b.name, grad_norm=n, nonfinite_count=c) for b, n, c in blocks),
+        )
+        self._clock, self._passes = now, [p - s for p, s in zip(self._passes, self._seen, strict=True)]
+        self._steps += 1
+        if all(vector.device.type == "cpu" for vector in self._deferred):
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._held is not None:
+            self._complete_held(*to_host(*self._deferred))
+
+    def _complete_held(
+        self, weights: NDArray[np.float64], deltas: NDArray[np.float64], clipped: NDArray[np.float64]
+    ) -> None:
+        """Add to the held record what was on the device, and write it."""
+        step, self._held = self._held, None
+        self._deferred = (_NOTHING, _NOTHING, _NOTHING)
+        if step is None or self._writer is None:
+            return
+        if len(clipped) and step.grad_norm:
+            coefficient = float(clipped[0]) / step.grad_norm
+            step = replace(step, clip_coef=coefficient if math.isfinite(coefficient) else None)
+            if self._parts.scaler is None:
+                self._tell(misuse.forgotten_scale(coefficient))
+        if len(weights):
+            w, d = self._index.combine(weights, self._sampled), self._index.combine(deltas, self._sampled)
+            triples = zip(step.blocks, w, d, strict=True)
+            step = replace(step, blocks=tuple(_with_update(stats, *both) for stats, *both in triples))
+        self._writer.append(step)
+
+    # Outputs
+
+    def _tell(self, text: str | None) -> None:
+        """Warn, each text once, on the terminal and in the trace."""
+        if text and text not in self._told:
+            self._told.add(text)
+            self._event("notice", {"text": text})
+            warnings.warn(f"stability: {text}", stacklevel=3)
+
+    def _event(self, kind: str, data: dict[str, Any]) -> None:
+        if self._writer is not None:
+            self._writer.event(Event(attempt=0, step=self._steps, kind=kind, data=data))
+
+    def _draw(self) -> None:
+        """Draw `gradient_norms.png`; a picture that fails ends no training."""
+        from yolo_stability.display.picture import draw
+
+        try:
+            draw(self.trace)
+        except Exception as error:
+            warnings.warn(f"stability: the picture failed: {type(error).__name__}: {error}", stacklevel=3)
+
+
+def _with_update(stats: BlockStats, weight: float | None, delta: float | None) -> BlockStats:
+    return replace(stats, weight_norm=weight, update_ratio=delta / weight if weight and delta is not None else None)

@@ -1,0 +1,137 @@
+"""The safety net: decides whether a step may be applied, and undoes what a skipped one did.
+
+Non-finite means an element that is NaN or Inf in the loss, a gradient or a buffer. A norm that merely overflows
+float32 is no reason to skip.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from yolo_stability.compat.ultralytics import Trainer, inner_model, map_loss
+from yolo_stability.gradients.norms import tensor_norms
+from yolo_stability.guard.buffers import BufferSnapshot
+from yolo_stability.guard.preconditions import require_sound_start
+
+__all__ = ["Guard", "StepSigns"]
+
+Reason = Literal["loss", "gradient", "buffer"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSigns:
+    """What is known on the host about a step before it is applied.
+
+    Attributes:
+        loss: Mean loss of the window.
+        nonfinite_gradients: Elements of the gradients that are NaN or Inf.
+        largest_buffer: Largest magnitude in the buffers; NaN or inf if one holds such a value; None if none exist.
+        scaler_enabled: AMP's scaler is on, and will itself skip a step whose gradients overflowed.
+    """
+
+    loss: float
+    nonfinite_gradients: int
+    largest_buffer: float | None
+    scaler_enabled: bool
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why the guard must skip the step; None when it need not.
+
+        Gradients that overflow under AMP belong to the scaler: it calibrates itself by skipping.
+        """
+        if not math.isfinite(self.loss):
+            return "loss"
+        if self.largest_buffer is not None and not math.isfinite(self.largest_buffer):
+            return "buffer"
+        if self.nonfinite_gradients and not self.scaler_enabled:
+            return "gradient"
+        return None
+
+
+class Guard:
+    """Keeps the buffers and losses from before a bad step, and puts them back.
+
+    Args:
+        trainer: The trainer, after its set-up.
+
+    Raises:
+        StabilityError: It would begin with NaN or Inf from a checkpoint: there is no healthy state to protect.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        require_sound_start(trainer)
+        self._buffers = BufferSnapshot(inner_model(trainer))
+        self._loss: Tensor | None = None
+        self._running_loss: Any = None
+        self.in_a_row = 0
+
+    def before_window(self) -> None:
+        """Remember the buffers; call before the first forward after an optimizer step."""
+        self._buffers.take()
+
+    def largest_buffer(self) -> Tensor:
+        """Return the sign to look at, on the device; see `BufferSnapshot.largest`."""
+        return self._buffers.largest()
+
+    def is_finite(self, trainer: Trainer) -> bool:
+        """Return whether the model's parameters, all of the EMA and AMP's scale are finite (waits for the device).
+
+        The model's own buffers may hold what a bad micro-batch left in them until the next step decides; neither
+        validation nor a checkpoint reads them. A scale of inf would stay: half of it is inf.
+        """
+        tensors = list(inner_model(trainer).parameters())
+        if trainer.ema:
+            buffers = dict(trainer.ema.ema.named_buffers())
+            tensors += [*trainer.ema.ema.parameters(), *(buffers[n] for n in self._buffers.watched if n in buffers)]
+        scale = getattr(trainer.scaler, "_scale", None)
+        tensors += [] if scale is None else [scale]
+        floating = [t.detach() for t in tensors if t.is_floating_point() and t.numel()]
+        return bool(torch.isfinite(tensor_norms(floating, math.inf)).all())
+
+    def accept(self, trainer: Trainer) -> None:
+        """Remember the losses of a step that may be applied."""
+        self.in_a_row = 0
+        self._loss, self._running_loss = trainer.loss.detach(), trainer.tloss
+
+    def undo(self, trainer: Trainer) -> None:
+        """Make a bad window as if it had not been: buffers and losses as they were, no gradients.
+
+        Ultralytics' own recovery looks at `trainer.loss` at the end of the epoch and `results.csv` shows
+        `trainer.tloss`; both keep their last finite values. The scaler's state is closed, or the next `unscale_`
+        raises. Weights, optimizer and EMA have not been touched yet.
+        """
+        self.in_a_row += 1
+        self._buffers.restore()
+        self.restore_losses(trainer)
+        trainer.scaler.update()
+        trainer.optimizer.zero_grad()
+
+    def restore_losses(self, trainer: Trainer) -> None:
+        """Put the last finite losses back (zero when there was none yet)."""
+        trainer.loss = torch.zeros_like(trainer.loss.detach()) if self._loss is None else self._loss
+        known = self._running_loss
+        trainer.tloss = map_loss(trainer.tloss, torch.zeros_like) if known is None else known
+
+    def screen_losses(self, trainer: Trainer) -> None:
+        """Replace non-finite losses by the last finite ones, on the device, without waiting for it.
+
+        For iterations that end without an optimizer step: whether they were bad is known only at the step.
+        """
+        last = torch.zeros_like(trainer.loss) if self._loss is None else self._loss
+        trainer.loss = _finite_or(trainer.loss.detach(), last)
+        if self._running_loss is None:
+            trainer.tloss = map_loss(trainer.tloss, lambda v: _finite_or(v, torch.zeros_like(v)))
+        else:
+            trainer.tloss = map_loss(trainer.tloss, _finite_or, self._running_loss)
+        self._loss, self._running_loss = trainer.loss, trainer.tloss
+
+
+def _finite_or(value: Tensor, fallback: Tensor) -> Tensor:
+    """Return the value where it is finite, else the fallback."""
+    return torch.where(torch.isfinite(value), value, fallback)

@@ -1,0 +1,296 @@
+"""Incidents: when a step is not finite, what led to it is kept in a folder, with the culprit by name.
+
+While all is well this holds references to the batches of the open window and the states of the random generators,
+nothing else. The search runs on a copy of the model with the generators forked, so that the training goes on as if
+nobody had looked.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from yolo_stability.compat.ultralytics import LOGGER, RANK, Trainer, inner_model, ultralytics_version
+from yolo_stability.config import StabilitySettings
+from yolo_stability.core.errors import printable
+from yolo_stability.guard.buffers import BufferSnapshot
+from yolo_stability.guard.distributed import is_distributed
+from yolo_stability.guard.guard import StepSigns
+from yolo_stability.guard.incidents.batch import mixes_files
+from yolo_stability.guard.incidents.folder import INCIDENT_BYTES, Incident, write_incident
+from yolo_stability.guard.incidents.model import describe_model, extra_tensors
+from yolo_stability.guard.incidents.search import Culprit, Hits, search
+from yolo_stability.guard.incidents.window import (
+    KEPT_BYTES,
+    KeptBatch,
+    KeptWindow,
+    RandomState,
+    forked_random_state,
+)
+from yolo_stability.trace import FOLDER
+
+__all__ = ["Evidence", "IncidentKeeper"]
+
+INCIDENTS = "incidents"
+_MIXED = "it was mixed from several files (mosaic, mixup), and another of them may be to blame"
+
+Emit = Callable[[str, str | None, dict[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What must be held on to before a bad step is undone.
+
+    Attributes:
+        sign: What was not finite: `loss`, `gradient` or `buffer`.
+        gradients: The gradients by name; references.
+        mine: This rank saw it itself; only a search can tell where it shows in gradients that all ranks share.
+    """
+
+    sign: str
+    gradients: list[tuple[str, Tensor]]
+    mine: bool
+
+
+class IncidentKeeper:
+    """Keeps what is needed to explain a bad step, and explains it.
+
+    Args:
+        trainer: The trainer, after its set-up.
+        settings: How many incidents to write, and what else was set.
+        emit: Takes kind, block and data of an event.
+    """
+
+    def __init__(self, trainer: Trainer, settings: StabilitySettings, emit: Emit) -> None:
+        self._settings, self._emit = settings, emit
+        self._left = settings.incidents
+        self._window = KeptWindow(limit=KEPT_BYTES)
+        # Where no guard keeps them
+        guarded = settings.guard != "off"
+        self._buffers = None if guarded or not self._left else BufferSnapshot(inner_model(trainer))
+        self._was_bad = self._counted = False
+
+    # The healthy path
+
+    def keep(self, trainer: Trainer, batch: dict[str, Any], iteration: int, *, first: bool) -> None:
+        """Keep a preprocessed batch by reference; call right before its forward.
+
+        Args:
+            trainer: The trainer.
+            batch: The batch as the model will be given it.
+            iteration: Its iteration.
+            first: It is the first since an optimizer step, or since the loop started over.
+        """
+        if not self._left:
+            return
+        if first:
+            self._window.clear()
+            if self._buffers:
+                self._buffers.take()
+        random_state = RandomState.now(trainer.device)
+        self._window.add(KeptBatch(iteration=iteration, batch=dict(batch), random=random_state))
+
+    def note_loss(self, trainer: Trainer) -> None:
+        """Note the loss of the batch that was kept last, before anybody replaces it by a finite one."""
+        self._window.note_loss(trainer.loss)
+
+    def largest_buffer(self) -> Tensor:
+        """Return the sign to look at where there is no guard; see `BufferSnapshot.largest`."""
+        return self._buffers.largest() if self._buffers and self._left else torch.zeros(0)
+
+    # The bad step
+
+    def evidence(self, trainer: Trainer, agreed: StepSigns, local: StepSigns | None = None) -> Evidence | None:
+        """Return what to hold on to, or None where the step is finite or shall not be explained.
+
+        Without a guard the weights themselves are bad from the first such step on: only that one says something.
+
+        Args:
+            trainer: The trainer, gradients in place.
+            agreed: What all ranks know together.
+            local: What this rank knows; None where nobody asked the others.
+        """
+        self.note_loss(trainer)
+        reason, follows = agreed.reason, self._was_bad and self._settings.guard == "off"
+        self._was_bad = reason is not None
+        if reason is None or follows or not self._left or not self._window.batches:
+            self._window.clear()
+            return None
+        named = inner_model(trainer).named_parameters()
+        return Evidence(
+            sign=reason,
+            gradients=[(name, p.grad) for name, p in named if p.grad is not None],
+            mine=_saw_it(trainer, agreed, local or agreed),
+        )
+
+    def write(self, trainer: Trainer, evidence: Evidence | None, step: int, attempt: int) -> None:
+        """Explain a bad step and write its folder; the model must be as it was before the step.
+
+        Whatever fails here costs the explanation, never the run.
+
+        Args:
+            trainer: The trainer; with a guard the step is undone already.
+            evidence: From `evidence`; None does nothing.
+            step: The optimizer step.
+            attempt: The attempt.
+        """
+        if evidence is None:
+            return
+        folder = Path(trainer.save_dir) / FOLDER / INCIDENTS / f"step-{step:06d}{_suffix(trainer)}"
+        try:
+            with forked_random_state(trainer.device):
+                self._count_earlier(folder.parent)
+                if self._left:
+                    self._explain(trainer, evidence, folder, {"step": step, "attempt": attempt})
+        except Exception as error:
+            self._warn(f"the incident at step {step} could not be kept: {type(error).__name__}: {_first_line(error)}")
+        finally:
+            self._window.clear()
+
+    def _explain(self, trainer: Trainer, evidence: Evidence, folder: Path, when: dict[str, int]) -> None:
+        """Search for the culprit, write the folder, say so."""
+        hits = Hits.of(evidence.sign, evidence.gradients)
+        twin = self._twin(trainer)
+        described = describe_model(twin)
+        state = {k: v.detach().clone() for k, v in twin.state_dict().items()}
+        try:
+            culprit = search(twin, self._window.batches, hits, autocast=_precision(trainer))
+        except Exception as error:
+            message = f"the search for it failed ({type(error).__name__}: {_first_line(error)})"
+            culprit = Culprit(reproduced=False, message=message)
+        mixed = bool(culprit.names) and mixes_files(trainer, int(trainer.epoch))
+        if mixed:
+            culprit = replace(culprit, message=f"{culprit.message}; {_MIXED}")
+        if not (evidence.mine or culprit.reproduced):
+            return
+        self._left -= 1
+        facts = {
+            **when,
+            "epoch": int(trainer.epoch),
+            "rank": RANK,
+            "sign": evidence.sign,
+            "culprit": _described(culprit),
+            "hits": {"parameters": hits.parameters, "count": hits.count, "total": hits.total},
+            "model": described,
+            "task": trainer.args.task,
+            "args": vars(trainer.args),
+            "settings": self._settings.model_dump(),
+            "amp": _word(_precision(trainer)),
+            "amp_scale": float(trainer.scaler.get_scale()) if trainer.scaler.is_enabled() else None,
+            "device": str(trainer.device),
+            "versions": {"torch": torch.__version__, "ultralytics": ultralytics_version},
+        }
+        gone = [i for i, kept in enumerate(self._window.batches) if kept.dropped]
+        incident = Incident(
+            facts=facts,
+            weights=state,
+            extras=extra_tensors(twin),
+            window=self._window.batches,
+            culprit=culprit.micro_batch,
+            left_out=tuple(f"the images of micro-batch {i}: the window was too large for memory" for i in gone),
+        )
+        self._store(folder, incident, culprit, mixed=mixed)
+
+    def _store(self, folder: Path, incident: Incident, culprit: Culprit, *, mixed: bool) -> None:
+        """Write the folder and say so; where the disk does not take it, say at least what was found."""
+        place = culprit.place
+        where: str | None = f"{INCIDENTS}/{folder.name}"
+        try:
+            left_out = write_incident(folder, incident, INCIDENT_BYTES)
+            tail = f"folder {folder}" + "".join(f"; left out: {text}" for text in left_out)
+        except (OSError, RuntimeError) as error:  # torch's writer raises the latter on a full disk
+            reason = getattr(error, "strerror", None) or _first_line(error)
+            where, tail = None, f"its folder could not be written: {reason}"
+        text = f"incident: {culprit.message}; {tail}"
+        self._emit(
+            "incident",
+            None if place is None or place.phase == "loss" else place.block,
+            {
+                "folder": where,
+                "culprit_module": None if place is None else place.block,
+                "layer": None if place is None else place.layer,
+                "phase": None if place is None else place.phase,
+                "image": culprit.names[0] if culprit.names else None,
+                "images": list(culprit.names),
+                "mixed": mixed,
+                "reproduced": culprit.reproduced,
+                "text": culprit.message,
+            },
+        )
+        self._warn(text)
+
+    def _twin(self, trainer: Trainer) -> nn.Module:
+        """Return a copy of the eager model, with buffers as before the window."""
+        model = inner_model(trainer)
+        if self._buffers is None:  # the guard has restored them
+            return copy.deepcopy(model)
+        now = BufferSnapshot(model)
+        now.take()
+        self._buffers.restore()
+        try:
+            return copy.deepcopy(model)
+        finally:
+            now.restore()
+
+    def _count_earlier(self, folder: Path) -> None:
+        """Let the incidents of an earlier sitting of a resumed run count."""
+        if not self._counted:
+            self._counted = True
+            earlier = len(list(folder.glob("step-*"))) if folder.is_dir() else 0
+            self._left = max(0, self._left - earlier)
+
+    def _warn(self, text: str) -> None:
+        """Say something, each time."""
+        LOGGER.warning(f"stability: {printable(text)}")
+
+
+def _saw_it(trainer: Trainer, agreed: StepSigns, local: StepSigns) -> bool:
+    """Return whether this rank saw what is wrong; gradients are shared, and rank 0 speaks for them."""
+    if not is_distributed(trainer):
+        return True
+    return RANK == 0 if agreed.reason == "gradient" else local.reason in {"loss", "buffer"}
+
+
+def _described(culprit: Culprit) -> dict[str, Any]:
+    """Return what the JSON says about a culprit."""
+    place = culprit.place
+    return {
+        "reproduced": culprit.reproduced,
+        "message": culprit.message,
+        "module": None if place is None else place.block,
+        "layer": None if place is None else place.layer,
+        "phase": None if place is None else place.phase,
+        "operation": None if place is None else place.operation,
+        "parameter": None if place is None else place.parameter,
+        "micro_batch": culprit.micro_batch,
+        "images": culprit.images,
+        "why": culprit.why,
+    }
+
+
+def _precision(trainer: Trainer) -> torch.dtype | None:
+    """Return the precision of AMP; None when off."""
+    if trainer.args.amp == "bf16":
+        return torch.bfloat16
+    return torch.float16 if bool(trainer.amp) else None
+
+
+def _word(precision: torch.dtype | None) -> str | None:
+    """Return the name of a precision."""
+    return None if precision is None else str(precision).removeprefix("torch.")
+
+
+def _suffix(trainer: Trainer) -> str:
+    """Return what tells the folders of several ranks apart."""
+    return f"-rank{RANK}" if is_distributed(trainer) else ""
+
+
+def _first_line(error: Exception) -> str:
+    """Return the first line of what an error says."""
+    return str(error).splitlines()[0] if str(error) else "no text"

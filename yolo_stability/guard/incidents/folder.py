@@ -1,0 +1,215 @@
+"""`stability/incidents/step-NNNNNN/`: everything that it takes to see a bad step once more, on disk.
+
+`incident.json` says what was found and how to build the model; tensors lie beside it as dictionaries of tensors. Such a
+folder may come from anybody: its files are read by the package's own reader, which runs nothing and takes no more
+memory than they have bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from yolo_stability.checkpoint.reader import CheckpointError, read_tensors
+from yolo_stability.core.errors import StabilityError
+from yolo_stability.guard.incidents.batch import image_files, labels_of, tensor_bytes
+from yolo_stability.guard.incidents.window import KeptBatch, RandomState
+
+__all__ = ["INCIDENT_BYTES", "Incident", "plain", "read_incident", "write_incident"]
+
+INCIDENT_BYTES = 512 * 2**20
+"""An incident folder holds no more than this."""
+SCHEMA_VERSION = 1
+_JSON, _WEIGHTS, _RANDOM = "incident.json", "weights.pt", "rng.pt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """One bad step.
+
+    Attributes:
+        facts: What `incident.json` holds apart from the window: step, sign, culprit, model, arguments, settings.
+        weights: Parameters and buffers by name; buffers as before the forward. None where left out.
+        extras: Tensors that the model keeps beside them, such as class weights.
+        window: The micro-batches.
+        culprit: Place of the micro-batch to blame; None where nobody knows.
+        left_out: What is missing, and why.
+    """
+
+    facts: Mapping[str, Any]
+    weights: Mapping[str, Tensor] | None
+    extras: Mapping[str, Tensor]
+    window: Sequence[KeptBatch]
+    culprit: int | None = None
+    left_out: tuple[str, ...] = field(default=())
+
+
+def write_incident(folder: Path, incident: Incident, limit: int = INCIDENT_BYTES) -> tuple[str, ...]:
+    """Write an incident folder, whole or not at all.
+
+    Args:
+        folder: Folder to create.
+        incident: What to write.
+        limit: Bytes that its tensors may take; beyond it weights are left out first, then images.
+
+    Returns:
+        What was left out.
+
+    Raises:
+        OSError: The disk is full, or the folder cannot be written.
+    """
+    with_weights, images, left_out = _fitting(incident, limit)
+    temp = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temp, ignore_errors=True)
+    try:
+        temp.mkdir(parents=True)
+        if with_weights and incident.weights is not None:
+            _save({f"model.{k}": v for k, v in incident.weights.items()}
+                  | {f"extra.{k}": v for k, v in incident.extras.items()}, temp / _WEIGHTS)  # fmt: skip
+        for i in images:
+            batch = incident.window[i].batch
+            _save({k: v for k, v in batch.items() if isinstance(v, Tensor)}, temp / _batch_file(i))
+        _save(
+            {f"{i}.{k}": v for i, kept in enumerate(incident.window) for k, v in kept.random.tensors().items()},
+            temp / _RANDOM,
+        )
+        window = [_window_facts(i, kept, i in images) for i, kept in enumerate(incident.window)]
+        facts = {"schema_version": SCHEMA_VERSION, **incident.facts, "window": window, "left_out": list(left_out)}
+        (temp / _JSON).write_text(json.dumps(plain(facts), indent=1, allow_nan=False), encoding="utf-8")
+        temp.replace(folder)
+    except BaseException:
+        shutil.rmtree(temp, ignore_errors=True)
+        raise
+    return left_out
+
+
+def read_incident(folder: Path, device: torch.device) -> Incident:
+    """Read an incident folder; nothing in it is run.
+
+    Args:
+        folder: The folder.
+        device: Where its tensors shall lie.
+
+    Raises:
+        StabilityError: It is no incident folder, of another version, or damaged.
+    """
+    if not (folder / _JSON).is_file():
+        what = "holds no incident" if folder.is_dir() else "is no folder"
+        raise StabilityError(
+            f"'{folder}' {what}; give a folder such as <run folder>/stability/incidents/step-000012 with {_JSON} in it."
+        )
+    size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+    if size > 2 * INCIDENT_BYTES:
+        raise StabilityError(f"'{folder}' holds {size:,} bytes, and no incident more than {INCIDENT_BYTES:,}.")
+    try:
+        facts = json.loads((folder / _JSON).read_text(encoding="utf-8"))
+        version = facts["schema_version"]
+        if version != SCHEMA_VERSION:
+            raise StabilityError(
+                f"'{folder}' was written as incident version {version}; this one reads {SCHEMA_VERSION}: "
+                "use the yolo-stability that wrote it."
+            )
+        stored = _load(folder / _WEIGHTS, device) or {}
+        states = _load(folder / _RANDOM, torch.device("cpu")) or {}
+        window = [_kept(folder, i, entry, states, device) for i, entry in enumerate(facts["window"])]
+        return Incident(
+            facts=facts,
+            weights={k.removeprefix("model."): v for k, v in stored.items() if k.startswith("model.")} or None,
+            extras={k.removeprefix("extra."): v for k, v in stored.items() if k.startswith("extra.")},
+            window=window,
+            culprit=facts["culprit"]["micro_batch"],
+            left_out=tuple(facts["left_out"]),
+        )
+    except StabilityError as error:
+        if not isinstance(error, CheckpointError):
+            raise
+        raise StabilityError(f"'{folder}' is damaged: {error}") from error
+    except Exception as error:  # whatever becomes of facts that are not as they were written
+        raise StabilityError(
+            f"'{folder}' is damaged ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else '?'}); "
+            "train once more to see the incident again."
+        ) from error
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: other types as text, NaN and Inf too."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple | set | range):
+        return [plain(v) for v in value]
+    return str(value)
+
+
+def _fitting(incident: Incident, limit: int) -> tuple[bool, list[int], tuple[str, ...]]:
+    """Return whether the weights, and which micro-batches, fit; and what does not."""
+    left_out = list(incident.left_out)
+    weights = tensor_bytes({**(incident.weights or {}), **incident.extras})
+    images = [i for i, kept in enumerate(incident.window) if not kept.dropped]
+    sizes = {i: tensor_bytes(incident.window[i].batch) for i in images}
+    over = f"the folder would hold more than {limit / 2**20:g} MB"
+    with_weights = incident.weights is not None and weights + sum(sizes.values()) <= limit
+    if incident.weights is not None and not with_weights:
+        left_out.append(f"the weights ({weights / 2**20:.1f} MB): {over}")
+    room = limit - weights * with_weights
+    for i in sorted(images, key=lambda i: i == incident.culprit):  # the one to blame goes last
+        if sum(sizes[i] for i in images) > room:
+            images = [other for other in images if other != i]
+            left_out.append(f"the images of micro-batch {i} ({sizes[i] / 2**20:.1f} MB): {over}")
+    return with_weights, images, tuple(left_out)
+
+
+def _window_facts(place: int, kept: KeptBatch, stored: bool) -> dict[str, Any]:
+    """Return what the JSON says about a micro-batch."""
+    files, labels = image_files(kept.batch), labels_of(kept.batch)
+    return {
+        "iteration": kept.iteration,
+        "loss": None if kept.loss is None else float(kept.loss),
+        "tensors": _batch_file(place) if stored else None,
+        "images": [{"file": file, "labels": rows} for file, rows in zip(files, labels, strict=True)],
+    }
+
+
+def _kept(
+    folder: Path, place: int, entry: Mapping[str, Any], states: Mapping[str, Tensor], device: torch.device
+) -> KeptBatch:
+    """Return a micro-batch as it was kept."""
+    tensors = _load(folder / _batch_file(place), device) if entry["tensors"] else None
+    prefix = f"{place}."
+    mine = {k.removeprefix(prefix): v for k, v in states.items() if k.startswith(prefix)}
+    loss = entry["loss"]
+    return KeptBatch(
+        iteration=int(entry["iteration"]),
+        batch={**(tensors or {}), "im_file": [str(image["file"]) for image in entry["images"]]},
+        random=RandomState.of(mine),
+        loss=None if loss is None else torch.tensor(float(loss)),
+        dropped=tensors is None,
+    )
+
+
+def _batch_file(place: int) -> str:
+    """Return the name of the file that holds the tensors of a micro-batch."""
+    return f"batch-{place}.pt"
+
+
+def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Save tensors by name; views are cut off from what they are views of."""
+    torch.save({k: v.detach().cpu().clone() for k, v in tensors.items()}, path)
+
+
+def _load(path: Path, device: torch.device) -> dict[str, Tensor] | None:
+    """Load tensors by name; None where there is no such file."""
+    if not path.is_file():
+        return None
+    return {name: value.to(device) for name, value in read_tensors(path).items()}

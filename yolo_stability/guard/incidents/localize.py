@@ -1,0 +1,272 @@
+"""Finds where a batch goes wrong in a model: the module in the forward, or the operation in the backward.
+
+A model is watched for one pass only and by hooks that go away with it; give a copy, never the model that trains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from yolo_stability.gradients.blocks import model_blocks
+
+__all__ = ["Pass", "Phase", "Place", "block_of", "run_pass"]
+
+Phase = Literal["forward", "loss", "backward", "gradient"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a number stopped being finite.
+
+    Attributes:
+        phase: In the forward of a module, in the loss, in the backward, or in a gradient after it.
+        block: Block of the model, such as `model.0 Conv`, or the class that computes the loss.
+        layer: The innermost module, such as `model.0.conv Conv2d`.
+        operation: The operation whose derivative failed, as autograd calls it.
+        parameter: The parameter whose gradient was hit.
+    """
+
+    phase: Phase
+    block: str
+    layer: str | None = None
+    operation: str | None = None
+    parameter: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pass:
+    """How one pass of a batch went.
+
+    Attributes:
+        loss: The loss.
+        bad: The loss, a buffer or a gradient is not finite.
+        place: Where that began; None where it did not, or nobody looked.
+    """
+
+    loss: float
+    bad: bool
+    place: Place | None = None
+
+
+@dataclass(slots=True)
+class _Call:
+    """One call of a module."""
+
+    name: str
+    module: nn.Module
+    first: int
+    inputs_finite: bool
+    last: int = -1
+
+
+@dataclass(slots=True)
+class _Failure:
+    """An operation whose derivative is not finite although what came in is."""
+
+    operation: str
+    number: int
+    parameter: str | None
+
+
+@dataclass(slots=True)
+class _Diary:
+    """What was seen of one pass."""
+
+    calls: list[_Call] = field(default_factory=list)
+    bad: _Call | None = None
+    handed_on: _Call | None = None
+    failure: _Failure | None = None
+
+
+def run_pass(model: nn.Module, batch: dict[str, Any], *, autocast: torch.dtype | None, locate: bool = True) -> Pass:
+    """Pass a batch forward and, if that goes well, backward; gradients add up in the model.
+
+    Args:
+        model: A copy of a model in the mode in which it trains; its buffers change.
+        batch: As the trainer gives it to the model.
+        autocast: Precision of AMP; None when off.
+        locate: Also find the place, which takes twice the time.
+    """
+    diary = _Diary()
+    device = batch["img"].device
+    precision = torch.autocast(device.type, dtype=autocast, enabled=autocast is not None)
+    with _forward_watched(model, diary) if locate else _nothing(), precision, torch.enable_grad():
+        loss = model(batch)[0].sum()
+    value = float(loss.detach())
+    if not (torch.isfinite(loss.detach()) and _all_finite(buffer for _, buffer in _statistics(model))):
+        return Pass(loss=value, bad=True, place=_forward_place(model, diary) if locate else None)
+    with _backward_watched(model, loss, diary) if locate else _nothing():
+        loss.backward()
+    if _all_finite(p.grad for p in model.parameters() if p.grad is not None):
+        return Pass(loss=value, bad=False)
+    return Pass(loss=value, bad=True, place=_backward_place(model, diary) if locate else None)
+
+
+def block_of(model: nn.Module, path: str) -> str:
+    """Return the name of the block that holds a parameter or module, such as `model.0 Conv` for `model.0.conv`.
+
+    Args:
+        model: The unwrapped model.
+        path: Dotted name in the model.
+    """
+    names = [block.name for block in model_blocks(model)]
+    holders = [name for name in names if f"{path}.".startswith(f"{name.split(' ')[0]}.")]
+    if holders:
+        return max(holders, key=len)
+    top = ".".join(path.split(".")[:2])
+    return f"{top} {type(model.get_submodule(top)).__name__}" if path else type(model).__name__
+
+
+def _forward_place(model: nn.Module, diary: _Diary) -> Place:
+    """Return the first module that made finite numbers bad; if none did, the first that was given bad ones.
+
+    The model as a whole returns the loss: where it is the first, its modules have done well. Statistics may overflow
+    where every output is finite.
+    """
+    call = diary.bad or diary.handed_on
+    if call is not None and call.name:
+        layer = f"{call.name} {type(call.module).__name__}"
+        return Place(phase="forward", block=block_of(model, call.name), layer=layer)
+    spoilt = next((name for name, buffer in _statistics(model) if not _all_finite([buffer])), None)
+    if spoilt is None:
+        return Place(phase="loss", block=_loss_name(model))
+    owner = spoilt.rpartition(".")[0]
+    layer = f"{owner} {type(model.get_submodule(owner)).__name__}"
+    return Place(phase="forward", block=block_of(model, owner), layer=layer)
+
+
+def _backward_place(model: nn.Module, diary: _Diary) -> Place:
+    """Return the module whose operation failed first; without one the first parameter with a bad gradient."""
+    failure = diary.failure
+    if failure is None:
+        bad = next(n for n, p in model.named_parameters() if p.grad is not None and not _all_finite([p.grad]))
+        return Place(phase="gradient", block=block_of(model, bad), parameter=bad)
+    inside = [call for call in diary.calls if call.first <= failure.number < call.last and call.name]
+    if not inside:
+        return Place(phase="backward", block=_loss_name(model), operation=failure.operation)
+    call = max(inside, key=lambda c: c.first)
+    return Place(
+        phase="backward",
+        block=block_of(model, call.name),
+        layer=f"{call.name} {type(call.module).__name__}",
+        operation=failure.operation,
+        parameter=failure.parameter,
+    )
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
+@contextmanager
+def _forward_watched(model: nn.Module, diary: _Diary) -> Iterator[None]:
+    """Watch every call of every module.
+
+    A module that several blocks share (one SiLU serves them all) is known by the name it has under its caller.
+    """
+    names: dict[nn.Module, list[str]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        names.setdefault(module, []).append(name)
+    stack: list[_Call] = []
+
+    def before(module: nn.Module, args: Any, kwargs: Any) -> None:
+        caller = f"{stack[-1].name}." if stack and stack[-1].name else ""
+        below = [name for name in names[module] if name.startswith(caller)] or names[module]
+        first = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
+        # Now, since an activation may write its result over its input.
+        finite = _all_finite(_tensors((args, kwargs)))
+        stack.append(_Call(name=min(below, key=len), module=module, first=first, inputs_finite=finite))
+
+    def after(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
+        call = stack.pop()
+        call.last = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
+        diary.calls.append(call)
+        if diary.bad is None and not _all_finite(_tensors(output)):
+            diary.handed_on = diary.handed_on or call
+            diary.bad = call if call.inputs_finite else None
+
+    handles = [m.register_forward_pre_hook(before, with_kwargs=True) for m in names]
+    handles += [m.register_forward_hook(after, with_kwargs=True) for m in names]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def _backward_watched(model: nn.Module, loss: Tensor, diary: _Diary) -> Iterator[None]:
+    """Watch every operation of the backward; the first that fails is the one to blame."""
+    names = {id(p): n for n, p in model.named_parameters()}
+    handles = []
+    for node in _nodes(loss):
+
+        def seen(inner: Any, outer: Any, node: Any = node) -> None:
+            if diary.failure is None and _all_finite(_tensors(outer)) and not _all_finite(_tensors(inner)):
+                diary.failure = _Failure(node.name(), node._sequence_nr(), _hit_parameter(node, inner, names))
+
+        handles.append(node.register_hook(seen))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _nodes(loss: Tensor) -> Iterator[Any]:
+    """Yield every operation that the loss was computed by; not the ends, where gradients add up."""
+    waiting, known = [loss.grad_fn], {loss.grad_fn}
+    while waiting:
+        node = waiting.pop()
+        if node is None or hasattr(node, "variable"):
+            continue
+        yield node
+        for following, _ in node.next_functions:
+            if following not in known:
+                known.add(following)
+                waiting.append(following)
+
+
+def _hit_parameter(node: Any, gradients: Any, names: Mapping[int, str]) -> str | None:
+    """Return the parameter that an operation gave a bad gradient to, if it gave one to a parameter."""
+    for (following, _), gradient in zip(node.next_functions, gradients, strict=False):
+        if isinstance(gradient, Tensor) and hasattr(following, "variable") and not _all_finite([gradient]):
+            return names.get(id(following.variable))
+    return None
+
+
+def _loss_name(model: nn.Module) -> str:
+    """Return the class that computes the loss."""
+    return type(getattr(model, "criterion", model)).__name__
+
+
+def _statistics(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """Yield the running statistics by name; another buffer, such as an attention mask, may hold -inf for good."""
+    for name, buffer in model.named_buffers():
+        if name.endswith(("running_mean", "running_var")):
+            yield name, buffer
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    """Yield the floating-point tensors in nested values."""
+    if isinstance(values, Tensor):
+        if values.is_floating_point():
+            yield values.detach()
+    elif isinstance(values, Mapping):
+        for value in values.values():
+            yield from _tensors(value)
+    elif isinstance(values, list | tuple):
+        for value in values:
+            yield from _tensors(value)
+
+
+def _all_finite(tensors: Any) -> bool:
+    """Return whether every element of every tensor is finite."""
+    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)

@@ -1,0 +1,218 @@
+"""The last healthy training state, kept in memory: two staggered snapshots, the older one proven by time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from yolo_stability.compat.ultralytics import Trainer, inner_model
+from yolo_stability.guard.distributed import broadcast
+from yolo_stability.guard.preconditions import is_number
+
+__all__ = ["HealthyStates", "Snapshot", "start_over"]
+
+_CLEAR = 8  # steps between a snapshot and the first sign of trouble
+
+
+class Snapshot:
+    """A copy of all that training changes: parameters, buffers, EMA, optimizer state and scaler.
+
+    Copies live in host memory (pinned for CUDA, so that taking one does not wait for the device) and in the
+    precision of the originals: `last.pt` is half precision and passed through `nan_to_num`.
+
+    Args:
+        trainer: The trainer, after its set-up.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.step = -1
+        self.place = 0
+        self._pin = trainer.device.type == "cuda"
+        self._copies: dict[Any, Tensor] = {}
+        self._of: tuple[Any, Any] | None = None
+        self._sources: list[Tensor] = []
+        self._places: list[Tensor] = []
+        self._optimizer: dict[Tensor, dict[str, Any]] = {}
+        self._groups: list[dict[str, Any]] = []
+        self._ema_updates = 0
+        self._scaler: dict[str, Any] = {}
+
+    @torch.no_grad()
+    def take(self, trainer: Trainer, step: int, place: int = 0) -> None:
+        """Copy the state as it is now.
+
+        Args:
+            trainer: The trainer.
+            step: Optimizer steps applied so far.
+            place: Iterations of the warm-up that the state has passed.
+        """
+        self.step, self.place = step, place
+        model = (inner_model(trainer), trainer.ema.ema if trainer.ema else None)
+        if self._of is None or any(a is not b for a, b in zip(model, self._of, strict=True)):
+            self._of = model  # a recovery makes a new EMA; naming a thousand tensors costs more than copying them
+            named = _state_tensors(trainer)
+            self._sources = [tensor for _, tensor in named]
+            self._places = [self._place(key, tensor) for key, tensor in named]
+        torch._foreach_copy_(self._places, self._sources, non_blocking=self._pin)
+        self._optimizer = {
+            p: {k: self._copy((id(p), k), v) if isinstance(v, Tensor) else v for k, v in state.items()}
+            for p, state in trainer.optimizer.state.items()
+        }
+        self._groups = [{k: v for k, v in g.items() if k != "params"} for g in trainer.optimizer.param_groups]
+        self._ema_updates = trainer.ema.updates if trainer.ema else 0
+        self._scaler = trainer.scaler.state_dict()
+
+    @torch.no_grad()
+    def restore(self, trainer: Trainer) -> None:
+        """Write the copy back in place; learning rates and the schedule go on as they are, if they are numbers.
+
+        In place, since the EMA holds on to the very tensors it saw first; replaced ones would never be averaged.
+        """
+        for key, tensor in _state_tensors(trainer):
+            tensor.copy_(self._copies[key])
+        state = trainer.optimizer.state
+        for p in [p for p in state if p not in self._optimizer]:
+            del state[p]
+        for p, saved in self._optimizer.items():
+            for k, v in saved.items():
+                if isinstance(v, Tensor) and isinstance(state[p].get(k), Tensor):
+                    state[p][k].copy_(v)
+                else:
+                    state[p][k] = v.to(p.device, copy=True) if isinstance(v, Tensor) else v
+        for group, known in zip(trainer.optimizer.param_groups, self._groups, strict=False):
+            group.update({k: known[k] for k, v in group.items() if k in known and not is_number(v)})
+        if trainer.ema:
+            trainer.ema.updates = self._ema_updates
+        if self._scaler:
+            trainer.scaler.load_state_dict(self._scaler)
+
+    def _copy(self, key: Any, tensor: Tensor) -> Tensor:
+        """Copy a tensor into its place in host memory."""
+        place = self._place(key, tensor)
+        place.copy_(tensor, non_blocking=self._pin)
+        return place
+
+    def _place(self, key: Any, tensor: Tensor) -> Tensor:
+        """Return a tensor's place in host memory, which is allocated once."""
+        place = self._copies.get(key)
+        if place is None:
+            place = torch.empty_like(tensor, device="cpu", pin_memory=self._pin and tensor.device.type == "cuda")
+            self._copies[key] = place
+        return place
+
+
+class HealthyStates:
+    """Hands out the last state that has proven healthy.
+
+    A snapshot counts only after `age` healthy steps, for weights may be finite one step before they are not. While
+    the younger snapshot proves itself the older one stands. A young run, whose weights move fastest, would lose all
+    it has learnt that way: there a snapshot counts after as many healthy steps as the run had at that time, at least
+    `youngest`.
+
+    Args:
+        trainer: The trainer at the start of training; its first state counts as healthy.
+        step: Optimizer steps applied so far.
+        place: Iterations of the warm-up that the first state has passed.
+        age: Healthy steps after which a snapshot is trusted.
+        youngest: The same at the very start.
+    """
+
+    def __init__(self, trainer: Trainer, step: int, age: int = 32, youngest: int = 4, place: int = 0) -> None:
+        self._age, self._youngest, self._first = age, youngest, step
+        self._trusted, self._candidate = Snapshot(trainer), Snapshot(trainer)
+        self._trusted.take(trainer, step, place)
+        self._candidate_healthy = False
+        self._proof = self._wait = 0
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps applied to the trusted state."""
+        return self._trusted.step
+
+    @property
+    def place(self) -> int:
+        """Iterations of the warm-up that the trusted state has passed."""
+        return self._trusted.place
+
+    def observe(self, trainer: Trainer, step: int, *, healthy: bool, place: int = 0) -> None:
+        """Take note of a step; call after the update.
+
+        Args:
+            trainer: The trainer.
+            step: Optimizer steps taken so far.
+            healthy: The step was applied, and within the run's own baseline.
+            place: Iterations of the warm-up passed so far.
+        """
+        if not healthy:
+            self._candidate_healthy, self._wait = False, _CLEAR
+            return
+        self._proof, self._wait = self._proof + 1, max(self._wait - 1, 0)
+        if not self._candidate_healthy:
+            if not self._wait:  # until then the one before the trouble may still be wanted
+                self._take(trainer, step, place)
+        elif self._proof >= self._needed(self._candidate.step - self._first):
+            self._trusted, self._candidate = self._candidate, self._trusted
+            self._take(trainer, step, place)
+
+    def _take(self, trainer: Trainer, step: int, place: int) -> None:
+        """Make the present state the candidate."""
+        self._candidate.take(trainer, step, place)
+        self._candidate_healthy, self._proof = True, 0
+
+    def _needed(self, lived: int) -> int:
+        """Return how many healthy steps a snapshot needs that was taken after this many steps."""
+        return min(self._age, max(self._youngest, lived))
+
+    def restore(self, trainer: Trainer, before: int | None = None) -> int:
+        """Roll the trainer back to the trusted state.
+
+        Args:
+            trainer: The trainer.
+            before: Step at which trouble first showed, where that is known: the younger snapshot will do, too, if it
+                was taken well before.
+
+        Returns:
+            The optimizer steps that had been applied to that state.
+        """
+        if before is not None and self._trusted.step < self._candidate.step <= before - _CLEAR:
+            self._trusted, self._candidate = self._candidate, self._trusted
+        self._trusted.restore(trainer)
+        if self._candidate.step > self._trusted.step:
+            self._candidate.step = -1  # of the steps that are undone
+        self._candidate_healthy = False
+        return self._trusted.step
+
+
+@torch.no_grad()
+def start_over(trainer: Trainer) -> None:
+    """Make new weights the beginning of a training: on every rank, and in the EMA.
+
+    Args:
+        trainer: The trainer, before its first step; the model has just been changed in place.
+    """
+    model = inner_model(trainer)
+    broadcast(trainer, list(model.parameters()))
+    if trainer.ema:
+        average = dict(trainer.ema.ema.named_parameters())
+        for name, tensor in model.named_parameters():
+            if name in average:
+                average[name].copy_(tensor)
+
+
+def _state_tensors(trainer: Trainer) -> list[tuple[str, Tensor]]:
+    """Return the tensors of model and EMA by name."""
+    named = [(f"model.{k}", v) for k, v in _tensors(inner_model(trainer))]
+    if trainer.ema:
+        named += [(f"ema.{k}", v) for k, v in _tensors(trainer.ema.ema)]
+    return named
+
+
+def _tensors(module: torch.nn.Module) -> list[tuple[str, Tensor]]:
+    """Return the parameters and buffers of a module by name, a distillation teacher left out."""
+    return [
+        (name, tensor.detach())
+        for name, tensor in (*module.named_parameters(), *module.named_buffers())
+        if not name.startswith("teacher_model.")
+    ]

@@ -1,0 +1,305 @@
+"""What a report says, in the order in which it says it; HTML, Markdown and pictures are drawn from this."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from yolo_stability.benchmarks.results import Arm, BenchmarkResult, Comparison, Interval, RunResultRow
+from yolo_stability.report.findings import cause_of
+from yolo_stability.report.phrases import SIGNS, amount, clean, count, listing, range_percent, setting, task_name
+from yolo_stability.report.run_bins import Key, RunSeries
+
+__all__ = ["Cell", "Difference", "Group", "Section", "Story", "differences", "flatten", "headline", "tell"]
+
+VERDICTS = ("failed", "unstable", "inconclusive", "stable")
+_MOST_RUNS, _MOST_SEEDS, _LEAST_SEEDS = 240, 10, 3
+"""How many runs a page shows in detail; how many of one arm at most, and at least, however many arms there are."""
+
+_PLACES = frozenset({"name", "project", "save_dir", "seed", "exist_ok", "resume"})  # differ between any two runs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """What became of one arm on one task and model.
+
+    Attributes:
+        verdict: The worst one among its runs; empty without any run.
+        runs: `2 of 2 runs`, which had that verdict.
+        onset: `first sign at step 5: NaN or Inf`; empty without any.
+        block: Block concerned; empty if none stands out.
+        cause: `likely cause: learning rate`; empty if none is known.
+        sure: How sure that is.
+        link: Id of the section that shows it; empty if there is none.
+    """
+
+    verdict: str
+    runs: str
+    onset: str = ""
+    block: str = ""
+    cause: str = ""
+    sure: str = ""
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """One arm beside the control, on one task and model.
+
+    Attributes:
+        id: Unique in the page, the same for the same plan.
+        arm: The arm.
+        task: Task.
+        model: Model.
+        runs: Its runs with their series, by seed; those that are shown.
+        control: The control's runs with their series; those that are shown.
+        left_out: How many runs of the arm there is no room for; the comparison and the cell count them, too.
+        comparison: What the statistics say; None without a control.
+        cell: Its cell in the matrix.
+    """
+
+    id: str
+    arm: Arm
+    task: str
+    model: str
+    runs: tuple[tuple[RunResultRow, RunSeries | None], ...]
+    control: tuple[tuple[RunResultRow, RunSeries | None], ...]
+    comparison: Comparison | None
+    cell: Cell
+    left_out: int = 0
+
+    @property
+    def note(self) -> str:
+        """Which of its runs are shown, in words; empty where all are."""
+        if not self.left_out:
+            return ""
+        shown = f"Shown are {len(self.runs)} of {len(self.runs) + self.left_out} runs"
+        return (
+            f"{shown}: of each verdict the one whose trouble began first, then those of the first seeds."
+            " Verdict, sentence and statistics count every run, and the list of all runs names them."
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """All arms on one task and model; `title` names both."""
+
+    id: str
+    task: str
+    model: str
+    title: str
+    sections: tuple[Section, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """A setting by which an arm differs from the control; `where` is empty when it does everywhere."""
+
+    arm: str
+    key: str
+    control: str
+    value: str
+    where: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Story:
+    """Everything in its order.
+
+    Attributes:
+        result: What it is about.
+        control: Name of the control; None if there is none.
+        groups: Tasks and models in the order of the plan.
+        matrix: For each arm a cell for each group.
+        anecdotal: No arm has more than one seed.
+    """
+
+    result: BenchmarkResult
+    control: str | None
+    groups: tuple[Group, ...]
+    matrix: tuple[tuple[Arm, tuple[Cell, ...]], ...]
+    anecdotal: bool
+
+
+def tell(result: BenchmarkResult, series: Mapping[Key, RunSeries]) -> Story:
+    """Arrange a result and its series for a reader."""
+    control = next((arm.name for arm in result.arms if arm.is_control), None)
+    places = list(dict.fromkeys((run.task, run.model) for run in result.runs))
+    models = {task: len({m for t, m in places if t == task}) for task, _ in places}
+    seeds = Counter((run.arm, run.task, run.model) for run in result.runs)
+    room = max(_LEAST_SEEDS, min(_MOST_SEEDS, _MOST_RUNS // max(1, len(seeds))))
+    groups = []
+    for g, (task, model) in enumerate(places, 1):
+        sections = tuple(
+            _section(f"g{g}-a{a}", arm, (task, model), result, series, room) for a, arm in enumerate(result.arms, 1)
+        )
+        title = f"{task_name(clean(task))}, {clean(model)}" if models[task] > 1 else task_name(clean(task))
+        groups.append(Group(id=f"g{g}", task=task, model=model, title=title, sections=sections))
+    matrix = tuple((arm, tuple(group.sections[a].cell for group in groups)) for a, arm in enumerate(result.arms))
+    return Story(
+        result=result,
+        control=control,
+        groups=tuple(groups),
+        matrix=matrix,
+        anecdotal=max(seeds.values(), default=0) <= 1,
+    )
+
+
+def _section(
+    name: str,
+    arm: Arm,
+    place: tuple[str, str],
+    result: BenchmarkResult,
+    series: Mapping[Key, RunSeries],
+    room: int,
+) -> Section:
+    def runs_of(wanted: str | None) -> list[RunResultRow]:
+        return [run for run in result.runs if run.arm == wanted and (run.task, run.model) == place]
+
+    def with_series(rows: list[RunResultRow]) -> tuple[tuple[RunResultRow, RunSeries | None], ...]:
+        return tuple((run, series.get((run.arm, run.task, run.model, run.seed))) for run in rows)
+
+    task, model = place
+    found = [c for c in result.comparisons if (c.arm, c.task, c.model) == (arm.name, task, model)]
+    comparison = found[0] if found else None
+    rate = comparison.rate if comparison else None
+    if arm.is_control:  # every comparison on this task tells the control's own rate
+        rate = next((c.control_rate for c in result.comparisons if (c.task, c.model) == place), None)
+    runs = runs_of(arm.name)
+    shown = _telling(runs, room)
+    control = [] if arm.is_control else runs_of(next((a.name for a in result.arms if a.is_control), None))
+    same = [run for run in control if run.seed in {run.seed for run in shown}]
+    return Section(
+        id=name,
+        arm=arm,
+        task=task,
+        model=model,
+        runs=with_series(shown),
+        control=with_series(control if len(control) <= room else same or control[:room]),
+        comparison=comparison,
+        cell=_cell(runs, comparison, rate, name),
+        left_out=len(runs) - len(shown),
+    )
+
+
+def _telling(runs: list[RunResultRow], room: int) -> list[RunResultRow]:
+    """Return the runs to show: of each verdict the one whose trouble began first, then the first ones."""
+    if len(runs) <= room:
+        return runs
+    by_verdict = ([run for run in runs if run.verdict == verdict] for verdict in VERDICTS)
+    telling = [min(alike, key=_began) for alike in by_verdict if alike]
+    seeds = list(dict.fromkeys(run.seed for run in (*telling, *runs)))[:room]
+    return [run for run in runs if run.seed in seeds]
+
+
+def _began(run: RunResultRow) -> float:
+    return float("inf") if run.onset_step is None else run.onset_step
+
+
+def _cell(runs: list[RunResultRow], comparison: Comparison | None, rate: Interval | None, link: str) -> Cell:
+    if not runs:
+        return Cell(verdict="", runs="not run")
+    verdict = next((v for v in VERDICTS if any(run.verdict == v for run in runs)), clean(runs[0].verdict))
+    concerned = [run for run in runs if run.verdict == verdict]
+    first = min((run for run in concerned if run.onset_step is not None), key=_onset, default=None)
+    onset = block = ""
+    if first is not None:
+        sign = SIGNS.get(first.onset_sign or "", clean(first.onset_sign or "trouble"))
+        median = comparison.onset.value if comparison else None
+        onset = f"first sign at step {amount(median if median is not None else first.onset_step)}: {sign}"
+        block = (comparison and comparison.worst_block) or first.onset_block or ""
+        block = f"in {clean(block)}" if block else ""
+    return Cell(
+        verdict=verdict,
+        runs=f"{len(concerned)} of {count(len(runs), 'run')}",
+        onset=onset,
+        block=block,
+        cause=cause_of(concerned),
+        sure=_sure(len(runs), rate),
+        link=link,
+    )
+
+
+def _onset(run: RunResultRow) -> int:
+    return run.onset_step or 0
+
+
+def _sure(runs: int, rate: Interval | None) -> str:
+    """Say how far a rate from so few runs can be trusted."""
+    if runs == 1:
+        return "one seed: anecdotal"
+    told = range_percent(rate) if rate is not None else ""
+    return f"{told} of such runs would fail (95% interval)" if told else count(runs, "seed")
+
+
+def headline(story: Story) -> list[str]:
+    """Say in a few sentences which arms broke, which wavered, which did neither, and how the control did."""
+    arms = [(arm, cells) for arm, cells in story.matrix if not arm.is_control]
+    worst = {arm.name: next((v for v in VERDICTS if any(c.verdict == v for c in cells)), "") for arm, cells in arms}
+    words = {
+        "failed": "failed",
+        "unstable": "became unstable",
+        "inconclusive": "cannot be judged",
+        "stable": "gave no sign of trouble",
+    }
+    said = []
+    for verdict in VERDICTS:
+        named = [_named(arm, cells, verdict, story) for arm, cells in arms if worst[arm.name] == verdict]
+        if named:
+            said.append(f"{len(named)} of {count(len(arms), 'arm')} {words[verdict]}: {listing(named)}.")
+    controls = [run for run in story.result.runs if run.arm == story.control]
+    if controls:
+        good = sum(run.verdict == "stable" for run in controls)
+        name = clean(story.control)
+        called = "" if name == "control" else f", {name},"
+        said.append(f"The control{called} was stable in {good} of {count(len(controls), 'run')}.")
+    elif story.result.runs:
+        said.append("There is no control: the arms are shown side by side and judged by themselves.")
+    if story.anecdotal and story.result.runs:
+        said.append("Every arm ran with one seed only: what follows is anecdotal.")
+    return said
+
+
+def _named(arm: Arm, cells: tuple[Cell, ...], verdict: str, story: Story) -> str:
+    """Name an arm, and where it happened unless it did everywhere."""
+    where = [group.title for group, cell in zip(story.groups, cells, strict=True) if cell.verdict == verdict]
+    everywhere = len(where) == sum(bool(cell.verdict) for cell in cells)
+    return clean(arm.name) if everywhere else f"{clean(arm.name)} ({listing(w.lower() for w in where)})"
+
+
+def differences(story: Story) -> tuple[Difference, ...]:
+    """Return the effective settings by which arms differ from the control, each said once."""
+    found: dict[tuple[str, str, str, str], list[str]] = {}
+    ran: Counter[str] = Counter()
+    for group in story.groups:
+        for section in group.sections:
+            if not section.runs or not section.control:
+                continue
+            ran[section.arm.name] += 1
+            there, here = section.control[0][0].effective, section.runs[0][0].effective
+            for key in sorted({*there, *here} - _PLACES):
+                old, new = (setting(side[key]) if key in side else "not set" for side in (there, here))
+                if old != new:
+                    found.setdefault((section.arm.name, key, old, new), []).append(group.title)
+    return tuple(
+        Difference(
+            arm=clean(arm),
+            key=clean(key),
+            control=old,
+            value=new,
+            where="" if len(where) == ran[arm] else listing(where),
+        )
+        for (arm, key, old, new), where in found.items()
+    )
+
+
+def flatten(values: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested values as lines of name and text: `versions.torch`, `2.8.0`."""
+    lines: list[tuple[str, str]] = []
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            lines += flatten(value, f"{prefix}{clean(key)}.")
+        else:
+            lines.append((f"{prefix}{clean(key)}", setting(value)))
+    return lines

@@ -1,0 +1,159 @@
+"""Finished numbers as phrases of plain English, the same in HTML, Markdown and pictures."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from yolo_stability.benchmarks.results import Interval, RunResultRow
+from yolo_stability.core.text import number
+from yolo_stability.report.run_bins import RunSeries
+
+__all__ = [
+    "CAUSES",
+    "SIGNS",
+    "amount",
+    "clean",
+    "count",
+    "interval",
+    "listing",
+    "range_percent",
+    "run_sentence",
+    "setting",
+    "steps_text",
+    "task_name",
+]
+
+CAUSES = {
+    "learning_rate": "learning rate",
+    "batch_noise": "noisy steps, for a small batch",
+    "normalisation": "normalisation",
+    "initialisation": "initialisation",
+    "activation": "activation",
+    "depth": "depth",
+    "data": "data",
+    "numeric_range": "numeric range",
+    "unknown": "unknown",
+}
+SIGNS = {
+    "amp_overflow": "overflow under AMP",
+    "clip_saturation": "a clip that leaves nothing of the gradient",
+    "collapse": "a loss of zero",
+    "crash": "a crash",
+    "dead_block": "a block without any gradient",
+    "divergence": "a loss that climbs and stays high",
+    "dropped_images": "images that were left out",
+    "exploding": "an exploding gradient",
+    "ignored_settings": "a setting that does nothing",
+    "noise": "steps dominated by noise",
+    "non_finite": "NaN or Inf",
+    "oscillation": "a loss that oscillates",
+    "recoveries": "a recovery",
+    "spike": "a spike of the gradient",
+    "stall": "a loss that does not fall",
+    "update_ratio": "an update as large as the weights",
+    "vanishing": "a vanishing gradient",
+}
+_TASKS = {"detect": "Detection", "pose": "Pose", "segment": "Segmentation", "obb": "Oriented boxes"}
+
+
+def clean(text: object) -> str:
+    """Return a text without control and direction characters, which could hide or reorder what stands around it."""
+    return "".join(c if unicodedata.category(c)[0] != "C" else " " if c in "\n\t\r" else "" for c in str(text))
+
+
+def count(n: int, word: str) -> str:
+    """Write `1 run`, `2 runs`."""
+    return f"{n:,} {word}" if n == 1 else f"{n:,} {word}s"
+
+
+def listing(items: Iterable[str]) -> str:
+    """Write `a, b and c`."""
+    *front, last = list(items) or [""]
+    return f"{', '.join(front)} and {last}" if front else last
+
+
+def amount(value: float | None) -> str:
+    """Write a number as it stands in a sentence: whole numbers whole, others with 3 digits."""
+    if value is not None and float(value).is_integer() and abs(value) < 1e7:
+        return f"{int(value):,}"
+    return number(value)
+
+
+def interval(value: Interval) -> str:
+    """Write an estimate with its interval: `1.20 (0.90 to 1.60)`; a dash where nothing is known."""
+    if value.value is None:
+        return "-"
+    if value.low is None or value.high is None:
+        return amount(value.value)
+    return f"{amount(value.value)} ({amount(value.low)} to {amount(value.high)})"
+
+
+def range_percent(value: Interval) -> str:
+    """Write the interval of a rate: `34% to 99%`; empty where there is none."""
+    if value.low is None or value.high is None:
+        return ""
+    return f"{100 * value.low:.0f}% to {100 * value.high:.0f}%"
+
+
+def task_name(task: str) -> str:
+    """Return the name of a task as a heading shows it."""
+    return _TASKS.get(task, task)
+
+
+def setting(value: Any) -> str:
+    """Write the value of a setting as one types it."""
+    if isinstance(value, bool) or value is None:
+        return str(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={setting(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(setting(item) for item in value)
+    return clean(value)
+
+
+def steps_text(series: RunSeries, column: int) -> str:
+    """Name the steps of a bin: `step 5` or `steps 5 to 7`."""
+    first, last = int(series.first[column]), int(series.last[column])
+    return f"step {first:,}" if first == last else f"steps {first:,} to {last:,}"
+
+
+def run_sentence(run: RunResultRow, series: RunSeries | None) -> str:
+    """Tell the curves of a run in one sentence, for readers who do not see the picture."""
+    if series is None or not len(series.first):
+        return "No step of this run was recorded." + (f" It {_end(run)}." if run.outcome != "finished" else "")
+    parts = [_course("total gradient norm", series.norm, series.norm_highest)]
+    if np.isfinite(series.loss).any():
+        parts.append(_course("loss", series.loss, series.loss_highest))
+    bad = np.flatnonzero(series.nonfinite > 0)
+    parts.append(f"NaN or Inf in {steps_text(series, int(bad[0]))}" if len(bad) else "no NaN or Inf")
+    if run.skipped:
+        parts.append(f"{count(run.skipped, 'step')} skipped by the guard")
+    return f"{'; '.join(parts)}; {_end(run)}."
+
+
+def _course(name: str, values: Any, highest: Any) -> str:
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return f"no finite {name}"
+    tops: Sequence[float] = highest[np.isfinite(highest)].tolist() or known.tolist()
+    first, last = number(float(known[0])), number(float(known[-1]))
+    return f"{name} {first} at the start, {last} at the end, at most {number(max(tops))}"
+
+
+def _end(run: RunResultRow) -> str:
+    planned = f" of {run.planned_steps:,}" if run.planned_steps and run.planned_steps != run.steps else ""
+    words = {
+        "finished": "finished after",
+        "stopped": "stopped after",
+        "crashed": "crashed after",
+        "killed": "was killed after",
+        "timeout": "hit its time limit after",
+        "memory": "ran out of memory after",
+    }
+    return f"{words.get(run.outcome, clean(run.outcome) + ' after')} {run.steps:,}{planned} steps"

@@ -1,0 +1,72 @@
+"""The report of a benchmark: `report.html`, `report.md` and pictures from `results.json` and `series.parquet`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+
+from yolo_stability.benchmarks.results import SERIES, read_results
+from yolo_stability.core.errors import TraceError
+
+__all__ = ["FIGURES", "HTML", "MARKDOWN", "write_report"]
+
+HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
+_STALE_SECONDS = 60.0
+
+
+def write_report(folder: Path) -> tuple[Path, ...]:
+    """Write the report of a benchmark; the same input gives the same bytes.
+
+    Args:
+        folder: The benchmark's folder, which holds `results.json` and `series.parquet`.
+
+    Returns:
+        What was written: the page, the Markdown, then the pictures.
+
+    Raises:
+        TraceError: A file is missing, broken, or of another schema version.
+        OSError: The report cannot be written.
+    """
+    from yolo_stability.report.figures import NAME, figures
+    from yolo_stability.report.markdown import markdown
+    from yolo_stability.report.outline import tell
+    from yolo_stability.report.page import page
+    from yolo_stability.report.run_bins import read_series
+
+    result = read_results(folder)
+    series = read_series(folder / SERIES)
+    story = tell(result, series)
+    if (folder / FIGURES).is_symlink():  # old pictures are removed there
+        raise TraceError(f"{folder / FIGURES} is a link, and pictures are written into the folder itself: remove it.")
+    (folder / FIGURES).mkdir(exist_ok=True)
+    _sweep(folder, folder / FIGURES)
+    pictures = tuple(figures(story))
+    for old in (folder / FIGURES).iterdir():  # of tasks and arms that are no more
+        if NAME.fullmatch(old.name) and old.name not in {picture.name for picture in pictures}:
+            old.unlink()
+    for picture in pictures:
+        _replace(folder / FIGURES / picture.name, picture.content)
+    _replace(folder / HTML, page(story, series).encode())
+    _replace(folder / MARKDOWN, markdown(story, pictures, FIGURES).encode())
+    return folder / HTML, folder / MARKDOWN, *(folder / FIGURES / picture.name for picture in pictures)
+
+
+def _sweep(*folders: Path) -> None:
+    """Remove what a killed writer left half written; a young file may belong to one that is alive."""
+    for folder in folders:
+        for temp in folder.glob(".*.tmp"):
+            with contextlib.suppress(OSError):
+                if time.time() - temp.stat().st_mtime > _STALE_SECONDS:
+                    temp.unlink()
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file at once or not at all."""
+    temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temp.write_bytes(content)
+        temp.replace(path)
+    finally:
+        temp.unlink(missing_ok=True)

@@ -1,0 +1,11 @@
+"""The fault benchmark: how well diagnoses find labelled faults, and how quiet they are on healthy runs.
+
+The traces in a benchmark folder are scored against the labels of the scenarios, without any training: new rules can
+be scored on old traces.
+"""
+
+from __future__ import annotations
+
+from yolo_stability.studies.fault_detection.score import FAULTS_JSON, score_labelled, write_faults
+
+__all__ = ["FAULTS_JSON", "score_labelled", "write_faults"]

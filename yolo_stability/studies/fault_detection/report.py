@@ -1,0 +1,201 @@
+"""The fault benchmark as Markdown and as a picture: how often each detector is right, and when."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from yolo_stability.display.style import BAD, FAINT, INK, RC
+
+if TYPE_CHECKING:
+    from yolo_stability.studies.fault_detection.metrics import (
+        CauseScore,
+        DetectorScore,
+        HalfScore,
+        JudgedRun,
+        KindScore,
+        Rate,
+    )
+    from yolo_stability.studies.fault_detection.score import FaultResult
+
+__all__ = ["faults_markdown", "faults_picture"]
+
+_OURS_INK, _OTHER_INK = "#0072b2", "#9aa1a9"
+_WORDS = """\
+- **with an effect**: loss or gradient norm per image of a faulty run leaves the range of all healthy runs of the same \
+task, model and optimizer (loss by a factor of 2, norm by 10, three steps in a row), a value is not finite, or the \
+final fitness is below a quarter of their median. Faulty runs without an effect count in no rate.
+- **onset**: the step at which a sudden fault strikes; of a gradual one, the first step of that effect.
+- **seen**: a critical finding (an alarm, for the other rules), and not before the moment at which the fault strikes.
+- **latency**: steps from the onset to the step after which the alarm could be known; below 0 the alarm came first.
+- **early**: of gradual faults with values that are not finite, at step 3 or later, those with an alarm at least 3 \
+steps before.
+- **masked**: the diagnosis saw the trace alone, none of the settings.
+- Shares have Wilson's 95 % intervals."""
+
+
+def faults_markdown(result: FaultResult) -> str:
+    """Return the scores as Markdown.
+
+    Args:
+        result: What was scored.
+    """
+    versions = ", ".join(f"{name} {version}" for name, version in sorted(result.versions.items()))
+    parts = ["# Fault benchmark", f"{len(result.runs)} labelled runs, scored {result.written} ({versions})."]
+    if not result.halves:
+        parts.append("No labelled run has ended: run the suite first.")
+    for half in result.halves:
+        parts += _half(half)
+    parts += ["## How to read this", _WORDS]
+    return "\n\n".join(parts) + "\n"
+
+
+def _half(half: HalfScore) -> list[str]:
+    """Return the sections about one half."""
+    seen = half.detectors[0]
+    summary = [
+        ("Faulty runs", f"{half.faulty}, of which {half.without_effect} without effect"),
+        ("Healthy runs", str(half.healthy)),
+        ("Recall: a critical finding", _rate(seen.recall)),
+        ("The same, where loss, norm or finiteness show the fault", _rate(half.shown)),
+        ("The same, where only the final fitness shows it", _rate(half.silent)),
+        ("Recall: verdict failed or unstable", _rate(half.failed_verdicts)),
+        ("Precision of critical findings", _rate(seen.precision)),
+        ("Healthy runs with a critical finding", _rate(seen.false_alarms)),
+        ("Healthy runs called failed or unstable", _rate(half.false_verdicts)),
+        ("Cause first, masked", _rate(half.masked.first)),
+        ("Cause among the first two, masked", _rate(half.masked.second)),
+        ("Cause first, with settings", _rate(half.informed.first)),
+        ("Cause among the first two, with settings", _rate(half.informed.second)),
+        ("Latency, median and 90 %", f"{_steps(seen.latency_median)} and {_steps(seen.latency_90)} steps"),
+        ("Early: 3 steps before the first value that is not finite", _rate(seen.early)),
+    ]
+    parts = [f"## {half.title}: {', '.join(half.models)}", _table(["", ""], summary)]
+    parts += ["### The same traces under other rules", _table(_DETECTOR_HEAD, map(_detector, half.detectors))]
+    parts += ["### Kinds of faults", _table(_KIND_HEAD, map(_kind, half.kinds))]
+    if half.false_criticals:
+        parts += ["### Healthy runs with a critical finding", "\n".join(f"- {line}" for line in half.false_criticals)]
+    return parts
+
+
+_DETECTOR_HEAD = ["Rule", "Recall", "Healthy alarmed", "Precision", "Balanced", "Latency (90 %)", "Early"]
+_KIND_HEAD = ["Fault", "Cause", "Onset", "With effect", "Seen", "Masked", "With settings", "At, median", "Told, masked"]
+
+
+def _detector(score: DetectorScore) -> Sequence[str]:
+    return (
+        score.name,
+        _rate(score.recall),
+        _rate(score.false_alarms),
+        _rate(score.precision),
+        "-" if score.balanced is None else f"{score.balanced:.2f}",
+        f"{_steps(score.latency_median)} ({_steps(score.latency_90)})",
+        _rate(score.early),
+    )
+
+
+def _kind(kind: KindScore) -> Sequence[str]:
+    return (
+        kind.arm,
+        kind.label,
+        "gradual" if kind.gradual else "sudden",
+        f"{kind.effective} of {kind.runs}",
+        str(kind.seen),
+        str(kind.masked),
+        str(kind.informed),
+        f"{_steps(kind.onset_median)}, alarm {_steps(kind.alarm_median)}",
+        kind.told or "-",
+    )
+
+
+def _rate(rate: Rate) -> str:
+    share = rate.share
+    if share.value is None or share.low is None or share.high is None:
+        return "-"
+    return f"{share.value:.3f} [{share.low:.3f}, {share.high:.3f}] ({rate.hits} of {rate.runs})"
+
+
+def _steps(value: float | None) -> str:
+    return "-" if value is None else f"{value:g}"
+
+
+def _table(head: Sequence[str], rows: Any) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cell.replace('|', '/') for cell in line)} |" for line in lines)
+
+
+def faults_picture(result: FaultResult) -> bytes:
+    """Return a PNG: recall against false alarms, causes, and the time of the alarm, one row a half.
+
+    Args:
+        result: What was scored.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = max(1, len(result.halves))
+    with mpl.rc_context({**RC, "text.parse_math": False}):
+        figure = Figure(figsize=(13.0, 4.2 * rows), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(rows, 3, squeeze=False)
+        for half, (left, middle, right) in zip(result.halves, axes, strict=False):
+            _detectors(left, half)
+            _causes(middle, half)
+            _alarms(right, [run for run in result.runs if run.model in half.models], half.detectors[0].name)
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=100, metadata={"Software": "yolo_stability"})
+    return buffer.getvalue()
+
+
+def _detectors(axes: Any, half: HalfScore) -> None:
+    """Draw recall and false alarms of each detector, with intervals."""
+    for place, score in enumerate(reversed(half.detectors)):
+        ours = score.name.startswith(half.detectors[0].name)  # with warnings counted, too
+        _bar(axes, place + 0.19, score.recall, _OURS_INK if ours else _OTHER_INK)
+        _bar(axes, place - 0.19, score.false_alarms, BAD)
+    axes.set_yticks(range(len(half.detectors)), [score.name for score in reversed(half.detectors)])
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("share of runs; red: healthy runs with an alarm")
+    axes.set_title(f"{half.title}: faults seen", loc="left", color=INK)
+
+
+def _causes(axes: Any, half: HalfScore) -> None:
+    """Draw how often the cause was named."""
+    scores: list[tuple[str, CauseScore]] = [("trace alone", half.masked), ("with settings", half.informed)]
+    bars = [
+        (f"{name}, {word}", rate) for name, c in scores for word, rate in (("first", c.first), ("2 first", c.second))
+    ]
+    for place, (_, rate) in enumerate(reversed(bars)):
+        _bar(axes, place, rate, _OURS_INK, height=0.6)
+    axes.set_yticks(range(len(bars)), [name for name, _ in reversed(bars)])
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("share of faulty runs with an effect")
+    axes.set_title("cause named", loc="left", color=INK)
+
+
+def _bar(axes: Any, place: float, rate: Rate, ink: str, height: float = 0.36) -> None:
+    share = rate.share
+    if share.value is None or share.low is None or share.high is None:
+        return
+    axes.barh(place, share.value, height=height, color=ink)
+    axes.plot([share.low, share.high], [place, place], color=INK, linewidth=0.8)
+
+
+def _alarms(axes: Any, runs: Sequence[JudgedRun], name: str) -> None:
+    """Draw onset against alarm of each faulty run; on the line the alarm came at once."""
+    points = [
+        (run.onset, run.alarms[name], run.gradual)
+        for run in runs
+        if run.effective and run.onset is not None and run.alarms.get(name) is not None
+    ]
+    for gradual, ink, word in ((True, _OURS_INK, "gradual"), (False, BAD, "sudden")):
+        chosen = [(x, y) for x, y, kind in points if kind is gradual]
+        axes.plot([x for x, _ in chosen], [y for _, y in chosen], "o", color=ink, alpha=0.5, markersize=4, label=word)
+    top = max((max(x, y or 0) for x, y, _ in points), default=1)
+    axes.plot([0, top], [0, top], color=FAINT, linewidth=0.8)
+    axes.set_xlabel("step of the onset")
+    axes.set_ylabel("step of the first critical finding")
+    axes.set_title("when it was seen", loc="left", color=INK)
+    axes.legend(frameon=False)

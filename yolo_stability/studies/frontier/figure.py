@@ -1,0 +1,42 @@
+"""`frontier.png` from a result: what each row of the picture holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from yolo_stability.studies.frontier.drawing import Mark, Row, draw_frontier
+from yolo_stability.studies.frontier.result import PICTURE, FrontierResult, SettingEdge
+from yolo_stability.studies.frontier.sentences import cost_line, head_line, interval
+
+__all__ = ["draw"]
+
+
+def draw(result: FrontierResult) -> Path:
+    """Draw a frontier into its folder and return the path of the picture."""
+    path = result.folder / PICTURE
+    draw_frontier(
+        [_row(result, edge) for edge in result.edges],
+        path,
+        axis=result.axis,
+        ends=(result.values[0], result.values[-1]),
+        title=head_line(result),
+        note=cost_line(result),
+    )
+    return path
+
+
+def _row(result: FrontierResult, edge: SettingEdge) -> Row:
+    """Return what the picture shows of a setting."""
+    marks = [
+        Mark(value=p.value, lane=result.seeds.index(p.seed), verdict=p.verdict)
+        for p in result.points
+        if p.setting == edge.setting
+    ]
+    return Row(
+        label=edge.label,
+        stable=edge.highest_stable,
+        failing=edge.lowest_failing,
+        text=interval(edge),
+        lanes=tuple(f"seed {seed}" for seed in result.seeds),
+        marks=tuple(marks),
+    )

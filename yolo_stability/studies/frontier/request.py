@@ -1,0 +1,236 @@
+"""What a frontier is asked for, checked before the first run: axis, ends, settings, seeds, recipe."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from yolo_stability.benchmarks.scenario import load_scenario
+from yolo_stability.benchmarks.suite import Limits
+from yolo_stability.compat.cfg import DEFAULT_CFG_DICT, check_keys, check_model, check_task, check_values
+from yolo_stability.config import OWN_KEYS, ignored_by_auto, make_settings
+from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.interventions.switches import Switches
+from yolo_stability.studies.frontier.bisection import log_values, steps_for, whole_values
+from yolo_stability.studies.frontier.grid import Setting, make_grid, split_values
+
+__all__ = ["SEARCH_KEYS", "Request", "make_request"]
+
+SEARCH_KEYS = ("axis", "from", "to", "resolution", "grid", "seeds", "jobs", "executor", "address", "out")
+"""Keys of the search itself, as the command line has them; in Python `from` is `start` and `to` is `end`."""
+
+CONTROL = "control"
+RESOLUTION = 1.5
+_SET_HERE = frozenset({"seed", "project", "name", "exist_ok", "resume", "save_dir", "mode", "fail_on", "cfg"})
+_ONE_VALUE = frozenset({"data", "device"})
+_REACH = {"lr_mult": 1e3, "lr0": 1e3, "weight_decay": 1e4, "depth_mult": 4.0}  # `to` by default, times `from`
+_LAST = {"batch": 1.0}  # `to` by default: the small end is the unstable one
+_MOST_VALUES, _MOST_SEEDS = 1000, 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A search, checked.
+
+    Attributes:
+        axis: The key that is varied.
+        whole: It takes whole numbers only.
+        values: The values that may be probed, from the stable end to the other.
+        resolution: The largest factor between neighbours that was asked for; None for a plain grid.
+        mode: `bisection`, or `grid` for all values.
+        task: detect or pose.
+        recipe: Every key that all runs share.
+        settings: The grid of settings.
+        seeds: Seeds of the runs.
+        limits: Limits of each run.
+    """
+
+    axis: str
+    whole: bool
+    values: tuple[float, ...]
+    resolution: float | None
+    mode: Literal["bisection", "grid"]
+    task: str
+    recipe: Mapping[str, Any]
+    settings: tuple[Setting, ...]
+    seeds: tuple[int, ...]
+    limits: Limits = field(default_factory=Limits)
+
+    def arguments(self, setting: Setting, place: int, seed: int) -> dict[str, Any]:
+        """Return every key of one run.
+
+        Args:
+            setting: The setting.
+            place: Position of the value on the axis.
+            seed: The seed.
+        """
+        value = self.values[place]
+        own = {self.axis: int(value) if self.whole else value, "seed": seed, "fail_on": "critical"}
+        return {**self.recipe, **setting.overrides, **own}
+
+
+def make_request(
+    axis: str,
+    *,
+    task: str | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    resolution: float | None = None,
+    grid: int | None = None,
+    seeds: int | Sequence[int] = 1,
+    **overrides: Any,
+) -> Request:
+    """Check what the user asks; see `yolo_stability.frontier` for the arguments.
+
+    Raises:
+        ConfigError: A key or value is impossible.
+    """
+    whole = _check_axis(axis)
+    for key in sorted(_SET_HERE & set(overrides)):
+        raise ConfigError(f"{key}= is set by 'frontier', run by run; leave it out.{nearest(key, SEARCH_KEYS)}")
+    if axis in overrides:
+        raise ConfigError(f"{axis} is the axis and has a value, too: leave {axis}= out, or set the ends by from=, to=.")
+    overrides = _check_names(overrides)
+    axes = {key: split_values(key, typed) for key, typed in overrides.items()}
+    task = task or ("pose" if "-pose" in str(axes.get("model", [""])[0]) else "detect")
+    shared = {**load_scenario(CONTROL).arguments(task), "guard": "stop", "incidents": 0}
+    shared.update({key: values[0] for key, values in axes.items() if len(values) == 1})
+    shared = _normalised({key: value for key, value in shared.items() if key not in {axis, "seed"}})
+    several = {key: values for key, values in axes.items() if len(values) > 1}
+    settings = make_grid({key: [_normalised({key: v})[key] for v in values] for key, values in several.items()})
+    standard = {**DEFAULT_CFG_DICT, **{k: own.default for k, own in OWN_KEYS.items()}}
+    default = load_scenario(CONTROL).arguments(task).get(axis, standard[axis])
+    first, last = _ends(axis, default, start, end, whole=whole)
+    if grid is not None and resolution is not None:
+        raise ConfigError("grid= and resolution= exclude each other: a plain grid has as many values as grid= says.")
+    request = Request(
+        axis=axis,
+        whole=whole,
+        values=_spread(first, last, resolution, whole=whole)
+        if grid is None
+        else log_values(first, last, _counted(grid), whole=whole),
+        resolution=(resolution or RESOLUTION) if grid is None else None,
+        mode="bisection" if grid is None else "grid",
+        task=task,
+        recipe=shared,
+        settings=settings,
+        seeds=_seeds(seeds),
+    )
+    for setting in settings:
+        _check_runs(request, setting)
+    return request
+
+
+def _axes() -> dict[str, bool]:
+    """Return every key that can be an axis, and whether it takes whole numbers only."""
+    known = {**DEFAULT_CFG_DICT, **{name: key.default for name, key in OWN_KEYS.items()}}
+    numbers = {k: v for k, v in known.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    return {key: isinstance(value, int) for key, value in numbers.items() if key not in _SET_HERE}
+
+
+def _check_axis(axis: Any) -> bool:
+    """Refuse what cannot be an axis; return whether it takes whole numbers only."""
+    axes = _axes()
+    if isinstance(axis, str) and axis in axes:
+        return axes[axis]
+    if not isinstance(axis, str) or "," in axis:
+        named = axis if isinstance(axis, str) else ",".join(map(str, axis)) if isinstance(axis, list | tuple) else axis
+        raise ConfigError(f"axis={named} is not possible: a frontier has one axis; search along one key at a time.")
+    if axis in {*OWN_KEYS, *DEFAULT_CFG_DICT}:
+        why = "is set run by run" if axis in _SET_HERE else "takes no number"
+        raise ConfigError(f"axis={axis} is not possible: {axis} {why}. Axes are lr_mult, lr0, batch, depth_mult, ...")
+    hint = nearest(axis, axes)
+    raise ConfigError(f"axis={axis} is no key of a training.{hint} Axes are lr_mult, lr0, batch, depth_mult, ...")
+
+
+def _check_names(overrides: dict[str, Any]) -> dict[str, Any]:
+    """Refuse unknown keys, and several values where only one makes sense; return keys with today's names."""
+    known = check_keys(overrides, (*OWN_KEYS, *SEARCH_KEYS))
+    if "rescue" in known and known["rescue"] not in {"off", False}:
+        raise ConfigError(
+            f"'rescue={known['rescue']}' is not possible in a frontier, which asks how far the recipe is stable by "
+            "itself; leave rescue= out."
+        )
+    for key in sorted(_ONE_VALUE & set(known)):
+        if isinstance(known[key], list) or len(split_values(key, known[key])) > 1:
+            raise ConfigError(f"'{key}={known[key]}' is not possible: {key}= takes one value in a frontier.")
+    return known
+
+
+def _normalised(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """Return keys with their values checked and as a run takes them, in the same order."""
+    own = {k: v for k, v in keys.items() if k in OWN_KEYS}
+    checked = make_settings(**own).model_dump()
+    theirs = check_values({k: v for k, v in keys.items() if k not in OWN_KEYS})
+    return {key: checked[key] if key in own else theirs[key] for key in keys}
+
+
+def _ends(axis: str, default: Any, start: Any, end: Any, *, whole: bool) -> tuple[float, float]:
+    """Return the stable and the other end of the axis."""
+    for key, value in (("from", start), ("to", end)):
+        if value is not None and not _is_positive(value, whole=whole):
+            kind = "a whole number, 1 or more" if whole else "a number above 0: the search goes by factors"
+            raise ConfigError(f"{key}={value} is not possible: {key} is {kind}.")
+    first = default if start is None else start
+    if not _is_positive(first, whole=whole):
+        raise ConfigError(f"axis={axis} starts at {first}: write from=, the stable end, as a number above 0.")
+    if end is None and axis not in {*_REACH, *_LAST}:
+        raise ConfigError(f"axis={axis} needs to=, the end at which training may be unstable; from= is {first:g}.")
+    last = _LAST.get(axis, first * _REACH.get(axis, 1.0)) if end is None else end
+    if first == last:
+        raise ConfigError(
+            f"from={first:g} and to={last:g} are the same; the search goes from the stable end to another."
+        )
+    return float(first), float(last)
+
+
+def _is_positive(value: Any, *, whole: bool) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+        return False
+    return not whole or float(value).is_integer()
+
+
+def _spread(first: float, last: float, resolution: Any, *, whole: bool) -> tuple[float, ...]:
+    """Return the values for a resolution."""
+    factor = RESOLUTION if resolution is None else resolution
+    if not _is_positive(factor, whole=False) or factor <= 1:
+        raise ConfigError(f"resolution={factor} is not possible: resolution is a factor above 1, such as 1.25.")
+    steps = steps_for(first, last, factor)
+    if steps >= _MOST_VALUES:
+        raise ConfigError(f"resolution={factor} is too fine: from={first:g} to={last:g} would be {steps} values.")
+    return whole_values(first, last, factor) if whole else log_values(first, last, steps)
+
+
+def _counted(grid: Any) -> int:
+    """Return how many factors lie between the values of a plain grid."""
+    if not _is_positive(grid, whole=True) or not 2 <= grid <= _MOST_VALUES:
+        raise ConfigError(f"grid={grid} is not possible: grid is a whole number of values from 2 to {_MOST_VALUES}.")
+    return int(grid) - 1
+
+
+def _seeds(seeds: Any) -> tuple[int, ...]:
+    """Return the seeds: so many from 0, or exactly those of a list."""
+    if isinstance(seeds, list | tuple):
+        if seeds and all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in seeds):
+            return tuple(dict.fromkeys(seeds))
+    elif isinstance(seeds, int) and not isinstance(seeds, bool) and 1 <= seeds <= _MOST_SEEDS:
+        return tuple(range(seeds))
+    text = "how many, a whole number, 1 or more, or a list of seeds such as seeds=[3,4,5]"
+    raise ConfigError(f"seeds={seeds} is not possible: seeds is {text}.")
+
+
+def _check_runs(request: Request, setting: Setting) -> None:
+    """Refuse before the first run what would end each of them."""
+    for place in (0, len(request.values) - 1):
+        keys = request.arguments(setting, place, 0)
+        own = {k: v for k, v in keys.items() if k in OWN_KEYS}
+        theirs = {k: v for k, v in keys.items() if k not in OWN_KEYS}
+        check_model(str(keys["model"]))
+        check_task(str(keys["model"]), request.task)
+        check_values(theirs)
+        Switches(make_settings(**own))
+        ignored = ignored_by_auto(theirs)
+        if ignored and request.axis in {"lr0", "momentum"}:
+            raise ConfigError(f"axis={request.axis} would change nothing: {ignored}")

@@ -1,0 +1,199 @@
+"""What a frontier came to: the content of `frontier.json`; standard library only."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from yolo_stability.core.notebook import as_html
+from yolo_stability.studies.frontier.bisection import EdgeStatus, Word
+
+__all__ = ["FILE", "PICTURE", "SCHEMA_VERSION", "FrontierResult", "Point", "SeedEdge", "SettingEdge"]
+
+SCHEMA_VERSION = 1
+FILE, PICTURE = "frontier.json", "frontier.png"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One run, and what it came to.
+
+    Attributes:
+        setting: Name of its setting.
+        value: Value of the axis.
+        seed: Its seed.
+        verdict: stable, unstable, crashed or inconclusive; see `frontiers.judging.Judgement`.
+        outcome: How its process ended: finished, stopped, crashed, timeout, memory or killed.
+        why: What the verdict rests on, in one sentence.
+        diagnosis: The verdict of the diagnosis, in which warnings count.
+        onset_step: Step of the first critical finding; None without any.
+        onset_sign: Rule that found it.
+        onset_block: Block concerned.
+        steps: Optimizer steps recorded.
+        fitness: The task's own mAP50 at the end; None where unknown.
+        seconds: Wall time of the run.
+        folder: Run folder, relative to the frontier's.
+    """
+
+    setting: str
+    value: float
+    seed: int
+    verdict: Word
+    outcome: str
+    why: str
+    diagnosis: str
+    onset_step: int | None
+    onset_sign: str | None
+    onset_block: str | None
+    steps: int
+    fitness: float | None
+    seconds: float
+    folder: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedEdge:
+    """Where stability ends for one setting and seed.
+
+    Attributes:
+        seed: The seed.
+        status: found, nothing, everything or undecided.
+        highest_stable: The last stable value before the first failing one; None without any.
+        lowest_failing: The first failing value; None without any.
+        undecided: Values at which a run crashed or was inconclusive.
+        stable_again: Stable values beyond the first failing one.
+        monotone: Whether there are none of these; None for a bisection, which takes it for granted.
+    """
+
+    seed: int
+    status: EdgeStatus
+    highest_stable: float | None
+    lowest_failing: float | None
+    undecided: tuple[float, ...]
+    stable_again: tuple[float, ...]
+    monotone: bool | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettingEdge:
+    """Where stability ends for one setting: a value is stable when the runs of all seeds are.
+
+    Attributes:
+        setting: Its name.
+        label: What a person calls it.
+        overrides: The keys that tell it from the others.
+        status: found, nothing, everything or undecided.
+        highest_stable: The last value that is stable for all seeds, before the first that fails for one; a bisection
+            takes for granted that a seed is stable below its own last stable value.
+        lowest_failing: The first value that fails for one seed.
+        all_failing: The first value that fails for every seed; None where one has none.
+        agree: Whether the edges of all seeds lie within one step of each other; None without an edge of each.
+        monotone: Whether no seed was stable again beyond its first failure; None for a bisection.
+        seeds: The edges of the seeds.
+        sentence: All of it in words.
+    """
+
+    setting: str
+    label: str
+    overrides: Mapping[str, Any]
+    status: EdgeStatus
+    highest_stable: float | None
+    lowest_failing: float | None
+    all_failing: float | None
+    agree: bool | None
+    monotone: bool | None
+    seeds: tuple[SeedEdge, ...]
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrontierResult:
+    """Everything a frontier says.
+
+    Attributes:
+        schema_version: Of `frontier.json`.
+        axis: The key that was varied.
+        mode: `bisection`, or `grid` for every value.
+        task: detect or pose.
+        recipe: The keys that all runs share.
+        values: Values that could be probed, from the stable end to the other.
+        resolution: The largest factor between neighbours that was asked for; None for a plain grid.
+        seeds: Seeds of the runs.
+        complete: Whether the search came to its end; False in what an interrupted one has left.
+        points: All runs.
+        edges: Where stability ends, setting by setting.
+        cost: `runs` and their `seconds`, and what the other mode would have taken: for a bisection `grid_runs`, for a
+            grid `bisection_runs`, `bisection_seconds` and whether it would have found the same edges.
+        versions: Versions of the libraries that computed.
+        command: What the user typed; empty from Python.
+        folder: Where it was written to; not part of the file.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    axis: str
+    mode: str
+    task: str
+    recipe: Mapping[str, Any]
+    values: tuple[float, ...]
+    resolution: float | None
+    seeds: tuple[int, ...]
+    complete: bool
+    points: tuple[Point, ...]
+    edges: tuple[SettingEdge, ...]
+    cost: Mapping[str, Any]
+    versions: Mapping[str, str]
+    command: str
+    folder: Path
+
+    @property
+    def open(self) -> tuple[SettingEdge, ...]:
+        """Settings for which no edge was found."""
+        return tuple(edge for edge in self.edges if edge.status != "found")
+
+    @property
+    def lost(self) -> tuple[Point, ...]:
+        """Runs that were killed from outside; the same call again runs them."""
+        return tuple(point for point in self.points if point.outcome == "killed")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        content: dict[str, Any] = json.loads(self.text())
+        return {**content, "folder": str(self.folder)}
+
+    def text(self) -> str:
+        """Return the content of `frontier.json`: same result, same bytes; no NaN and no Inf."""
+        content = {k: v for k, v in asdict(self).items() if k != "folder"}
+        return json.dumps(_finite(content), indent=1, sort_keys=True, allow_nan=False, default=str) + "\n"
+
+    def __repr__(self) -> str:
+        state = "complete" if self.complete else "incomplete"
+        return f"<FrontierResult '{self.axis}': settings {len(self.edges)}, runs {len(self.points)}, {state}>"
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        """Show the result in a notebook."""
+        return as_html(self.lines())
+
+    def lines(self) -> list[str]:
+        """Return what a terminal shows of it."""
+        from yolo_stability.studies.frontier.sentences import cost_line, head_line
+
+        told = [f"- {edge.sentence}" for edge in self.edges]
+        lost = [f"- lost: {p.setting}, {self.axis}={p.value:g}, seed {p.seed}: {p.why}" for p in self.lost]
+        places = [f"picture: {self.folder / PICTURE}", f"figures: {self.folder / FILE}"]
+        return [head_line(self), *told, *lost, cost_line(self), *places]
+
+
+def _finite(value: Any) -> Any:
+    """Return a value with every number that is not finite replaced by None."""
+    if isinstance(value, Mapping):
+        return {str(k): _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,90 @@
+"""Whether a run was stable at its value: its diagnosis, and how its process ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from yolo_stability.benchmarks.assessment import final_fitness
+from yolo_stability.benchmarks.plan import RunOutcome, RunSpec
+from yolo_stability.core.errors import TraceError
+from yolo_stability.core.types import Diagnosis, Finding, Trace
+from yolo_stability.diagnosis.base import RULES
+from yolo_stability.diagnosis.diagnose import DIED, diagnose_trace
+from yolo_stability.studies.frontier.bisection import Word
+from yolo_stability.trace import load_trace
+
+__all__ = ["Judgement", "judge"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What one run came to.
+
+    Attributes:
+        verdict: `stable`: it reached its end without a critical finding; warnings are allowed, and it need not have
+            learned much. `unstable`: a critical finding, or a rule or the guard ended it. `crashed`: its process died,
+            ran into a limit or was killed, and its trace does not say why. `inconclusive`: too little was recorded.
+        why: What that rests on, in one sentence.
+        diagnosis: The verdict of the diagnosis, in which warnings count.
+        onset_step: Step of the first critical finding; None without any.
+        onset_sign: Rule that found it.
+        onset_block: Block concerned, if one stands out.
+        steps: Optimizer steps recorded.
+        fitness: The task's own mAP50 at the end; None where unknown.
+    """
+
+    verdict: Word
+    why: str
+    diagnosis: str = "inconclusive"
+    onset_step: int | None = None
+    onset_sign: str | None = None
+    onset_block: str | None = None
+    steps: int = 0
+    fitness: float | None = None
+
+
+def judge(spec: RunSpec, outcome: RunOutcome, out: Path) -> Judgement:
+    """Judge a run that has ended.
+
+    Args:
+        spec: What was run.
+        outcome: How its process ended.
+        out: Folder of the frontier.
+    """
+    try:
+        trace: Trace | None = load_trace(out / spec.folder)
+    except TraceError:
+        trace = None
+    died = outcome.outcome in DIED
+    if trace is None or not trace.steps.height:
+        why = outcome.error or (DIED[outcome.outcome] if died else "no step was recorded")
+        return Judgement(verdict="crashed" if died else "inconclusive", why=why)
+    diagnosis = diagnose_trace(trace, outcome=outcome.outcome)
+    first = _first_critical(diagnosis)
+    return Judgement(
+        verdict=_word(outcome, diagnosis, first),
+        why=first.message if first else outcome.stopped or outcome.error or diagnosis.why,
+        diagnosis=diagnosis.verdict,
+        onset_step=first.first_step if first else None,
+        onset_sign=first.rule if first else None,
+        onset_block=first.block if first else None,
+        steps=trace.steps.height,
+        fitness=final_fitness(spec.task, outcome.outcome, outcome.metrics),
+    )
+
+
+def _word(outcome: RunOutcome, diagnosis: Diagnosis, critical: Finding | None) -> Word:
+    if critical is not None:
+        return "unstable"
+    if outcome.outcome in DIED:
+        return "crashed"
+    if outcome.outcome == "stopped":
+        return "unstable"
+    return "inconclusive" if diagnosis.verdict == "inconclusive" else "stable"
+
+
+def _first_critical(diagnosis: Diagnosis) -> Finding | None:
+    """Return the earliest critical finding that unsettles a run."""
+    found = [f for f in diagnosis.findings if f.severity == "critical" and RULES[f.rule].unsettles]
+    return min(found, key=lambda f: f.first_step or 0, default=None)

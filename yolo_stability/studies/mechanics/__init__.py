@@ -1,0 +1,1 @@
+"""Small textbook networks that show why gradients explode and vanish."""

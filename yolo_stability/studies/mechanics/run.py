@@ -1,0 +1,267 @@
+"""Why gradients vanish and explode, measured: gradient norm against sequence length and depth, and what a clip bounds.
+
+Every figure goes through `record`, as it would in a training loop of your own.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+from torch.nn.utils import clip_grad_norm_
+
+from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.core.text import number
+from yolo_stability.core.types import Trace
+from yolo_stability.gradients.recorder import record
+from yolo_stability.studies.mechanics.figure import Panel, draw_panels
+from yolo_stability.studies.mechanics.networks import DESIGNS, NETWORKS, Recurrent, Stacks, adding_problem
+from yolo_stability.studies.mechanics.result import Curve, MechanicsResult, Study, finite
+from yolo_stability.trace.layout import replace_file
+
+__all__ = ["STUDIES", "mechanics"]
+
+STUDIES = ("rnn", "depth", "clip")
+"""Names of the studies, in the order in which they run."""
+
+LENGTHS = (2, 5, 10, 20, 35, 50, 75, 100, 150, 200)
+DEPTHS = (2, 3, 5, 8, 12, 20, 35, 50, 75, 100)
+CLIP_NORM, CLIP_RATE, CLIP_STEPS, CLIP_LENGTH = 1.0, 0.1, 80, 40
+_BATCH, _WIDTH = 32, 32
+
+
+def mechanics(
+    studies: str | Sequence[str] = STUDIES, *, out: str | Path = "runs/mechanics", seed: int = 0
+) -> MechanicsResult:
+    """Measure gradient norms against sequence length and depth, and clipped against unclipped updates.
+
+    Runs on the CPU with one thread in a few seconds; the same seed gives the same figures. The caller's random state
+    and thread count stay as they are.
+
+    Args:
+        studies: `rnn`, `depth`, `clip`, or several of them.
+        out: Folder for `mechanics.json`, one picture a study, and the traces.
+        seed: Seed of weights and data.
+
+    Raises:
+        ConfigError: There is no such study, or the seed is no whole number from 0 on.
+    """
+    names = (studies,) if isinstance(studies, str) else tuple(studies)
+    for name in names:
+        if name not in STUDIES:
+            raise ConfigError(f"There is no study '{name}'.{nearest(name, STUDIES)} Choose from {', '.join(STUDIES)}.")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise ConfigError(f"seed={seed!r} is not possible: give a whole number from 0 on.")
+    folder, begun = Path(out).expanduser(), time.perf_counter()
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"out='{out}' is a file: name a folder, which is made if it is not there.")
+    folder.mkdir(parents=True, exist_ok=True)
+    run = {"rnn": _rnn_study, "depth": _depth_study, "clip": _clip_study}
+    with _reproducible():
+        done = tuple(run[name](folder, seed) for name in STUDIES if name in names)
+    result = MechanicsResult(out=folder, seed=seed, studies=done, seconds=time.perf_counter() - begun)
+    replace_file(folder / "mechanics.json", json.dumps(result.to_json(), indent=1, allow_nan=False).encode())
+    return result
+
+
+def _rnn_study(out: Path, seed: int) -> Study:
+    """Gradient of the answer after the last step, with respect to the first state and to the recurrent weight."""
+    start, weight = "first state", "recurrent weight"
+    curves = []
+    for label, (cell, options) in NETWORKS.items():
+        torch.manual_seed(seed)
+        model = Recurrent(cell, _WIDTH, horizon=LENGTHS[-1], **options)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)  # every length meets the same weights
+        with _recorded(model, optimizer, out, "rnn", label, seed) as r:
+            for length in LENGTHS:
+                inputs, _ = adding_problem(_BATCH, length, torch.Generator().manual_seed(seed))
+                optimizer.zero_grad()
+                answer = model(inputs).mean()
+                answer.backward()
+                r.step(loss=answer, loss_items={"length": length})
+                optimizer.step()
+        norms = _norms(r.trace)
+        curves.append(Curve.fitted(label, start, LENGTHS, norms["start Start"]))
+        curves.append(Curve.fitted(label, weight, LENGTHS, norms["recurrent Linear"]))
+    title = "Gradient norm against sequence length"
+    panels = [
+        Panel(
+            title=f"{kind}: {quantity}",
+            x_label="sequence length (steps)",
+            y_label="gradient norm (L2)",
+            lines=tuple(
+                c.line() for c in curves if c.quantity == quantity and c.label.startswith(("LSTM", "GRU")) == gated
+            ),
+            group=quantity,
+        )
+        for quantity in (start, weight)
+        for kind, gated in (("plain RNN", False), ("LSTM and GRU", True))
+    ]
+    note = (
+        "plain: spectral radius; bias: of the gate that keeps the state; chrono: biases for memories of 2 to 200 steps"
+    )
+    verdicts = tuple(c.in_words("step") for c in curves if c.quantity == start)
+    return _study(out, "rnn", title, "sequence length", curves, verdicts, panels, note)
+
+
+def _depth_study(out: Path, seed: int) -> Study:
+    """Gradient of the first layer's weights, with one mini-batch for every depth."""
+    quantity = "first layer"
+    curves = []
+    for label, options in DESIGNS.items():
+        torch.manual_seed(seed)
+        model = Stacks(DEPTHS, width=_WIDTH, **options)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+        generator = torch.Generator().manual_seed(seed)
+        x = torch.randn(_BATCH, _WIDTH, generator=generator, dtype=torch.float64)
+        y = torch.randint(0, _WIDTH, (_BATCH,), generator=generator)
+        with _recorded(model, optimizer, out, "depth", label, seed) as r:
+            for depth in DEPTHS:
+                optimizer.zero_grad()
+                loss = cross_entropy(model(x, depth), y)
+                loss.backward()  # type: ignore[no-untyped-call]
+                r.step(loss=loss, loss_items={"depth": depth})
+                optimizer.step()
+        norms = _norms(r.trace)
+        values = [norms[f"first_{depth} Linear"][i] for i, depth in enumerate(DEPTHS)]
+        curves.append(Curve.fitted(label, quantity, DEPTHS, values))
+    panels = [
+        Panel(
+            title=f"{kind}: first layer",
+            x_label="depth (layers)",
+            y_label="gradient norm (L2)",
+            lines=tuple(
+                c.line(c.label.removeprefix("residual ")) for c in curves if c.label.startswith("residual") == residual
+            ),
+            group=quantity,
+        )
+        for kind, residual in (("plain stack", False), ("residual stack", True))
+    ]
+    note = f"fully connected, width {_WIDTH}, at initialisation, cross-entropy of one batch; triangle: norm below 1e-38"
+    verdicts = tuple(c.in_words("layer") for c in curves)
+    return _study(out, "depth", "Gradient norm against depth", "depth", curves, verdicts, panels, note)
+
+
+def _clip_study(out: Path, seed: int) -> Study:
+    """SGD on a recurrent network whose gradient explodes, with and without a clip."""
+    update, loss_name, labels = "update size", "loss", {"no clip": None, f"clip {CLIP_NORM:g}": CLIP_NORM}
+    curves = []
+    for label, max_norm in labels.items():
+        torch.manual_seed(seed)
+        model = Recurrent("tanh", _WIDTH, radius=1.5).float()  # float32, as trainings are
+        model.start.requires_grad_(False)  # it starts at 0, where an update has no ratio
+        optimizer = torch.optim.SGD(model.parameters(), lr=CLIP_RATE)
+        generator = torch.Generator().manual_seed(seed)
+        with _recorded(model, optimizer, out, "clip", label, seed) as r:
+            for _ in range(CLIP_STEPS):
+                inputs, target = adding_problem(_BATCH, CLIP_LENGTH, generator)
+                optimizer.zero_grad()
+                loss = (model(inputs.float()) - target.float()).square().mean()
+                loss.backward()
+                r.step(loss=loss)
+                if max_norm is not None:
+                    clip_grad_norm_(model.parameters(), max_norm)
+                optimizer.step()
+        steps = tuple(range(CLIP_STEPS))
+        curves.append(Curve(label=label, quantity=update, x=steps, y=_update_sizes(r.trace)))
+        curves.append(Curve(label=label, quantity=loss_name, x=steps, y=finite(r.trace.steps["loss"])))
+    bound = CLIP_RATE * CLIP_NORM
+    panels = [
+        Panel(
+            title=title,
+            x_label="optimizer step",
+            y_label=y_label,
+            lines=tuple(c.line() for c in curves if c.quantity == quantity),
+            group=quantity,
+            limit=limit,
+        )
+        for quantity, title, y_label, limit in (
+            (update, "size of each update", "||change of the weights||", (bound, f"lr x {CLIP_NORM:g}")),
+            (loss_name, "loss of each step", "mean squared error", None),
+        )
+    ]
+    note = f"tanh RNN, spectral radius 1.5, {CLIP_LENGTH} steps of the adding problem, SGD with lr {CLIP_RATE:g}"
+    title = "What clipping the gradient norm bounds"
+    verdicts = _clip_verdicts(curves, bound)
+    return _study(out, "clip", title, "optimizer step", curves, verdicts, panels, note)
+
+
+def _clip_verdicts(curves: Sequence[Curve], bound: float) -> tuple[str, ...]:
+    """Say how large the updates were and where the losses ended."""
+    texts = []
+    for update, loss in zip(curves[::2], curves[1::2], strict=True):
+        largest = max((v for v in update.y if v is not None), default=math.nan)
+        before, after = _median(loss.y[:5]), _median(loss.y[-20:])
+        bad = next((x for x, y in zip(loss.x, loss.y, strict=True) if y is None), None)
+        end = f"and was not finite from step {bad} on" if bad is not None else f"and of the last 20 {number(after)}"
+        texts.append(
+            f"{update.label}: the largest finite update was {number(largest)}, {number(largest / bound)} times lr x "
+            f"{CLIP_NORM:g}; the median loss of the first 5 steps was {number(before)}, {end}"
+        )
+    return tuple(texts)
+
+
+def _median(values: Iterable[float | None]) -> float:
+    known = [v for v in values if v is not None]
+    return float(np.median(known)) if known else math.nan
+
+
+def _norms(trace: Trace) -> dict[str, list[float | None]]:
+    """Return the gradient norm of each block at every step."""
+    return {str(b.name): trace.blocks.filter(block=b.name)["grad_norm"].to_list() for b in trace.header.blocks}
+
+
+def _update_sizes(trace: Trace) -> tuple[float | None, ...]:
+    """Return ||delta w|| of every step, over all blocks."""
+    import polars as pl
+
+    size = (pl.col("update_ratio") * pl.col("weight_norm")).cast(pl.Float64)
+    frame = trace.blocks.group_by("step").agg((size**2).sum().sqrt().alias("size")).sort("step")
+    return finite(frame["size"])
+
+
+def _study(
+    out: Path,
+    name: str,
+    title: str,
+    x_name: str,
+    curves: Sequence[Curve],
+    verdicts: tuple[str, ...],
+    panels: Sequence[Panel],
+    note: str,
+) -> Study:
+    """Draw a study and put it together."""
+    picture = out / f"{name}.png"
+    draw_panels(panels, picture, title=title, note=note)
+    return Study(name=name, title=title, x_name=x_name, curves=tuple(curves), verdicts=verdicts, picture=picture)
+
+
+@contextmanager
+def _recorded(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer, out: Path, study: str, label: str, seed: int
+) -> Iterator[Any]:
+    """Record one network into a folder named after it."""
+    folder = out / "runs" / study / label.lower().replace(",", "").replace(" ", "-")
+    config = {"model": label, "study": study, "seed": seed}
+    with record(model, optimizer, folder, config=config, watch_every=1, plots=False) as r:
+        yield r
+
+
+@contextmanager
+def _reproducible() -> Iterator[None]:
+    """Use one thread and a random state of our own; the caller's come back afterwards."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        torch.set_num_threads(threads)

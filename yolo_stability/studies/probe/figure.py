@@ -1,0 +1,334 @@
+"""What probes found: a table in the terminal and one picture, settings side by side."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yolo_stability.core.text import number, short_name
+from yolo_stability.display.style import BAD, FAINT, INK, RC, plain_number
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from yolo_stability.studies.probe.result import BlockFlow, ProbeResult
+
+__all__ = ["draw_probes", "probe_lines", "probe_table"]
+
+_SIDE_BY_SIDE = 4
+_NAME_WIDTH, _VALUES_WIDTH = 21, 48
+_STYLES = {"healthy": "green", "vanishing": "yellow", "exploding": "red"}
+_STOCK = "#9aa1a9"
+# Okabe and Ito's colours without black and yellow: they can be told apart by colour-blind readers.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
+# Inches.
+_WIDTH, _HEIGHT, _DPI = 11.0, 7.6, 130
+_LEFT, _RIGHT, _TOP, _BOTTOM, _BETWEEN = 0.82, 2.9, 1.02, 1.58, 0.22
+_LINE, _ENTRY_GAP, _LABEL_WIDTH = 0.145, 0.11, 34
+_GAP = 0.85
+
+
+def probe_table(results: Sequence[ProbeResult]) -> Table:
+    """Lay out probes in at most 80 columns.
+
+    Args:
+        results: Of one model, data set and seed; the blocks are rows where up to four settings fit, else the
+            settings.
+
+    Returns:
+        A table for `rich.console.Console.print`.
+    """
+    if len(results) == 1:
+        return _one_setting(results[0])
+    widths = [max(len("1.00e-10"), *map(len, result.label.split())) + 1 for result in results]
+    fit = len(results) <= _SIDE_BY_SIDE and sum(widths) <= _VALUES_WIDTH
+    return _blocks_as_rows(results) if fit else _settings_as_rows(results)
+
+
+def probe_lines(results: Sequence[ProbeResult]) -> list[str]:
+    """Say the verdict of each setting and its decisive reason, a line each; all reasons of a single one."""
+    lines: list[str] = []
+    for result in results:
+        why = result.reasons if len(results) == 1 else result.reasons[:1]
+        if len(results) <= _SIDE_BY_SIDE or result.verdict != "healthy":
+            lines.append(" ".join([f"{result.label}: {result.verdict}.", *why]))
+    notes = dict.fromkeys(text for result in results for text in result.warnings)
+    return [*lines, *(f"note: {text}" for text in notes)]
+
+
+def _new_table() -> Table:
+    from rich import box
+    from rich.table import Table
+
+    return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+
+
+def _one_setting(result: ProbeResult) -> Table:
+    """Lay out everything that was measured in one setting."""
+    table, stock = _new_table(), {block.name: block for block in result.reference.blocks}
+    compared = bool(result.settings)
+    table.add_column("\n".join(textwrap.wrap(result.label, _NAME_WIDTH)))
+    weights = ["weight\ngradient", *(["stock's"] if compared else [])]
+    for name in (*weights, "output\ngradient", "growth", "output\nRMS", "output\nstd"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for group, blocks in _grouped(result.blocks):
+        table.add_row(f"[bold]{group}[/]")
+        for block in blocks:
+            there = stock.get(block.name)
+            cells = [number(block.grad_norm)]
+            if compared:
+                cells.append(number(there.grad_norm if there else None))
+            cells += [number(block.output_grad_norm), number(block.growth)]
+            cells += [number(block.activation_rms), number(block.activation_std)]
+            table.add_row(f" {short_name(block.name, _NAME_WIDTH - 1)}", *cells)
+        table.add_section()
+    table.add_row("total", number(result.total), *([number(result.reference.total)] if compared else []))
+    table.add_row("loss", number(result.loss), *([number(result.reference.loss)] if compared else []))
+    return table
+
+
+def _blocks_as_rows(results: Sequence[ProbeResult]) -> Table:
+    """Lay out the weight gradients of two to four settings beside those of stock."""
+    table, reference = _new_table(), results[0].reference
+    stock = [reference] if all(result.settings for result in results) else []
+    profiles = [*stock, *results]
+    table.add_column("weight gradient of")
+    for label in ("stock", *(result.label for result in results))[1 - len(stock) :]:
+        table.add_column(label.replace(" ", "\n"), justify="right", overflow="fold")
+    norms = [{block.name: block.grad_norm for block in profile.blocks} for profile in profiles]
+    for group, blocks in _grouped(reference.blocks):
+        table.add_row(f"[bold]{group}[/]")
+        for block in blocks:
+            cells = (number(column.get(block.name)) for column in norms)
+            table.add_row(f" {short_name(block.name, _NAME_WIDTH - 1)}", *cells)
+        table.add_section()
+    table.add_row("total", *(number(profile.total) for profile in profiles))
+    table.add_row("loss", *(number(profile.loss) for profile in profiles))
+    gains = [*(results[0].measures.stock_gain for _ in stock), *(result.measures.gain for result in results)]
+    table.add_row("gain, head to first", *map(number, gains))
+    table.add_row("verdict", *("" for _ in stock), *map(_verdict, results))
+    return table
+
+
+def _settings_as_rows(results: Sequence[ProbeResult]) -> Table:
+    """Lay out what the verdicts stand on, a row a setting."""
+    table = _new_table()
+    table.add_column("setting", overflow="fold")
+    for name in ("total\ngradient", "first block\nover head", "gain\nof stock's", "signal\nof stock's", "loss"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for result in results:
+        measures = result.measures
+        table.add_row(
+            result.label,
+            number(result.total),
+            number(measures.first_over_head),
+            number(measures.relative_gain),
+            number(measures.signal),
+            number(result.loss),
+            _verdict(result),
+        )
+    return table
+
+
+def _verdict(result: ProbeResult) -> str:
+    return f"[{_STYLES[result.verdict]}]{result.verdict}[/]"
+
+
+def _grouped(blocks: Sequence[BlockFlow]) -> Iterator[tuple[str, list[BlockFlow]]]:
+    """Yield the parts of the network with their blocks."""
+    for group, members in groupby(blocks, key=lambda block: _group(block.role)):
+        yield group, list(members)
+
+
+def _group(role: str) -> str:
+    """Name the part of the network a role belongs to."""
+    if role in {"backbone", "neck"}:
+        return role
+    return "one2one head" if role.startswith("one2one_") else "head"
+
+
+def draw_probes(results: Sequence[ProbeResult], path: Path) -> None:
+    """Draw the gradients of every setting against depth into one PNG.
+
+    The user's matplotlib backend, open figures and settings stay as they are.
+
+    Args:
+        results: Of one model, data set and seed.
+        path: File to write or replace, at once or not at all; its folder exists.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    import matplotlib as mpl
+
+    with mpl.rc_context(RC):
+        buffer = io.BytesIO()
+        _figure(results).savefig(buffer, format="png", dpi=_DPI, metadata={"Software": "yolo_stability"})
+    temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temp.write_bytes(buffer.getvalue())
+        temp.replace(path)
+    finally:
+        temp.unlink(missing_ok=True)
+
+
+def _figure(results: Sequence[ProbeResult]) -> Any:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    entries = _entries(results)
+    tall = sum(len(entry.lines) * _LINE + _ENTRY_GAP for entry in entries)
+    height = max(_HEIGHT, _TOP + tall + 0.3)
+    figure = Figure(figsize=(_WIDTH, height))
+    FigureCanvasAgg(figure)
+    request = results[0].request
+    title = f"One batch forward and backward: {Path(str(request.get('model', ''))).stem}, {request.get('task', '')}"
+    figure.text(_LEFT / _WIDTH, 1 - 0.3 / height, title, size=13, weight="bold", va="center")
+    note = ", ".join(f"{key} {request[key]}" for key in ("data", "imgsz", "batch", "seed") if key in request)
+    figure.text(_LEFT / _WIDTH, 1 - 0.57 / height, f"before any training; {note}", size=9, color=FAINT, va="center")
+    panel = (height - _TOP - _BOTTOM - _BETWEEN) / 2
+    wide = (_WIDTH - _LEFT - _RIGHT) / _WIDTH
+    lower, upper = (
+        figure.add_axes((_LEFT / _WIDTH, bottom / height, wide, panel / height))
+        for bottom in (_BOTTOM, _BOTTOM + panel + _BETWEEN)
+    )
+    for axes, field, label in (
+        (upper, "grad_norm", "gradient of the weights"),
+        (lower, "output_grad_norm", "gradient at the output"),
+    ):
+        _draw_lines(axes, results, field)
+        axes.set_ylabel(f"{label} (L2)", size=8.5)
+    _draw_depth(upper, lower, results[0].blocks)
+    _draw_entries(figure, entries, height)
+    return figure
+
+
+def _positions(blocks: Sequence[BlockFlow]) -> list[float]:
+    """Place the blocks along the depth, with a gap between the parts of the network."""
+    gaps = 0
+    found = []
+    for i, block in enumerate(blocks):
+        gaps += i > 0 and _group(block.role) != _group(blocks[i - 1].role)
+        found.append(i + _GAP * gaps)
+    return found
+
+
+def _look(results: Sequence[ProbeResult]) -> list[tuple[str, Any]]:
+    """Return colour and dashes of each setting; stock is grey."""
+    looks, number_of = [], 0
+    for result in results:
+        if not result.settings:
+            looks.append((_STOCK, "-"))
+            continue
+        dashes = _DASHES[number_of // len(_COLOURS) % len(_DASHES)]
+        looks.append((_COLOURS[number_of % len(_COLOURS)], dashes))
+        number_of += 1
+    return looks
+
+
+def _draw_lines(axes: Any, results: Sequence[ProbeResult], field: str) -> None:
+    """Draw one line a setting, broken between the parts of the network; what is not finite is a cross at the top."""
+    axes.set_yscale("log")
+    _draw_profile(axes, results[0].reference.blocks, field, _STOCK, "-", 4.0)
+    for result, (colour, dashes) in zip(results, _look(results), strict=True):
+        if result.settings:
+            _draw_profile(axes, result.blocks, field, colour, dashes, 1.5)
+    axes.grid(axis="y", color="#e3e6ea", lw=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    _tick_log(axes)
+
+
+def _draw_profile(axes: Any, blocks: Sequence[BlockFlow], field: str, colour: str, dashes: Any, width: float) -> None:
+    places = _positions(blocks)
+    values = [getattr(block, field) for block in blocks]
+    lost = [x for x, value in zip(places, values, strict=True) if value is not None and not math.isfinite(value)]
+    axes.plot(lost, [0.97] * len(lost), "x", color=colour, ms=4.5, transform=axes.get_xaxis_transform(), clip_on=False)
+    end = 0
+    for _, members in _grouped(blocks):
+        part = slice(end, end + len(members))
+        end = part.stop
+        shown = [value if value and math.isfinite(value) else math.nan for value in values[part]]
+        axes.plot(places[part], shown, color=colour, ls=dashes, lw=width, marker="o", ms=max(3.0, width), mew=0)
+
+
+def _draw_depth(upper: Any, lower: Any, blocks: Sequence[BlockFlow]) -> None:
+    """Name the blocks along the lower edge and the parts of the network along the upper one."""
+    places = _positions(blocks)
+    for axes in (upper, lower):
+        axes.set_xlim(places[0] - 0.6, places[-1] + 0.6)
+        axes.set_xticks(places, [])
+        axes.tick_params(axis="x", length=2)
+    lower.set_xticks(places, [short_name(block.name, 22) for block in blocks], rotation=90, size=7.5)
+    end = 0
+    for group, members in _grouped(blocks):
+        middle = (places[end] + places[end + len(members) - 1]) / 2
+        end += len(members)
+        text = group.replace(" ", "\n")
+        upper.text(middle, 1.01, text, transform=upper.get_xaxis_transform(), ha="center", va="bottom", size=8.5,
+                   weight="bold", linespacing=0.95)  # fmt: skip
+
+
+def _tick_log(axes: Any) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axes.yaxis.set_major_locator(LogLocator(numticks=8))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: plain_number(v)))
+    axes.yaxis.set_minor_locator(NullLocator())
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One line of the picture, as it is named beside the panels: its text, the last line of which is the verdict."""
+
+    lines: list[str]
+    colour: str
+    dashes: Any
+    alarm: bool
+
+
+def _entries(results: Sequence[ProbeResult]) -> list[_Entry]:
+    """Name every line, in the order in which they start at the first block."""
+    entries = []
+    if all(result.settings for result in results):
+        entries.append(_Entry(["stock", "the measure of the others"], _STOCK, "-", False))
+    pairs = sorted(zip(results, _look(results), strict=True), key=lambda pair: _height(pair[0]), reverse=True)
+    for result, (colour, dashes) in pairs:
+        verdict = result.verdict if result.measures.finite else f"{result.verdict}: NaN or Inf (crosses)"
+        lines = [*textwrap.wrap(result.label, _LABEL_WIDTH), verdict]
+        entries.append(_Entry(lines, colour, dashes, result.verdict != "healthy"))
+    return entries
+
+
+def _draw_entries(figure: Any, entries: Sequence[_Entry], height: float) -> None:
+    """Write setting and verdict of each line right of the panels."""
+    from matplotlib.lines import Line2D
+
+    left, y = _WIDTH - _RIGHT + 0.12, height - _TOP
+    for entry in entries:
+        level = [1 - (height - y + _LINE / 2) / height] * 2
+        ends = [left / _WIDTH, (left + 0.42) / _WIDTH]
+        figure.add_artist(Line2D(ends, level, color=entry.colour, ls=entry.dashes, lw=2.2))
+        for text in entry.lines:
+            last = text is entry.lines[-1]
+            colour = INK if not last else BAD if entry.alarm else FAINT
+            weight = "bold" if last and entry.alarm else "normal"
+            x = (left + 0.52) / _WIDTH
+            figure.text(x, (y - _LINE / 2) / height, text, size=8, color=colour, weight=weight, va="center")
+            y -= _LINE
+        y -= _ENTRY_GAP
+
+
+def _height(result: ProbeResult) -> float:
+    """Return where a setting's line stands: the gradient of the first block; what is not finite above all."""
+    known = [block.grad_norm for block in result.blocks if block.grad_norm is not None]
+    return known[0] if known and math.isfinite(known[0]) else math.inf

@@ -1,0 +1,340 @@
+"""Runs a probe: builds a model with the switches and passes one batch forward and backward, without any training.
+
+A trainer is built and set up as for a training, in a folder that is thrown away, so that the switches act through
+the very same path. Every setting after the first reuses its data loaders and its batch.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from ultralytics.utils.torch_utils import unset_deterministic
+
+from yolo_stability.compat.cfg import check_keys, check_model, check_task, check_values
+from yolo_stability.compat.ultralytics import Trainer, inner_model, quiet
+from yolo_stability.config import OWN_KEYS
+from yolo_stability.core.errors import ConfigError
+from yolo_stability.core.types import BlockSpec
+from yolo_stability.data.resolve import resolve_data
+from yolo_stability.gradients.blocks import model_blocks
+from yolo_stability.gradients.norms import BlockIndex, exact_norms
+from yolo_stability.interventions.switches import Switches
+from yolo_stability.studies.probe.result import SWITCHES, BlockFlow, ProbeResult, Profile, judge, measure, with_growth
+from yolo_stability.trainer.base_monitor import Monitor
+from yolo_stability.trainer.launch import load_model
+from yolo_stability.trainer.mixin import stability_class
+
+__all__ = ["run_grid", "run_probe"]
+
+_DEFAULTS = {"imgsz": 160, "batch": 8, "seed": 0, "mosaic": 0.0}
+# One batch, float32, in this process; what a training would write, show or validate is left out.
+_FORCED = {
+    "amp": False,
+    "compile": False,
+    "exist_ok": True,
+    "mode": "train",
+    "name": "probe",
+    "optimizer": "SGD",  # `auto` would log what it picks; nothing is ever optimized
+    "plots": False,
+    "resume": False,
+    "save": False,
+    "val": False,
+    "verbose": False,
+    "workers": 0,
+}
+
+
+def run_probe(*, model: Any, data: str | Path, task: str | None = None, **settings: Any) -> ProbeResult:
+    """Probe one setting; see `run_grid`.
+
+    Args:
+        model: Path or name of a model, or a `YOLO` object, which stays as it is.
+        data: Whatever Ultralytics takes, a folder in COCO's layout, or an embedded set.
+        task: Task; None to take the model's own.
+        **settings: Switches such as `norm="none"`, and keys of Ultralytics such as `imgsz`.
+
+    Returns:
+        The profile with its verdict against stock.
+
+    Raises:
+        ConfigError: A key or value is impossible, cannot show in a probe, or finds nothing in the model to change.
+        DataError: The dataset does not exist or does not fit the task.
+    """
+    own = {key: settings.pop(key) for key in OWN_KEYS if key in settings}
+    return run_grid(model=model, data=data, task=task, grid=[own], **settings)[0]
+
+
+def run_grid(
+    *, model: Any, data: str | Path, task: str | None = None, grid: Sequence[Mapping[str, Any]], **overrides: Any
+) -> tuple[ProbeResult, ...]:
+    """Probe several settings on the same batch, each against the stock profile, which is measured once.
+
+    Args:
+        model: Path or name of a model, or a `YOLO` object, which stays as it is.
+        data: Whatever Ultralytics takes, a folder in COCO's layout, or an embedded set.
+        task: Task; None to take the model's own.
+        grid: Switches by key of each setting; empty for the stock model.
+        **overrides: Keys of Ultralytics; `imgsz` is 160, `batch` 8 and `mosaic` 0 unless given.
+
+    Returns:
+        One result a setting, in order.
+
+    Raises:
+        ConfigError: A key or value is impossible, cannot show in a probe, or finds nothing in the model to change.
+        DataError: The dataset does not exist or does not fit the task.
+    """
+    monitors = [_monitor(settings) for settings in grid]
+    overrides = check_values(check_keys(overrides, OWN_KEYS))
+    _check(overrides)
+    if isinstance(model, str | Path):
+        check_model(str(model))
+        if task is not None:
+            check_task(str(model), task)
+    with quiet(), _process_as_before():
+        yolo = load_model(model, task)
+        probes = _Probes(yolo, resolve_data(data, yolo.task).data, {**overrides, "data": str(data)})
+        stock = probes.measure(Monitor())
+        return tuple(_result(probes, stock, monitor) for monitor in monitors)
+
+
+def _result(probes: _Probes, stock: _Passed, monitor: Monitor) -> ProbeResult:
+    """Probe one setting against stock."""
+    changed = _changed(monitor)
+    passed = probes.measure(monitor) if changed else stock
+    measures = measure(passed.profile, stock.profile)
+    verdict, reasons = judge(measures)
+    if not changed and measures.finite:
+        reasons = ("This is the stock model, by which the others are judged.",)
+    return ProbeResult(
+        blocks=passed.profile.blocks,
+        total=passed.profile.total,
+        loss=passed.profile.loss,
+        verdict=verdict,
+        reasons=reasons,
+        measures=measures,
+        reference=stock.profile,
+        settings=changed,
+        changes=dict(passed.switches.done),
+        warnings=tuple(passed.switches.warnings),
+        request=probes.request,
+        seconds=passed.seconds,
+    )
+
+
+def _monitor(settings: Mapping[str, Any]) -> Monitor:
+    """Return a monitor with the switches of one setting; every impossible one is refused before anything is built."""
+    monitor = Monitor(**settings)
+    for key, value in monitor.settings.model_dump().items():
+        if key not in SWITCHES and value != OWN_KEYS[key].default:
+            raise ConfigError(
+                f"{key}={value} cannot show in a probe, which takes no optimizer step. Leave it out, or train with it; "
+                f"a probe takes {', '.join(SWITCHES)}."
+            )
+    return monitor
+
+
+def _changed(monitor: Monitor) -> dict[str, Any]:
+    """Return the switches that differ from stock."""
+    values = monitor.settings.model_dump()
+    return {key: values[key] for key in SWITCHES if values[key] != OWN_KEYS[key].default}
+
+
+def _check(overrides: Mapping[str, Any]) -> None:
+    """Refuse keys of Ultralytics that make no single batch."""
+    batch = overrides.get("batch", 1)
+    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
+        raise ConfigError(f"'batch={batch}' is not possible in a probe: give the number of images, such as batch=8.")
+    if overrides.get("resume"):
+        raise ConfigError("resume= has no place in a probe, which trains nothing. Name the checkpoint as model=.")
+    if len(str(overrides.get("device", "")).split(",")) > 1:
+        raise ConfigError(f"'device={overrides['device']}' is not possible: a probe runs on one device.")
+
+
+@contextmanager
+def _process_as_before() -> Iterator[None]:
+    """Give random generators, thread count and determinism back as they were; setting a trainer up changes all."""
+    python, numpy, threads = random.getstate(), np.random.get_state(), torch.get_num_threads()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        unset_deterministic()
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002
+        torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Passed:
+    """One forward and backward pass."""
+
+    profile: Profile
+    switches: Switches
+    seconds: float
+
+
+class _Probes:
+    """Passes one and the same batch through differently switched models.
+
+    Args:
+        yolo: The model object that a user would call `train` of.
+        data: What Ultralytics takes.
+        overrides: Keys of Ultralytics.
+    """
+
+    def __init__(self, yolo: Any, data: str, overrides: Mapping[str, Any]) -> None:
+        self._yolo = yolo
+        self._asked = {**_DEFAULTS, **overrides}
+        self._arguments = {**yolo.overrides, **self._asked, "data": data, "task": yolo.task, **_FORCED}
+        self._loaders: dict[str, Any] = {}
+        self._batch: dict[str, Any] | None = None
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """What was asked for, or stood in for it."""
+        asked = {key: value for key, value in self._asked.items() if key not in _FORCED}
+        return {"model": str(self._arguments["model"]), "task": self._yolo.task, **asked}
+
+    def measure(self, monitor: Monitor) -> _Passed:
+        """Build the model with the switches of a monitor and pass the batch.
+
+        Args:
+            monitor: Bound to nothing yet.
+        """
+        started = time.perf_counter()
+        with tempfile.TemporaryDirectory(prefix="yolo-stability-probe-") as folder:
+            trainer = self._trainer(monitor, folder)
+            try:
+                self._set_up(trainer)
+                batch = trainer.preprocess_batch(copy.deepcopy(self._batch))
+                model = inner_model(trainer)
+                switches = trainer.stability.switches(trainer)
+                switches.on_first_batch(model, batch["img"])
+                profile = _pass(trainer, model, batch)
+            finally:
+                monitor.close(trainer)
+        return _Passed(profile=profile, switches=switches, seconds=time.perf_counter() - started)
+
+    def _trainer(self, monitor: Monitor, folder: str) -> Trainer:
+        """Return the trainer that a training would build, up to its model."""
+        callbacks = defaultdict(list, {event: [function] for event, function in monitor.callbacks().items()})
+        # Ultralytics attaches its loggers, which would open runs of their own, to classes called Trainer.
+        parent = stability_class(self._yolo._smart_load("trainer"))
+        trainer = type("StabilityProbe", (parent,), {})(
+            overrides={**self._arguments, "project": folder}, _callbacks=callbacks
+        )
+        if self._yolo.ckpt:  # as `Model.train` does
+            weights = None if self._arguments.get("pretrained") is False else self._yolo.model
+            trainer.model = trainer.get_model(weights=weights, cfg=self._yolo.model.yaml)
+        return trainer
+
+    def _set_up(self, trainer: Trainer) -> None:
+        """Set a trainer up as for its first batch, and draw that batch unless it is there."""
+        load = trainer.get_dataloader
+
+        def once(dataset_path: Any, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:
+            if mode not in self._loaders:
+                self._loaders[mode] = load(dataset_path, batch_size=batch_size, rank=rank, mode=mode)
+            return self._loaders[mode]
+
+        trainer.get_dataloader = once
+        trainer._setup_train()
+        trainer._model_train()
+        if self._batch is None:
+            self._batch = next(iter(trainer.train_loader))
+
+
+def _pass(trainer: Trainer, model: nn.Module, batch: dict[str, Any]) -> Profile:
+    """Pass a batch forward and backward and measure every block."""
+    index = BlockIndex.of(model, model_blocks(model))
+    flows = {block.name: _Flow() for block in index.blocks}
+    handles = [
+        module.register_forward_hook(flows[block.name].forward)
+        for block in index.blocks
+        for module in _modules(model, block)
+    ]
+    try:
+        loss = trainer.model(batch)[0].sum()
+        loss.backward()
+    finally:
+        for handle in handles:
+            handle.remove()
+    grads, positions = index.with_gradient()
+    norms = index.combine(exact_norms(grads), positions)
+    blocks = [flows[block.name].finished(block, norm) for block, norm in zip(index.blocks, norms, strict=True)]
+    total = float(np.sqrt(np.sum([norm**2 for norm in norms if norm is not None])))
+    return Profile(blocks=with_growth(blocks), total=total, loss=float(loss.detach()))
+
+
+def _modules(model: nn.Module, block: BlockSpec) -> Iterator[nn.Module]:
+    """Yield the modules whose outputs are a block's: itself, or the members of a list, which is never called."""
+    path = block.name.split(" ")[0]
+    try:
+        module = model.get_submodule(path)
+    except AttributeError:  # a bare parameter, or parameters of the model itself
+        return
+    yield from module if isinstance(module, nn.ModuleList) else (module,)
+
+
+class _Flow:
+    """Sums over what passes through one block, in float64, which does not overflow."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._sum = self._squares = 0.0
+        self._gradient: float | None = None
+
+    def forward(self, module: nn.Module, args: Any, output: Any) -> None:
+        """Take note of an output, and later of the gradient that arrives at it."""
+        for tensor in _tensors(output):
+            values = tensor.detach().cpu().double()
+            self._count += values.numel()
+            self._sum += float(values.sum())
+            self._squares += float(values.square().sum())
+            if tensor.requires_grad:
+                tensor.register_hook(self._backward)  # type: ignore[no-untyped-call]
+
+    def finished(self, block: BlockSpec, grad_norm: float | None) -> BlockFlow:
+        """Return what was seen.
+
+        Args:
+            block: The block.
+            grad_norm: Norm of the gradient of its weights.
+        """
+        mean = self._sum / self._count if self._count else 0.0
+        square = self._squares / self._count if self._count else 0.0
+        return BlockFlow(
+            name=block.name,
+            role=block.role,
+            grad_norm=grad_norm,
+            output_grad_norm=None if self._gradient is None else float(np.sqrt(self._gradient)),
+            activation_rms=float(np.sqrt(square)) if self._count else None,
+            activation_std=float(np.sqrt(np.maximum(square - mean**2, 0.0))) if self._count else None,
+        )
+
+    def _backward(self, gradient: Tensor) -> None:
+        norm_squared = float(gradient.detach().cpu().double().square().sum())
+        self._gradient = norm_squared + (self._gradient or 0.0)
+
+
+def _tensors(output: Any) -> Iterator[Tensor]:
+    """Yield the floating-point tensors in what a module returned."""
+    if isinstance(output, Tensor):
+        if output.is_floating_point():
+            yield output
+    elif isinstance(output, Mapping):
+        yield from (tensor for value in output.values() for tensor in _tensors(value))
+    elif isinstance(output, list | tuple):
+        yield from (tensor for value in output for tensor in _tensors(value))

@@ -1,0 +1,268 @@
+"""A benchmark folder to `remedies.json`, `remedies.md` and `figures/remedies.png`, whole or partial."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from yolo_stability.benchmarks.arms import SIGN, replaced
+from yolo_stability.benchmarks.results import RunResultRow
+from yolo_stability.benchmarks.suite import Suite
+from yolo_stability.config import OWN_KEYS
+from yolo_stability.core.errors import ConfigError
+from yolo_stability.core.provenance import package_versions
+from yolo_stability.studies.remedy_matrix.matrix import (
+    ENOUGH_SEEDS,
+    LEARNED,
+    MARGIN,
+    BySeed,
+    Cell,
+    Price,
+    Tally,
+    cell_of,
+    price_of,
+    tally,
+)
+from yolo_stability.studies.remedy_matrix.runs import MatrixRuns, matrix_runs, suite_of
+from yolo_stability.trace.layout import replace_file
+
+__all__ = ["REMEDIES_JSON", "CauseRow", "MatrixResult", "RemedyColumn", "score_matrix", "write_remedies"]
+
+REMEDIES_JSON = "remedies.json"
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CauseRow:
+    """A cause.
+
+    Attributes:
+        name: Its scenario.
+        title: What it is, in one sentence.
+        cause: The same in the words of a diagnosis; None where its label does not say.
+        optimizer: Optimizer in force.
+        settings: Its keys, as one writes them.
+        alone: How its runs went without any remedy, by task.
+    """
+
+    name: str
+    title: str
+    cause: str | None
+    optimizer: str
+    settings: str
+    alone: Mapping[str, Tally]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemedyColumn:
+    """A remedy.
+
+    Attributes:
+        name: Its scenario.
+        title: What it is, in one sentence.
+        settings: Its keys, as one writes them for a run of one's own.
+    """
+
+    name: str
+    title: str
+    settings: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatrixResult:
+    """What `remedies.json` holds.
+
+    Attributes:
+        schema_version: Of this file.
+        suite: Name of the suite.
+        command: What was typed; empty where it was no command.
+        measured: When the last of the runs ended.
+        versions: Of Python and packages that scored.
+        models: Model and dataset by task.
+        epochs: Length of the runs.
+        learned: Share of the control's fitness that counts as saved.
+        margin: What a recommended remedy may cost a healthy run, as a share.
+        enough_seeds: Seeds below which nothing is recommended.
+        planned_runs: Runs of the whole matrix.
+        ended_runs: Those of them that have ended.
+        stale_runs: Runs in the folder of other settings, which count nowhere.
+        uncounted_runs: Runs that count nowhere either: lost, or the control of their seed is missing or did not learn.
+        crashes: Errors of runs that crashed, each once, with how often.
+        control: How the healthy control did, by task: its own fitness is what all others are held against.
+        rows: Causes.
+        columns: Remedies.
+        prices: Remedies on the healthy recipe.
+        cells: Remedies against causes.
+    """
+
+    schema_version: int
+    suite: str
+    command: str
+    measured: str
+    versions: Mapping[str, str]
+    models: Mapping[str, Sequence[str]]
+    epochs: int
+    learned: float
+    margin: float
+    enough_seeds: int
+    planned_runs: int
+    ended_runs: int
+    stale_runs: int
+    uncounted_runs: int
+    crashes: Mapping[str, int]
+    control: Mapping[str, Sequence[float | None]]
+    rows: Sequence[CauseRow]
+    columns: Sequence[RemedyColumn]
+    prices: Sequence[Price]
+    cells: Sequence[Cell]
+
+
+def score_matrix(folder: Path) -> MatrixResult | None:
+    """Write the matrix of a benchmark folder into it if its suite has one.
+
+    Args:
+        folder: The benchmark's folder.
+
+    Returns:
+        None, and nothing is written, where the suite has no causes and remedies.
+    """
+    return None if suite_of(folder) is None else write_remedies(folder)
+
+
+def write_remedies(folder: str | Path, target: str | Path | None = None) -> MatrixResult:
+    """Compute the matrix from whatever has ended in a benchmark folder, and write it there.
+
+    Args:
+        folder: The benchmark's folder; a benchmark that was interrupted, or is still running, will do.
+        target: A file that gets a copy of `remedies.json`: `configs/remedies.json` is what diagnoses take their advice
+            from.
+
+    Returns:
+        The matrix.
+
+    Raises:
+        ConfigError: The benchmark has no causes and remedies.
+        TraceError: The folder holds no benchmark.
+    """
+    from yolo_stability.studies.remedy_matrix.report import remedies_markdown, remedies_picture
+
+    folder = Path(folder)
+    suite = suite_of(folder)
+    if suite is None:
+        raise ConfigError(f"{folder} holds a benchmark without causes and remedies; name one of suite=remedies.")
+    result = matrix_of(matrix_runs(folder, suite))
+    content = json.dumps(_plain(asdict(result)), indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    replace_file(folder / REMEDIES_JSON, content)
+    replace_file(folder / "remedies.md", remedies_markdown(result).encode())
+    replace_file(folder / "figures" / "remedies.png", remedies_picture(result))
+    if target is not None:
+        replace_file(Path(target), content)
+    return result
+
+
+def matrix_of(found: MatrixRuns) -> MatrixResult:
+    """Return the matrix of some runs.
+
+    Args:
+        found: The runs.
+    """
+    suite, stand_ins = found.suite, found.suite.stand_ins()
+    by_arm: dict[tuple[str, str], dict[int, RunResultRow]] = {}
+    for (arm, task, seed), run in found.runs.items():
+        by_arm.setdefault((arm, task), {})[seed] = run
+    controls: dict[str, BySeed] = {task: by_arm.get((suite.control, task), {}) for task in suite.tasks}
+
+    def counted(arm: str, task: str) -> Tally:
+        return tally(by_arm.get((stand_ins[arm], task), {}), controls[task])
+
+    prices = [price_of(name, t, stand_ins[name], counted(name, t)) for t in suite.tasks for name in suite.remedies]
+    cells = [
+        cell_of(
+            cause,
+            price,
+            arm=stand_ins[arm],
+            void=stand_ins[arm] == stand_ins[cause],
+            replaced=replaced(suite.scenario(cause), suite.scenario(price.remedy), price.task),
+            own=counted(arm, price.task),
+            alone=counted(cause, price.task),
+        )
+        for cause in suite.causes
+        for price in prices
+        for arm in (f"{cause}{SIGN}{price.remedy}",)
+    ]
+    settings = {task: suite.settings(suite.control, task, 0) for task in suite.tasks}
+    return MatrixResult(
+        schema_version=SCHEMA_VERSION,
+        suite=suite.name,
+        command=found.command,
+        measured=found.newest,
+        versions=package_versions(),
+        models={task: (str(own["model"]), str(own["data"])) for task, own in settings.items()},
+        epochs=int(settings[suite.tasks[0]]["epochs"]),
+        learned=LEARNED,
+        margin=MARGIN,
+        enough_seeds=ENOUGH_SEEDS,
+        planned_runs=len(suite.crossing()) * len(suite.tasks) * suite.seeds,
+        ended_runs=len(found.runs),
+        stale_runs=found.stale,
+        uncounted_runs=sum(len(runs) - len(tally(runs, controls[task]).seeds) for (_, task), runs in by_arm.items()),
+        crashes=_crashes(found.runs.values()),
+        control={task: [run.fitness for _, run in sorted(runs.items())] for task, runs in controls.items()},
+        rows=[_row(suite, name, {task: counted(name, task) for task in suite.tasks}) for name in suite.causes],
+        columns=[_column(suite, name) for name in suite.remedies],
+        prices=prices,
+        cells=cells,
+    )
+
+
+def _row(suite: Suite, name: str, alone: Mapping[str, Tally]) -> CauseRow:
+    scenario = suite.scenario(name)
+    return CauseRow(
+        name=name,
+        title=scenario.description,
+        cause=scenario.label.cause if scenario.label else None,
+        optimizer=str(suite.settings(name, suite.tasks[0], 0).get("optimizer", "")),
+        settings=_written(scenario.overrides),
+        alone=alone,
+    )
+
+
+def _column(suite: Suite, name: str) -> RemedyColumn:
+    """Return a column; a learning rate is written as a factor, which holds for any recipe."""
+    scenario = suite.scenario(name)
+    keys = dict(scenario.overrides)
+    usual = suite.settings(suite.control, suite.tasks[0], 0).get("lr0")
+    if "lr0" in keys and usual:
+        keys = {("lr_mult" if k == "lr0" else k): (v / usual if k == "lr0" else v) for k, v in keys.items()}
+    told = {k: v for k, v in keys.items() if k not in OWN_KEYS or OWN_KEYS[k].default != v}
+    keys = told or keys  # what holds anyway needs no word beside another
+    return RemedyColumn(name=name, title=scenario.description, settings=_written(keys))
+
+
+def _written(keys: Mapping[str, Any]) -> str:
+    """Return keys and values as one types them."""
+
+    def word(value: Any) -> str:
+        if isinstance(value, bool):
+            return str(value).lower()
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
+    return " ".join(f"{key}={word(value)}" for key, value in keys.items())
+
+
+def _crashes(runs: Any) -> dict[str, int]:
+    """Return the errors of runs that crashed, with how often each came."""
+    errors = [run.error or "no word" for run in runs if run.outcome == "crashed"]
+    return {error: errors.count(error) for error in dict.fromkeys(errors)}
+
+
+def _plain(value: Any) -> Any:
+    """Return numbers as short as they are sure: six significant digits, so that a file can be read and compared."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -1,0 +1,1 @@
+"""How many failing runs a rescue saves."""

@@ -1,0 +1,281 @@
+"""A benchmark folder to `rescue.json` and `rescue.md`: how many failing runs repair themselves, and at what price.
+
+A run is *failing* if without any remedy it reaches less than 0.9 of the fitness of the healthy run of the same seed,
+or does not come to its end. It is *repairable* if at least one remedy, applied by hand at the onset (the arms that
+always take the same one), reaches 0.9. Of those the share is counted that `rescue=auto` repairs, and that a random
+choice among the same remedies under the same budget repairs. All of it is measured on the same seeds.
+
+Several causes of one seed begin with the same weights and see the same images in the same order: they are no
+independent evidence. So intervals come from drawing whole seeds, with all their cases; only where there are fewer than
+three seeds are single runs drawn. A random choice may have been tried on fewer of them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+from yolo_stability.benchmarks.arms import SIGN
+from yolo_stability.benchmarks.assessment import fitness_of
+from yolo_stability.benchmarks.results import BenchmarkResult, Interval, RunResultRow
+from yolo_stability.benchmarks.runner import write_whole
+from yolo_stability.benchmarks.statistics import clustered, wilson
+
+__all__ = [
+    "LEARNT",
+    "RESCUE_JSON",
+    "SHARE",
+    "CauseCount",
+    "RescueResult",
+    "score_rescues",
+    "score_runs",
+    "write_rescues",
+]
+
+RESCUE_JSON = "rescue.json"
+_VERSION = 2
+AUTO, RANDOM = "rescue-auto", "rescue-random"
+SHARE = 0.9
+"""Part of the fitness of the healthy run of the same seed that a run must reach, or it has failed."""
+_FEWEST_SEEDS = 3
+LEARNT = 0.05
+"""A fitness up to which a run has learnt nothing."""
+
+
+Drawn = Literal["seed", "run"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CauseCount:
+    """What became of the failing runs of one cause and task.
+
+    Attributes:
+        cause: Name of the arm without remedy; `all` for the sum.
+        task: detect or pose; `both` for the sum.
+        runs: Runs without remedy.
+        failing: Those that failed.
+        repairable: Those of them that a remedy by hand repairs.
+        auto: Repairable ones that `rescue=auto` repairs.
+        tried: Repairable ones for which a random choice was tried, too.
+        random: Those of them that it repairs.
+        by_hand: How many each remedy repairs by hand.
+        auto_all: Failing ones that `rescue=auto` repairs, repairable by hand or not.
+        fitness_auto: Median fitness under `rescue=auto` over that of the healthy run, of the failing runs.
+    """
+
+    cause: str
+    task: str
+    runs: int
+    failing: int
+    repairable: int
+    auto: int
+    tried: int
+    random: int
+    by_hand: Mapping[str, int]
+    auto_all: int
+    fitness_auto: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RescueResult:
+    """What `rescue.json` holds.
+
+    Attributes:
+        schema_version: Of this file.
+        counts: By cause and task, then their sum.
+        seeds: Seeds of the repairable runs.
+        drawn: What the bootstrap draws: `seed`, with all its cases, or `run` where there are fewer than three seeds.
+        drawn_tried: The same of the runs for which a random choice was tried, and of the difference.
+        auto: Share of the repairable runs that `rescue=auto` repairs, with Wilson's interval, for independent runs.
+        random: The same of a random choice, of the runs for which one was tried.
+        auto_drawn: The share of auto once more, with its bootstrap interval.
+        random_drawn: The same of a random choice.
+        difference: Share of auto minus that of random, paired by run, with its bootstrap interval.
+        time_ratio: Median seconds in the step loop of a repaired run over those of the healthy run of the same seed.
+        price: Of healthy runs with `rescue=auto`: how many, their median fitness over that without, and how many have
+            the same trace. Empty without any.
+    """
+
+    schema_version: int
+    counts: Sequence[CauseCount]
+    seeds: int
+    drawn: Drawn
+    drawn_tried: Drawn
+    auto: Interval
+    random: Interval
+    auto_drawn: Interval
+    random_drawn: Interval
+    difference: Interval
+    time_ratio: float | None
+    price: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """One failing run and what each remedy made of it: fitness over that of the healthy run."""
+
+    cause: str
+    task: str
+    seed: int
+    bare: float
+    remedies: Mapping[str, float]
+    time_ratio: float | None
+
+    @property
+    def failing(self) -> bool:
+        return self.bare < SHARE
+
+    @property
+    def by_hand(self) -> list[str]:
+        return [n for n, share in self.remedies.items() if n not in {AUTO, RANDOM} and share >= SHARE]
+
+    def repaired(self, remedy: str) -> bool:
+        return self.remedies[remedy] >= SHARE
+
+
+def write_rescues(folder: Path, result: BenchmarkResult) -> RescueResult | None:
+    """Score a benchmark whose arms are rescues, and write what came out beside it; None for any other benchmark.
+
+    Args:
+        folder: The benchmark's folder.
+        result: Its result.
+    """
+    from yolo_stability.studies.rescue_rate.report import rescue_markdown
+
+    scored = score_rescues(result)
+    if scored is None:
+        return None
+    for name, text in (
+        (RESCUE_JSON, json.dumps(asdict(scored), indent=1) + "\n"),
+        ("rescue.md", rescue_markdown(scored)),
+    ):
+        write_whole(folder / name, text)
+    return scored
+
+
+def score_rescues(result: BenchmarkResult) -> RescueResult | None:
+    """Score the rescues of a benchmark.
+
+    Args:
+        result: Its result; arms named `cause+rescue-auto`, `cause+rescue-random` and so on are looked at.
+
+    Returns:
+        None where there are none.
+    """
+    return score_runs(result.runs, next(arm.name for arm in result.arms if arm.is_control))
+
+
+def score_runs(rows: Sequence[RunResultRow], control: str) -> RescueResult | None:
+    """Score rescues, of one benchmark or of several.
+
+    Args:
+        rows: The runs; of each are needed arm, task, model, seed, outcome, metrics, seconds, and the trace digest of
+            healthy ones. A random choice, and remedies by hand, may be missing for some.
+        control: Name of the healthy arm.
+
+    Returns:
+        None where nothing was rescued.
+    """
+    runs = {(run.arm, run.task, run.model, run.seed): run for run in rows}
+    causes = sorted({arm.partition(SIGN)[0] for arm, *_ in runs if arm.endswith(f"{SIGN}{AUTO}")})
+    cases = [case for cause in causes for case in _cases(runs, cause, control)]
+    if not cases:
+        return None
+    kept = [case for case in cases if case.failing and case.by_hand]
+    tried = [case for case in kept if RANDOM in case.remedies]
+    auto, random = [float(c.repaired(AUTO)) for c in kept], [float(c.repaired(RANDOM)) for c in tried]
+    gains = [float(c.repaired(AUTO)) - float(c.repaired(RANDOM)) for c in tried]
+
+    groups = [(cause, task) for cause in causes for task in ("detect", "pose")]
+    counts = [_count(cause, task, [c for c in cases if (c.cause, c.task) == (cause, task)]) for cause, task in groups]
+    times = [c.time_ratio for c in kept if c.repaired(AUTO) and c.time_ratio is not None]
+    return RescueResult(
+        schema_version=_VERSION,
+        counts=tuple(c for c in (*counts, _count("all", "both", cases)) if c.runs),
+        seeds=len({case.seed for case in kept}),
+        drawn=_drawn(kept),
+        drawn_tried=_drawn(tried),
+        auto=wilson(int(sum(auto)), len(kept)),
+        random=wilson(int(sum(random)), len(tried)),
+        auto_drawn=_clustered(auto, kept),
+        random_drawn=_clustered(random, tried),
+        difference=_clustered(gains, tried),
+        time_ratio=median(times) if times else None,
+        price=_price(runs, control),
+    )
+
+
+def _drawn(cases: Sequence[_Case]) -> Drawn:
+    return "run" if len({case.seed for case in cases}) < _FEWEST_SEEDS else "seed"
+
+
+def _clustered(values: Sequence[float], cases: Sequence[_Case]) -> Interval:
+    """Return the mean of a value a case, with the interval from drawing whole seeds where there are enough."""
+    whole = _drawn(cases) == "seed"
+    return clustered(values, [case.seed if whole else i for i, case in enumerate(cases)])
+
+
+def _cases(runs: Mapping[Any, RunResultRow], cause: str, control: str) -> Iterable[_Case]:
+    """Yield the runs of a cause that have a healthy twin and were rescued."""
+    for (arm, task, model, seed), run in runs.items():
+        healthy = runs.get((control, task, model, seed))
+        if arm != cause or healthy is None or not _fitness(healthy) > LEARNT:
+            continue
+        treated = {
+            other.partition(SIGN)[2]: r
+            for (other, *rest), r in runs.items()
+            if rest == [task, model, seed] and other.startswith(f"{cause}{SIGN}")
+        }
+        if AUTO not in treated:
+            continue
+        shares = {name: _fitness(r) / _fitness(healthy) for name, r in treated.items()}
+        ratio = _seconds(treated[AUTO]), _seconds(healthy)
+        time_ratio = ratio[0] / ratio[1] if ratio[0] and ratio[1] else None
+        yield _Case(cause, task, seed, _fitness(run) / _fitness(healthy), shares, time_ratio)
+
+
+def _fitness(run: RunResultRow) -> float:
+    """Return the final fitness; 0 for a run that did not come to its end."""
+    return (fitness_of(run) or 0.0) if run.outcome == "finished" else 0.0
+
+
+def _seconds(run: RunResultRow) -> float | None:
+    return run.seconds.get("steps")
+
+
+def _count(cause: str, task: str, cases: Sequence[_Case]) -> CauseCount:
+    """Count the cases of one cause and task."""
+    failing = [case for case in cases if case.failing]
+    kept = [case for case in failing if case.by_hand]
+    hands = sorted({name for case in cases for name in case.remedies} - {AUTO, RANDOM})
+    return CauseCount(
+        cause=cause,
+        task=task,
+        runs=len(cases),
+        failing=len(failing),
+        repairable=len(kept),
+        auto=sum(case.repaired(AUTO) for case in kept),
+        tried=sum(RANDOM in case.remedies for case in kept),
+        random=sum(case.repaired(RANDOM) for case in kept if RANDOM in case.remedies),
+        by_hand={name: sum(case.repaired(name) for case in failing if name in case.remedies) for name in hands},
+        auto_all=sum(case.repaired(AUTO) for case in failing),
+        fitness_auto=median(case.remedies[AUTO] for case in failing) if failing else None,
+    )
+
+
+def _price(runs: Mapping[Any, RunResultRow], control: str) -> Mapping[str, float]:
+    """Return what a rescue costs healthy runs."""
+    pairs = [
+        (run, runs[(control, task, model, seed)])
+        for (arm, task, model, seed), run in runs.items()
+        if arm == AUTO and (control, task, model, seed) in runs
+    ]
+    known = [_fitness(a) / _fitness(b) for a, b in pairs if _fitness(b) > 0]
+    if not known:
+        return {}
+    same = sum(a.trace_digest == b.trace_digest and a.trace_digest is not None for a, b in pairs)
+    return {"runs": len(pairs), "fitness": median(known), "identical": same}

@@ -1,0 +1,277 @@
+"""A run as dense arrays over its steps: what rules and verdicts are read from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from yolo_stability.core.types import Trace
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["BlockProfile", "Bools", "Floats", "Ints", "Norms", "RunSeries", "SeriesEvent", "as_series", "median_of"]
+
+Floats = npt.NDArray[np.float64]
+Norms = npt.NDArray[np.floating[Any]]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+_SLICE = 1 << 18
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BlockProfile:
+    """What a run's gradients were like along the depth.
+
+    Attributes:
+        names: Blocks in the order of the header.
+        medians: Median of the finite norms of each; NaN where there is none.
+        nonfinite: Whether any of its gradients held a NaN or Inf.
+    """
+
+    names: tuple[str, ...]
+    medians: Floats
+    nonfinite: Bools
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesEvent:
+    """An event of a run, its details read."""
+
+    kind: str
+    step: int
+    block: str | None
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True, eq=False)
+class RunSeries:
+    """A trace as arrays; S steps in their order, B blocks.
+
+    It holds 4 bytes per step and block instead of the 23 of the tables it was read from, so that a long run and its
+    controls fit into memory together.
+
+    Attributes:
+        names: Blocks in the order of the header, then those that only rows name.
+        roles: Their roles; `other` for those that the header lacks.
+        step: (S,) number of the step.
+        loss: (S,) loss.
+        norm: (S,) total gradient norm; NaN where it is null.
+        micro_norm: (S,) gradient norm after the first of several accumulated iterations; NaN where not sampled.
+        nonfinite: (S,) elements of the gradients that are NaN or Inf.
+        guard: (S,) the guard skipped it.
+        scaler: (S,) the AMP scaler skipped it.
+        clip: (S,) clip coefficient; NaN where nothing clips.
+        block_norm: (B, S) gradient norm of each block; NaN where it is null.
+        bad_block: Block of each entry of a block's gradient with non-finite elements, in the order of `bad_row`.
+        bad_row: Its position in `step`; ascending.
+        bad_count: Its number of non-finite elements.
+        epoch: (S,) epoch.
+        attempt: (S,) replay index.
+        accumulate: (S,) iterations that were summed.
+        lr: (S,) largest learning rate of all groups; NaN where unknown.
+        amp_scale: (S,) scale of AMP; NaN without it.
+        update: (S,) largest update ratio of all blocks; NaN where not sampled.
+        update_block: (S,) the block that has it; -1 where not sampled.
+        events: Kind, step, block and data of each event but notices and live findings, in their order.
+        stop_step: Step at which the guard ended the run; None if it did not, or the run was resumed.
+        completed: What the event at the end of the run says; None without one.
+    """
+
+    names: tuple[str, ...]
+    roles: tuple[str, ...]
+    step: Ints
+    loss: Floats
+    norm: Floats
+    micro_norm: Floats
+    nonfinite: Ints
+    guard: Bools
+    scaler: Bools
+    clip: Floats
+    block_norm: Norms
+    bad_block: Ints
+    bad_row: Ints
+    bad_count: Ints
+    epoch: Ints
+    attempt: Ints
+    accumulate: Ints
+    lr: Floats
+    amp_scale: Floats
+    update: Floats
+    update_block: Ints
+    events: tuple[SeriesEvent, ...]
+    stop_step: int | None
+    completed: bool | None
+
+    def profile(self) -> BlockProfile:
+        """Return the run along the depth."""
+        nonfinite = np.zeros(len(self.names), dtype=bool)
+        nonfinite[self.bad_block] = True
+        medians = np.array([median_of(row) for row in self.block_norm], dtype=np.float64)
+        return BlockProfile(names=self.names, medians=medians, nonfinite=nonfinite)
+
+
+def as_series(trace: Trace | RunSeries) -> RunSeries:
+    """Return a trace as arrays; what is so already is returned as it is."""
+    if isinstance(trace, RunSeries):
+        return trace
+    steps = trace.steps.sort("step", "attempt")
+    names, roles = _names_and_roles(trace)
+    blocks, bad, (update, update_block) = _dense(trace, _keys(steps), names)
+    order = np.argsort(bad[1], kind="stable")
+    events = _events(trace.events)
+    stop, completed = _ending(events)
+    return RunSeries(
+        names=names,
+        roles=roles,
+        step=_ints(steps, "step"),
+        loss=_floats(steps["loss"]),
+        norm=_floats(steps["grad_norm"]),
+        micro_norm=_optional(steps, "micro_norm"),
+        nonfinite=_ints(steps, "nonfinite"),
+        guard=(steps["skipped"] == "guard").fill_null(False).to_numpy(),
+        scaler=(steps["skipped"] == "scaler").fill_null(False).to_numpy(),
+        clip=_floats(steps["clip_coef"]),
+        block_norm=blocks,
+        bad_block=bad[0][order],
+        bad_row=bad[1][order],
+        bad_count=bad[2][order],
+        epoch=_ints(steps, "epoch"),
+        attempt=_ints(steps, "attempt"),
+        accumulate=_ints(steps, "accumulate"),
+        lr=_rates(steps),
+        amp_scale=_floats(steps["amp_scale"]),
+        update=update,
+        update_block=update_block,
+        events=events,
+        stop_step=stop,
+        completed=completed,
+    )
+
+
+def median_of(values: Norms, axis: int = -1) -> Any:
+    """Return the median of the finite values along an axis; NaN where there is none."""
+    finite = np.where(np.isfinite(values), values, np.nan)
+    if not finite.shape[axis]:
+        return np.full(np.delete(finite.shape, axis), np.nan)[()]
+    # numpy's own median of what is not NaN goes through Python for every slice; a sort puts NaN last
+    ordered = np.sort(finite, axis=axis).astype(np.float64, copy=False)
+    count = np.isfinite(finite).sum(axis=axis, keepdims=True)
+    low = np.take_along_axis(ordered, np.maximum(count - 1, 0) // 2, axis)
+    high = np.take_along_axis(ordered, np.minimum(count // 2, ordered.shape[axis] - 1), axis)
+    return np.squeeze(low + (high - low) / 2, axis=axis)[()]
+
+
+def _names_and_roles(trace: Trace) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    roles = {b.name: b.role for b in trace.header.blocks}
+    for name in getattr(trace.blocks.schema["block"], "categories", ()):
+        roles.setdefault(str(name), "other")
+    return tuple(roles), tuple(roles.values())
+
+
+def _keys(frame: pl.DataFrame) -> Ints:
+    """Return attempt and step of each row as one number."""
+    import polars as pl
+
+    keys: Ints = frame.select(pl.col("attempt").cast(pl.Int64) * 2**32 + pl.col("step").cast(pl.Int64))[:, 0].to_numpy()
+    return keys
+
+
+def _dense(
+    trace: Trace, keys: Ints, names: Sequence[str]
+) -> tuple[Norms, tuple[Ints, Ints, Ints], tuple[Floats, Ints]]:
+    """Spread the rows of the blocks over (B, S), slice by slice: the tables of a long run are large enough already.
+
+    Returns:
+        The norms; block, row and count of each entry with non-finite elements; largest update ratio of each step and
+        the block that has it.
+    """
+    import polars as pl
+
+    order = pl.Enum(list(names))
+    wide = trace.blocks.schema["grad_norm"] == pl.Float64
+    norms = np.full((len(names), keys.size), np.nan, dtype=np.float64 if wide else np.float32)
+    update, update_block = np.full(keys.size, np.nan), np.full(keys.size, -1, dtype=np.int64)
+    sorter = np.argsort(keys, kind="stable")
+    bad: list[tuple[Ints, Ints, Ints]] = [(np.zeros(0, dtype=np.int64),) * 3]
+    for first in range(0, trace.blocks.height if keys.size else 0, _SLICE):
+        part = trace.blocks.slice(first, _SLICE)
+        key = _keys(part)
+        place = np.minimum(np.searchsorted(keys, key, sorter=sorter), keys.size - 1)
+        row = sorter[place]
+        known = keys[row] == key  # a block's row without that of its step: the end of a killed run
+        block = part["block"].cast(order).to_physical().cast(pl.Int64).to_numpy()
+        norms[block[known], row[known]] = part["grad_norm"].fill_null(float("nan")).to_numpy()[known]
+        ratio = part["update_ratio"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        at = np.flatnonzero(known & ~np.isnan(ratio))
+        np.fmax.at(update, row[at], ratio[at])
+        top = at[ratio[at] == update[row[at]]]
+        update_block[row[top]] = block[top]
+        count = part["nonfinite"].fill_null(0).cast(pl.Int64).to_numpy()
+        hit = np.flatnonzero(known & (count > 0))
+        bad.append((block[hit], row[hit].astype(np.int64), count[hit]))
+    blocks, rows, counts = (np.concatenate(column) for column in zip(*bad, strict=True))
+    return norms, (blocks, rows, counts), (update, update_block)
+
+
+def _floats(column: pl.Series) -> Floats:
+    import polars as pl
+
+    values: Floats = column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    return values
+
+
+def _optional(frame: pl.DataFrame, column: str) -> Floats:
+    """Return a column that older traces lack; NaN throughout where it is not there."""
+    return _floats(frame[column]) if column in frame.columns else np.full(frame.height, np.nan)
+
+
+def _ints(frame: pl.DataFrame, column: str) -> Ints:
+    import polars as pl
+
+    values: Ints = frame[column].fill_null(0).cast(pl.Int64).to_numpy()
+    return values
+
+
+def _rates(steps: pl.DataFrame) -> Floats:
+    """Return the largest learning rate of all groups at each step."""
+    import polars as pl
+
+    groups = [name for name in steps.columns if name.startswith("lr/")]
+    if not groups:
+        return np.full(steps.height, np.nan)
+    return _floats(steps.select(pl.max_horizontal(groups).cast(pl.Float64))[:, 0])
+
+
+def _events(events: pl.DataFrame) -> tuple[SeriesEvent, ...]:
+    """Return the events; notices are for people."""
+    return tuple(
+        SeriesEvent(kind=kind, step=int(step), block=block, data=json.loads(data or "{}"))
+        for kind, step, block, data in events.select("kind", "step", "block", "data").iter_rows()
+        if kind not in {"notice", "finding"}
+    )
+
+
+def _ending(events: Sequence[SeriesEvent]) -> tuple[int | None, bool | None]:
+    """Return the step at which the guard ended the run, and whether the last event says that it came to its end.
+
+    A run that was resumed goes on: how an earlier sitting ended says nothing of its end.
+    """
+    stop, completed, ended = None, None, False
+    for event in events:
+        if event.kind == "guard_stop":
+            stop = event.step
+        elif event.kind == "end":  # a run that a rule ended was stopped, not killed
+            said = event.data.get("completed")
+            completed = True if said is True else None if ended or said is None else False
+        elif event.kind in {"fail_on", "rescue_stop"}:
+            ended = True
+        elif event.kind == "resume":
+            stop, completed, ended = None, None, False
+    return stop, completed

@@ -1,0 +1,113 @@
+"""A hash of what a run recorded: equal for runs that did the same, whenever, wherever and however they were written.
+
+It covers the rows of both tables, sorted by attempt, step and block, with their columns by name. Left out are
+`seconds`, which no run repeats, the header, which holds ids, paths and times, and the events: their texts name files,
+and what they did to the training shows in the rows. A column that is null throughout counts as absent, since a part
+that lacks a column reads so. Numbers count by value, not by width: a float32 column and the float64 one into which
+a merge widened it are equal; each NaN is the same NaN; null is neither NaN nor 0.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from yolo_stability.core.types import Trace
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["trace_digest"]
+
+_NOT_HASHED = frozenset({"seconds"})
+_SLICE = 1 << 18
+_NAN = np.float64("nan")
+
+
+def trace_digest(trace: Trace) -> str:
+    """Return the SHA-256 of a run's canonical rows, as 64 hex digits.
+
+    Args:
+        trace: The run; the order of its rows and columns does not matter. Blocks are ordered as in its header, those
+            that it lacks by name.
+    """
+    digest = hashlib.sha256(b"yolo_stability trace 1")
+    for table, frame, keys in (
+        ("steps", trace.steps, ["attempt", "step"]),
+        ("blocks", _with_block_order(trace), ["attempt", "step", "block"]),
+    ):
+        ordered = frame if _is_sorted(frame, keys) else frame.sort(keys, nulls_last=True, maintain_order=True)
+        digest.update(f"\0{table}\0{ordered.height}".encode())
+        for name in sorted(set(ordered.columns) - _NOT_HASHED):
+            if ordered[name].null_count() < ordered.height:
+                digest.update(_column_digest(ordered[name]))
+    return digest.hexdigest()
+
+
+def _with_block_order(trace: Trace) -> pl.DataFrame:
+    """Return the rows of the blocks with names in canonical order."""
+    import polars as pl
+
+    known = [b.name for b in trace.header.blocks]
+    blocks = trace.blocks
+    present = blocks["block"].unique().cast(pl.String).drop_nulls().to_list()
+    order = [*known, *sorted(set(present) - set(known))]
+    dtype = blocks.schema["block"]
+    if isinstance(dtype, pl.Enum) and list(dtype.categories) == order:
+        return blocks
+    return blocks.with_columns(pl.col("block").cast(pl.String).cast(pl.Enum(order)))
+
+
+def _is_sorted(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
+    """Return whether rows ascend by their keys, looking at a slice at a time: a copy of all would not fit."""
+    import polars as pl
+
+    if any(frame[key].null_count() for key in keys):
+        return False
+    for first in range(0, frame.height, _SLICE):
+        part = frame.slice(first, _SLICE + 1)
+        key = part.select(pl.col("attempt").cast(pl.Int64) * 2**32 + pl.col("step").cast(pl.Int64))[:, 0].to_numpy()
+        gap = np.diff(key)
+        ahead = gap > 0
+        if "block" in keys:
+            ahead |= (gap == 0) & (np.diff(part["block"].to_physical().cast(pl.Int64).to_numpy()) > 0)
+        if not ahead.all():
+            return False
+    return True
+
+
+def _column_digest(column: pl.Series) -> bytes:
+    """Return the hash of one column's name, kind, nulls and values, in the order of the rows."""
+    import polars as pl
+
+    dtype, names = column.dtype, ""
+    if isinstance(dtype, pl.Enum):  # few names and many rows: the names once, then their places
+        kind, names = "place", "".join(f"{len(n.encode())}:{n}" for n in dtype.categories)
+    else:
+        kind = "text" if dtype == pl.String else "float" if dtype.is_float() else "int"
+    digest = hashlib.sha256(f"{column.name}\0{kind}\0{names}\0".encode())
+    for first in range(0, len(column), _SLICE):
+        part = column.slice(first, _SLICE)
+        digest.update(b"\1" + part.is_null().to_numpy().tobytes() if part.null_count() else b"\0")
+        for chunk in _bytes(part, kind):
+            digest.update(chunk)
+    return digest.digest()
+
+
+def _bytes(part: pl.Series, kind: str) -> Iterator[bytes]:
+    """Yield values as bytes that do not depend on machine, width or spelling of NaN; null as zero."""
+    import polars as pl
+
+    if kind == "text":
+        yield "".join(f"{len(text.encode())}:{text}" for text in part.fill_null("").to_list()).encode()
+    elif kind == "place":
+        yield part.to_physical().fill_null(0).cast(pl.Int64).to_numpy().astype("<i8", copy=False).tobytes()
+    elif kind == "float":
+        values = part.cast(pl.Float64).fill_null(0.0).to_numpy(writable=True)
+        values[np.isnan(values)] = _NAN
+        yield values.astype("<f8", copy=False).tobytes()
+    else:
+        yield part.cast(pl.Int64).fill_null(0).to_numpy().astype("<i8", copy=False).tobytes()

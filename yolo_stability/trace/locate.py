@@ -1,0 +1,110 @@
+"""Where the trace of a run lies, what to say when there is none, and how an old one goes away."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from yolo_stability.core.errors import TraceError, nearest
+from yolo_stability.trace.layout import EVENTS, FOLDER, HEADER, PARTS, list_parts
+
+__all__ = ["clear_trace", "find_trace", "said"]
+
+_OURS = (HEADER, EVENTS, "diagnosis.json", "healthy.pt", ".healthy-candidate.pt", "gradient_norms.png", "report.html")
+_INCIDENT = re.compile(r"\.?step-\d+(-rank\d+)?(\.tmp)?")
+
+
+def find_trace(path: str | Path) -> Path:
+    """Return the `stability/` folder that belongs to `path`.
+
+    Args:
+        path: A run folder or its `stability/` folder.
+
+    Raises:
+        TraceError: There is none; the message names runs nearby that have one.
+    """
+    try:
+        return _find(Path(path).expanduser())
+    except (OSError, RuntimeError, ValueError) as e:  # an overlong name, `~nobody`, a folder without permission
+        raise TraceError(f"'{path}' cannot be looked into: {said(e)}.") from e
+
+
+def _find(path: Path) -> Path:
+    """Look for a header, and say what is there instead."""
+    for folder in (path / FOLDER, path):
+        if (folder / HEADER).is_file():
+            return folder
+    for folder in (path / FOLDER, path):
+        if (folder / PARTS).is_dir() or (folder / EVENTS).is_file() or (folder.is_dir() and folder.name == FOLDER):
+            raise TraceError(
+                f"'{folder}' has no {HEADER}: that run was killed while it started, or the file was removed."
+                f"{_neighbours(path)} Start the run again."
+            )
+    what = "is no run with a trace" if path.exists() else "does not exist"
+    neighbours = _neighbours(path)
+    advice = "" if neighbours else f" A run of `yolo-stability train` has one in <run folder>/{FOLDER}/."
+    raise TraceError(f"'{path}' {what} (looked for {FOLDER}/{HEADER}).{neighbours}{advice}")
+
+
+def clear_trace(folder: str | Path, option: str = "name") -> None:
+    """Remove an old trace from a `stability/` folder: our own files only, the header first.
+
+    Args:
+        folder: The `stability/` folder.
+        option: What the user chooses another folder with.
+
+    Raises:
+        TraceError: A file cannot be removed.
+    """
+    folder = Path(folder)
+    try:
+        for file in _our_files(folder):
+            if os.path.lexists(file):  # on a read-only disk removing what is not there is an error, too
+                file.unlink(missing_ok=True)
+        for incident in _entries(folder / "incidents"):
+            if _INCIDENT.fullmatch(incident.name) and incident.is_dir() and not incident.is_symlink():
+                shutil.rmtree(incident)
+        for directory in (folder / "incidents", folder / PARTS, folder):
+            with suppress(OSError):  # holds somebody else's files, or is not there
+                directory.rmdir()
+    except OSError as e:
+        raise TraceError(
+            f"The old trace in '{folder}' cannot be removed ({e.strerror}): choose another `{option}=`, or remove it."
+        ) from e
+
+
+def _our_files(folder: Path) -> Iterator[Path]:
+    yield from (folder / name for name in _OURS)
+    for table in ("steps", "blocks"):
+        yield from (part.path for part in list_parts(folder, table))
+    for directory in (folder, folder / PARTS):
+        yield from (f for f in _entries(directory) if f.name.startswith(".") and f.name.endswith(".tmp"))
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _neighbours(path: Path) -> str:
+    """Name runs with a trace inside, around or above `path`, the most similar name first."""
+    found: dict[str, None] = {}
+    for place in (path, path.parent, path.parent.parent):
+        with suppress(OSError):
+            candidates = [place, *sorted(place.iterdir())] if place.is_dir() else []
+            for run in candidates:
+                if (run / FOLDER / HEADER).is_file():
+                    found[str(run)] = None
+    if not found:
+        return ""
+    hint = nearest(str(path), found)
+    more = ", ".join(f"'{run}'" for run in list(found)[:3])
+    return hint or f" Runs with a trace nearby: {more}."
+
+
+def said(error: BaseException) -> str:
+    """Return the first line of an error without its full stop, to stand inside a sentence."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

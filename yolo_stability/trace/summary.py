@@ -1,0 +1,347 @@
+"""A trace to the few numbers and the one matrix that tables and pictures show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from yolo_stability.core.types import Trace
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = ["BlockSummary", "HeatMatrix", "RunSummary", "heat_matrix", "role_group", "summarise"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+_KEYS = ["attempt", "step"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockSummary:
+    """One block over a whole run; norms are L2, unscaled, before clipping, over the steps where they are finite.
+
+    Attributes:
+        name: Name of the block.
+        role: backbone, neck or a head branch.
+        group: backbone, neck, head, one2one head or other.
+        median_norm: Median gradient norm; None where no step has a finite one (frozen block).
+        max_norm: Largest finite gradient norm.
+        max_step: First step at which it occurred.
+        share: Median over steps of its part of the squared total norm, 0 to 1.
+        nonfinite_steps: Steps at which its gradient held a NaN or Inf.
+        weight_norm: Last recorded norm of its weights.
+        median_update: Median recorded update ratio.
+        max_update: Largest finite recorded update ratio.
+    """
+
+    name: str
+    role: str
+    group: str
+    median_norm: float | None
+    max_norm: float | None
+    max_step: int | None
+    share: float | None
+    nonfinite_steps: int
+    weight_norm: float | None
+    median_update: float | None
+    max_update: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSummary:
+    """A run in numbers.
+
+    Attributes:
+        steps: Optimizer steps recorded.
+        applied: Steps whose update was applied.
+        guard_skips: Steps that the guard skipped.
+        scaler_skips: Steps that the AMP scaler skipped.
+        nonfinite_steps: Steps with a NaN or Inf in the gradients, their norm or the loss.
+        attempts: Attempts the run took (1 without any recovery or resume).
+        first_norm: Total gradient norm of the first step where it is finite.
+        median_norm: Median of the finite total gradient norms.
+        max_norm: Largest finite total gradient norm.
+        max_step: First step at which it occurred.
+        clipped: Steps with a finite norm and a clip coefficient below 1.
+        clip_saturation: Their share of the steps that have a finite norm and coefficient; None where none has.
+        clip_norm: Norm to which steps were clipped, as the clip coefficients imply it; None where they imply none.
+        blocks: One entry per block, in the order of the header.
+        peak: The block with the largest finite norm in any one step.
+        worst: The worst block: the one with the most non-finite steps, among equals the one with the largest
+            finite norm in any one step.
+    """
+
+    steps: int
+    applied: int
+    guard_skips: int
+    scaler_skips: int
+    nonfinite_steps: int
+    attempts: int
+    first_norm: float | None
+    median_norm: float | None
+    max_norm: float | None
+    max_step: int | None
+    clipped: int
+    clip_saturation: float | None
+    clip_norm: float | None
+    blocks: tuple[BlockSummary, ...]
+    peak: BlockSummary | None
+    worst: BlockSummary | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class HeatMatrix:
+    """Gradient norms of all blocks over a run, binned by maximum; B blocks, C columns.
+
+    Attributes:
+        blocks: Names of the blocks, in the order of the header.
+        roles: Their roles.
+        groups: Their groups, see `role_group`.
+        values: (B, C) log10 of the largest finite norm in the bin; NaN where there is none, -inf where it is 0.
+        block_nonfinite: (B, C) whether the block's gradient held a NaN or Inf in the bin.
+        edges: (C + 1,) step at which each column begins, and one past the last step.
+        guard: (C,) whether the guard skipped a step in the bin.
+        scaler: (C,) whether the AMP scaler skipped one.
+        nonfinite: (C,) whether a step in the bin had a NaN or Inf in gradients, norm or loss.
+        total: (C,) largest finite total norm in the bin, NaN where there is none.
+        loss: (C,) largest finite loss in the bin, NaN where there is none.
+        epochs: Epochs in the order in which they began.
+        epoch_steps: First step of each of them.
+        attempt_steps: First step of each attempt but the first.
+    """
+
+    blocks: tuple[str, ...]
+    roles: tuple[str, ...]
+    groups: tuple[str, ...]
+    values: Floats
+    block_nonfinite: Bools
+    edges: Ints
+    guard: Bools
+    scaler: Bools
+    nonfinite: Bools
+    total: Floats
+    loss: Floats
+    epochs: tuple[int, ...]
+    epoch_steps: tuple[int, ...]
+    attempt_steps: tuple[int, ...]
+
+
+def role_group(role: str) -> str:
+    """Return the part of the network that a role belongs to: backbone, neck, head, one2one head or other."""
+    if role in {"backbone", "neck"}:
+        return role
+    if role in {"module", "other"}:
+        return "other"
+    return "one2one head" if role.startswith("one2one") else "head"
+
+
+def summarise(trace: Trace) -> RunSummary:
+    """Reduce a trace to a summary; a trace without rows gives zeros and None.
+
+    Args:
+        trace: What `load_trace` returned.
+    """
+    steps = trace.steps
+    norms, clips = _floats(steps["grad_norm"]), _floats(steps["clip_coef"])
+    at = _argmax(norms)
+    finite = norms[np.isfinite(norms)]
+    skipped = steps["skipped"]
+    countable = np.isfinite(clips) & np.isfinite(norms)
+    clipped = int(np.sum(countable & (clips < 1)))
+    blocks = _block_summaries(trace)
+    return RunSummary(
+        steps=steps.height,
+        applied=int(skipped.null_count()),
+        guard_skips=int((skipped == "guard").sum()),
+        scaler_skips=int((skipped == "scaler").sum()),
+        nonfinite_steps=int(np.sum(_nonfinite_steps(steps))),
+        attempts=steps["attempt"].n_unique(),
+        first_norm=float(finite[0]) if finite.size else None,
+        median_norm=float(np.median(finite)) if finite.size else None,
+        max_norm=None if at is None else float(norms[at]),
+        max_step=None if at is None else int(steps["step"][at]),
+        clipped=clipped,
+        clip_saturation=clipped / int(countable.sum()) if countable.any() else None,
+        clip_norm=_clip_norm(norms, clips),
+        blocks=blocks,
+        peak=max((b for b in blocks if b.max_norm is not None), key=_height, default=None),
+        worst=max((b for b in blocks if b.max_norm is not None or b.nonfinite_steps), key=_badness, default=None),
+    )
+
+
+def heat_matrix(trace: Trace, max_columns: int = 600) -> HeatMatrix:
+    """Bin a trace into a matrix of blocks by steps.
+
+    Args:
+        trace: What `load_trace` returned.
+        max_columns: Largest number of columns; neighbouring steps share one, and their maximum is shown.
+    """
+    steps = trace.steps
+    n = steps.height
+    width = -(-n // max_columns) if n else 1
+    column = np.arange(n, dtype=np.int64) // width
+    columns = int(column[-1]) + 1 if n else 0
+    names, roles = _names_and_roles(trace)
+    values, block_nonfinite = _binned_blocks(trace, column, names, columns)
+    number = steps["step"].to_numpy().astype(np.int64)
+    edges = np.append(number[::width], number[-1] + 1) if n else np.zeros(1, np.int64)
+    epochs, attempts = steps["epoch"].to_numpy(), steps["attempt"].to_numpy()
+    begins = _changes(epochs)
+    return HeatMatrix(
+        blocks=names,
+        roles=roles,
+        groups=tuple(role_group(r) for r in roles),
+        values=values,
+        block_nonfinite=block_nonfinite,
+        edges=edges,
+        guard=_any(column, (steps["skipped"] == "guard").fill_null(False).to_numpy(), columns),
+        scaler=_any(column, (steps["skipped"] == "scaler").fill_null(False).to_numpy(), columns),
+        nonfinite=_any(column, _nonfinite_steps(steps), columns),
+        total=_max(column, _floats(steps["grad_norm"]), columns),
+        loss=_max(column, _floats(steps["loss"]), columns),
+        epochs=tuple(int(e) for e in epochs[begins]),
+        epoch_steps=tuple(int(s) for s in number[begins]),
+        attempt_steps=tuple(int(s) for s in number[_changes(attempts)][1:]),
+    )
+
+
+def _block_summaries(trace: Trace) -> tuple[BlockSummary, ...]:
+    import polars as pl
+
+    names, roles = _names_and_roles(trace)
+    norm, ratio = pl.col("grad_norm"), pl.col("update_ratio")
+    rows = (
+        _with_shares(trace.blocks)
+        .group_by("block")
+        .agg(
+            median_norm=norm.filter(norm.is_finite()).median(),
+            max_norm=norm.filter(norm.is_finite()).max(),
+            max_step=pl.col("step").filter(norm == norm.filter(norm.is_finite()).max()).first(),
+            share=pl.col("share").median(),
+            nonfinite_steps=((pl.col("nonfinite") > 0) | ~norm.is_finite().fill_null(True)).sum(),
+            weight_norm=pl.col("weight_norm").drop_nulls().last(),
+            median_update=ratio.filter(ratio.is_finite()).median(),
+            max_update=ratio.filter(ratio.is_finite()).max(),
+        )
+        .with_columns(pl.col("block").cast(pl.String))
+    )
+    found: dict[str, dict[str, Any]] = {row.pop("block"): row for row in rows.to_dicts()}
+    blank = dict.fromkeys(c for c in rows.columns if c != "block") | {"nonfinite_steps": 0}
+    return tuple(
+        BlockSummary(name=name, role=role, group=role_group(role), **found.get(name, blank))
+        for name, role in zip(names, roles, strict=True)
+    )
+
+
+def _with_shares(blocks: pl.DataFrame) -> pl.DataFrame:
+    """Add `share`: the block's part of the squared norm of its step, where all norms of the step are finite.
+
+    Norms are divided by the largest of their step before they are squared, so that no square overflows.
+    """
+    import polars as pl
+
+    norm = pl.col("grad_norm").cast(pl.Float64)
+    square = (norm / norm.max().over(_KEYS)) ** 2
+    share = square / square.sum().over(_KEYS)
+    return blocks.with_columns(norm).with_columns(pl.when(share.is_finite()).then(share).alias("share"))
+
+
+def _height(block: BlockSummary) -> float:
+    return -1.0 if block.max_norm is None else block.max_norm
+
+
+def _badness(block: BlockSummary) -> tuple[int, float]:
+    return block.nonfinite_steps, _height(block)
+
+
+def _clip_norm(norms: Floats, clips: Floats) -> float | None:
+    """Recover max_norm from coefficient = max_norm / (total + 1e-6), if all clipped steps agree on it."""
+    usable = np.isfinite(norms) & (clips < 1) & (clips > 0)
+    implied = clips[usable] * (norms[usable] + 1e-6)
+    if not implied.size:
+        return None
+    middle = float(np.median(implied))
+    if not np.allclose(implied, middle, rtol=1e-3, atol=0):
+        return None
+    return float(f"{middle:.4g}")
+
+
+def _names_and_roles(trace: Trace) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names and roles in the order of the header, then those that only rows name."""
+    roles = {b.name: b.role for b in trace.header.blocks}
+    dtype = trace.blocks.schema["block"]
+    for name in getattr(dtype, "categories", ()):
+        roles.setdefault(str(name), "other")
+    return tuple(roles), tuple(roles.values())
+
+
+def _nonfinite_steps(steps: pl.DataFrame) -> Bools:
+    bad: Bools = steps["nonfinite"].fill_null(0).to_numpy() > 0
+    for name in ("grad_norm", "loss"):
+        bad = bad | ~steps[name].is_finite().fill_null(True).to_numpy()
+    return bad
+
+
+def _binned_blocks(trace: Trace, column: Ints, names: Sequence[str], columns: int) -> tuple[Floats, Bools]:
+    """Return log10 of the largest finite norm and whether any was non-finite, both (B, C)."""
+    import polars as pl
+
+    values = np.full((len(names), columns), np.nan)
+    nonfinite = np.zeros((len(names), columns), dtype=bool)
+    norm = pl.col("grad_norm").cast(pl.Float64)
+    where = trace.steps.select(_KEYS).with_columns(pl.Series("column", column))
+    rows = (
+        trace.blocks.lazy()
+        .join(where.lazy(), on=_KEYS)
+        .group_by("block", "column")
+        .agg(
+            norm.filter(norm.is_finite()).max().alias("norm"),
+            ((pl.col("nonfinite") > 0) | ~norm.is_finite().fill_null(True)).any().alias("bad"),
+        )
+        .collect()
+    )
+    row_of = {name: i for i, name in enumerate(names)}
+    row = np.array([row_of[n] for n in rows["block"].cast(pl.String)], dtype=np.int64)
+    col = rows["column"].to_numpy()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        values[row, col] = np.log10(_floats(rows["norm"]))
+    nonfinite[row, col] = rows["bad"].to_numpy()
+    return values, nonfinite
+
+
+def _floats(series: pl.Series) -> Floats:
+    """A float column as float64, null as NaN."""
+    import polars as pl
+
+    return series.cast(pl.Float64).fill_null(float("nan")).to_numpy()
+
+
+def _argmax(values: Floats) -> int | None:
+    finite = np.isfinite(values)
+    return int(np.argmax(np.where(finite, values, -np.inf))) if finite.any() else None
+
+
+def _max(column: Ints, values: Floats, columns: int) -> Floats:
+    result = np.full(columns, np.nan)
+    np.fmax.at(result, column, np.where(np.isfinite(values), values, np.nan))
+    return result
+
+
+def _any(column: Ints, flags: npt.NDArray[Any], columns: int) -> Bools:
+    result = np.zeros(columns, dtype=bool)
+    result[column[flags.astype(bool)]] = True
+    return result
+
+
+def _changes(values: npt.NDArray[Any]) -> Ints:
+    """Indices at which a value differs from the one before; the first index always counts."""
+    if not values.size:
+        return np.zeros(0, dtype=np.int64)
+    return np.append(0, np.flatnonzero(values[1:] != values[:-1]) + 1).astype(np.int64)

@@ -1,0 +1,216 @@
+"""Records to columns: names, order and types of the two tables, and their bytes as Parquet."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from yolo_stability.core.types import StepRecord
+from yolo_stability.trace.layout import Table
+
+if TYPE_CHECKING:
+    import polars as pl
+
+__all__ = [
+    "blocks_frame",
+    "column_order",
+    "concat",
+    "empty",
+    "normalise",
+    "read_parquet",
+    "steps_frame",
+    "to_parquet",
+    "warm_up",
+]
+
+F32_MAX = 3.4028234663852886e38
+_DYNAMIC = ("loss/", "lr/")
+_LIMITS = {"UInt16": 2**16 - 1, "UInt32": 2**32 - 1}
+_KINDS = {"u16": "UInt16", "u32": "UInt32", "f32": "Float32", "str": "String"}
+_STEPS = {
+    "attempt": "u16",
+    "step": "u32",
+    "iteration": "u32",
+    "epoch": "u16",
+    "accumulate": "u16",
+    "loss": "f32",
+    "momentum": "f32",
+    "grad_norm": "f32",
+    "micro_norm": "f32",
+    "clip_coef": "f32",
+    "amp_scale": "f32",
+    "skipped": "str",
+    "nonfinite": "u32",
+    "seconds": "f32",
+}
+_BLOCKS = {
+    "attempt": "u16",
+    "step": "u32",
+    "block": "str",
+    "grad_norm": "f32",
+    "nonfinite": "u32",
+    "weight_norm": "f32",
+    "update_ratio": "f32",
+}
+_WIDE = "grad_norm"  # the one metric whose finite values are known to leave float32's range
+
+
+def steps_frame(records: Sequence[StepRecord]) -> pl.DataFrame:
+    """Turn records into rows of `trace.steps`, in their order; a name that a record lacks is null in its row."""
+    columns: dict[str, list[Any]] = {name: [getattr(r, name) for r in records] for name in _STEPS}
+    for prefix, field in zip(_DYNAMIC, ("loss_items", "lr_by_group"), strict=True):
+        names = dict.fromkeys(name for r in records for name in getattr(r, field))
+        for name in names:
+            columns[prefix + name] = [getattr(r, field).get(name) for r in records]
+    return _frame(columns, "steps")
+
+
+def blocks_frame(records: Sequence[StepRecord], names: Sequence[str]) -> pl.DataFrame:
+    """Turn records into rows of `trace.blocks`, one per (step, block), in the order of the records.
+
+    Args:
+        records: What to write.
+        names: Block names in the order of the header; a record may name further ones.
+    """
+    import polars as pl
+
+    stats = [s for r in records for s in r.blocks]
+    columns: dict[str, list[Any]] = {
+        "attempt": [r.attempt for r in records for _ in r.blocks],
+        "step": [r.step for r in records for _ in r.blocks],
+        "block": [s.block for s in stats],
+        "grad_norm": [s.grad_norm for s in stats],
+        "nonfinite": [s.nonfinite_count for s in stats],
+        "weight_norm": [s.weight_norm for s in stats],
+        "update_ratio": [s.update_ratio for s in stats],
+    }
+    order = pl.Enum(list(dict.fromkeys([*names, *columns["block"]])))
+    frame = _frame(columns, "blocks").with_columns(pl.col("block").cast(order))
+    return frame.unique(["attempt", "step", "block"], keep="first", maintain_order=True)
+
+
+def empty(table: Table) -> pl.DataFrame:
+    """Return the table with its fixed columns and no row."""
+    fixed = _STEPS if table == "steps" else _BLOCKS
+    return _frame({name: [] for name in fixed}, table)
+
+
+def normalise(frame: pl.DataFrame, table: Table, names: Sequence[str]) -> pl.DataFrame:
+    """Give a table read from disk the columns, order and types of the contract.
+
+    Args:
+        frame: Rows as read; columns may be missing or of another type.
+        table: Which table it is.
+        names: Block names in the order of the header.
+
+    Returns:
+        The fixed columns, dynamic ones where the contract puts them; `block` as an Enum in the order of the header
+        (names it does not hold come last); `grad_norm` float64 only if it was so on disk.
+    """
+    import polars as pl
+
+    missing = [n for n in (_STEPS if table == "steps" else _BLOCKS) if n not in frame.columns]
+    frame = frame.with_columns(pl.lit(None).alias(n) for n in missing)
+    frame = frame.select(column_order(frame.columns, table))
+    schema = frame.schema  # made anew each time it is asked for: thousands of columns would take minutes
+    kept = {"block", *([_WIDE] if schema.get(_WIDE) == pl.Float64 else [])}
+    wanted = {n: t for n, t in _dtypes(frame.columns, table).items() if n not in kept}
+    frame = frame.cast({n: t for n, t in wanted.items() if schema[n] != t}, strict=False)
+    if table == "blocks":
+        frame = _with_block_order(frame, names)
+    return frame
+
+
+def concat(frames: Iterable[pl.DataFrame], table: Table, names: Sequence[str]) -> pl.DataFrame:
+    """Stack parts of one table; a column that one part lacks is null there, float32 and float64 become float64."""
+    import polars as pl
+
+    parts = [normalise(frame, table, names) for frame in frames]
+    if not parts:
+        return normalise(empty(table), table, names)
+    if table == "blocks" and len({str(p.schema["block"]) for p in parts}) > 1:
+        parts = [p.with_columns(pl.col("block").cast(pl.String)) for p in parts]
+    return normalise(pl.concat(parts, how="diagonal_relaxed", rechunk=False), table, names)
+
+
+def to_parquet(frame: pl.DataFrame) -> bytes:
+    """Return a table as the bytes of a Parquet file: zstd, one row group, no statistics."""
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer, compression="zstd", statistics=False, row_group_size=max(1, frame.height))
+    return buffer.getvalue()
+
+
+def warm_up() -> None:
+    """Write nothing once: the first use of polars takes tenths of a second, in which a first step would be at risk."""
+    to_parquet(empty("steps"))
+    blocks_frame([], ["-"])
+
+
+_MOST_ROWS, _FEW_ROWS, _ROWS_A_BYTE = 2**28, 10**6, 20  # five rows a byte are the most, when all norms are zero
+
+
+def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """Read one part through this process' own memory, so that another process may delete the file meanwhile.
+
+    Raises:
+        ValueError: It would unfold to far more rows than any trace of its size has: equal rows take hardly a byte.
+    """
+    import polars as pl
+
+    content = path.read_bytes()
+    rows = pl.scan_parquet(io.BytesIO(content)).select(pl.len()).collect().item()
+    if rows > min(_MOST_ROWS, _FEW_ROWS + _ROWS_A_BYTE * len(content)):
+        raise ValueError(f"its {len(content):,} bytes unfold to {rows:,} rows")
+    return pl.read_parquet(io.BytesIO(content), columns=None if columns is None else list(columns))
+
+
+def _frame(columns: dict[str, list[Any]], table: Table) -> pl.DataFrame:
+    import polars as pl
+
+    dtypes = _dtypes(columns, table)
+    return pl.DataFrame([_series(name, columns[name], dtypes[name]) for name in column_order(columns, table)])
+
+
+def _series(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
+    """One column; a number beyond an integer type's range is stored as its largest, so that telemetry goes on."""
+    import polars as pl
+
+    if dtype == pl.String:
+        return pl.Series(name, values, dtype=pl.String)
+    if dtype.is_integer():
+        return pl.Series(name, values, dtype=pl.Int64).clip(0, _LIMITS[str(dtype)]).cast(dtype)
+    if name == _WIDE:
+        wide = pl.Series(name, values, dtype=pl.Float64)
+        return wide if ((wide.abs() > F32_MAX) & wide.is_finite()).any() else wide.cast(pl.Float32)
+    return pl.Series(name, values, dtype=dtype)
+
+
+def _with_block_order(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    import polars as pl
+
+    dtype = frame.schema["block"]
+    if isinstance(dtype, pl.Enum) and list(dtype.categories)[: len(names)] == list(names):
+        return frame
+    present = frame["block"].cast(pl.String)
+    extra = [n for n in present.unique(maintain_order=True).drop_nulls().to_list() if n not in set(names)]
+    return frame.with_columns(present.cast(pl.Enum([*dict.fromkeys(names), *extra])))
+
+
+def _dtypes(columns: Iterable[str], table: Table) -> dict[str, pl.DataType]:
+    import polars as pl
+
+    fixed = _STEPS if table == "steps" else _BLOCKS
+    return {name: getattr(pl, _KINDS[fixed.get(name, "f32")])() for name in columns}
+
+
+def column_order(columns: Iterable[str], table: Table) -> list[str]:
+    """The contract's order: dynamic columns follow `loss`, losses first, in the order in which they appeared."""
+    if table == "blocks":
+        return list(_BLOCKS)
+    fixed = list(_STEPS)
+    cut = fixed.index("loss") + 1
+    names = list(columns)
+    dynamic = [name for prefix in _DYNAMIC for name in names if name.startswith(prefix)]
+    return [*fixed[:cut], *dynamic, *fixed[cut:]]

@@ -1,0 +1,53 @@
+"""Numbers of every step in the Weights & Biases run of Ultralytics (`yolo settings wandb=True`), also offline."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from yolo_stability.trainer.loggers._tracker import Note, Point, TrackerSink, enabled, integration
+
+__all__ = ["WandbSink"]
+
+_STEP = "stability/step"
+
+
+class WandbSink(TrackerSink):
+    """Logs rows of its own, drawn over `stability/step`, so that Ultralytics' epochs stay what they are.
+
+    W&B counts its own step up with every row. Up to 8.4.150 or later Ultralytics names that step, and W&B refuses rows
+    that come too late: there all numbers go to the row that is open, one an epoch.
+    """
+
+    title = "W&B"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._defined: str | None = None
+
+    def find(self) -> Any:
+        """Return the open run."""
+        if not enabled("wandb") or getattr(integration("wb"), "wb", None) is None:
+            return None
+        return getattr(sys.modules.get("wandb"), "run", None)
+
+    def send(self, run: Any, points: Sequence[Point], notes: Sequence[Note]) -> None:
+        """Log a row a step, and one for each event; W&B tells the user of serious ones if that is what they set up."""
+        if self._defined != run.id:
+            run.define_metric(_STEP, hidden=True)
+            run.define_metric("stability/*", step_metric=_STEP)
+            self._defined = run.id
+        rows = _epochs_have_an_axis()
+        for point in points:
+            run.log({**point.values, _STEP: point.step}, commit=rows)
+        for note in notes:
+            run.log({"stability/event": note.text, _STEP: note.step}, commit=rows)
+            if note.serious:
+                run.alert(title="Training stability", text=f"step {note.step}: {note.text}", level="WARN")
+
+
+def _epochs_have_an_axis() -> bool:
+    """Return whether Ultralytics draws its metrics over `epoch` instead of W&B's own step."""
+    begin = getattr(integration("wb"), "on_pretrain_routine_end", None)
+    return "define_metric" in getattr(getattr(begin, "__code__", None), "co_names", ())

@@ -1,0 +1,160 @@
+"""The seam: a trainer whose optimizer step can be watched and guarded.
+
+The one place between `scaler.unscale_` and the clip where gradients are true and still changeable is the body of
+`BaseTrainer.optimizer_step`. No callback fires there (`optimizer_step` and `on_before_zero_grad` are listed by
+Ultralytics but never called) and an optimizer hook sees clipped gradients only; so the mixin owns that body.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from yolo_stability.compat.ultralytics import BaseTrainer, Trainer, inner_model, is_writer, model_config
+from yolo_stability.guard.checkpoints import atomic_checkpoints
+
+if TYPE_CHECKING:
+    from yolo_stability.trainer.session import WatchedRun
+
+__all__ = ["StabilityMixin", "adopt", "owns_step", "stability_class"]
+
+
+class StabilityMixin:
+    """Put before a trainer class: `class MyTrainer(StabilityMixin, DetectionTrainer)`.
+
+    Without a monitor it is the stock trainer.
+
+    Attributes:
+        stability: What watches this trainer; None until a monitor has bound itself.
+    """
+
+    stability: WatchedRun | None = None
+
+    def __init__(self: Trainer, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        from yolo_stability.trainer.base_monitor import attach_in_worker
+
+        attach_in_worker(self)
+
+    def get_model(self: Trainer, cfg: Any = None, weights: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Build the model as stock does, changed by the switches before any weights are loaded into it."""
+        switches = self.stability.switches(self) if self.stability else None
+        if switches is None or not switches.edit_model:
+            return super().get_model(cfg, weights, *args, **kwargs)  # type: ignore[misc]
+        config = switches.configure(model_config(cfg))
+        model = super().get_model(config, None, *args, **kwargs)  # type: ignore[misc]
+        switches.edit(model, pretrained=weights is not None, resumed=bool(self.resume))
+        if weights:
+            model.load(weights)
+        return model
+
+    def build_optimizer(self: Trainer, model: Any, name: str = "auto", *args: Any, **kwargs: Any) -> Any:
+        """Build the optimizer as stock does; a learning rate may be multiplied before a schedule sees it."""
+        optimizer = super().build_optimizer(model, name, *args, **kwargs)  # type: ignore[misc]
+        if self.stability:
+            self.stability.switches(self).build(optimizer, asked=name)
+        return optimizer
+
+    def _model_train(self: Trainer) -> None:
+        """Set training mode as stock does; a switch may keep BatchNorm out of it."""
+        super()._model_train()  # type: ignore[misc]
+        if self.stability:
+            self.stability.switches(self).after_train_mode(inner_model(self))
+
+    def train(self: Trainer) -> Any:
+        """Train as stock does; write everything also where an error or Ctrl-C skips `teardown` (before 8.4.150)."""
+        try:
+            return super().train()  # type: ignore[misc]
+        finally:
+            if self.stability:
+                self.stability.owner.close(self)
+
+    def optimizer_step(self: Trainer) -> None:
+        """Take one optimizer step as stock does, measured before the clip and left out if it is bad."""
+        watch = self.stability.watch if self.stability else None
+        if watch is None:
+            super().optimizer_step()  # type: ignore[misc]
+            return
+        if not owns_step(type(self)):
+            watch.record_only(self)
+            super().optimizer_step()  # type: ignore[misc]
+            return
+        watch.before_unscale(self)
+        self.scaler.unscale_(self.optimizer)
+        if not watch.admits(self):
+            return
+        watch.clip(self)
+        watch.before_update()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        if self.ema:
+            self.ema.update(self.model)
+        watch.after_update(self)
+
+    def preprocess_batch(self: Trainer, batch: Any) -> Any:
+        """Preprocess as stock does; a fault may damage the result."""
+        batch = super().preprocess_batch(batch)  # type: ignore[misc]
+        watch = self.stability.watch if self.stability else None
+        if watch is not None and self.model.training:
+            watch.on_batch(self, batch)
+        return batch
+
+    def save_model(self: Trainer) -> Any:
+        """Save as stock does, but whole or not at all, and never a state that is not finite over a healthy one."""
+        if not self.stability:
+            return super().save_model()  # type: ignore[misc]
+        self.stability.before_save(self)
+        with atomic_checkpoints(self):
+            saved = super().save_model()  # type: ignore[misc]
+        self.stability.after_save(self)
+        return saved
+
+    def final_eval(self: Trainer) -> None:
+        """Validate as stock does, which strips optimizer states off the checkpoints; whole or not at all, too."""
+        if not self.stability or not is_writer():
+            super().final_eval()  # type: ignore[misc]
+            return
+        with atomic_checkpoints(self, copy=True):
+            super().final_eval()  # type: ignore[misc]
+
+    def _handle_nan_recovery(self: Trainer, epoch: int) -> bool:
+        """Recover as stock does, unless the guard has decided already."""
+        if self.stability and self.stability.stopped:
+            return False
+        recovered: bool = super()._handle_nan_recovery(epoch)  # type: ignore[misc]
+        if recovered and self.stability:
+            self.stability.recovered(self)
+        return recovered
+
+
+def owns_step(cls: type) -> bool:
+    """Return whether the mixin may own the optimizer step: no class behind it but Ultralytics' base has its own."""
+    behind = cls.__mro__[cls.__mro__.index(StabilityMixin) + 1 :]
+    owner = next((c for c in behind if "optimizer_step" in vars(c)), None)
+    return owner is BaseTrainer
+
+
+@cache
+def stability_class(cls: Any) -> Any:
+    """Return the trainer class with the mixin before it.
+
+    Its name still ends in `Trainer`: Ultralytics attaches its loggers by that name.
+
+    Args:
+        cls: Any trainer class.
+    """
+    if issubclass(cls, StabilityMixin):
+        return cls
+    from yolo_stability.trainer import trainers
+
+    static = getattr(trainers, f"Stability{cls.__name__}", None)
+    if static is not None and static.__mro__[2] is cls:
+        return static
+    return type(f"Stability{cls.__name__}", (StabilityMixin, cls), {"__doc__": cls.__doc__})
+
+
+def adopt(trainer: Trainer) -> None:
+    """Give an existing trainer the seam, by changing its class."""
+    cls: Any = type(trainer)
+    trainer.__class__ = stability_class(cls)

@@ -1,0 +1,1 @@
+"""Rolls a run back and applies a remedy."""

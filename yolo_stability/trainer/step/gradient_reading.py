@@ -1,0 +1,113 @@
+"""Reads a finished gradient: one pass over the tensors, one transfer to the host."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from yolo_stability.compat.ultralytics import Trainer, scale_tensor
+from yolo_stability.gradients.norms import (
+    BlockIndex,
+    count_nonfinite,
+    tensor_norms,
+    to_host,
+    total_norm,
+    without_overflow,
+)
+from yolo_stability.guard.guard import StepSigns
+from yolo_stability.trainer.step.accumulation import Window
+
+__all__ = ["Reading", "read_gradients", "unscaled"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What the gradients of one step look like, before clipping.
+
+    Attributes:
+        total: Total norm on the device, as the clip uses it; may be inf where float32 overflows.
+        raw_norm: The same on the host.
+        grad_norm: Total norm on the host, finite whenever every element is.
+        clip_coef: The coefficient that the clip applied; None while, or where, it did not.
+        signs: What the guard decides from.
+        loss_items: Mean of each loss item over the window.
+        amp_scale: Loss scale of AMP; None when off.
+        block_norms: Norm per block, None for a block without gradient.
+        block_nonfinite: Non-finite elements per block.
+        micro_norm: Norm of the gradient after the first micro-batch, unscaled; None where not measured.
+        deferred: Values of the previous step that travelled along, as they were passed.
+    """
+
+    total: Tensor
+    raw_norm: float
+    grad_norm: float
+    clip_coef: float | None
+    signs: StepSigns
+    loss_items: dict[str, float]
+    amp_scale: float | None
+    block_norms: list[float | None]
+    block_nonfinite: list[int]
+    micro_norm: float | None
+    deferred: tuple[NDArray[np.float64], ...]
+
+
+def read_gradients(
+    trainer: Trainer, index: BlockIndex, window: Window, largest_buffer: Tensor, deferred: tuple[Tensor, ...]
+) -> Reading:
+    """Measure the gradients of a step; call between `scaler.unscale_` and the clip.
+
+    Args:
+        trainer: The trainer, gradients unscaled.
+        index: The parameters and their blocks.
+        window: Losses of the iterations that the step sums.
+        largest_buffer: From `Guard.largest_buffer`; empty when nobody guards.
+        deferred: Vectors of the previous step that shall travel along.
+    """
+    grads, positions = index.with_gradient()
+    norms = tensor_norms(grads)
+    total = total_norm(grads, norms)
+    loss = total.new_zeros(1) if window.loss is None else window.loss
+    items = torch.stack(list(window.items.values())) if window.items else torch.zeros(0)
+    host_norms, host_total, host_loss, host_items, scale, buffer, micro, *travelled = to_host(
+        norms, total, loss, items, scale_tensor(trainer), largest_buffer, window.micro_norm, *deferred
+    )
+    raw_total = float(host_total[0])
+    counts = np.zeros(len(grads), dtype=np.int64)
+    if not math.isfinite(raw_total):
+        counts = count_nonfinite(grads)
+        host_norms = without_overflow(grads, host_norms, counts)
+    iterations = max(window.iterations, 1)
+    return Reading(
+        total=total,
+        raw_norm=raw_total,
+        grad_norm=raw_total if counts.any() or math.isfinite(raw_total) else float(np.sqrt((host_norms**2).sum())),
+        clip_coef=None,
+        signs=StepSigns(
+            loss=float(host_loss[0]) / iterations,
+            nonfinite_gradients=int(counts.sum()),
+            largest_buffer=float(buffer[0]) if len(buffer) else None,
+            scaler_enabled=len(scale) > 0,
+        ),
+        loss_items={k: float(v) / iterations for k, v in zip(window.items, host_items, strict=True)},
+        amp_scale=float(scale[0]) if len(scale) else None,
+        block_norms=index.combine(host_norms, positions),
+        block_nonfinite=index.sum_counts(counts, positions),
+        micro_norm=float(micro[0]) / (float(scale[0]) if len(scale) else 1.0) if len(micro) else None,
+        deferred=tuple(travelled),
+    )
+
+
+def unscaled(reading: Reading) -> Reading:
+    """Return what was measured on gradients that are still multiplied by the AMP scale, divided by it."""
+    scale = reading.amp_scale or 1.0
+    return replace(
+        reading,
+        grad_norm=reading.grad_norm / scale,
+        clip_coef=None,
+        block_norms=[None if n is None else n / scale for n in reading.block_norms],
+    )

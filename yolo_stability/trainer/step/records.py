@@ -1,0 +1,152 @@
+"""Builds the record of a step from what was measured, and completes it with what arrives later."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from yolo_stability.compat.ultralytics import Trainer, group_names
+from yolo_stability.core.types import BlockSpec, BlockStats, Skip, StepRecord
+from yolo_stability.gradients.norms import BlockIndex
+from yolo_stability.gradients.optimizers import momentum
+from yolo_stability.trainer.step.gradient_reading import Reading
+
+__all__ = ["GroupRates", "StepPlace", "completed", "number", "skip_details", "step_record", "worst_block"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepPlace:
+    """Where in a run a step was.
+
+    Attributes:
+        attempt: Attempt.
+        step: Optimizer step.
+        iteration: Its last iteration.
+        accumulate: Iterations whose gradients it sums up.
+    """
+
+    attempt: int
+    step: int
+    iteration: int
+    accumulate: int
+
+
+class GroupRates:
+    """Learning rate of each parameter group by name; the names are worked out once an optimizer."""
+
+    def __init__(self) -> None:
+        self._named: tuple[torch.optim.Optimizer, list[str]] | None = None
+
+    def of(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+        """Return the present learning rates.
+
+        Args:
+            optimizer: The optimizer; a restart makes a new one.
+        """
+        if self._named is None or self._named[0] is not optimizer:
+            self._named = (optimizer, group_names(optimizer))
+        return {n: float(g["lr"]) for n, g in zip(self._named[1], optimizer.param_groups, strict=True)}
+
+
+def step_record(
+    trainer: Trainer,
+    blocks: tuple[BlockSpec, ...],
+    reading: Reading,
+    place: StepPlace,
+    rates: GroupRates,
+    skipped: Skip | None,
+    seconds: float,
+) -> StepRecord:
+    """Return the record of a step, without what is still on the device.
+
+    Args:
+        trainer: The trainer.
+        blocks: Its blocks.
+        reading: What was measured.
+        place: Where in the run.
+        rates: Reads the learning rates.
+        skipped: Who left the step out, if anybody did.
+        seconds: Since the step before.
+    """
+    norms = zip(blocks, reading.block_norms, reading.block_nonfinite, strict=True)
+    return StepRecord(
+        attempt=place.attempt,
+        step=place.step,
+        iteration=place.iteration,
+        epoch=trainer.epoch,
+        accumulate=place.accumulate,
+        loss=reading.signs.loss,
+        loss_items=reading.loss_items,
+        lr_by_group=rates.of(trainer.optimizer),
+        momentum=momentum(trainer.optimizer),
+        grad_norm=reading.grad_norm,
+        clip_coef=None if skipped == "guard" else number(reading.clip_coef),
+        amp_scale=reading.amp_scale,
+        skipped=skipped,
+        nonfinite=reading.signs.nonfinite_gradients,
+        seconds=seconds,
+        blocks=tuple(BlockStats(block=b.name, grad_norm=norm, nonfinite_count=bad) for b, norm, bad in norms),
+        micro_norm=number(reading.micro_norm),
+    )
+
+
+def completed(
+    record: StepRecord,
+    index: BlockIndex,
+    positions: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    deltas: NDArray[np.float64],
+    coefficient: NDArray[np.float64],
+) -> StepRecord:
+    """Return a record with what was still on the device when it was built.
+
+    Args:
+        record: The record.
+        index: The parameters and their blocks.
+        positions: Block position of each sampled tensor, shape (n,).
+        weights: Norm of each before the update, shape (n,); empty where the step was not sampled.
+        deltas: Norm of each one's change, shape (n,).
+        coefficient: Clip coefficient, shape (1,); empty where it was known at once.
+    """
+    if len(coefficient):
+        record = replace(record, clip_coef=number(float(coefficient[0])))
+    if not len(weights):
+        return record
+    weight_norms, delta_norms = index.combine(weights, positions), index.combine(deltas, positions)
+    blocks = tuple(
+        replace(stats, weight_norm=w, update_ratio=d / w if w and d is not None else None)
+        for stats, w, d in zip(record.blocks, weight_norms, delta_norms, strict=True)
+    )
+    return replace(record, blocks=blocks)
+
+
+def number(value: float | None) -> float | None:
+    """Return the value, or None where it is NaN."""
+    return None if value is None or math.isnan(value) else value
+
+
+def skip_details(reading: Reading, reason: str, in_a_row: int) -> dict[str, Any]:
+    """Return the details of the event of a step that the guard skipped.
+
+    Args:
+        reading: What its gradients looked like.
+        reason: Why it was skipped.
+        in_a_row: Skips in a row, this one included.
+    """
+    return {
+        "reason": reason,
+        "nonfinite": reading.signs.nonfinite_gradients,
+        "blocks": sum(n > 0 for n in reading.block_nonfinite),
+        "in_a_row": in_a_row,
+    }
+
+
+def worst_block(blocks: tuple[BlockSpec, ...], reading: Reading) -> str | None:
+    """Return the one block whose gradient is not finite, or None when several are (the trouble spread) or none."""
+    bad = [block.name for block, count in zip(blocks, reading.block_nonfinite, strict=True) if count]
+    return bad[0] if len(bad) == 1 else None
