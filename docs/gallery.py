@@ -43,7 +43,9 @@ def main(folder: Path) -> None:
         path = OUT / f"{name}.png"
         picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
         diagnosis = diagnose_trace(trace)
-        print(f"{path.name}: {run}, {path.stat().st_size // 1000} kB\n  {diagnosis.verdict}: {diagnosis.why}")
+        print(
+            f"{path.name}: {run}, {path.stat().st_size // 1000} kB\n  {diagnosis.verdict}: {diagnosis.why}"
+        )
 
 
 if __name__ == "__main__":

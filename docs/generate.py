@@ -71,8 +71,16 @@ def commands() -> str:
     ]
     for verb in VERBS.values():
         lines += [f"## {verb.name}", "", *_code(pages.verb_page(verb))]
-    lines += ["## Left to yolo", "", "Verbs of Ultralytics that are not ours, and what the program answers:", ""]
-    lines += [*_table(("verb", "answer"), ((f"`{verb}`", text) for verb, text in ELSEWHERE.items())), ""]
+    lines += [
+        "## Left to yolo",
+        "",
+        "Verbs of Ultralytics that are not ours, and what the program answers:",
+        "",
+    ]
+    lines += [
+        *_table(("verb", "answer"), ((f"`{verb}`", text) for verb, text in ELSEWHERE.items())),
+        "",
+    ]
     return "\n".join(lines)
 
 
@@ -106,7 +114,12 @@ def names() -> str:
     """Return the page of all names that commands take: what `yolo-stability list` prints."""
     lines = ["# Names", "", "This is what `yolo-stability list` prints.", ""]
     for kind, rows in KINDS.items():
-        lines += [f"## {kind}", "", *_table(("name", "what it is"), ((f"`{name}`", text) for name, text in rows())), ""]
+        lines += [
+            f"## {kind}",
+            "",
+            *_table(("name", "what it is"), ((f"`{name}`", text) for name, text in rows())),
+            "",
+        ]
     return "\n".join(lines)
 
 
@@ -114,7 +127,14 @@ def examples() -> str:
     """Return the page of the examples, which tests run, as they lie beside the notebooks."""
     lines = ["# Examples", "", "The files of `notebooks/examples/`; tests run each of them.", ""]
     for path in sorted((REPO / "notebooks" / "examples").glob("*.py")):
-        lines += [f"## {path.stem}", "", "```python", path.read_text(encoding="utf-8").rstrip("\n"), "```", ""]
+        lines += [
+            f"## {path.stem}",
+            "",
+            "```python",
+            path.read_text(encoding="utf-8").rstrip("\n"),
+            "```",
+            "",
+        ]
     return "\n".join(lines)
 
 
@@ -148,7 +168,10 @@ def trace() -> str:
             "",
             "## trace.events",
             "",
-            *_table(("column", "what it is"), ((f"`{name}`", text) for name, text in _attributes(Event).items())),
+            *_table(
+                ("column", "what it is"),
+                ((f"`{name}`", text) for name, text in _attributes(Event).items()),
+            ),
             "",
         ]
     )

@@ -68,7 +68,9 @@ def pytest_unconfigure() -> None:
 
 def coco_mini_folder() -> Path:
     """Return where the real COCO images are expected."""
-    return Path(os.environ.get("YOLO_STABILITY_COCO_MINI") or REPO.parent / "shared" / "data" / "coco-mini")
+    return Path(
+        os.environ.get("YOLO_STABILITY_COCO_MINI") or REPO.parent / "shared" / "data" / "coco-mini"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +89,11 @@ def pytest_runtest_makereport(
     """In CI, fail a skipped coco_mini test where the images are there: a skip would hide that nothing was tested."""
     report = yield
     skipped = report.skipped and not hasattr(report, "wasxfail")
-    required = item.get_closest_marker("coco_mini") and os.environ.get("CI") and coco_mini_folder().is_dir()
+    required = (
+        item.get_closest_marker("coco_mini")
+        and os.environ.get("CI")
+        and coco_mini_folder().is_dir()
+    )
     if skipped and required:
         report.outcome = "failed"
         report.longrepr = f"skipped although {coco_mini_folder()} is there: {report.longrepr}"
@@ -95,7 +101,9 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture
-def log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+def log(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> pytest.LogCaptureFixture:
     """What goes to Ultralytics' log, whatever another test has left of it."""
     logger = logging.getLogger("ultralytics")
     monkeypatch.setattr(logger, "propagate", True)

@@ -14,13 +14,42 @@ from yolo_stability.trace.arrays import RunSeries, SeriesEvent
 
 GOLDEN = Path(__file__).parent / "golden"
 PER_STEP = (
-    *("step", "loss", "norm", "nonfinite", "guard", "scaler", "clip", "epoch", "attempt", "accumulate", "lr"),
+    *(
+        "step",
+        "loss",
+        "norm",
+        "nonfinite",
+        "guard",
+        "scaler",
+        "clip",
+        "epoch",
+        "attempt",
+        "accumulate",
+        "lr",
+    ),
     *("amp_scale", "update", "update_block", "micro_norm"),
 )
 _FLOATS = ("loss", "norm", "clip", "lr", "amp_scale", "update", "micro_norm")
 _ODD = [0.0, -0.0, 1.0, -3.0, 41.0, 1e-30, 5e-324, 1e30, -1e30, 1e300, np.inf, -np.inf, np.nan]
-_ROLES = ["backbone", "neck", "box", "cls", "kpt", "one2one_cls", "other", "tail of a model that is not known"]
-_KINDS = ["nan_recovery", "oom_restart", "rollback", "guard_stop", "resume", "fault", "something else"]
+_ROLES = [
+    "backbone",
+    "neck",
+    "box",
+    "cls",
+    "kpt",
+    "one2one_cls",
+    "other",
+    "tail of a model that is not known",
+]
+_KINDS = [
+    "nan_recovery",
+    "oom_restart",
+    "rollback",
+    "guard_stop",
+    "resume",
+    "fault",
+    "something else",
+]
 
 
 def golden_folders() -> list[Path]:
@@ -69,7 +98,11 @@ def _disturbed(draw: st.DrawFn, run: RunSeries) -> RunSeries:
     begin = draw(st.integers(0, run.step.size - 1))
     rows = slice(begin, begin + draw(st.sampled_from([1, 2, 5, 10, 40])))
     factor = draw(st.sampled_from([0.0, 1e-6, 0.01, 3.0, 20.0, 60.0, 1e3, 1e9]))
-    what = draw(st.sampled_from(["norm", "loss", "both", "block", "nan", "guard", "scaler", "clip", "update", "event"]))
+    what = draw(
+        st.sampled_from(
+            ["norm", "loss", "both", "block", "nan", "guard", "scaler", "clip", "update", "event"]
+        )
+    )
     if what in {"norm", "both"}:
         norms = run.block_norm[:, rows] * np.float32(factor)
         run = with_rows(run, rows, norm=run.norm[rows] * factor, block_norm=norms)
@@ -109,10 +142,20 @@ def _with_nan(run: RunSeries, rows: slice, **marks: Any) -> RunSeries:
 def odd_runs(draw: st.DrawFn) -> RunSeries:
     """Anything that the types of a run's fields allow, likely or not."""
     run = draw(disturbed_runs()) if draw(st.booleans()) else healthy_run(draw(st.integers(0, 80)))
-    run = replace(run, block_norm=run.block_norm.astype(draw(st.sampled_from([np.float32, np.float64]))))
-    run = _with_other_blocks(run, draw(st.integers(0, len(run.names))), draw(st.randoms(use_true_random=False)))
-    odd = _ODD if run.block_norm.dtype == np.float64 else [v for v in _ODD if not 1e38 < abs(v) < np.inf]
-    for name in draw(st.lists(st.sampled_from([*_FLOATS, "block_norm", "step", "attempt", "guard"]), max_size=5)):
+    run = replace(
+        run, block_norm=run.block_norm.astype(draw(st.sampled_from([np.float32, np.float64])))
+    )
+    run = _with_other_blocks(
+        run, draw(st.integers(0, len(run.names))), draw(st.randoms(use_true_random=False))
+    )
+    odd = (
+        _ODD
+        if run.block_norm.dtype == np.float64
+        else [v for v in _ODD if not 1e38 < abs(v) < np.inf]
+    )
+    for name in draw(
+        st.lists(st.sampled_from([*_FLOATS, "block_norm", "step", "attempt", "guard"]), max_size=5)
+    ):
         begin = draw(st.integers(0, max(run.step.size - 1, 0)))
         rows = slice(begin, begin + draw(st.sampled_from([1, 4, 100])))
         if name in _FLOATS:
@@ -129,7 +172,9 @@ def odd_runs(draw: st.DrawFn) -> RunSeries:
     last = int(run.step[-1]) if run.step.size else 0
     return replace(
         run,
-        nonfinite=np.where(np.isfinite(run.norm), run.nonfinite, draw(st.sampled_from([0, 1, 2**31]))),
+        nonfinite=np.where(
+            np.isfinite(run.norm), run.nonfinite, draw(st.sampled_from([0, 1, 2**31]))
+        ),
         events=tuple(draw(st.lists(_events(last), max_size=4))),
         stop_step=draw(st.none() | st.integers(0, last + 3)),
         completed=draw(st.sampled_from([None, True, False])),

@@ -35,7 +35,9 @@ class Printed:
 
 def pages_in_order() -> list[str]:
     """Return README and all written pages as the navigation lists them."""
-    nav = tomllib.loads((REPO / "docs" / "zensical.toml").read_text(encoding="utf-8"))["project"]["nav"]
+    nav = tomllib.loads((REPO / "docs" / "zensical.toml").read_text(encoding="utf-8"))["project"][
+        "nav"
+    ]
     listed = [name for entry in nav for name in leaves(entry)]
     return ["README.md", *(name for name in listed if not name.startswith("generated/"))]
 

@@ -33,13 +33,27 @@ SCHEMA = {
     "highest": pl.Float64, "nonfinite": pl.Int64, "skipped": pl.Int64, "loss": pl.Float64, "loss_highest": pl.Float64,
 }  # fmt: skip
 _TRUNK = (
-    *("0 Conv", "1 Conv", "2 C3k2", "3 Conv", "4 C3k2", "5 Conv", "6 C3k2", "7 Conv", "8 C3k2", "9 SPPF"),
+    *(
+        "0 Conv",
+        "1 Conv",
+        "2 C3k2",
+        "3 Conv",
+        "4 C3k2",
+        "5 Conv",
+        "6 C3k2",
+        "7 Conv",
+        "8 C3k2",
+        "9 SPPF",
+    ),
     *("10 C2PSA", "13 C3k2", "16 C3k2", "17 Conv", "19 C3k2", "20 Conv", "22 C3k2"),
 )
 _HEAD = ("cv2 {} box", "cv3 {} cls", "cv4 {} keypoints", "flow_model {} flow")
 BLOCKS = tuple(
     f"model.{name}"
-    for name in (*_TRUNK, *(f"23.{twin}{part.format('Detect')}" for twin in ("", "one2one_") for part in _HEAD))
+    for name in (
+        *_TRUNK,
+        *(f"23.{twin}{part.format('Detect')}" for twin in ("", "one2one_") for part in _HEAD),
+    )
 )
 
 
@@ -59,10 +73,16 @@ class Behaviour:
 
 ARMS = {
     "control": Behaviour("control"),
-    "huge-lr": Behaviour("cause", "failed", growth=1e9, onset=5, lasts=0.06, overrides=(("lr_mult", 1000),)),
+    "huge-lr": Behaviour(
+        "cause", "failed", growth=1e9, onset=5, lasts=0.06, overrides=(("lr_mult", 1000),)
+    ),
     "no-norm": Behaviour("cause", "failed", slope=0.4, onset=16, overrides=(("norm", "none"),)),
-    "collapse": Behaviour("cause", "failed", growth=0.0, onset=40, lasts=0.5, overrides=(("lr_mult", 100),)),
-    "skipping": Behaviour("both", "unstable", onset=30, skips=True, overrides=(("fault", "nan_grad@30"),)),
+    "collapse": Behaviour(
+        "cause", "failed", growth=0.0, onset=40, lasts=0.5, overrides=(("lr_mult", 100),)
+    ),
+    "skipping": Behaviour(
+        "both", "unstable", onset=30, skips=True, overrides=(("fault", "nan_grad@30"),)
+    ),
     "tiny-batch": Behaviour("cause", growth=3.0, onset=1, overrides=(("batch", 1), ("nbs", 1))),
     "agc": Behaviour("remedy", slope=1.05, overrides=(("clip", "agc:0.01"),)),
 }
@@ -113,7 +133,10 @@ def sample(
             "device": "cpu",
             "threads": 1,
             "versions": {"python": "3.12.1", "torch": "2.8.0", "ultralytics": "8.4.60"},
-            "data": {"shapes.yaml" + tail: "sha256:0123456789abcdef", "figures.yaml": "sha256:fedcba9876543210"},
+            "data": {
+                "shapes.yaml" + tail: "sha256:0123456789abcdef",
+                "figures.yaml": "sha256:fedcba9876543210",
+            },
         },
         arms=tuple(
             Arm(
@@ -128,7 +151,12 @@ def sample(
         ),
         runs=tuple(runs),
         comparisons=tuple(comparisons),
-        totals={"wall": 169.2, "steps": 120.5, "startup": 40.25, "outcomes": {"finished": len(runs)}},
+        totals={
+            "wall": 169.2,
+            "steps": 120.5,
+            "startup": 40.25,
+            "outcomes": {"finished": len(runs)},
+        },
     )
     return result, pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
@@ -147,25 +175,37 @@ def model_of(task: str) -> str:
 
 
 def series_rows(
-    key: tuple[str, str, str, int], how: Behaviour, planned: int, blocks: tuple[str, ...], noise: random.Random
+    key: tuple[str, str, str, int],
+    how: Behaviour,
+    planned: int,
+    blocks: tuple[str, ...],
+    noise: random.Random,
 ) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of one run, sorted as in the file."""
     bins = min(BINS, planned)
     edges = [round(i * planned / bins) for i in range(bins + 1)]
     count = max(1, round(bins * how.lasts))
     spans = [(edges[i] + 1, edges[i + 1]) for i in range(count)]
-    onset_bin = next((i for i, (_, last) in enumerate(spans) if how.onset and last >= how.onset), None)
+    onset_bin = next(
+        (i for i, (_, last) in enumerate(spans) if how.onset and last >= how.onset), None
+    )
     dies = how.fate == "failed" and how.lasts < 0.2
     for row, block in enumerate((None, *blocks)):
         depth = row / len(blocks)
         for i, (first, last) in enumerate(spans):
             after = onset_bin is not None and i >= onset_bin
-            nonfinite = 12 if (dies and i == count - 1) or (how.skips and i == onset_bin and row in (0, 3)) else 0
+            nonfinite = (
+                12
+                if (dies and i == count - 1) or (how.skips and i == onset_bin and row in (0, 3))
+                else 0
+            )
             level = 400 * (0.2 + depth) * math.exp(-i / bins) * (0.8 + 0.4 * noise.random())
             level *= how.slope ** (len(blocks) - row) if block else 1.0
             level *= how.growth if after else 1.0
             median = None if nonfinite and dies else level
-            loss = (5 * math.exp(-2 * i / bins) + 1 + 0.2 * noise.random()) * (0.0 if after and not how.growth else 1.0)
+            loss = (5 * math.exp(-2 * i / bins) + 1 + 0.2 * noise.random()) * (
+                0.0 if after and not how.growth else 1.0
+            )
             yield (
                 *key, i, first, last, block, None if block is None else row - 1, median,
                 None if median is None else median * 1.5, nonfinite,
@@ -175,7 +215,14 @@ def series_rows(
 
 
 def run_row(
-    arm: str, task: str, model: str, seed: int, how: Behaviour, planned: int, blocks: tuple[str, ...], tail: str
+    arm: str,
+    task: str,
+    model: str,
+    seed: int,
+    how: Behaviour,
+    planned: int,
+    blocks: tuple[str, ...],
+    tail: str,
 ) -> RunResultRow:
     steps = max(1, round(planned * how.lasts))
     good = how.fate == "stable"
@@ -200,7 +247,13 @@ def run_row(
         clip_saturation=None if how.fate == "failed" else 0.98,
         skipped=1 if how.skips else 0,
         seconds={"startup": 4.5, "steps": 20.25, "total": 24.75},
-        effective={"lr0": 0.005, "norm": "batch", "batch": 8, "data": "shapes.yaml" + tail, **dict(how.overrides)},
+        effective={
+            "lr0": 0.005,
+            "norm": "batch",
+            "batch": 8,
+            "data": "shapes.yaml" + tail,
+            **dict(how.overrides),
+        },
         cause=None if good else "learning_rate",
         causes=() if good else causes(tail),
         findings=() if good else findings(how.onset or 0, blocks[0], tail),
@@ -211,7 +264,11 @@ def run_row(
 
 def causes(tail: str) -> tuple[Cause, ...]:
     return (
-        Cause(name="learning_rate", score=0.85, evidence="the updates were as long as the weights" + tail),
+        Cause(
+            name="learning_rate",
+            score=0.85,
+            evidence="the updates were as long as the weights" + tail,
+        ),
         Cause(name="normalisation", score=0.1, evidence="nothing normalises" + tail),
         Cause(name="unknown", score=0.05, evidence="what the evidence leaves open"),
     )
@@ -271,7 +328,9 @@ def comparison(
         control_rate=Interval(value=0.0, low=None if alone else 0.0, high=None if alone else 0.658),
         p_value=None if alone else 0.0625,
         onset=Interval(value=None if how.fate == "stable" else float(how.onset or 0)),
-        peak_ratio=Interval(value=max(how.growth, 1.0), low=None if alone else 0.9, high=None if alone else 2e9),
+        peak_ratio=Interval(
+            value=max(how.growth, 1.0), low=None if alone else 0.9, high=None if alone else 2e9
+        ),
         median_ratio=Interval(value=1.02),
         fitness_difference=Interval(value=-0.76 if failures else 0.0),
         clip_saturation=0.98,

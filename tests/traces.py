@@ -12,15 +12,24 @@ import numpy as np
 from yolo_stability.core.types import BlockSpec, BlockStats, RunHeader, StepRecord
 from yolo_stability.trace import SCHEMA_VERSION, TraceWriter
 
-NAMES = ("model.0 Conv", "model.16 C3k2", "model.23.cv2 Detect box", "model.23.one2one_cv3 Detect cls")
+NAMES = (
+    "model.0 Conv",
+    "model.16 C3k2",
+    "model.23.cv2 Detect box",
+    "model.23.one2one_cv3 Detect cls",
+)
 ROLES = ("backbone", "neck", "box", "one2one_cls")
 CHUNK = 16_384
 
 
-def header(names: Sequence[str] = NAMES, roles: Sequence[str] | None = None, **changes: Any) -> RunHeader:
+def header(
+    names: Sequence[str] = NAMES, roles: Sequence[str] | None = None, **changes: Any
+) -> RunHeader:
     roles = roles or [ROLES[i % len(ROLES)] for i in range(len(names))]
     blocks = tuple(
-        BlockSpec(name=n, index=i, module_type="Conv", role=r, param_names=(f"{n}.weight",), numel=9)
+        BlockSpec(
+            name=n, index=i, module_type="Conv", role=r, param_names=(f"{n}.weight",), numel=9
+        )
         for i, (n, r) in enumerate(zip(names, roles, strict=True))
     )
     values: dict[str, Any] = {
@@ -39,7 +48,9 @@ def header(names: Sequence[str] = NAMES, roles: Sequence[str] | None = None, **c
     return RunHeader(**{**values, **changes})
 
 
-def record(step: int, norms: Sequence[float | None] = (3.0, 4.0, 0.0, 12.0), **changes: Any) -> StepRecord:
+def record(
+    step: int, norms: Sequence[float | None] = (3.0, 4.0, 0.0, 12.0), **changes: Any
+) -> StepRecord:
     """One step with the given block norms; the rest follows from them unless it is given."""
     known = [n for n in norms if n is not None]
     bad = sum(not math.isfinite(n) for n in known)
@@ -62,7 +73,9 @@ def record(step: int, norms: Sequence[float | None] = (3.0, 4.0, 0.0, 12.0), **c
         "nonfinite": bad,
         "seconds": 0.125,
         "blocks": tuple(
-            BlockStats(block=b, grad_norm=n, nonfinite_count=int(n is not None and not math.isfinite(n)))
+            BlockStats(
+                block=b, grad_norm=n, nonfinite_count=int(n is not None and not math.isfinite(n))
+            )
             for b, n in zip(names, norms, strict=True)
         ),
     }
@@ -83,8 +96,16 @@ def noisy(steps: int, blocks: int, *, watch_every: int = 10, seed: int = 0) -> l
             norms[s],
             names=names,
             loss=losses[s][0],
-            loss_items={"box_loss": losses[s][1], "cls_loss": losses[s][2], "dfl_loss": losses[s][3]},
-            lr_by_group={"weight": 0.01 * (1 - s / steps), "bias": 0.02 * (1 - s / steps), "norm": 0.01},
+            loss_items={
+                "box_loss": losses[s][1],
+                "cls_loss": losses[s][2],
+                "dfl_loss": losses[s][3],
+            },
+            lr_by_group={
+                "weight": 0.01 * (1 - s / steps),
+                "bias": 0.02 * (1 - s / steps),
+                "norm": 0.01,
+            },
             seconds=abs(losses[s][4]),
             blocks=tuple(
                 BlockStats(
@@ -100,7 +121,9 @@ def noisy(steps: int, blocks: int, *, watch_every: int = 10, seed: int = 0) -> l
     ]
 
 
-def write(folder: Path, records: Sequence[StepRecord], *, names: Sequence[str] = NAMES, **changes: Any) -> Path:
+def write(
+    folder: Path, records: Sequence[StepRecord], *, names: Sequence[str] = NAMES, **changes: Any
+) -> Path:
     """Write a whole trace into `<folder>/stability/` and return the run folder."""
     writer = TraceWriter(folder / "stability", names)
     writer.write_header(header(names, **changes))

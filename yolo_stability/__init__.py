@@ -9,7 +9,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from yolo_stability.api import StabilityMonitor, benchmark, compare, diagnose, frontier, probe, train
+    from yolo_stability.api import (
+        StabilityMonitor,
+        benchmark,
+        compare,
+        diagnose,
+        frontier,
+        probe,
+        train,
+    )
     from yolo_stability.benchmarks.results import BenchmarkResult
     from yolo_stability.core.errors import StabilityError
     from yolo_stability.core.types import Diagnosis, Trace

@@ -122,10 +122,16 @@ def _resolve(data: str | Path | Sequence[str | Path], task: str) -> str | list[s
 
 def _text(model: Any, yolo: Any) -> str:
     """Return the name of the model for the header."""
-    return os.fspath(model) if isinstance(model, str | Path) else str(yolo.overrides.get("model") or type(model))
+    return (
+        os.fspath(model)
+        if isinstance(model, str | Path)
+        else str(yolo.overrides.get("model") or type(model))
+    )
 
 
-def probe(task: str | None = None, *, model: str | Path | Any, data: str | Path, **settings: Any) -> ProbeResult:
+def probe(
+    task: str | None = None, *, model: str | Path | Any, data: str | Path, **settings: Any
+) -> ProbeResult:
     """Pass one batch forward and backward, before any training, and judge how gradients flow along the depth.
 
     Args:

@@ -89,7 +89,9 @@ class StabilitySettings(BaseModel):
     clip: str = Field(
         default="norm:10",
         description=f"by {_listed(CLIPS)}",
-        json_schema_extra={"valid": f"one of {', '.join(CLIPS)}; a number follows a colon, such as norm:10"},
+        json_schema_extra={
+            "valid": f"one of {', '.join(CLIPS)}; a number follows a colon, such as norm:10"
+        },
     )
     norm: str = Field(
         default="batch",
@@ -99,7 +101,9 @@ class StabilitySettings(BaseModel):
     init: str = Field(
         default="default",
         description=f"weights: {_listed(INITS)}",
-        json_schema_extra={"valid": f"one of {', '.join(INITS)}; a number follows a colon, such as gain:3"},
+        json_schema_extra={
+            "valid": f"one of {', '.join(INITS)}; a number follows a colon, such as gain:3"
+        },
     )
     act: str | None = Field(
         default=None,
@@ -192,7 +196,9 @@ def make_settings(**own: Any) -> StabilitySettings:
             own[key] = "none"
     rescue = own.get("rescue", "off")
     if isinstance(rescue, str) and rescue not in {"off", "auto", "random", *LIVE_REMEDIES}:
-        raise ConfigError(f"{_complaint('rescue', rescue)}{nearest(rescue, ['off', 'auto', *LIVE_REMEDIES])}")
+        raise ConfigError(
+            f"{_complaint('rescue', rescue)}{nearest(rescue, ['off', 'auto', *LIVE_REMEDIES])}"
+        )
     try:
         settings = StabilitySettings(**own)
     except ValidationError as error:
@@ -229,7 +235,9 @@ def check_rescue_settings(settings: StabilitySettings) -> None:
             "rescue=auto."
         )
     if settings.rescue == "quarantine" and not settings.incidents:
-        raise ConfigError(f"{named} leaves out what incidents blame, but incidents=0: write incidents=3 or more.")
+        raise ConfigError(
+            f"{named} leaves out what incidents blame, but incidents=0: write incidents=3 or more."
+        )
 
 
 def _complaint(key: str, value: Any) -> str:
@@ -250,7 +258,9 @@ def ignored_by_auto(overrides: Mapping[str, Any]) -> str | None:
     """
     if str(overrides.get("optimizer") or "auto").lower() != "auto":
         return None
-    ignored = [f"{key}={overrides[key]}" for key in ("lr0", "momentum") if overrides.get(key) is not None]
+    ignored = [
+        f"{key}={overrides[key]}" for key in ("lr0", "momentum") if overrides.get(key) is not None
+    ]
     if not ignored:
         return None
     return (

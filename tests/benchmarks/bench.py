@@ -28,7 +28,12 @@ ENOUGH_TURNS = 20
 def options(args: list[str]) -> dict[str, Any]:
     """Read the arguments; a wrong one ends the program with a sentence."""
     quick = "--quick" in args
-    known = {"out": "", "seconds": "30" if quick else "150", "sizes": "n" if quick else "n,m", "tasks": "detect,pose"}
+    known = {
+        "out": "",
+        "seconds": "30" if quick else "150",
+        "sizes": "n" if quick else "n,m",
+        "tasks": "detect,pose",
+    }
     if quick:
         known["tasks"] = "detect"
     for arg in args:
@@ -105,12 +110,23 @@ def case(setup: Any, root: Path, seconds: float, turn: int = 1) -> dict[str, Any
         for variant in variants:
             if variant.run:
                 variant.run.close()
-    found = rows(bench.samples, dense_rounds=bench.dense_rounds, flush_every=bench.flush_every, turn=turn)
+    found = rows(
+        bench.samples, dense_rounds=bench.dense_rounds, flush_every=bench.flush_every, turn=turn
+    )
     stock_ms = float(np.median([s.wall for s in bench.samples[STOCK]]))
     where = f"imgsz {setup.imgsz}, batch {setup.batch}, {stepper.trainer.device}{', AMP' if setup.amp else ''}"
-    notes = [*missing, *(line for variant in variants for line in troubles(variant, stepper.save_dir))]
+    notes = [
+        *missing,
+        *(line for variant in variants for line in troubles(variant, stepper.save_dir)),
+    ]
     text = "\n".join([f"\n{setup.model}, {setup.task}, {where}", table(found, stock_ms), *notes])
-    name = {"model": setup.model, "task": setup.task, "imgsz": setup.imgsz, "batch": setup.batch, "amp": setup.amp}
+    name = {
+        "model": setup.model,
+        "task": setup.task,
+        "imgsz": setup.imgsz,
+        "batch": setup.batch,
+        "amp": setup.amp,
+    }
     return {**name, "stock_ms": stock_ms, "rows": as_json(found), "notes": notes, "text": text}
 
 
@@ -123,9 +139,13 @@ def troubles(variant: Any, folder: Path) -> list[str]:
         return []
     skipped = load_trace(folder / variant.name.replace(" ", "_")).steps["skipped"]
     left_out = len(skipped) - skipped.null_count()  # their elements are counted, which takes long
-    found = [f"{variant.name}: {left_out} of {len(skipped)} steps were left out"] if left_out else []
+    found = (
+        [f"{variant.name}: {left_out} of {len(skipped)} steps were left out"] if left_out else []
+    )
     if run.watch.unhealthy_step >= 0:
-        found.append(f"{variant.name}: step {run.watch.unhealthy_step} was unhealthy, so updates were measured densely")
+        found.append(
+            f"{variant.name}: step {run.watch.unhealthy_step} was unhealthy, so updates were measured densely"
+        )
     if run._writer.error:
         found.append(f"{variant.name}: {run._writer.error}")
     return found
@@ -135,10 +155,17 @@ def verdict(cases: list[dict[str, Any]]) -> int:
     """Say whether the upper bound with everything on meets the goal in every case; return the exit code."""
     from variants import FULL
 
-    full = {f"{c['model']} {c['task']}": row for c in cases for row in c["rows"] if row["variant"] == FULL}
+    full = {
+        f"{c['model']} {c['task']}": row
+        for c in cases
+        for row in c["rows"]
+        if row["variant"] == FULL
+    }
     few = [name for name, row in full.items() if row["turns"] < ENOUGH_TURNS]
     if few:
-        print(f"\nFewer than {ENOUGH_TURNS} turns with everything on ({', '.join(few)}): too few to say; give it time.")
+        print(
+            f"\nFewer than {ENOUGH_TURNS} turns with everything on ({', '.join(few)}): too few to say; give it time."
+        )
         return 4
     bounds = {name: row["wall"]["high"] for name, row in full.items()}
     worst = max(bounds, key=bounds.__getitem__)

@@ -62,10 +62,18 @@ def write_runs(out: Path, plan: Sequence[RunSpec], control: str) -> None:
         plan: The runs.
         control: Name of the control, whose runs are calm.
     """
-    patterns = {(ending, draw): pattern(out / ".patterns", ending, draw) for ending in ENDINGS for draw in range(DRAWS)}
+    patterns = {
+        (ending, draw): pattern(out / ".patterns", ending, draw)
+        for ending in ENDINGS
+        for draw in range(DRAWS)
+    }
     arms = list(dict.fromkeys(spec.arm for spec in plan))
     for spec in plan:
-        ending = "calm" if spec.arm == control else ENDINGS[(arms.index(spec.arm) + spec.seed // 7) % len(ENDINGS)]
+        ending = (
+            "calm"
+            if spec.arm == control
+            else ENDINGS[(arms.index(spec.arm) + spec.seed // 7) % len(ENDINGS)]
+        )
         folder = out / spec.folder
         shutil.copytree(patterns[ending, spec.seed % DRAWS], folder)
         fitness = (0.8 if ending != "dies" else 0.0) + 0.01 * math.sin(spec.seed)
@@ -83,7 +91,9 @@ def write_runs(out: Path, plan: Sequence[RunSpec], control: str) -> None:
 def pattern(root: Path, ending: str, draw: int) -> Path:
     """Write a run that ends in one way and return its folder."""
     records = noisy(STEPS, BLOCKS, seed=10 * draw + ENDINGS.index(ending))
-    bad = range(90, 96) if ending == "skips" else range(STEPS - 40, STEPS) if ending == "dies" else ()
+    bad = (
+        range(90, 96) if ending == "skips" else range(STEPS - 40, STEPS) if ending == "dies" else ()
+    )
     for step in bad:
         records[step] = broken(records[step], skipped=ending == "skips")
     if ending == "spike":
@@ -98,13 +108,17 @@ def broken(record: StepRecord, *, skipped: bool) -> StepRecord:
     first, *others = record.blocks
     blocks = (replace(first, grad_norm=math.nan, nonfinite_count=9), *others)
     why = "guard" if skipped else None
-    return replace(record, loss=math.nan, grad_norm=math.nan, nonfinite=9, skipped=why, blocks=blocks)
+    return replace(
+        record, loss=math.nan, grad_norm=math.nan, nonfinite=9, skipped=why, blocks=blocks
+    )
 
 
 def scaled(record: StepRecord, factor: float) -> StepRecord:
     """Return a step with larger gradients and a larger loss."""
     blocks = tuple(replace(b, grad_norm=(b.grad_norm or 0.0) * factor) for b in record.blocks)
-    return replace(record, loss=record.loss * 50, grad_norm=record.grad_norm * factor, blocks=blocks)
+    return replace(
+        record, loss=record.loss * 50, grad_norm=record.grad_norm * factor, blocks=blocks
+    )
 
 
 class Planned:
@@ -117,7 +131,9 @@ class Planned:
         """All of them must be there."""
         self.at = time.process_time()
         if done != len(specs):
-            raise SystemExit(f"{len(specs) - done} of {len(specs)} runs are missing: they would be trained")
+            raise SystemExit(
+                f"{len(specs) - done} of {len(specs)} runs are missing: they would be trained"
+            )
 
     def started(self, spec: RunSpec) -> None:
         """Nothing starts."""

@@ -58,8 +58,15 @@ class Row:
 class Interleaver:
     """Lets variants take turns in one process, in a new order each round."""
 
-    def __init__(self, stepper: Stepper, variants: Sequence[Variant], *, turn: int = 1, peers_every: int = 4) -> None:
-        self.stepper, self.variants, self.turn_steps, self.peers_every = stepper, list(variants), turn, peers_every
+    def __init__(
+        self, stepper: Stepper, variants: Sequence[Variant], *, turn: int = 1, peers_every: int = 4
+    ) -> None:
+        self.stepper, self.variants, self.turn_steps, self.peers_every = (
+            stepper,
+            list(variants),
+            turn,
+            peers_every,
+        )
         self.samples: dict[str, list[Sample]] = {variant.name: [] for variant in variants}
         self.dense_rounds = self._warmed = 0
         self._order = np.random.Generator(np.random.PCG64(0))
@@ -101,7 +108,9 @@ class Interleaver:
             before = variant.snapshot_step()
             wall, cpu = self._turn(variant)
             scale = 1000 / self.turn_steps
-            self.samples[variant.name].append(Sample(number, variant.label(before), wall * scale, cpu * scale))
+            self.samples[variant.name].append(
+                Sample(number, variant.label(before), wall * scale, cpu * scale)
+            )
 
     def _turn(self, variant: Variant) -> tuple[float, float]:
         """Take one turn; only the steps are on the clock."""
@@ -124,7 +133,9 @@ def shares(name: str, flush_every: int, turn: int) -> dict[str, float]:
 
         if name in {GUARDED, FULL} and due(SNAPSHOT_EVERY):
             seen["snapshot"] += 1
-        elif name in OURS and due(RULES_EVERY, RULES_EVERY // 2):  # apart from snapshots, so that both costs count
+        elif name in OURS and due(
+            RULES_EVERY, RULES_EVERY // 2
+        ):  # apart from snapshots, so that both costs count
             seen["rules"] += 1
         elif name == FULL and steps[-1] % SAMPLED_EVERY == 0:
             seen["sampled"] += 1
@@ -133,7 +144,9 @@ def shares(name: str, flush_every: int, turn: int) -> dict[str, float]:
     return {label: count / seen.total() for label, count in seen.items()}
 
 
-def rows(samples: Mapping[str, Sequence[Sample]], *, dense_rounds: int, flush_every: int, turn: int) -> list[Row]:
+def rows(
+    samples: Mapping[str, Sequence[Sample]], *, dense_rounds: int, flush_every: int, turn: int
+) -> list[Row]:
     """Return the table: each variant against the mean of the two stock turns of its round."""
     found = []
     for name, taken in samples.items():
@@ -148,7 +161,10 @@ def rows(samples: Mapping[str, Sequence[Sample]], *, dense_rounds: int, flush_ev
 
 
 def _row(
-    name: str, taken: Sequence[Sample], samples: Mapping[str, Sequence[Sample]], weights: Mapping[str, float] | None
+    name: str,
+    taken: Sequence[Sample],
+    samples: Mapping[str, Sequence[Sample]],
+    weights: Mapping[str, float] | None,
 ) -> Row:
     """Return one line; without weights the kinds count as often as they came."""
     base = {s.round: [s] for s in samples[STOCK]}
@@ -162,7 +178,9 @@ def _row(
             reference = sum(getattr(b, clock) for b in base[s.round]) / len(base[s.round])
             by_label[s.label].append(getattr(s, clock) / reference)
         ratios = {label: np.array(values) for label, values in by_label.items()}
-        estimates[clock] = weighted_median(ratios, weights or {k: len(v) for k, v in ratios.items()})
+        estimates[clock] = weighted_median(
+            ratios, weights or {k: len(v) for k, v in ratios.items()}
+        )
     stock_ms = float(np.median([s.wall for s in samples[STOCK]]))
     return Row(
         variant=name,
@@ -173,7 +191,9 @@ def _row(
     )
 
 
-def weighted_median(ratios: Mapping[str, NDArray[np.float64]], weights: Mapping[str, float]) -> Estimate:
+def weighted_median(
+    ratios: Mapping[str, NDArray[np.float64]], weights: Mapping[str, float]
+) -> Estimate:
     """Return the weighted sum of the medians per kind, with a percentile bootstrap over turns within each kind.
 
     A kind that never came is left out and the others share its weight.
@@ -185,14 +205,18 @@ def weighted_median(ratios: Mapping[str, NDArray[np.float64]], weights: Mapping[
     for label, values in ratios.items():
         share = present[label] / total
         point += share * float(np.median(values))
-        draws += share * np.median(values[random.integers(len(values), size=(DRAWS, len(values)))], axis=1)
+        draws += share * np.median(
+            values[random.integers(len(values), size=(DRAWS, len(values)))], axis=1
+        )
     low, high = np.percentile(draws, [2.5, 97.5])
     return Estimate(point, float(low), float(high))
 
 
 def table(found: Sequence[Row], stock_ms: float) -> str:
     """Return the rows as text."""
-    lines = [f"{'variant':44} {'wall ratio (95 %)':>24} {'CPU ratio (95 %)':>24} {'added ms':>9} {'turns':>6}"]
+    lines = [
+        f"{'variant':44} {'wall ratio (95 %)':>24} {'CPU ratio (95 %)':>24} {'added ms':>9} {'turns':>6}"
+    ]
     for row in found:
         wall, cpu = (f"{e.ratio:.4f} ({e.low:.4f}-{e.high:.4f})" for e in (row.wall, row.cpu))
         lines.append(f"{row.variant:44} {wall:>24} {cpu:>24} {row.added_ms:9.2f} {row.turns:6}")

@@ -68,7 +68,9 @@ def profile_parts(stepper: Stepper) -> str:
     full.enter()
     with ExitStack() as stack:
         for name, (owner, attribute) in PARTS.items():
-            stack.enter_context(patch.object(owner, attribute, clocked(getattr(owner, attribute), spent[name])))
+            stack.enter_context(
+                patch.object(owner, attribute, clocked(getattr(owner, attribute), spent[name]))
+            )
         for i in range(STEPS):
             if i == 3:  # the dense phase is over: steps now are as in a long run
                 full.end_dense_phase()
@@ -81,7 +83,10 @@ def profile_parts(stepper: Stepper) -> str:
         if variant.run:
             variant.run.close()
     counted = STEPS - 3
-    lines = [f"whole step {np.median(whole) * 1000:.1f} ms", f"{'part':40} {'ms a call':>10} {'calls a step':>13}"]
+    lines = [
+        f"whole step {np.median(whole) * 1000:.1f} ms",
+        f"{'part':40} {'ms a call':>10} {'calls a step':>13}",
+    ]
     lines += [
         f"{name:40} {np.median(times) * 1000:10.3f} {len(times) / counted:13.2f}"
         for name, times in spent.items()

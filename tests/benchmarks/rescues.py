@@ -124,7 +124,11 @@ def row_of(suite: str, spec: RunSpec, outcome: RunOutcome, folder: Path) -> Row:
     try:
         trace = load_trace(folder)
         events = trace.events.select("kind", "data").rows()
-        told = tuple(_told(kind, json.loads(data)) for kind, data in events if kind in {"rescue", "rescue_stop"})
+        told = tuple(
+            _told(kind, json.loads(data))
+            for kind, data in events
+            if kind in {"rescue", "rescue_stop"}
+        )
         digest = trace_digest(trace) if spec.arm in {CONTROL, AUTO} else None
     except TraceError:
         told, digest = (), None
@@ -159,7 +163,9 @@ def twin(auto: Row) -> Row | None:
     return replace(auto, arm=f"{cause}{SIGN}{names[0]}", same_as=auto.arm) if names else None
 
 
-def wanted(specs: Sequence[RunSpec], known: Mapping[tuple[str, str, str, int], Row], *, blind: bool) -> list[RunSpec]:
+def wanted(
+    specs: Sequence[RunSpec], known: Mapping[tuple[str, str, str, int], Row], *, blind: bool
+) -> list[RunSpec]:
     """Return the runs of one seed and task that must come next; none when it is known what is to be known.
 
     Args:
@@ -168,7 +174,9 @@ def wanted(specs: Sequence[RunSpec], known: Mapping[tuple[str, str, str, int], R
         blind: A random choice is tried, too, and the healthy run under `rescue=auto`.
     """
     by_arm = {spec.arm: spec for spec in specs}
-    rows = {arm: known.get((spec.arm, spec.task, spec.model, spec.seed)) for arm, spec in by_arm.items()}
+    rows = {
+        arm: known.get((spec.arm, spec.task, spec.model, spec.seed)) for arm, spec in by_arm.items()
+    }
     causes = sorted({arm.partition(SIGN)[0] for arm in by_arm if arm.endswith(f"{SIGN}{AUTO}")})
     first = [CONTROL, *([AUTO] if blind else [])]
     for cause in causes:
@@ -197,7 +205,11 @@ def plan_of(suite: str, model: str, imgsz: int, epochs: int, seeds: Sequence[int
     shipped = load_suite(suite)
     models = {"detect": model, "pose": model.replace(".yaml", "-pose.yaml")}
     size = {"imgsz": imgsz, "epochs": epochs}
-    changes = {"seeds": max(seeds) + 1, "models": models, "overrides": {**shipped.overrides, **size}}
+    changes = {
+        "seeds": max(seeds) + 1,
+        "models": models,
+        "overrides": {**shipped.overrides, **size},
+    }
     specs = make_plan(shipped.changed({**changes, "limits": {"minutes": 15.0}}))
     return [spec for spec in specs if spec.seed in seeds]
 
@@ -206,7 +218,9 @@ def read_rows(file: Path) -> list[Row]:
     """Return what has been measured so far, on whichever machine."""
     if not file.exists():
         return []
-    contents = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    contents = [
+        json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()
+    ]
     return [Row(**{**content, "remedies": tuple(content["remedies"])}) for content in contents]
 
 
@@ -233,7 +247,11 @@ def measure(chosen: Mapping[str, Any], rows: list[Row]) -> Iterator[Row]:
                     row = row_of(suite, spec, outcome, folder / spec.folder)
                     known[row.key] = row
                     yield row
-                    same = twin(row) if row.arm.endswith(f"{SIGN}{AUTO}") and seed not in chosen["random"] else None
+                    same = (
+                        twin(row)
+                        if row.arm.endswith(f"{SIGN}{AUTO}") and seed not in chosen["random"]
+                        else None
+                    )
                     if same is not None:
                         known[same.key] = same
                         yield same
@@ -245,7 +263,9 @@ def _todo(plan: Sequence[RunSpec], known: Mapping[Any, Row], *, blind: bool) -> 
     return [spec for own in tasks for spec in wanted(own, known, blind=blind)]
 
 
-def _run(todo: Sequence[RunSpec], folder: Path, place: Executor) -> Iterator[tuple[RunSpec, RunOutcome]]:
+def _run(
+    todo: Sequence[RunSpec], folder: Path, place: Executor
+) -> Iterator[tuple[RunSpec, RunOutcome]]:
     """Yield the outcome of each run, of those first that the folder holds already."""
     missing = []
     for spec in todo:
@@ -278,7 +298,9 @@ def _outdated(rows: Sequence[Row]) -> str:
     now = {}
     for group in {row.group for row in own}:
         suite, model, imgsz, epochs = group
-        for spec in plan_of(suite, model, imgsz, epochs, sorted({row.seed for row in own if row.group == group})):
+        for spec in plan_of(
+            suite, model, imgsz, epochs, sorted({row.seed for row in own if row.group == group})
+        ):
             now[group, (spec.arm, spec.task, spec.model, spec.seed)] = spec.digest
     other = sum(now.get((row.group, row.key)) != row.digest for row in own)
     return f"runs: {len(own)}, of settings or libraries that are not those of today: {other}"
@@ -290,7 +312,9 @@ def _twins(rows: Sequence[Row]) -> str:
     pairs = [
         (known[row.group, same.key], same)
         for row in rows
-        if row.arm.endswith(f"{SIGN}{AUTO}") and (same := twin(row)) and (row.group, same.key) in known
+        if row.arm.endswith(f"{SIGN}{AUTO}")
+        and (same := twin(row))
+        and (row.group, same.key) in known
     ]
     alike = sum(hand.fitness == same.fitness for hand, same in pairs)
     return f"runs by hand that should equal the one under rescue=auto: {len(pairs)}, of the same fitness: {alike}"
@@ -298,7 +322,10 @@ def _twins(rows: Sequence[Row]) -> str:
 
 def _scored(rows: Sequence[Row]) -> str:
     """Return the tables of some rows; runs of several suites keep their healthy twins apart by the model's name."""
-    runs = [replace(row.as_run(), model=f"{row.suite}/{row.model}/{row.imgsz}/{row.epochs}") for row in rows]
+    runs = [
+        replace(row.as_run(), model=f"{row.suite}/{row.model}/{row.imgsz}/{row.epochs}")
+        for row in rows
+    ]
     scored = score_runs(runs, CONTROL)
     return "nothing to score yet" if scored is None else rescue_markdown(scored)
 
@@ -341,7 +368,9 @@ def main(args: Sequence[str]) -> int:
     for row in measure(chosen, rows):
         rows.append(row)
         write_rows(file, rows)
-        print(f"{row.suite} {row.arm} {row.task} {row.seed}: {row.outcome} {row.fitness:.3f} {' '.join(row.remedies)}")
+        print(
+            f"{row.suite} {row.arm} {row.task} {row.seed}: {row.outcome} {row.fitness:.3f} {' '.join(row.remedies)}"
+        )
     print(report(rows))
     return 0
 

@@ -80,9 +80,15 @@ def cases(part: str, quick: bool) -> Iterable[tuple[str, list[str]]]:
         yield from (("long_run", [str(steps)]) for steps in (QUICK_STEPS if quick else STEPS))
     elif part == "blocks":
         turns = ["3"] if quick else []
-        yield from (("recorded_blocks", [str(blocks), *turns]) for blocks in (QUICK_BLOCKS if quick else BLOCKS))
+        yield from (
+            ("recorded_blocks", [str(blocks), *turns])
+            for blocks in (QUICK_BLOCKS if quick else BLOCKS)
+        )
     else:
-        yield from (("many_runs", [str(arms), str(seeds)]) for arms, seeds in (QUICK_RUNS if quick else RUNS))
+        yield from (
+            ("many_runs", [str(arms), str(seeds)])
+            for arms, seeds in (QUICK_RUNS if quick else RUNS)
+        )
 
 
 def run(script: str, args: Sequence[str], folder: Path) -> dict[str, Any]:

@@ -84,7 +84,9 @@ class Stepper:
         self.stock = {k: list(v) for k, v in trainer.callbacks.items()}
         self.stock_class, self.save_dir = type(trainer), Path(trainer.save_dir)
 
-    def watched(self, name: str, **settings: Any) -> tuple[dict[str, list[Callable[..., None]]], WatchedRun]:
+    def watched(
+        self, name: str, **settings: Any
+    ) -> tuple[dict[str, list[Callable[..., None]]], WatchedRun]:
         """Start one more watch of the same trainer, with a folder of its own; return its callbacks and its run."""
         trainer = self.trainer
         trainer.save_dir = self.save_dir / name
@@ -103,7 +105,11 @@ class Stepper:
     def use_stock(self) -> None:
         """Make the trainer the stock one."""
         trainer = self.trainer
-        trainer.__class__, trainer.callbacks, trainer.save_dir = self.stock_class, self.stock, self.save_dir
+        trainer.__class__, trainer.callbacks, trainer.save_dir = (
+            self.stock_class,
+            self.stock,
+            self.save_dir,
+        )
         vars(trainer).pop("stability", None)
 
     def synchronise(self) -> None:
@@ -144,5 +150,7 @@ class Stepper:
             extra(trainer)
         trainer.optimizer_step()
         shown = trainer.tloss.values() if isinstance(trainer.tloss, dict) else trainer.tloss
-        _ = "".join(f"{value:11.4g}" for value in shown)  # the progress bar reads the losses: stock waits here, too
+        _ = "".join(
+            f"{value:11.4g}" for value in shown
+        )  # the progress bar reads the losses: stock waits here, too
         trainer.run_callbacks("on_train_batch_end")

@@ -23,14 +23,18 @@ from yolo_stability.diagnosis.live import LiveRules  # noqa: E402
 
 def test_shares_follow_the_schedules() -> None:
     assert shares(STOCK, 5, 1) == {"plain": 1.0}
-    assert shares(RECORDED, 5, 1) == pytest.approx({"plain": 0.75, "flush": 0.1875, "rules": 1 / 16})
+    assert shares(RECORDED, 5, 1) == pytest.approx(
+        {"plain": 0.75, "flush": 0.1875, "rules": 1 / 16}
+    )
     guarded = shares(GUARDED, 1, 1)
     assert guarded == pytest.approx({"snapshot": 1 / 32, "rules": 1 / 16, "flush": 29 / 32})
     full = shares(FULL, 7, 1)
     assert sum(full.values()) == pytest.approx(1)
     assert full["snapshot"] == pytest.approx(1 / 32)
     assert full["rules"] == pytest.approx(1 / 16)
-    assert full["sampled"] == pytest.approx(1 / 10 - 1 / 160 - 2 / 160)  # steps that are also another kind count there
+    assert full["sampled"] == pytest.approx(
+        1 / 10 - 1 / 160 - 2 / 160
+    )  # steps that are also another kind count there
     assert shares(FULL, 1000, 10)["snapshot"] == pytest.approx(5 / 16)  # a turn of 10 steps
 
 
@@ -106,7 +110,9 @@ def test_a_short_bench_prints_and_writes_its_table(tmp_path: Path) -> None:
         text=True,
         cwd=tmp_path,
     )
-    assert done.returncode in {0, 3, 4}, done.stderr  # whether the goal is met is not for so short a run to say
+    assert done.returncode in {0, 3, 4}, (
+        done.stderr
+    )  # whether the goal is met is not for so short a run to say
     assert "wall ratio (95 %)" in done.stdout
     case = json.loads(out.read_text())["cases"][0]
     names = {row["variant"] for row in case["rows"]}
@@ -116,7 +122,11 @@ def test_a_short_bench_prints_and_writes_its_table(tmp_path: Path) -> None:
 
 def test_a_wrong_option_is_a_sentence(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, str(HERE / "bench.py"), "--fast"], check=False, capture_output=True, text=True, cwd=tmp_path
+        [sys.executable, str(HERE / "bench.py"), "--fast"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
     )
     assert done.returncode == 1
     assert done.stderr.startswith("'--fast' is not an option of the bench.")
@@ -128,7 +138,11 @@ def test_without_a_gpu_the_gpu_bench_says_so(tmp_path: Path) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
     done = subprocess.run(
-        [sys.executable, str(HERE / "gpu" / "bench.py")], check=False, capture_output=True, text=True, cwd=tmp_path
+        [sys.executable, str(HERE / "gpu" / "bench.py")],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
     assert "needs a CUDA GPU" in done.stdout

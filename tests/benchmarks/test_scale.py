@@ -30,7 +30,12 @@ def test_many_runs_are_found_there_assessed_and_reported(tmp_path: Path) -> None
     outcome.unlink()
     with pytest.raises(SystemExit, match="1 of 12 runs are missing"):
         many_runs.run_suite(
-            many_runs.make_suite(3, 2), tmp_path / "bench", many_runs.Planned(), jobs=1, executor="local", command=""
+            many_runs.make_suite(3, 2),
+            tmp_path / "bench",
+            many_runs.Planned(),
+            jobs=1,
+            executor="local",
+            command="",
         )
     assert RunOutcome.read(outcome.parent) is None
 
@@ -43,7 +48,12 @@ def test_made_up_runs_end_in_different_ways(tmp_path: Path) -> None:
         ending: diagnose_trace(load_trace(many_runs.pattern(tmp_path, ending, 0))).verdict
         for ending in many_runs.ENDINGS
     }
-    assert verdicts == {"calm": "stable", "spike": "unstable", "skips": "unstable", "dies": "failed"}
+    assert verdicts == {
+        "calm": "stable",
+        "spike": "unstable",
+        "skips": "unstable",
+        "dies": "failed",
+    }
 
 
 def test_a_long_run_is_read_diagnosed_and_reported(tmp_path: Path) -> None:
@@ -75,14 +85,18 @@ def test_every_case_names_a_script_and_every_column_a_key() -> None:
 
 @pytest.mark.parametrize("arg", ["--fast", "parts=step", "steps=3"])
 def test_a_wrong_option_of_scale_is_a_sentence(arg: str) -> None:
-    with pytest.raises(SystemExit, match=re.escape(arg.partition("=")[2] or arg) + "|is not an option"):
+    with pytest.raises(
+        SystemExit, match=re.escape(arg.partition("=")[2] or arg) + "|is not an option"
+    ):
         options([arg])
     assert options(["parts=runs,steps", "--quick"]) == (["runs", "steps"], None, True)
 
 
 @pytest.mark.full
 @pytest.mark.timeout(1800)
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the largest resident memory comes from /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="the largest resident memory comes from /proc"
+)
 def test_a_thousand_runs_take_ten_times_as_long_as_a_hundred(tmp_path: Path) -> None:
     """Planning, finding that nothing is missing, assessing and reporting are linear; the page stays small enough."""
     few, many = (run("many_runs", ["5", str(seeds)], tmp_path / str(seeds)) for seeds in (10, 100))
@@ -105,7 +119,10 @@ def test_the_table_is_printed_and_a_case_that_fails_is_told(tmp_path: Path) -> N
     with pytest.raises(SystemExit, match="many_runs 0 0 ended with 1"):
         run("many_runs", ["0", "0"], tmp_path / "none")
     done = subprocess.run(
-        [sys.executable, str(HERE / "scale.py"), "parts=none"], check=False, capture_output=True, text=True
+        [sys.executable, str(HERE / "scale.py"), "parts=none"],
+        check=False,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 1
     assert "there are steps, blocks, runs" in done.stderr

@@ -123,10 +123,14 @@ def make_variants(stepper: Stepper, folder: Path) -> tuple[list[Variant], list[s
     """Return the variants, and a line for each that cannot be had here."""
     variants = [Variant(STOCK, stepper.use_stock), Variant(AGAIN, stepper.use_stock)]
     variants += [_ours(stepper, name, settings) for name, settings in OURS.items()]
-    variants.append(Variant(".item() per parameter", stepper.use_stock, extra=item_per_parameter, peer=True))
+    variants.append(
+        Variant(".item() per parameter", stepper.use_stock, extra=item_per_parameter, peer=True)
+    )
     variants.append(Variant(*lightning_norm(stepper), peer=True))
     wandb = watched_by_wandb(stepper, folder)
-    return variants + ([wandb] if wandb else []), ([] if wandb else ["wandb.watch: left out, wandb is not installed"])
+    return variants + ([wandb] if wandb else []), (
+        [] if wandb else ["wandb.watch: left out, wandb is not installed"]
+    )
 
 
 def _ours(stepper: Stepper, name: str, settings: dict[str, Any]) -> Variant:
@@ -140,14 +144,18 @@ def _ours(stepper: Stepper, name: str, settings: dict[str, Any]) -> Variant:
     def enter() -> None:
         trainer.__class__, trainer.callbacks = stability_class(stepper.stock_class), callbacks
         trainer.stability = run
-        run._clock = time.monotonic()  # of the others' turns it knows nothing: no step of its own took that long
+        run._clock = (
+            time.monotonic()
+        )  # of the others' turns it knows nothing: no step of its own took that long
 
     return Variant(name, enter, stepper.use_stock, run=run)
 
 
 def item_per_parameter(trainer: Any) -> None:
     """Do what most training scripts do: a norm and a host transfer for each parameter."""
-    norms = {n: p.grad.norm().item() for n, p in trainer.model.named_parameters() if p.grad is not None}
+    norms = {
+        n: p.grad.norm().item() for n, p in trainer.model.named_parameters() if p.grad is not None
+    }
     assert norms
 
 
@@ -156,8 +164,18 @@ def lightning_norm(stepper: Stepper) -> tuple[Any, ...]:
     for package in ("lightning.pytorch", "pytorch_lightning"):
         if importlib.util.find_spec(package.split(".")[0]):
             function = importlib.import_module(f"{package}.utilities").grad_norm
-            return "Lightning grad_norm", stepper.use_stock, stepper.use_stock, partial(_on_model, function)
-    return "Lightning grad_norm (its algorithm)", stepper.use_stock, stepper.use_stock, norm_as_lightning
+            return (
+                "Lightning grad_norm",
+                stepper.use_stock,
+                stepper.use_stock,
+                partial(_on_model, function),
+            )
+    return (
+        "Lightning grad_norm (its algorithm)",
+        stepper.use_stock,
+        stepper.use_stock,
+        norm_as_lightning,
+    )
 
 
 def _on_model(function: Callable[[Any, int], Any], trainer: Any) -> None:
@@ -167,7 +185,11 @@ def _on_model(function: Callable[[Any, int], Any], trainer: Any) -> None:
 
 def norm_as_lightning(trainer: Any) -> None:
     """Compute what `lightning.pytorch.utilities.grad_norm` returns, in the same way: one norm at a time."""
-    norms = {f"grad_2.0_norm/{n}": p.grad.norm(2.0) for n, p in trainer.model.named_parameters() if p.grad is not None}
+    norms = {
+        f"grad_2.0_norm/{n}": p.grad.norm(2.0)
+        for n, p in trainer.model.named_parameters()
+        if p.grad is not None
+    }
     norms["grad_2.0_norm_total"] = torch.tensor(list(norms.values())).norm(2.0)
 
 
@@ -178,7 +200,9 @@ def watched_by_wandb(stepper: Stepper, folder: Path) -> Variant | None:
     os.environ.update({"WANDB_SILENT": "true", "WANDB_DIR": str(folder)})
     import wandb
 
-    run = wandb.init(mode="offline", project="bench", dir=str(folder), settings=wandb.Settings(console="off"))
+    run = wandb.init(
+        mode="offline", project="bench", dir=str(folder), settings=wandb.Settings(console="off")
+    )
     model = stepper.trainer.model
 
     def enter() -> None:

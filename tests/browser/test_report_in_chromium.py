@@ -74,7 +74,11 @@ def visit(chromium: Any) -> Iterator[Open]:
 
     def opened(file: Path, width: int = 1440, scheme: str = "light", **more: Any) -> Visit:
         size = {"width": width, "height": 900 if width > 500 else 844}
-        contexts.append(chromium.new_context(viewport=size, color_scheme=scheme, reduced_motion="reduce", **more))
+        contexts.append(
+            chromium.new_context(
+                viewport=size, color_scheme=scheme, reduced_motion="reduce", **more
+            )
+        )
         page = contexts[-1].new_page()
         seen = Visit(page)
         page.on("console", lambda message: seen.noise.append(f"{message.type}: {message.text}"))
@@ -114,7 +118,9 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_it_opens_offline_without_a_sound_and_every_chart_is_legible(report: Path, visit: Open, width: int) -> None:
+def test_it_opens_offline_without_a_sound_and_every_chart_is_legible(
+    report: Path, visit: Open, width: int
+) -> None:
     seen = visit(report, width, offline=True)
     charts = seen.draw_all()
     # curves; heat maps, one of the control; depth profiles, two of the control, which had no onset
@@ -129,7 +135,10 @@ def test_it_opens_offline_without_a_sound_and_every_chart_is_legible(report: Pat
         assert min(look["fonts"]) >= SMALLEST_FONT, name
         assert look["outside"] == [], name
         assert look["titles"], name
-        gaps = [below[0] - above[0] for above, below in zip(look["rows"], look["rows"][1:], strict=False)]
+        gaps = [
+            below[0] - above[0]
+            for above, below in zip(look["rows"], look["rows"][1:], strict=False)
+        ]
         assert all(gap >= SMALLEST_FONT for gap in gaps), name
     assert seen.noise == []
     assert [url for url in seen.requests if not url.startswith(("file:", "data:", "blob:"))] == []
@@ -148,9 +157,13 @@ def test_the_first_screen_holds_the_answer(report: Path, visit: Open, width: int
     assert "first sign at step 5 in model.0 Conv" in first.inner_text()
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (1440, "dark"), (390, "light"), (390, "dark")])
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(1440, "light"), (1440, "dark"), (390, "light"), (390, "dark")]
+)
 def test_axe_finds_nothing(small: Path, visit: Open, width: int, scheme: str) -> None:
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed"
+    )
     seen = visit(small, width, scheme)
     seen.draw_all()
     seen.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
@@ -165,8 +178,12 @@ def test_charts_stand_out_from_the_page(report: Path, visit: Open, scheme: str) 
     page = seen.page
     paper = luminance(page.evaluate("getComputedStyle(document.body).backgroundColor"))
     assert (paper < 0.05) if scheme == "dark" else (paper > 0.9)
-    fills = page.evaluate("[...document.querySelectorAll('[data-chart] text')].map(t => getComputedStyle(t).fill)")
-    lines = page.evaluate("[...document.querySelectorAll('path.js-line')].map(t => getComputedStyle(t).stroke)")
+    fills = page.evaluate(
+        "[...document.querySelectorAll('[data-chart] text')].map(t => getComputedStyle(t).fill)"
+    )
+    lines = page.evaluate(
+        "[...document.querySelectorAll('path.js-line')].map(t => getComputedStyle(t).stroke)"
+    )
     assert len(fills) > 100
     assert len(lines) > 20
     assert min(contrast(luminance(fill), paper) for fill in set(fills)) >= 4.5
@@ -220,7 +237,9 @@ def test_the_keyboard_reaches_verdicts_seeds_and_tables(report: Path, visit: Ope
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-def test_the_keyboard_unfolds_what_the_diagnosis_says(report: Path, visit: Open, width: int) -> None:
+def test_the_keyboard_unfolds_what_the_diagnosis_says(
+    report: Path, visit: Open, width: int
+) -> None:
     seen = visit(report, width)
     page = seen.page
     assert "likely cause: learning rate" in page.locator(".matrix").inner_text()
@@ -256,21 +275,30 @@ def test_hostile_names_are_shown_not_run(hostile: Path, visit: Open) -> None:
 def test_without_scripts_everything_is_there_in_words(report: Path, visit: Open) -> None:
     page = visit(report, java_script_enabled=False).page
     text = page.locator("body").inner_text()
-    assert "The charts need JavaScript; everything they show is also in the tables and sentences." in text
+    assert (
+        "The charts need JavaScript; everything they show is also in the tables and sentences."
+        in text
+    )
     assert "total gradient norm" in text
     table = page.locator("section:has(> #g1-a2) details table").first
     assert "model.0 Conv" in (table.text_content() or "")
 
 
-def test_paper_shows_all_charts_light_and_unfolded(report: Path, visit: Open, tmp_path: Path) -> None:
+def test_paper_shows_all_charts_light_and_unfolded(
+    report: Path, visit: Open, tmp_path: Path
+) -> None:
     seen = visit(report, scheme="dark")
     page = seen.page
     page.emulate_media(media="print", color_scheme="dark")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
-    seen.until("() => [...document.querySelectorAll('[data-chart]')].every(e => e.querySelector('.main-svg'))")
+    seen.until(
+        "() => [...document.querySelectorAll('[data-chart]')].every(e => e.querySelector('.main-svg'))"
+    )
     assert page.locator("details:not([open])").count() == 0
     assert luminance(page.evaluate("getComputedStyle(document.body).backgroundColor")) > 0.9
-    widths = page.evaluate("[...document.querySelectorAll('[data-chart]')].map(e => e.getBoundingClientRect().width)")
+    widths = page.evaluate(
+        "[...document.querySelectorAll('[data-chart]')].map(e => e.getBoundingClientRect().width)"
+    )
     assert max(widths) <= 44 * 16  # an A4 page between its margins
     page.evaluate("dispatchEvent(new Event('afterprint'))")
     assert page.locator("details[open]").count() == 0

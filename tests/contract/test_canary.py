@@ -70,7 +70,10 @@ INTERNALS = [
     Internal(
         function=BaseTrainer._handle_nan_recovery,
         leans="trainer/mixin.py overrides it; guard.restore_losses keeps the loss finite at which it looks",
-        known={"ed9a4b13ba1c": "8.4.60 (loss and fitness must both be bad)", "91987ae5d334": "8.4.120"},
+        known={
+            "ed9a4b13ba1c": "8.4.60 (loss and fitness must both be bad)",
+            "91987ae5d334": "8.4.120",
+        },
     ),
     Internal(
         function=BaseTrainer._load_checkpoint_state,
@@ -120,12 +123,20 @@ INTERNALS = [
     Internal(
         function=ModelEMA.__init__,
         leans="guard/snapshots.py: copies trainer.ema.ema and trainer.ema.updates, and writes them back in place",
-        known={"6446504aaa3c": "8.4.60", "b55d50fcdd59": "8.4.120", "ee990135c187": "8.4.190 (_pairs)"},
+        known={
+            "6446504aaa3c": "8.4.60",
+            "b55d50fcdd59": "8.4.120",
+            "ee990135c187": "8.4.190 (_pairs)",
+        },
     ),
     Internal(
         function=ModelEMA.update,
         leans="guard/snapshots.py: it keeps the tensors it first saw (_pairs), so they are never replaced",
-        known={"23da6013d273": "8.4.60", "a05df4787018": "8.4.120 (foreach)", "637498009dd9": "8.4.190 (_pairs)"},
+        known={
+            "23da6013d273": "8.4.60",
+            "a05df4787018": "8.4.120 (foreach)",
+            "637498009dd9": "8.4.190 (_pairs)",
+        },
     ),
     Internal(
         function=BaseModel.fuse,
@@ -165,7 +176,10 @@ ORDER = [
     "on_train_end",
 ]
 CALLED = {name.removesuffix("()") for name in ORDER if name.endswith("()")}
-GONE_OR_MOVED = {"on_batch_end", "teardown"}  # up to 8.4.120; `teardown` moved to `train`, where it also follows errors
+GONE_OR_MOVED = {
+    "on_batch_end",
+    "teardown",
+}  # up to 8.4.120; `teardown` moved to `train`, where it also follows errors
 
 # Attributes of a trainer that the package reads or writes.
 ATTRIBUTES = [
@@ -183,8 +197,32 @@ ATTRIBUTES = [
 
 # Keys of Ultralytics that the package reads from `trainer.args` or gives meaning to.
 KEYS = [
-    *("task", "model", "data", "imgsz", "epochs", "batch", "seed", "deterministic", "nbs", "warmup_epochs", "time"),
-    *("plots", "verbose", "save", "resume", "optimizer", "lr0", "momentum", "amp", "device", "project", "exist_ok"),
+    *(
+        "task",
+        "model",
+        "data",
+        "imgsz",
+        "epochs",
+        "batch",
+        "seed",
+        "deterministic",
+        "nbs",
+        "warmup_epochs",
+        "time",
+    ),
+    *(
+        "plots",
+        "verbose",
+        "save",
+        "resume",
+        "optimizer",
+        "lr0",
+        "momentum",
+        "amp",
+        "device",
+        "project",
+        "exist_ok",
+    ),
 ]
 
 
@@ -218,7 +256,9 @@ def complaint(internal: Internal) -> str | None:
 def calls(function: Callable[..., Any], methods: set[str]) -> list[str]:
     """Return the callbacks that a function runs and the given methods it calls, as they are written."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    found = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)]
+    found = [
+        n for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)
+    ]
     names = []
     for call in sorted(found, key=lambda n: (n.lineno, n.col_offset)):
         assert isinstance(call.func, ast.Attribute)
@@ -232,7 +272,9 @@ def calls(function: Callable[..., Any], methods: set[str]) -> list[str]:
 def strings(function: Callable[..., Any]) -> set[str]:
     """Return the text constants of a function."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    return {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+    return {
+        n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)
+    }
 
 
 @pytest.mark.parametrize("internal", INTERNALS, ids=lambda internal: internal.function.__qualname__)
@@ -266,7 +308,9 @@ def test_save_model_writes_through_the_paths_that_are_redirected() -> None:
         for n in ast.walk(tree)
         if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute) and n.func.attr in writers
     }
-    astray = [path for path in written if not any(f"self.{p}" in path for p in ("last", "best", "wdir"))]
+    astray = [
+        path for path in written if not any(f"self.{p}" in path for p in ("last", "best", "wdir"))
+    ]
     assert astray == [], (
         f"Ultralytics {__version__}: BaseTrainer.save_model also writes {astray}. "
         "What leans on it: guard/checkpoints.py."
@@ -307,7 +351,9 @@ def test_a_change_is_named_with_what_leans_on_it() -> None:
         """Do something new."""
         self.optimizer.step()
 
-    said = complaint(Internal(function=optimizer_step, leans="trainer/mixin.py", known={"0" * 12: "8.4.60"}))
+    said = complaint(
+        Internal(function=optimizer_step, leans="trainer/mixin.py", known={"0" * 12: "8.4.60"})
+    )
     assert said is not None
     assert "optimizer_step" in said
     assert __version__ in said

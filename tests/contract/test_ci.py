@@ -47,7 +47,17 @@ def test_a_skipped_coco_mini_test_fails_only_in_ci_where_the_images_are(
     if images:
         folder.mkdir()
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "markers=coco_mini", str(tests)],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "-o",
+            "markers=coco_mini",
+            str(tests),
+        ],
         cwd=tmp_path,
         env={**os.environ, "CI": ci, "YOLO_STABILITY_COCO_MINI": str(folder)},
         capture_output=True,

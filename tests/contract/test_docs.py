@@ -42,7 +42,9 @@ LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 MEASURED = re.compile(
     r"(?<![\w.])\d+\.\d+(?! or newer)|\d+e-?\d|\d[\d,]* (?:ms|s|MB|GB|kB|bytes|minutes|hours|runs)\b|\d ?%"
 )
-COMMAND = re.compile(r"`(?:yolo-stability|make|pytest|python) |^(?:yolo-stability|make|pytest|python) ", re.MULTILINE)
+COMMAND = re.compile(
+    r"`(?:yolo-stability|make|pytest|python) |^(?:yolo-stability|make|pytest|python) ", re.MULTILINE
+)
 TARGETS = re.compile(r"^([\w-]+):.*## ", re.MULTILINE)
 
 
@@ -60,7 +62,9 @@ def load(name: str) -> ModuleType:
 def site_sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Copy the pages and write the generated ones beside them."""
     folder = tmp_path_factory.mktemp("docs") / "docs"
-    shutil.copytree(DOCS, folder, ignore=shutil.ignore_patterns("generated", "site", ".cache", "__pycache__"))
+    shutil.copytree(
+        DOCS, folder, ignore=shutil.ignore_patterns("generated", "site", ".cache", "__pycache__")
+    )
     load("generate").main(folder / "pages" / "generated")
     return folder
 
@@ -72,7 +76,9 @@ def anchors(text: str) -> set[str]:
     """Return the anchors of a page: of a heading its words in lower case, joined by dashes."""
     plain = FENCE.sub("", text)
     titles = re.findall(r"^#+ (.+)$", plain, re.MULTILINE)
-    return {re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower()) for title in titles}
+    return {
+        re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", title).strip().lower()) for title in titles
+    }
 
 
 def broken_links(page: Path, root: Path) -> list[str]:
@@ -93,10 +99,16 @@ def test_every_link_leads_somewhere(site_sources: Path) -> None:
     root = (site_sources / "pages").resolve()
     pages = sorted(root.rglob("*.md"))
     assert len(pages) > len(WRITTEN)
-    assert {page.relative_to(root).as_posix(): bad for page in pages if (bad := broken_links(page, root))} == {}
+    assert {
+        page.relative_to(root).as_posix(): bad
+        for page in pages
+        if (bad := broken_links(page, root))
+    } == {}
 
 
-@pytest.mark.parametrize("text", ["[a](b.md)", "[a](#there)", "[a](../../README.md)", "![a](img/b.png)"])
+@pytest.mark.parametrize(
+    "text", ["[a](b.md)", "[a](#there)", "[a](../../README.md)", "![a](img/b.png)"]
+)
 def test_a_broken_link_is_found(tmp_path: Path, text: str) -> None:
     (tmp_path / "pages").mkdir()
     page = tmp_path / "pages" / "page.md"
@@ -104,10 +116,15 @@ def test_a_broken_link_is_found(tmp_path: Path, text: str) -> None:
     assert len(broken_links(page, tmp_path / "pages")) == 1
 
 
-def test_every_page_is_in_the_navigation_and_every_picture_is_small_and_shown(site_sources: Path) -> None:
+def test_every_page_is_in_the_navigation_and_every_picture_is_small_and_shown(
+    site_sources: Path,
+) -> None:
     nav = tomllib.loads((DOCS / "zensical.toml").read_text())["project"]["nav"]
     listed = {value for entry in nav for value in leaves(entry)}
-    pages = {path.relative_to(site_sources / "pages").as_posix() for path in (site_sources / "pages").rglob("*.md")}
+    pages = {
+        path.relative_to(site_sources / "pages").as_posix()
+        for path in (site_sources / "pages").rglob("*.md")
+    }
     assert listed == pages
     text = "".join(path.read_text(encoding="utf-8") for path in WRITTEN)
     for picture in sorted((PAGES / "img").iterdir()):
@@ -128,7 +145,9 @@ def ours(text: str) -> list[list[str]]:
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stand in a folder where the files exist that commands name, with an API that checks and then does nothing."""
-    ended = SimpleNamespace(lines=list, to_json=dict, lost=(), open=(), identical=True, checks=(), environment=())
+    ended = SimpleNamespace(
+        lines=list, to_json=dict, lost=(), open=(), identical=True, checks=(), environment=()
+    )
     module = ModuleType("yolo_stability.api")
 
     def benchmark(suite: str, **changes: Any) -> Any:
@@ -140,7 +159,12 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return ended
 
     def frontier(axis: str, **asked: Any) -> Any:
-        make_request(axis, **{key: value for key, value in asked.items() if key not in {"out", "jobs", "executor"}})
+        make_request(
+            axis,
+            **{
+                key: value for key, value in asked.items() if key not in {"out", "jobs", "executor"}
+            },
+        )
         return ended
 
     def train(task: str | None = None, **given: Any) -> Any:
@@ -164,8 +188,13 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     }.items():
         setattr(module, name, fake)
     monkeypatch.setitem(sys.modules, "yolo_stability.api", module)
-    monkeypatch.setattr("yolo_stability.data.resolve.check_data", lambda *_: SimpleNamespace(lines=list, damaged=False))
-    monkeypatch.setattr("yolo_stability.data.resolve.resolve_data", lambda *_: SimpleNamespace(data="", notes=()))
+    monkeypatch.setattr(
+        "yolo_stability.data.resolve.check_data",
+        lambda *_: SimpleNamespace(lines=list, damaged=False),
+    )
+    monkeypatch.setattr(
+        "yolo_stability.data.resolve.resolve_data", lambda *_: SimpleNamespace(data="", notes=())
+    )
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -188,12 +217,23 @@ def test_every_command_parses(name: str, stage: Path, capsys: pytest.CaptureFixt
     assert [said for words in found if (said := complaint_of(words, stage, capsys))] == []
 
 
-def test_every_command_parses_as_it_is_run_from_the_wheel(stage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_parses_as_it_is_run_from_the_wheel(
+    stage: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Shortened, and those of the README, too."""
-    lines = [line for page in pages_in_order() for line in printed_on(page, read_page(page)) if not line.python]
+    lines = [
+        line
+        for page in pages_in_order()
+        for line in printed_on(page, read_page(page))
+        if not line.python
+    ]
     run = dict.fromkeys(to_run(line) for line in lines if not why_left_out(line))
     assert len(run) > 60
-    said = [complaint_of(shlex.split(text)[1:], stage, capsys) for text in run if text.startswith("yolo-stability ")]
+    said = [
+        complaint_of(shlex.split(text)[1:], stage, capsys)
+        for text in run
+        if text.startswith("yolo-stability ")
+    ]
     assert [text for text in said if text] == []
 
 
@@ -214,7 +254,9 @@ def test_every_command_parses_as_it_is_run_from_the_wheel(stage: Path, capsys: p
         "probe data=shapes inti=lsuv",
     ],
 )
-def test_a_wrong_command_is_found(line: str, stage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_command_is_found(
+    line: str, stage: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert complaint_of(line.split(), stage, capsys)
 
 
@@ -254,7 +296,9 @@ def bare_figures(text: str) -> list[str]:
     for section in re.split(r"^(?=#+ )", text, flags=re.MULTILINE):
         prose = INLINE.sub("", re.sub(r"`[^`\n]+`", "", FENCE.sub("", section)))
         prose = LINK.sub("", prose)
-        console = "".join(body for language, body in FENCE.findall(section) if language == "console")
+        console = "".join(
+            body for language, body in FENCE.findall(section) if language == "console"
+        )
         if not COMMAND.search(f"{FENCE.sub('', section)}\n{console}"):
             found += MEASURED.findall(prose)
     return found
@@ -265,7 +309,9 @@ def test_no_figure_without_a_command(name: str) -> None:
     assert bare_figures((PAGES / name).read_text(encoding="utf-8")) == []
 
 
-@pytest.mark.parametrize("text", ["It takes 3 ms.", "A share of 0.96.", "It fell to 2e-6.", "In 12 runs.", "By 4 %."])
+@pytest.mark.parametrize(
+    "text", ["It takes 3 ms.", "A share of 0.96.", "It fell to 2e-6.", "In 12 runs.", "By 4 %."]
+)
 def test_a_bare_figure_is_found(text: str) -> None:
     assert bare_figures(f"# Title\n\n{text}\n")
     assert bare_figures(f"# Title\n\n{text} `make bench`\n") == []
@@ -277,17 +323,31 @@ def test_a_bare_figure_is_found(text: str) -> None:
 
 def test_every_public_name_is_on_the_page_of_the_python_api() -> None:
     text = (PAGES / "reference" / "api.md").read_text(encoding="utf-8")
-    assert sorted(re.findall(r"^::: yolo_stability\.(\w+)$", text, re.MULTILINE)) == sorted(yolo_stability.__all__)
+    assert sorted(re.findall(r"^::: yolo_stability\.(\w+)$", text, re.MULTILINE)) == sorted(
+        yolo_stability.__all__
+    )
 
 
 def test_generated_pages_hold_every_key_and_column(site_sources: Path) -> None:
-    pages = {path.stem: path.read_text(encoding="utf-8") for path in (site_sources / "pages/generated").glob("*.md")}
+    pages = {
+        path.stem: path.read_text(encoding="utf-8")
+        for path in (site_sources / "pages/generated").glob("*.md")
+    }
     given = inspect.signature(yolo_stability.StabilityMonitor).parameters
-    assert sorted(re.findall(r"^\| `(\w+)=`", pages["keys"], re.MULTILINE)) == sorted({*given} - {"requested"})
+    assert sorted(re.findall(r"^\| `(\w+)=`", pages["keys"], re.MULTILINE)) == sorted(
+        {*given} - {"requested"}
+    )
     trace = yolo_stability.load_trace(REPO / "tests" / "golden" / "detect-26n")
-    for table, frame in (("trace.steps", trace.steps), ("trace.blocks", trace.blocks), ("trace.events", trace.events)):
+    for table, frame in (
+        ("trace.steps", trace.steps),
+        ("trace.blocks", trace.blocks),
+        ("trace.events", trace.events),
+    ):
         section = pages["trace"].split(f"## {table}\n")[1].split("\n## ")[0]
-        shown = {name.partition("/")[0] for name in re.findall(r"^\| `([\w/<>]+)`", section, re.MULTILINE)}
+        shown = {
+            name.partition("/")[0]
+            for name in re.findall(r"^\| `([\w/<>]+)`", section, re.MULTILINE)
+        }
         assert shown == {column.partition("/")[0] for column in frame.columns}
     assert set(re.findall(r"^## (\w+)$", pages["commands"], re.MULTILINE)) == set(VERBS)
     for example in (REPO / "notebooks" / "examples").glob("*.py"):
@@ -311,13 +371,21 @@ class References(html.parser.HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
         self.ids |= {str(given["id"])} if given.get("id") else set()
-        loads = given.get("src") if tag in {"img", "script"} else given.get("href") if tag == "link" else None
+        loads = (
+            given.get("src")
+            if tag in {"img", "script"}
+            else given.get("href")
+            if tag == "link"
+            else None
+        )
         self.loads += [loads] if loads else []
         self.links += [str(given["href"])] if tag == "a" and given.get("href") else []
 
 
 def test_the_site_builds_and_every_link_in_it_resolves(site_sources: Path) -> None:
-    missing = [name for name in ("zensical", "mkdocstrings") if importlib.util.find_spec(name) is None]
+    missing = [
+        name for name in ("zensical", "mkdocstrings") if importlib.util.find_spec(name) is None
+    ]
     if missing:
         pytest.skip(f"{' and '.join(missing)} not installed: the site is not built")
     config = site_sources / "zensical.toml"
@@ -335,7 +403,11 @@ def test_the_site_builds_and_every_link_in_it_resolves(site_sources: Path) -> No
     )
     assert done.returncode == 0, done.stdout + done.stderr
     site = site_sources / "site"
-    pages = {path: References(path.read_text(encoding="utf-8")) for path in site.rglob("*.html") if path.stem != "404"}
+    pages = {
+        path: References(path.read_text(encoding="utf-8"))
+        for path in site.rglob("*.html")
+        if path.stem != "404"
+    }
     assert len(pages) == len(list((site_sources / "pages").rglob("*.md")))
     bad = []
     for path, page in pages.items():
@@ -345,7 +417,9 @@ def test_the_site_builds_and_every_link_in_it_resolves(site_sources: Path) -> No
                 continue
             name, anchor = urldefrag(target)
             file = (path.parent / unquote(name)).resolve() if name else path
-            found = file.is_file() and (not anchor or file not in pages or anchor in pages[file].ids)
+            found = file.is_file() and (
+                not anchor or file not in pages or anchor in pages[file].ids
+            )
             bad += [] if found else [(path.name, target)]
     assert bad == []
     api = pages[site / "reference" / "api.html"].ids

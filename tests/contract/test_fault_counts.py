@@ -12,7 +12,9 @@ from types import ModuleType
 REPO = Path(__file__).resolve().parents[2]
 FAULTS = REPO / "tests" / "faults"
 ROW = re.compile(r"^\| ([^|]+?) \| ([\d,]+) \| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
-SECOND_ROW = re.compile(r"^\| [^|]+ \| (\d+) \| (?:the guard|the last|nothing needs)[^|]* \| [^|]+ \|$", re.MULTILINE)
+SECOND_ROW = re.compile(
+    r"^\| [^|]+ \| (\d+) \| (?:the guard|the last|nothing needs)[^|]* \| [^|]+ \|$", re.MULTILINE
+)
 
 
 def plan() -> ModuleType:
@@ -40,14 +42,32 @@ def test_the_page_states_the_counts_of_the_tests() -> None:
 
 def test_every_count_is_used_by_a_test() -> None:
     """A number that no test takes would be a claim."""
-    names = {n for n in vars(plan()) if n.isupper() and n not in {"KILLS", "KILL_MOMENTS", "TRIED", "CASES"}}
+    names = {
+        n
+        for n in vars(plan())
+        if n.isupper() and n not in {"KILLS", "KILL_MOMENTS", "TRIED", "CASES"}
+    }
     used = "".join(path.read_text(encoding="utf-8") for path in FAULTS.glob("test_*.py"))
     assert [name for name in sorted(names) if not re.search(rf"\b{name}\b", used)] == []
 
 
 def test_every_try_that_is_a_case_of_its_own_is_there() -> None:
-    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "", "-p", "no:cacheprovider", str(FAULTS)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "--collect-only",
+        "-q",
+        "-m",
+        "",
+        "-p",
+        "no:cacheprovider",
+        str(FAULTS),
+    ]
     said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPO).stdout
     names = [line.removeprefix("tests/faults/") for line in said.splitlines() if "::" in line]
-    found = {fault: sum(bool(re.match(begin, name)) for name in names) for fault, (_, begin) in plan().CASES.items()}
+    found = {
+        fault: sum(bool(re.match(begin, name)) for name in names)
+        for fault, (_, begin) in plan().CASES.items()
+    }
     assert found == {fault: count for fault, (count, _) in plan().CASES.items()}

@@ -30,7 +30,11 @@ KEYS: dict[str, tuple[Any, Make]] = {
     "init": (INITS, make_init),
     "fault": (FAULTS, parse_fault),
 }
-ENTRIES = [pytest.param(key, name, id=f"{key}={name}") for key, (registry, _) in KEYS.items() for name in registry]
+ENTRIES = [
+    pytest.param(key, name, id=f"{key}={name}")
+    for key, (registry, _) in KEYS.items()
+    for name in registry
+]
 
 
 def example(kind: type[Choice]) -> str:
@@ -66,7 +70,9 @@ def test_the_example_of_the_docstring_works_and_reads_back(key: str, name: str) 
 def test_a_bare_kind_reads_back_or_says_what_is_missing(key: str, name: str) -> None:
     registry, make = KEYS[key]
     argument = registry[name].argument
-    needs = (argument is not None and argument.default is None) or (argument is None and key == "fault")
+    needs = (argument is not None and argument.default is None) or (
+        argument is None and key == "fault"
+    )
     if needs:
         with pytest.raises(ConfigError, match=f"write {name}[:@]"):
             make(name)
@@ -109,7 +115,10 @@ def test_a_slip_of_the_finger_gets_the_nearest_name_and_all(key: str, name: str)
 
 
 @pytest.mark.parametrize("key", KEYS)
-@given(text=st.text(max_size=12) | st.from_regex(r"\A(norm|gain|nan_pixel|nan_grad)[:@][-+\d.,eE_@]{0,8}\Z"))
+@given(
+    text=st.text(max_size=12)
+    | st.from_regex(r"\A(norm|gain|nan_pixel|nan_grad)[:@][-+\d.,eE_@]{0,8}\Z")
+)
 @settings(max_examples=100)
 def test_no_text_raises_anything_else(key: str, text: str) -> None:
     _, make = KEYS[key]
@@ -134,7 +143,11 @@ def steps(seed: int, size: float, *, foreach: bool | None = None) -> Gradient:
 
 def norm_of(gradient: Gradient) -> float:
     """Return the present total norm, in float64."""
-    return math.sqrt(math.fsum(float(p.grad.double().square().sum()) for p in gradient.params if p.grad is not None))
+    return math.sqrt(
+        math.fsum(
+            float(p.grad.double().square().sum()) for p in gradient.params if p.grad is not None
+        )
+    )
 
 
 def make_example(name: str) -> Clip:
@@ -163,7 +176,12 @@ def test_a_clip_shortens_and_says_by_how_much(name: str, sizes: list[float], see
 
 @pytest.mark.parametrize("name", list(CLIPS))
 def test_the_slow_path_of_other_devices_does_the_same(name: str) -> None:
-    first, second, one, two = make_example(name), make_example(name), steps(1, 1e3), steps(1, 1e3, foreach=False)
+    first, second, one, two = (
+        make_example(name),
+        make_example(name),
+        steps(1, 1e3),
+        steps(1, 1e3, foreach=False),
+    )
     first.apply(one)
     second.apply(two)
     for a, b in zip(one.params, two.params, strict=True):
@@ -195,7 +213,9 @@ def test_finite_elements_stay_finite_where_their_norm_overflows(name: str, learn
 @pytest.mark.parametrize("name", list(CLIPS))
 @pytest.mark.parametrize("special", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("learnt", [0, 30])
-def test_a_bad_element_crashes_no_clip_and_is_not_learnt_from(name: str, special: float, learnt: int) -> None:
+def test_a_bad_element_crashes_no_clip_and_is_not_learnt_from(
+    name: str, special: float, learnt: int
+) -> None:
     """What becomes of the gradient then is each clip's own: `tests/unit/interventions/test_clips.py` says it."""
     disturbed, clean = make_example(name), make_example(name)
     for i in range(learnt):

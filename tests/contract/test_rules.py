@@ -54,7 +54,9 @@ def test_a_rule_is_a_frozen_dataclass_of_documented_numbers(name: str) -> None:
     for field in dataclasses.fields(cls):
         assert field.default is not dataclasses.MISSING
         assert isinstance(field.default, int | float)
-        assert re.search(rf"^\s+{field.name}: \S", documented, re.MULTILINE), f"{name}.{field.name} is not documented"
+        assert re.search(rf"^\s+{field.name}: \S", documented, re.MULTILINE), (
+            f"{name}.{field.name} is not documented"
+        )
     for text in (RULES.summaries[name], str(cls.__doc__).splitlines()[0], str(cls.example.__doc__)):
         assert text.endswith(".")
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -101,7 +103,12 @@ def test_a_rule_is_silent_on_golden_runs_at_every_moment(name: str, folder: Path
     trace = golden(folder)
     run = as_series(trace)
     for rows in [*range(1, 40), *range(40, run.step.size, 5), run.step.size]:
-        assert looked(RULES[name](), Scene(cut(run, rows), header=trace.header, live=rows < run.step.size)) == []
+        assert (
+            looked(
+                RULES[name](), Scene(cut(run, rows), header=trace.header, live=rows < run.step.size)
+            )
+            == []
+        )
 
 
 def test_golden_runs_are_called_stable() -> None:
@@ -109,14 +116,23 @@ def test_golden_runs_are_called_stable() -> None:
     for folder in GOLDEN:
         for masked in (False, True):
             found = diagnose_trace(golden(folder), masked=masked)
-            assert (found.verdict, found.findings, found.causes, found.cause) == ("stable", (), (), None)
+            assert (found.verdict, found.findings, found.causes, found.cause) == (
+                "stable",
+                (),
+                (),
+                None,
+            )
 
 
 def test_golden_runs_hold_each_others_place_as_controls() -> None:
     """A run of another seed or recipe is a control without an alarm, as long as task and model agree."""
     for folder in GOLDEN:
         alike = [golden(f) for f in GOLDEN if f.name.split("-")[0] == folder.name.split("-")[0]]
-        alike = [t for t in alike if t.header.requested["model"] == golden(folder).header.requested["model"]]
+        alike = [
+            t
+            for t in alike
+            if t.header.requested["model"] == golden(folder).header.requested["model"]
+        ]
         found = diagnose_trace(golden(folder), controls=[as_series(t) for t in alike])
         assert (found.verdict, found.findings) == ("stable", ())
 
@@ -130,7 +146,9 @@ def test_a_rule_changes_nothing_and_says_the_same_twice(name: str) -> None:
     scene = Scene(run, header=example_header(), controls=[frozen(healthy_run(60))])
     first = looked(rule, scene)
     assert (
-        first == looked(rule, scene) == looked(RULES[name](), Scene(run, header=scene.header, controls=scene.controls))
+        first
+        == looked(rule, scene)
+        == looked(RULES[name](), Scene(run, header=scene.header, controls=scene.controls))
     )
 
 
@@ -144,7 +162,11 @@ def complaints(name: str, run: RunSeries) -> Iterator[str]:
     for rows in range(1, run.step.size + 1):
         now = looked(RULES[name](), Scene(cut(run, rows), header=example_header(), live=True))
         for old in before:
-            same = [f for f in now if f.first_step == old.first_step and SEVERE[f.severity] >= SEVERE[old.severity]]
+            same = [
+                f
+                for f in now
+                if f.first_step == old.first_step and SEVERE[f.severity] >= SEVERE[old.severity]
+            ]
             severer = [f for f in now if SEVERE[f.severity] > SEVERE[old.severity]]
             if not same and not severer:
                 yield f"after {rows} steps: {old} became {now}"

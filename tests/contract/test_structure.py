@@ -17,19 +17,64 @@ PACKAGE = REPO / "yolo_stability"
 OWN = "yolo_stability"
 MAX_LINES = 350
 MAX_PUBLIC_NAMES = 16
-DRAWING = {"matplotlib", "mpl_toolkits", "plotly", "jinja2", "markupsafe", "rich", "numpy", "polars"}
+DRAWING = {
+    "matplotlib",
+    "mpl_toolkits",
+    "plotly",
+    "jinja2",
+    "markupsafe",
+    "rich",
+    "numpy",
+    "polars",
+}
 NUMBERS = (
     *("statistics", "verdict", "assessment", "series", "bins", "digest"),
     *("faultbench", "remedybench", "rescuebench"),
 )
 DIAGNOSING = (
-    *("rules", "rule", "scene", "signals", "noise_scale", "specimen", "causes", "diagnosis", "live"),
+    *(
+        "rules",
+        "rule",
+        "scene",
+        "signals",
+        "noise_scale",
+        "specimen",
+        "causes",
+        "diagnosis",
+        "live",
+    ),
     *("advice", "rescue"),
 )
-FRONT = ("cli", "commands", "help", "arguments", "failures", "interrupts", "streams", "config", "__main__")
+FRONT = (
+    "cli",
+    "commands",
+    "help",
+    "arguments",
+    "failures",
+    "interrupts",
+    "streams",
+    "config",
+    "__main__",
+)
 FRONT_MAY_SEE = (
-    *(*FRONT, "api", "errors", "types", "actions", "resources", "data.resolve", "integration.arguments"),
-    *("registry", "interventions.registries", "suite", "executors", "rules", "sinks"),  # names only: they load no torch
+    *(
+        *FRONT,
+        "api",
+        "errors",
+        "types",
+        "actions",
+        "resources",
+        "data.resolve",
+        "integration.arguments",
+    ),
+    *(
+        "registry",
+        "interventions.registries",
+        "suite",
+        "executors",
+        "rules",
+        "sinks",
+    ),  # names only: they load no torch
 )
 MACHINE_PATHS = r"(?<![\w.])/(?:root|home/\w+|Users/\w+|work|opt)[/](?=\w)"
 HOSTS = r"pypi[.]org|pythonhosted[.]org|download[.]pytorch[.]org|artifactory[.]|-[-](?:extra-)?index-url|-[-]find-links"
@@ -56,17 +101,24 @@ def imports(path: Path, name: str) -> set[str]:
         for node in ast.walk(stmt)
     }
     found: set[str] = set()
-    package = [OWN, *name.split(".")] if path.name == "__init__.py" else [OWN, *name.split(".")][:-1]
+    package = (
+        [OWN, *name.split(".")] if path.name == "__init__.py" else [OWN, *name.split(".")][:-1]
+    )
     for node in ast.walk(tree):
         if id(node) in ignored:
             continue
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            base = ".".join([*package[: len(package) - node.level + 1], node.module or ""]).strip(".")
+            base = ".".join([*package[: len(package) - node.level + 1], node.module or ""]).strip(
+                "."
+            )
             base = base if node.level else str(node.module)
             found |= {base, *(f"{base}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in {"import_module", "__import__"}:
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in {
+            "import_module",
+            "__import__",
+        }:
             found |= {arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant)}
     return found
 
@@ -87,7 +139,11 @@ def import_complaints(package: Path) -> list[str]:
 
 def complaints_of(name: str, seen: set[str], package: Path) -> Iterator[str]:
     """Yield what is wrong with the imports of one module."""
-    third = {top for top in (item.split(".")[0] for item in seen) if top not in {*sys.stdlib_module_names, OWN}}
+    third = {
+        top
+        for top in (item.split(".")[0] for item in seen)
+        if top not in {*sys.stdlib_module_names, OWN}
+    }
     known = {module for module, _ in modules(package)} | {"api"}
     below = {item.removeprefix(f"{OWN}.") for item in seen if item.startswith(f"{OWN}.")} & known
 
@@ -96,7 +152,9 @@ def complaints_of(name: str, seen: set[str], package: Path) -> Iterator[str]:
 
     def sees_only(*areas: str) -> Iterator[str]:
         # `from yolo_stability.data import resolve` names the package on the way: what counts is the deepest module
-        deepest = {module for module in below if not any(other.startswith(f"{module}.") for other in below)}
+        deepest = {
+            module for module in below if not any(other.startswith(f"{module}.") for other in below)
+        }
         yield from (f"sees {module}" for module in sorted(deepest) if not within(module, *areas))
 
     banned = set() if within(name, "integration") else {"ultralytics"}
@@ -109,22 +167,34 @@ def complaints_of(name: str, seen: set[str], package: Path) -> Iterator[str]:
     if within(name, *DIAGNOSING):
         yield from [
             *only({"numpy", "polars", "scipy"}),
-            *sees_only(*DIAGNOSING, "series", "types", "actions", "errors", "registry", "resources"),
+            *sees_only(
+                *DIAGNOSING, "series", "types", "actions", "errors", "registry", "resources"
+            ),
         ]
     if within(name, "report"):
-        yield from [*only(DRAWING), *sees_only("report", "types", "results", "summary", "errors", "resources")]
+        yield from [
+            *only(DRAWING),
+            *sees_only("report", "types", "results", "summary", "errors", "resources"),
+        ]
     if within(name, *FRONT):
         yield from [*only({"pydantic", "yaml", "rich"}), *sees_only(*FRONT_MAY_SEE)]
     if within(name, "integration"):
-        yield from (f"sees {module}" for module in sorted(below) if within(module, "report", *DIAGNOSING))
+        yield from (
+            f"sees {module}" for module in sorted(below) if within(module, "report", *DIAGNOSING)
+        )
     if within(name, "data", "interventions"):
-        outside = {module for module in below if within(module, "integration")} - {"integration", "integration.compat"}
+        outside = {module for module in below if within(module, "integration")} - {
+            "integration",
+            "integration.compat",
+        }
         yield from (f"sees {module}" for module in sorted(outside))
 
 
 def size_complaints(package: Path) -> list[str]:
     """Return a line for every module that is too long."""
-    lengths = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in modules(package)}
+    lengths = {
+        name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in modules(package)
+    }
     return [f"{name}: {count} lines" for name, count in lengths.items() if count > MAX_LINES]
 
 
@@ -133,7 +203,9 @@ def docstring_complaints(package: Path) -> list[str]:
     found = []
     for name, path in modules(package):
         tree = ast.parse(path.read_text(encoding="utf-8"))
-        found += [f"{name}.{node.name}" for node in public(tree) if not sentence(ast.get_docstring(node))]
+        found += [
+            f"{name}.{node.name}" for node in public(tree) if not sentence(ast.get_docstring(node))
+        ]
     return found
 
 
@@ -144,7 +216,10 @@ def public(parent: ast.Module | ast.ClassDef) -> Iterator[Definition]:
     """Yield the public definitions of a module and of its public classes."""
     for node in parent.body:
         if isinstance(node, Definition) and not node.name.startswith("_"):
-            if not any(ast.unparse(mark).endswith((".setter", "overload", "override")) for mark in node.decorator_list):
+            if not any(
+                ast.unparse(mark).endswith((".setter", "overload", "override"))
+                for mark in node.decorator_list
+            ):
                 yield node
             if isinstance(node, ast.ClassDef):
                 yield from public(node)
@@ -175,7 +250,9 @@ def place_complaints(files: list[Path]) -> list[str]:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError:
             continue
-        found += [f"{path.name}: {hit.group()}" for hit in re.finditer(f"{MACHINE_PATHS}|{HOSTS}", text)]
+        found += [
+            f"{path.name}: {hit.group()}" for hit in re.finditer(f"{MACHINE_PATHS}|{HOSTS}", text)
+        ]
     return found
 
 
@@ -206,7 +283,9 @@ def test_the_public_api_is_small() -> None:
 
 
 def test_ruff_keeps_functions_short_and_simple() -> None:
-    lint = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"]["lint"]
+    lint = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["ruff"][
+        "lint"
+    ]
     assert {"C90", "PL", "D"} <= set(lint["select"])
     assert lint["mccabe"]["max-complexity"] <= 10
     assert lint["pylint"]["max-statements"] <= 40
@@ -218,7 +297,9 @@ def test_constraints_pin_every_dependency_and_the_pair_of_the_makefile() -> None
     pinned = {line.split("==")[0] for line in text.splitlines() if "==" in line}
     needed = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
     assert {re.split(r"[<>=\[ ]", name)[0].lower() for name in needed} <= pinned
-    pins = re.search(r"^PINS := (.+)$", (REPO / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    pins = re.search(
+        r"^PINS := (.+)$", (REPO / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+    )
     assert pins
     assert set(pins.group(1).split()) <= set(text.splitlines())
 
@@ -290,7 +371,11 @@ def test_a_forbidden_import_is_found(tmp_path: Path, module: str, source: str) -
 
 
 def test_imports_for_the_type_checker_are_free(tmp_path: Path) -> None:
-    write(tmp_path, "types", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import polars as pl\n")
+    write(
+        tmp_path,
+        "types",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import polars as pl\n",
+    )
     assert import_complaints(tmp_path) == []
 
 

@@ -44,7 +44,9 @@ def die(log: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def at_the_nth(function: Callable[..., Any], number: int, then: Callable[[], None]) -> Callable[..., Any]:
+def at_the_nth(
+    function: Callable[..., Any], number: int, then: Callable[[], None]
+) -> Callable[..., Any]:
     """Return a function that does something more after its Nth call."""
     calls = iter(range(1, 10**9))
 
@@ -75,7 +77,9 @@ def arm(kind: str, numbers: list[str], log: int) -> None:
     def half(path: Path, content: Any, *, sync: bool = False) -> None:
         if sync and next(merges) == number:
             content = content if isinstance(content, bytes) else b"".join(content)
-            path.with_name(f".{path.name}.{os.getpid()}.tmp").write_bytes(content[: len(content) // 2])
+            path.with_name(f".{path.name}.{os.getpid()}.tmp").write_bytes(
+                content[: len(content) // 2]
+            )
             die(log)
         replace(path, content, sync=sync)
 

@@ -43,7 +43,10 @@ def small_disk() -> Iterator[Callable[[Path, str], None]]:
 
 @pytest.fixture
 def inside(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], log: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    log: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Inside]:
     """Give what trains in this process; what it was told to keep is printed in the end."""
     from inside import Inside

@@ -95,7 +95,9 @@ def bad_tensors(trainer: Any) -> list[str]:
     tensors = {f"model.{n}": t for n, t in unwrap_model(trainer.model).state_dict().items()}
     tensors |= {f"ema.{n}": t for n, t in trainer.ema.ema.state_dict().items()}
     for i, slots in enumerate(trainer.optimizer.state.values()):
-        tensors |= {f"optimizer.{i}.{k}": v for k, v in slots.items() if isinstance(v, torch.Tensor)}
+        tensors |= {
+            f"optimizer.{i}.{k}": v for k, v in slots.items() if isinstance(v, torch.Tensor)
+        }
     for i, group in enumerate(trainer.optimizer.param_groups):
         numbers = {k: v for k, v in group.items() if isinstance(v, float | tuple)}
         tensors |= {f"group.{i}.{k}": torch.tensor(v) for k, v in numbers.items()}
@@ -125,7 +127,13 @@ class Inside:
         with hands(events):
             code = main(words)
         out, err = self._capture.readouterr()
-        run = next((Path(word.partition("=")[2]) for word in words if word.startswith("project=")), self.folder) / "run"
+        run = (
+            next(
+                (Path(word.partition("=")[2]) for word in words if word.startswith("project=")),
+                self.folder,
+            )
+            / "run"
+        )
         return Ended(code, "\n".join([out, *(r.getMessage() for r in self._log.records), err]), run)
 
     def tell(self, text: str) -> None:
@@ -133,11 +141,21 @@ class Inside:
         self.told.append(text)
 
     def train(
-        self, task: str = "detect", name: str = "a", hands: Mapping[str, Hand] | None = None, **changed: Any
+        self,
+        task: str = "detect",
+        name: str = "a",
+        hands: Mapping[str, Hand] | None = None,
+        **changed: Any,
     ) -> Ended:
         """Train a tiny run into `<folder>/<name>/run`."""
         figures = {"data": "figures", "fliplr": 0} if task == "pose" else {}
-        values = {**TINY, **figures, "model": self.models[task], "project": self.folder / name, "name": "run"}
+        values = {
+            **TINY,
+            **figures,
+            "model": self.models[task],
+            "project": self.folder / name,
+            "name": "run",
+        }
         words = [f"{key}={value}" for key, value in {**values, "exist_ok": True, **changed}.items()]
         return self(["train", task, *words], **(hands or {}))
 

@@ -40,14 +40,22 @@ def fresh(step: int) -> StepRecord:
     norms = (BASE * np.exp(RNG.normal(0, 0.3, BLOCKS))).astype(np.float32).tolist()
     losses = RNG.normal(4, 0.5, 5).astype(np.float32).tolist()
     sampled = step % WATCH_EVERY == 0
-    updates = np.abs(RNG.normal(1e-3, 2e-4, BLOCKS)).astype(np.float32).tolist() if sampled else [None] * BLOCKS
+    updates = (
+        np.abs(RNG.normal(1e-3, 2e-4, BLOCKS)).astype(np.float32).tolist()
+        if sampled
+        else [None] * BLOCKS
+    )
     return record(
         step,
         norms,
         names=NAMES,
         loss=losses[0],
         loss_items={"box_loss": losses[1], "cls_loss": losses[2], "dfl_loss": losses[3]},
-        lr_by_group={"weight": 0.01 * (1 - step / STEPS), "bias": 0.02 * (1 - step / STEPS), "norm": 0.01},
+        lr_by_group={
+            "weight": 0.01 * (1 - step / STEPS),
+            "bias": 0.02 * (1 - step / STEPS),
+            "norm": 0.01,
+        },
         seconds=abs(losses[4]),
         blocks=tuple(
             BlockStats(block=n, grad_norm=g, weight_norm=5 + g if sampled else None, update_ratio=u)
@@ -82,8 +90,16 @@ def main() -> None:
         if step % STRETCH == STRETCH - 1:
             if step == STEPS - 1:
                 writer.close()
-            line = {"step": step + 1, "rss": resident(), "written": WRITTEN[0], "merging": merging[0]}
-            print(json.dumps({**line, "seconds": time.monotonic() - began, "error": writer.error}), flush=True)
+            line = {
+                "step": step + 1,
+                "rss": resident(),
+                "written": WRITTEN[0],
+                "merging": merging[0],
+            }
+            print(
+                json.dumps({**line, "seconds": time.monotonic() - began, "error": writer.error}),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

@@ -29,9 +29,16 @@ from yolo_stability.trace import load_trace
 def measure(folder: Path) -> dict[str, Any]:
     """Return what it took to assess the run in `folder/run` and to write its report."""
     start, busy = time.monotonic(), time.process_time()
-    arms = (Arm(name="control", is_control=True, kind="control", claim="", expects="", overrides={}),)
+    arms = (
+        Arm(name="control", is_control=True, kind="control", claim="", expects="", overrides={}),
+    )
     row = RunResultRow(
-        arm="control", task="detect", model="yolo26n.yaml", seed=0, outcome="finished", verdict="inconclusive"
+        arm="control",
+        task="detect",
+        model="yolo26n.yaml",
+        seed=0,
+        outcome="finished",
+        verdict="inconclusive",
     )
     assessed = assess(arms, [row], lambda _: load_trace(folder / "run"))
     between = time.monotonic()

@@ -86,7 +86,9 @@ def items_changed(loss: Any, items: Any, value: float) -> Any:
     return loss, items
 
 
-def in_gradient(choose: Callable[[str, nn.Parameter], bool], *, all_of_them: bool = False) -> Strike:
+def in_gradient(
+    choose: Callable[[str, nn.Parameter], bool], *, all_of_them: bool = False
+) -> Strike:
     """Strike the gradient of the first parameter that is chosen, or of all, as the backward pass leaves it."""
 
     def strike(trainer: Any, value: float) -> None:
@@ -95,7 +97,9 @@ def in_gradient(choose: Callable[[str, nn.Parameter], bool], *, all_of_them: boo
             first(struck.contiguous() if not struck.is_contiguous() else struck, value)
             return struck
 
-        named = [p for n, p in net_of(trainer).named_parameters() if choose(n, p) and p.requires_grad]
+        named = [
+            p for n, p in net_of(trainer).named_parameters() if choose(n, p) and p.requires_grad
+        ]
         assert named
         Blow.handles = tuple(p.register_hook(hook) for p in (named if all_of_them else named[:1]))
 
@@ -124,7 +128,10 @@ def in_tensor(of: str, part: str, put: Callable[[Tensor, float], None] = first) 
 
 def in_optimizer(slot: str) -> Strike:
     def strike(trainer: Any, value: float) -> None:
-        first(next(s[slot] for s in trainer.optimizer.state.values() if s.get(slot) is not None), value)
+        first(
+            next(s[slot] for s in trainer.optimizer.state.values() if s.get(slot) is not None),
+            value,
+        )
 
     return strike
 

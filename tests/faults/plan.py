@@ -37,7 +37,12 @@ REPORT_KILLS = 40
 KILLS = TRAINING_KILLS + COMPACTION_KILLS + SUITE_KILLS + REPORT_KILLS
 
 STRIKES_A_PLACE = 3  # NaN, Inf, -Inf
-NETS = {"skip": 19, "rollback": 14, "harmless": 2, "shown": 1}  # places by what catches a NaN there; see places.py
+NETS = {
+    "skip": 19,
+    "rollback": 14,
+    "harmless": 2,
+    "shown": 1,
+}  # places by what catches a NaN there; see places.py
 PLACES = sum(NETS.values())
 CHECKPOINT_PLACES = 7
 CLOCKS = ("an hour back", "ten years back", "a day ahead", "stands still", "jumps at every look")

@@ -40,7 +40,11 @@ def environment() -> dict[str, str]:
     """Return the environment of a child; compiled modules are kept, or importing torch alone takes 4 seconds."""
     env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     env.setdefault("PYTHONPYCACHEPREFIX", str(Path(env["YOLO_STABILITY_TEST_ROOT"]) / "pyc"))
-    return {**env, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(REPO), env.get("PYTHONPATH", "")])}
+    return {
+        **env,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.pathsep.join([str(REPO), env.get("PYTHONPATH", "")]),
+    }
 
 
 @dataclass

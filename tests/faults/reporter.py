@@ -78,7 +78,9 @@ def one(folder: Path, kind: str, moment: str) -> dict[str, Any]:
             arm(moment)
             os.write(told, b"!")
             result = compare_runs(["."] if kind == "again" else ["../a", "../b"], Path("out"))
-            write_report(result.folder)  # as `yolo_stability.compare` does, which would import torch
+            write_report(
+                result.folder
+            )  # as `yolo_stability.compare` does, which would import torch
             code = 0
         finally:
             os._exit(code)

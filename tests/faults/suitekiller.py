@@ -105,7 +105,11 @@ def final(out: Path) -> dict[str, int]:
     """Return the runs that have a final outcome, and when it was written."""
     files = sorted(out.glob("runs/*/*/*/*/run.json"))
     outcomes = {file: RunOutcome.read(file.parent) for file in files}
-    return {str(f.relative_to(out)): f.stat().st_mtime_ns for f, o in outcomes.items() if o is not None and o.is_final}
+    return {
+        str(f.relative_to(out)): f.stat().st_mtime_ns
+        for f, o in outcomes.items()
+        if o is not None and o.is_final
+    }
 
 
 def marks(out: Path) -> int:
@@ -137,7 +141,13 @@ def sit(suite: str, out: Path, config: Path, moment: tuple[int, float] | None) -
     _, alive = psutil.wait_procs(workers, timeout=60)
     code = os.waitstatus_to_exitcode(status)
     return {
-        **{"folder": out.name, "killed": killed and code == -9, "code": code, "before": before, "after": final(out)},
+        **{
+            "folder": out.name,
+            "killed": killed and code == -9,
+            "code": code,
+            "before": before,
+            "after": final(out),
+        },
         **{"outlived": time.monotonic() - began, "alive": len(alive), "marks": marks(out)},
     }
 

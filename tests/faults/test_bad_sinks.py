@@ -46,7 +46,9 @@ class Raising(Sink):
         self._do("close")
 
 
-def test_a_sink_that_raises_is_off_for_the_run(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sink_that_raises_is_off_for_the_run(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("yolo_stability.trainer.monitor._make_sinks", lambda: (Raising(),))
     for call in SINK_CALLS:
         Raising.at, Raising.calls = call, []

@@ -51,8 +51,12 @@ def each(files: Callable[[Path], list[Path]], do: Callable[[Path], object]) -> C
 CHANGES: dict[str, Change] = {
     "image deleted": each(images, Path.unlink),
     "image garbage": each(images, lambda p: p.write_bytes(b"no image at all" * 20)),
-    "image cut short": each(images, lambda p: p.write_bytes(p.read_bytes()[: p.stat().st_size // 2])),
-    "image of another size": each(images, lambda p: cv2.imwrite(str(p), np.full((31, 64, 3), 90, np.uint8))),
+    "image cut short": each(
+        images, lambda p: p.write_bytes(p.read_bytes()[: p.stat().st_size // 2])
+    ),
+    "image of another size": each(
+        images, lambda p: cv2.imwrite(str(p), np.full((31, 64, 3), 90, np.uint8))
+    ),
     "image empty": each(images, lambda p: p.write_bytes(b"")),
     "label deleted": each(labels, Path.unlink),
     "label garbage": each(labels, lambda p: p.write_text("nothing of the kind\n")),
@@ -112,7 +116,9 @@ def test_the_dataset_changes_during_a_run(name: str, inside: Inside, tmp_path: P
 
 
 @pytest.mark.parametrize("value", BAD_LABELS)
-def test_a_bad_number_in_a_label_file_costs_its_image_and_is_told(value: str, inside: Inside, tmp_path: Path) -> None:
+def test_a_bad_number_in_a_label_file_costs_its_image_and_is_told(
+    value: str, inside: Inside, tmp_path: Path
+) -> None:
     """Ultralytics leaves the whole image out; `data check` names the file, and the run goes on without it."""
     data = own_copy(tmp_path)
     file = labels(data)[1]

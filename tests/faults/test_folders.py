@@ -46,7 +46,11 @@ def test_two_runs_that_start_at_the_same_moment(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "where", ["under-a-file", *(pytest.param(w, marks=pytest.mark.full) for w in ("a-file", "no-folder", "proc"))]
+    "where",
+    [
+        "under-a-file",
+        *(pytest.param(w, marks=pytest.mark.full) for w in ("a-file", "no-folder", "proc")),
+    ],
 )
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path, where: str) -> None:
     """Root may write wherever there is a folder, so some of these places are none."""

@@ -17,7 +17,11 @@ Mount = Callable[[Path, str], None]
 
 
 def debris(run: Path) -> list[str]:
-    return [p.name for p in run.rglob("*") if p.name.endswith(".tmp") or p.name in {".writing", "running.json"}]
+    return [
+        p.name
+        for p in run.rglob("*")
+        if p.name.endswith(".tmp") or p.name in {".writing", "running.json"}
+    ]
 
 
 def fill(folder: Path) -> Path:
@@ -42,9 +46,16 @@ def test_full_disk_under_the_telemetry_alone(
     child = start(tmp_path, train(tmp_path, epochs=16))
     assert child.end() == 0, child.text()
     said = child.text()
-    assert said.count("Telemetry stopped after step ") == 2, said  # when it happened, and at the end
+    assert said.count("Telemetry stopped after step ") == 2, (
+        said
+    )  # when it happened, and at the end
     assert "No space left on device" in said
-    assert said.count("healthy.pt could not be written: No space left on device; the training goes on.") == 1
+    assert (
+        said.count(
+            "healthy.pt could not be written: No space left on device; the training goes on."
+        )
+        == 1
+    )
     assert "Traceback" not in said
     with caplog.at_level(logging.WARNING):
         trace = load_trace(run)
@@ -65,7 +76,12 @@ def test_full_disk_under_the_telemetry_alone(
     roomy.process.terminate()
     assert roomy.end() == 130, roomy.text()
     same = ["step", "loss", "grad_norm", "clip_coef"]
-    assert load_trace(tmp_path / "roomy" / "run").steps[:read].select(same).equals(trace.steps.select(same))
+    assert (
+        load_trace(tmp_path / "roomy" / "run")
+        .steps[:read]
+        .select(same)
+        .equals(trace.steps.select(same))
+    )
 
 
 @pytest.mark.full
@@ -92,8 +108,13 @@ def test_full_disk_under_the_whole_run(tmp_path: Path, small_disk: Mount) -> Non
     filler = fill(disk)
     before = hashlib.sha256(last.read_bytes()).hexdigest()
     assert child.end() == 2, child.text()
-    assert child.last_line().startswith("yolo-stability: No space left on device"), child.last_line()
-    assert "Free some space, or choose another disk: project=, or out= where a verb takes that." in child.last_line()
+    assert child.last_line().startswith("yolo-stability: No space left on device"), (
+        child.last_line()
+    )
+    assert (
+        "Free some space, or choose another disk: project=, or out= where a verb takes that."
+        in child.last_line()
+    )
     assert "Traceback" not in child.text()
     epoch = loads(last)
     assert epoch >= 1
@@ -107,4 +128,6 @@ def test_full_disk_under_the_whole_run(tmp_path: Path, small_disk: Mount) -> Non
     assert again.end() == 130, again.text()
     assert loads(last) > epoch
     assert debris(run) == []
-    print(f"disk full in epoch {epoch + 1}, exit 2; last.pt of epoch {epoch} whole, untouched since: {kept}; resumed")
+    print(
+        f"disk full in epoch {epoch + 1}, exit 2; last.pt of epoch {epoch} whole, untouched since: {kept}; resumed"
+    )

@@ -53,10 +53,18 @@ def kill(folder: Path, moment: str, *, resumes: bool) -> tuple[dict[str, Any], l
     lost = seconds_missing(log, read)
     if lost > allowed():
         wrong.append(f"{lost:.2f} s are missing")
-    last, healthy = epoch_of(run / "weights" / "last.pt"), epoch_of(run / "stability" / "healthy.pt")
+    last, healthy = (
+        epoch_of(run / "weights" / "last.pt"),
+        epoch_of(run / "stability" / "healthy.pt"),
+    )
     if last is None and "checkpoint" in log.done:
         wrong.append("a checkpoint had been completed, and last.pt is gone")
-    found = {"in": (log.open or ["training"])[-1], "steps": len(log.steps), "read": read, "lost": lost}
+    found = {
+        "in": (log.open or ["training"])[-1],
+        "steps": len(log.steps),
+        "read": read,
+        "lost": lost,
+    }
     found |= {"last": last, "healthy": healthy, "resume": "-"}
     if resumes and last is not None:
         found["resume"], more = go_on(folder, run, read, last)
@@ -68,21 +76,39 @@ def go_on(folder: Path, run: Path, read: int, last: int) -> tuple[str, list[str]
     """Resume a killed run; return how that ended, and what is wrong with it."""
     child = start(folder, resume(run), name="resumed")
     code = child.end()
-    if last in {-1, 9}:  # killed after its last epoch: there is nothing left to train, which one sentence says
+    if last in {
+        -1,
+        9,
+    }:  # killed after its last epoch: there is nothing left to train, which one sentence says
         # Of a stripped checkpoint (-1) Ultralytics no longer knows the dataset, and complains about that first.
-        right = code == 2 and "Traceback" not in child.text() and (last == -1 or "nothing to resume" in child.text())
-        return "finished", [] if right else [f"resume of a finished run: exit {code}: {child.text()[-500:]}"]
+        right = (
+            code == 2
+            and "Traceback" not in child.text()
+            and (last == -1 or "nothing to resume" in child.text())
+        )
+        return "finished", [] if right else [
+            f"resume of a finished run: exit {code}: {child.text()[-500:]}"
+        ]
     if code != 0:
         return f"exit {code}", [f"resume: {child.text()[-800:]}"]
     trace, wrong = load_trace(run), []
     if trace.steps["step"].to_list() != list(range(trace.steps.height)):
         wrong.append("steps are not in a row after the resume")
-    if trace.steps.filter(attempt=1).height != 4 * (9 - last) or trace.steps.filter(attempt=0).height != read:
-        wrong.append(f"after the resume {trace.steps.group_by('attempt').len().rows()}, before {read}, epoch {last}")
+    if (
+        trace.steps.filter(attempt=1).height != 4 * (9 - last)
+        or trace.steps.filter(attempt=0).height != read
+    ):
+        wrong.append(
+            f"after the resume {trace.steps.group_by('attempt').len().rows()}, before {read}, epoch {last}"
+        )
     if trace.events["kind"].to_list()[-1] != "end" or loads(run / "stability" / "healthy.pt") < 0:
         wrong.append("no end, or no healthy.pt after the resume")
-    debris = [p.name for p in run.rglob("*") if p.name.endswith(".tmp") or p.name in {".writing", CLAIM}]
-    if [name for name in debris if not name.endswith(".tmp")]:  # a young .tmp could be a living writer's
+    debris = [
+        p.name for p in run.rglob("*") if p.name.endswith(".tmp") or p.name in {".writing", CLAIM}
+    ]
+    if [
+        name for name in debris if not name.endswith(".tmp")
+    ]:  # a young .tmp could be a living writer's
         wrong.append(f"left over: {debris}")
     return "0", wrong
 
@@ -104,7 +130,9 @@ def kill_all(folder: Path, moments: list[str], *, resume_every: int) -> None:
         busy |= allowed() > 1
         shutil.rmtree(folder / str(i), ignore_errors=True)
     over = sum(seconds > 1 for seconds in lost)
-    print(f"{len(moments)} kills (seed {SEED}), most seconds missing {max(lost):.2f}, {over} times more than one")
+    print(
+        f"{len(moments)} kills (seed {SEED}), most seconds missing {max(lost):.2f}, {over} times more than one"
+    )
     print(f"machine overloaded by others, more allowed: {busy}; {len(bad)} complaints")
     assert not bad, "\n".join(bad)
 

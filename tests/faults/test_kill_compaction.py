@@ -74,7 +74,9 @@ def go_on(run: Path, read: int) -> list[str]:
     wrong = [] if first == read else [f"goes on at step {first}, not {read}"]
     write(run, [record(s, attempt=1) for s in range(first, first + 5)])
     trace = load_trace(run)
-    if trace.steps.select("attempt", "step").rows() != [(int(s >= first), s) for s in range(first + 5)]:
+    if trace.steps.select("attempt", "step").rows() != [
+        (int(s >= first), s) for s in range(first + 5)
+    ]:
         wrong.append("not every step is there once after the resume")
     left = [p.name for p in folder.rglob("*.tmp")]
     parts = [len(list_parts(folder, table)) for table in ("steps", "blocks")]
@@ -97,8 +99,12 @@ def kill_all(folder: Path, moments: list[str]) -> None:
         seconds.append(found["seconds"] if line["moment"].startswith("outside") else 0.0)
         shutil.rmtree(folder / str(number), ignore_errors=True)
     kinds = dict(Counter(m.partition(":")[0] for m in moments))
-    print(f"\n{len(moments)} kills (seed {SEED}) {kinds}; {half} left a file half written; {len(bad)} complaints")
-    print(f"of steps on disk lost: 0; in memory at most {max(lost)} steps, {max(seconds):.2f} s at the usual pace")
+    print(
+        f"\n{len(moments)} kills (seed {SEED}) {kinds}; {half} left a file half written; {len(bad)} complaints"
+    )
+    print(
+        f"of steps on disk lost: 0; in memory at most {max(lost)} steps, {max(seconds):.2f} s at the usual pace"
+    )
     assert not bad, "\n".join(bad)
 
 

@@ -24,7 +24,11 @@ from traces import record, write
 from yolo_stability.benchmarks.results import FILE, results_to_json
 from yolo_stability.report.write import write_report
 
-SMALL = {"tasks": ("detect",), "seeds": (0,), "blocks": ("model.0 Conv", "model.2 C3k2", "model.23.cv2 Detect box")}
+SMALL = {
+    "tasks": ("detect",),
+    "seeds": (0,),
+    "blocks": ("model.0 Conv", "model.2 C3k2", "model.23.cv2 Detect box"),
+}
 FILES = 4  # that are written at least: two pictures, the page, the Markdown
 Files = dict[str, bytes]
 
@@ -62,7 +66,9 @@ def content(folder: Path) -> Files:
 
 def run(folder: Path, cases: dict[int, Case]) -> list[int]:
     """Run the cases, by the number of their folder; return their exit codes."""
-    words = [word for number, case in cases.items() for word in (str(number), case.kind, case.moment)]
+    words = [
+        word for number, case in cases.items() for word in (str(number), case.kind, case.moment)
+    ]
     command = [sys.executable, str(HERE / "reporter.py"), str(folder), *words]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment())
     return [json.loads(line)["code"] for line in done.stdout.splitlines()]
@@ -117,8 +123,14 @@ def kill_all(folder: Path, cases: list[Case]) -> None:
     codes = run(folder, dict(enumerate(cases)))
     bad = [f"{case}: {what}" for n, case in enumerate(cases) for what in bench.wrong(n, case)]
     killed = sum(code == -9 for code in codes)
-    bad += [f"{case}: exit {code}, not killed" for case, code in zip(cases, codes, strict=True) if code != -9]
-    temps = [p for n, case in enumerate(cases) if codes[n] for p in bench.place(n, case).rglob(".*")]
+    bad += [
+        f"{case}: exit {code}, not killed"
+        for case, code in zip(cases, codes, strict=True)
+        if code != -9
+    ]
+    temps = [
+        p for n, case in enumerate(cases) if codes[n] for p in bench.place(n, case).rglob(".*")
+    ]
     for temp in temps:
         os.utime(temp, (1, 1))  # as if the next try came later than a minute
     again = {number: Case(case.kind, "never") for number, case in enumerate(cases)}
@@ -130,7 +142,9 @@ def kill_all(folder: Path, cases: list[Case]) -> None:
     print(
         f"\n{killed} kills (seed {SEED}) {dict(Counter(c.moment.partition(':')[0] for c in cases))}, {len(temps)} files"
     )
-    print(f"left half written; files of a report lost or mixed: {len(bad)}; half files after the next try: {left}")
+    print(
+        f"left half written; files of a report lost or mixed: {len(bad)}; half files after the next try: {left}"
+    )
     assert not bad, "\n".join(bad)
     assert left == []
 

@@ -18,7 +18,15 @@ from yolo_stability.benchmarks.results import read_results
 
 pytestmark = [pytest.mark.trains, pytest.mark.full]
 SETTINGS = {
-    **{"imgsz": 32, "batch": 4, "nbs": 4, "epochs": 2, "fraction": [16, 2], "cache": False, "optimizer": "SGD"},
+    **{
+        "imgsz": 32,
+        "batch": 4,
+        "nbs": 4,
+        "epochs": 2,
+        "fraction": [16, 2],
+        "cache": False,
+        "optimizer": "SGD",
+    },
     **{"lr0": 0.001, "workers": 0, "device": "cpu", "incidents": 0},
 }
 
@@ -29,7 +37,12 @@ def write_suite(folder: Path) -> Path:
 
     path = folder / "small-suite.yaml"
     content = {
-        **{"name": "small", "control": "control", "arms": ["control", "huge-lr", "no-norm"], "tasks": ["detect"]},
+        **{
+            "name": "small",
+            "control": "control",
+            "arms": ["control", "huge-lr", "no-norm"],
+            "tasks": ["detect"],
+        },
         **{"models": {"detect": str(small_model(folder, "detect"))}, "overrides": SETTINGS},
     }
     path.write_text(yaml.safe_dump(content))
@@ -39,7 +52,10 @@ def write_suite(folder: Path) -> Path:
 def told(out: Path) -> list[Any]:
     """Return what the results say of each run, without what time it took."""
     result = read_results(out)
-    runs = [(r.arm, r.outcome, r.verdict, r.trace_digest, r.fitness, r.steps, r.cause) for r in result.runs]
+    runs = [
+        (r.arm, r.outcome, r.verdict, r.trace_digest, r.fitness, r.steps, r.cause)
+        for r in result.runs
+    ]
     return [runs, [astuple(c) for c in result.comparisons]]
 
 
@@ -47,8 +63,17 @@ def told(out: Path) -> list[Any]:
 @pytest.mark.timeout(1800)
 def test_a_suite_that_is_killed_again_and_again(tmp_path: Path) -> None:
     suite = write_suite(tmp_path)
-    command = [sys.executable, str(HERE / "suitekiller.py"), str(tmp_path), str(suite), str(SUITE_KILLS), str(SEED)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, env=environment())
+    command = [
+        sys.executable,
+        str(HERE / "suitekiller.py"),
+        str(tmp_path),
+        str(suite),
+        str(SUITE_KILLS),
+        str(SEED),
+    ]
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, text=True, check=False, env=environment()
+    )
     said = "".join(p.read_text() for p in tmp_path.glob("*.txt"))
     assert done.returncode == 0, said[-3000:]
     sittings = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
@@ -63,5 +88,9 @@ def test_a_suite_that_is_killed_again_and_again(tmp_path: Path) -> None:
     for folder in folders:
         assert told(tmp_path / folder) == whole
     assert not any(s["alive"] for s in sittings)
-    print(f"\n{SUITE_KILLS} kills (seed {SEED}) of {len(folders)} benchmarks of 3 runs; finished runs met again {kept}")
-    print(f"times, none lost, none run again; workers outlived it {max(s['outlived'] for s in sittings):.1f} s at most")
+    print(
+        f"\n{SUITE_KILLS} kills (seed {SEED}) of {len(folders)} benchmarks of 3 runs; finished runs met again {kept}"
+    )
+    print(
+        f"times, none lost, none run again; workers outlived it {max(s['outlived'] for s in sittings):.1f} s at most"
+    )

@@ -21,7 +21,9 @@ Lock = Callable[[], None]
 def remount(folder: Path, how: str) -> None:
     """Mount a folder read-only (`ro`) or writable again (`rw`); while a file is open for writing it is busy."""
     for _ in range(500):
-        done = subprocess.run(["mount", "-o", f"remount,{how}", str(folder)], capture_output=True, check=False)
+        done = subprocess.run(
+            ["mount", "-o", f"remount,{how}", str(folder)], capture_output=True, check=False
+        )
         if done.returncode == 0:
             return
         time.sleep(0.01)
@@ -97,16 +99,24 @@ def test_read_only_under_the_telemetry(step: int | None, inside: Inside, small_d
     small_disk(folder, "50m")
     if step is None:
         remount(folder, "ro")
-    hands = {} if step is None else {"on_train_batch_start": at_step(step, lambda: remount(folder, "ro"))}
+    hands = (
+        {}
+        if step is None
+        else {"on_train_batch_start": at_step(step, lambda: remount(folder, "ro"))}
+    )
     recorded = check_telemetry_stopped(inside.train(epochs=6, hands=hands), "Read-only file system")
     assert recorded == -1 if step is None else recorded <= 9
-    inside.tell(f"read-only under the telemetry at step {step}: {max(recorded, 0)} of 24 steps recorded, all trained")
+    inside.tell(
+        f"read-only under the telemetry at step {step}: {max(recorded, 0)} of 24 steps recorded, all trained"
+    )
 
 
 def test_read_only_under_the_whole_run(inside: Inside, small_disk: Mount) -> None:
     folder = inside.folder / "a"
     small_disk(folder, "100m")
-    run = inside.train(epochs=6, hands={"on_train_batch_start": at_step(13, lambda: remount(folder, "ro"))})
+    run = inside.train(
+        epochs=6, hands={"on_train_batch_start": at_step(13, lambda: remount(folder, "ro"))}
+    )
     check_resumes(inside, run, lambda: remount(folder, "rw"))
 
 
@@ -124,7 +134,9 @@ def test_permission_lost_under_the_telemetry(inside: Inside) -> None:
     chmod(0o700, folder, folder / "trace")
     recorded = check_telemetry_stopped(run, "Permission denied")
     assert recorded <= 9
-    inside.tell(f"permission lost under the telemetry at step 9: {recorded} of 24 steps recorded, all trained")
+    inside.tell(
+        f"permission lost under the telemetry at step 9: {recorded} of 24 steps recorded, all trained"
+    )
 
 
 @pytest.mark.usefixtures("ordinary")

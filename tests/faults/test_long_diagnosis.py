@@ -63,12 +63,17 @@ def write_long(folder: Path, *, troubled: bool) -> None:
     writer = TraceWriter(folder / "stability", NAMES)
     writer.write_header(header(NAMES, ROLES))
     writer.close()
-    for table, frame, first in (("steps", step, steps_frame([once])), ("blocks", block, blocks_frame([once], NAMES))):
+    for table, frame, first in (
+        ("steps", step, steps_frame([once])),
+        ("blocks", block, blocks_frame([once], NAMES)),
+    ):
         one = first.drop(frame.columns).head(1)
         whole = frame.join(one.unique(one.columns), how="cross") if one.width else frame
         path = part_path(folder / "stability", table, 0, STEPS - 1)
         path.parent.mkdir(exist_ok=True)
-        whole = whole.cast({n: t for n, t in first.schema.items() if n in whole.columns and n != "block"})
+        whole = whole.cast(
+            {n: t for n, t in first.schema.items() if n in whole.columns and n != "block"}
+        )
         path.write_bytes(to_parquet(normalise(whole, table, NAMES)))
 
 

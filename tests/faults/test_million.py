@@ -19,18 +19,32 @@ READ_AT = (50_000, 250_000, 600_000)
 
 
 @pytest.mark.full
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory comes from /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/statm").exists(), reason="resident memory comes from /proc"
+)
 @pytest.mark.timeout(1800)
 def test_a_million_steps(tmp_path: Path) -> None:
-    command = [sys.executable, str(HERE / "million.py"), str(tmp_path), str(STEPS), str(BLOCKS), str(STRETCH)]
+    command = [
+        sys.executable,
+        str(HERE / "million.py"),
+        str(tmp_path),
+        str(STEPS),
+        str(BLOCKS),
+        str(STRETCH),
+    ]
     lines = []
-    print(f"\n{'steps':>9}{'s':>8}{'RSS MB':>9}{'written MB':>12}{'merging s':>11}   (the last two per stretch)")
+    print(
+        f"\n{'steps':>9}{'s':>8}{'RSS MB':>9}{'written MB':>12}{'merging s':>11}   (the last two per stretch)"
+    )
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as child:
         assert child.stdout is not None
         for text in child.stdout:
             line = json.loads(text)
             before = lines[-1] if lines else {"written": 0, "merging": 0.0}
-            line["wrote"], line["merged"] = line["written"] - before["written"], line["merging"] - before["merging"]
+            line["wrote"], line["merged"] = (
+                line["written"] - before["written"],
+                line["merging"] - before["merging"],
+            )
             lines.append(line)
             print(
                 f"{line['step']:>9}{line['seconds']:>8.0f}{line['rss']:>9.0f}{line['wrote'] / 1e6:>12.1f}"
@@ -50,13 +64,22 @@ def check_cost(lines: list[dict[str, float]]) -> None:
     warm = [line for line in lines if line["step"] >= WARM]
     rss = [line["rss"] for line in warm]
     middle = (max(rss) + min(rss)) / 2
-    print(f"resident memory after {WARM} steps: {min(rss):.0f} to {max(rss):.0f} MB (+-{max(rss) - middle:.0f})")
+    print(
+        f"resident memory after {WARM} steps: {min(rss):.0f} to {max(rss):.0f} MB (+-{max(rss) - middle:.0f})"
+    )
     assert max(rss) - middle <= 20
     half = len(warm) // 2
-    for what, slack in (("wrote", 1.15), ("merged", 1.5)):  # bytes are exact; seconds are those of a busy machine
-        early, late = (sum(line[what] for line in part) / len(part) for part in (warm[:half], warm[half:]))
+    for what, slack in (
+        ("wrote", 1.15),
+        ("merged", 1.5),
+    ):  # bytes are exact; seconds are those of a busy machine
+        early, late = (
+            sum(line[what] for line in part) / len(part) for part in (warm[:half], warm[half:])
+        )
         unit = 1e6 if what == "wrote" else 1
-        print(f"{what} per {STRETCH} steps: {early / unit:.2f} in the first half, {late / unit:.2f} in the second")
+        print(
+            f"{what} per {STRETCH} steps: {early / unit:.2f} in the first half, {late / unit:.2f} in the second"
+        )
         assert late <= slack * early
 
 
@@ -75,7 +98,11 @@ def check_reading(run: Path) -> None:
     import polars as pl
 
     began = time.monotonic()
-    one = scan_trace(run, "blocks").filter(pl.col("block").cast(pl.String) == "model.7 C3k2").select("grad_norm")
+    one = (
+        scan_trace(run, "blocks")
+        .filter(pl.col("block").cast(pl.String) == "model.7 C3k2")
+        .select("grad_norm")
+    )
     assert one.collect().height == STEPS
     print(f"one metric of one block at all steps: {time.monotonic() - began:.2f} s")
     began = time.monotonic()

@@ -20,7 +20,9 @@ SPIKE = 123_456
 
 
 @pytest.mark.full
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the largest resident memory comes from /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="the largest resident memory comes from /proc"
+)
 @pytest.mark.timeout(900)
 def test_a_million_steps_become_a_report(tmp_path: Path) -> None:
     totals = write_long(tmp_path / "run", STEPS, BLOCKS, spike=SPIKE)

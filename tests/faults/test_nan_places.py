@@ -32,7 +32,9 @@ def test_as_many_places_as_the_docs_say() -> None:
     assert len(BROKEN) == CHECKPOINT_PLACES
 
 
-def train(inside: Inside, place: Place, monkeypatch: pytest.MonkeyPatch, **changed: Any) -> tuple[Ended, list[str]]:
+def train(
+    inside: Inside, place: Place, monkeypatch: pytest.MonkeyPatch, **changed: Any
+) -> tuple[Ended, list[str]]:
     """Strike a place in a training; return how that ended, and what was not finite in the end."""
     struck: list[float] = []
     bad: list[str] = []
@@ -46,7 +48,11 @@ def train(inside: Inside, place: Place, monkeypatch: pytest.MonkeyPatch, **chang
 
     events = {**hands_of(place, struck), "on_pretrain_routine_end": scaled, "teardown": ended}
     with blows(monkeypatch):
-        run = inside.train(place.task, hands=events, **{"epochs": EPOCHS, "incidents": 0, **place.changed, **changed})
+        run = inside.train(
+            place.task,
+            hands=events,
+            **{"epochs": EPOCHS, "incidents": 0, **place.changed, **changed},
+        )
     assert struck
     return run, bad
 
@@ -55,21 +61,30 @@ def columns_with_nan(run: Path) -> set[str]:
     """Return the columns of `results.csv`, the learning rates aside, that hold a NaN or Inf."""
     table = pl.read_csv(run / "results.csv")
     numbers = table.select(pl.all().cast(pl.Float64, strict=False))
-    return {c for c in table.columns if not c.startswith("lr/") and not numbers[c].is_finite().all()}
+    return {
+        c for c in table.columns if not c.startswith("lr/") and not numbers[c].is_finite().all()
+    }
 
 
 def lost_steps(run: Ended) -> tuple[int, int]:
     """Return how many steps were left out, and how many more were undone at most."""
     skipped = run.trace.steps["skipped"].is_not_null().sum()
     rows = run.trace.events.filter(pl.col("kind") == "rollback").select("step", "data").rows()
-    return int(skipped), max((step - json.loads(data)["restored_step"] for step, data in rows), default=0)
+    return int(skipped), max(
+        (step - json.loads(data)["restored_step"] for step, data in rows), default=0
+    )
 
 
 @pytest.mark.parametrize(
     "place",
-    [pytest.param(p, marks=() if p.name in EVERY_DAY else pytest.mark.full, id=p.name) for p in PLACES],
+    [
+        pytest.param(p, marks=() if p.name in EVERY_DAY else pytest.mark.full, id=p.name)
+        for p in PLACES
+    ],
 )
-def test_a_bad_number_costs_steps_not_the_run(place: Place, inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_number_costs_steps_not_the_run(
+    place: Place, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run, bad = train(inside, place, monkeypatch)
     assert run.code == 0, run.said
     assert bad == []
@@ -156,7 +171,9 @@ def test_a_broken_checkpoint_is_not_resumed_and_the_run_is_left_as_it_was(inside
             before = run.last.read_bytes()
             again = inside.resume(run)
             assert again.code == 2, again.said
-            assert ("is an invalid value" if where == "lr0" else "holds NaN or Inf in") in again.said, where
+            assert (
+                "is an invalid value" if where == "lr0" else "holds NaN or Inf in"
+            ) in again.said, where
             assert "Traceback" not in again.said
             assert run.last.read_bytes() == before
             assert again.trace.steps.height == steps

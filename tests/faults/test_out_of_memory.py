@@ -64,7 +64,9 @@ def test_in_the_first_epoch_the_batch_is_halved(inside: Inside) -> None:
 
 
 @pytest.mark.parametrize("how", [of_torch, of_the_host, of_numpy])
-def test_later_it_is_one_sentence_and_the_run_resumes(how: Callable[[], None], inside: Inside) -> None:
+def test_later_it_is_one_sentence_and_the_run_resumes(
+    how: Callable[[], None], inside: Inside
+) -> None:
     run = inside.train(hands={"on_train_batch_start": runs_out(2, how)}, epochs=4)
     assert run.code == 2, run.said
     assert "Lower batch= or imgsz=." in run.last_line
@@ -85,14 +87,33 @@ def test_workers_of_a_suite_need_too_much(greedy: tuple[str, ...], tmp_path: Pat
         "import psutil, yolo_stability.benchmarks.process.worker, ultralytics.models.yolo; "
         "print(psutil.Process().memory_info().rss)"
     )
-    alone = subprocess.run([sys.executable, "-c", imports], check=True, capture_output=True, text=True)
-    needed = int(alone.stdout.splitlines()[-1]) / 1e9  # of any worker; this process may have grown in other tests
+    alone = subprocess.run(
+        [sys.executable, "-c", imports], check=True, capture_output=True, text=True
+    )
+    needed = (
+        int(alone.stdout.splitlines()[-1]) / 1e9
+    )  # of any worker; this process may have grown in other tests
     large = {"detect": "yolo26x.yaml", "pose": "yolo26x-pose.yaml"}
-    models = {task: large[task] if task in greedy else str(small_model(tmp_path, task)) for task in large}
+    models = {
+        task: large[task] if task in greedy else str(small_model(tmp_path, task)) for task in large
+    }
     suite = tmp_path / "memory.yaml"
     content = {
-        **{"name": "memory", "control": "control", "arms": ["control"], "tasks": ["pose", "detect"], "models": models},
-        "overrides": {"imgsz": 32, "batch": 4, "nbs": 4, "epochs": 1, "fraction": [16, 2], "cache": False},
+        **{
+            "name": "memory",
+            "control": "control",
+            "arms": ["control"],
+            "tasks": ["pose", "detect"],
+            "models": models,
+        },
+        "overrides": {
+            "imgsz": 32,
+            "batch": 4,
+            "nbs": 4,
+            "epochs": 1,
+            "fraction": [16, 2],
+            "cache": False,
+        },
         "limits": {"gigabytes": round(max(needed, 0.8) + 0.5, 2)},
     }
     suite.write_text(yaml.safe_dump(content))
@@ -101,7 +122,9 @@ def test_workers_of_a_suite_need_too_much(greedy: tuple[str, ...], tmp_path: Pat
         if run.task in greedy:
             assert run.outcome == "memory"
             assert "limit of the suite" in str(run.error)
-            assert any(f"lost: control, {run.task}, seed 0: memory" in line for line in result.lines())
+            assert any(
+                f"lost: control, {run.task}, seed 0: memory" in line for line in result.lines()
+            )
         else:
             assert run.outcome == "finished"
             assert run.trace_digest

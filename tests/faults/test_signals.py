@@ -24,7 +24,9 @@ def check_end(child: Child, folder: Path) -> Log:
     log, run = read_log(child.log), folder / "run"
     trace = load_trace(run)
     assert trace.steps["step"].to_list() == list(range(trace.steps.height))
-    assert len(log.steps) - 1 <= trace.steps.height <= len(log.steps)  # the signal may fall into a step
+    assert (
+        len(log.steps) - 1 <= trace.steps.height <= len(log.steps)
+    )  # the signal may fall into a step
     kinds, data = trace.events["kind"].to_list(), trace.events["data"].to_list()
     assert kinds.count("end") == 1
     assert kinds[-1] == "end"
@@ -40,13 +42,31 @@ def check_end(child: Child, folder: Path) -> Log:
         (signal.SIGTERM, (), lambda log: len(log.steps) >= 14),
         (signal.SIGINT, (0.05,), lambda log: "checkpoint" in log.done),
         pytest.param(signal.SIGINT, (), lambda log: len(log.steps) >= 9, marks=pytest.mark.full),
-        pytest.param(signal.SIGTERM, (0.3,), lambda log: "checkpoint" in log.open, marks=pytest.mark.full),
-        pytest.param(signal.SIGTERM, (0, 0.02, 0.2, 0.5, 1), lambda log: len(log.steps) >= 6, marks=pytest.mark.full),
-        pytest.param(signal.SIGINT, (0.1,), lambda log: "final" in log.open, marks=pytest.mark.full),
+        pytest.param(
+            signal.SIGTERM, (0.3,), lambda log: "checkpoint" in log.open, marks=pytest.mark.full
+        ),
+        pytest.param(
+            signal.SIGTERM,
+            (0, 0.02, 0.2, 0.5, 1),
+            lambda log: len(log.steps) >= 6,
+            marks=pytest.mark.full,
+        ),
+        pytest.param(
+            signal.SIGINT, (0.1,), lambda log: "final" in log.open, marks=pytest.mark.full
+        ),
     ],
-    ids=["term", "int-twice", "int", "term-twice-in-checkpoint", "term-six-times", "int-twice-in-final-evaluation"],
+    ids=[
+        "term",
+        "int-twice",
+        "int",
+        "term-twice-in-checkpoint",
+        "term-six-times",
+        "int-twice-in-final-evaluation",
+    ],
 )
-def test_an_interrupt_writes_everything(tmp_path: Path, number: int, gaps: tuple[float, ...], at: object) -> None:
+def test_an_interrupt_writes_everything(
+    tmp_path: Path, number: int, gaps: tuple[float, ...], at: object
+) -> None:
     child = start(tmp_path, train(tmp_path))
     child.wait_for(at)  # type: ignore[arg-type]
     child.process.send_signal(number)
@@ -55,7 +75,9 @@ def test_an_interrupt_writes_everything(tmp_path: Path, number: int, gaps: tuple
         time.sleep(gap)
         child.process.send_signal(number)
     log = check_end(child, tmp_path)
-    print(f"signal {number} x{1 + len(gaps)} after {len(log.steps)} steps: ended in {time.monotonic() - began:.1f} s")
+    print(
+        f"signal {number} x{1 + len(gaps)} after {len(log.steps)} steps: ended in {time.monotonic() - began:.1f} s"
+    )
     if "checkpoint" in log.done:
         loads(tmp_path / "run" / "weights" / "last.pt")
 
@@ -66,7 +88,9 @@ def test_an_interrupt_writes_everything(tmp_path: Path, number: int, gaps: tuple
     [(signal.SIGTERM, ()), (signal.SIGINT, ()), (signal.SIGINT, (0.05,))],
     ids=["term", "int", "int-twice"],
 )
-def test_an_interrupted_run_resumes_to_its_end(tmp_path: Path, number: int, gaps: tuple[float, ...]) -> None:
+def test_an_interrupted_run_resumes_to_its_end(
+    tmp_path: Path, number: int, gaps: tuple[float, ...]
+) -> None:
     child = start(tmp_path, train(tmp_path))
     child.wait_for(lambda log: log.done.count("checkpoint") >= 3)
     child.process.send_signal(number)

@@ -56,7 +56,9 @@ def test_a_wrong_clock_changes_nothing(inside: Inside, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("name", ["ten years back", "a day ahead"])
-def test_an_interrupted_run_resumes_at_another_time(name: str, inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_resumes_at_another_time(
+    name: str, inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The clock changes while the run is not there, as when a board without a battery is switched on again."""
 
     def stop(trainer: Any) -> None:

@@ -27,7 +27,9 @@ def complaints(wheel: Path, source: Path) -> list[str]:
     """
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
-        metadata = Parser().parsestr(archive.read(next(n for n in names if n.endswith("/METADATA"))).decode())
+        metadata = Parser().parsestr(
+            archive.read(next(n for n in names if n.endswith("/METADATA"))).decode()
+        )
     with tarfile.open(source) as archive:
         there = {name.partition("/")[2] for name in archive.getnames()}
     found = [f"the wheel holds {name}" for name in names if not ALLOWED.fullmatch(name)]
@@ -38,16 +40,26 @@ def complaints(wheel: Path, source: Path) -> list[str]:
 
 def _wanted() -> set[str]:
     """Return what the wheel must hold: the package, its configurations and its datasets."""
-    package = {path.relative_to(REPO).as_posix() for path in (REPO / "yolo_stability").rglob("*.py")}
+    package = {
+        path.relative_to(REPO).as_posix() for path in (REPO / "yolo_stability").rglob("*.py")
+    }
     for folder, inside in (("configs", "_configs"), ("datasets", "_datasets")):
         files = (path for path in (REPO / folder).rglob("*") if path.is_file())
-        package |= {f"yolo_stability/{inside}/{path.relative_to(REPO / folder).as_posix()}" for path in files}
+        package |= {
+            f"yolo_stability/{inside}/{path.relative_to(REPO / folder).as_posix()}"
+            for path in files
+        }
     return package
 
 
 def _sources() -> set[str]:
     """Return what an sdist must hold beside the package, so that its tests and its documentation can be built."""
-    parts = [REPO / "tests" / "conftest.py", REPO / "docs" / "generate.py", REPO / "Makefile", REPO / "constraints.txt"]
+    parts = [
+        REPO / "tests" / "conftest.py",
+        REPO / "docs" / "generate.py",
+        REPO / "Makefile",
+        REPO / "constraints.txt",
+    ]
     parts += [*(REPO / ".github").glob("*.png"), *(REPO / "configs").rglob("*.yaml")]
     return {path.relative_to(REPO).as_posix() for path in parts}
 
@@ -61,7 +73,9 @@ def _about(metadata: dict[str, str], extras: list[str]) -> list[str]:
         "Description-Content-Type": "text/markdown",
     }
     wrong = [
-        f"{key} is {metadata.get(key)}, not {value}" for key, value in wanted.items() if metadata.get(key) != value
+        f"{key} is {metadata.get(key)}, not {value}"
+        for key, value in wanted.items()
+        if metadata.get(key) != value
     ]
     if sorted(extras) != sorted(project["optional-dependencies"]):
         wrong.append(f"its extras are {', '.join(sorted(extras))}")

@@ -29,14 +29,20 @@ SHORTENED: dict[str, dict[str, str]] = {
     r"^yolo-stability benchmark .*device=0 ": {"device": "cpu", "jobs": "2"},
     r"^yolo-stability benchmark suite=(demo|quick|faults)\b": {"arms": "control,huge-lr"},
     r"^yolo-stability benchmark suite=full (?!arms=)": {"arms": "control,no-clip"},
-    r"^yolo-stability benchmark suite=rescue\b(?!-)": {"arms": "control,rate-100,rate-100+rescue-auto"},
-    r"^yolo-stability benchmark suite=rescue-sgd\b": {"arms": "control,rate-100,rate-100+rescue-auto"},
+    r"^yolo-stability benchmark suite=rescue\b(?!-)": {
+        "arms": "control,rate-100,rate-100+rescue-auto"
+    },
+    r"^yolo-stability benchmark suite=rescue-sgd\b": {
+        "arms": "control,rate-100,rate-100+rescue-auto"
+    },
     r"^yolo-stability benchmark suite=remedies\b": {"arms": "control,no-norm,no-norm+group-norm"},
     r"^yolo-stability frontier ": {"epochs": "1", "imgsz": "32", "seeds": "1"},
     r"^yolo-stability frontier axis=lr_mult": {"from": "1", "to": "10000", "resolution": "10000"},
     r"^yolo-stability frontier .*device=0 ": {"device": "cpu", "workers": "0"},
     r"^yolo-stability frontier axis=batch ": {"resolution": "8"},
-    r" (batch=1|arms=tiny-batch)\b": {"imgsz": "64"},  # Ultralytics refuses a batch of one image of 32 pixels
+    r" (batch=1|arms=tiny-batch)\b": {
+        "imgsz": "64"
+    },  # Ultralytics refuses a batch of one image of 32 pixels
 }
 """Keys that are set in a line before it is run; all patterns that match count."""
 
@@ -83,7 +89,11 @@ _CODES = {
 
 def why_left_out(line: Printed) -> str:
     """Return why a line is not run; empty where it is."""
-    return "" if line.python else next((why for p, why in LEFT_OUT.items() if re.search(p, line.text)), "")
+    return (
+        ""
+        if line.python
+        else next((why for p, why in LEFT_OUT.items() if re.search(p, line.text)), "")
+    )
 
 
 def to_run(line: Printed) -> str:
@@ -93,7 +103,9 @@ def to_run(line: Printed) -> str:
         for old, new in SHORTENED_PYTHON.items():
             text = text.replace(old, new)
         return "".join(given for start, given in GIVEN_PYTHON.items() if start in text) + text
-    changed = {k: v for p, keys in SHORTENED.items() if re.search(p, line.text) for k, v in keys.items()}
+    changed = {
+        k: v for p, keys in SHORTENED.items() if re.search(p, line.text) for k, v in keys.items()
+    }
     if interrupted(line):
         changed["epochs"] = "8"
     for key, value in changed.items():
@@ -104,14 +116,20 @@ def to_run(line: Printed) -> str:
 
 def interrupted(line: Printed) -> str:
     """Return the name of the run that a line trains where it is to be interrupted; empty for all other lines."""
-    return "" if line.python else next((name for p, name in INTERRUPTED.items() if re.search(p, line.text)), "")
+    return (
+        ""
+        if line.python
+        else next((name for p, name in INTERRUPTED.items() if re.search(p, line.text)), "")
+    )
 
 
 def codes(line: Printed) -> set[int]:
     """Return the exit codes with which a line may end."""
     if interrupted(line):
         return {130}
-    return next((found for p, found in _CODES.items() if not line.python and re.search(p, line.text)), {0})
+    return next(
+        (found for p, found in _CODES.items() if not line.python and re.search(p, line.text)), {0}
+    )
 
 
 def may_be_left_behind(path: str) -> bool:
@@ -121,12 +139,19 @@ def may_be_left_behind(path: str) -> bool:
 
 def stale(lines: list[Printed]) -> list[str]:
     """Return the entries above that concern no printed line."""
-    shell, python = [line.text for line in lines if not line.python], [line.text for line in lines if line.python]
+    shell, python = (
+        [line.text for line in lines if not line.python],
+        [line.text for line in lines if line.python],
+    )
     words = [word.partition("=")[2] or word for text in shell for word in text.split()]
     words += [quoted for text in python for quoted in re.findall(r'"([^"]+)"', text)]
     patterns = [(p, shell) for table in (LEFT_OUT, SHORTENED, INTERRUPTED) for p in table]
     patterns += [(p, words) for p in LEFT_BEHIND]
-    found = [pattern for pattern, texts in patterns if not any(re.search(pattern, text) for text in texts)]
+    found = [
+        pattern
+        for pattern, texts in patterns
+        if not any(re.search(pattern, text) for text in texts)
+    ]
     for given in (*SHORTENED_PYTHON, *GIVEN_PYTHON):
         found += [] if any(given in text for text in python) else [given]
     return found

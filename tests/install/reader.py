@@ -80,7 +80,9 @@ class Reader:
         if log is None:
             return subprocess.run(words, **place, check=False).returncode  # type: ignore[call-overload]
         with log.open("wb") as out:
-            return subprocess.run(words, **place, check=False, stdout=out, stderr=subprocess.STDOUT).returncode  # type: ignore[call-overload]
+            return subprocess.run(
+                words, **place, check=False, stdout=out, stderr=subprocess.STDOUT
+            ).returncode  # type: ignore[call-overload]
 
 
 def environment_of(venv: Path, root: Path) -> dict[str, str]:
@@ -91,7 +93,9 @@ def environment_of(venv: Path, root: Path) -> dict[str, str]:
         root: Folder for settings and caches.
     """
     kept = {
-        k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "YOLO_", "VIRTUAL_ENV", "COV_", "PYTEST"))
+        k: v
+        for k, v in os.environ.items()
+        if not k.startswith(("PYTHON", "YOLO_", "VIRTUAL_ENV", "COV_", "PYTEST"))
     }
     config = root / "config" / "Ultralytics"
     config.mkdir(parents=True, exist_ok=True)
@@ -124,7 +128,10 @@ def settle(reader: Reader, his_run: Path, log: Path) -> None:
         "import matplotlib, shutil; "
         f"shutil.copy(matplotlib.get_data_path() + '/fonts/ttf/DejaVuSans.ttf', {str(font / 'Arial.ttf')!r})"
     )
-    for command in (["python", "-c", place_font], ["python", "-c", MAKE_DATA, str(mini) if mini.is_dir() else ""]):
+    for command in (
+        ["python", "-c", place_font],
+        ["python", "-c", MAKE_DATA, str(mini) if mini.is_dir() else ""],
+    ):
         if reader.runs(command, log):
             raise RuntimeError(f"what a reader has could not be made: {last_words(log)}")
     if not his_run.exists():
@@ -136,7 +143,11 @@ def settle(reader: Reader, his_run: Path, log: Path) -> None:
 
 def last_words(log: Path) -> str:
     """Return the last line of a log that says something."""
-    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    lines = [
+        line.strip()
+        for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
+        if line.strip()
+    ]
     return lines[-1] if lines else "nothing printed"
 
 
@@ -153,8 +164,16 @@ def fill_in(folder: Path, line: Printed, his_run: Path, *, any_run: bool = False
         RuntimeError: Nothing leaves that path behind, and it is not among those that a reader would have.
     """
     filled = []
-    told = re.findall(r'load_trace\("([^"]+)"\)|diagnose\("([^"]+)"\)', line.text) if line.python else ()
-    words = [a or b for a, b in told] if line.python else [word.partition("=")[2] or word for word in line.text.split()]
+    told = (
+        re.findall(r'load_trace\("([^"]+)"\)|diagnose\("([^"]+)"\)', line.text)
+        if line.python
+        else ()
+    )
+    words = (
+        [a or b for a, b in told]
+        if line.python
+        else [word.partition("=")[2] or word for word in line.text.split()]
+    )
     for word in words:
         path = folder / word
         if not word.startswith("runs/detect/") or path.exists():

@@ -34,7 +34,12 @@ from reader import Reader, environment_of, fill_in, last_words, settle  # noqa: 
 from run import pip  # noqa: E402
 
 LIMIT = 600.0
-PIP = [sys.executable if find_spec("pip") else "python3", "-m", "pip", "--disable-pip-version-check"]
+PIP = [
+    sys.executable if find_spec("pip") else "python3",
+    "-m",
+    "pip",
+    "--disable-pip-version-check",
+]
 _PRINT = threading.Lock()
 
 
@@ -62,14 +67,24 @@ def build(root: Path) -> Path:
         ["-m", "twine", "check", "--strict", *(str(dist / name) for name in ("*.whl", "*.tar.gz"))],
     ):
         done = subprocess.run(
-            [sys.executable, *command], env=environment, check=False, capture_output=True, text=True, cwd=root
+            [sys.executable, *command],
+            env=environment,
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=root,
         )
         if done.returncode:
-            raise RuntimeError(f"{' '.join(command[:2])}: {(done.stdout + done.stderr).strip()[-400:]}")
+            raise RuntimeError(
+                f"{' '.join(command[:2])}: {(done.stdout + done.stderr).strip()[-400:]}"
+            )
     wheel, source = next(dist.glob("*.whl")), next(dist.glob("*.tar.gz"))
     if found := complaints(wheel, source):
         raise RuntimeError("; ".join(found))
-    print(f"built {wheel.name} ({wheel.stat().st_size / 1e3:.0f} kB), {source.name}; twine check passed", flush=True)
+    print(
+        f"built {wheel.name} ({wheel.stat().st_size / 1e3:.0f} kB), {source.name}; twine check passed",
+        flush=True,
+    )
     return wheel
 
 
@@ -79,9 +94,13 @@ def make_venv(root: Path, wheel: Path, python: str, into: str) -> Path:
         venv = Path(into).resolve()
     else:
         venv = root / "venv"
-        subprocess.run([python or sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+        subprocess.run(
+            [python or sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True
+        )
     inside = str(venv / "bin" / "python")
-    wanted = ["-c", str(REPO / "constraints.txt"), str(wheel)] if python else ["--no-deps", str(wheel)]
+    wanted = (
+        ["-c", str(REPO / "constraints.txt"), str(wheel)] if python else ["--no-deps", str(wheel)]
+    )
     done = subprocess.run(
         [*PIP, "--python", inside, "install", "-qq", "--force-reinstall", *wanted],
         check=False, capture_output=True, text=True,
@@ -90,10 +109,17 @@ def make_venv(root: Path, wheel: Path, python: str, into: str) -> Path:
         raise RuntimeError(f"the wheel cannot be installed: {done.stderr.strip()[-400:]}")
     if not python and not into:
         site = next(venv.glob("lib/python*/site-packages"))
-        linked = next(p for p in sys.path if Path(p).name == "site-packages" and Path(p).is_relative_to(sys.prefix))
+        linked = next(
+            p
+            for p in sys.path
+            if Path(p).name == "site-packages" and Path(p).is_relative_to(sys.prefix)
+        )
         (site / "linked.pth").write_text(f"{linked}\n", encoding="utf-8")
         script = venv / "bin" / "yolo"  # linked packages come without theirs
-        script.write_text(f"#!{inside}\nfrom ultralytics.cfg import entrypoint\n\nentrypoint()\n", encoding="utf-8")
+        script.write_text(
+            f"#!{inside}\nfrom ultralytics.cfg import entrypoint\n\nentrypoint()\n",
+            encoding="utf-8",
+        )
         script.chmod(0o755)
     return venv
 
@@ -164,7 +190,9 @@ def type_line(reader: Reader, line: Printed, log: Path) -> str:
         return f"exit code {code}: {last_words(log)[:300]}"
     if "Traceback (most recent call last)" in text:
         return f"a traceback: {last_words(log)[:300]}"
-    first = next((part for part in text.splitlines() if line.word and part.startswith(f"{line.word}:")), None)
+    first = next(
+        (part for part in text.splitlines() if line.word and part.startswith(f"{line.word}:")), None
+    )
     return f"'{line.word}:' is not among what it prints" if line.word and first is None else ""
 
 
@@ -181,7 +209,11 @@ def interrupt(process: subprocess.Popen[bytes], checkpoint: Path) -> None:
 
 def shown(line: Printed) -> str:
     """Return a line as it is shown, not too long."""
-    text = " ".join(line.text.split()) if not line.python else f"Python: {line.text.strip().splitlines()[-1]}"
+    text = (
+        " ".join(line.text.split())
+        if not line.python
+        else f"Python: {line.text.strip().splitlines()[-1]}"
+    )
     return text if len(text) <= 110 else f"{text[:107]}..."
 
 
@@ -221,7 +253,11 @@ def go(root: Path, known: dict[str, str], lines: dict[str, list[Printed]]) -> in
         readers[name] = Reader(folder, environment_of(venv, root / name))
     print(where_from(next(iter(readers.values())), venv), flush=True)
     with ThreadPoolExecutor(len(groups)) as pool:
-        tallies = list(pool.map(lambda name: read_through(readers[name], groups[name], root / name, whole), groups))
+        tallies = list(
+            pool.map(
+                lambda name: read_through(readers[name], groups[name], root / name, whole), groups
+            )
+        )
     left: dict[str, int] = {}
     for tally in tallies:
         for why, count in tally.left_out.items():
@@ -229,8 +265,12 @@ def go(root: Path, known: dict[str, str], lines: dict[str, list[Printed]]) -> in
     failed = [text for tally in tallies for text in tally.failed]
     filled = sorted({word for tally in tallies for word in tally.filled})
     told = ", ".join(f"{count} {why}" for why, count in sorted(left.items()))
-    print(f"\n{sum(t.ran for t in tallies)} lines run, {len(failed)} failed; {sum(left.values())} left out ({told})")
-    print(f"from a run that the reader would have: {', '.join(filled)}; {time.monotonic() - start:.0f} s in all")
+    print(
+        f"\n{sum(t.ran for t in tallies)} lines run, {len(failed)} failed; {sum(left.values())} left out ({told})"
+    )
+    print(
+        f"from a run that the reader would have: {', '.join(filled)}; {time.monotonic() - start:.0f} s in all"
+    )
     for text in failed:
         print(f"FAILED {text}")
     return 1 if failed else 0

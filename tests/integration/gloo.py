@@ -36,7 +36,11 @@ class GlooTrainer(DetectionTrainer):
         """Keep the first batch of this rank, and before it the model as all ranks have it."""
         batch = super().preprocess_batch(batch)
         folder = os.environ.get("GLOO_FOLDER")
-        if folder and self.model.training and not (Path(folder) / f"batch{os.environ['RANK']}.pt").exists():
+        if (
+            folder
+            and self.model.training
+            and not (Path(folder) / f"batch{os.environ['RANK']}.pt").exists()
+        ):
             torch.save(self.model.module, Path(folder) / f"model{os.environ['RANK']}.pt")
             torch.save(batch, Path(folder) / f"batch{os.environ['RANK']}.pt")
         return batch
@@ -68,5 +72,7 @@ class Diary:
     def note(self, trainer: Any) -> None:
         """Note a fingerprint of the weights and whether all of them are finite."""
         weights = torch.cat([p.detach().flatten().double() for p in trainer.model.parameters()])
-        self.lines.append({"sum": float(weights.sum()), "finite": bool(torch.isfinite(weights).all())})
+        self.lines.append(
+            {"sum": float(weights.sum()), "finite": bool(torch.isfinite(weights).all())}
+        )
         (self.folder / f"rank{os.environ['RANK']}.json").write_text(json.dumps(self.lines))

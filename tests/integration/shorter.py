@@ -21,7 +21,10 @@ def short(values: Sequence[Any], *kept: Any) -> list[Any]:
         kept: Those that the short tests take.
     """
     assert all(value in values for value in kept)
-    return [value if value in kept else pytest.param(*_each(value), marks=pytest.mark.full) for value in values]
+    return [
+        value if value in kept else pytest.param(*_each(value), marks=pytest.mark.full)
+        for value in values
+    ]
 
 
 def _each(value: Any) -> tuple[Any, ...]:

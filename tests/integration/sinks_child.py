@@ -23,7 +23,12 @@ def main(folder: str, trackers: str, *pairs: str) -> None:
     """Train."""
     torch.set_num_threads(1)
     wanted = trackers.split(",")
-    settings.update({name: name in wanted for name in ("tensorboard", "wandb", "mlflow", "comet", "clearml", "dvc")})
+    settings.update(
+        {
+            name: name in wanted
+            for name in ("tensorboard", "wandb", "mlflow", "comet", "clearml", "dvc")
+        }
+    )
     own = dict(pair.split("=") for pair in pairs)
     if own.pop("every", None):
         TrackerSink.share = 1e9

@@ -49,7 +49,9 @@ def interrupt(trainer: Any) -> None:
 
 
 def test_a_trainer_that_is_built_can_be_attached_to(tmp_path: Path) -> None:
-    trainer = Plain(overrides={"model": MODELS["detect"], **overrides("detect", tmp_path, epochs=1)})
+    trainer = Plain(
+        overrides={"model": MODELS["detect"], **overrides("detect", tmp_path, epochs=1)}
+    )
     monitor = StabilityMonitor(fault="nan_grad@1").attach(trainer)
     trainer.train()
     assert monitor.trace.steps["skipped"].to_list() == [None, "guard", None, None]
@@ -156,7 +158,9 @@ def test_plots_draws_the_picture_in_the_run_folder(tmp_path: Path) -> None:
     assert (result.save_dir / "stability" / "gradient_norms.png").stat().st_size > 10_000
 
 
-def test_exist_ok_replaces_the_old_trace_and_resume_goes_on_in_a_new_attempt(tmp_path: Path) -> None:
+def test_exist_ok_replaces_the_old_trace_and_resume_goes_on_in_a_new_attempt(
+    tmp_path: Path,
+) -> None:
     arguments = {"exist_ok": True, "name": "run", "epochs": 3}
     old = train(model=MODELS["detect"], **overrides("detect", tmp_path, **arguments))
 
@@ -181,9 +185,9 @@ def test_the_model_gets_its_own_callbacks_back(tmp_path: Path) -> None:
     model = YOLO(MODELS["detect"])
     before = {event: list(functions) for event, functions in model.callbacks.items()}
     train(model=model, **overrides("detect", tmp_path, epochs=1))
-    assert {event: list(functions) for event, functions in model.callbacks.items() if functions} == {
-        event: functions for event, functions in before.items() if functions
-    }
+    assert {
+        event: list(functions) for event, functions in model.callbacks.items() if functions
+    } == {event: functions for event, functions in before.items() if functions}
 
 
 def test_callbacks_survive_the_pickling_for_distributed_workers() -> None:
@@ -196,7 +200,9 @@ def test_callbacks_survive_the_pickling_for_distributed_workers() -> None:
     revived = copy["on_train_start"].__self__
     assert revived is copy["teardown"].__self__
     assert revived._settings == monitor._settings
-    assert [type(sink) for sink in revived._make_sinks()] == [type(sink) for sink in monitor._make_sinks()]
+    assert [type(sink) for sink in revived._make_sinks()] == [
+        type(sink) for sink in monitor._make_sinks()
+    ]
 
 
 def test_attaching_twice_is_attaching_once(tmp_path: Path) -> None:
@@ -242,7 +248,9 @@ def test_distillation_is_watched_and_guarded(tmp_path: Path) -> None:
     trace = monitor.trace
     assert trace.steps["skipped"].to_list() == [None, "guard", None, None]
     assert "loss/dis_loss" in trace.steps.columns
-    assert not any(p.startswith("teacher") for block in trace.header.blocks for p in block.param_names)
+    assert not any(
+        p.startswith("teacher") for block in trace.header.blocks for p in block.param_names
+    )
     assert bad_tensors(model.trainer) == []
 
 
@@ -263,7 +271,13 @@ def test_resume_keeps_settings_name_and_what_was_asked_for(tmp_path: Path) -> No
     model = YOLO(MODELS["detect"])
     model.add_callback("on_fit_epoch_end", interrupt)
     with pytest.raises(Interrupted):
-        train(model=model, guard="stop", watch_every=0, fault="nan_grad@99", **overrides("detect", tmp_path, epochs=3))
+        train(
+            model=model,
+            guard="stop",
+            watch_every=0,
+            fault="nan_grad@99",
+            **overrides("detect", tmp_path, epochs=3),
+        )
     save_dir = model.trainer.save_dir
     first = load_trace(save_dir).header
 
@@ -271,9 +285,13 @@ def test_resume_keeps_settings_name_and_what_was_asked_for(tmp_path: Path) -> No
     assert resumed.header.run_id == first.run_id
     assert resumed.header.requested == first.requested
     assert resumed.header.requested["lr0"] == 0.01
-    assert resumed.blocks["weight_norm"].null_count() == resumed.blocks.height  # watch_every=0 in both sittings
+    assert (
+        resumed.blocks["weight_norm"].null_count() == resumed.blocks.height
+    )  # watch_every=0 in both sittings
     data = json.loads(resumed.events.filter(pl.col("kind") == "resume")["data"][0])
-    assert data["settings"] == make_settings(guard="stop", guard_limit=3, watch_every=0).model_dump()
+    assert (
+        data["settings"] == make_settings(guard="stop", guard_limit=3, watch_every=0).model_dump()
+    )
 
 
 @pytest.mark.parametrize(
@@ -286,7 +304,9 @@ def test_resume_keeps_settings_name_and_what_was_asked_for(tmp_path: Path) -> No
         ({"guard": "maybe"}, "guard is off, skip or stop"),
     ],
 )
-def test_mistakes_in_python_are_one_sentence_before_anything_starts(wrong: dict[str, Any], complaint: str) -> None:
+def test_mistakes_in_python_are_one_sentence_before_anything_starts(
+    wrong: dict[str, Any], complaint: str
+) -> None:
     with pytest.raises(StabilityError, match=complaint):
         train(**{"model": MODELS["detect"], "data": "shapes", **wrong})
     assert list(Path.cwd().iterdir()) == []

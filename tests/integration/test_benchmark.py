@@ -66,7 +66,9 @@ def test_the_terminal_ends_with_what_it_cost(benchmark: tuple[Path, BenchmarkRes
     assert [line.partition(":")[0] for line in result.lines()[-2:]] == ["time", "step loops"]
 
 
-def test_the_same_again_runs_nothing_and_writes_the_same(benchmark: tuple[Path, BenchmarkResult]) -> None:
+def test_the_same_again_runs_nothing_and_writes_the_same(
+    benchmark: tuple[Path, BenchmarkResult],
+) -> None:
     out, first = benchmark
     stamps = {p: p.stat().st_mtime_ns for p in out.rglob("run.json")}
     again = tiny(out)
@@ -78,14 +80,18 @@ def test_the_same_again_runs_nothing_and_writes_the_same(benchmark: tuple[Path, 
 
 
 @pytest.mark.full
-def test_jobs_at_once_compute_the_same(benchmark: tuple[Path, BenchmarkResult], tmp_path: Path) -> None:
+def test_jobs_at_once_compute_the_same(
+    benchmark: tuple[Path, BenchmarkResult], tmp_path: Path
+) -> None:
     together = tiny(tmp_path / "out", jobs=3)
     assert [r.trace_digest for r in together.runs] == [r.trace_digest for r in benchmark[1].runs]
     assert [r.fitness for r in together.runs] == [r.fitness for r in benchmark[1].runs]
 
 
 @pytest.mark.full
-def test_another_seed_or_setting_is_another_digest(benchmark: tuple[Path, BenchmarkResult], tmp_path: Path) -> None:
+def test_another_seed_or_setting_is_another_digest(
+    benchmark: tuple[Path, BenchmarkResult], tmp_path: Path
+) -> None:
     other = tiny(tmp_path / "out", arms="control", lr0=0.006)
     assert other.runs[0].trace_digest != benchmark[1].runs[0].trace_digest
 
@@ -99,14 +105,18 @@ def test_a_changed_suite_runs_only_what_is_new(benchmark: tuple[Path, BenchmarkR
 
 
 @pytest.mark.full
-def test_a_killed_benchmark_goes_on_where_it_was(benchmark: tuple[Path, BenchmarkResult], tmp_path: Path) -> None:
+def test_a_killed_benchmark_goes_on_where_it_was(
+    benchmark: tuple[Path, BenchmarkResult], tmp_path: Path
+) -> None:
     """`kill -9` in the middle of the second run: the first stays, the second starts again from zero."""
     out = tmp_path / "out"
     code = (
         "from yolo_stability.benchmarks.request import run_benchmark as r; "
         f"r('demo', out={str(out)!r}, arms='huge-lr,no-norm', task='detect', **{TINY!r})"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     first = out / "runs" / "control" / "detect" / "yolo26n" / "0" / "run.json"
     second = out / "runs" / "huge-lr" / "detect" / "yolo26n" / "0" / "spec.json"
     deadline = time.monotonic() + 120
@@ -130,7 +140,9 @@ def test_a_worker_that_is_killed_takes_no_other_along(tmp_path: Path) -> None:
         "from yolo_stability.benchmarks.request import run_benchmark as r; "
         f"r('demo', out={str(out)!r}, arms='no-norm', task='detect', **{TINY!r})"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     claim = out / "runs" / "control" / "detect" / "yolo26n" / "0" / "stability" / "running.json"
     deadline = time.monotonic() + 120
     while not claim.exists():
@@ -141,19 +153,25 @@ def test_a_worker_that_is_killed_takes_no_other_along(tmp_path: Path) -> None:
     result = read_results(out)
     assert [r.outcome for r in result.runs] == ["crashed", "finished"]
     assert "signal 9" in str(result.runs[0].error)
-    assert result.runs[1].verdict == "failed"  # it vanishes, by its own trace: there is no control to hold it against
+    assert (
+        result.runs[1].verdict == "failed"
+    )  # it vanishes, by its own trace: there is no control to hold it against
 
 
 @pytest.mark.full
 def test_a_worker_that_hangs_is_ended_and_the_others_finish(tmp_path: Path) -> None:
     """The first run is stopped (SIGSTOP) once it trains: it hears no SIGTERM, and its time limit ends it."""
     suite, out = tmp_path / "small.yaml", tmp_path / "out"
-    suite.write_text("name: small\ncontrol: control\narms: [control, no-norm]\nlimits: {minutes: 1}\n")
+    suite.write_text(
+        "name: small\ncontrol: control\narms: [control, no-norm]\nlimits: {minutes: 1}\n"
+    )
     code = (
         "from yolo_stability.benchmarks.request import run_benchmark as r; "
         f"r({str(suite)!r}, out={str(out)!r}, task='detect', **{TINY!r})"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     claim = out / "runs" / "control" / "detect" / "yolo26n" / "0" / "stability" / "running.json"
     deadline = time.monotonic() + 120
     while not claim.exists():
@@ -169,10 +187,16 @@ def test_a_worker_that_hangs_is_ended_and_the_others_finish(tmp_path: Path) -> N
     assert any("lost: control, detect, seed 0: timeout" in line for line in result.lines())
 
 
-@pytest.mark.parametrize(("limits", "outcome"), [({"minutes": 0.02}, "timeout"), ({"gigabytes": 0.05}, "memory")])
-def test_a_run_over_its_limits_is_a_result(limits: dict[str, float], outcome: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("limits", "outcome"), [({"minutes": 0.02}, "timeout"), ({"gigabytes": 0.05}, "memory")]
+)
+def test_a_run_over_its_limits_is_a_result(
+    limits: dict[str, float], outcome: str, tmp_path: Path
+) -> None:
     suite = tmp_path / "small.yaml"
-    suite.write_text(f"name: small\ncontrol: control\narms: [control]\nlimits: {json.dumps(limits)}\n")
+    suite.write_text(
+        f"name: small\ncontrol: control\narms: [control]\nlimits: {json.dumps(limits)}\n"
+    )
     result, _ = run_benchmark(str(suite), out=tmp_path / "out", task="detect", **TINY)
     assert [r.outcome for r in result.runs] == [outcome]
     assert "limit of the suite" in str(result.runs[0].error)
@@ -193,7 +217,9 @@ def test_a_run_over_its_limits_is_a_result(limits: dict[str, float], outcome: st
         ({"model": "nope.yaml"}, "neither a file nor a model"),
     ],
 )
-def test_mistakes_end_before_the_first_run(changed: dict[str, Any], complaint: str, tmp_path: Path) -> None:
+def test_mistakes_end_before_the_first_run(
+    changed: dict[str, Any], complaint: str, tmp_path: Path
+) -> None:
     with pytest.raises(StabilityError, match=complaint):
         tiny(tmp_path / "out", **changed)
     assert not (tmp_path / "out" / "runs").exists()
@@ -256,7 +282,9 @@ def test_workers_end_with_a_benchmark_that_is_killed(tmp_path: Path) -> None:
         "from yolo_stability.benchmarks.request import run_benchmark as r; "
         f"r('demo', out={str(out)!r}, arms='no-norm', task='detect', **{TINY | {'epochs': 200}!r})"
     )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     claim = out / "runs" / "control" / "detect" / "yolo26n" / "0" / "stability" / "running.json"
     deadline = time.monotonic() + 120
     while not claim.exists():
@@ -277,7 +305,9 @@ def test_runs_at_hand_are_compared_as_the_benchmark_did(
     compared = compare_runs([control, arm], tmp_path / "out")
     assert [r.verdict for r in compared.runs] == [result.runs[0].verdict, result.runs[2].verdict]
     assert compared.runs[1].why == result.runs[2].why
-    assert [r.trace_digest for r in compared.runs] == [r.trace_digest for r in (result.runs[0], result.runs[2])]
+    assert [r.trace_digest for r in compared.runs] == [
+        r.trace_digest for r in (result.runs[0], result.runs[2])
+    ]
     assert compared.runs[0].arm == "control/detect/yolo26n/0"
     assert read_results(tmp_path / "out") == compared
     assert compare_runs([out], tmp_path / "again") == read_results(out)
@@ -289,7 +319,9 @@ def test_a_plain_run_of_ultralytics_brings_what_its_table_tells(
     plain = tmp_path / "plain"
     plain.mkdir()
     (plain / "args.yaml").write_text("task: detect\nmodel: yolo26n.yaml\nlr0: 0.5\n")
-    (plain / "results.csv").write_text("epoch, metrics/mAP50(B), train/box_loss\n1, 0.25, 3\n2, 0.75, nan\n")
+    (plain / "results.csv").write_text(
+        "epoch, metrics/mAP50(B), train/box_loss\n1, 0.25, 3\n2, 0.75, nan\n"
+    )
     out, result = benchmark
     compared = compare_runs([out / result.runs[0].folder, plain], tmp_path / "out")
     assert compared.runs[1].fitness == 0.75
@@ -300,7 +332,11 @@ def test_a_plain_run_of_ultralytics_brings_what_its_table_tells(
 
 @pytest.mark.parametrize(
     ("folders", "complaint"),
-    [([], "takes two runs or more"), (["a", "a"], "is there twice"), (["a", "nowhere"], "'.*nowhere' does not exist")],
+    [
+        ([], "takes two runs or more"),
+        (["a", "a"], "is there twice"),
+        (["a", "nowhere"], "'.*nowhere' does not exist"),
+    ],
 )
 def test_what_cannot_be_compared(folders: list[str], complaint: str, tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()

@@ -36,7 +36,9 @@ def rules(result: AuditResult) -> list[str]:
 
 
 @pytest.mark.parametrize(("step", "epochs"), [(3, 2), pytest.param(7, 3, marks=pytest.mark.full)])
-def test_both_zeroed_checkpoints_of_the_stock_failure_are_flagged(step: int, epochs: int, tmp_path: Path) -> None:
+def test_both_zeroed_checkpoints_of_the_stock_failure_are_flagged(
+    step: int, epochs: int, tmp_path: Path
+) -> None:
     """One NaN in one gradient of a stock run; at step 7 good checkpoints exist already and are overwritten."""
     steps = 0
 
@@ -47,7 +49,9 @@ def test_both_zeroed_checkpoints_of_the_stock_failure_are_flagged(step: int, epo
         def poisoned() -> None:
             nonlocal steps
             if steps == step:
-                next(p for p in model.parameters() if p.grad is not None).grad.view(-1)[0] = math.nan
+                next(p for p in model.parameters() if p.grad is not None).grad.view(-1)[0] = (
+                    math.nan
+                )
             steps += 1
             plain()
 
@@ -62,7 +66,9 @@ def test_both_zeroed_checkpoints_of_the_stock_failure_are_flagged(step: int, epo
     for name in ("last.pt", "best.pt"):
         path = next(tmp_path.rglob(name))
         with open_checkpoint(path) as opened:
-            matrices = {t.name for t in opened.tensors if t.part == "ema" and len(t.tensor.shape) > 1}
+            matrices = {
+                t.name for t in opened.tensors if t.part == "ema" and len(t.tensor.shape) > 1
+            }
         assert matrices <= zero_tensors(path)  # torch agrees that they are zero
         result = audit_checkpoint(path)
         assert result.verdict == "failed"
@@ -99,7 +105,9 @@ def test_healthy_checkpoints_are_not_flagged(
         expected = torch.load(path, weights_only=False)
         network = expected.get("ema") or expected["model"]
         state = (expected.get("optimizer") or {"state": {}})["state"]
-        slots = sum(isinstance(value, torch.Tensor) for each in state.values() for value in each.values())
+        slots = sum(
+            isinstance(value, torch.Tensor) for each in state.values() for value in each.values()
+        )
         assert bool(slots) == (path == middle)
         assert result.facts["tensors"] == len(network.state_dict()) + slots
 

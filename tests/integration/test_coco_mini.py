@@ -36,7 +36,11 @@ def test_train_on_a_coco_folder(task: str, coco_mini: Path, tmp_path: Path) -> N
     assert {".".join(name.split(" ")[0].split(".")[:2]) for name in recorded} == with_parameters
     assert trace.blocks.height == trace.steps.height * len(trace.header.blocks)
     assert trace.blocks["grad_norm"].null_count() == 0
-    notices = [data for kind, data in trace.events.select("kind", "data").iter_rows() if kind == "notice"]
+    notices = [
+        data for kind, data in trace.events.select("kind", "data").iter_rows() if kind == "notice"
+    ]
     assert len(notices) == (task == "pose")  # 28 images, accumulated to 64: one step in two epochs
     assert all("nbs=8 takes a step after every batch" in notice for notice in notices)
-    assert {p: p.stat().st_mtime_ns for p in coco_mini.rglob("*")} == before  # used in place, untouched
+    assert {
+        p: p.stat().st_mtime_ns for p in coco_mini.rglob("*")
+    } == before  # used in place, untouched

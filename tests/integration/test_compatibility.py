@@ -43,10 +43,18 @@ MOODS: dict[str, dict[str, Any]] = {
 }
 
 
-SHORT_MOODS = ("MuSGD and its groups", "early stopping", "multi_scale", "accumulation ramp", "no warm-up")
+SHORT_MOODS = (
+    "MuSGD and its groups",
+    "early stopping",
+    "multi_scale",
+    "accumulation ramp",
+    "no warm-up",
+)
 
 
-def run(model: Any, arguments: dict[str, Any], monitor: StabilityMonitor | None) -> tuple[dict[str, torch.Tensor], int]:
+def run(
+    model: Any, arguments: dict[str, Any], monitor: StabilityMonitor | None
+) -> tuple[dict[str, torch.Tensor], int]:
     """Train and return the final weights, and how many optimizer steps torch itself saw."""
     one_thread(model)
     taken: list[int] = []
@@ -77,7 +85,9 @@ def compare(make: Callable[[], Any], arguments: dict[str, Any], folder: Path) ->
 
 @pytest.mark.parametrize("mood", short(list(MOODS), *SHORT_MOODS))
 def test_mood(mood: str, tmp_path: Path) -> None:
-    trace = compare(lambda: YOLO("yolo26n.yaml"), overrides("detect", tmp_path, **MOODS[mood]), tmp_path)
+    trace = compare(
+        lambda: YOLO("yolo26n.yaml"), overrides("detect", tmp_path, **MOODS[mood]), tmp_path
+    )
     assert trace.steps["grad_norm"].is_finite().all()
 
 
@@ -107,11 +117,15 @@ def test_out_of_memory_halves_the_batch(tmp_path: Path) -> None:
     monitor = StabilityMonitor()
     _, steps = run(model, overrides("detect", tmp_path, epochs=1), monitor)
     trace = monitor.trace
-    assert trace.steps.height == steps == 2 + 4  # 32 images, batch 4, two of them to a step of nbs=8
+    assert (
+        trace.steps.height == steps == 2 + 4
+    )  # 32 images, batch 4, two of them to a step of nbs=8
     assert trace.steps["attempt"].to_list() == [0] * 2 + [1] * 4
     assert trace.steps["step"].to_list() == list(range(6))
     assert trace.steps["iteration"].to_list() == [0, 1, 3, 5, 7, 9]
-    event = next(json.loads(d) for k, d in trace.events.select("kind", "data").rows() if k == "oom_restart")
+    event = next(
+        json.loads(d) for k, d in trace.events.select("kind", "data").rows() if k == "oom_restart"
+    )
     assert event["batch"] == 4
 
 
@@ -133,7 +147,9 @@ def draw(folder: Path, task: str) -> str:
             image = np.full((64, 64, 3), 30, np.uint8)
             x, y = random.integers(8, 32, 2).tolist()
             kind = i % 2
-            cv2.rectangle(image, (x, y), (x + 20, y + 20), (0, 200, 250) if kind else (250, 120, 0), -1)
+            cv2.rectangle(
+                image, (x, y), (x + 20, y + 20), (0, 200, 250) if kind else (250, 120, 0), -1
+            )
             if task == "classify":
                 path = folder / split / ("ab"[kind]) / f"{i}.png"
             else:
@@ -141,7 +157,11 @@ def draw(folder: Path, task: str) -> str:
                 corners = [(x, y), (x + 20, y), (x + 20, y + 20), (x, y + 20)]
                 label = folder / "labels" / split / f"{i}.txt"
                 label.parent.mkdir(parents=True, exist_ok=True)
-                label.write_text(f"{kind} " + " ".join(f"{c / 64:.4f}" for point in corners for c in point) + "\n")
+                label.write_text(
+                    f"{kind} "
+                    + " ".join(f"{c / 64:.4f}" for point in corners for c in point)
+                    + "\n"
+                )
             path.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(path), image)
     if task == "classify":
@@ -172,7 +192,9 @@ def test_task(task: str, tmp_path: Path) -> None:
 @pytest.mark.full
 def test_rtdetr(tmp_path: Path) -> None:
     data = draw(tmp_path / "data", "detect")
-    arguments = overrides("detect", tmp_path, data=data, epochs=1, batch=4, nbs=4, fraction=1.0, optimizer="AdamW")
+    arguments = overrides(
+        "detect", tmp_path, data=data, epochs=1, batch=4, nbs=4, fraction=1.0, optimizer="AdamW"
+    )
     # Two runs of stock RT-DETR differ unless torch is told to be deterministic, which Ultralytics does on request.
     trace = compare(lambda: RTDETR("rtdetr-l.yaml"), {**arguments, "deterministic": True}, tmp_path)
     assert "decoder" in {block.role for block in trace.header.blocks}

@@ -129,7 +129,9 @@ def copied(folder: YoloFolder, to: Path) -> YoloFolder:
 
 def content(folder: Path) -> dict[str, tuple[int, bytes]]:
     return {
-        str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.rglob("*") if p.is_file()
+        str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.read_bytes())
+        for p in folder.rglob("*")
+        if p.is_file()
     }
 
 
@@ -146,7 +148,11 @@ def test_the_counts_are_those_of_ultralytics_own_scan(spoiled: YoloFolder, tmp_p
         assert (audited.images_kept, audited.labels_kept) == (len(kept), sum(kept.values()))
         assert audited.background == sum(n == 0 for n in kept.values())
         assert audited.images == len(list((copy.root / "images" / audited.split).glob("[!.]*")))
-        ignored = sum(f.count for f in report.found if f.split == audited.split and KINDS[f.kind].group == "ignored")
+        ignored = sum(
+            f.count
+            for f in report.found
+            if f.split == audited.split and KINDS[f.kind].group == "ignored"
+        )
         assert ignored == audited.images - len(kept)
 
     after = content(copy.root)
@@ -170,7 +176,10 @@ def test_each_defect_is_named_with_its_file_and_line(spoiled: YoloFolder) -> Non
     assert found["train", "nan"] == (1, ("labels/train/nan.txt:2  0 nan .5 .2 .2",))
     assert found["train", "above"][1] == ("labels/train/above.txt:3  1 .5 1.02 .2 .2",)
     assert found["train", "unreadable"][1][0].startswith("labels/train/encoding.txt  ")
-    assert found["train", "duplicate"] == (2, ("labels/train/twice.txt:3", "labels/train/twice.txt:4"))
+    assert found["train", "duplicate"] == (
+        2,
+        ("labels/train/twice.txt:3", "labels/train/twice.txt:4"),
+    )
     assert found["train", "flat"] == (1, ("labels/train/flat.txt:1",))
     assert {where.split()[0] for where in found["train", "damaged"][1]} >= {
         "images/train/broken.png",
@@ -195,20 +204,32 @@ def test_a_healthy_set_is_exit_code_0(
 
 
 @current
-def test_damage_is_exit_code_3_and_fits_80_columns(spoiled: YoloFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_damage_is_exit_code_3_and_fits_80_columns(
+    spoiled: YoloFolder, capsys: pytest.CaptureFixture[str]
+) -> None:
     spoiled.write()
     assert main(["data", "check", str(spoiled.yaml), "--json"]) == 3
     parsed = json.loads(capsys.readouterr().out)
     assert parsed["damaged"] is True
-    assert {f["kind"] for f in parsed["found"]} >= {*DEFECTS, "duplicate", "flat", "rewritten", "damaged"}
+    assert {f["kind"] for f in parsed["found"]} >= {
+        *DEFECTS,
+        "duplicate",
+        "flat",
+        "rewritten",
+        "damaged",
+    }
     assert main(["data", "check", str(spoiled.yaml)]) == 3
     out = capsys.readouterr().out
-    assert [line for line in out.splitlines() if len(line) > 80 and str(spoiled.root) not in line] == []
+    assert [
+        line for line in out.splitlines() if len(line) > 80 and str(spoiled.root) not in line
+    ] == []
 
 
 def test_an_image_list_may_name_files_that_are_not_there(yolo: YoloFolder, tmp_path: Path) -> None:
     yolo.yaml_text = yolo.yaml_text.replace("images/train", "train.txt")
-    (yolo.root / "train.txt").write_text("./images/train/good.png\n./images/train/gone.png\nimages/elsewhere.png\n")
+    (yolo.root / "train.txt").write_text(
+        "./images/train/good.png\n./images/train/gone.png\nimages/elsewhere.png\n"
+    )
     report = audit(str(yolo.write()))
     assert [(f.kind, f.count) for f in report.found] == [("missing", 2)]
     assert report.splits[0].images_kept == len(stock(copied(yolo, tmp_path / "copy"), "train")) == 1
@@ -257,14 +278,23 @@ def test_what_ultralytics_refuses_as_a_whole_is_said(yolo: YoloFolder, tmp_path:
     ("text", "said"),
     [
         ("train: x\n", "'val:' key missing"),
-        ("path: .\ntrain: images/none\nval: images/val\nnames: [a]\n", "train set is at .*images/none, which does not"),
+        (
+            "path: .\ntrain: images/none\nval: images/val\nnames: [a]\n",
+            "train set is at .*images/none, which does not",
+        ),
         ("path: .\ntrain: labels\nval: images/val\nnames: [a]\n", "holds no image"),
         ("path: .\ntrain: images/train\nval: images/val\n", "'names' or 'nc'"),
         ("path: .\ntrain: 5\nval: images/val\nnames: [a]\n", "train' must be|is not iterable"),
         ("[1, 2", "cannot use the data YAML"),
         ("", "cannot use the data YAML"),
-        ("path: .\ntrain: images/train\nval: images/val\nnames: [a]\nkpt_shape: [0, 3]\n", "pose needs 'kpt_shape"),
-        ("path: .\ntrain: images/train\nval: images/val\nnames: [a]\nkpt_shape: [a]\n", "pose needs 'kpt_shape"),
+        (
+            "path: .\ntrain: images/train\nval: images/val\nnames: [a]\nkpt_shape: [0, 3]\n",
+            "pose needs 'kpt_shape",
+        ),
+        (
+            "path: .\ntrain: images/train\nval: images/val\nnames: [a]\nkpt_shape: [a]\n",
+            "pose needs 'kpt_shape",
+        ),
     ],
 )
 def test_a_broken_data_yaml_is_one_sentence(yolo: YoloFolder, text: str, said: str) -> None:
@@ -286,7 +316,9 @@ def test_a_broken_data_yaml_is_one_sentence(yolo: YoloFolder, text: str, said: s
         (["nowhere.yaml"], "There is no dataset 'nowhere.yaml'"),
     ],
 )
-def test_mistakes_are_one_sentence(capsys: pytest.CaptureFixture[str], args: list[str], said: str) -> None:
+def test_mistakes_are_one_sentence(
+    capsys: pytest.CaptureFixture[str], args: list[str], said: str
+) -> None:
     assert main(["data", "check", *args]) == 2
     out, err = capsys.readouterr()
     assert said in err
@@ -325,11 +357,19 @@ def spoiled_coco(tmp_path: Path) -> Path:
         for name in names[:1] if split == "val2017" else [n for n in names if n != "gone.png"]:
             (root / split / name).write_bytes(picture(Path(name).suffix))
         listed = names if split == "train2017" else names[:1]
-        images = [{"id": i, "file_name": n, "width": 40, "height": 20} for i, n in enumerate(listed)]
-        boxes = [{"id": i, "image_id": i, "category_id": 3, "bbox": [1, 1, 9, 9]} for i in range(len(listed))]
+        images = [
+            {"id": i, "file_name": n, "width": 40, "height": 20} for i, n in enumerate(listed)
+        ]
+        boxes = [
+            {"id": i, "image_id": i, "category_id": 3, "bbox": [1, 1, 9, 9]}
+            for i in range(len(listed))
+        ]
         if split == "train2017":
             images[5] |= {"width": 90}
-            boxes += [boxes[0] | {"id": 90, "iscrowd": 1}, boxes[0] | {"id": 91, "bbox": [1, 1, 0, 9]}]
+            boxes += [
+                boxes[0] | {"id": 90, "iscrowd": 1},
+                boxes[0] | {"id": 91, "bbox": [1, 1, 0, 9]},
+            ]
         content = {"images": images, "annotations": boxes, "categories": [{"id": 3, "name": "cat"}]}
         (root / "annotations").mkdir(exist_ok=True)
         (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
@@ -339,7 +379,9 @@ def spoiled_coco(tmp_path: Path) -> Path:
     return root
 
 
-def test_a_coco_folder_is_checked_through_its_import(spoiled_coco: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_coco_folder_is_checked_through_its_import(
+    spoiled_coco: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = content(spoiled_coco)
     assert main(["data", "check", str(spoiled_coco)]) == 3
     assert content(spoiled_coco) == before
@@ -361,7 +403,17 @@ def test_a_coco_folder_is_checked_through_its_import(spoiled_coco: Path, capsys:
     assert not any("FFD9" in line or "Written" in line for line in lines)
 
 
-WRITING = {"open", "os.mkdir", "os.rename", "os.remove", "os.link", "os.symlink", "os.truncate", "os.rmdir", "os.utime"}
+WRITING = {
+    "open",
+    "os.mkdir",
+    "os.rename",
+    "os.remove",
+    "os.link",
+    "os.symlink",
+    "os.truncate",
+    "os.rmdir",
+    "os.utime",
+}
 watched: dict[str, list[str]] = {}
 """Folder under watch, and what was opened for writing or changed below it, even for a moment."""
 
@@ -369,10 +421,14 @@ watched: dict[str, list[str]] = {}
 def _watch(event: str, args: tuple[object, ...]) -> None:
     if not watched or event not in WRITING:
         return
-    if event == "open" and not (isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)):
+    if event == "open" and not (
+        isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    ):
         return
     for root, seen in watched.items():
-        places = args[1:2] if event in {"os.link", "os.symlink"} else args[:2]  # a link to the folder is no write
+        places = (
+            args[1:2] if event in {"os.link", "os.symlink"} else args[:2]
+        )  # a link to the folder is no write
         seen += [f"{event} {place}" for place in places if str(place).startswith(root)]
 
 
@@ -404,13 +460,31 @@ def test_nothing_is_written_below_the_users_folder_even_for_a_moment(
 # --- any file at all ----------------------------------------------------------------------------------------------
 
 WORDS = st.one_of(
-    st.sampled_from(["0", "1", "2", "-0", ".5", "1.01", "1.0100001", "1.02", "-.01", "-.011", "nan", "inf", "-inf"]),
+    st.sampled_from(
+        [
+            "0",
+            "1",
+            "2",
+            "-0",
+            ".5",
+            "1.01",
+            "1.0100001",
+            "1.02",
+            "-.01",
+            "-.011",
+            "nan",
+            "inf",
+            "-inf",
+        ]
+    ),
     st.sampled_from(["1e50", "1_0", "0x1", "٣", "x", "1e-50", "0.3"]),
     st.floats(0, 1).map(repr),
 )
 ROWS = st.one_of(
     st.lists(WORDS, max_size=12),
-    st.lists(st.sampled_from(["0", "1", ".5", ".25", "1.005", "-.005", "0"]), min_size=5, max_size=5),
+    st.lists(
+        st.sampled_from(["0", "1", ".5", ".25", "1.005", "-.005", "0"]), min_size=5, max_size=5
+    ),
     st.lists(st.sampled_from(["0", "1", ".5", ".25"]), min_size=7, max_size=7),
     st.lists(st.sampled_from(["0", "1", ".5", ".25"]), min_size=9, max_size=9),
 )
@@ -434,8 +508,21 @@ def one_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-NEAR = [b"0 .5 -.005 .2 .2", b"0 .5 -.01 .2 .2", b"0 .5 -.0101 .2 .2", b"0 .5 .5 -.005 .2", b"-.005 .5 .5 .2 .2"]
-NEAR += [b"0 1.005 .5 .2 .2", b"0 1.01 .5 .2 .2", b"0 1.011 .5 .2 .2", b"1.005 .5 .5 .2 .2", b"2 .5 .5 .2 .2", b"0 .5"]
+NEAR = [
+    b"0 .5 -.005 .2 .2",
+    b"0 .5 -.01 .2 .2",
+    b"0 .5 -.0101 .2 .2",
+    b"0 .5 .5 -.005 .2",
+    b"-.005 .5 .5 .2 .2",
+]
+NEAR += [
+    b"0 1.005 .5 .2 .2",
+    b"0 1.01 .5 .2 .2",
+    b"0 1.011 .5 .2 .2",
+    b"1.005 .5 .5 .2 .2",
+    b"2 .5 .5 .2 .2",
+    b"0 .5",
+]
 NEAR += [
     b"0 1e50 .5 .2 .2",
     b"1e50 .5 .5 .2 .2",
@@ -453,7 +540,9 @@ NEAR += [
 @current
 @pytest.mark.parametrize("layout", [0, 1, 2, 3])
 @pytest.mark.parametrize("text", NEAR, ids=range(len(NEAR)))
-def test_rows_at_the_limits_are_judged_as_ultralytics_judges_them(one_image: Path, text: bytes, layout: int) -> None:
+def test_rows_at_the_limits_are_judged_as_ultralytics_judges_them(
+    one_image: Path, text: bytes, layout: int
+) -> None:
     compare(one_image, text, LAYOUTS[layout])
     compare(one_image, text + b" .5 .5", LAYOUTS[layout])
 
@@ -461,7 +550,9 @@ def test_rows_at_the_limits_are_judged_as_ultralytics_judges_them(one_image: Pat
 @current
 @settings(max_examples=400)
 @given(text=TEXTS, layout=st.sampled_from(LAYOUTS))
-def test_every_label_file_is_judged_as_ultralytics_judges_it(one_image: Path, text: bytes, layout: Layout) -> None:
+def test_every_label_file_is_judged_as_ultralytics_judges_it(
+    one_image: Path, text: bytes, layout: Layout
+) -> None:
     compare(one_image, text, layout)
 
 
@@ -473,7 +564,9 @@ def compare(image: Path, text: bytes, layout: Layout) -> None:
     label.write_bytes(text)
     shape = (layout.keypoints, layout.dimensions)
     with np.errstate(all="ignore"):
-        result = verify_image_label((str(image), str(label), "", layout.pose, layout.classes, *shape, False))
+        result = verify_image_label(
+            (str(image), str(label), "", layout.pose, layout.classes, *shape, False)
+        )
     try:
         decoded = io.TextIOWrapper(io.BytesIO(text), encoding="utf-8-sig").read()
     except UnicodeDecodeError:
@@ -488,7 +581,10 @@ def compare(image: Path, text: bytes, layout: Layout) -> None:
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(text=TEXTS, image=st.one_of(st.just(picture()), st.binary(max_size=40), st.just(b"\xff\xd8\xff\xe0cut")))
+@given(
+    text=TEXTS,
+    image=st.one_of(st.just(picture()), st.binary(max_size=40), st.just(b"\xff\xd8\xff\xe0cut")),
+)
 def test_no_label_or_image_makes_the_check_raise(
     tmp_path_factory: pytest.TempPathFactory, text: bytes, image: bytes
 ) -> None:
@@ -505,9 +601,14 @@ def test_no_label_or_image_makes_the_check_raise(
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    text=st.one_of(st.text(max_size=80), st.from_regex(r"(train|val|path|names|nc|kpt_shape): [\[\]{}a0-9., -]{0,9}\n"))
+    text=st.one_of(
+        st.text(max_size=80),
+        st.from_regex(r"(train|val|path|names|nc|kpt_shape): [\[\]{}a0-9., -]{0,9}\n"),
+    )
 )
-def test_no_data_yaml_raises_anything_but_our_own_errors(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+def test_no_data_yaml_raises_anything_but_our_own_errors(
+    tmp_path_factory: pytest.TempPathFactory, text: str
+) -> None:
     path = tmp_path_factory.mktemp("yaml") / "data.yaml"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     try:
@@ -556,7 +657,8 @@ def test_a_turned_picture_is_measured_as_ultralytics_reads_it(tmp_path: Path) ->
 @settings(max_examples=150)
 @given(
     text=st.one_of(
-        st.text(max_size=20), st.sampled_from(["~nobody/x", "x" * 5000, "a\0b", "*.yaml", "[", "/proc/self/mem"])
+        st.text(max_size=20),
+        st.sampled_from(["~nobody/x", "x" * 5000, "a\0b", "*.yaml", "[", "/proc/self/mem"]),
     )
 )
 def test_no_name_of_a_dataset_raises_anything_but_our_own_errors(text: str) -> None:

@@ -40,9 +40,13 @@ def write(root: Path) -> None:
         (root / split).mkdir()
         for i in range(images):
             (root / split / f"{i:06d}.jpg").write_bytes(data)
-        listed = [{"id": i, "file_name": f"{i:06d}.jpg", "width": 64, "height": 48} for i in range(images)]
+        listed = [
+            {"id": i, "file_name": f"{i:06d}.jpg", "width": 64, "height": 48} for i in range(images)
+        ]
         with (root / "annotations" / f"instances_{split}.json").open("w") as file:
-            file.write(f'{{"images": {json.dumps(listed)}, "categories": {json.dumps(names)}, "annotations": [')
+            file.write(
+                f'{{"images": {json.dumps(listed)}, "categories": {json.dumps(names)}, "annotations": ['
+            )
             for i in range(count):
                 box = f"[{i % 31}, {i % 23}, {1 + i % 29}.{i % 97}, {1 + i % 19}.5]"
                 outline = "[[1.5, 2.5, 9.5, 2.5, 9.5, 8.5, 1.5, 8.5]]"

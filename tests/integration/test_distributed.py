@@ -28,9 +28,16 @@ class Workers:
     """What two workers did."""
 
     def __init__(
-        self, folder: Path, *, own: dict[str, Any] | None = None, spoil: tuple[int, str] | None = None, **changed: Any
+        self,
+        folder: Path,
+        *,
+        own: dict[str, Any] | None = None,
+        spoil: tuple[int, str] | None = None,
+        **changed: Any,
     ):
-        arguments = overrides("detect", folder, batch=8, epochs=1, save_dir=str(folder / "run"), **changed)
+        arguments = overrides(
+            "detect", folder, batch=8, epochs=1, save_dir=str(folder / "run"), **changed
+        )
         trainer = stability_class(GlooTrainer)(overrides={"model": MODELS["detect"], **arguments})
         StabilityMonitor(**(own or {})).attach(trainer)
         diary = Diary(folder)
@@ -39,7 +46,13 @@ class Workers:
             trainer.add_callback("on_train_start", SpoilOneRank(*spoil, step=1))
         del trainer.stability  # the launching process of Ultralytics never gets that far
         file = generate_ddp_file(trainer)
-        command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(WORLD_SIZE)]
+        command = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--nproc_per_node",
+            str(WORLD_SIZE),
+        ]
         command += ["--master_port", str(29500 + os.getpid() % 400)]
         try:
             self.done = subprocess.run(
@@ -121,7 +134,8 @@ def test_norms_equal_one_process_on_the_joint_batch(healthy: Workers) -> None:
     trace = healthy.trace
     first = trace.blocks.filter(pl.col("step") == 0)
     expected = [
-        float(torch.cat([sums[n].flatten() for n in block.param_names]).norm()) for block in trace.header.blocks
+        float(torch.cat([sums[n].flatten() for n in block.param_names]).norm())
+        for block in trace.header.blocks
     ]
     np.testing.assert_allclose(first["grad_norm"], expected, rtol=1e-5)
     total = float(torch.cat([g.flatten() for g in sums.values()]).norm())
@@ -151,9 +165,15 @@ def test_settings_reach_the_workers(healthy: Workers) -> None:
 
 
 def test_rescue_goes_on_without_itself_and_says_so(healthy: Workers) -> None:
-    texts = [json.loads(data)["text"] for data in healthy.trace.events.filter(pl.col("kind") == "notice")["data"]]
+    texts = [
+        json.loads(data)["text"]
+        for data in healthy.trace.events.filter(pl.col("kind") == "notice")["data"]
+    ]
     assert [text for text in texts if text.startswith("rescue is off: it needs one process")]
-    assert f"{healthy.done.stdout}{healthy.done.stderr}".count("rescue is off: it needs one process") == 1
+    assert (
+        f"{healthy.done.stdout}{healthy.done.stderr}".count("rescue is off: it needs one process")
+        == 1
+    )
     assert healthy.trace.header.requested["rescue"] == "auto"
     assert healthy.trace.steps.height == 4
 

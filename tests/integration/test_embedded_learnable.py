@@ -57,7 +57,9 @@ def test_the_recipe_is_valid_for_ultralytics(task):
     ("task", "thresholds"),
     [
         ("detect", {"metrics/mAP50(B)": 0.85}),
-        pytest.param("pose", {"metrics/mAP50(B)": 0.85, "metrics/mAP50(P)": 0.70}, marks=pytest.mark.full),
+        pytest.param(
+            "pose", {"metrics/mAP50(B)": 0.85, "metrics/mAP50(P)": 0.70}, marks=pytest.mark.full
+        ),
     ],
 )
 def test_the_control_recipe_learns(task, thresholds, tmp_path):

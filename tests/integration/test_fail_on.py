@@ -58,7 +58,12 @@ def test_a_rule_that_fails_costs_the_rules_and_not_the_run(
         raise ZeroDivisionError("a mistake in a rule")
 
     monkeypatch.setattr(LiveRules, "observe", broken)
-    result = train("detect", model="yolo26n.yaml", **{**overrides("detect", tmp_path), "verbose": True})
+    result = train(
+        "detect", model="yolo26n.yaml", **{**overrides("detect", tmp_path), "verbose": True}
+    )
     assert result.stopped is None
     assert result.trace.steps.height == 8
-    assert log.text.count("the rules failed and are off for this run, rescue too: ZeroDivisionError") == 1
+    assert (
+        log.text.count("the rules failed and are off for this run, rescue too: ZeroDivisionError")
+        == 1
+    )

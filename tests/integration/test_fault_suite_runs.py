@@ -18,7 +18,15 @@ TINY = {"imgsz": 64, "epochs": 8, "fraction": [32, 4], "cache": False}  # 32 ste
 
 
 def sitting(out: Path, **changed: Any) -> dict[str, Any]:
-    run_benchmark("faults", out=out, arms="healthy-sgd,fault-nan-grad-off", task="detect", seeds=1, **TINY, **changed)
+    run_benchmark(
+        "faults",
+        out=out,
+        arms="healthy-sgd,fault-nan-grad-off",
+        task="detect",
+        seeds=1,
+        **TINY,
+        **changed,
+    )
     content: dict[str, Any] = json.loads((out / FAULTS_JSON).read_text(encoding="utf-8"))
     return content
 

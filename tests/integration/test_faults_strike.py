@@ -49,7 +49,9 @@ class Run:
             found.setdefault("img", []).extend(names[row] for row in rows)
             owners = [names[int(image)] for image in ours["batch_idx"]]
             for key in (key for key in LABELS if key in ours):
-                found.setdefault(key, []).extend(owners[row] for row in unequal(ours[key], theirs[key]))
+                found.setdefault(key, []).extend(
+                    owners[row] for row in unequal(ours[key], theirs[key])
+                )
         return [{key: sorted(files) for key, files in epoch.items()} for epoch in epochs]
 
 
@@ -66,7 +68,13 @@ def train(task: str, folder: Path, fault: str | None = None, **changed: Any) -> 
     def spy(model: Any, batch: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         if model.training:
             kept = ("img", "batch_idx", "im_file", *LABELS)
-            batches.append({k: v.clone() if isinstance(v, Tensor) else v for k, v in batch.items() if k in kept})
+            batches.append(
+                {
+                    k: v.clone() if isinstance(v, Tensor) else v
+                    for k, v in batch.items()
+                    if k in kept
+                }
+            )
         return loss(model, batch, *args, **kwargs)
 
     model = YOLO(MODELS[task])
@@ -108,7 +116,9 @@ def damaged(kind: str, image: Tensor) -> bool:
     if kind == "black_images":
         return not image.any()
     value = image[0, 0, 0]
-    return bool({"nan_pixel": value.isnan(), "inf_pixel": value.isinf(), "hot_pixel": value == 60000}[kind])
+    return bool(
+        {"nan_pixel": value.isnan(), "inf_pixel": value.isinf(), "hot_pixel": value == 60000}[kind]
+    )
 
 
 @pytest.mark.parametrize("task", DETECT_SHORT)
@@ -118,7 +128,9 @@ def test_the_same_share_of_the_labels_is_wrong_in_each_epoch(
     run = train(task, tmp_path, "label_noise:0.3")
     first, second = run.differences(undisturbed[task])
     assert first == second
-    wrong = {"detect": {"cls"}, "pose": {"bboxes", "keypoints"}}[task]  # figures are of a single class
+    wrong = {"detect": {"cls"}, "pose": {"bboxes", "keypoints"}}[
+        task
+    ]  # figures are of a single class
     assert {key for key, files in first.items() if files} == wrong
     total = sum(len(batch["cls"]) for batch in run.batches[:4])
     count = len(first[next(iter(wrong))])
@@ -130,7 +142,10 @@ def test_the_same_share_of_the_labels_is_wrong_in_each_epoch(
 def test_another_seed_damages_other_images_and_the_same_seed_the_same(
     tmp_path: Path, undisturbed: dict[str, Run]
 ) -> None:
-    runs = [train("detect", tmp_path / str(i), "nan_pixel:0.25", seed=seed) for i, seed in enumerate((0, 0, 1))]
+    runs = [
+        train("detect", tmp_path / str(i), "nan_pixel:0.25", seed=seed)
+        for i, seed in enumerate((0, 0, 1))
+    ]
     struck = [
         {
             Path(file).name
@@ -145,7 +160,9 @@ def test_another_seed_damages_other_images_and_the_same_seed_the_same(
 
 
 @pytest.mark.parametrize("task", DETECT_SHORT)
-def test_a_nan_pixel_costs_one_step_under_the_guard(task: str, tmp_path: Path, undisturbed: dict[str, Run]) -> None:
+def test_a_nan_pixel_costs_one_step_under_the_guard(
+    task: str, tmp_path: Path, undisturbed: dict[str, Run]
+) -> None:
     run = train(task, tmp_path, "nan_pixel@2")
     epochs = run.differences(undisturbed[task])
     assert [len(epoch["img"]) for epoch in epochs] == [1, 0]
@@ -162,7 +179,11 @@ def test_a_hot_pixel_passes_the_guard_and_ruins_the_running_statistics(
     run = train("detect", tmp_path, "hot_pixel@2")
     assert run.trace.steps["skipped"].null_count() == 8
     variances = [
-        max(float(v.max()) for k, v in r.trainer.ema.ema.state_dict().items() if k.endswith("running_var"))
+        max(
+            float(v.max())
+            for k, v in r.trainer.ema.ema.state_dict().items()
+            if k.endswith("running_var")
+        )
         for r in (undisturbed["detect"], run)
     ]
     assert variances[1] > 100 * variances[0]

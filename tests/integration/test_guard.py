@@ -11,7 +11,16 @@ import polars as pl
 import pytest
 import torch
 from shorter import DETECT_SHORT, short
-from training import MODELS, bad_tensors, one_thread, overrides, state, train_stock, zero_tensors, zeros
+from training import (
+    MODELS,
+    bad_tensors,
+    one_thread,
+    overrides,
+    state,
+    train_stock,
+    zero_tensors,
+    zeros,
+)
 from ultralytics import YOLO
 from ultralytics.utils.torch_utils import unwrap_model
 
@@ -25,17 +34,27 @@ STEPS_AN_EPOCH = 4
 class Watched:
     """A watched run and what was seen from outside at the end of each batch."""
 
-    def __init__(self, task: str, folder: Path, *, own: dict[str, Any] | None = None, **changed: Any) -> None:
+    def __init__(
+        self, task: str, folder: Path, *, own: dict[str, Any] | None = None, **changed: Any
+    ) -> None:
         self.model = YOLO(MODELS[task])
         one_thread(self.model)
         self.bad: list[str] = []
         self.losses: list[float] = []
-        self.model.add_callback("on_train_batch_end", lambda trainer: self.bad.extend(bad_tensors(trainer)))
+        self.model.add_callback(
+            "on_train_batch_end", lambda trainer: self.bad.extend(bad_tensors(trainer))
+        )
         self.monitor = StabilityMonitor(**(own or {})).attach(self.model)
-        self.model.add_callback("on_train_batch_end", lambda trainer: self.losses.append(float(trainer.loss.detach())))
+        self.model.add_callback(
+            "on_train_batch_end", lambda trainer: self.losses.append(float(trainer.loss.detach()))
+        )
         self.states: list[dict[str, torch.Tensor]] = []  # after 0, 1, 2, ... batches
-        self.model.add_callback("on_train_start", lambda trainer: self.states.append(state(trainer)))
-        self.model.add_callback("on_train_batch_end", lambda trainer: self.states.append(state(trainer)))
+        self.model.add_callback(
+            "on_train_start", lambda trainer: self.states.append(state(trainer))
+        )
+        self.model.add_callback(
+            "on_train_batch_end", lambda trainer: self.states.append(state(trainer))
+        )
         self.model.train(**overrides(task, folder, **changed))
 
     @property
@@ -59,7 +78,10 @@ class Watched:
 
 def results_have_nan(save_dir: Path) -> bool:
     """Return whether `results.csv` holds a NaN or Inf."""
-    return any(word in (save_dir / "results.csv").read_text().lower().split("\n", 1)[1] for word in ("nan", "inf"))
+    return any(
+        word in (save_dir / "results.csv").read_text().lower().split("\n", 1)[1]
+        for word in ("nan", "inf")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +90,10 @@ def zero_at_start(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str
     names: dict[str, set[str]] = {}
     for task in MODELS:
         model = YOLO(MODELS[task])
-        model.add_callback("on_train_start", lambda trainer, t=task: names.update({t: zeros(_model_state(trainer))}))
+        model.add_callback(
+            "on_train_start",
+            lambda trainer, t=task: names.update({t: zeros(_model_state(trainer))}),
+        )
         model.train(**overrides(task, tmp_path_factory.mktemp(task), epochs=1, fraction=[8, 4]))
     return names
 
@@ -104,7 +129,9 @@ def test_one_bad_number_costs_one_step(
     assert not results_have_nan(run.save_dir)
     assert zero_tensors(run.save_dir / "weights" / "last.pt") <= zero_at_start[task]
     healthy = run.save_dir / "stability" / "healthy.pt"
-    assert healthy.exists() == (skipped != 7)  # after the last step nothing can prove that the batch was to blame
+    assert healthy.exists() == (
+        skipped != 7
+    )  # after the last step nothing can prove that the batch was to blame
     assert skipped == 7 or zero_tensors(healthy) <= zero_at_start[task]
     events = run.trace.events.filter(pl.col("kind") == "guard_skip")
     assert events["step"].to_list() == [skipped]
@@ -115,7 +142,9 @@ def test_one_bad_number_costs_one_step(
     # the last: good checkpoints exist, and are overwritten
     short([("nan_grad@3", 2), ("nan_loss@3", 2), ("nan_grad@7", 3)], ("nan_grad@7", 3)),
 )
-def test_without_the_guard_the_same_damage_kills_the_run(fault: str, epochs: int, tmp_path: Path) -> None:
+def test_without_the_guard_the_same_damage_kills_the_run(
+    fault: str, epochs: int, tmp_path: Path
+) -> None:
     with pytest.raises(RuntimeError, match="NaN persisted"):
         Watched("detect", tmp_path, own={"guard": "off", "fault": fault}, epochs=epochs)
     last = next(tmp_path.rglob("last.pt"))
@@ -160,11 +189,22 @@ def test_a_step_is_skipped_as_if_its_batch_had_not_been(tmp_path: Path) -> None:
 )
 def test_a_bad_micro_batch_spoils_its_window_only(fault: str, tmp_path: Path) -> None:
     """Batch 4 and nbs 12: 8 iterations an epoch, 3 to a step; 6, 7, 14 and 15 end their epoch without a step."""
-    run = Watched("detect", tmp_path, own={"fault": fault}, batch=4, nbs=12, epochs=3, warmup_epochs=0, val=True)
+    run = Watched(
+        "detect",
+        tmp_path,
+        own={"fault": fault},
+        batch=4,
+        nbs=12,
+        epochs=3,
+        warmup_epochs=0,
+        val=True,
+    )
 
     assert run.guard_skips() == [int(fault.split("@")[1]) // 3]
     # An open window may hold bad buffers until its step decides; weights, EMA and optimizer never do.
-    assert [name for name in run.bad if not name.startswith("model.") or "running_" not in name] == []
+    assert [
+        name for name in run.bad if not name.startswith("model.") or "running_" not in name
+    ] == []
     assert bad_tensors(run.model.trainer) == []
     assert run.trace.events.filter(pl.col("kind") == "rollback").height == 0
     assert all(math.isfinite(loss) for loss in run.losses)
@@ -172,11 +212,15 @@ def test_a_bad_micro_batch_spoils_its_window_only(fault: str, tmp_path: Path) ->
     assert not results_have_nan(run.save_dir)
 
 
-def test_an_amp_overflow_is_handled_exactly_as_stock_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_amp_overflow_is_handled_exactly_as_stock_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def overflow(trainer: Any) -> None:
         trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
 
-    stock = train_stock("detect", tmp_path / "stock", monkeypatch, callbacks={"on_pretrain_routine_end": overflow})
+    stock = train_stock(
+        "detect", tmp_path / "stock", monkeypatch, callbacks={"on_pretrain_routine_end": overflow}
+    )
     model = YOLO(MODELS["detect"])
     one_thread(model)
     model.add_callback("on_pretrain_routine_end", overflow)
@@ -230,7 +274,9 @@ def test_too_many_bad_steps_end_the_run_with_its_last_healthy_state(
     assert 0 < event["restored_step"] < 5
     assert [name for name in expected if not torch.equal(expected[name], final[name])] == []
     assert zero_tensors(run.save_dir / "weights" / "last.pt") <= zero_at_start["detect"]
-    YOLO(run.save_dir / "stability" / "healthy.pt").predict(torch.zeros(1, 3, 64, 64), verbose=False)
+    YOLO(run.save_dir / "stability" / "healthy.pt").predict(
+        torch.zeros(1, 3, 64, 64), verbose=False
+    )
 
 
 def test_guard_stop_ends_at_the_first_bad_step(tmp_path: Path) -> None:
@@ -264,7 +310,9 @@ def test_weights_that_blow_up_after_a_finite_gradient_are_rolled_back_before_sav
     assert zero_tensors(model.trainer.last) <= zero_at_start["detect"]
 
 
-def test_a_save_that_fails_half_way_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_save_that_fails_half_way_leaves_the_old_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = YOLO(MODELS["detect"])
     one_thread(model)
     before: dict[str, bytes] = {}

@@ -18,15 +18,34 @@ pytestmark = [pytest.mark.trains, pytest.mark.coco_mini]
 
 def blow_up(task: str, data: Path, folder: Path, **changed: Any) -> tuple[RunResult, Any]:
     """Train ten steps of SGD without warm-up at a thousandfold learning rate."""
-    settings = {"imgsz": 96, "batch": 4, "nbs": 4, "epochs": 2, "fraction": [20, 4], "optimizer": "SGD", "lr0": 0.01}
-    settings |= {"warmup_epochs": 0, "mosaic": 0.0, "amp": False, "plots": False, "val": False, "workers": 0}
+    settings = {
+        "imgsz": 96,
+        "batch": 4,
+        "nbs": 4,
+        "epochs": 2,
+        "fraction": [20, 4],
+        "optimizer": "SGD",
+        "lr0": 0.01,
+    }
+    settings |= {
+        "warmup_epochs": 0,
+        "mosaic": 0.0,
+        "amp": False,
+        "plots": False,
+        "val": False,
+        "workers": 0,
+    }
     yolo = YOLO(MODELS[task])
     one_thread(yolo)
     project = {"project": str(folder), "name": "run", "device": "cpu"}
-    return train(model=yolo, data=data, lr_mult=1000.0, **{**settings, **project, **changed}), yolo.trainer
+    return train(
+        model=yolo, data=data, lr_mult=1000.0, **{**settings, **project, **changed}
+    ), yolo.trainer
 
 
-def test_without_the_clip_it_ends_non_finite_within_ten_steps(coco_mini: Path, tmp_path: Path) -> None:
+def test_without_the_clip_it_ends_non_finite_within_ten_steps(
+    coco_mini: Path, tmp_path: Path
+) -> None:
     """`guard=stop` ends the run at the first step that is not finite."""
     result, _ = blow_up("detect", coco_mini, tmp_path, clip="none", guard="stop")
     assert result.stopped is not None

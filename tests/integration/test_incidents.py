@@ -92,10 +92,16 @@ def planted(value: float, draws: random.Random) -> Iterator[dict[str, str]]:
     def poisoned(trainer: Any, batch: dict[str, Any]) -> dict[str, Any]:
         batch = stock(trainer, batch)
         if "name" not in hit:
-            hit["name"] = draws.choice(sorted(Path(file).name for file in trainer.train_loader.dataset.im_files))
+            hit["name"] = draws.choice(
+                sorted(Path(file).name for file in trainer.train_loader.dataset.im_files)
+            )
         for image, file in zip(batch["img"], batch["im_file"], strict=True):
             if trainer.model.training and Path(file).name == hit["name"]:
-                image[draws.randrange(3), draws.randrange(image.shape[1]), draws.randrange(image.shape[2])] = value
+                image[
+                    draws.randrange(3),
+                    draws.randrange(image.shape[1]),
+                    draws.randrange(image.shape[2]),
+                ] = value
         return batch
 
     with pytest.MonkeyPatch.context() as patch:
@@ -105,7 +111,9 @@ def planted(value: float, draws: random.Random) -> Iterator[dict[str, str]]:
 
 def replayed(folder: Path) -> dict[str, Any]:
     """Return what a fresh process sees."""
-    done = subprocess.run([sys.executable, "-c", REPLAY, str(folder)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", REPLAY, str(folder)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     result: dict[str, Any] = json.loads(done.stdout.split("RESULT")[1])
     return result
@@ -121,10 +129,18 @@ def plant_and_replay(times: int, folder: Path) -> None:
         (where,) = run.folders
         culprit = facts(where)["culprit"]
         assert [Path(file).name for file in culprit["images"]] == [hit["name"]]
-        assert (culprit["module"], culprit["phase"], culprit["reproduced"]) == ("model.0 Conv", "forward", True)
+        assert (culprit["module"], culprit["phase"], culprit["reproduced"]) == (
+            "model.0 Conv",
+            "forward",
+            True,
+        )
         result = replayed(where)
         assert result["reproduced"]
-        assert (result["image"], result["culprit_module"], result["phase"]) == (hit["name"], "model.0 Conv", "forward")
+        assert (result["image"], result["culprit_module"], result["phase"]) == (
+            hit["name"],
+            "model.0 Conv",
+            "forward",
+        )
 
 
 def test_a_planted_pixel_is_named_and_seen_again_in_a_fresh_process(tmp_path: Path) -> None:
@@ -156,12 +172,16 @@ def test_the_training_goes_on_as_if_nobody_had_looked(fault: str, tmp_path: Path
 def test_an_injected_gradient_is_not_blamed_on_the_batch(tmp_path: Path) -> None:
     run = Run("detect", tmp_path, own={"fault": "nan_grad@3"})
     (folder,), (event,) = run.folders, run.events()
-    hit = run.trace.blocks.filter((pl.col("step") == 3) & (pl.col("nonfinite") > 0))["block"].to_list()
+    hit = run.trace.blocks.filter((pl.col("step") == 3) & (pl.col("nonfinite") > 0))[
+        "block"
+    ].to_list()
     parameter = facts(folder)["culprit"]["parameter"]
     assert [event["block"]] == [event["culprit_module"]] == hit
     assert (event["image"], event["phase"], event["reproduced"]) == (None, "gradient", False)
     assert event["folder"] == "incidents/step-000003"
-    expected = f"the batch alone does not reproduce it; the gradient of {parameter} in {hit[0]} was hit"
+    expected = (
+        f"the batch alone does not reproduce it; the gradient of {parameter} in {hit[0]} was hit"
+    )
     assert event["text"] == expected
     result = replay_incident(folder)
     assert (result.reproduced, result.culprit_module, result.phase) == (False, hit[0], "gradient")
@@ -172,7 +192,12 @@ def test_an_injected_gradient_is_not_blamed_on_the_batch(tmp_path: Path) -> None
 def test_an_injected_loss_is_not_blamed_on_the_batch(tmp_path: Path) -> None:
     run = Run("pose", tmp_path, own={"fault": "nan_loss@2"})
     (event,) = run.events()
-    assert (event["step"], event["image"], event["phase"], event["reproduced"]) == (2, None, "loss", False)
+    assert (event["step"], event["image"], event["phase"], event["reproduced"]) == (
+        2,
+        None,
+        "loss",
+        False,
+    )
     assert "the loss of iteration 2" in event["text"]
     assert not replay_incident(run.folders[0]).reproduced
 
@@ -207,7 +232,9 @@ def test_the_micro_batch_of_an_accumulated_step_is_found(tmp_path: Path) -> None
     }  # fmt: skip
     assert torch.load(folder / "batch-1.pt", weights_only=True)["img"][0].isnan().sum() == 1
     assert replay_incident(folder).reproduced
-    (folder / "incident.json").write_text(json.dumps({**found, "model": {**found["model"], "yaml": {"nc": 3}}}))
+    (folder / "incident.json").write_text(
+        json.dumps({**found, "model": {**found["model"], "yaml": {"nc": 3}}})
+    )
     with pytest.raises(StabilityError, match="is not built: its backbone is no list"):
         replay_incident(folder)
     (folder / "weights.pt").unlink()
@@ -218,7 +245,9 @@ def test_the_micro_batch_of_an_accumulated_step_is_found(tmp_path: Path) -> None
 def test_weights_and_buffers_are_those_from_before_the_step(guard: str, tmp_path: Path) -> None:
     seen: list[dict[str, torch.Tensor]] = []
     watch = {"on_train_batch_start": lambda trainer: seen.append(state(trainer))}
-    run = Run("detect", tmp_path, own={"guard": guard, "fault": "nan_pixel@2"}, callbacks=watch, epochs=1)
+    run = Run(
+        "detect", tmp_path, own={"guard": guard, "fault": "nan_pixel@2"}, callbacks=watch, epochs=1
+    )
     saved = torch.load(run.folders[0] / "weights.pt", weights_only=True)
     expected = {name: value for name, value in seen[2].items() if name.startswith("model.")}
     assert {name for name in saved if not name.startswith("extra.")} == set(expected)
@@ -263,7 +292,9 @@ def test_a_run_keeps_no_more_incidents_than_it_may(tmp_path: Path) -> None:
     assert run.trace.steps.filter(pl.col("skipped") == "guard")["step"].to_list() == [1, 2, 3, 4, 5]
 
 
-def test_a_folder_that_cannot_be_written_is_a_warning(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
+def test_a_folder_that_cannot_be_written_is_a_warning(
+    tmp_path: Path, log: pytest.LogCaptureFixture
+) -> None:
     """A file stands where the folder of incidents should be."""
     stock = IncidentKeeper.keep
 
@@ -283,7 +314,9 @@ def test_a_folder_that_cannot_be_written_is_a_warning(tmp_path: Path, log: pytes
     assert "first bad module model.0 Conv (forward); its folder could not be written" in log.text
 
 
-def test_an_error_in_the_search_never_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_in_the_search_never_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("out of memory")
 
@@ -311,8 +344,12 @@ def test_an_amp_overflow_that_calibrates_the_scale_is_no_incident(tmp_path: Path
     assert not (monitor.save_dir / "stability" / "incidents").exists()
 
 
-def test_a_window_too_large_for_memory_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("yolo_stability.guard.incidents.capture.KEPT_BYTES", 450_000)  # two batches of 4 x 3 x 64 x 64
+def test_a_window_too_large_for_memory_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "yolo_stability.guard.incidents.capture.KEPT_BYTES", 450_000
+    )  # two batches of 4 x 3 x 64 x 64
     run = Run("detect", tmp_path, own={"fault": "nan_pixel@3"}, batch=4, nbs=12, warmup_epochs=0)
     found = facts(run.folders[0])
     assert found["left_out"] == ["the images of micro-batch 0: the window was too large for memory"]

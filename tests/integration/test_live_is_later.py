@@ -32,8 +32,14 @@ pytestmark = pytest.mark.trains
 RANK = {"warning": 1, "critical": 2}
 Telling = tuple[str, str, int | None]
 FAILING: dict[str, tuple[dict[str, Any], set[str]]] = {
-    "huge rate": ({"lr_mult": 1000.0, "clip": "none", "warmup_epochs": 0}, {"update_ratio", "non_finite"}),
-    "clipped huge rate": ({"lr_mult": 1000.0, "warmup_epochs": 0, "guard": "off"}, {"update_ratio"}),
+    "huge rate": (
+        {"lr_mult": 1000.0, "clip": "none", "warmup_epochs": 0},
+        {"update_ratio", "non_finite"},
+    ),
+    "clipped huge rate": (
+        {"lr_mult": 1000.0, "warmup_epochs": 0, "guard": "off"},
+        {"update_ratio"},
+    ),
     "nan loss": ({"fault": "nan_loss@5,13"}, {"non_finite"}),
     "no norm": ({"norm": "none"}, {"vanishing"}),
 }
@@ -66,7 +72,9 @@ def worst(found: list[Telling]) -> dict[str, int]:
 
 @pytest.mark.parametrize("task", DETECT_SHORT)
 @pytest.mark.parametrize("kind", list(FAILING))
-def test_what_is_told_is_what_the_trace_says_up_to_that_step(kind: str, task: str, tmp_path: Path) -> None:
+def test_what_is_told_is_what_the_trace_says_up_to_that_step(
+    kind: str, task: str, tmp_path: Path
+) -> None:
     settings, expected = FAILING[kind]
     model = YOLO(MODELS[task])
     one_thread(model)
@@ -78,7 +86,9 @@ def test_what_is_told_is_what_the_trace_says_up_to_that_step(kind: str, task: st
         later = unsettling(diagnose_scene(Scene(as_series(past), header=past.header, live=True)))
         assert telling in later, f"told at step {step}"
         assert worst(later) == worst([t for _, s, t in told if s <= step]), f"at step {step}"
-        if "guard" not in past.steps["skipped"].to_list():  # the only rule that knows a run from its end
+        if (
+            "guard" not in past.steps["skipped"].to_list()
+        ):  # the only rule that knows a run from its end
             assert telling in unsettling(diagnose_trace(past))
 
 

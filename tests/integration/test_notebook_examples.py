@@ -65,7 +65,9 @@ def test_gate_a_pipeline(run: Run, tmp_path: Path) -> None:
     good, bad = recorded(tmp_path / "good", 0.001), recorded(tmp_path / "bad", 10.0)
     short = recorded(tmp_path / "short", 0.001, steps=3)
     done = run("gate_a_pipeline.py", good)
-    assert (done.returncode, done.stdout.startswith(f"{good}: stable: ")) == (0, True), done.stdout + done.stderr
+    assert (done.returncode, done.stdout.startswith(f"{good}: stable: ")) == (0, True), (
+        done.stdout + done.stderr
+    )
     done = run("gate_a_pipeline.py", good, bad, short)
     assert done.returncode == 3, done.stderr
     assert f"{bad}: failed: " in done.stdout

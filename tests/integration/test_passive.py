@@ -43,7 +43,12 @@ def test_weights_and_ema_are_bit_identical(
 def test_accumulation_and_an_open_window_at_the_end_of_an_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changed = {"batch": 4, "nbs": 12, "epochs": 3, "warmup_epochs": 0}  # 8 iterations an epoch, 3 to a step
+    changed = {
+        "batch": 4,
+        "nbs": 12,
+        "epochs": 3,
+        "warmup_epochs": 0,
+    }  # 8 iterations an epoch, 3 to a step
     stock = train_stock("detect", tmp_path / "stock", monkeypatch, **changed)
     model = YOLO(MODELS["detect"])
     one_thread(model)

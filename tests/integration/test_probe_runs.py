@@ -61,11 +61,15 @@ def trunk(result: ProbeResult, role: str = "backbone") -> list[BlockFlow]:
 
 def level(result: ProbeResult) -> float:
     """Return the median gradient norm of the backbone."""
-    return float(np.median([block.grad_norm for block in trunk(result) if block.grad_norm is not None]))
+    return float(
+        np.median([block.grad_norm for block in trunk(result) if block.grad_norm is not None])
+    )
 
 
 def head_norm(result: ProbeResult) -> float:
-    return math.hypot(*(b.grad_norm for b in result.blocks if b.role not in {"backbone", "neck"} and b.grad_norm))
+    return math.hypot(
+        *(b.grad_norm for b in result.blocks if b.role not in {"backbone", "neck"} and b.grad_norm)
+    )
 
 
 # --- against stock Ultralytics ----------------------------------------------------------------------------------------
@@ -86,7 +90,8 @@ def test_the_stock_profile_is_the_first_step_of_a_stock_training(
 
     def watch(trainer: Any) -> None:
         handles.extend(
-            layer.register_forward_hook(lambda _m, _a, out, i=layer.i: keep(i, out)) for layer in trainer.model.model
+            layer.register_forward_hook(lambda _m, _a, out, i=layer.i: keep(i, out))
+            for layer in trainer.model.model
         )
 
     def stop(trainer: Any) -> None:
@@ -95,22 +100,36 @@ def test_the_stock_profile_is_the_first_step_of_a_stock_training(
 
     changed = {"epochs": 1, "warmup_epochs": 0, "save": False}
     stock = train_stock(
-        task, tmp_path, monkeypatch, callbacks={"on_train_start": watch, "on_train_batch_end": stop}, **changed
+        task,
+        tmp_path,
+        monkeypatch,
+        callbacks={"on_train_start": watch, "on_train_batch_end": stop},
+        **changed,
     )
-    asked = {k: v for k, v in overrides(task, tmp_path).items() if k in {"imgsz", "batch", "fraction", "seed"}}
+    asked = {
+        k: v
+        for k, v in overrides(task, tmp_path).items()
+        if k in {"imgsz", "batch", "fraction", "seed"}
+    }
     result = run_probe(model=MODELS[task], data=DATA[task], device="cpu", **asked)
 
     first = stock.gradients[0]
     assert result.total == pytest.approx(stock.totals[0], rel=1e-5)
     for block in result.blocks:
         prefix = f"{block.name.split(' ')[0]}."
-        members = [g.double().square().sum() for name, g in first.items() if name.startswith(prefix)]
-        assert block.grad_norm == pytest.approx(float(torch.stack(members).sum().sqrt()), rel=1e-5), block.name
+        members = [
+            g.double().square().sum() for name, g in first.items() if name.startswith(prefix)
+        ]
+        assert block.grad_norm == pytest.approx(
+            float(torch.stack(members).sum().sqrt()), rel=1e-5
+        ), block.name
     compared = 0
     for block in trunk(result) + trunk(result, "neck"):
         output = outputs[int(block.name.split(" ")[0].split(".")[1])]
         assert output.grad is not None
-        assert block.output_grad_norm == pytest.approx(float(output.grad.double().norm()), rel=1e-5), block.name
+        assert block.output_grad_norm == pytest.approx(
+            float(output.grad.double().norm()), rel=1e-5
+        ), block.name
         values = output.detach().double()
         assert block.activation_rms == pytest.approx(float(values.square().mean().sqrt()), rel=1e-5)
         assert block.activation_std == pytest.approx(float(values.std(correction=0)), rel=1e-5)
@@ -138,7 +157,9 @@ def test_every_setting_gets_its_verdict(grid: tuple[str, dict[str, ProbeResult]]
     }
 
 
-def test_gradients_have_the_orders_of_magnitude_seen_by_hand(grid: tuple[str, dict[str, ProbeResult]]) -> None:
+def test_gradients_have_the_orders_of_magnitude_seen_by_hand(
+    grid: tuple[str, dict[str, ProbeResult]],
+) -> None:
     """Over stock, so that detect and pose, whose losses differ by two decades, share one table."""
     results = grid[1]
     stock = level(results["stock"])
@@ -152,12 +173,14 @@ def test_gradients_have_the_orders_of_magnitude_seen_by_hand(grid: tuple[str, di
         "none gain": (1e4, 1e10),
     }
     found = {name: level(results[name]) / stock for name in bounds}
-    assert {name: low < found[name] < high for name, (low, high) in bounds.items()} == dict.fromkeys(bounds, True), (
-        found
-    )
+    assert {
+        name: low < found[name] < high for name, (low, high) in bounds.items()
+    } == dict.fromkeys(bounds, True), found
 
 
-def test_the_first_block_over_the_head_is_as_seen_by_hand(grid: tuple[str, dict[str, ProbeResult]]) -> None:
+def test_the_first_block_over_the_head_is_as_seen_by_hand(
+    grid: tuple[str, dict[str, ProbeResult]],
+) -> None:
     ratios = {
         name: (trunk(result)[0].grad_norm or 0.0) / head_norm(result)
         for name, result in grid[1].items()
@@ -167,11 +190,15 @@ def test_the_first_block_over_the_head_is_as_seen_by_hand(grid: tuple[str, dict[
     assert ratios["none"] < 1e-4
     assert ratios["sigmoid none"] < 1e-8
     assert 1e-4 < ratios["none kaiming"] < 0.2
-    measured = {name: result.measures.first_over_head for name, result in grid[1].items() if name in ratios}
+    measured = {
+        name: result.measures.first_over_head for name, result in grid[1].items() if name in ratios
+    }
     assert measured == pytest.approx(ratios)
 
 
-def test_on_detection_the_absolute_numbers_agree_too(grid: tuple[str, dict[str, ProbeResult]]) -> None:
+def test_on_detection_the_absolute_numbers_agree_too(
+    grid: tuple[str, dict[str, ProbeResult]],
+) -> None:
     if grid[0] != "detect":
         assert grid[1]["stock"].total > 1e4  # the keypoint loss
         return
@@ -182,7 +209,10 @@ def test_on_detection_the_absolute_numbers_agree_too(grid: tuple[str, dict[str, 
 
 def test_what_lsuv_promises_holds_for_the_signal(grid: tuple[str, dict[str, ProbeResult]]) -> None:
     """Unit variance of the layers keeps the blocks near stock's, where plain removal lets them die out."""
-    ends = {name: grid[1][name].blocks[16].activation_std or 0.0 for name in ("stock", "none", "none lsuv")}
+    ends = {
+        name: grid[1][name].blocks[16].activation_std or 0.0
+        for name in ("stock", "none", "none lsuv")
+    }
     assert ends["none"] < 1e-6 * ends["stock"]
     assert 0.3 < ends["none lsuv"] / ends["stock"] < 3
 
@@ -230,7 +260,11 @@ def test_the_process_is_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     random.seed(5)
     np.random.seed(5)  # noqa: NPY002
     torch.manual_seed(5)
-    expected = random.Random(5).random(), np.random.RandomState(5).rand(), torch.Generator().manual_seed(5)
+    expected = (
+        random.Random(5).random(),
+        np.random.RandomState(5).rand(),
+        torch.Generator().manual_seed(5),
+    )
     result = run_probe(model=yolo, data="shapes", imgsz=64, fraction=[32, 4], norm="none")
     assert (random.random(), np.random.rand()) == expected[:2]  # noqa: NPY002
     assert torch.equal(torch.rand(4), torch.rand(4, generator=expected[2]))
@@ -238,7 +272,9 @@ def test_the_process_is_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert not torch.are_deterministic_algorithms_enabled()
     assert list((tmp_path / "temp").iterdir()) == []
     assert sorted(p.name for p in tmp_path.iterdir()) == ["temp"]
-    assert all(torch.equal(weights[name], tensor) for name, tensor in yolo.model.state_dict().items())
+    assert all(
+        torch.equal(weights[name], tensor) for name, tensor in yolo.model.state_dict().items()
+    )
     assert {event: list(functions) for event, functions in yolo.callbacks.items()} == callbacks
     assert result.verdict == "vanishing"
 
@@ -252,7 +288,13 @@ def test_the_data_set_is_loaded_once_a_grid(monkeypatch: pytest.MonkeyPatch) -> 
         return build(self, path, mode, batch)
 
     monkeypatch.setattr(DetectionTrainer, "build_dataset", counted)
-    run_grid(model=MODELS["detect"], data="shapes", imgsz=64, fraction=[32, 4], grid=[{"norm": "none"}, {}])
+    run_grid(
+        model=MODELS["detect"],
+        data="shapes",
+        imgsz=64,
+        fraction=[32, 4],
+        grid=[{"norm": "none"}, {}],
+    )
     assert sorted(built) == ["train", "val"]
 
 
@@ -278,7 +320,10 @@ def test_a_checkpoint_is_probed_with_its_weights(tmp_path: Path) -> None:
     [
         ({"norm": "gruop"}, "Did you mean 'group'"),
         ({"nrom": "group"}, "Did you mean 'norm'"),
-        ({"clip": "agc:0.01"}, "clip=agc:0.01 cannot show in a probe, which takes no optimizer step"),
+        (
+            {"clip": "agc:0.01"},
+            "clip=agc:0.01 cannot show in a probe, which takes no optimizer step",
+        ),
         ({"guard": "off"}, "guard=off cannot show in a probe"),
         ({"batch": -1}, "give the number of images, such as batch=8"),
         ({"resume": True}, "trains nothing"),
@@ -304,7 +349,9 @@ def test_data_of_another_task_is_refused() -> None:
 
 def test_a_switch_that_finds_nothing_to_change_is_refused() -> None:
     with pytest.raises(ConfigError, match="no skip connection"):
-        run_probe(model="yolov3-tiny.yaml", data="shapes", imgsz=64, fraction=[32, 4], residual=False)
+        run_probe(
+            model="yolov3-tiny.yaml", data="shapes", imgsz=64, fraction=[32, 4], residual=False
+        )
 
 
 # --- the command line -------------------------------------------------------------------------------------------------
@@ -320,13 +367,24 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         return ()
 
     monkeypatch.setattr(api, "probe_grid", probe_grid, raising=False)
-    monkeypatch.setattr(api, "draw_probes", lambda results, folder: folder / "probe.png", raising=False)
+    monkeypatch.setattr(
+        api, "draw_probes", lambda results, folder: folder / "probe.png", raising=False
+    )
     monkeypatch.setattr(api, "show_probes", lambda results, picture: None, raising=False)
     return taken
 
 
 def test_commas_make_a_grid(asked: dict[str, Any]) -> None:
-    VERB.run(["model=yolo26n.yaml", "data=shapes", "norm=batch,none", "init=default,gain:3", "imgsz=96", "detect"])
+    VERB.run(
+        [
+            "model=yolo26n.yaml",
+            "data=shapes",
+            "norm=batch,none",
+            "init=default,gain:3",
+            "imgsz=96",
+            "detect",
+        ]
+    )
     assert asked == {
         "task": "detect",
         "model": "yolo26n.yaml",
@@ -335,7 +393,10 @@ def test_commas_make_a_grid(asked: dict[str, Any]) -> None:
         "grid": (
             {"norm": "batch", "init": "default"},
             {"norm": "batch", "init": "gain:3"},
-            {"norm": None, "init": "default"},  # Ultralytics' parser reads a bare none as None; settings know
+            {
+                "norm": None,
+                "init": "default",
+            },  # Ultralytics' parser reads a bare none as None; settings know
             {"norm": None, "init": "gain:3"},
         ),
     }
@@ -370,7 +431,9 @@ def test_values_in_a_grid_are_read_as_if_they_stood_alone(
         ("model=yolo26n.yaml data=shapes out=taken/x", "out=taken/x cannot be made a folder"),
     ],
 )
-def test_a_line_that_cannot_be_read_is_answered_in_one_sentence(asked: dict[str, Any], line: str, text: str) -> None:
+def test_a_line_that_cannot_be_read_is_answered_in_one_sentence(
+    asked: dict[str, Any], line: str, text: str
+) -> None:
     Path("taken").touch()
     with pytest.raises(ConfigError) as error:
         VERB.run(line.split())
@@ -378,7 +441,9 @@ def test_a_line_that_cannot_be_read_is_answered_in_one_sentence(asked: dict[str,
     assert asked == {}
 
 
-def test_the_command_prints_draws_and_ends_with_3_where_something_vanishes(capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_draws_and_ends_with_3_where_something_vanishes(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     line = "probe model=yolo26n.yaml data=shapes imgsz=64 fraction=0.25 norm=batch,none"
     assert main(line.split()) == 3
     out = capfd.readouterr().out

@@ -13,10 +13,20 @@ from yolo_stability.benchmarks.results import BenchmarkResult
 
 pytestmark = [
     pytest.mark.trains,
-    pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed; make test-ray brings it"),
+    pytest.mark.skipif(
+        importlib.util.find_spec("ray") is None,
+        reason="Ray is not installed; make test-ray brings it",
+    ),
 ]
 
-TINY = {"imgsz": 64, "epochs": 2, "fraction": [32, 4], "cache": False, "arms": "huge-lr", "task": "detect"}
+TINY = {
+    "imgsz": 64,
+    "epochs": 2,
+    "fraction": [32, 4],
+    "cache": False,
+    "arms": "huge-lr",
+    "task": "detect",
+}
 
 
 def run(out: Path, **changed: Any) -> BenchmarkResult:
@@ -25,7 +35,9 @@ def run(out: Path, **changed: Any) -> BenchmarkResult:
 
 def test_ray_computes_the_same(tmp_path: Path) -> None:
     local, ray = run(tmp_path / "local"), run(tmp_path / "ray", executor="ray", jobs=2)
-    assert [r.outcome for r in ray.runs] == [r.outcome for r in local.runs] == ["finished", "stopped"]
+    assert (
+        [r.outcome for r in ray.runs] == [r.outcome for r in local.runs] == ["finished", "stopped"]
+    )
     assert all(r.trace_digest for r in local.runs)
     assert [r.trace_digest for r in ray.runs] == [r.trace_digest for r in local.runs]
     assert [(r.verdict, r.why) for r in ray.runs] == [(r.verdict, r.why) for r in local.runs]

@@ -60,7 +60,9 @@ def test_no_ultralytics_is_imported(tmp_path: Path) -> None:
     r.trace.steps.height
     print(sorted(name for name in ("ultralytics", "cv2", "torchvision") if name in sys.modules))
     """
-    done = subprocess.run(program(text), check=True, capture_output=True, text=True, env=environment())
+    done = subprocess.run(
+        program(text), check=True, capture_output=True, text=True, env=environment()
+    )
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
     assert load_trace(tmp_path).steps.height == 5
     assert (tmp_path / "stability" / "gradient_norms.png").exists()
@@ -73,7 +75,9 @@ def test_an_interrupt_leaves_everything_written(tmp_path: Path) -> None:
             if step == 20:
                 print("running", flush=True)
     """
-    with subprocess.Popen(program(text), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()) as child:
+    with subprocess.Popen(
+        program(text), stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+    ) as child:
         assert child.stdout is not None
         assert child.stdout.readline() == b"running\n"
         child.send_signal(signal.SIGINT)
@@ -97,7 +101,9 @@ def test_a_folder_in_which_another_process_records_is_refused(tmp_path: Path) ->
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen(program(text), env=environment(), **pipes) as child:  # type: ignore[call-overload]
         assert child.stdout.readline() == b"running\n"
-        second = subprocess.run(program(text), check=False, capture_output=True, text=True, env=environment())
+        second = subprocess.run(
+            program(text), check=False, capture_output=True, text=True, env=environment()
+        )
         child.communicate(b"\n", timeout=60)
     assert second.returncode == 1
     assert f"Another run (process {child.pid}" in second.stderr
@@ -145,7 +151,9 @@ def test_a_yolo_model_in_a_loop_of_ones_own_has_the_blocks_of_a_watched_run(tmp_
 def ranks(rank: int, out: str, store: str) -> None:
     """Train two processes on halves of a batch; only the first may write."""
     torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{store}", rank=rank, world_size=2
+    )
     torch.manual_seed(0)
     model = nn.parallel.DistributedDataParallel(nn.Sequential(nn.Linear(4, 2)))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -165,7 +173,9 @@ def test_in_a_distributed_training_the_first_rank_records_the_mean_gradient(tmp_
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 2))
     model(torch.arange(16.0).reshape(4, 4) / 10).square().mean().backward()
-    total = float(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).norm())
+    total = float(
+        torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]).norm()
+    )
     trace = load_trace(tmp_path / "run")
     assert [b.name for b in trace.header.blocks] == ["0 Linear"]
     assert trace.steps.height == 3

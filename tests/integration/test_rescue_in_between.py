@@ -47,23 +47,35 @@ def test_half_summed_gradients_of_old_weights_do_not_reach_the_restored_ones(
 
     def before(trainer: Any) -> None:
         if played.iteration == 13:
-            seen["half"] = any(p.grad is not None and bool(p.grad.any()) for p in trainer.model.parameters())
+            seen["half"] = any(
+                p.grad is not None and bool(p.grad.any()) for p in trainer.model.parameters()
+            )
             for p in trainer.model.parameters():
                 p.grad = torch.full_like(p, 1e6)  # not to be mistaken for anything else
 
     def after(trainer: Any) -> None:
         if played.iteration == 13:
-            seen["left"] = [n for n, p in trainer.model.named_parameters() if p.grad is not None and bool(p.grad.any())]
+            seen["left"] = [
+                n
+                for n, p in trainer.model.named_parameters()
+                if p.grad is not None and bool(p.grad.any())
+            ]
             seen["restored"] = state(trainer)
 
     played.model.add_callback("on_train_batch_end", before)
     monitor = StabilityMonitor(rescue="auto").attach(played.model)
     played.model.add_callback("on_train_start", lambda trainer: seen.update(first=state(trainer)))
     played.model.add_callback("on_train_batch_end", after)
-    played.model.train(**overrides("detect", tmp_path, nbs=32, fraction=[64, 4], warmup_epochs=0, epochs=3))
+    played.model.train(
+        **overrides("detect", tmp_path, nbs=32, fraction=[64, 4], warmup_epochs=0, epochs=3)
+    )
     assert seen["half"]
     assert seen["left"] == []
-    assert [name for name, tensor in seen["first"].items() if not torch.equal(tensor, seen["restored"][name])] == []
+    assert [
+        name
+        for name, tensor in seen["first"].items()
+        if not torch.equal(tensor, seen["restored"][name])
+    ] == []
     steps = monitor.trace.steps
     assert steps["accumulate"].to_list() == [4, 4, 4, 2, 4, 4]
     assert max(steps["grad_norm"]) < 1e4
@@ -71,17 +83,23 @@ def test_half_summed_gradients_of_old_weights_do_not_reach_the_restored_ones(
 
 
 @pytest.mark.parametrize("kept", [pytest.param(4, marks=pytest.mark.full), 6])
-def test_a_new_warm_up_goes_on_after_a_resume(kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_new_warm_up_goes_on_after_a_resume(
+    kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Epochs of four batches: it begins after the second batch of the sixth, and takes twelve.
 
     The checkpoint of the fifth epoch is older: there it begins anew.
     """
     played = Played(replace(ACTION, remedy="rewarm", value="12"), 21, monkeypatch)
     whole = StabilityMonitor(rescue="auto").attach(played.model)
-    played.model.train(**overrides("detect", tmp_path, epochs=10, save_period=1, lrf=1.0, warmup_epochs=0))
+    played.model.train(
+        **overrides("detect", tmp_path, epochs=10, save_period=1, lrf=1.0, warmup_epochs=0)
+    )
     rates = whole.trace.steps["lr/weight"].to_list()
     assert rates[21] == pytest.approx(0.01)
-    assert rates[22:36] == pytest.approx([0.01 * (0.02 + 0.98 * min(k, 12) / 12) for k in range(14)])
+    assert rates[22:36] == pytest.approx(
+        [0.01 * (0.02 + 0.98 * min(k, 12) / 12) for k in range(14)]
+    )
     again = YOLO(whole.save_dir / "weights" / f"epoch{kept}.pt")
     one_thread(again)
     monitor = StabilityMonitor().attach(again)
@@ -96,10 +114,14 @@ def test_a_new_warm_up_goes_on_after_a_resume(kept: int, tmp_path: Path, monkeyp
 
 
 @pytest.mark.full
-def test_skipped_steps_do_not_tell_that_a_remedy_worked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_skipped_steps_do_not_tell_that_a_remedy_worked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     played = Played(ACTION, 3, monkeypatch)
     faults = ",".join(str(step) for step in range(6, 20, 2))
-    monitor = StabilityMonitor(rescue="auto", fault=f"nan_grad@{faults}", incidents=0).attach(played.model)
+    monitor = StabilityMonitor(rescue="auto", fault=f"nan_grad@{faults}", incidents=0).attach(
+        played.model
+    )
     played.model.train(**overrides("detect", tmp_path, epochs=12))
     trace = load_trace(monitor.save_dir)
     ((step, data),) = trace.events.filter(pl.col("kind") == "rescued").select("step", "data").rows()

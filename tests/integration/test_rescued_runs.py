@@ -34,7 +34,13 @@ EVERYWHERE = pytest.mark.parametrize(
 
 def rescued_run(task: str, folder: Path, **changed: Any) -> RunResult:
     """A run with `rescue=auto`, 40 optimizer steps."""
-    base = {"model": MODELS[task], "epochs": 10, "optimizer": "AdamW", "lr0": 0.005, "rescue": "auto"}
+    base = {
+        "model": MODELS[task],
+        "epochs": 10,
+        "optimizer": "AdamW",
+        "lr0": 0.005,
+        "rescue": "auto",
+    }
     return train(task, **{**overrides(task, folder), **base, **changed})
 
 
@@ -51,14 +57,20 @@ def saved_is_healthy(save_dir: Path) -> bool:
 
 
 @pytest.mark.parametrize("task", DETECT_SHORT)
-def test_a_thousandfold_learning_rate_is_lowered_to_where_it_learns(task: str, tmp_path: Path) -> None:
+def test_a_thousandfold_learning_rate_is_lowered_to_where_it_learns(
+    task: str, tmp_path: Path
+) -> None:
     result = rescued_run(task, tmp_path, lr_mult=1000.0)
     done = events(result, "rescue")
     assert result.stopped is None
     assert done[0]["remedy"] == "lower_rate"
     assert done[0]["cause"] == "learning_rate"
     assert events(result, "rescued")
-    rates = result.trace.steps["lr/weight"].to_list() if "lr/weight" in result.trace.steps.columns else []
+    rates = (
+        result.trace.steps["lr/weight"].to_list()
+        if "lr/weight" in result.trace.steps.columns
+        else []
+    )
     losses = result.trace.steps["loss"].to_list()
     assert result.trace.steps.height == 40
     assert losses[-1] < losses[0]
@@ -72,7 +84,9 @@ def test_a_healthy_run_is_left_alone_and_the_same_bit_for_bit(tmp_path: Path) ->
         model = YOLO(MODELS["detect"])
         one_thread(model)
         monitor = StabilityMonitor(rescue=rescue).attach(model)
-        model.train(**overrides("detect", tmp_path / rescue, epochs=8, optimizer="AdamW", lr0=0.002))
+        model.train(
+            **overrides("detect", tmp_path / rescue, epochs=8, optimizer="AdamW", lr0=0.002)
+        )
         found[rescue] = state(model.trainer)
         assert not {"rescue", "rescue_stop"} & set(monitor.trace.events["kind"].to_list())
     assert all(torch.equal(found["off"][name], found["auto"][name]) for name in found["off"])
@@ -97,7 +111,9 @@ def test_what_is_built_in_ends_early_with_advice(
 
 
 def test_a_bad_initialisation_begins_again_with_the_default(tmp_path: Path) -> None:
-    result = rescued_run("detect", tmp_path, norm="none", init="gain:30", clip="none", optimizer="SGD", lr0=0.01)
+    result = rescued_run(
+        "detect", tmp_path, norm="none", init="gain:30", clip="none", optimizer="SGD", lr0=0.01
+    )
     done = events(result, "rescue")
     assert done[0]["remedy"] == "restart"
     assert done[0]["restored_step"] == 0
@@ -120,7 +136,9 @@ def test_a_bad_initialisation_begins_again_with_the_default(tmp_path: Path) -> N
         "lr_jump@16",
     ],
 )
-def test_each_mishap_is_survived_or_ends_cleanly(fault: str, task: str, optimizer: str, tmp_path: Path) -> None:
+def test_each_mishap_is_survived_or_ends_cleanly(
+    fault: str, task: str, optimizer: str, tmp_path: Path
+) -> None:
     seen: list[str] = []
     model = YOLO(MODELS[task])
     model.add_callback("on_train_epoch_end", lambda trainer: seen.extend(bad_tensors(trainer)))
@@ -132,7 +150,9 @@ def test_each_mishap_is_survived_or_ends_cleanly(fault: str, task: str, optimize
 
 
 @EVERYWHERE
-def test_statistics_alone_that_break_are_put_back(task: str, optimizer: str, tmp_path: Path) -> None:
+def test_statistics_alone_that_break_are_put_back(
+    task: str, optimizer: str, tmp_path: Path
+) -> None:
     """Loss and gradients stay finite: in training BatchNorm does not look at them."""
     iteration = itertools.count()
 
@@ -161,7 +181,9 @@ def test_statistics_alone_that_break_are_put_back(task: str, optimizer: str, tmp
 
 @EVERYWHERE
 @pytest.mark.full
-def test_numbers_that_break_in_validation_leave_training_alone(task: str, optimizer: str, tmp_path: Path) -> None:
+def test_numbers_that_break_in_validation_leave_training_alone(
+    task: str, optimizer: str, tmp_path: Path
+) -> None:
     """A loss of the validation that is NaN: fitness is nothing, weights and checkpoint stay whole."""
     model = YOLO(MODELS[task])
 
@@ -177,9 +199,13 @@ def test_numbers_that_break_in_validation_leave_training_alone(task: str, optimi
 
 
 @EVERYWHERE
-def test_an_image_that_is_bad_for_good_is_left_out(task: str, optimizer: str, tmp_path: Path) -> None:
+def test_an_image_that_is_bad_for_good_is_left_out(
+    task: str, optimizer: str, tmp_path: Path
+) -> None:
     result = rescued_run(task, tmp_path, fault="nan_pixel:0.05", optimizer=optimizer)
-    quarantined = [action for action in events(result, "rescue") if action["remedy"] == "quarantine"]
+    quarantined = [
+        action for action in events(result, "rescue") if action["remedy"] == "quarantine"
+    ]
     assert quarantined
     skipped = result.trace.steps.filter(pl.col("skipped") == "guard")["step"].to_list()
     blamed = {image for action in quarantined for image in action["images"]}
@@ -193,11 +219,19 @@ def test_an_image_that_is_bad_for_good_is_left_out(task: str, optimizer: str, tm
 @pytest.mark.parametrize("rescue", ["auto", pytest.param("quarantine", marks=pytest.mark.full)])
 def test_a_file_that_a_mosaic_is_named_by_is_not_left_out(rescue: str, tmp_path: Path) -> None:
     """Two epochs with mosaic, in which nobody knows which file is to blame, then those without."""
-    result = rescued_run("detect", tmp_path, fault="nan_pixel:0.05", mosaic=1.0, close_mosaic=8, rescue=rescue)
-    rows = result.trace.events.filter(pl.col("kind").is_in(["incident", "rescue"])).select("kind", "step", "data")
+    result = rescued_run(
+        "detect", tmp_path, fault="nan_pixel:0.05", mosaic=1.0, close_mosaic=8, rescue=rescue
+    )
+    rows = result.trace.events.filter(pl.col("kind").is_in(["incident", "rescue"])).select(
+        "kind", "step", "data"
+    )
     mixed = [(kind, step, json.loads(data)) for kind, step, data in rows.rows() if step < 8]
     assert [data["mixed"] for kind, _, data in mixed if kind == "incident"]
-    assert all(data["mixed"] and "another of them" in data["text"] for kind, _, data in mixed if kind == "incident")
+    assert all(
+        data["mixed"] and "another of them" in data["text"]
+        for kind, _, data in mixed
+        if kind == "incident"
+    )
     assert "quarantine" not in [data["remedy"] for kind, _, data in mixed if kind == "rescue"]
     assert result.stopped is None
     assert saved_is_healthy(result.save_dir)
@@ -205,7 +239,9 @@ def test_a_file_that_a_mosaic_is_named_by_is_not_left_out(rescue: str, tmp_path:
 
 @pytest.mark.full
 def test_a_run_that_cannot_be_rescued_ends_with_its_last_healthy_state(tmp_path: Path) -> None:
-    result = rescued_run("detect", tmp_path, lr_mult=1e6, clip="none", rescue="rewarm", rescue_limit=2)
+    result = rescued_run(
+        "detect", tmp_path, lr_mult=1e6, clip="none", rescue="rewarm", rescue_limit=2
+    )
     assert result.stopped is not None
     assert "rewarm, rewarm did not help" in result.stopped
     assert len(events(result, "rescue")) == 2
@@ -220,7 +256,9 @@ def test_an_explosion_after_a_resume_knows_what_was_done_before(tmp_path: Path) 
     model, seen = YOLO(kept), []
     model.add_callback(
         "on_train_epoch_start",
-        lambda trainer: seen.append((trainer.scheduler.base_lrs[0], trainer.optimizer.param_groups[0]["initial_lr"])),
+        lambda trainer: seen.append(
+            (trainer.scheduler.base_lrs[0], trainer.optimizer.param_groups[0]["initial_lr"])
+        ),
     )
     monitor = StabilityMonitor().attach(model)
     model.train(resume=str(kept))
@@ -231,7 +269,9 @@ def test_an_explosion_after_a_resume_knows_what_was_done_before(tmp_path: Path) 
     assert trace.events["kind"].to_list().count("rescue") == len(events(first, "rescue"))
 
 
-def test_a_resume_without_history_is_told_and_goes_on(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
+def test_a_resume_without_history_is_told_and_goes_on(
+    tmp_path: Path, log: pytest.LogCaptureFixture
+) -> None:
     model = YOLO(MODELS["detect"])
     model.train(**overrides("detect", tmp_path, epochs=6, save_period=2, exist_ok=True))
     kept = Path(model.trainer.save_dir) / "weights" / "epoch2.pt"
@@ -244,7 +284,9 @@ def test_a_resume_without_history_is_told_and_goes_on(tmp_path: Path, log: pytes
 
 
 @EVERYWHERE
-def test_a_resumed_run_is_rescued_as_its_first_sitting_was_told(task: str, optimizer: str, tmp_path: Path) -> None:
+def test_a_resumed_run_is_rescued_as_its_first_sitting_was_told(
+    task: str, optimizer: str, tmp_path: Path
+) -> None:
     """The settings travel in the sidecar; whoever resumes need not repeat them."""
     first = rescued_run(task, tmp_path, epochs=10, save_period=2, optimizer=optimizer)
     assert not events(first, "rescue")
@@ -258,7 +300,9 @@ def test_a_resumed_run_is_rescued_as_its_first_sitting_was_told(task: str, optim
 
     model.add_callback("on_train_epoch_start", break_the_schedule)
     model.train(resume=str(kept))
-    done = monitor.trace.events.filter(pl.col("kind") == "rescue", pl.col("attempt") == 1)["data"].to_list()
+    done = monitor.trace.events.filter(pl.col("kind") == "rescue", pl.col("attempt") == 1)[
+        "data"
+    ].to_list()
     assert json.loads(done[0])["remedy"] == "lower_rate"
     assert len(done) == 1 or optimizer == "SGD"
     assert monitor.trace.steps.filter(pl.col("attempt") == 1).height == 28 or monitor.stopped

@@ -19,8 +19,17 @@ RATES = ["lr/weight", "lr/bn", "lr/bias"]
 
 def a_run(folder: Path, **changed: Any) -> RunResult:
     """32 optimizer steps, the first 8 of them warm-up; the rate is the same in every epoch."""
-    base = {"epochs": 8, "optimizer": "AdamW", "lr0": 0.005, "lrf": 1.0, "warmup_epochs": 2, "rescue": "auto"}
-    return train("detect", model=MODELS["detect"], **{**overrides("detect", folder), **base, **changed})
+    base = {
+        "epochs": 8,
+        "optimizer": "AdamW",
+        "lr0": 0.005,
+        "lrf": 1.0,
+        "warmup_epochs": 2,
+        "rescue": "auto",
+    }
+    return train(
+        "detect", model=MODELS["detect"], **{**overrides("detect", folder), **base, **changed}
+    )
 
 
 def rates(result: RunResult) -> list[tuple[float, ...]]:
@@ -29,21 +38,30 @@ def rates(result: RunResult) -> list[tuple[float, ...]]:
 
 
 def rescues(result: RunResult) -> list[dict[str, Any]]:
-    return [json.loads(data) for data in result.trace.events.filter(pl.col("kind") == "rescue")["data"]]
+    return [
+        json.loads(data) for data in result.trace.events.filter(pl.col("kind") == "rescue")["data"]
+    ]
 
 
 @pytest.fixture(scope="module")
 def untroubled(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
     result = a_run(tmp_path_factory.mktemp("untroubled"))
     assert not rescues(result)
-    assert rates(result)[0] == pytest.approx((0.0, 0.0, 0.1))  # the schedule moves: the tests below can fail
+    assert rates(result)[0] == pytest.approx(
+        (0.0, 0.0, 0.1)
+    )  # the schedule moves: the tests below can fail
     return result
 
 
-def test_a_run_put_back_to_its_first_step_warms_up_again(untroubled: RunResult, tmp_path: Path) -> None:
+def test_a_run_put_back_to_its_first_step_warms_up_again(
+    untroubled: RunResult, tmp_path: Path
+) -> None:
     result = a_run(tmp_path, lr_mult=1000.0)
     (done,) = rescues(result)
-    assert (done["restored_step"], done["value"]) == (0, "0.001")  # the rate is then what it is in the other run
+    assert (done["restored_step"], done["value"]) == (
+        0,
+        "0.001",
+    )  # the rate is then what it is in the other run
     at = result.trace.events.filter(pl.col("kind") == "rescue")["step"][0]
     assert 0 < at < 16
     assert done["warmup_back"] == at
@@ -60,4 +78,6 @@ def test_a_state_from_after_the_warm_up_needs_none(untroubled: RunResult, tmp_pa
     at = result.trace.events.filter(pl.col("kind") == "rescue")["step"][0]
     later = rates(result)[at:]
     assert later
-    assert all(row[0] == row[2] > 0 for row in later)  # in a warm-up biases have a rate of their own
+    assert all(
+        row[0] == row[2] > 0 for row in later
+    )  # in a warm-up biases have a rate of their own

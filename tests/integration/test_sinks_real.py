@@ -67,7 +67,10 @@ class Run:
 
     def epochs(self) -> list[dict[str, float]]:
         """Return the rows of Ultralytics' own `results.csv`."""
-        head, *rows = [line.split(",") for line in (self.folder / "run" / "results.csv").read_text().splitlines()]
+        head, *rows = [
+            line.split(",")
+            for line in (self.folder / "run" / "results.csv").read_text().splitlines()
+        ]
         names = [name.strip() for name in head]
         return [dict(zip(names, map(float, row), strict=True)) for row in rows]
 
@@ -77,7 +80,9 @@ def child(folder: Path, trackers: str, *pairs: str) -> Run:
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "WANDB", "MLFLOW"))}
     env |= {
         "YOLO_CONFIG_DIR": str(folder / "config"),
-        "PYTHONPATH": os.pathsep.join([str(REPO), str(Path(__file__).parent), env.get("PYTHONPATH", "")]),
+        "PYTHONPATH": os.pathsep.join(
+            [str(REPO), str(Path(__file__).parent), env.get("PYTHONPATH", "")]
+        ),
         "WANDB_MODE": "offline",
         **mlflow_store(folder),
         "OMP_NUM_THREADS": "1",
@@ -86,7 +91,13 @@ def child(folder: Path, trackers: str, *pairs: str) -> Run:
     (folder / "config" / "Ultralytics").mkdir(parents=True)
     (folder / "config" / "Ultralytics" / font.name).write_bytes(font.read_bytes())
     done = subprocess.run(
-        [sys.executable, str(Path(__file__).parent / "sinks_child.py"), str(folder), trackers, *pairs],
+        [
+            sys.executable,
+            str(Path(__file__).parent / "sinks_child.py"),
+            str(folder),
+            trackers,
+            *pairs,
+        ],
         capture_output=True,
         text=True,
         cwd=folder,
@@ -102,7 +113,11 @@ def child(folder: Path, trackers: str, *pairs: str) -> Run:
 def mlflow_store(folder: Path) -> dict[str, str]:
     """Return the environment for a store in files: a new database takes MLflow half a minute of migrations."""
     uri = (folder / "mlruns").as_uri()
-    return {"MLFLOW_TRACKING_URI": uri, "MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    return {
+        "MLFLOW_TRACKING_URI": uri,
+        "MLFLOW_ALLOW_FILE_STORE": "true",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +127,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 def needs(name: str) -> pytest.MarkDecorator:
-    return pytest.mark.skipif(name not in TRACKERS, reason=f"{name} is not installed: pip install {name}")
+    return pytest.mark.skipif(
+        name not in TRACKERS, reason=f"{name} is not installed: pip install {name}"
+    )
 
 
 def same(found: Series, expected: Series) -> None:
@@ -120,7 +137,9 @@ def same(found: Series, expected: Series) -> None:
     assert found.keys() == expected.keys()
     for name, values in expected.items():
         assert list(found[name]) == list(values), name
-        assert list(found[name].values()) == pytest.approx(list(values.values()), rel=1e-6, nan_ok=True), name
+        assert list(found[name].values()) == pytest.approx(
+            list(values.values()), rel=1e-6, nan_ok=True
+        ), name
 
 
 @needs("tensorboard")
@@ -132,10 +151,16 @@ def test_tensorboard_holds_every_step(run: Run) -> None:
     log = EventAccumulator(str(files[0]), size_guidance={"scalars": 0, "tensors": 0})
     log.Reload()
     tags = log.Tags()["scalars"]
-    found = {tag: {e.step: e.value for e in log.Scalars(tag)} for tag in tags if tag.startswith("stability/")}
+    found = {
+        tag: {e.step: e.value for e in log.Scalars(tag)}
+        for tag in tags
+        if tag.startswith("stability/")
+    }
     same(found, run.expected())
     own = {e.step: e.value for e in log.Scalars("train/box_loss")}
-    assert own == pytest.approx({i + 1: row["train/box_loss"] for i, row in enumerate(run.epochs())}, rel=1e-4)
+    assert own == pytest.approx(
+        {i + 1: row["train/box_loss"] for i, row in enumerate(run.epochs())}, rel=1e-4
+    )
     texts = log.Tensors("stability/events/text_summary")
     told(run, [(e.step, e.tensor_proto.string_val[0].decode()) for e in texts])
 
@@ -165,7 +190,10 @@ def wandb_log(folder: Path) -> WandbLog:
     for data in wandb_records(file.read_bytes()):
         record = Record.FromString(data)
         if record.HasField("history"):
-            items = {item.key or item.nested_key[0]: json.loads(item.value_json) for item in record.history.item}
+            items = {
+                item.key or item.nested_key[0]: json.loads(item.value_json)
+                for item in record.history.item
+            }
             log.rows.append({**items, "_number": record.history.step.num})
         elif record.HasField("exit"):
             log.exits.append(record.exit.exit_code)
@@ -186,7 +214,14 @@ def test_wandb_holds_every_step(run: Run) -> None:
             if name.startswith("stability/"):
                 found[name][row["stability/step"]] = float(row[name])
     same(found, run.expected())
-    told(run, [(row["stability/step"], row["stability/event"]) for row in log.rows if "stability/event" in row])
+    told(
+        run,
+        [
+            (row["stability/step"], row["stability/event"])
+            for row in log.rows
+            if "stability/event" in row
+        ],
+    )
     assert log.alerts == []  # a skipped step is no emergency
 
 
@@ -196,7 +231,9 @@ def test_wandb_epochs_are_undisturbed(run: Run) -> None:
     assert log.exits == [0]
     numbers = [row["_number"] for row in log.rows]
     assert numbers == sorted(set(numbers))
-    own = [row for row in log.rows if "train/box_loss" in row]  # losses, rates and metrics of an epoch in one row
+    own = [
+        row for row in log.rows if "train/box_loss" in row
+    ]  # losses, rates and metrics of an epoch in one row
     assert [row["epoch"] for row in own] == [1, 2, 3]
     for row, line in zip(own, run.epochs(), strict=True):
         for name in ("train/box_loss", "lr/pg0", "metrics/mAP50(B)"):
@@ -220,7 +257,12 @@ def test_mlflow_holds_every_step(run: Run) -> None:
     """
     env = {**os.environ, **mlflow_store(run.folder)}
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=run.folder, env=env, check=False
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=run.folder,
+        env=env,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     read = json.loads(done.stdout.splitlines()[-1])
@@ -236,10 +278,16 @@ def test_mlflow_holds_every_step(run: Run) -> None:
 
 def told(run: Run, notes: list[tuple[int, str]]) -> None:
     """Check that findings and the skipped step are there in words."""
-    events = run.trace.events.filter(run.trace.events["kind"].is_in(["finding", "guard_skip", "notice"]))
+    events = run.trace.events.filter(
+        run.trace.events["kind"].is_in(["finding", "guard_skip", "notice"])
+    )
     while_open = [row for row in events.to_dicts() if row["step"] < 4 * EPOCHS]
     assert [step for step, _ in notes] == [row["step"] for row in while_open]
-    assert any(text.startswith("update skipped, gradients not finite in ") for step, text in notes if step == 5)
+    assert any(
+        text.startswith("update skipped, gradients not finite in ")
+        for step, text in notes
+        if step == 5
+    )
     findings = [json.loads(row["data"]) for row in while_open if row["kind"] == "finding"]
     assert findings
     for finding in findings:

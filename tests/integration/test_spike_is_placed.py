@@ -39,13 +39,19 @@ def train(task: str, folder: Path, block: str | None = None) -> Trace:
 
 def norms(trace: Trace, step: int) -> dict[str, float]:
     """Return the gradient norm of each block that has a gradient, in the order of the model."""
-    rows = trace.blocks.filter((pl.col("step") == step) & (pl.col("grad_norm") > 0)).select("block", "grad_norm")
+    rows = trace.blocks.filter((pl.col("step") == step) & (pl.col("grad_norm") > 0)).select(
+        "block", "grad_norm"
+    )
     return {str(name): float(norm) for name, norm in rows.rows()}
 
 
 def unsettling(trace: Trace) -> list[Finding]:
     """Return what speaks against the run, in the order of time."""
-    found = [f for f in diagnose_trace(trace).findings if f.severity != "info" and RULES[f.rule].unsettles]
+    found = [
+        f
+        for f in diagnose_trace(trace).findings
+        if f.severity != "info" and RULES[f.rule].unsettles
+    ]
     return sorted(found, key=lambda f: f.first_step or 0)
 
 
@@ -58,7 +64,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trace]:
 def named(task: str, block: str, folder: Path, reference: Trace) -> bool:
     """Strike a block, make sure that it and it alone was struck, and tell whether it is the first that is named."""
     trace = train(task, folder, block)
-    expected = {name: norm * (1000 if name == block else 1) for name, norm in norms(reference, STEP).items()}
+    expected = {
+        name: norm * (1000 if name == block else 1) for name, norm in norms(reference, STEP).items()
+    }
     seen = norms(trace, STEP)
     assert seen.keys() == expected.keys()
     np.testing.assert_allclose(list(seen.values()), list(expected.values()), rtol=1e-5)
@@ -76,11 +84,15 @@ def test_the_block_that_was_struck_is_named_first(
 
 @pytest.mark.full
 @pytest.mark.parametrize("task", list(MODELS))
-def test_nearly_every_block_is_named_first(task: str, tmp_path: Path, undisturbed: dict[str, Trace]) -> None:
+def test_nearly_every_block_is_named_first(
+    task: str, tmp_path: Path, undisturbed: dict[str, Trace]
+) -> None:
     """Every block of YOLO26n that has a gradient, each in a training of its own."""
     blocks: Sequence[str] = list(norms(undisturbed[task], STEP))
     assert len(blocks) == BLOCKS[task]
-    missed = [b for i, b in enumerate(blocks) if not named(task, b, tmp_path / str(i), undisturbed[task])]
+    missed = [
+        b for i, b in enumerate(blocks) if not named(task, b, tmp_path / str(i), undisturbed[task])
+    ]
     print(f"{task}: {len(blocks) - len(missed)} of {len(blocks)} named first; missed: {missed}")
     assert len(missed) <= 0.05 * len(blocks)
 

@@ -57,7 +57,13 @@ SWITCHES: dict[str, dict[str, Any]] = {
     "residual": {"residual": False},
     "depth": {"depth_mult": 2.0},
     "lsuv": {"norm": "none", "init": "lsuv"},
-    "all": {"norm": "group", "act": "gelu", "residual": False, "depth_mult": 2.0, "init": "orthogonal"},
+    "all": {
+        "norm": "group",
+        "act": "gelu",
+        "residual": False,
+        "depth_mult": 2.0,
+        "init": "orthogonal",
+    },
 }
 QUICK = [("pose", "all")]
 
@@ -101,7 +107,9 @@ def test_checkpoints_are_plain(task: str, name: str, tmp_path: Path) -> None:
         ("yolo26n-pose.yaml", "pose"),
     ],
 )
-def test_checkpoints_of_every_family_are_plain(model: str, task: str, name: str, tmp_path: Path) -> None:
+def test_checkpoints_of_every_family_are_plain(
+    model: str, task: str, name: str, tmp_path: Path
+) -> None:
     if (task, name) in QUICK and "26" in model:
         pytest.skip("the quick tests do this one")
     settings = overrides(task, tmp_path, epochs=1, warmup_epochs=0)
@@ -113,7 +121,9 @@ def test_checkpoints_of_every_family_are_plain(model: str, task: str, name: str,
 @pytest.mark.parametrize("name", ["none", "group", "frozen", "act"])
 def test_rtdetr_where_it_can_be_changed(name: str, tmp_path: Path) -> None:
     """Its transformer keeps LayerNorm and its own additions; the header says so."""
-    settings = overrides("detect", tmp_path, epochs=1, warmup_epochs=0, optimizer="AdamW", lr0=1e-4, fraction=[8, 4])
+    settings = overrides(
+        "detect", tmp_path, epochs=1, warmup_epochs=0, optimizer="AdamW", lr0=1e-4, fraction=[8, 4]
+    )
     result = train(model="rtdetr-resnet50.yaml", **SWITCHES[name], **settings)
     said = result.trace.header.effective["switches"]
     if name in {"none", "group"}:

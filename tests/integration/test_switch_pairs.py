@@ -33,7 +33,10 @@ PAIRS = list(itertools.combinations(VALUES, 2))
 
 def chosen(number: int, pair: tuple[str, str]) -> dict[str, Any]:
     """Return a value for each of the two keys."""
-    return {key: VALUES[key][(number // (place + 1)) % len(VALUES[key])] for place, key in enumerate(pair)}
+    return {
+        key: VALUES[key][(number // (place + 1)) % len(VALUES[key])]
+        for place, key in enumerate(pair)
+    }
 
 
 @pytest.mark.parametrize("task", ["detect", "pose"])
@@ -42,7 +45,14 @@ def test_a_pair_builds_and_steps(task: str, number: int, tmp_path: Path) -> None
     changed = chosen(number, PAIRS[number])
     if "batch" in changed:
         changed["nbs"] = 1
-    small = {"epochs": 1, "warmup_epochs": 0, "lr0": 0.001, "batch": 2, "nbs": 2, "fraction": [4, 2]}
+    small = {
+        "epochs": 1,
+        "warmup_epochs": 0,
+        "lr0": 0.001,
+        "batch": 2,
+        "nbs": 2,
+        "fraction": [4, 2],
+    }
     result = train(model=MODELS[task], **overrides(task, tmp_path, **{**small, **changed}))
     steps = result.trace.steps
     assert steps.height == (4 if "batch" in changed else 2)

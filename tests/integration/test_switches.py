@@ -54,13 +54,17 @@ def run(task: str, folder: Path, caplog: pytest.LogCaptureFixture, **changed: An
 
         def before_step(optimizer: Any, *_: Any) -> None:
             lrs.append([g["lr"] for g in optimizer.param_groups])
-            grads.append({n: p.grad.detach().clone() for n, p in named.items() if p.grad is not None})
+            grads.append(
+                {n: p.grad.detach().clone() for n, p in named.items() if p.grad is not None}
+            )
             kept.append({n: p.detach().clone() for n, p in named.items()})
 
         trainer.optimizer.register_step_pre_hook(before_step)
 
     yolo.add_callback("on_train_start", started)
-    settings = overrides(task, folder, **{"epochs": 1, "warmup_epochs": 0, "verbose": True, **changed})
+    settings = overrides(
+        task, folder, **{"epochs": 1, "warmup_epochs": 0, "verbose": True, **changed}
+    )
     with caplog.at_level(logging.INFO, "ultralytics"):
         logging.getLogger("ultralytics").propagate = True
         try:
@@ -79,9 +83,18 @@ def total(grads: dict[str, Tensor]) -> float:
 # Each switch: what must be true of the trained model, and nothing of it true of the stock one.
 MODEL_SWITCHES: dict[str, tuple[dict[str, Any], Callable[[nn.Module], bool]]] = {
     "norm": ({"norm": "none"}, lambda m: not any("Norm" in type(x).__name__ for x in m.modules())),
-    "group": ({"norm": "group"}, lambda m: sum(isinstance(x, nn.GroupNorm) for x in m.modules()) > 50),
-    "act": ({"act": "tanh"}, lambda m: sum(isinstance(getattr(x, "act", None), nn.Tanh) for x in m.modules()) > 50),
-    "residual": ({"residual": False}, lambda m: not any(getattr(x, "add", False) for x in m.modules())),
+    "group": (
+        {"norm": "group"},
+        lambda m: sum(isinstance(x, nn.GroupNorm) for x in m.modules()) > 50,
+    ),
+    "act": (
+        {"act": "tanh"},
+        lambda m: sum(isinstance(getattr(x, "act", None), nn.Tanh) for x in m.modules()) > 50,
+    ),
+    "residual": (
+        {"residual": False},
+        lambda m: not any(getattr(x, "add", False) for x in m.modules()),
+    ),
     "depth": ({"depth_mult": 2.0}, lambda m: len(m.model[2].m) == 2),  # type: ignore[index,arg-type,union-attr]
 }
 
@@ -97,7 +110,9 @@ def test_a_switch_of_the_model_acts_and_says_so(
     assert holds(seen.model)
     assert len(seen.lrs) == 4
     for checkpoint in ("last.pt", "best.pt"):
-        saved = torch.load(seen.result.save_dir / "weights" / checkpoint, weights_only=False)["model"]
+        saved = torch.load(seen.result.save_dir / "weights" / checkpoint, weights_only=False)[
+            "model"
+        ]
         assert holds(saved)
     ((key, value),) = changed.items()
     assert seen.result.trace.header.requested[key] == value
@@ -106,9 +121,15 @@ def test_a_switch_of_the_model_acts_and_says_so(
 
 
 @pytest.mark.parametrize("task", DETECT_SHORT)
-def test_frozen_statistics_stay_through_a_training(task: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_frozen_statistics_stay_through_a_training(
+    task: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     seen = run(task, tmp_path, caplog, norm="frozen", epochs=2)
-    statistics = [b for n, b in seen.model.named_buffers() if n.endswith(("running_mean", "num_batches_tracked"))]
+    statistics = [
+        b
+        for n, b in seen.model.named_buffers()
+        if n.endswith(("running_mean", "num_batches_tracked"))
+    ]
     assert len(statistics) > 50
     assert not any(b.any() for b in statistics)
     weights = [p for n, p in seen.model.named_parameters() if n.endswith("bn.weight")]
@@ -118,13 +139,23 @@ def test_frozen_statistics_stay_through_a_training(task: str, tmp_path: Path, ca
 
 @pytest.mark.parametrize(
     ("task", "optimizer"),
-    short([("detect", "SGD"), ("detect", "AdamW"), ("pose", "MuSGD")], ("detect", "AdamW"), ("pose", "MuSGD")),
+    short(
+        [("detect", "SGD"), ("detect", "AdamW"), ("pose", "MuSGD")],
+        ("detect", "AdamW"),
+        ("pose", "MuSGD"),
+    ),
 )
 def test_every_group_learns_at_a_multiple(
     task: str, optimizer: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Through warm-up and schedule, group by group, against the same run without the switch."""
-    changed = {"optimizer": optimizer, "epochs": 2, "warmup_epochs": 1, "warmup_bias_lr": 0.0, "lr0": 0.001}
+    changed = {
+        "optimizer": optimizer,
+        "epochs": 2,
+        "warmup_epochs": 1,
+        "warmup_bias_lr": 0.0,
+        "lr0": 0.001,
+    }
     stock = run(task, tmp_path / "stock", caplog, **changed)
     seen = run(task, tmp_path / "seen", caplog, lr_mult=7.0, **changed)
     assert len(seen.lrs) == len(stock.lrs) == 8
@@ -147,7 +178,9 @@ def test_what_reaches_the_optimizer_is_clipped_as_recorded(
     assert seen.result.trace.header.effective["clip"] == clip
     for row, grads in zip(seen.result.trace.steps.iter_rows(named=True), seen.grads, strict=True):
         ratio = total(grads) / row["grad_norm"]
-        assert ratio == pytest.approx(1.0 if row["clip_coef"] is None else row["clip_coef"], rel=1e-3)
+        assert ratio == pytest.approx(
+            1.0 if row["clip_coef"] is None else row["clip_coef"], rel=1e-3
+        )
         largest = max(float(g.abs().max()) for g in grads.values())
         if clip == "norm:1":
             assert total(grads) <= 1.0 + 1e-5
@@ -162,7 +195,9 @@ def test_what_reaches_the_optimizer_is_clipped_as_recorded(
 
 
 @pytest.mark.parametrize("task", DETECT_SHORT)
-def test_l1_adds_the_sign_of_every_weight(task: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_l1_adds_the_sign_of_every_weight(
+    task: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """At the first step, where weights and batch are those of a run without the penalty."""
     stock = run(task, tmp_path / "stock", caplog, clip="none", lr0=1e-5)
     seen = run(task, tmp_path / "seen", caplog, clip="none", lr0=1e-5, l1=5.0)
@@ -171,7 +206,9 @@ def test_l1_adds_the_sign_of_every_weight(task: str, tmp_path: Path, caplog: pyt
         penalty = 5.0 * weight.sign() if weight.ndim > 1 else torch.zeros_like(weight)
         torch.testing.assert_close(grad, stock.grads[0][name] + penalty, rtol=1e-5, atol=1e-5)
     first = seen.result.trace.steps["grad_norm"][0]
-    assert first == pytest.approx(stock.result.trace.steps["grad_norm"][0])  # the loss's own gradient is recorded
+    assert first == pytest.approx(
+        stock.result.trace.steps["grad_norm"][0]
+    )  # the loss's own gradient is recorded
     assert "l1=5.0:" in seen.log
 
 
@@ -197,16 +234,23 @@ def test_a_run_starts_from_the_weights_asked_for(
     else:
         gram = ours.flatten(1) @ ours.flatten(1).T  # orthogonal rows, all scaled alike
         torch.testing.assert_close(
-            gram, torch.eye(len(gram), device=gram.device) * gram[0, 0], atol=1e-4 * float(gram[0, 0]), rtol=0
+            gram,
+            torch.eye(len(gram), device=gram.device) * gram[0, 0],
+            atol=1e-4 * float(gram[0, 0]),
+            rtol=0,
         )
         assert "scaled to unit variance on the first batch" in seen.log
-    ema = torch.load(seen.result.save_dir / "weights" / "last.pt", weights_only=False)["model"].state_dict()
+    ema = torch.load(seen.result.save_dir / "weights" / "last.pt", weights_only=False)[
+        "model"
+    ].state_dict()
     assert not torch.equal(ema[name].float().to(theirs.device), theirs)
     assert (f"init={kind} is hidden" in seen.log) == (kind != "kaiming")  # under BatchNorm
 
 
 @pytest.mark.parametrize("task", DETECT_SHORT)
-def test_a_batch_of_one_steps_after_every_image(task: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_batch_of_one_steps_after_every_image(
+    task: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     seen = run(task, tmp_path, caplog, batch=1, nbs=1, fraction=[6, 4])
     steps = seen.result.trace.steps
     assert steps.height == len(seen.lrs) == 6
@@ -224,12 +268,25 @@ def test_switches_are_kept_when_a_run_is_resumed(task: str, tmp_path: Path) -> N
         if trainer.epoch == 1:
             raise Interrupted
 
-    chosen = {"norm": "group", "act": "relu", "residual": False, "depth_mult": 2.0, "init": "kaiming"}
-    chosen["clip"] = "agc:0.01"  # bare gradients are beyond the half precision of a checkpoint: momentum would be Inf
+    chosen = {
+        "norm": "group",
+        "act": "relu",
+        "residual": False,
+        "depth_mult": 2.0,
+        "init": "kaiming",
+    }
+    chosen["clip"] = (
+        "agc:0.01"  # bare gradients are beyond the half precision of a checkpoint: momentum would be Inf
+    )
     yolo = YOLO(MODELS[task])
     yolo.add_callback("on_train_epoch_end", interrupt)
     with pytest.raises(Interrupted):
-        train(model=yolo, lr_mult=2.0, **chosen, **overrides(task, tmp_path, epochs=3, lr0=1e-6, warmup_epochs=0))
+        train(
+            model=yolo,
+            lr_mult=2.0,
+            **chosen,
+            **overrides(task, tmp_path, epochs=3, lr0=1e-6, warmup_epochs=0),
+        )
     save_dir = yolo.trainer.save_dir
     last = save_dir / "weights" / "last.pt"
     saved = torch.load(last, weights_only=False)["ema"].float().state_dict()
@@ -252,15 +309,26 @@ def test_switches_are_kept_when_a_run_is_resumed(task: str, tmp_path: Path) -> N
     assert effective["clip"] == "agc:0.01"
     steps = result.trace.steps.filter(pl.col("attempt") == 1)
     assert steps.height == 8
-    assert (steps["clip_coef"] < 0.5 * 10 / steps["grad_norm"]).all()  # it is not the stock clip that acts
+    assert (
+        steps["clip_coef"] < 0.5 * 10 / steps["grad_norm"]
+    ).all()  # it is not the stock clip that acts
 
 
 @pytest.mark.parametrize(
     ("changed", "warning"),
     [
-        ({"init": "gain:3"}, "init=gain:3 is hidden: 114 normalisation layers undo a change of scale"),
-        ({"clip": "norm:1", "optimizer": "AdamW", "lr0": 0.001}, "clip=norm:1 hardly acts: AdamW divides"),
-        ({"lr_mult": 2.0, "optimizer": "auto"}, "lr_mult=2 multiplies lr 0.001429, which optimizer=auto picked"),
+        (
+            {"init": "gain:3"},
+            "init=gain:3 is hidden: 114 normalisation layers undo a change of scale",
+        ),
+        (
+            {"clip": "norm:1", "optimizer": "AdamW", "lr0": 0.001},
+            "clip=norm:1 hardly acts: AdamW divides",
+        ),
+        (
+            {"lr_mult": 2.0, "optimizer": "auto"},
+            "lr_mult=2 multiplies lr 0.001429, which optimizer=auto picked",
+        ),
         ({"depth_mult": 1.1}, "depth_mult=1.1 changes nothing"),
     ],
 )
@@ -276,9 +344,21 @@ def test_a_switch_that_hardly_acts_says_so_before_the_first_step(
 @pytest.mark.parametrize(
     ("model", "changed", "complaint"),
     [
-        ("yolov3-tiny.yaml", {"residual": False}, "residual=false: this model has no skip connection"),
-        ("yolo26n.yaml", {"act": "rellu"}, "act=rellu: 'rellu' is no activation. Did you mean 'relu'"),
-        ("yolo26n.yaml", {"depth_mult": 0}, "'depth_mult=0' is not possible: depth_mult is a number above 0"),
+        (
+            "yolov3-tiny.yaml",
+            {"residual": False},
+            "residual=false: this model has no skip connection",
+        ),
+        (
+            "yolo26n.yaml",
+            {"act": "rellu"},
+            "act=rellu: 'rellu' is no activation. Did you mean 'relu'",
+        ),
+        (
+            "yolo26n.yaml",
+            {"depth_mult": 0},
+            "'depth_mult=0' is not possible: depth_mult is a number above 0",
+        ),
         ("yolo26n.yaml", {"clip": "agc:-1"}, "agc:-1. is not possible: the largest ratio"),
     ],
 )
@@ -290,7 +370,9 @@ def test_a_switch_that_cannot_act_ends_before_training(
     assert not list(tmp_path.rglob("*.pt"))
 
 
-def test_pretrained_weights_win_over_an_initialisation(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_pretrained_weights_win_over_an_initialisation(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     first = run("detect", tmp_path / "first", caplog)
     last = first.result.save_dir / "weights" / "last.pt"
     again = train(model=last, init="kaiming", **overrides("detect", tmp_path / "again", epochs=1))

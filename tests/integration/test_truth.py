@@ -53,17 +53,23 @@ def reference_norms(trace: Trace, stock: Stock) -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("task", ["detect", "pose"])
-def test_norms_equal_a_float64_reference(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_norms_equal_a_float64_reference(
+    task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stock = train_stock(task, tmp_path / "stock", monkeypatch)
     trace = watch(task, tmp_path / "watched")
 
     both = trace.blocks.with_columns(pl.col("block").cast(pl.String)).join(
-        reference_norms(trace, stock).with_columns(pl.col("step").cast(pl.UInt32)), on=["step", "block"], validate="1:1"
+        reference_norms(trace, stock).with_columns(pl.col("step").cast(pl.UInt32)),
+        on=["step", "block"],
+        validate="1:1",
     )
     assert both.height == stock.steps * len(trace.header.blocks)
     np.testing.assert_allclose(both["grad_norm"], both["reference"], rtol=1e-5)
     np.testing.assert_allclose(trace.steps["grad_norm"], stock.totals, rtol=1e-5)
-    squares = trace.blocks.group_by("step", maintain_order=True).agg(pl.col("grad_norm").cast(pl.Float64).pow(2).sum())
+    squares = trace.blocks.group_by("step", maintain_order=True).agg(
+        pl.col("grad_norm").cast(pl.Float64).pow(2).sum()
+    )
     np.testing.assert_allclose(squares["grad_norm"].sqrt(), stock.totals, rtol=1e-5)
     clip = [min(1.0, 10.0 / (total + 1e-6)) for total in stock.totals]
     np.testing.assert_allclose(trace.steps["clip_coef"], clip, rtol=1e-5)
@@ -108,15 +114,25 @@ class FirstBackward:
 def test_the_micro_norm_is_that_of_the_first_batch_alone(
     scale: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    changed = {"batch": 4, "nbs": 12, "epochs": 3, "warmup_epochs": 0}  # 8 batches an epoch, 3 to a step
+    changed = {
+        "batch": 4,
+        "nbs": 12,
+        "epochs": 3,
+        "warmup_epochs": 0,
+    }  # 8 batches an epoch, 3 to a step
     first = FirstBackward(scale)
-    stock = train_stock("detect", tmp_path / "stock", monkeypatch, callbacks=first.callbacks, **changed)
+    stock = train_stock(
+        "detect", tmp_path / "stock", monkeypatch, callbacks=first.callbacks, **changed
+    )
     steps = watch("detect", tmp_path / "watched", scaler=scale, **changed).steps
 
     assert stock.steps == len(first.norms) == steps.height == 8
     np.testing.assert_allclose(steps["micro_norm"], first.norms, rtol=1e-5)
     np.testing.assert_allclose(steps["grad_norm"], stock.totals, rtol=1e-5)
-    assert all(abs(one - total) > 0.05 * total for one, total in zip(first.norms, stock.totals, strict=True))
+    assert all(
+        abs(one - total) > 0.05 * total
+        for one, total in zip(first.norms, stock.totals, strict=True)
+    )
 
 
 def test_the_micro_norm_is_null_where_nothing_is_summed_or_sampled(tmp_path: Path) -> None:
@@ -125,7 +141,9 @@ def test_the_micro_norm_is_null_where_nothing_is_summed_or_sampled(tmp_path: Pat
     model = YOLO(MODELS["detect"])
     one_thread(model)
     monitor = StabilityMonitor(watch_every=0).attach(model)
-    model.train(**overrides("detect", tmp_path / "never", batch=4, nbs=8, epochs=1, warmup_epochs=0))
+    model.train(
+        **overrides("detect", tmp_path / "never", batch=4, nbs=8, epochs=1, warmup_epochs=0)
+    )
     never = monitor.trace.steps
     assert never["accumulate"].to_list() == [2] * 4
     assert never["micro_norm"].null_count() == 4
@@ -137,7 +155,9 @@ def test_update_ratio_equals_the_change_of_the_weights(tmp_path: Path) -> None:
     weights: list[dict[str, torch.Tensor]] = []
 
     def copy(trainer: Any) -> None:
-        weights.append({n: p.detach().double().clone() for n, p in trainer.model.named_parameters()})
+        weights.append(
+            {n: p.detach().double().clone() for n, p in trainer.model.named_parameters()}
+        )
 
     model.add_callback("on_train_start", copy)
     model.add_callback("on_train_batch_end", copy)

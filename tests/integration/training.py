@@ -126,4 +126,8 @@ def zero_tensors(checkpoint: Path) -> set[str]:
 
 def zeros(tensors: Mapping[str, Tensor]) -> set[str]:
     """Return the names of the tensors that are all zero once they are saved, in half precision."""
-    return {n for n, t in tensors.items() if bool(((t.half() if t.is_floating_point() else t) == 0).all())}
+    return {
+        n
+        for n, t in tensors.items()
+        if bool(((t.half() if t.is_floating_point() else t) == 0).all())
+    }

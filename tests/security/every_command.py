@@ -16,7 +16,16 @@ seeds: 1
 overrides: {imgsz: 32, batch: 4, nbs: 4, epochs: 1, fraction: [16, 4], warmup_epochs: 0}
 """
 TINY = (
-    *("imgsz=32", "batch=4", "nbs=4", "epochs=1", "fraction=[16,4]", "val=False", "plots=False", "amp=False"),
+    *(
+        "imgsz=32",
+        "batch=4",
+        "nbs=4",
+        "epochs=1",
+        "fraction=[16,4]",
+        "val=False",
+        "plots=False",
+        "amp=False",
+    ),
     *("workers=0", "device=cpu", "optimizer=SGD", "lr0=0.01"),
 )
 
@@ -39,7 +48,16 @@ def main(folder: Path) -> None:
     model = "model=yolo26n.yaml"
     go("help")
     go("list")
-    go("probe", model, "data=shapes", "imgsz=32", "batch=2", "norm=none", f"out={folder / 'probe'}", code=3)
+    go(
+        "probe",
+        model,
+        "data=shapes",
+        "imgsz=32",
+        "batch=2",
+        "norm=none",
+        f"out={folder / 'probe'}",
+        code=3,
+    )
     place = f"project={folder / 'runs'}"
     go(
         "train",
@@ -59,7 +77,12 @@ def main(folder: Path) -> None:
     (incident,) = (folder / "runs" / "a" / "stability" / "incidents").iterdir()
     go("diagnose", str(incident))
     go("diagnose", str(folder / "runs" / "b" / "weights" / "last.pt"))
-    go("compare", str(folder / "runs" / "a"), str(folder / "runs" / "b"), f"out={folder / 'compared'}")
+    go(
+        "compare",
+        str(folder / "runs" / "a"),
+        str(folder / "runs" / "b"),
+        f"out={folder / 'compared'}",
+    )
     (folder / "tiny.yaml").write_text(SUITE)
     go("benchmark", f"suite={folder / 'tiny.yaml'}", f"out={folder / 'bench'}", "jobs=1")
     go("data", "check", "shapes")

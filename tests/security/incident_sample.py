@@ -18,7 +18,11 @@ from yolo_stability.guard.incidents.window import KeptBatch, RandomState
 
 LAYERS = {
     "nc": 2,
-    "backbone": [[-1, 1, "Conv", [8, 3, 2]], [-1, 1, "Conv", [16, 3, 2]], [-1, 1, "C2f", [16, True]]],
+    "backbone": [
+        [-1, 1, "Conv", [8, 3, 2]],
+        [-1, 1, "Conv", [16, 3, 2]],
+        [-1, 1, "C2f", [16, True]],
+    ],
     "head": [[[2], 1, "Detect", ["nc"]]],
 }
 
@@ -52,9 +56,14 @@ def written(folder: Path) -> Path:
     }
     state = {name: value.clone() for name, value in model.state_dict().items()}
     kept = KeptBatch(
-        iteration=7, batch=batch, random=RandomState.now(torch.device("cpu")), loss=torch.tensor(torch.nan)
+        iteration=7,
+        batch=batch,
+        random=RandomState.now(torch.device("cpu")),
+        loss=torch.tensor(torch.nan),
     )
-    write_incident(folder, Incident(facts=facts, weights=state, extras={}, window=[kept], culprit=0))
+    write_incident(
+        folder, Incident(facts=facts, weights=state, extras={}, window=[kept], culprit=0)
+    )
     return folder
 
 

@@ -14,7 +14,23 @@ import pytest
 from yolo_stability.core.errors import StabilityError
 
 ODD: tuple[Any, ...] = (
-    *(None, True, False, 0, -1, 1, 2**31, 2**63, -(2**64), 10**400, 0.5, -0.0, 1e308, float("nan"), float("inf")),
+    *(
+        None,
+        True,
+        False,
+        0,
+        -1,
+        1,
+        2**31,
+        2**63,
+        -(2**64),
+        10**400,
+        0.5,
+        -0.0,
+        1e308,
+        float("nan"),
+        float("inf"),
+    ),
     *(
         "",
         "x",
@@ -27,8 +43,26 @@ ODD: tuple[Any, ...] = (
         "a\nb",
         "\ud800",
     ),
-    *("__import__('os').system('true')", "!!python/name:os.system", "9" * 5000, "nan", "1e999", "x" * 100_000),
-    *([], {}, [[]], [{}], {"": None}, {"__class__": "x"}, ["x"] * 1000, [None], [0, -1], {"a": {"b": {"c": []}}}),
+    *(
+        "__import__('os').system('true')",
+        "!!python/name:os.system",
+        "9" * 5000,
+        "nan",
+        "1e999",
+        "x" * 100_000,
+    ),
+    *(
+        [],
+        {},
+        [[]],
+        [{}],
+        {"": None},
+        {"__class__": "x"},
+        ["x"] * 1000,
+        [None],
+        [0, -1],
+        {"a": {"b": {"c": []}}},
+    ),
 )
 TOKENS = (
     b"\x00",
@@ -97,7 +131,9 @@ def of_value(content: Any, number: int) -> Any:
             case 2 if isinstance(node, dict):
                 node[f"{key}x"] = node.pop(key)
             case _:
-                node[key] = copy.deepcopy(draw.choice(ODD))  # or a later change would hit all of them, or close a ring
+                node[key] = copy.deepcopy(
+                    draw.choice(ODD)
+                )  # or a later change would hit all of them, or close a ring
     return found
 
 
@@ -138,7 +174,10 @@ def outcomes(tries: int, read: Callable[[int], object]) -> dict[str, int]:
             assert len(text) < 5000, f"mutant {number}: a sentence of {len(text)} characters"
             counts["refused"] += 1
         except BaseException as error:
-            pytest.fail(f"mutant {number}: {type(error).__name__}: {str(error)[:300]}\n{_where(error)}", pytrace=False)
+            pytest.fail(
+                f"mutant {number}: {type(error).__name__}: {str(error)[:300]}\n{_where(error)}",
+                pytrace=False,
+            )
         slowest = max(slowest, time.monotonic() - start)
     assert all(counts.values()), counts
     return {**counts, "seconds": round(slowest)}

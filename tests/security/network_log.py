@@ -12,7 +12,13 @@ import sys
 from typing import Any
 
 LOG = os.environ.get("NETWORK_LOG", "")
-REACHING = ("socket.connect", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo", "socket.gethostbyname")
+REACHING = (
+    "socket.connect",
+    "socket.sendto",
+    "socket.sendmsg",
+    "socket.getaddrinfo",
+    "socket.gethostbyname",
+)
 INSTALLERS = ("pip", "uv", "conda", "curl", "wget", "apt-get")
 
 
@@ -35,11 +41,18 @@ def _is_local(arguments: tuple[Any, ...]) -> bool:
 def _note(event: str, arguments: tuple[Any, ...]) -> None:
     if event in REACHING:
         if not _is_local(arguments):
-            where = arguments[1] if event.startswith(("socket.connect", "socket.send")) else arguments[0]
+            where = (
+                arguments[1]
+                if event.startswith(("socket.connect", "socket.send"))
+                else arguments[0]
+            )
             _write({"event": event, "where": str(where), "owner": _owner()})
     elif event in {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn"}:
         words = str(arguments[:2])
-        if any(word in words.replace("/", " ").replace("'", " ").replace('"', " ").split() for word in INSTALLERS):
+        if any(
+            word in words.replace("/", " ").replace("'", " ").replace('"', " ").split()
+            for word in INSTALLERS
+        ):
             _write({"event": "install", "where": words[:200], "owner": _owner()})
 
 

@@ -59,7 +59,12 @@ class Payload:
 def checkpoint(folder: Path) -> Reader:
     """`diagnose last.pt`: a tenth of the mutants in the format before torch 1.6."""
     state = {"a.weight": torch.rand(4, 3), "a.bias": torch.zeros(4), "n": torch.tensor(3)}
-    content = {"epoch": 3, "model": state, "optimizer": {"state": {0: {"step": torch.tensor(1.0)}}}, "x": Payload()}
+    content = {
+        "epoch": 3,
+        "model": state,
+        "optimizer": {"state": {0: {"step": torch.tensor(1.0)}}},
+        "x": Payload(),
+    }
     files = [folder / "new.pt", folder / "old.pt"]
     for file, new in zip(files, (True, False), strict=True):
         torch.save(content, file, _use_new_zipfile_serialization=new)
@@ -86,8 +91,14 @@ def incident(folder: Path) -> Reader:
             name = seeded(number).choice(["weights.pt", "batch-0.pt", "rng.pt"])
             (bad / name).write_bytes(of_bytes((bad / name).read_bytes(), number))
         elif number % 4:
-            key = seeded(number).choice(["model", "hits", "culprit", "window", "args", "settings", None])
-            changed = of_value(facts, number) if key is None else {**facts, key: of_value(facts[key], number)}
+            key = seeded(number).choice(
+                ["model", "hits", "culprit", "window", "args", "settings", None]
+            )
+            changed = (
+                of_value(facts, number)
+                if key is None
+                else {**facts, key: of_value(facts[key], number)}
+            )
             (bad / "incident.json").write_bytes(as_json(changed))
         return replay_incident(bad)
 
@@ -110,10 +121,18 @@ def run_header(folder: Path) -> Reader:
 
 def events(folder: Path) -> Reader:
     """A line of `events.jsonl`: a bad one is left out, which counts as refused here."""
-    good = {"attempt": 0, "step": 3, "kind": "guard_skip", "block": "model.0 Conv", "data": {"reason": "loss"}}
+    good = {
+        "attempt": 0,
+        "step": 3,
+        "kind": "guard_skip",
+        "block": "model.0 Conv",
+        "data": {"reason": "loss"},
+    }
 
     def read(number: int) -> object:
-        row = event_row(as_json(of_value(good, number)) if number % 2 else of_bytes(as_json(good), number))
+        row = event_row(
+            as_json(of_value(good, number)) if number % 2 else of_bytes(as_json(good), number)
+        )
         if row is None:
             raise StabilityError("It is left out.")
         return json.loads(row["data"])
@@ -123,9 +142,18 @@ def events(folder: Path) -> Reader:
 
 def trace(folder: Path) -> Reader:
     """`diagnose RUN`: header, events or a part of the trace."""
-    good = write(folder / "good", [record(s, loss=8.0 - 0.1 * s) for s in range(40)], effective={"optimizer": "SGD"})
-    lines = [{"attempt": 0, "step": s, "kind": k, "data": {}} for s, k in enumerate(("guard_skip", "end", "resume"))]
-    (good / "stability" / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    good = write(
+        folder / "good",
+        [record(s, loss=8.0 - 0.1 * s) for s in range(40)],
+        effective={"optimizer": "SGD"},
+    )
+    lines = [
+        {"attempt": 0, "step": s, "kind": k, "data": {}}
+        for s, k in enumerate(("guard_skip", "end", "resume"))
+    ]
+    (good / "stability" / "events.jsonl").write_text(
+        "".join(json.dumps(line) + "\n" for line in lines)
+    )
     files = [p.relative_to(good) for p in sorted(good.rglob("*")) if p.is_file()]
 
     def read(number: int) -> object:
@@ -207,7 +235,9 @@ def plan(folder: Path) -> Reader:
     good = {"schema_version": 1, "runs": [spec.to_json()]}
 
     def read(number: int) -> object:
-        (folder / PLAN).write_bytes(as_json(of_value(good, number)) if number % 4 else of_bytes(as_json(good), number))
+        (folder / PLAN).write_bytes(
+            as_json(of_value(good, number)) if number % 4 else of_bytes(as_json(good), number)
+        )
         places = [(folder / one.folder).resolve() for one in _specs(folder)]
         assert all(place.is_relative_to(folder.resolve() / "runs") for place in places)
         return places
@@ -217,7 +247,9 @@ def plan(folder: Path) -> Reader:
 
 def outcome(folder: Path) -> Reader:
     """`run.json`: one that is not whole is as good as none, which counts as refused here."""
-    RunOutcome(digest="d", outcome="finished", metrics={"a": 0.5}, seconds={"total": 3.0}).write(folder)
+    RunOutcome(digest="d", outcome="finished", metrics={"a": 0.5}, seconds={"total": 3.0}).write(
+        folder
+    )
     good = json.loads((folder / "run.json").read_text())
 
     def read(number: int) -> object:
@@ -352,7 +384,9 @@ def arguments(folder: Path) -> Reader:
         words = [draw.choice(WORDS) for _ in range(draw.randint(1, 6))] if number else ["help"]
         if number % 3 == 1:
             at = draw.randrange(len(words))
-            words[at] = of_bytes(words[at].encode(), number).decode("utf-8", "replace").replace("\0", "")
+            words[at] = (
+                of_bytes(words[at].encode(), number).decode("utf-8", "replace").replace("\0", "")
+            )
         code = main(words)
         assert code in {0, 2}, (code, words)
         if code:

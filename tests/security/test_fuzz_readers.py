@@ -17,7 +17,8 @@ from yolo_stability import api
 SECONDS = 30
 """What the slowest mutant may take, on a machine that has other things to do."""
 CASES = [pytest.param(name, READERS[name][1], id=name) for name in READERS] + [
-    pytest.param(name, READERS[name][2], id=f"{name}, {READERS[name][2]:,}", marks=pytest.mark.full) for name in READERS
+    pytest.param(name, READERS[name][2], id=f"{name}, {READERS[name][2]:,}", marks=pytest.mark.full)
+    for name in READERS
 ]
 
 
@@ -55,5 +56,9 @@ def test_the_counts_in_the_security_page_are_these() -> None:
     text = (Path(__file__).parents[2] / "SECURITY.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| ([\w. ]+) \| ([\d,]+) \| ([\d,]+) \|$", text, re.MULTILINE)
     sums = [sum(case[i] for case in READERS.values()) for i in (1, 2)]
-    told = {name: (quick, whole) for name, (_, quick, whole) in READERS.items()} | {"all": (sums[0], sums[1])}
-    assert {name: tuple(int(n.replace(",", "")) for n in numbers) for name, *numbers in rows} == told
+    told = {name: (quick, whole) for name, (_, quick, whole) in READERS.items()} | {
+        "all": (sums[0], sums[1])
+    }
+    assert {
+        name: tuple(int(n.replace(",", "")) for n in numbers) for name, *numbers in rows
+    } == told

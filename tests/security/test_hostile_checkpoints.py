@@ -33,10 +33,23 @@ def test_views_that_each_take_all_are_refused(tmp_path: Path) -> None:
 
 
 def test_only_tensors_of_their_own_are_read_as_tensors(tmp_path: Path) -> None:
-    torch.save({"a": torch.ones(2, 3).t(), "empty": torch.zeros(0, 4), "n": torch.tensor(3)}, tmp_path / "c.pt")
+    torch.save(
+        {"a": torch.ones(2, 3).t(), "empty": torch.zeros(0, 4), "n": torch.tensor(3)},
+        tmp_path / "c.pt",
+    )
     found = read_tensors(tmp_path / "c.pt")
-    assert {name: tuple(value.shape) for name, value in found.items()} == {"a": (3, 2), "empty": (0, 4), "n": ()}
-    for content in ([1], {"a": 1}, {1: torch.zeros(2)}, {"a": torch.zeros(1).expand(5)}, torch.zeros(2)):
+    assert {name: tuple(value.shape) for name, value in found.items()} == {
+        "a": (3, 2),
+        "empty": (0, 4),
+        "n": (),
+    }
+    for content in (
+        [1],
+        {"a": 1},
+        {1: torch.zeros(2)},
+        {"a": torch.zeros(1).expand(5)},
+        torch.zeros(2),
+    ):
         torch.save(content, tmp_path / "c.pt")
         with pytest.raises(CheckpointError):
             read_tensors(tmp_path / "c.pt")

@@ -53,7 +53,9 @@ def ask(capsys: pytest.CaptureFixture[str]) -> Ask:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
-    return write(tmp_path / "run", [record(s, (3.0, 4.0, 2.0, 12.0), loss=8.0 - 0.02 * s) for s in range(60)])
+    return write(
+        tmp_path / "run", [record(s, (3.0, 4.0, 2.0, 12.0), loss=8.0 - 0.02 * s) for s in range(60)]
+    )
 
 
 # --- a plan -----------------------------------------------------------------------------------------------------------
@@ -86,9 +88,13 @@ def test_no_run_of_a_plan_lies_outside_its_folder(change: dict[str, Any]) -> Non
         RunSpec(**{**SPEC, **change})
 
 
-@pytest.mark.parametrize("arm", ["control", "sgd-lr-100+clip", "stock/lr_mult-1e+03", "norm none, act tanh/lr0-0.1"])
+@pytest.mark.parametrize(
+    "arm", ["control", "sgd-lr-100+clip", "stock/lr_mult-1e+03", "norm none, act tanh/lr0-0.1"]
+)
 def test_names_of_suites_and_frontiers_are_folders(arm: str) -> None:
-    assert RunSpec(**{**SPEC, "arm": arm}).folder == Path("runs", *arm.split("/"), "detect", "yolo26n", "0")
+    assert RunSpec(**{**SPEC, "arm": arm}).folder == Path(
+        "runs", *arm.split("/"), "detect", "yolo26n", "0"
+    )
 
 
 def test_verify_clears_no_folder_of_the_user(tmp_path: Path, ask: Ask) -> None:
@@ -97,7 +103,9 @@ def test_verify_clears_no_folder_of_the_user(tmp_path: Path, ask: Ask) -> None:
     (victim / "thesis.txt").write_text("mine")
     bench = tmp_path / "bench"
     write_sample(bench, arms=("control", "huge-lr"), tasks=("detect",), seeds=(0,))
-    (bench / "plan.json").write_text(json.dumps({"runs": [{**SPEC, "arm": f"../../../../../../{tmp_path}/victim"}]}))
+    (bench / "plan.json").write_text(
+        json.dumps({"runs": [{**SPEC, "arm": f"../../../../../../{tmp_path}/victim"}]})
+    )
     code, _, err = ask("verify", bench)
     assert code == 2
     assert "which is no name for a folder" in err
@@ -137,8 +145,17 @@ def test_a_benchmark_nested_without_end(name: str, tmp_path: Path, ask: Ask) -> 
 
 
 def test_yaml_nested_without_end_or_full_of_aliases(tmp_path: Path, ask: Ask) -> None:
-    bomb = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 60))
-    for text in (DEEP, "a: " + "{a: " * 100_000, bomb, "a: !!python/object/apply:os.system ['touch bang']\n", "\0", ""):
+    bomb = "a0: &a0 [x, x]\n" + "".join(
+        f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 60)
+    )
+    for text in (
+        DEEP,
+        "a: " + "{a: " * 100_000,
+        bomb,
+        "a: !!python/object/apply:os.system ['touch bang']\n",
+        "\0",
+        "",
+    ):
         file = tmp_path / "suite.yaml"
         file.write_text(text)
         assert ask("benchmark", f"suite={file}", f"out={tmp_path / 'out'}")[0] == 2
@@ -206,7 +223,9 @@ def test_a_part_whose_name_promises_more_than_it_holds(run: Path, ask: Ask) -> N
 # --- links ------------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_written_replaces_a_link_and_never_its_target(run: Path, tmp_path: Path, ask: Ask) -> None:
+def test_what_is_written_replaces_a_link_and_never_its_target(
+    run: Path, tmp_path: Path, ask: Ask
+) -> None:
     precious = tmp_path / "precious.txt"
     precious.write_text("mine")
     (run / "stability" / "diagnosis.json").symlink_to(precious)

@@ -61,7 +61,9 @@ def key(name: str, value: Any) -> Change:
 
 def test_an_incident_is_replayed(incident: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["diagnose", str(incident)]) == 0
-    assert "Reproduced: image bad.jpg, first bad module model.0 Conv" in " ".join(capsys.readouterr().out.split())
+    assert "Reproduced: image bad.jpg, first bad module model.0 Conv" in " ".join(
+        capsys.readouterr().out.split()
+    )
 
 
 CODE: dict[str, Change] = {
@@ -133,12 +135,18 @@ def test_what_a_model_of_torchvision_is_made_of_is_never_fetched(
     monkeypatch.setattr(torch.hub, "load_state_dict_from_url", fetched)
     for arguments in (["DEFAULT", True, 2], ["DEFAULT"], []):
         changed(incident, layer(-1, 1, "TorchVision", [576, "mobilenet_v3_small", *arguments]))
-        with pytest.raises(StabilityError, match="cannot be built here"):  # its weights are of another model
+        with pytest.raises(
+            StabilityError, match="cannot be built here"
+        ):  # its weights are of another model
             replay_incident(incident)
 
 
 def test_every_model_of_ultralytics_may_be_asked_for() -> None:
-    files = [file for file in sorted((Path(ROOT) / "cfg" / "models").rglob("*.yaml")) if "backbone" in YAML.load(file)]
+    files = [
+        file
+        for file in sorted((Path(ROOT) / "cfg" / "models").rglob("*.yaml"))
+        if "backbone" in YAML.load(file)
+    ]
     assert len(files) > 40
     for file in files:
         content = {**YAML.load(file), "yaml_file": str(file), "scale": "n", "ch": 3}
@@ -182,7 +190,9 @@ TENSORS: dict[str, Callable[[Path], Any]] = {
 
 @pytest.mark.parametrize("name", TENSORS)
 @pytest.mark.parametrize("file", ["weights.pt", "batch-0.pt", "rng.pt"])
-def test_tensors_are_read_and_nothing_else(name: str, file: str, incident: Path, tmp_path: Path) -> None:
+def test_tensors_are_read_and_nothing_else(
+    name: str, file: str, incident: Path, tmp_path: Path
+) -> None:
     TENSORS[name](incident / file)
     with pytest.raises(StabilityError, match="is damaged") as error:
         replay_incident(incident)
@@ -193,7 +203,9 @@ def test_tensors_are_read_and_nothing_else(name: str, file: str, incident: Path,
 def test_a_folder_larger_than_any_incident_is_not_read(incident: Path) -> None:
     with (incident / "batch-1.pt").open("wb") as file:
         file.truncate(2 * 2**30)  # a hole: it takes no room on the disk
-    with pytest.raises(StabilityError, match=r"holds 2,\d+,\d+,\d+ bytes, and no incident more than 536,870,912"):
+    with pytest.raises(
+        StabilityError, match=r"holds 2,\d+,\d+,\d+ bytes, and no incident more than 536,870,912"
+    ):
         replay_incident(incident)
 
 
@@ -218,7 +230,9 @@ def test_a_random_state_that_points_beyond_its_words_is_refused(place: int, inci
         lambda content: content.__setitem__("device", ["cuda"]),
         lambda content: content.__setitem__("settings", {"guard": "none"}),
         lambda content: content["args"].__setitem__("box", "x"),
-        lambda content: content["model"].__setitem__("attributes", {"forward": "x", "__class__": "y", "model": 3}),
+        lambda content: content["model"].__setitem__(
+            "attributes", {"forward": "x", "__class__": "y", "model": 3}
+        ),
         lambda content: content["model"].__setitem__("criterion", {"bce": 3, "hyp": 1}),
     ],
 )
@@ -232,7 +246,9 @@ def test_facts_that_do_not_fit_get_one_sentence_or_a_verdict(
     assert "Unexpected" not in said.err
 
 
-def test_json_nested_without_end_gets_one_sentence(incident: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_nested_without_end_gets_one_sentence(
+    incident: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (incident / "incident.json").write_text("[" * 1_000_000)
     assert main(["diagnose", str(incident)]) == 2
     assert "is damaged (RecursionError" in capsys.readouterr().err

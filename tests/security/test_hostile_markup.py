@@ -21,7 +21,24 @@ from yolo_stability.trace import load_trace
 from yolo_stability.trainer.result import RunResult
 
 EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(1)></td></script><!--[x](javascript:alert(1))`|\n# head"
-KNOWN = {"div", "p", "b", "i", "br", "ul", "li", "code", "table", "thead", "tbody", "tr", "th", "td", "style", "small"}
+KNOWN = {
+    "div",
+    "p",
+    "b",
+    "i",
+    "br",
+    "ul",
+    "li",
+    "code",
+    "table",
+    "thead",
+    "tbody",
+    "tr",
+    "th",
+    "td",
+    "style",
+    "small",
+}
 
 
 class Elements(html.parser.HTMLParser):
@@ -44,7 +61,13 @@ class Elements(html.parser.HTMLParser):
 def run(tmp_path: Path) -> Path:
     bad: dict[str, Any] = {"names": (EVIL, "b"), "skipped": "guard", "loss_items": {EVIL: 1.0}}
     steps = [record(s, (float("nan"), 3.0), **bad) for s in range(40)]
-    return write(tmp_path / "run", steps, names=(EVIL, "b"), run_id=EVIL, requested={"model": EVIL, "task": EVIL})
+    return write(
+        tmp_path / "run",
+        steps,
+        names=(EVIL, "b"),
+        run_id=EVIL,
+        requested={"model": EVIL, "task": EVIL},
+    )
 
 
 def told(run: Path) -> dict[str, Any]:
@@ -60,7 +83,9 @@ def told(run: Path) -> dict[str, Any]:
         causes=(Cause(name=hostile, score=1.0, evidence=EVIL),),
         findings=(Finding(rule=EVIL, severity=hostile, message=EVIL, block=EVIL, remedy=EVIL),),
     )
-    result = RunResult(save_dir=Path(f"/{EVIL}"), trace=trace, metrics={}, stopped=EVIL, diagnosis=other)
+    result = RunResult(
+        save_dir=Path(f"/{EVIL}"), trace=trace, metrics={}, stopped=EVIL, diagnosis=other
+    )
     return {"trace": trace, "diagnosis": diagnosis, "of another": other, "result": result}
 
 
@@ -85,7 +110,15 @@ def test_a_page_and_a_text_make_nothing_of_names(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "results.json").read_text())
     for place in (content, content["arms"][1], content["comparisons"][0], content["runs"][1]):
         for key, value in place.items():
-            if isinstance(value, str) and key not in {"arm", "task", "model", "name", "verdict", "outcome", "kind"}:
+            if isinstance(value, str) and key not in {
+                "arm",
+                "task",
+                "model",
+                "name",
+                "verdict",
+                "outcome",
+                "kind",
+            }:
                 place[key] = f"{value} {EVIL}"
     content["manifest"] = {EVIL: EVIL, "command": f"yolo-stability {EVIL} ```\n# head"}
     content["arms"][1]["overrides"] = {EVIL: EVIL}

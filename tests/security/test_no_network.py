@@ -56,7 +56,11 @@ def run(folder: Path, words: list[str], **changes: str | None) -> list[dict[str,
     shutil.copy(HERE / "network_log.py", site / "sitecustomize.py")
     log.touch()
     environment = {
-        **{key: value for key, value in os.environ.items() if not key.startswith(("YOLO_", "ULTRALYTICS_"))},
+        **{
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("YOLO_", "ULTRALYTICS_"))
+        },
         "PYTHONPATH": os.pathsep.join([str(site), str(REPO)]),
         "NETWORK_LOG": str(log),
         "YOLO_CONFIG_DIR": str(folder / "config"),
@@ -95,7 +99,9 @@ def test_nothing_is_reached_for_where_the_user_asks_for_quiet(tmp_path: Path) ->
     folder = tmp_path / "quiet"
     place_font(folder)
     noted = run(folder, [str(HERE / "every_command.py"), str(folder / "out")], **QUIET)
-    assert list(dict.fromkeys(entry["command"] for entry in noted if "command" in entry)) == COMMANDS
+    assert (
+        list(dict.fromkeys(entry["command"] for entry in noted if "command" in entry)) == COMMANDS
+    )
     assert attempts(noted) == []
 
 
@@ -117,7 +123,10 @@ def test_a_training_reaches_for_what_a_stock_training_reaches_for(tmp_path: Path
 
     data = str(resolve_data("shapes", "detect").data)
     stock, ours = (
-        Counter((e["event"], e["where"]) for e in attempts(run(tmp_path / name, ["-c", code, data, str(tmp_path)])))
+        Counter(
+            (e["event"], e["where"])
+            for e in attempts(run(tmp_path / name, ["-c", code, data, str(tmp_path)]))
+        )
         for name, code in (("stock", STOCK), ("ours", OURS))
     )
     assert sum(stock.values()) > 0
@@ -132,10 +141,8 @@ def test_the_kernel_saw_no_attempt_either(tmp_path: Path) -> None:
         pytest.skip("no strace here")
     folder, trace = tmp_path / "traced", tmp_path / "calls"
     place_font(folder)
-    code = (
-        "from yolo_stability.cli.main import main; raise SystemExit(main(['probe', 'model=yolo26n.yaml', 'data=shapes',"
-    )
-    code += f" 'imgsz=32', 'batch=2', 'out={folder / 'probe'}']))"
+    code = "from yolo_stability.cli.main import main; raise SystemExit(main(['probe', 'model=yolo26n.yaml',"
+    code += f" 'data=shapes', 'imgsz=32', 'batch=2', 'out={folder / 'probe'}']))"
     done = subprocess.run(
         [*alone(), "strace", "-f", "-qq", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", str(trace),
          sys.executable, "-c", code],
@@ -149,7 +156,9 @@ def test_the_kernel_saw_no_attempt_either(tmp_path: Path) -> None:
     if "ptrace" in done.stderr.lower() and done.returncode:
         pytest.skip(f"strace may not look here: {done.stderr.strip()}")
     assert done.returncode == 0, done.stderr[-4000:]
-    assert [line for line in trace.read_text().splitlines() if re.search(r"AF_INET6?\b", line)] == []
+    assert [
+        line for line in trace.read_text().splitlines() if re.search(r"AF_INET6?\b", line)
+    ] == []
 
 
 REACH = """

@@ -8,7 +8,13 @@ import pytest
 from pydantic import ValidationError
 from ultralytics.cfg import DEFAULT_CFG_DICT
 
-from yolo_stability.config import OWN_FLAGS, OWN_KEYS, StabilitySettings, ignored_by_auto, make_settings
+from yolo_stability.config import (
+    OWN_FLAGS,
+    OWN_KEYS,
+    StabilitySettings,
+    ignored_by_auto,
+    make_settings,
+)
 from yolo_stability.core.errors import ConfigError
 
 
@@ -62,11 +68,26 @@ def test_settings_are_frozen() -> None:
     [
         ({"guard": "maybe"}, "'guard=maybe' is not possible: guard is off, skip or stop."),
         ({"guard": None}, "'guard=None' is not possible: guard is off, skip or stop."),
-        ({"guard_limit": 0}, "'guard_limit=0' is not possible: guard_limit is a whole number, 1 or more."),
-        ({"guard_limit": 2.5}, "'guard_limit=2.5' is not possible: guard_limit is a whole number, 1 or more."),
-        ({"watch_every": -1}, "'watch_every=-1' is not possible: watch_every is a whole number, 0 or more."),
-        ({"watch_every": True}, "'watch_every=True' is not possible: watch_every is a whole number, 0 or more."),
-        ({"watch_every": float("nan")}, "'watch_every=nan' is not possible: watch_every is a whole number, 0 or more."),
+        (
+            {"guard_limit": 0},
+            "'guard_limit=0' is not possible: guard_limit is a whole number, 1 or more.",
+        ),
+        (
+            {"guard_limit": 2.5},
+            "'guard_limit=2.5' is not possible: guard_limit is a whole number, 1 or more.",
+        ),
+        (
+            {"watch_every": -1},
+            "'watch_every=-1' is not possible: watch_every is a whole number, 0 or more.",
+        ),
+        (
+            {"watch_every": True},
+            "'watch_every=True' is not possible: watch_every is a whole number, 0 or more.",
+        ),
+        (
+            {"watch_every": float("nan")},
+            "'watch_every=nan' is not possible: watch_every is a whole number, 0 or more.",
+        ),
         ({"fault": 3}, f"'fault=3' is not possible: fault is {OWN_KEYS['fault'].valid}."),
         ({"gaurd": "skip"}, "Unknown key 'gaurd'. Did you mean 'guard'?"),
         (
@@ -111,7 +132,10 @@ def test_yaml_reads_a_bare_off_as_false() -> None:
         ({"rescue": "auto", "guard": "stop"}, "goes back to what the guard keeps, but guard=stop"),
         ({"rescue": "auto", "guard": False}, "goes back to what the guard keeps, but guard=off"),
         ({"rescue": "auto", "fail_on": "critical"}, "leave one of them out"),
-        ({"rescue": "restart"}, "begins again with init=default, and this run has it from the start"),
+        (
+            {"rescue": "restart"},
+            "begins again with init=default, and this run has it from the start",
+        ),
         ({"rescue": "quarantine", "incidents": 0}, "write incidents=3 or more"),
     ],
 )

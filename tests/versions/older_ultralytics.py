@@ -19,8 +19,14 @@ import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
 NOT_THERE = {  # first patch version of 8.4 on which a test says something, and why not before
-    "test_stock_body_is_the_one": (100, "an older form without a branch for NPU; test_canary.py knows it"),
-    "test_conv2_keeps_both_its_branches": (121, "forward_fuse of Conv2 asks for its BatchNorm; no model uses Conv2"),
+    "test_stock_body_is_the_one": (
+        100,
+        "an older form without a branch for NPU; test_canary.py knows it",
+    ),
+    "test_conv2_keeps_both_its_branches": (
+        121,
+        "forward_fuse of Conv2 asks for its BatchNorm; no model uses Conv2",
+    ),
     "test_without_the_guard": (121, "stock died in another way, or not at all"),
     "test_distillation_is_watched_and_guarded": (100, "no distill_model= yet"),
     "test_several_datasets_one_after_the_other": (100, "no data=[...] yet"),
@@ -49,7 +55,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     from ultralytics import __version__
 
     adapted = getattr(sys.modules.get("training"), "overrides", None)
-    if getattr(adapted, "__name__", "") == "older" and any(item.get_closest_marker("trains") for item in items):
+    if getattr(adapted, "__name__", "") == "older" and any(
+        item.get_closest_marker("trains") for item in items
+    ):
         for task in ("detect", "pose"):
             run_once(task)
     patch = int(__version__.split(".")[2])

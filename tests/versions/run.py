@@ -24,7 +24,10 @@ FAST = [
     "tests/contract/test_canary.py",
     *(f"tests/unit/{name}" for name in ("compat", "guard", "interventions", "trainer")),
 ]
-TRAINING = [f"tests/integration/test_{name}.py" for name in ("passive", "truth", "guard", "attach", "switches")]
+TRAINING = [
+    f"tests/integration/test_{name}.py"
+    for name in ("passive", "truth", "guard", "attach", "switches")
+]
 
 
 def pip(*args: str) -> str:
@@ -34,9 +37,16 @@ def pip(*args: str) -> str:
         command = [sys.executable, "-m", "pip"]
     except PackageNotFoundError:
         command = ["python3", "-m", "pip", "--python", sys.executable]
-    done = subprocess.run([*command, "--disable-pip-version-check", *args], check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, "--disable-pip-version-check", *args],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     if done.returncode:
-        raise RuntimeError(f"pip {args[0]} failed: {(done.stderr.strip() or done.stdout).splitlines()[-1]}")
+        raise RuntimeError(
+            f"pip {args[0]} failed: {(done.stderr.strip() or done.stdout).splitlines()[-1]}"
+        )
     return done.stdout
 
 
@@ -60,7 +70,15 @@ def layer(wanted: str) -> Path | None:
         return None
     folder = LAYERS / wanted
     if not (folder / ".ready").exists():
-        pip("install", "-qq", "--no-deps", "--upgrade", "--target", str(folder), f"ultralytics=={wanted}")
+        pip(
+            "install",
+            "-qq",
+            "--no-deps",
+            "--upgrade",
+            "--target",
+            str(folder),
+            f"ultralytics=={wanted}",
+        )
         for name in missing(folder, wanted):
             pip("install", "-qq", "--no-deps", "--target", str(folder), name)
         (folder / ".ready").touch()
@@ -107,13 +125,33 @@ def test(wanted: str, tests: list[str], extra: list[str]) -> tuple[bool, str, li
     ).stdout.split()
     if seen[-1:] != [wanted]:
         return False, f"{' '.join(seen[-1:]) or 'nothing'} was imported instead", []
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "older_ultralytics"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "older_ultralytics",
+    ]
     done = subprocess.run(
-        [*command, "-m", "not full", *tests, *extra], env=env, cwd=REPO, check=False, capture_output=True, text=True
+        [*command, "-m", "not full", *tests, *extra],
+        env=env,
+        cwd=REPO,
+        check=False,
+        capture_output=True,
+        text=True,
     )
-    closing = [line for line in done.stdout.splitlines() if re.search(r"\d+ \w+.* in [0-9.]+s", line)]
+    closing = [
+        line for line in done.stdout.splitlines() if re.search(r"\d+ \w+.* in [0-9.]+s", line)
+    ]
     failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
-    return done.returncode == 0, (closing or done.stdout.splitlines() or ["no output"])[-1].strip("= "), failed
+    return (
+        done.returncode == 0,
+        (closing or done.stdout.splitlines() or ["no output"])[-1].strip("= "),
+        failed,
+    )
 
 
 def main(args: list[str]) -> int:

@@ -25,7 +25,16 @@ def layer(extra: str) -> Path:
     if not (folder / ".ready").exists():
         project = tomllib.loads((REPO / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         wanted = project["optional-dependencies"][extra]
-        pip("install", "-qq", "--upgrade", "--target", str(folder), "-c", str(REPO / "constraints.txt"), *wanted)
+        pip(
+            "install",
+            "-qq",
+            "--upgrade",
+            "--target",
+            str(folder),
+            "-c",
+            str(REPO / "constraints.txt"),
+            *wanted,
+        )
         (folder / ".ready").touch()
     return folder
 

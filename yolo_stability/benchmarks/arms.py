@@ -40,7 +40,11 @@ def arm_scenario(arm: str) -> Scenario:
         ConfigError: There is no such scenario.
     """
     first, second = parts(arm)
-    return load_scenario(first) if second is None else _over(load_scenario(first), load_scenario(second))
+    return (
+        load_scenario(first)
+        if second is None
+        else _over(load_scenario(first), load_scenario(second))
+    )
 
 
 def crossed_names(control: str, causes: Sequence[str], remedies: Sequence[str]) -> Iterator[str]:
@@ -63,7 +67,10 @@ def replaced(cause: Scenario, remedy: Scenario, task: str) -> list[str]:
 
 def told(runs: Iterable[Mapping[str, Any]]) -> str:
     """Return the settings of some runs as one text, the same whether or not they say what would hold anyway."""
-    said = [{k: v for k, v in run.items() if k not in OWN_KEYS or OWN_KEYS[k].default != v} for run in runs]
+    said = [
+        {k: v for k, v in run.items() if k not in OWN_KEYS or OWN_KEYS[k].default != v}
+        for run in runs
+    ]
     return json.dumps(said, sort_keys=True, default=str)
 
 

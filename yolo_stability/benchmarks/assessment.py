@@ -16,7 +16,13 @@ import numpy as np
 
 from yolo_stability.benchmarks.binning import binned, series_frame
 from yolo_stability.benchmarks.results import Arm, BlockRatio, Comparison, Interval, RunResultRow
-from yolo_stability.benchmarks.statistics import bootstrap, boschloo, paired_differences, paired_ratios, wilson
+from yolo_stability.benchmarks.statistics import (
+    bootstrap,
+    boschloo,
+    paired_differences,
+    paired_ratios,
+    wilson,
+)
 from yolo_stability.benchmarks.verdict import verdict
 from yolo_stability.core.types import Finding, RunHeader, Trace
 from yolo_stability.diagnosis.diagnose import DIED
@@ -27,7 +33,16 @@ from yolo_stability.trace.digest import trace_digest
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["Assessment", "Key", "assess", "compare", "final_fitness", "fitness_of", "key_of", "measured"]
+__all__ = [
+    "Assessment",
+    "Key",
+    "assess",
+    "compare",
+    "final_fitness",
+    "fitness_of",
+    "key_of",
+    "measured",
+]
 
 Key = tuple[str, str, str, int]
 Load = Callable[[RunResultRow], Trace | None]
@@ -66,7 +81,9 @@ def assess(arms: Sequence[Arm], rows: Iterable[RunResultRow], load: Load) -> Ass
     profiles: dict[Key, BlockProfile] = {}
     parts: list[tuple[Key, pl.DataFrame]] = []
 
-    def judge(row: RunResultRow, controls: Sequence[RunSeries] | None, fitness: float | None) -> RunSeries | None:
+    def judge(
+        row: RunResultRow, controls: Sequence[RunSeries] | None, fitness: float | None
+    ) -> RunSeries | None:
         key, trace = key_of(row), load(row)
         digest = None if trace is None else trace_digest(trace)
         series = None if trace is None else as_series(trace)
@@ -80,7 +97,9 @@ def assess(arms: Sequence[Arm], rows: Iterable[RunResultRow], load: Load) -> Ass
 
     for group in _grouped(rows).values():
         series = {key_of(row): judge(row, None, None) for row in group if row.arm in names}
-        usable = {key: s for key, s in series.items() if s is not None and done[key].verdict != "failed"}
+        usable = {
+            key: s for key, s in series.items() if s is not None and done[key].verdict != "failed"
+        }
         fitness = _mean(done[key].fitness for key in usable)
         for row in group:
             if row.arm not in names:
@@ -113,10 +132,19 @@ def measured(
         died = row.outcome in DIED
         why = f"{DIED[row.outcome]} and left no trace" if died else "the run left no trace"
         word, sign = ("failed", "crash") if died else ("inconclusive", None)
-        return replace(row, verdict=word, why=why, onset_sign=sign, onset_step=0 if died else None, onset_block=None)
+        return replace(
+            row,
+            verdict=word,
+            why=why,
+            onset_sign=sign,
+            onset_step=0 if died else None,
+            onset_block=None,
+        )
     run = as_series(trace)
     controls = [run] if control is None else control
-    found = verdict(run, controls, outcome=row.outcome, fitness=own, control_fitness=fitness, header=header)
+    found = verdict(
+        run, controls, outcome=row.outcome, fitness=own, control_fitness=fitness, header=header
+    )
     clipped = run.clip[np.isfinite(run.clip) & np.isfinite(run.norm)]
     return replace(
         row,
@@ -145,7 +173,9 @@ def _telling(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     first = min((f for f in findings if f.severity != "info"), key=_began, default=None)
     others = [f for f in findings if f is not first]
     kept = others[:_MOST_FINDINGS] if first is None else [first, *others[: _MOST_FINDINGS - 1]]
-    finite = [replace(f, observed=_finite(f.observed), threshold=_finite(f.threshold)) for f in kept]
+    finite = [
+        replace(f, observed=_finite(f.observed), threshold=_finite(f.threshold)) for f in kept
+    ]
     return tuple(sorted(finite, key=lambda f: (f.severity == "info", _began(f))))
 
 
@@ -205,13 +235,17 @@ def compare(
 
 
 def _comparison(
-    runs: Sequence[RunResultRow], control: Sequence[RunResultRow], profiles: Mapping[Key, BlockProfile]
+    runs: Sequence[RunResultRow],
+    control: Sequence[RunResultRow],
+    profiles: Mapping[Key, BlockProfile],
 ) -> Comparison:
     """Compare the runs of one arm with those of the control; rates count all that have a verdict, ratios are paired."""
     seeds, pairs = _pairs(runs, control)
     own, other = [a for a, _ in pairs], [b for _, b in pairs]
     decided, stock = [[r for r in side if r.verdict != "inconclusive"] for side in (runs, control)]
-    failures, stock_failures = (sum(r.verdict == "failed" for r in side) for side in (decided, stock))
+    failures, stock_failures = (
+        sum(r.verdict == "failed" for r in side) for side in (decided, stock)
+    )
     blocks = _blocks(runs, pairs, profiles)
     onsets = [None if r.onset_step is None else float(r.onset_step) for r in runs]
     drafted = Comparison(
@@ -225,9 +259,15 @@ def _comparison(
         control_rate=_sure(wilson(stock_failures, len(stock)), len(stock)),
         p_value=boschloo(failures, len(decided), stock_failures, len(stock)),
         onset=bootstrap(onsets),
-        peak_ratio=bootstrap(paired_ratios([r.peak_norm for r in own], [r.peak_norm for r in other])),
-        median_ratio=bootstrap(paired_ratios([r.median_norm for r in own], [r.median_norm for r in other])),
-        fitness_difference=bootstrap(paired_differences([r.fitness for r in own], [r.fitness for r in other]), "mean"),
+        peak_ratio=bootstrap(
+            paired_ratios([r.peak_norm for r in own], [r.peak_norm for r in other])
+        ),
+        median_ratio=bootstrap(
+            paired_ratios([r.median_norm for r in own], [r.median_norm for r in other])
+        ),
+        fitness_difference=bootstrap(
+            paired_differences([r.fitness for r in own], [r.fitness for r in other]), "mean"
+        ),
         clip_saturation=_mean(r.clip_saturation for r in runs),
         blocks=blocks,
         worst_block=_worst(runs, blocks),
@@ -242,7 +282,9 @@ def _pairs(
 ) -> tuple[tuple[int, ...], list[tuple[RunResultRow, RunResultRow]]]:
     """Return the seeds that both have and the runs paired by them; without any in common, paired in their order."""
     stock = {run.seed: run for run in control}
-    pairs = sorted(((run, stock[run.seed]) for run in runs if run.seed in stock), key=lambda pair: pair[0].seed)
+    pairs = sorted(
+        ((run, stock[run.seed]) for run in runs if run.seed in stock), key=lambda pair: pair[0].seed
+    )
     return tuple(run.seed for run, _ in pairs), pairs or list(zip(runs, control, strict=False))
 
 
@@ -254,11 +296,18 @@ def _blocks(
     """Return the ratio of each block that the arm has, in the order of the network."""
     known = [profiles[key_of(run)] for run in runs if key_of(run) in profiles]
     names = dict.fromkeys(name for profile in known for name in profile.names)
-    medians = {key: dict(zip(p.names, map(_known, p.medians), strict=True)) for key, p in profiles.items()}
-    broken = Counter(name for p in known for name, bad in zip(p.names, p.nonfinite, strict=True) if bad)
+    medians = {
+        key: dict(zip(p.names, map(_known, p.medians), strict=True)) for key, p in profiles.items()
+    }
+    broken = Counter(
+        name for p in known for name, bad in zip(p.names, p.nonfinite, strict=True) if bad
+    )
     result = []
     for index, name in enumerate(names):
-        values = [[medians.get(key_of(run), {}).get(name) for run in side] for side in zip(*pairs, strict=True)]
+        values = [
+            [medians.get(key_of(run), {}).get(name) for run in side]
+            for side in zip(*pairs, strict=True)
+        ]
         ratio = bootstrap(paired_ratios(values[0], values[1])) if values else Interval(value=None)
         result.append(BlockRatio(block=name, index=index, ratio=ratio, nonfinite_runs=broken[name]))
     return tuple(result)
@@ -273,7 +322,9 @@ def _worst(runs: Sequence[RunResultRow], blocks: Sequence[BlockRatio]) -> str | 
     return max(distances, key=lambda pair: pair[0])[1] if distances else None
 
 
-def _sentence(drafted: Comparison, runs: Sequence[RunResultRow], control: Sequence[RunResultRow]) -> str:
+def _sentence(
+    drafted: Comparison, runs: Sequence[RunResultRow], control: Sequence[RunResultRow]
+) -> str:
     """Say how an arm did, how sure that is, and what was seen, for a reader who was not there."""
     decided = [run for run in runs if run.verdict != "inconclusive"]
     if not decided:
@@ -299,7 +350,9 @@ def _head(drafted: Comparison, count: int) -> str:
     if count == 1:
         return f"{'failed' if failed else 'was unstable' if unstable else 'did not fail'} in its only run"
     if failed:
-        return f"failed in {failed} of {count} runs" + (f" and was unstable in {unstable}" if unstable else "")
+        return f"failed in {failed} of {count} runs" + (
+            f" and was unstable in {unstable}" if unstable else ""
+        )
     if unstable:
         return f"was unstable in {unstable} of {count} runs and failed in none"
     return f"failed in none of {count} runs"

@@ -40,14 +40,22 @@ def binned(run: RunSeries, planned_steps: int | None = None) -> pl.DataFrame:
     starts = np.flatnonzero(np.diff(number, prepend=-1))
     bins = number[starts]
     edges = np.append(starts, run.step.size)
-    lines = 1 + len(run.names)  # the whole model, then the blocks: one frame for all, since making one costs the most
+    lines = 1 + len(
+        run.names
+    )  # the whole model, then the blocks: one frame for all, since making one costs the most
     whole, blocks = _pooled(run.norm[None, :], edges), _pooled(run.block_norm, edges)
     middles, tops = (np.vstack(pair) for pair in zip(whole, blocks, strict=True))
     bad = np.zeros((lines, len(bins)), dtype=np.int64)
     bad[0] = _sums(run.nonfinite, starts)
-    np.add.at(bad, (run.bad_block + 1, np.searchsorted(edges, run.bad_row, side="right") - 1), run.bad_count)
+    np.add.at(
+        bad,
+        (run.bad_block + 1, np.searchsorted(edges, run.bad_row, side="right") - 1),
+        run.bad_count,
+    )
     nothing = np.full((len(run.names), len(bins)), np.nan)
-    loss, highest_loss = (np.vstack([values, nothing]) for values in _pooled(run.loss[None, :], edges))
+    loss, highest_loss = (
+        np.vstack([values, nothing]) for values in _pooled(run.loss[None, :], edges)
+    )
     columns = {
         "bin": np.tile(bins, lines),
         "first_step": np.tile(bins * width, lines),
@@ -64,7 +72,9 @@ def binned(run: RunSeries, planned_steps: int | None = None) -> pl.DataFrame:
     return pl.DataFrame(columns, schema=_schema(), nan_to_null=True)
 
 
-def series_frame(parts: Iterable[tuple[tuple[str, str, str, int], pl.DataFrame]], arms: Sequence[str]) -> pl.DataFrame:
+def series_frame(
+    parts: Iterable[tuple[tuple[str, str, str, int], pl.DataFrame]], arms: Sequence[str]
+) -> pl.DataFrame:
     """Put binned runs together as `series.parquet` holds them.
 
     Args:
@@ -87,7 +97,12 @@ def series_frame(parts: Iterable[tuple[tuple[str, str, str, int], pl.DataFrame]]
         for key, frame in ordered
     ]
     return pl.concat(
-        [pl.DataFrame(schema={**dict.fromkeys(_KEYS[:3], pl.String), "seed": pl.Int64, **_schema()}), *frames]
+        [
+            pl.DataFrame(
+                schema={**dict.fromkeys(_KEYS[:3], pl.String), "seed": pl.Int64, **_schema()}
+            ),
+            *frames,
+        ]
     )
 
 
@@ -116,4 +131,8 @@ def _pooled(values: Norms, edges: Ints) -> tuple[Floats, Floats]:
 
 
 def _sums(values: npt.NDArray[Any], starts: Ints) -> Ints:
-    return np.add.reduceat(values.astype(np.int64), starts) if starts.size else np.zeros(0, dtype=np.int64)
+    return (
+        np.add.reduceat(values.astype(np.int64), starts)
+        if starts.size
+        else np.zeros(0, dtype=np.int64)
+    )

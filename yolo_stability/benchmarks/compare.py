@@ -62,11 +62,16 @@ def compare_runs(paths: Sequence[str | Path], out: Path) -> BenchmarkResult:
     if len(folders) == 1 and any((folders[0] / name).is_file() for name in (FILE, PLAN)):
         return read_results(folders[0])
     if len(folders) < 2:
-        raise ConfigError("'compare' takes two runs or more, the control first, or the folder of one benchmark.")
+        raise ConfigError(
+            "'compare' takes two runs or more, the control first, or the folder of one benchmark."
+        )
     prepare_folder(out, FILE, "comparison")
     runs = [_read(folder) for folder in folders]
     names = _names(folders)
-    arms = tuple(_arm(name, run, number == 0) for number, (name, run) in enumerate(zip(names, runs, strict=True)))
+    arms = tuple(
+        _arm(name, run, number == 0)
+        for number, (name, run) in enumerate(zip(names, runs, strict=True))
+    )
     rows = [_row(name, run) for name, run in zip(names, runs, strict=True)]
     traces = {row.folder: run.trace for row, run in zip(rows, runs, strict=True)}
     assessed = assess(arms, rows, lambda row: traces[row.folder])
@@ -99,7 +104,9 @@ def _read(folder: Path) -> _Run:
         try:
             text = (folder / "args.yaml").read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise TraceError(f"{folder / 'args.yaml'} cannot be read ({error}); leave this run out.") from None
+            raise TraceError(
+                f"{folder / 'args.yaml'} cannot be read ({error}); leave this run out."
+            ) from None
         return _Run(folder, None, load_yaml(text, str(folder / "args.yaml")))
     return _Run(folder, trace, {**trace.header.requested, **trace.header.effective})
 
@@ -125,8 +132,19 @@ def _row(name: str, run: _Run) -> RunResultRow:
 def _arm(name: str, run: _Run, is_control: bool) -> Arm:
     """Return what the report says about a run."""
     kind = "control" if is_control else "both"
-    origin = "recorded by yolo-stability" if run.trace else "plain Ultralytics: its gradients were not recorded"
-    return Arm(name=name, is_control=is_control, kind=kind, claim=f"{run.folder} ({origin}).", expects="", overrides={})
+    origin = (
+        "recorded by yolo-stability"
+        if run.trace
+        else "plain Ultralytics: its gradients were not recorded"
+    )
+    return Arm(
+        name=name,
+        is_control=is_control,
+        kind=kind,
+        claim=f"{run.folder} ({origin}).",
+        expects="",
+        overrides={},
+    )
 
 
 def _last_metrics(file: Path) -> dict[str, float]:
@@ -152,5 +170,7 @@ def _names(folders: Sequence[Path]) -> list[str]:
         names = [Path(*parts[-depth:]).as_posix() for parts in paths]
         if max(Counter(names).values()) == 1:
             return names
-    twice = next(folder for folder, parts in zip(folders, paths, strict=True) if paths.count(parts) > 1)
+    twice = next(
+        folder for folder, parts in zip(folders, paths, strict=True) if paths.count(parts) > 1
+    )
     raise ConfigError(f"'{twice}' is there twice; name each run once.")

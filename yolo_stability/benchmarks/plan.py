@@ -52,13 +52,19 @@ class RunSpec:
         Raises:
             ConfigError: A part of its folder is no name.
         """
-        texts = all(isinstance(text, str) for text in (self.arm, self.task, self.model, self.digest))
+        texts = all(
+            isinstance(text, str) for text in (self.arm, self.task, self.model, self.digest)
+        )
         if not (texts and isinstance(self.seed, int) and isinstance(self.settings, Mapping)):
-            raise ConfigError("The plan has a run whose arm, task, model, seed, settings or digest is of another kind.")
+            raise ConfigError(
+                "The plan has a run whose arm, task, model, seed, settings or digest is of another kind."
+            )
         arm = self.arm.split("/")  # of a frontier: the setting, then the place on the axis
         for part in (*arm, self.task, Path(self.model).stem):
             if part in {"", ".", ".."} or _SEPARATORS & set(part) or not part.isprintable():
-                raise ConfigError(f"The plan has a run called {str(part)[:80]!r}, which is no name for a folder.")
+                raise ConfigError(
+                    f"The plan has a run called {str(part)[:80]!r}, which is no name for a folder."
+                )
 
     @property
     def folder(self) -> Path:
@@ -108,7 +114,9 @@ class RunOutcome:
         """Write it into its run folder, whole or not at all."""
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / f".{OUTCOME}.writing"
-        partial.write_text(json.dumps(asdict(self), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        partial.write_text(
+            json.dumps(asdict(self), indent=1, sort_keys=True) + "\n", encoding="utf-8"
+        )
         partial.replace(folder / OUTCOME)
 
     @classmethod
@@ -124,7 +132,11 @@ class RunOutcome:
         """Return whether everything is of its kind: the file may have been written by anybody."""
         texts = (self.digest, self.outcome, self.stopped or "", self.error or "")
         tables = [table for table in (self.metrics, self.seconds) if isinstance(table, dict)]
-        numbers = [self.planned_steps, self.gigabytes, *(n for table in tables for n in table.values())]
+        numbers = [
+            self.planned_steps,
+            self.gigabytes,
+            *(n for table in tables for n in table.values()),
+        ]
         return (
             len(tables) == 2
             and all(isinstance(text, str) for text in texts)
@@ -132,7 +144,9 @@ class RunOutcome:
         )
 
 
-def run_digest(settings: Mapping[str, Any], limits: Mapping[str, Any], versions: Mapping[str, str]) -> str:
+def run_digest(
+    settings: Mapping[str, Any], limits: Mapping[str, Any], versions: Mapping[str, str]
+) -> str:
     """Return the hash of everything that decides the result of a run.
 
     Args:

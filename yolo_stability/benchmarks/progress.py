@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 __all__ = ["SuiteProgress"]
 
@@ -74,7 +81,9 @@ class SuiteProgress:
             self._bars.advance(self._whole)
         why = outcome.stopped or outcome.error
         seconds = outcome.seconds.get("total", 0.0)
-        text = f"{spec.title}: {outcome.outcome} after {seconds:.0f} s" + (f" - {why}" if why else "")
+        text = f"{spec.title}: {outcome.outcome} after {seconds:.0f} s" + (
+            f" - {why}" if why else ""
+        )
         self._console.print(text, soft_wrap=True, markup=False)
 
     def _look(self) -> None:

@@ -41,12 +41,22 @@ def run_benchmark(  # noqa: PLR0913 - each is a word of the command line
     **overrides: Any,
 ) -> tuple[BenchmarkResult, Path]:
     """Run a suite and return its result and its folder; see `yolo_stability.benchmark`."""
-    chosen = _changed(load_suite(suite), seeds=seeds, arms=arms, model=model, data=data, task=task, overrides=overrides)
+    chosen = _changed(
+        load_suite(suite),
+        seeds=seeds,
+        arms=arms,
+        model=model,
+        data=data,
+        task=task,
+        overrides=overrides,
+    )
     _check_arms(chosen)
     folder = Path(out) if out is not None else Path("runs") / "benchmark" / chosen.name
     command = typed_command("benchmark")
     with SuiteProgress(folder, PROGRESS) as progress:
-        result = run_suite(chosen, folder, progress, jobs=jobs, executor=executor, command=command, address=address)
+        result = run_suite(
+            chosen, folder, progress, jobs=jobs, executor=executor, command=command, address=address
+        )
     score_labelled(folder, chosen.arms, chosen.control)
     score_matrix(folder)
     write_rescues(folder, result)
@@ -78,9 +88,13 @@ def _changed(
     if data is not None:
         changes["data"] = dict.fromkeys(tasks, data)
     for key in sorted(_PER_RUN & set(overrides)):
-        raise ConfigError(f"{key}= is set by the suite, run by run; leave it out.{nearest(key, ['seeds', 'out'])}")
+        raise ConfigError(
+            f"{key}= is set by the suite, run by run; leave it out.{nearest(key, ['seeds', 'out'])}"
+        )
     own = {k: v for k, v in overrides.items() if k in OWN_KEYS}
-    theirs = check_values(check_keys({k: v for k, v in overrides.items() if k not in OWN_KEYS}, OWN_KEYS))
+    theirs = check_values(
+        check_keys({k: v for k, v in overrides.items() if k not in OWN_KEYS}, OWN_KEYS)
+    )
     make_settings(**own)
     changes["overrides"] = {**suite.overrides, **theirs, **own}
     return suite.changed(changes)
@@ -101,7 +115,9 @@ def _check_arms(suite: Suite) -> None:
             own = {k: v for k, v in settings.items() if k in OWN_KEYS}
             check_model(str(settings["model"]))
             try:
-                check_values(check_keys({k: v for k, v in settings.items() if k not in own}, OWN_KEYS))
+                check_values(
+                    check_keys({k: v for k, v in settings.items() if k not in own}, OWN_KEYS)
+                )
                 Switches(make_settings(**own))
             except ConfigError as error:
                 raise ConfigError(f"arm '{arm}', {task}: {error}") from None

@@ -236,7 +236,11 @@ class BenchmarkResult:
     @property
     def lost(self) -> tuple[RunResultRow, ...]:
         """Runs that say nothing about their arm: ended from outside, or dead before their first step."""
-        return tuple(run for run in self.runs if run.outcome in _LOST or (run.outcome == "crashed" and not run.steps))
+        return tuple(
+            run
+            for run in self.runs
+            if run.outcome in _LOST or (run.outcome == "crashed" and not run.steps)
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -246,7 +250,10 @@ class BenchmarkResult:
     def lines(self) -> list[str]:
         """Return what a terminal shows of it: a sentence an arm, and where the report is."""
         found = [f"- {comparison.sentence}" for comparison in self.comparisons]
-        told = [f"- lost: {run.arm}, {run.task}, seed {run.seed}: {run.outcome}, {run.error}" for run in self.lost]
+        told = [
+            f"- lost: {run.arm}, {run.task}, seed {run.seed}: {run.outcome}, {run.error}"
+            for run in self.lost
+        ]
         report = [f"report: {self.folder / 'report.html'}"] if self.folder else []
         return [*found, *told, *self._times(), *report]
 
@@ -269,7 +276,11 @@ class BenchmarkResult:
             return []
         steps, start = total.get("step_seconds_ran", 0.0), total.get("startup_seconds_median")
         median = f"; start-up {start:.1f} s a run (median)" if start is not None else ""
-        share = f"{steps / (jobs * wall):.0%} of {jobs} x {wall:.0f} s" if jobs > 1 else f"{steps / wall:.0%} of that"
+        share = (
+            f"{steps / (jobs * wall):.0%} of {jobs} x {wall:.0f} s"
+            if jobs > 1
+            else f"{steps / wall:.0%} of that"
+        )
         return [
             f"time: {wall:.0f} s for {ran} run{'s' * (ran != 1)}, {jobs} at once{median}",
             f"step loops: {steps:.0f} s, {share}; the rest: start-up, validation",
@@ -279,7 +290,10 @@ class BenchmarkResult:
 def results_to_json(result: BenchmarkResult) -> str:
     """Return a result as JSON: same result, same bytes; no NaN and no Inf."""
     content = {k: v for k, v in asdict(result).items() if k != "folder"}
-    return json.dumps(_finite(content), indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    return (
+        json.dumps(_finite(content), indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
+        + "\n"
+    )
 
 
 def read_results(path: Path) -> BenchmarkResult:
@@ -293,14 +307,22 @@ def read_results(path: Path) -> BenchmarkResult:
     """
     file = path / FILE if path.is_dir() else path
     try:
-        content = json.loads(file.read_text(encoding="utf-8"), parse_constant=_no_number, parse_float=_number)
+        content = json.loads(
+            file.read_text(encoding="utf-8"), parse_constant=_no_number, parse_float=_number
+        )
     except FileNotFoundError:
-        raise TraceError(f"{path} holds no {FILE}: the benchmark has not ended; run it again, it resumes.") from None
+        raise TraceError(
+            f"{path} holds no {FILE}: the benchmark has not ended; run it again, it resumes."
+        ) from None
     except (OSError, ValueError, RecursionError) as error:
-        raise TraceError(f"{file} cannot be read ({error}); run the benchmark again to write it anew.") from None
+        raise TraceError(
+            f"{file} cannot be read ({error}); run the benchmark again to write it anew."
+        ) from None
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:
-        raise TraceError(f"{file} has schema version {version}; this version of the package reads {SCHEMA_VERSION}.")
+        raise TraceError(
+            f"{file} has schema version {version}; this version of the package reads {SCHEMA_VERSION}."
+        )
     from pydantic import ValidationError
 
     try:
@@ -308,7 +330,9 @@ def read_results(path: Path) -> BenchmarkResult:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise TraceError(f"{file} is not a whole result ({why}); run the benchmark again to write it anew.") from None
+        raise TraceError(
+            f"{file} is not a whole result ({why}); run the benchmark again to write it anew."
+        ) from None
     return replace(result, folder=file.parent)
 
 

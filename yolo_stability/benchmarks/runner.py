@@ -52,7 +52,10 @@ DECIDING = ("python", "torch", "ultralytics", "yolo-stability", "numpy", "opencv
 """Libraries that decide what a run computes."""
 
 
-_BEFORE_MARKER = (CLAIM, SERIES)  # of ours, too: a kill may leave them before the file by which a folder is known
+_BEFORE_MARKER = (
+    CLAIM,
+    SERIES,
+)  # of ours, too: a kill may leave them before the file by which a folder is known
 
 
 class Listener(Protocol):
@@ -91,14 +94,23 @@ def make_plan(suite: Suite) -> tuple[RunSpec, ...]:
                         minutes=limits.minutes,
                         gigabytes=limits.gigabytes,
                         zero_loss_steps=limits.zero_loss_steps,
-                        digest=run_digest(settings, {"zero_loss_steps": limits.zero_loss_steps}, versions),
+                        digest=run_digest(
+                            settings, {"zero_loss_steps": limits.zero_loss_steps}, versions
+                        ),
                     )
                 )
     return tuple(specs)
 
 
 def run_suite(
-    suite: Suite, out: Path, listener: Listener, *, jobs: int, executor: str, command: str, address: str | None = None
+    suite: Suite,
+    out: Path,
+    listener: Listener,
+    *,
+    jobs: int,
+    executor: str,
+    command: str,
+    address: str | None = None,
 ) -> BenchmarkResult:
     """Run what is missing of a suite, assess everything and write `results.json` and `series.parquet`.
 
@@ -119,7 +131,9 @@ def run_suite(
         raise ConfigError(f"jobs={jobs} is not possible: jobs is a whole number, 1 or more.")
     EXECUTORS.check(executor, f"executor={executor}")
     if address is not None and executor == "local":
-        raise ConfigError(f"address={address} is for a cluster: write executor=ray with it, or leave it out.")
+        raise ConfigError(
+            f"address={address} is for a cluster: write executor=ray with it, or leave it out."
+        )
     place = EXECUTORS[executor](jobs=jobs, address=address)
     plan = make_plan(suite)
     _prepare(out)
@@ -127,7 +141,10 @@ def run_suite(
         print(f"stability: {printable(note)}", file=sys.stderr)
     start = time.monotonic()
     try:
-        write_whole(out / PLAN, json.dumps(_plan_json(suite, plan), indent=1, sort_keys=True, default=str) + "\n")
+        write_whole(
+            out / PLAN,
+            json.dumps(_plan_json(suite, plan), indent=1, sort_keys=True, default=str) + "\n",
+        )
         outcomes, ran = run_missing(place, plan, out, listener)
         times = _times(outcomes, ran, wall=time.monotonic() - start, jobs=jobs)
         result = _results(suite, plan, outcomes, out, command=command, times=times)
@@ -206,7 +223,9 @@ def _results(
         description=suite.description,
         manifest=_manifest(suite, command),
         arms=arms,
-        runs=tuple(replace(run, effective=_plain(effective.get(run.folder, {}))) for run in assessed.runs),
+        runs=tuple(
+            replace(run, effective=_plain(effective.get(run.folder, {}))) for run in assessed.runs
+        ),
         comparisons=assessed.comparisons,
         totals=times,
     )
@@ -235,7 +254,9 @@ def _arm(suite: Suite, name: str) -> Arm:
     """Return what a report says about an arm."""
     scenario = suite.scenario(name)
     is_control = name == suite.control
-    by_task = {f"{key} ({task})": v for task, keys in scenario.tasks.items() for key, v in keys.items()}
+    by_task = {
+        f"{key} ({task})": v for task, keys in scenario.tasks.items() for key, v in keys.items()
+    }
     return Arm(
         name=name,
         is_control=is_control,
@@ -272,7 +293,11 @@ def _control_first(suite: Suite) -> list[str]:
 
 def _plan_json(suite: Suite, plan: Sequence[RunSpec]) -> dict[str, Any]:
     """Return the plan as JSON values."""
-    return {"schema_version": SCHEMA_VERSION, "suite": suite.model_dump(), "runs": [spec.to_json() for spec in plan]}
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "suite": suite.model_dump(),
+        "runs": [spec.to_json() for spec in plan],
+    }
 
 
 def prepare_folder(out: Path, marker: str, what: str) -> None:
@@ -292,11 +317,15 @@ def prepare_folder(out: Path, marker: str, what: str) -> None:
     names = [p.name for p in out.iterdir() if not p.name.startswith(".")] if out.is_dir() else []
     strangers = [name for name in names if name not in _BEFORE_MARKER]
     if strangers and not (out / marker).exists():
-        raise ConfigError(f"out={out} holds other things ({strangers[0]}); name a new folder, or that of a {what}.")
+        raise ConfigError(
+            f"out={out} holds other things ({strangers[0]}); name a new folder, or that of a {what}."
+        )
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StabilityError(f"out={out} cannot be made: {error.strerror}. Name another folder.") from None
+        raise StabilityError(
+            f"out={out} cannot be made: {error.strerror}. Name another folder."
+        ) from None
 
 
 def _prepare(out: Path) -> None:

@@ -13,7 +13,14 @@ from yolo_stability.core.strict_yaml import load_yaml
 __all__ = ["FaultLabel", "Scenario", "load_scenario", "scenario_names"]
 
 FaultCause = Literal[
-    "learning_rate", "batch_noise", "normalisation", "initialisation", "activation", "depth", "data", "numeric_range"
+    "learning_rate",
+    "batch_noise",
+    "normalisation",
+    "initialisation",
+    "activation",
+    "depth",
+    "data",
+    "numeric_range",
 ]
 
 
@@ -42,7 +49,9 @@ class FaultLabel(BaseModel):
         if self.healthy and (self.cause or self.onset or self.step is not None):
             raise ValueError("a healthy recipe has no cause, onset or step")
         if not self.healthy and not (self.cause and self.onset):
-            raise ValueError("a fault needs cause and onset; write healthy: true where nothing is wrong")
+            raise ValueError(
+                "a fault needs cause and onset; write healthy: true where nothing is wrong"
+            )
         return self
 
 
@@ -84,7 +93,9 @@ class Scenario(BaseModel):
         if partial:
             return {**self.overrides, **self.tasks.get(task, {})}
         if task not in self.tasks:
-            raise ConfigError(f"Scenario '{self.name}' has no task '{task}'. It has {', '.join(self.tasks)}.")
+            raise ConfigError(
+                f"Scenario '{self.name}' has no task '{task}'. It has {', '.join(self.tasks)}."
+            )
         return {**self.overrides, **self.tasks[task]}
 
 

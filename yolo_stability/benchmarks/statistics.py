@@ -15,7 +15,15 @@ import numpy.typing as npt
 
 from yolo_stability.benchmarks.results import Interval
 
-__all__ = ["CONFIDENCE", "bootstrap", "boschloo", "clustered", "paired_differences", "paired_ratios", "wilson"]
+__all__ = [
+    "CONFIDENCE",
+    "bootstrap",
+    "boschloo",
+    "clustered",
+    "paired_differences",
+    "paired_ratios",
+    "wilson",
+]
 
 CONFIDENCE = 0.95
 _RESAMPLES = 10_000
@@ -58,10 +66,14 @@ def boschloo(hits: int, runs: int, control_hits: int, control_runs: int) -> floa
     from scipy.stats import boschloo_exact
 
     table = [[hits, control_hits], [runs - hits, control_runs - control_hits]]
-    return min(1.0, round(float(boschloo_exact(table).pvalue), 6))  # what its numerical maximum is good for
+    return min(
+        1.0, round(float(boschloo_exact(table).pvalue), 6)
+    )  # what its numerical maximum is good for
 
 
-def bootstrap(values: Iterable[float | None], statistic: Literal["median", "mean"] = "median") -> Interval:
+def bootstrap(
+    values: Iterable[float | None], statistic: Literal["median", "mean"] = "median"
+) -> Interval:
     """Return the median or mean of one value per seed with its percentile bootstrap interval.
 
     Paired comparisons hand over one ratio or difference per seed, so that seeds are what is drawn. With two values
@@ -74,7 +86,9 @@ def bootstrap(values: Iterable[float | None], statistic: Literal["median", "mean
     Returns:
         Bounds are None below two values.
     """
-    known = np.sort(np.array([v for v in values if v is not None and math.isfinite(v)], dtype=np.float64))
+    known = np.sort(
+        np.array([v for v in values if v is not None and math.isfinite(v)], dtype=np.float64)
+    )
     if not known.size:
         return Interval(value=None)
     estimate = float(_centre(known[None, :], statistic)[0])
@@ -110,7 +124,9 @@ def clustered(values: Sequence[float], clusters: Sequence[Hashable]) -> Interval
     return _between(estimate, sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1))
 
 
-def paired_ratios(values: Sequence[float | None], control: Sequence[float | None]) -> list[float | None]:
+def paired_ratios(
+    values: Sequence[float | None], control: Sequence[float | None]
+) -> list[float | None]:
     """Return each value over that of the control with the same seed; None where either is missing or that is 0."""
     return [
         a / b if a is not None and b is not None and b != 0 and math.isfinite(a / b) else None
@@ -118,7 +134,9 @@ def paired_ratios(values: Sequence[float | None], control: Sequence[float | None
     ]
 
 
-def paired_differences(values: Sequence[float | None], control: Sequence[float | None]) -> list[float | None]:
+def paired_differences(
+    values: Sequence[float | None], control: Sequence[float | None]
+) -> list[float | None]:
     """Return each value minus that of the control with the same seed; None where either is missing."""
     return [None if a is None or b is None else a - b for a, b in zip(values, control, strict=True)]
 
@@ -139,5 +157,7 @@ def _draws(count: int) -> npt.NDArray[np.int64]:
 
 
 def _centre(samples: Floats, statistic: Literal["median", "mean"]) -> Floats:
-    middle: Floats = np.median(samples, axis=1) if statistic == "median" else np.mean(samples, axis=1)
+    middle: Floats = (
+        np.median(samples, axis=1) if statistic == "median" else np.mean(samples, axis=1)
+    )
     return middle

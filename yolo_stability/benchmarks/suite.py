@@ -81,10 +81,13 @@ class Suite(BaseModel):
         if not complaints and not self.arms:
             object.__setattr__(self, "arms", self.crossing())  # still being made
         complaints += [
-            f"arms: '{arm}' is there twice" for arm in sorted({a for a in self.arms if self.arms.count(a) > 1})
+            f"arms: '{arm}' is there twice"
+            for arm in sorted({a for a in self.arms if self.arms.count(a) > 1})
         ]
         if self.arms and self.control not in self.arms:
-            complaints.append(f"control: '{self.control}' is not among the arms {', '.join(self.arms)}")
+            complaints.append(
+                f"control: '{self.control}' is not among the arms {', '.join(self.arms)}"
+            )
         if complaints:
             raise ValueError("; ".join(complaints))
         return self
@@ -104,16 +107,26 @@ class Suite(BaseModel):
         """Return a complaint for each way in which causes and remedies make no matrix."""
         if not (self.causes or self.remedies):
             return [] if self.arms else ["arms: Field required"]
-        complaints = [] if self.causes and self.remedies else ["causes and remedies: a matrix needs both"]
+        complaints = (
+            [] if self.causes and self.remedies else ["causes and remedies: a matrix needs both"]
+        )
         if self.control not in scenario_names():
             complaints.append(
                 f"control: there is no scenario '{self.control}'.{nearest(self.control, scenario_names())}"
             )
-        for key, kind, listed in (("causes", "cause", self.causes), ("remedies", "remedy", self.remedies)):
+        for key, kind, listed in (
+            ("causes", "cause", self.causes),
+            ("remedies", "remedy", self.remedies),
+        ):
             known = [name for name in listed if name in scenario_names()]
-            complaints += [f"{key}: '{name}' is no {kind}" for name in known if load_scenario(name).kind != kind]
             complaints += [
-                f"{key}: '{name}' is there twice" for name in sorted({n for n in known if known.count(n) > 1})
+                f"{key}: '{name}' is no {kind}"
+                for name in known
+                if load_scenario(name).kind != kind
+            ]
+            complaints += [
+                f"{key}: '{name}' is there twice"
+                for name in sorted({n for n in known if known.count(n) > 1})
             ]
         return complaints
 
@@ -129,7 +142,10 @@ class Suite(BaseModel):
         """
         first: dict[str, str] = {}
         names = crossed_names(self.control, self.causes, self.remedies)
-        return {name: first.setdefault(told([self.settings(name, t, 0) for t in self.tasks]), name) for name in names}
+        return {
+            name: first.setdefault(told([self.settings(name, t, 0) for t in self.tasks]), name)
+            for name in names
+        }
 
     def scenario(self, arm: str) -> Scenario:
         """Return the scenario of an arm."""
@@ -161,7 +177,15 @@ class Suite(BaseModel):
         own = {} if arm == self.control else self.scenario(arm).arguments(task, partial=True)
         model = self.models.get(task, recipe["model"])  # type: ignore[call-overload]
         data = self.data.get(task, recipe["data"])  # type: ignore[call-overload]
-        return {**recipe, "guard": "stop", **self.overrides, **own, "model": model, "data": data, "seed": seed}
+        return {
+            **recipe,
+            "guard": "stop",
+            **self.overrides,
+            **own,
+            "model": model,
+            "data": data,
+            "seed": seed,
+        }
 
 
 def suite_names() -> list[str]:
@@ -177,7 +201,9 @@ def schemas() -> dict[str, dict[str, Any]]:
     properties["control"] |= names
     for key in ("causes", "remedies"):
         properties[key]["items"] |= names
-    properties["arms"]["items"] = {"anyOf": [names, {"type": "string", "pattern": r"^[a-z0-9-]+\+[a-z0-9-]+$"}]}
+    properties["arms"]["items"] = {
+        "anyOf": [names, {"type": "string", "pattern": r"^[a-z0-9-]+\+[a-z0-9-]+$"}]
+    }
     del properties["arms"]["default"]
     suite["anyOf"] = [{"required": ["arms"]}, {"required": ["causes", "remedies"]}]
     return {"suite": suite, "scenario": _described(Scenario)}
@@ -186,9 +212,14 @@ def schemas() -> dict[str, dict[str, Any]]:
 def _described(model: type[BaseModel]) -> dict[str, Any]:
     """Return the JSON Schema of a model, with what its docstring says about each key, for editors to show."""
     schema = model.model_json_schema()
-    kinds = [k for f in model.model_fields.values() for k in (f.annotation, *get_args(f.annotation))]
+    kinds = [
+        k for f in model.model_fields.values() for k in (f.annotation, *get_args(f.annotation))
+    ]
     parts = [k for k in kinds if isinstance(k, type) and issubclass(k, BaseModel)]
-    for kind, content in ((model, schema), *((part, schema["$defs"][part.__name__]) for part in parts)):
+    for kind, content in (
+        (model, schema),
+        *((part, schema["$defs"][part.__name__]) for part in parts),
+    ):
         text = inspect.cleandoc(kind.__doc__ or "")
         content["description"] = text.splitlines()[0]
         for key, said in re.findall(r"^    (\w+): (.+(?:\n     +.+)*)", text, re.MULTILINE):
@@ -215,8 +246,13 @@ def load_suite(name: str) -> Suite:
             ) from None
         return _checked(load_yaml(text, name), name)
     if name not in suite_names():
-        raise ConfigError(f"No suite '{name}'.{nearest(name, suite_names())} There are {', '.join(suite_names())}.")
-    return _checked(load_yaml(resource("configs", "suites", f"{name}.yaml").read_text(encoding="utf-8"), name), name)
+        raise ConfigError(
+            f"No suite '{name}'.{nearest(name, suite_names())} There are {', '.join(suite_names())}."
+        )
+    return _checked(
+        load_yaml(resource("configs", "suites", f"{name}.yaml").read_text(encoding="utf-8"), name),
+        name,
+    )
 
 
 def _checked(content: Mapping[str, Any], where: str) -> Suite:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from yolo_stability.core.types import Cause, CauseName, Diagnosis, Finding, RunHeader, Trace, VerdictWord
+from yolo_stability.core.types import (
+    Cause,
+    CauseName,
+    Diagnosis,
+    Finding,
+    RunHeader,
+    Trace,
+    VerdictWord,
+)
 from yolo_stability.diagnosis.base import RULES
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.diagnose import diagnose_scene

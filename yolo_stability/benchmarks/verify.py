@@ -61,7 +61,9 @@ class Verification:
         told = [f"- {check.run}: {check.text}" for check in self.checks]
         why = [] if self.identical else [f"- different now: {text}" for text in self.environment]
         if not self.identical and not why:
-            why = ["- versions, platform and settings are the same: the difference comes from the machine or the data."]
+            why = [
+                "- versions, platform and settings are the same: the difference comes from the machine or the data."
+            ]
         return [head, *told, *why]
 
 
@@ -70,7 +72,9 @@ def _print(line: str) -> None:
     print(printable(line))
 
 
-def verify_benchmark(folder: Path, *, sample: int | None = None, tell: Callable[[str], None] = _print) -> Verification:
+def verify_benchmark(
+    folder: Path, *, sample: int | None = None, tell: Callable[[str], None] = _print
+) -> Verification:
     """Run a benchmark, or a sample of it, again in a folder of its own.
 
     Args:
@@ -88,13 +92,18 @@ def verify_benchmark(folder: Path, *, sample: int | None = None, tell: Callable[
     chosen = [spec for spec in specs if str(spec.folder) in known]
     if sample is not None:
         if sample < 1:
-            raise ConfigError(f"sample={sample} is not possible: sample is a whole number, 1 or more.")
+            raise ConfigError(
+                f"sample={sample} is not possible: sample is a whole number, 1 or more."
+            )
         count = min(sample, len(chosen))
         chosen = [chosen[i * len(chosen) // count] for i in range(count)]
     if not chosen:
         raise TraceError(f"{folder} holds no run with a trace that could be run again.")
     checks = []
-    with tempfile.TemporaryDirectory(prefix="yolo-stability-verify-") as place, shared_imports() as nursery:
+    with (
+        tempfile.TemporaryDirectory(prefix="yolo-stability-verify-") as place,
+        shared_imports() as nursery,
+    ):
         for spec in chosen:
             checks.append(_check(spec, known[str(spec.folder)], folder, Path(place), nursery))
             tell(f"{checks[-1].run}: {checks[-1].text}")
@@ -112,19 +121,25 @@ def _specs(folder: Path) -> list[RunSpec]:
         ) from None
 
 
-def _check(spec: RunSpec, before: RunResultRow, folder: Path, place: Path, nursery: Nursery) -> Check:
+def _check(
+    spec: RunSpec, before: RunResultRow, folder: Path, place: Path, nursery: Nursery
+) -> Check:
     """Run one again and compare."""
     outcome = supervise(spec, place, nursery=nursery)
     try:
         again = load_trace(place / spec.folder)
     except TraceError:
-        return Check(run=spec.title, identical=False, text=f"it left no trace this time: {outcome.error}")
+        return Check(
+            run=spec.title, identical=False, text=f"it left no trace this time: {outcome.error}"
+        )
     if trace_digest(again) == before.trace_digest:
         return Check(run=spec.title, identical=True, text=f"identical ({again.steps.height} steps)")
     try:
         earlier = load_trace(folder / spec.folder)
     except TraceError as error:
-        return Check(run=spec.title, identical=False, text=f"different, and what it was is lost: {error}")
+        return Check(
+            run=spec.title, identical=False, text=f"different, and what it was is lost: {error}"
+        )
     return Check(run=spec.title, identical=False, text=_difference(earlier, again))
 
 
@@ -141,10 +156,14 @@ def _difference(before: Trace, again: Trace) -> str:
         parts.append(f"{before.steps.height} steps then, {again.steps.height} now")
     for name in ("loss", "grad_norm"):
         pairs = zip(before.steps[name].to_list(), again.steps[name].to_list(), strict=False)
-        first = next((i for i, (a, b) in enumerate(pairs) if a != b and not (_nan(a) and _nan(b))), None)
+        first = next(
+            (i for i, (a, b) in enumerate(pairs) if a != b and not (_nan(a) and _nan(b))), None
+        )
         if first is not None:
             a, b = before.steps[name][first], again.steps[name][first]
-            parts.append(f"{name} differs from step {before.steps['step'][first]} on ({a:.6g} then, {b:.6g} now)")
+            parts.append(
+                f"{name} differs from step {before.steps['step'][first]} on ({a:.6g} then, {b:.6g} now)"
+            )
             break
     return "different: " + ("; ".join(parts) or "only in blocks or counts")
 

@@ -49,7 +49,11 @@ _MAX_PICKLE_BYTES = 256 * 2**20
 _MAX_LEGACY_BYTES = 4 * 2**30
 _MAX_NUMBER = 2**48
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, then the lengths of name and extra field
-_END, _END64, _LOCATOR64_BYTES = struct.Struct("<12xI6x"), struct.Struct("<40xQ8x"), 20  # lengths of the directory
+_END, _END64, _LOCATOR64_BYTES = (
+    struct.Struct("<12xI6x"),
+    struct.Struct("<40xQ8x"),
+    20,
+)  # lengths of the directory
 _ELSEWHERE = 2**32 - 1  # the length stands in the 64-bit record
 _MAX_DIRECTORY_BYTES = 32 * 2**20  # 300,000 records; a checkpoint of YOLO26n has 2,400
 _PASSWORD, _SIGNATURE = 1, b"PK\x03\x04"
@@ -143,9 +147,15 @@ def _open_zip(stream: BinaryIO, calls: Mapping[str, Call]) -> Archive:
     order = _bytes_at(stream, places.get(f"{root}byteorder", (0, 0)), 16)
     if order not in {b"", b"little"}:
         raise Unreadable("it was written on a big-endian machine, which this audit does not read")
-    content = read_pickle(io.BytesIO(_bytes_at(stream, places[pickles[0]], _MAX_PICKLE_BYTES)), calls, _storage)
+    content = read_pickle(
+        io.BytesIO(_bytes_at(stream, places[pickles[0]], _MAX_PICKLE_BYTES)), calls, _storage
+    )
     prefix = f"{root}data/"
-    inside = {name.removeprefix(prefix): place for name, place in places.items() if name.startswith(prefix)}
+    inside = {
+        name.removeprefix(prefix): place
+        for name, place in places.items()
+        if name.startswith(prefix)
+    }
     return Archive(content=content, places=inside, stream=stream)
 
 
@@ -157,12 +167,21 @@ def _records(stream: BinaryIO) -> dict[str, zipfile.ZipInfo]:
     try:
         with zipfile.ZipFile(stream) as archive:
             infos = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, OverflowError, NotImplementedError, struct.error, OSError) as error:
+    except (
+        zipfile.BadZipFile,
+        ValueError,
+        OverflowError,
+        NotImplementedError,
+        struct.error,
+        OSError,
+    ) as error:
         raise Unreadable(_PARTIAL) from error
     records = {info.filename: info for info in infos}
     odd = any(i.compress_type != zipfile.ZIP_STORED or i.flag_bits & _PASSWORD for i in infos)
     if odd or len(records) < len(infos):
-        raise Unreadable("it holds compressed, encrypted or doubled records, which torch.save never writes")
+        raise Unreadable(
+            "it holds compressed, encrypted or doubled records, which torch.save never writes"
+        )
     if sum(info.file_size for info in infos) > size:
         raise Unreadable("its records overlap or declare more bytes than the file has")
     return records
@@ -197,7 +216,9 @@ def _bytes_at(stream: BinaryIO, place: tuple[int, int], most: int) -> bytes:
     """Read a record."""
     offset, length = place
     if length > most:
-        raise Unreadable(f"one of its records holds {length:,} bytes where at most {most:,} are expected")
+        raise Unreadable(
+            f"one of its records holds {length:,} bytes where at most {most:,} are expected"
+        )
     stream.seek(offset)
     return stream.read(length)
 
@@ -209,7 +230,9 @@ def _open_legacy(stream: BinaryIO, calls: Mapping[str, Call]) -> Archive:
     """Open the format before torch 1.6: four pickles, the list of keys, then a length and the bytes of each storage."""
     size = stream.seek(0, io.SEEK_END)
     if size > _MAX_LEGACY_BYTES:
-        raise Unreadable(f"it is in the format before torch 1.6 and larger than {_MAX_LEGACY_BYTES:,} bytes")
+        raise Unreadable(
+            f"it is in the format before torch 1.6 and larger than {_MAX_LEGACY_BYTES:,} bytes"
+        )
     stream.seek(0)
     memory = io.BytesIO(stream.read(size))
     if read_pickle(memory, {}, _storage) != _LEGACY_MAGIC:
@@ -242,7 +265,11 @@ def _open_legacy(stream: BinaryIO, calls: Mapping[str, Call]) -> Archive:
 def _storage(identity: tuple[Any, ...]) -> Storage | Global:
     """Read a persistent id: `("storage", type, key, device, number of elements)`, or a class with its source code."""
     match identity:
-        case ("module", Global() as kind, *_):  # before torch 1.6; the source is for a person to compare
+        case (
+            "module",
+            Global() as kind,
+            *_,
+        ):  # before torch 1.6; the source is for a person to compare
             return kind
         case ("storage", Global(name=name), str() as key, _, int() as numel, *rest):
             kind_name = name.removeprefix("torch.").removeprefix("storage.")

@@ -23,7 +23,10 @@ __all__ = ["AuditResult", "audit_checkpoint", "findings_of"]
 # columns has 64 at rms 1.
 MAX_GAIN, MIN_EXPLODED_RMS = 30.0, 2.0
 MAX_VECTOR_RMS = 50.0  # gains and biases: healthy up to 4, blown up 30 to 300
-DEAD_VARIANCE, DEAD_GAIN = 1e-6, 1e-4  # eps of Ultralytics' BatchNorm is 1e-3; healthy layers have 0.03 and 0.9
+DEAD_VARIANCE, DEAD_GAIN = (
+    1e-6,
+    1e-4,
+)  # eps of Ultralytics' BatchNorm is 1e-3; healthy layers have 0.03 and 0.9
 MIN_AMP_SCALE = 2.0**-10
 ZERO_SHARE = 0.5
 _MANY = 8  # elements from which on equal ones are no chance, and a vector has an rms
@@ -73,7 +76,11 @@ def audit_checkpoint(path: str | Path) -> AuditResult:
 def _result(checkpoint: Checkpoint, stats: Sequence[TensorStats]) -> AuditResult:
     """Put findings, facts and verdict together."""
     findings = findings_of(stats, checkpoint.facts)
-    counts = {"tensors": len(stats), "elements": sum(s.numel for s in stats), "unread": checkpoint.unread}
+    counts = {
+        "tensors": len(stats),
+        "elements": sum(s.numel for s in stats),
+        "unread": checkpoint.unread,
+    }
     severities = {finding.severity for finding in findings}
     verdict: VerdictWord = "stable"
     if "critical" in severities:
@@ -82,7 +89,12 @@ def _result(checkpoint: Checkpoint, stats: Sequence[TensorStats]) -> AuditResult
         verdict = "unstable"
     elif checkpoint.unread or not any(s.floating and s.numel for s in _weights(stats)):
         verdict = "inconclusive"
-    return AuditResult(path=checkpoint.path, verdict=verdict, findings=findings, facts={**checkpoint.facts, **counts})
+    return AuditResult(
+        path=checkpoint.path,
+        verdict=verdict,
+        findings=findings,
+        facts={**checkpoint.facts, **counts},
+    )
 
 
 def findings_of(stats: Sequence[TensorStats], facts: Mapping[str, Any]) -> tuple[Finding, ...]:
@@ -134,13 +146,23 @@ def _zeroed(weights: Sequence[TensorStats]) -> Iterable[Finding]:
             f"{_share(zero, matrices, 'weight tensors')} are all zero: Ultralytics replaces NaN by 0 when it saves, "
             "so the run had gone NaN"
         )
-        remedy = f"{_OTHER_FILE}, and use yolo-stability train, whose guard leaves out steps with NaN."
-        yield _finding("zeroed_network", zero, len(zero) / len(matrices), ZERO_SHARE, text, remedy, place=False)
+        remedy = (
+            f"{_OTHER_FILE}, and use yolo-stability train, whose guard leaves out steps with NaN."
+        )
+        yield _finding(
+            "zeroed_network", zero, len(zero) / len(matrices), ZERO_SHARE, text, remedy, place=False
+        )
         return
-    kernels = [s for s in zero if s.axes >= 3]  # linear layers of transformers begin at zero on purpose
+    kernels = [
+        s for s in zero if s.axes >= 3
+    ]  # linear layers of transformers begin at zero on purpose
     if kernels:
-        text = f"nothing but zeros in {_share(kernels, matrices, 'weight tensors')}, {_names(kernels)}"
-        remedy = f"{_OTHER_FILE}, and use yolo-stability train, whose guard leaves out steps with NaN."
+        text = (
+            f"nothing but zeros in {_share(kernels, matrices, 'weight tensors')}, {_names(kernels)}"
+        )
+        remedy = (
+            f"{_OTHER_FILE}, and use yolo-stability train, whose guard leaves out steps with NaN."
+        )
         yield _finding("zeroed_weights", kernels, len(kernels), 0, text, remedy)
 
 
@@ -157,12 +179,16 @@ def _exploded(weights: Sequence[TensorStats]) -> Iterable[Finding]:
             f"exploded weights in {_share(large, weights)} of the network, most of all {worst.name} "
             f"({word} {seen:.3g}, limit {limit:g})"
         )
-        yield _finding("exploded_weights", [worst], seen, limit, text, f"{_OTHER_FILE}, and {_LOWER}.")
+        yield _finding(
+            "exploded_weights", [worst], seen, limit, text, f"{_OTHER_FILE}, and {_LOWER}."
+        )
 
 
 def _size(s: TensorStats) -> float:
     """Return the size of a parameter over its limit; 0 for what is none, or a constant."""
-    if s.leaf.startswith("running_") or ".dfl." in f".{s.name}":  # statistics of the data; 0, 1, 2, ... by design
+    if (
+        s.leaf.startswith("running_") or ".dfl." in f".{s.name}"
+    ):  # statistics of the data; 0, 1, 2, ... by design
         return 0.0
     if s.axes >= 2:
         return s.rms * s.fan_in**0.5 / MAX_GAIN if s.rms > MIN_EXPLODED_RMS else 0.0
@@ -192,12 +218,19 @@ def _dead_normalisation(stats: Sequence[TensorStats]) -> Iterable[Finding]:
     by_owner: dict[str, dict[str, TensorStats]] = {}
     for s in _weights(stats):
         by_owner.setdefault(s.owner, {})[s.leaf] = s
-    layers = [members for members in by_owner.values() if "running_var" in members and members["running_var"].numel]
+    layers = [
+        members
+        for members in by_owner.values()
+        if "running_var" in members and members["running_var"].numel
+    ]
     dead = [members["running_var"] for members in layers if _is_dead(members)]
     if dead:
-        text = f"no variance or no gain in {_share(dead, layers, 'BatchNorm layers')}, {_names(dead)}"
+        text = (
+            f"no variance or no gain in {_share(dead, layers, 'BatchNorm layers')}, {_names(dead)}"
+        )
         remedy = (
-            "Train again with a lower lr0=, or with norm=group; yolo-stability probe shows what the layer passes on."
+            "Train again with a lower lr0=, or with norm=group; yolo-stability probe shows what the "
+            "layer passes on."
         )
         yield _finding("dead_batchnorm", dead, len(dead), 0, text, remedy)
 
@@ -206,7 +239,13 @@ def _is_dead(members: Mapping[str, TensorStats]) -> bool:
     """Tell whether a BatchNorm layer is dead; a gain that starts at zero is no sign before the first step."""
     gain, steps = members.get("weight"), members.get("num_batches_tracked")
     untrained = steps is not None and steps.zero
-    no_gain = gain is not None and gain.largest < DEAD_GAIN and not gain.nan and not gain.inf and not untrained
+    no_gain = (
+        gain is not None
+        and gain.largest < DEAD_GAIN
+        and not gain.nan
+        and not gain.inf
+        and not untrained
+    )
     variance = members["running_var"]
     return no_gain or (variance.largest < DEAD_VARIANCE and not variance.nan and not variance.inf)
 

@@ -35,7 +35,11 @@ def audit_lines(result: AuditResult) -> list[str]:
         Lines of at most 80 columns, but for a path, which is never broken.
     """
     said = f"{result.verdict}: {_VERDICTS[result.verdict]}"
-    lines = [clean(result.path), *_wrapped(_about(result.facts), _INDENT), *_wrapped(f"{said}.", "")]
+    lines = [
+        clean(result.path),
+        *_wrapped(_about(result.facts), _INDENT),
+        *_wrapped(f"{said}.", ""),
+    ]
     for finding in result.findings:
         lines += ["", *_of(finding)]
     return lines
@@ -44,7 +48,9 @@ def audit_lines(result: AuditResult) -> list[str]:
 def _about(facts: Mapping[str, Any]) -> str:
     """Describe the file by what it carries."""
     parts = [clean(facts["model_class"])] if "model_class" in facts else []
-    parts.append(f"{count(facts.get('tensors', 0), 'tensor')}, {count(facts.get('elements', 0), 'number')}")
+    parts.append(
+        f"{count(facts.get('tensors', 0), 'tensor')}, {count(facts.get('elements', 0), 'number')}"
+    )
     if facts.get("unread"):
         parts.append(f"{count(facts['unread'], 'tensor')} of a kind that is not read")
     epoch = facts.get("epoch")
@@ -70,4 +76,6 @@ def _of(finding: Finding) -> Iterator[str]:
 
 
 def _wrapped(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+    )

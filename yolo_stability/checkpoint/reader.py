@@ -16,16 +16,39 @@ from torch import Tensor
 
 from yolo_stability.checkpoint.archive import Archive, open_archive
 from yolo_stability.checkpoint.pickle_reader import Global, Record, Unreadable
-from yolo_stability.checkpoint.tensors import StoredTensor, check_extent, read_values, repeats, span_bytes, stand_ins
+from yolo_stability.checkpoint.tensors import (
+    StoredTensor,
+    check_extent,
+    read_values,
+    repeats,
+    span_bytes,
+    stand_ins,
+)
 from yolo_stability.core.errors import StabilityError
 
-__all__ = ["Checkpoint", "CheckpointError", "NamedTensor", "StoredTensor", "open_checkpoint", "read_tensors"]
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "NamedTensor",
+    "StoredTensor",
+    "open_checkpoint",
+    "read_tensors",
+]
 
 _MAX_DEPTH, _MAX_VISITS = 100, 100_000
 _MAX_NAME, _MAX_TEXT = 200, 500
 _MAX_SHARED = 16  # each tensor is read by itself: a million views of a gigabyte would take for ever
 _PARTS = frozenset(("model", "ema", "optimizer", "scaler", "state_dict"))
-_FACTS = ("epoch", "date", "version", "updates", "best_fitness", "scaler", "train_args", "train_metrics")
+_FACTS = (
+    "epoch",
+    "date",
+    "version",
+    "updates",
+    "best_fitness",
+    "scaler",
+    "train_args",
+    "train_metrics",
+)
 
 
 class CheckpointError(StabilityError):
@@ -109,9 +132,20 @@ def open_checkpoint(path: str | Path) -> Iterator[Checkpoint]:
             for named in tensors:
                 archive.check(named.tensor.storage)
                 check_extent(named.tensor)
-            if sum(span_bytes(named.tensor) for named in tensors) > _MAX_SHARED * path.stat().st_size:
-                raise Unreadable(f"its tensors share their bytes more than {_MAX_SHARED} times over")
-        yield Checkpoint(path=path, tensors=tensors, facts=_facts(archive.content), unread=len(lost), _archive=archive)
+            if (
+                sum(span_bytes(named.tensor) for named in tensors)
+                > _MAX_SHARED * path.stat().st_size
+            ):
+                raise Unreadable(
+                    f"its tensors share their bytes more than {_MAX_SHARED} times over"
+                )
+        yield Checkpoint(
+            path=path,
+            tensors=tensors,
+            facts=_facts(archive.content),
+            unread=len(lost),
+            _archive=archive,
+        )
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
@@ -130,13 +164,20 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         content = opened._archive.content
         if not isinstance(content, dict):
             raise Unreadable("it holds no dictionary of tensors")
-        stored = {k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, StoredTensor)}
+        stored = {
+            k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, StoredTensor)
+        }
         if len(stored) < len(content):
             raise Unreadable("it holds something else than tensors")
         size = opened.path.stat().st_size
-        if any(repeats(v) for v in stored.values()) or sum(v.storage.nbytes for v in stored.values()) > size:
+        if (
+            any(repeats(v) for v in stored.values())
+            or sum(v.storage.nbytes for v in stored.values()) > size
+        ):
             raise Unreadable("its tensors unfold to more than the file holds")
-        return {name: opened.values(tensor).reshape(tensor.shape) for name, tensor in stored.items()}
+        return {
+            name: opened.values(tensor).reshape(tensor.shape) for name, tensor in stored.items()
+        }
 
 
 @contextmanager
@@ -162,7 +203,13 @@ def _named(content: Any) -> Iterator[NamedTensor]:
     while waiting:
         value, place = waiting.pop()
         if isinstance(value, StoredTensor):
-            yield NamedTensor(part=place.part, name=place.name, block=place.block(), module=place.module, tensor=value)
+            yield NamedTensor(
+                part=place.part,
+                name=place.name,
+                block=place.block(),
+                module=place.module,
+                tensor=value,
+            )
             continue
         state = _module_state(value)
         if state is not None:
@@ -171,7 +218,9 @@ def _named(content: Any) -> Iterator[NamedTensor]:
         for key, child in _children(value):
             visits += 1
             if visits > _MAX_VISITS or place.depth > _MAX_DEPTH:
-                raise Unreadable(f"it is nested more than {_MAX_DEPTH} deep or holds more than {_MAX_VISITS:,} objects")
+                raise Unreadable(
+                    f"it is nested more than {_MAX_DEPTH} deep or holds more than {_MAX_VISITS:,} objects"
+                )
             children.append((child, place.below(key)))
         waiting.extend(reversed(children))
 
@@ -227,7 +276,13 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
         return
     if isinstance(value, Record):
         value = value.table or value.items
-    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    pairs = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list | tuple)
+        else ()
+    )
     for key, item in pairs:
         if isinstance(key, str | int) and isinstance(item, _HOLDERS):
             yield str(key)[:_MAX_NAME], item
@@ -236,8 +291,14 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
 def _class_name(record: Record) -> str:
     """Return the class of a module: `Conv2d`."""
     name = record.kind
-    if name.endswith("._reconstructor"):  # what pickle protocol 1 calls to make an object, with the class first
-        made = record.arguments[0] if isinstance(record.arguments, tuple) and record.arguments else None
+    if name.endswith(
+        "._reconstructor"
+    ):  # what pickle protocol 1 calls to make an object, with the class first
+        made = (
+            record.arguments[0]
+            if isinstance(record.arguments, tuple) and record.arguments
+            else None
+        )
         name = made.name if isinstance(made, Global) else ""
     return name.rpartition(".")[2][:_MAX_NAME]
 
@@ -246,8 +307,12 @@ def _blocks(state: Mapping[Any, Any]) -> dict[str, str]:
     """Return the blocks of a YOLO model by the beginning of a tensor's name; the head, its last one, by branch."""
     layers = _module_state(state["_modules"].get("model"))
     inner = layers["_modules"] if layers is not None else {}
-    modules = [(str(number), module) for number, module in inner.items() if isinstance(module, Record)]
-    blocks = {f"model.{number}": f"model.{number} {_class_name(module)}" for number, module in modules}
+    modules = [
+        (str(number), module) for number, module in inner.items() if isinstance(module, Record)
+    ]
+    blocks = {
+        f"model.{number}": f"model.{number} {_class_name(module)}" for number, module in modules
+    }
     for number, head in modules[-1:]:
         for branch in (_module_state(head) or {"_modules": ()})["_modules"]:
             blocks[f"model.{number}.{branch}"] = f"model.{number}.{branch} {_class_name(head)}"
@@ -273,7 +338,9 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Record):
         value = value.state
     if isinstance(value, dict):
-        flat = {key[:_MAX_NAME]: _scalar(item) for key, item in value.items() if isinstance(key, str)}
+        flat = {
+            key[:_MAX_NAME]: _scalar(item) for key, item in value.items() if isinstance(key, str)
+        }
         return {key: item for key, item in flat.items() if item is not None}
     return _scalar(value)
 

@@ -81,7 +81,11 @@ def measure(named: NamedTensor, values: Tensor) -> TensorStats:
     low, high = (float(bound) for bound in finite.aminmax()) if finite.numel() else (0.0, 0.0)
     largest = max(abs(low), abs(high))
     # Scaled first: the squares of a large float32 overflow.
-    rms = largest * float(torch.linalg.vector_norm(finite / largest)) / finite.numel() ** 0.5 if largest else 0.0
+    rms = (
+        largest * float(torch.linalg.vector_norm(finite / largest)) / finite.numel() ** 0.5
+        if largest
+        else 0.0
+    )
     shape = named.tensor.shape
     top = torch.finfo(torch.float16).max
     return TensorStats(

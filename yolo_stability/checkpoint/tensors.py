@@ -47,7 +47,13 @@ def stand_ins(lost: list[str]) -> Mapping[str, Call]:
         return Record("", arguments)
 
     rebuilders = (
-        *("qtensor", "sparse_tensor", "sparse_csr_tensor", "meta_tensor_no_storage", "nested_tensor"),
+        *(
+            "qtensor",
+            "sparse_tensor",
+            "sparse_csr_tensor",
+            "meta_tensor_no_storage",
+            "nested_tensor",
+        ),
         *("wrapper_subclass", "device_tensor_from_numpy", "device_tensor_from_cpu_tensor"),
     )
     return {
@@ -60,7 +66,8 @@ def stand_ins(lost: list[str]) -> Mapping[str, Call]:
         "collections.OrderedDict": _ordered_dict,
         "torch.Size": _as_sequence,
         **dict.fromkeys(
-            ("__builtin__.set", "builtins.set", "builtins.frozenset", "__builtin__.frozenset"), _as_sequence
+            ("__builtin__.set", "builtins.set", "builtins.frozenset", "__builtin__.frozenset"),
+            _as_sequence,
         ),
         **dict.fromkeys((f"torch._utils._rebuild_{name}" for name in rebuilders), lose),
     }
@@ -99,22 +106,31 @@ def _rebuild_tensor(arguments: tuple[Any, ...]) -> StoredTensor:
 def _rebuild_tensor_v3(arguments: tuple[Any, ...]) -> StoredTensor:
     """Describe a tensor whose element type is the seventh argument."""
     kind = arguments[6] if len(arguments) > 6 else None
-    return _described(arguments, DTYPES.get(kind.name.removeprefix("torch.")) if isinstance(kind, Global) else None)
+    return _described(
+        arguments,
+        DTYPES.get(kind.name.removeprefix("torch.")) if isinstance(kind, Global) else None,
+    )
 
 
 def _described(arguments: tuple[Any, ...], dtype: torch.dtype | None) -> StoredTensor:
     """Describe a tensor, whose numbers may be anything."""
     match arguments:
-        case (Storage() as storage, int() as offset, tuple() as shape, tuple() as stride, *_) if dtype is not None:
+        case (Storage() as storage, int() as offset, tuple() as shape, tuple() as stride, *_) if (
+            dtype is not None
+        ):
             few = len(shape) == len(stride) <= _MAX_AXES
             if few and all(isinstance(n, int) and n >= 0 for n in (offset, *shape, *stride)):
-                return StoredTensor(storage=storage, dtype=dtype, offset=offset, shape=shape, stride=stride)
+                return StoredTensor(
+                    storage=storage, dtype=dtype, offset=offset, shape=shape, stride=stride
+                )
     raise Unreadable("it describes a tensor in a way that torch never writes")
 
 
 def _distinct(shape: tuple[int, ...], stride: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape without repetition along axes of stride 0."""
-    return tuple(1 if step == 0 and size else size for size, step in zip(shape, stride, strict=True))
+    return tuple(
+        1 if step == 0 and size else size for size, step in zip(shape, stride, strict=True)
+    )
 
 
 def repeats(tensor: StoredTensor) -> bool:
@@ -127,9 +143,14 @@ def check_extent(tensor: StoredTensor) -> None:
     capacity = tensor.storage.nbytes // tensor.dtype.itemsize
     if 0 in tensor.shape:
         return
-    if tensor.offset + _reach(tensor) > capacity or math.prod(_distinct(tensor.shape, tensor.stride)) > capacity:
+    if (
+        tensor.offset + _reach(tensor) > capacity
+        or math.prod(_distinct(tensor.shape, tensor.stride)) > capacity
+    ):
         shape = "x".join(map(str, tensor.shape))[:40]
-        raise Unreadable(f"a tensor of {shape} elements does not fit into its record of {capacity:,}")
+        raise Unreadable(
+            f"a tensor of {shape} elements does not fit into its record of {capacity:,}"
+        )
 
 
 def _reach(tensor: StoredTensor) -> int:
@@ -145,7 +166,9 @@ def span_bytes(tensor: StoredTensor) -> int:
 
 def read_values(archive: Archive, tensor: StoredTensor) -> torch.Tensor:
     """Read a tensor that was checked; an axis along which it only repeats itself is given once."""
-    content = archive.read(tensor.storage, tensor.offset * tensor.dtype.itemsize, span_bytes(tensor))
+    content = archive.read(
+        tensor.storage, tensor.offset * tensor.dtype.itemsize, span_bytes(tensor)
+    )
     if not content:
         return torch.empty(0, dtype=tensor.dtype)
     flat = torch.frombuffer(content, dtype=tensor.dtype)

@@ -45,12 +45,24 @@ def _run(task: str, fault: str | None) -> RunResult:
     """Train one recipe and print what it did."""
     from yolo_stability.api import draw, show, train
 
-    arguments = {**load_scenario("control").arguments(task), "cache": False}  # its progress bar ignores `verbose`
+    arguments = {
+        **load_scenario("control").arguments(task),
+        "cache": False,
+    }  # its progress bar ignores `verbose`
     name = f"{task}-{'nan' if fault else 'undisturbed'}"
     what = f"with a NaN in one gradient at step {FAULT_STEP}" if fault else "undisturbed"
-    print(f"\n=== {task}: {arguments['model']} on '{arguments['data']}', {what} (half a minute) ===", flush=True)
+    print(
+        f"\n=== {task}: {arguments['model']} on '{arguments['data']}', {what} (half a minute) ===",
+        flush=True,
+    )
     result = train(
-        task, fault=fault, project=str(Path(PROJECT).resolve()), name=name, exist_ok=True, verbose=False, **arguments
+        task,
+        fault=fault,
+        project=str(Path(PROJECT).resolve()),
+        name=name,
+        exist_ok=True,
+        verbose=False,
+        **arguments,
     )
     show(result.trace, draw(result.trace))
     letters = {"detect": "B", "pose": "P"}
@@ -65,7 +77,10 @@ def _is_as_expected(result: RunResult, fault: str | None) -> bool:
     expected = [FAULT_STEP] if fault else []
     if result.stopped is None and skipped == expected:
         return True
-    print(f"UNEXPECTED: skipped steps {skipped} instead of {expected}; stopped: {result.stopped}", file=sys.stderr)
+    print(
+        f"UNEXPECTED: skipped steps {skipped} instead of {expected}; stopped: {result.stopped}",
+        file=sys.stderr,
+    )
     return False
 
 

@@ -18,14 +18,25 @@ ISSUES = "please report it with the command you ran and, if you can, the output 
 _SPACE = "Free some space, or choose another disk: project=, or out= where a verb takes that."
 _SMALLER = "Lower batch= or imgsz=."
 _ELSEWHERE = (
-    "If the folder of the run is meant, choose one that can be written: project=, or out= where a verb takes that."
+    "If the folder of the run is meant, choose one that can be written: project=, or out= where a "
+    "verb takes that."
 )
 
 USERS_FAULT: tuple[tuple[str, str, bool, str], ...] = (
     # (name of the exception's class or of a base, pattern in its text, only when Ultralytics raised it, advice)
     ("RuntimeError", r"^Dataset '.*' error", False, ""),
-    ("ValueError", r"No labels found", True, "'yolo-stability data check' with the same data= names what is missing."),
-    ("OSError", r"^\[Errno \d+\] (No such file|Not a directory|File exists|Is a directory)", True, _ELSEWHERE),
+    (
+        "ValueError",
+        r"No labels found",
+        True,
+        "'yolo-stability data check' with the same data= names what is missing.",
+    ),
+    (
+        "OSError",
+        r"^\[Errno \d+\] (No such file|Not a directory|File exists|Is a directory)",
+        True,
+        _ELSEWHERE,
+    ),
     ("FileNotFoundError", r"", True, ""),
     ("PermissionError", r"", False, _ELSEWHERE),
     ("OSError", r"Read-only file system|File name too long", False, _ELSEWHERE),
@@ -36,7 +47,12 @@ USERS_FAULT: tuple[tuple[str, str, bool, str], ...] = (
     ("OutOfMemoryError", r"", False, _SMALLER),
     ("MemoryError", r"", False, _SMALLER),
     ("RuntimeError", r"DefaultCPUAllocator: (can't allocate|not enough) memory", False, _SMALLER),
-    ("error", r"Insufficient memory|Failed to allocate", False, _SMALLER),  # OpenCV's class has that name
+    (
+        "error",
+        r"Insufficient memory|Failed to allocate",
+        False,
+        _SMALLER,
+    ),  # OpenCV's class has that name
     ("OSError", r"Cannot allocate memory", False, _SMALLER),
     ("OSError", r"No space left on device", False, _SPACE),
     ("ValueError", r"is an invalid value", True, ""),
@@ -77,19 +93,30 @@ def judge(error: BaseException) -> Failure:
     if isinstance(error, StabilityError):
         return Failure(code=USER, text=_one_line(error))
     if isinstance(error, RuntimeError) and "NaN persisted" in str(error):
-        return Failure(code=UNSTABLE, text=f"The run diverged: {_one_line(error)} guard=skip keeps such runs alive.")
+        return Failure(
+            code=UNSTABLE,
+            text=f"The run diverged: {_one_line(error)} guard=skip keeps such runs alive.",
+        )
     advice = _users_fault(error)
     if advice is not None:
         text = _one_line(error)
-        return Failure(code=USER, text=f"{text.split('. ')[0].rstrip('.')}. {advice}" if advice else text)
-    return Failure(code=BUG, text=f"Unexpected {type(error).__name__}: {_one_line(error)} - {ISSUES}.")
+        return Failure(
+            code=USER, text=f"{text.split('. ')[0].rstrip('.')}. {advice}" if advice else text
+        )
+    return Failure(
+        code=BUG, text=f"Unexpected {type(error).__name__}: {_one_line(error)} - {ISSUES}."
+    )
 
 
 def _users_fault(error: BaseException) -> str | None:
     """Return the advice for an error that the user's input caused, or None when it is nobody's but ours."""
     names = {base.__name__ for base in type(error).__mro__}
     for name, pattern, from_ultralytics, advice in USERS_FAULT:
-        if name in names and re.search(pattern, str(error)) and (_is_theirs(error) or not from_ultralytics):
+        if (
+            name in names
+            and re.search(pattern, str(error))
+            and (_is_theirs(error) or not from_ultralytics)
+        ):
             return advice
     return None
 

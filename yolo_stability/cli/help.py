@@ -22,7 +22,11 @@ EXITS = """\
 def front_page() -> str:
     """Return the page of `yolo-stability --help`: one screen."""
     verbs = [(verb.name, verb.summary) for verb in VERBS.values()]
-    rows = [*verbs, ("help [VERB]", "this page, or more about one verb"), ("version", "versions in use")]
+    rows = [
+        *verbs,
+        ("help [VERB]", "this page, or more about one verb"),
+        ("version", "versions in use"),
+    ]
     return "\n".join(
         [
             "yolo-stability - watches, guards and measures the training of YOLO models",
@@ -35,7 +39,14 @@ def front_page() -> str:
             _title("Our keys for train, beside every key of Ultralytics"),
             *_own_keys(_FIRST),
             *_table([("switches", f"{' '.join(f'{key}=' for key in SWITCHES)}")]),
-            *_table([("'help train'", f"{' '.join(f'{k}=' for k in OWN_KEYS if k not in {*_FIRST, *SWITCHES})}")]),
+            *_table(
+                [
+                    (
+                        "'help train'",
+                        f"{' '.join(f'{k}=' for k in OWN_KEYS if k not in {*_FIRST, *SWITCHES})}",
+                    )
+                ]
+            ),
             "",
             _title("Examples"),
             *(f"  {line}" for line in VERBS["train"].examples),

@@ -182,7 +182,9 @@ def _flag(word: str) -> str:
         raise ConfigError(f"'{word}' needs a value: {word}= takes {OWN_KEYS[word].valid}.")
     if word in yolo.DEFAULT_CFG_DICT:
         default = yolo.DEFAULT_CFG_DICT[word]
-        raise ConfigError(f"'{word}' needs a value, such as {word}={'...' if default is None else default}.")
+        raise ConfigError(
+            f"'{word}' needs a value, such as {word}={'...' if default is None else default}."
+        )
     if os.path.exists(word):  # noqa: PTH110 - Path.exists raises on odd text
         key = "model" if word.endswith(".pt") else "data"
         raise ConfigError(f"'{word}' is a path without a key; write {key}={word}.")
@@ -212,7 +214,9 @@ def _task(words: Sequence[str], key: Any) -> str | None:
     named = dict.fromkeys([*words, *([] if key is None else [str(key)])])
     for task in named:
         if task not in yolo.TASKS:
-            raise ConfigError(f"Unknown task '{task}'.{nearest(task, yolo.TASKS)} Tasks are {', '.join(yolo.TASKS)}.")
+            raise ConfigError(
+                f"Unknown task '{task}'.{nearest(task, yolo.TASKS)} Tasks are {', '.join(yolo.TASKS)}."
+            )
     if len(named) > 1:
         raise ConfigError(f"Two tasks, {' and '.join(named)}; give one.")
     return next(iter(named), None)

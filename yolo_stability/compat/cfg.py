@@ -229,14 +229,20 @@ def _check_late(key: str, value: Any) -> None:
 def _is_size(value: Any) -> bool:
     """Tell whether a value can be an image size."""
     sizes = value if isinstance(value, list | tuple) else [value]
-    return bool(sizes) and all(isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in sizes)
+    return bool(sizes) and all(
+        isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in sizes
+    )
 
 
 def _is_batch(value: Any) -> bool:
     """Tell whether a value can be a batch size."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return value == -1 or 0 < value < 1 or (value >= 1 and (isinstance(value, int) or value.is_integer()))
+    return (
+        value == -1
+        or 0 < value < 1
+        or (value >= 1 and (isinstance(value, int) or value.is_integer()))
+    )
 
 
 def default_model(task: str | None) -> str:
@@ -248,14 +254,19 @@ def default_model(task: str | None) -> str:
 def _shipped_yamls() -> tuple[str, ...]:
     """Return the model YAMLs that Ultralytics ships, as '/folder/.../name.yaml'."""
     root = Path(ROOT)
-    return tuple(f"/{path.relative_to(root).as_posix()}" for path in (root / "cfg" / "models").rglob("*.yaml"))
+    return tuple(
+        f"/{path.relative_to(root).as_posix()}"
+        for path in (root / "cfg" / "models").rglob("*.yaml")
+    )
 
 
 @cache
 def _model_names() -> tuple[str, ...]:
     """Return every model name worth suggesting, YAMLs with their scale letters spelled out."""
     yamls = {path.rpartition("/")[2] for path in _shipped_yamls()}
-    scaled = {re.sub(r"^(yolov?\d+)", rf"\g<1>{scale}", name) for name in yamls for scale in "nsmlx"}
+    scaled = {
+        re.sub(r"^(yolov?\d+)", rf"\g<1>{scale}", name) for name in yamls for scale in "nsmlx"
+    }
     names = yamls | {name for name in scaled if _is_shipped(name)} | _weights()
     return tuple(sorted(name for name in names if not NO_TRAINING.match(name)))
 
@@ -289,17 +300,22 @@ def check_model(model: str) -> None:
     """
     suffix = Path(model).suffix.lower()
     name = re.split(r"[/\\]", model)[-1]
-    is_file = any(os.path.isfile(f"{folder}{model}") for folder in ("", f"{SETTINGS['weights_dir']}/"))  # noqa: PTH113
+    folders = ("", f"{SETTINGS['weights_dir']}/")
+    is_file = any(os.path.isfile(f"{folder}{model}") for folder in folders)  # noqa: PTH113
     if "://" in model:
         return
     if os.path.isdir(model):  # noqa: PTH112 - Path.is_dir raises on odd text
         raise ConfigError(f"model={model} is a folder; name the .pt or .yaml file in it.")
     if (is_file and suffix not in {".pt", ".yaml", ".yml"}) or suffix in UNTRAINABLE:
-        raise ConfigError(f"model={model} cannot be trained; Ultralytics trains .pt and .yaml files.")
+        raise ConfigError(
+            f"model={model} cannot be trained; Ultralytics trains .pt and .yaml files."
+        )
     if is_file:
         return
     if NO_TRAINING.match(name) and _is_download(model):
-        raise ConfigError(f"model={model} cannot be trained by Ultralytics; take a YOLO or RT-DETR model.")
+        raise ConfigError(
+            f"model={model} cannot be trained by Ultralytics; take a YOLO or RT-DETR model."
+        )
     if not (_is_shipped(model) if suffix in {".yaml", ".yml"} else _is_download(model)):
         raise ConfigError(
             f"model={model} is neither a file nor a model that Ultralytics ships.{nearest(name, _model_names())}"
@@ -326,7 +342,9 @@ def check_task(model: str, task: str) -> None:
         raise ConfigError(f"model={model} cannot be read as a model: {_one_line(error)}") from None
     if built_for not in {task, None}:  # None: a head of its own kind, such as RT-DETR
         other = Path(default_model(task)).with_suffix(".yaml")
-        raise ConfigError(f"model={model} is for {built_for}; for {task} take a model such as {other}.")
+        raise ConfigError(
+            f"model={model} is for {built_for}; for {task} take a model such as {other}."
+        )
 
 
 def _one_line(error: BaseException) -> str:

@@ -72,7 +72,10 @@ _RESIDUAL_CLASSES = (
 )
 # Blocks that add their input whatever their settings say.
 UNCONDITIONAL_RESIDUALS: tuple[type[nn.Module], ...] = tuple(
-    getattr(home, name) for home, names in _RESIDUAL_CLASSES for name in names if hasattr(home, name)
+    getattr(home, name)
+    for home, names in _RESIDUAL_CLASSES
+    for name in names
+    if hasattr(home, name)
 )
 
 
@@ -103,7 +106,10 @@ def loss_items(trainer: Trainer) -> dict[str, Tensor]:
         return {}
     if isinstance(items, Mapping):
         device = trainer.loss.device
-        return {str(k): torch.as_tensor(v, device=device).detach().float().mean() for k, v in items.items()}
+        return {
+            str(k): torch.as_tensor(v, device=device).detach().float().mean()
+            for k, v in items.items()
+        }
     values = items.detach().reshape(-1)
     names = list(getattr(trainer, "loss_names", ()))
     names += [f"item_{i}" for i in range(len(names), len(values))]
@@ -121,7 +127,10 @@ def map_loss(value: Any, function: Any, *others: Any) -> Any:
     if value is None:
         return None
     if isinstance(value, Mapping):
-        return {k: function(torch.as_tensor(v), *(torch.as_tensor(o[k]) for o in others)) for k, v in value.items()}
+        return {
+            k: function(torch.as_tensor(v), *(torch.as_tensor(o[k]) for o in others))
+            for k, v in value.items()
+        }
     return function(torch.as_tensor(value), *others)
 
 
@@ -144,7 +153,9 @@ def scale_tensor(trainer: Trainer) -> Tensor:
     if not scaler.is_enabled():
         return torch.zeros(0)
     scale = getattr(scaler, "_scale", None)
-    return scale.reshape(1) if isinstance(scale, Tensor) else torch.tensor([float(scaler.get_scale())])
+    return (
+        scale.reshape(1) if isinstance(scale, Tensor) else torch.tensor([float(scaler.get_scale())])
+    )
 
 
 def warmup_iterations(trainer: Trainer) -> int:
@@ -197,7 +208,10 @@ def finds_dataset(name: str) -> bool:
     if set(name) & set("*?[\0"):  # `check_file` globs
         return False
     try:
-        found = [check_file(f"{name}{suffix}", download=False, hard=False) for suffix in ("", ".yaml", ".yml")]
+        found = [
+            check_file(f"{name}{suffix}", download=False, hard=False)
+            for suffix in ("", ".yaml", ".yml")
+        ]
     except OSError:  # an overlong name; newer versions return nothing
         return False
     return any(path and Path(path).suffix in {".yaml", ".yml"} for path in found)
@@ -227,7 +241,9 @@ def _without_font() -> Iterator[None]:
         data_utils.check_font = check_font
 
 
-def scan_label(image: str, label: str, *, pose: bool, classes: int, kpt_shape: tuple[int, int]) -> tuple[int, str]:
+def scan_label(
+    image: str, label: str, *, pose: bool, classes: int, kpt_shape: tuple[int, int]
+) -> tuple[int, str]:
     """Let Ultralytics verify an image and its labels as its own scan does; a JPEG without end marker is rewritten.
 
     Args:

@@ -120,7 +120,12 @@ def _alive(other: dict[str, Any]) -> bool:
 def _state(pid: int) -> tuple[str, str] | None:
     """Return state and start time (ticks since boot) of a process; None where there is none, or no /proc."""
     try:
-        fields = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        fields = (
+            (_PROC / str(pid) / "stat")
+            .read_text(encoding="utf-8", errors="replace")
+            .rpartition(")")[2]
+            .split()
+        )
         return fields[0], fields[19]
     except (OSError, IndexError):
         return None

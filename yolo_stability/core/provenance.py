@@ -12,7 +12,15 @@ from typing import Any
 
 __all__ = ["config_digest", "dataset_digest", "package_versions"]
 
-_PACKAGES = ("yolo-stability", "ultralytics", "torch", "torchvision", "numpy", "opencv-python", "polars")
+_PACKAGES = (
+    "yolo-stability",
+    "ultralytics",
+    "torch",
+    "torchvision",
+    "numpy",
+    "opencv-python",
+    "polars",
+)
 # Where results are put does not change what a run is.
 _NOT_CONFIG = frozenset({"project", "name", "exist_ok", "save_dir", "resume", "verbose", "plots"})
 

@@ -112,5 +112,7 @@ class Registry(Generic[T]):
             )
         if inspect.isabstract(classes[0]):
             missing = ", ".join(sorted(getattr(classes[0], "__abstractmethods__", ())))
-            raise TypeError(f"{module.__name__}.{classes[0].__name__} leaves out {missing} of {self._base}")
+            raise TypeError(
+                f"{module.__name__}.{classes[0].__name__} leaves out {missing} of {self._base}"
+            )
         return classes[0]

@@ -25,9 +25,13 @@ def resource(*parts: str) -> Path:
         FileNotFoundError: If it is in neither place: the installation is damaged, not the user's input.
     """
     folder, *rest = parts
-    candidates = [PACKAGE.parent.joinpath(*parts)] if (PACKAGE.parent / "pyproject.toml").is_file() else []
+    candidates = (
+        [PACKAGE.parent.joinpath(*parts)] if (PACKAGE.parent / "pyproject.toml").is_file() else []
+    )
     candidates.append(PACKAGE.joinpath(f"_{folder}", *rest))
     for path in candidates:
         if path.exists():
             return path
-    raise FileNotFoundError(f"{'/'.join(parts)} is missing from this installation of yolo_stability")
+    raise FileNotFoundError(
+        f"{'/'.join(parts)} is missing from this installation of yolo_stability"
+    )

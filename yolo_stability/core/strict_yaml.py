@@ -19,7 +19,9 @@ class _Loader(yaml.SafeLoader):
         """Refuse aliases: a few of them can unfold to gigabytes."""
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise ConfigError(f"line {mark.line + 1}: aliases (*name) are not allowed here; write the value out.")
+            raise ConfigError(
+                f"line {mark.line + 1}: aliases (*name) are not allowed here; write the value out."
+            )
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
@@ -30,7 +32,9 @@ class _Loader(yaml.SafeLoader):
             if isinstance(key, list | dict):
                 raise ConfigError(f"line {key_node.start_mark.line + 1}: a key must be a word.")
             if key in seen:
-                raise ConfigError(f"line {key_node.start_mark.line + 1}: '{key}' is there twice; keep one.")
+                raise ConfigError(
+                    f"line {key_node.start_mark.line + 1}: '{key}' is there twice; keep one."
+                )
             seen.add(key)
         mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
         return mapping
@@ -61,7 +65,9 @@ def load_yaml(text: str, where: str) -> dict[str, Any]:
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f", line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{where}{place} is no YAML: {getattr(error, 'problem', None) or error}.") from None
+        raise ConfigError(
+            f"{where}{place} is no YAML: {getattr(error, 'problem', None) or error}."
+        ) from None
     if not isinstance(content, dict):
         raise ConfigError(f"{where} must hold keys and values; it holds {type(content).__name__}.")
     return content

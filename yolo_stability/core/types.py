@@ -247,7 +247,11 @@ class Finding:
         if self.first_step is None:
             return ""
         last = self.first_step if self.last_step is None else self.last_step
-        return f"step {self.first_step}" if last == self.first_step else f"steps {self.first_step}-{last}"
+        return (
+            f"step {self.first_step}"
+            if last == self.first_step
+            else f"steps {self.first_step}-{last}"
+        )
 
     def lines(self, width: int = 80) -> list[str]:
         """Return the finding as plain lines for a terminal.
@@ -255,8 +259,12 @@ class Finding:
         Args:
             width: Columns that a line may take.
         """
-        head = ", ".join(part for part in (f"{self.severity} {self.rule}", self.when(), self.block) if part)
-        body = textwrap.wrap(printable(self.message), width - 2, initial_indent="  ", subsequent_indent="  ")
+        head = ", ".join(
+            part for part in (f"{self.severity} {self.rule}", self.when(), self.block) if part
+        )
+        body = textwrap.wrap(
+            printable(self.message), width - 2, initial_indent="  ", subsequent_indent="  "
+        )
         advice = f"try: {printable(self.remedy)}" if self.remedy else ""
         told = textwrap.wrap(advice, width - 2, initial_indent="  ", subsequent_indent="    ")
         return [" ".join(printable(head).split()), *body, *told]
@@ -318,7 +326,9 @@ class Diagnosis:
         Args:
             width: Columns that a line may take.
         """
-        lines = textwrap.wrap(printable(f"{self.verdict}: {self.why}"), width, subsequent_indent="  ")
+        lines = textwrap.wrap(
+            printable(f"{self.verdict}: {self.why}"), width, subsequent_indent="  "
+        )
         second = [cause for cause in self.causes[1:2] if "unknown" not in {cause.name, self.cause}]
         for number, cause in enumerate([*self.causes[:1], *second]):
             text = f"{'next ' if number else 'cause'}: {cause.name} ({100 * cause.score:.0f} %), {cause.evidence}"
@@ -342,8 +352,11 @@ class Diagnosis:
                 parts.append(f"<p><b>{label}</b>: {html.escape(said)}</p>")
         if self.findings:
             head = "".join(
-                f'<th scope="col" style="{_CELL}">{name}</th>' for name in ("finding", "steps", "block", "seen")
+                f'<th scope="col" style="{_CELL}">{name}</th>'
+                for name in ("finding", "steps", "block", "seen")
             )
             rows = "".join(finding.html_row() for finding in self.findings)
-            parts.append(f'<table style="color:inherit"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>')
+            parts.append(
+                f'<table style="color:inherit"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+            )
         return f'<div style="max-width:70em">{"".join(parts)}</div>'

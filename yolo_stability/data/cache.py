@@ -58,7 +58,9 @@ def publish(target: Path, build: Callable[[Path], None], intact: Callable[[Path]
         try:
             fresh.rename(target)
         except OSError:
-            if not target.is_dir():  # else another process was first; the name stands for the content
+            if (
+                not target.is_dir()
+            ):  # else another process was first; the name stands for the content
                 raise
     except OSError as err:
         raise _unwritable(target.parent, err) from err
@@ -67,7 +69,9 @@ def publish(target: Path, build: Callable[[Path], None], intact: Callable[[Path]
 
 
 def _unwritable(folder: Path, err: OSError) -> DataError:
-    return DataError(f"Cannot write the cache in {folder}: {err}. Set {ENV} to a folder you can write to.")
+    return DataError(
+        f"Cannot write the cache in {folder}: {err}. Set {ENV} to a folder you can write to."
+    )
 
 
 def _sweep(folder: Path) -> None:

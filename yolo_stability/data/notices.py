@@ -5,7 +5,13 @@ from __future__ import annotations
 import os
 
 from yolo_stability.core.errors import DataError
-from yolo_stability.data.check.files import LABEL_TASKS, cache_file, images_of, plain_config, unfinished_jpeg
+from yolo_stability.data.check.files import (
+    LABEL_TASKS,
+    cache_file,
+    images_of,
+    plain_config,
+    unfinished_jpeg,
+)
 
 __all__ = ["announce"]
 
@@ -28,18 +34,28 @@ def announce(data: str, task: str) -> tuple[str, ...]:
         return ()
     try:
         config = plain_config(data)
-        splits = [images_of(config[split], split) for split in ("train", "val") if config.get(split)]
+        splits = [
+            images_of(config[split], split) for split in ("train", "val") if config.get(split)
+        ]
     except DataError:
         return ()
     notes = []
-    caches = [path for path in dict.fromkeys(map(cache_file, splits)) if not path.exists() and _writable(path.parent)]
+    caches = [
+        path
+        for path in dict.fromkeys(map(cache_file, splits))
+        if not path.exists() and _writable(path.parent)
+    ]
     if caches:
-        notes.append(f"Ultralytics will write {' and '.join(map(str, caches))} (its scan of the labels)")
+        notes.append(
+            f"Ultralytics will write {' and '.join(map(str, caches))} (its scan of the labels)"
+        )
     images = [image for split in splits for image in split]
     if len(images) <= CHEAP and (early := [image for image in images if _ends_early(image)]):
         shown = ", ".join(early[:SHOWN]) + (", ..." if len(early) > SHOWN else "")
         count = "1 JPEG has" if len(early) == 1 else f"{len(early)} JPEGs have"
-        notes.append(f"{count} no end marker, and Ultralytics will rewrite what it can decode of them: {shown}")
+        notes.append(
+            f"{count} no end marker, and Ultralytics will rewrite what it can decode of them: {shown}"
+        )
     return tuple(notes)
 
 

@@ -52,7 +52,9 @@ def resolve_data(data: str | Path, task: str) -> ResolvedData:
     if text in EMBEDDED:
         return _embedded(text, task)
     if not text.strip():
-        raise DataError(f"data= is empty. Pass a data YAML, a COCO folder, or {' or '.join(EMBEDDED)}.")
+        raise DataError(
+            f"data= is empty. Pass a data YAML, a COCO folder, or {' or '.join(EMBEDDED)}."
+        )
     if "://" in text or task == "classify":
         return ResolvedData(data=text)
     path = Path(os.path.expanduser(text))  # noqa: PTH111 - pathlib raises on an unknown user
@@ -81,12 +83,17 @@ def _embedded(name: str, task: str) -> ResolvedData:
     if task not in spec.tasks:
         fits = next((n for n in EMBEDDED if task in embedded_spec(n).tasks), None)
         hint = f"use data={fits}" if fits else f"pass a dataset made for {task}"
-        raise DataError(f"The embedded set {name} trains {' and '.join(spec.tasks)}, not {task}; {hint}.")
+        raise DataError(
+            f"The embedded set {name} trains {' and '.join(spec.tasks)}, not {task}; {hint}."
+        )
     folder, notice = embedded_folder(name)
     report = import_coco(folder, task)
     images = {split.split: split.images_kept for split in report.splits}
     note = f"{name}: {images['train']} training and {images['val']} validation images of {spec.size} px, drawn"
-    return ResolvedData(data=str(report.data), notes=(f"{note} from seed {spec.seed}", *([notice] if notice else [])))
+    return ResolvedData(
+        data=str(report.data),
+        notes=(f"{note} from seed {spec.seed}", *([notice] if notice else [])),
+    )
 
 
 def _folder(path: Path, text: str, task: str) -> ResolvedData:
@@ -126,7 +133,11 @@ def _missing(path: Path, text: str) -> DataError:
     choices = [*EMBEDDED, *shipped, *(name.removesuffix(".yaml") for name in shipped)]
     parent = path.parent
     siblings = sorted(p.name for p in parent.iterdir()) if parent.is_dir() else []
-    hint = nearest(path.name, [*siblings, *choices]) if parent == Path() else nearest(path.name, siblings)
+    hint = (
+        nearest(path.name, [*siblings, *choices])
+        if parent == Path()
+        else nearest(path.name, siblings)
+    )
     where = f"in {parent.resolve()}" if parent.is_dir() else f"since {parent} does not exist"
     return DataError(
         f"There is no dataset {text!r}: no file or folder of this name {where}, and Ultralytics ships none.{hint}"

@@ -21,7 +21,15 @@ __all__ = ["NOT_MEASURED", "SCHEMA_VERSION", "advice", "advised"]
 SCHEMA_VERSION = 1
 NOT_MEASURED = "not measured: no run of suite=remedies says what helps against it"
 _GENERAL = frozenset(
-    {"oscillation", "update_ratio", "collapse", "clip_saturation", "divergence", "vanishing", "exploding"}
+    {
+        "oscillation",
+        "update_ratio",
+        "collapse",
+        "clip_saturation",
+        "divergence",
+        "vanishing",
+        "exploding",
+    }
 )
 """Rules whose advice is about the cause, not about what they saw: the measured one takes its place."""
 _MOST = 2
@@ -48,11 +56,17 @@ def advice(cause: str, optimizer: str | None = None, path: Path | None = None) -
         return NOT_MEASURED
     if same or len(told) == 1:
         found = "; ".join(dict.fromkeys(text for _, text in told))
-        return found if same or not optimizer else f"{found} (measured under {told[0][0]['optimizer']})"
+        return (
+            found
+            if same or not optimizer
+            else f"{found} (measured under {told[0][0]['optimizer']})"
+        )
     return "; ".join(f"under {row['optimizer']}: {text}" for row, text in told)
 
 
-def advised(findings: Sequence[Finding], causes: Sequence[Cause], header: RunHeader | None) -> tuple[Finding, ...]:
+def advised(
+    findings: Sequence[Finding], causes: Sequence[Cause], header: RunHeader | None
+) -> tuple[Finding, ...]:
     """Return findings whose general advice is what was measured against the likeliest cause, said once.
 
     Args:
@@ -65,7 +79,9 @@ def advised(findings: Sequence[Finding], causes: Sequence[Cause], header: RunHea
     if text == NOT_MEASURED:
         return tuple(findings)
     general = [f for f in findings if f.rule in _GENERAL and f.remedy and f.severity != "info"]
-    return tuple(replace(f, remedy=text if f is general[0] else "") if f in general else f for f in findings)
+    return tuple(
+        replace(f, remedy=text if f is general[0] else "") if f in general else f for f in findings
+    )
 
 
 @cache
@@ -76,13 +92,21 @@ def _table(path: Path | None) -> Mapping[str, Any]:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return content if isinstance(content, dict) and content.get("schema_version") == SCHEMA_VERSION else {}
+    return (
+        content
+        if isinstance(content, dict) and content.get("schema_version") == SCHEMA_VERSION
+        else {}
+    )
 
 
 def _row_advice(table: Mapping[str, Any], row: Mapping[str, Any]) -> str:
     """Say what helped against one cause; nothing where no cell was measured with enough seeds."""
     settings = {column["name"]: column["settings"] for column in table["columns"]}
-    cells = [c for c in table["cells"] if c["cause"] == row["name"] and c["verdict"] not in {"void", "missing"}]
+    cells = [
+        c
+        for c in table["cells"]
+        if c["cause"] == row["name"] and c["verdict"] not in {"void", "missing"}
+    ]
     sure = [c for c in cells if c["verdict"] != "anecdotal"]
     if not sure:
         return ""
@@ -90,7 +114,9 @@ def _row_advice(table: Mapping[str, Any], row: Mapping[str, Any]) -> str:
         found = [(name, own) for name in settings if (own := _of(sure, name, word))]
         best = sorted(found, key=lambda pair: _worth(pair[1]), reverse=True)[:_MOST]
         if best:
-            return " or ".join(f"{settings[name]} ({_told(table, name, own)})" for name, own in best)
+            return " or ".join(
+                f"{settings[name]} ({_told(table, name, own)})" for name, own in best
+            )
     tried = sum(bool(_of(sure, name)) for name in settings)
     return f"none of the {tried} remedies of suite=remedies saved more runs than doing nothing, beyond doubt"
 
@@ -113,7 +139,9 @@ def _told(table: Mapping[str, Any], remedy: str, cells: Cells) -> str:
         for c in cells
     )
     prices = [p for p in table["prices"] if p["remedy"] == remedy and p["task"] in tasks]
-    return f"in suite=remedies it saved {saved.replace(' on ', ' runs on ', 1)}, and {_price(prices)}"
+    return (
+        f"in suite=remedies it saved {saved.replace(' on ', ' runs on ', 1)}, and {_price(prices)}"
+    )
 
 
 def _price(prices: Cells) -> str:

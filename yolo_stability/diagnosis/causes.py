@@ -64,7 +64,9 @@ def rank_causes(scene: Scene, findings: Sequence[Finding]) -> tuple[Cause, ...]:
                 texts[cause] = (weight, item.text)
     total = sum(scores.values()) + _UNKNOWN
     ranked = [Cause(name=c, score=s / total, evidence=texts[c][1]) for c, s in scores.items()]
-    ranked.append(Cause(name="unknown", score=_UNKNOWN / total, evidence="what the evidence leaves open"))
+    ranked.append(
+        Cause(name="unknown", score=_UNKNOWN / total, evidence="what the evidence leaves open")
+    )
     return tuple(sorted(ranked, key=lambda cause: -cause.score))
 
 
@@ -75,7 +77,9 @@ def _onset_row(scene: Scene, findings: Sequence[Finding]) -> int:
 
 
 def _structural(evidence: Sequence[Evidence]) -> bool:
-    return any({"normalisation", "activation", "initialisation"} & set(item.weights) for item in evidence)
+    return any(
+        {"normalisation", "activation", "initialisation"} & set(item.weights) for item in evidence
+    )
 
 
 # --- the trace alone --------------------------------------------------------------------------------------------------
@@ -151,7 +155,10 @@ def _wavering(scene: Scene, found: Finding, weight: float) -> Evidence:
     losses = scene.run.loss[max(0, row - _WAVER) : row + 1]
     share = float(swing(losses, losses.size)[-1]) if losses.size > 2 else float("nan")
     if share < _CALM_LOSS:
-        return Evidence(weights={"data": weight, "batch_noise": 0.5}, text=f"{found.message}, while the loss did not")
+        return Evidence(
+            weights={"data": weight, "batch_noise": 0.5},
+            text=f"{found.message}, while the loss did not",
+        )
     return Evidence(weights={"batch_noise": weight}, text=found.message)
 
 
@@ -166,7 +173,9 @@ def _rate_jump(scene: Scene, onset: int) -> Evidence | None:
     if not (leap > 5).any():
         return None
     row = int(np.nanargmax(leap))
-    text = f"the learning rate leapt {number(float(leap[row]))} times at step {scene.step_at(row + 1)}"
+    text = (
+        f"the learning rate leapt {number(float(leap[row]))} times at step {scene.step_at(row + 1)}"
+    )
     return Evidence(weights={"learning_rate": 6.0}, text=text)
 
 
@@ -192,7 +201,9 @@ def _leap(scene: Scene, row: int) -> Evidence | None:
         text = f"at step {step} one block alone leapt, the loss did not: no batch does that"
         return Evidence(weights={"numeric_range": 3.0, "data": 0.5}, text=text)
     if known.size > 1 and known[0] > max(5.0, 3 * float(np.median(known[1:]))):
-        text = f"at step {step} the first block leapt farther than the others: its input was too large"
+        text = (
+            f"at step {step} the first block leapt farther than the others: its input was too large"
+        )
         return Evidence(weights={"data": 3.0}, text=text)
     with np.errstate(invalid="ignore"):
         led_up = (scene.run.update[max(0, row - _SUDDEN) : row] > _LED_UP).any()
@@ -226,7 +237,9 @@ def _bad_step(scene: Scene, row: int) -> Evidence:
         return Evidence(weights={"data": 5.0, "numeric_range": 0.7}, text=text)
     if step == 0:
         text = "the very first step was not finite, before any update"
-        return Evidence(weights={"initialisation": 3.0, "data": 2.0, "numeric_range": 0.7}, text=text)
+        return Evidence(
+            weights={"initialisation": 3.0, "data": 2.0, "numeric_range": 0.7}, text=text
+        )
     if not np.isfinite(run.loss[row]):
         text = f"the loss of step {step} was not finite although all before was quiet: it came with the batch"
         return Evidence(weights={"data": 5.0, "numeric_range": 0.7}, text=text)
@@ -235,7 +248,9 @@ def _bad_step(scene: Scene, row: int) -> Evidence:
     return Evidence(weights={"numeric_range": 5.0, "data": 0.7}, text=text)
 
 
-def _growing(scene: Scene, rules: Mapping[str, Finding], *, weight: float, sudden: bool) -> Iterator[Evidence]:
+def _growing(
+    scene: Scene, rules: Mapping[str, Finding], *, weight: float, sudden: bool
+) -> Iterator[Evidence]:
     """Yield what speaks for steps that are too long."""
     update = rules.get("update_ratio")
     if update is not None and not sudden:
@@ -244,7 +259,9 @@ def _growing(scene: Scene, rules: Mapping[str, Finding], *, weight: float, sudde
     for rule in ("divergence", "collapse", "exploding", "oscillation", "clip_saturation"):
         found = rules.get(rule)
         if found is not None and found.first_step and (rule == "collapse" or not sudden):
-            strength = 2.0 if rule == "collapse" else 0.7  # no image leaves a model without any loss
+            strength = (
+                2.0 if rule == "collapse" else 0.7
+            )  # no image leaves a model without any loss
             yield Evidence(weights={"learning_rate": strength * weight}, text=found.message)
     if "dead_block" in rules:
         yield Evidence(weights={"activation": 1.0}, text=rules["dead_block"].message)
@@ -262,7 +279,10 @@ def _from_settings(scene: Scene, *, sudden: bool) -> Iterator[Evidence]:
     yield from (_scaled(item, rate) for item in _rate_settings(requested, effective))
     batch = effective.get("batch")
     if isinstance(batch, int) and batch <= 2 and scene.run.accumulate.max(initial=1) * batch <= 2:
-        yield Evidence(weights={"batch_noise": 3.0}, text=f"each step saw {batch} image{'s' if batch > 1 else ''}")
+        yield Evidence(
+            weights={"batch_noise": 3.0},
+            text=f"each step saw {batch} image{'s' if batch > 1 else ''}",
+        )
 
 
 def _model_settings(requested: Mapping[str, Any]) -> Iterator[Evidence]:
@@ -280,7 +300,9 @@ def _model_settings(requested: Mapping[str, Any]) -> Iterator[Evidence]:
         yield Evidence(weights={"depth": 2.0}, text="residual=false: no skip connections")
 
 
-def _rate_settings(requested: Mapping[str, Any], effective: Mapping[str, Any]) -> Iterator[Evidence]:
+def _rate_settings(
+    requested: Mapping[str, Any], effective: Mapping[str, Any]
+) -> Iterator[Evidence]:
     rates = [group.get("lr", 0.0) for group in (effective.get("groups") or {}).values()]
     name = str(effective.get("optimizer") or "")
     plain = _PLAIN_ADAM if "adam" in name.lower() else _PLAIN_SGD
@@ -292,4 +314,6 @@ def _rate_settings(requested: Mapping[str, Any], effective: Mapping[str, Any]) -
 
 
 def _scaled(item: Evidence, factor: float) -> Evidence:
-    return Evidence(weights={cause: weight * factor for cause, weight in item.weights.items()}, text=item.text)
+    return Evidence(
+        weights={cause: weight * factor for cause, weight in item.weights.items()}, text=item.text
+    )

@@ -15,9 +15,13 @@ from yolo_stability.trace.arrays import Bools, Floats, Ints, RunSeries, median_o
 __all__ = ["Scene"]
 
 _WINDOW, _MINIMUM = 128, 8
-_SMOOTH = 9  # steps over which the control's norm is smoothed, so that one low step of it raises no alarm
+_SMOOTH = (
+    9  # steps over which the control's norm is smoothed, so that one low step of it raises no alarm
+)
 _BLOCK_WINDOW = 8
-_SMOOTHED: WeakKeyDictionary[RunSeries, Floats] = WeakKeyDictionary()  # a control is held against every run of a suite
+_SMOOTHED: WeakKeyDictionary[RunSeries, Floats] = (
+    WeakKeyDictionary()
+)  # a control is held against every run of a suite
 
 
 class Scene:
@@ -43,7 +47,13 @@ class Scene:
         live: bool = False,
         anew: bool = False,
     ) -> None:
-        self.run, self.header, self.outcome, self.live, self._anew = run, header, outcome, live, anew
+        self.run, self.header, self.outcome, self.live, self._anew = (
+            run,
+            header,
+            outcome,
+            live,
+            anew,
+        )
         self.controls = tuple(c for c in controls if c.step.size)
         self.others = tuple(c for c in self.controls if c is not run)
 
@@ -102,13 +112,17 @@ class Scene:
         norms = self.run.block_norm
         before = highest_before(norms, _BLOCK_WINDOW)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            jump: Floats = np.where((before > 0) & np.isfinite(norms), norms / before, np.float32(np.nan))
+            jump: Floats = np.where(
+                (before > 0) & np.isfinite(norms), norms / before, np.float32(np.nan)
+            )
         return jump
 
     @cached_property
     def early(self) -> list[int]:
         """Positions of the backbone's blocks; of all blocks where none has that role."""
-        return [i for i, role in enumerate(self.run.roles) if role == "backbone"] or list(range(len(self.run.names)))
+        return [i for i, role in enumerate(self.run.roles) if role == "backbone"] or list(
+            range(len(self.run.names))
+        )
 
     @cached_property
     def depth(self) -> Floats:
@@ -120,7 +134,9 @@ class Scene:
         total = np.zeros(run.step.size)
         with np.errstate(over="ignore"):
             for block in head:  # squares of norms overflow
-                total = np.hypot(total, np.nan_to_num(run.block_norm[block].astype(np.float64), nan=0.0))
+                total = np.hypot(
+                    total, np.nan_to_num(run.block_norm[block].astype(np.float64), nan=0.0)
+                )
         return ratio_of(run.block_norm[self.early[0]], total)
 
     # Against the control
@@ -128,12 +144,17 @@ class Scene:
     @cached_property
     def places(self) -> tuple[Ints, ...]:
         """For each control its position at each step of the run; where it had ended, its last."""
-        return tuple(np.clip(np.searchsorted(c.step, self.run.step, side="right") - 1, 0, None) for c in self.controls)
+        return tuple(
+            np.clip(np.searchsorted(c.step, self.run.step, side="right") - 1, 0, None)
+            for c in self.controls
+        )
 
     @cached_property
     def expected_norm(self) -> Floats:
         """(S,) norm of the other controls at the same step, smoothed; NaN without any."""
-        pairs = [(c, p) for c, p in zip(self.controls, self.places, strict=True) if c is not self.run]
+        pairs = [
+            (c, p) for c, p in zip(self.controls, self.places, strict=True) if c is not self.run
+        ]
         if not pairs:
             return np.full(self.run.step.size, np.nan)
         smooth = [_smoothed(c)[place] for c, place in pairs]

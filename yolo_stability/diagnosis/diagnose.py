@@ -28,7 +28,11 @@ _WEIGHT = {"critical": 0, "warning": 1, "info": 2}
 
 
 def diagnose_trace(
-    trace: Trace, *, masked: bool = False, controls: Sequence[RunSeries] = (), outcome: str | None = None
+    trace: Trace,
+    *,
+    masked: bool = False,
+    controls: Sequence[RunSeries] = (),
+    outcome: str | None = None,
 ) -> Diagnosis:
     """Diagnose a run.
 
@@ -38,12 +42,20 @@ def diagnose_trace(
         controls: Runs of the control on the same task and model, if there are any.
         outcome: How its process ended, as `RunResultRow.outcome` has it; None takes what the trace says.
     """
-    if trace.steps.height and trace.steps["loss"].null_count() == trace.steps.height and outcome not in DIED:
+    if (
+        trace.steps.height
+        and trace.steps["loss"].null_count() == trace.steps.height
+        and outcome not in DIED
+    ):
         why = "the trace holds no loss at any step, so nothing can be said about the run"
         return Diagnosis(run_id=trace.header.run_id, verdict="inconclusive", why=why)
     header = None if masked else trace.header
     return diagnose_series(
-        as_series(trace), header=header, controls=controls, outcome=outcome, run_id=trace.header.run_id
+        as_series(trace),
+        header=header,
+        controls=controls,
+        outcome=outcome,
+        run_id=trace.header.run_id,
     )
 
 
@@ -105,7 +117,9 @@ def _verdict(scene: Scene, findings: Sequence[Finding]) -> tuple[VerdictWord, st
         return "inconclusive", "no step was recorded"
     critical = [f for f in findings if f.severity == "critical"]
     if critical:
-        lasting = [f for f in critical if f.last_step is None or f.last_step > scene.step_at(-1) - _END]
+        lasting = [
+            f for f in critical if f.last_step is None or f.last_step > scene.step_at(-1) - _END
+        ]
         main = (lasting or critical)[0]
         return ("failed" if lasting else "unstable"), _with_first(main.message, findings, main)
     if findings:
@@ -117,9 +131,15 @@ def _without_findings(scene: Scene) -> tuple[VerdictWord, str]:
     """Return the verdict on a run in which nothing was found: stable only where there was something to look at."""
     steps = times(scene.run.step.size, "step")
     if scene.run.step.size < _FEW_STEPS:
-        return "inconclusive", f"{steps} without a sign of trouble are too few to say; {_FEW_STEPS} are needed"
+        return (
+            "inconclusive",
+            f"{steps} without a sign of trouble are too few to say; {_FEW_STEPS} are needed",
+        )
     if not np.isfinite(scene.run.norm).any():
-        return "inconclusive", f"the losses of {steps} show no sign of trouble, but no gradient was recorded"
+        return (
+            "inconclusive",
+            f"the losses of {steps} show no sign of trouble, but no gradient was recorded",
+        )
     return "stable", _calm(scene)
 
 
@@ -137,5 +157,7 @@ def _calm(scene: Scene) -> str:
     own = ratio_of(scene.run.norm, scene.usual_norm)
     text = f"no sign of trouble in {times(scene.run.step.size, 'step')}"
     if np.isfinite(own).any():
-        text += f": the gradient norm reached {number(float(np.nanmax(own)))} times its running median"
+        text += (
+            f": the gradient norm reached {number(float(np.nanmax(own)))} times its running median"
+        )
     return text

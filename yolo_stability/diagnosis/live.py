@@ -43,7 +43,9 @@ class LiveRules:
         self._every, self._window = every, window
         self._events: deque[SeriesEvent] = deque(maxlen=64)
         self._told: dict[str, int] = {}
-        self._rules: Sequence[Rule] = [rule() for rule in (RULES[name] for name in RULES) if rule.unsettles]
+        self._rules: Sequence[Rule] = [
+            rule() for rule in (RULES[name] for name in RULES) if rule.unsettles
+        ]
         self._rows: _Rows | None = None
         self._header: RunHeader | None = None
         self._since = self._seen = 0
@@ -68,7 +70,12 @@ class LiveRules:
         """The window as the rules see it, with the run's settings; None before the first step."""
         if self._rows is None or not self._seen:
             return None
-        return Scene(self._rows.series(tuple(self._events)), header=self._header, live=True, anew=self._rows.anew)
+        return Scene(
+            self._rows.series(tuple(self._events)),
+            header=self._header,
+            live=True,
+            anew=self._rows.anew,
+        )
 
     def open(self, blocks: Sequence[BlockSpec], header: RunHeader | None = None) -> None:
         """Begin a run, or a further sitting of one.
@@ -87,7 +94,9 @@ class LiveRules:
     def event(self, event: Event) -> None:
         """Take note of an event."""
         if event.kind not in {"notice", "finding"}:
-            self._events.append(SeriesEvent(kind=event.kind, step=event.step, block=event.block, data=event.data))
+            self._events.append(
+                SeriesEvent(kind=event.kind, step=event.step, block=event.block, data=event.data)
+            )
 
     def observe(self, record: StepRecord) -> tuple[Finding, ...]:
         """Take a step; return what has newly been found.
@@ -100,7 +109,11 @@ class LiveRules:
         self._rows.append(record)
         self._since, self._seen = self._since + 1, self._seen + 1
         due = max(1, self._every // 4) if self._seen <= _YOUNG else self._every
-        alarm = record.skipped == "guard" or not np.isfinite(record.loss) or self._rows.last_update > _REPLACED
+        alarm = (
+            record.skipped == "guard"
+            or not np.isfinite(record.loss)
+            or self._rows.last_update > _REPLACED
+        )
         return self.ask() if self._since >= due or alarm else ()
 
     def ask(self) -> tuple[Finding, ...]:
@@ -111,7 +124,9 @@ class LiveRules:
         scene = Scene(self._rows.series(tuple(self._events)), live=True, anew=self._rows.anew)
         findings = find_all(scene, self._rules)
         self.found = findings
-        last = [f.last_step for f in findings if f.severity == "critical" and f.rule not in _BUILT_IN]
+        last = [
+            f.last_step for f in findings if f.severity == "critical" and f.rule not in _BUILT_IN
+        ]
         self._unhealthy = max(self._unhealthy, *(step for step in last if step is not None), -1)
         doubts = [f.last_step for f in findings if f.rule == _FORERUNNER]
         self._doubtful = max(self._doubtful, *(step for step in doubts if step is not None), -1)
@@ -152,7 +167,8 @@ class _Rows:
         whole = ("step", "nonfinite", "epoch", "attempt", "accumulate", "update_block")
         self._columns: dict[str, Any] = {name: np.zeros(size, dtype=np.int64) for name in whole}
         self._columns |= {
-            name: np.zeros(size) for name in ("loss", "norm", "micro_norm", "clip", "lr", "amp_scale", "update")
+            name: np.zeros(size)
+            for name in ("loss", "norm", "micro_norm", "clip", "lr", "amp_scale", "update")
         }
         self._columns |= {name: np.zeros(size, dtype=bool) for name in ("guard", "scaler")}
         self._norms = np.full((len(names), size), np.nan, dtype=np.float32)
@@ -186,11 +202,15 @@ class _Rows:
         known = [(self._place[b.block], b) for b in record.blocks if b.block in self._place]
         places = [place for place, _ in known]
         with np.errstate(over="ignore"):
-            self._norms[places, at] = [float("nan") if b.grad_norm is None else b.grad_norm for _, b in known]
+            self._norms[places, at] = [
+                float("nan") if b.grad_norm is None else b.grad_norm for _, b in known
+            ]
         self._bad[places, at] = [b.nonfinite_count for _, b in known]
         for block, stats in known:
             ratio = stats.update_ratio
-            if ratio is not None and (ratio > self._columns["update"][at] or np.isnan(self._columns["update"][at])):
+            if ratio is not None and (
+                ratio > self._columns["update"][at] or np.isnan(self._columns["update"][at])
+            ):
                 self._columns["update"][at], self._columns["update_block"][at] = ratio, block
         self._end += 1
 

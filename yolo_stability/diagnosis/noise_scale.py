@@ -18,7 +18,15 @@ import numpy as np
 from yolo_stability.diagnosis.rolling import ratio_of
 from yolo_stability.trace.arrays import Bools, Floats, Ints, RunSeries
 
-__all__ = ["Excess", "NoiseScale", "StepNoise", "epoch_length", "excess_of", "noise_scale", "step_noise"]
+__all__ = [
+    "Excess",
+    "NoiseScale",
+    "StepNoise",
+    "epoch_length",
+    "excess_of",
+    "noise_scale",
+    "step_noise",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +83,9 @@ class Excess:
     least: Floats
 
 
-def step_noise(micro: Floats, total: Floats, summed: Ints, epoch: Floats | float = math.inf) -> StepNoise:
+def step_noise(
+    micro: Floats, total: Floats, summed: Ints, epoch: Floats | float = math.inf
+) -> StepNoise:
     """Return the estimates of each step for which both norms are known.
 
     Micro-batches of one epoch are drawn without replacement: their errors cancel the more, the more of the epoch a
@@ -102,7 +112,9 @@ def step_noise(micro: Floats, total: Floats, summed: Ints, epoch: Floats | float
 def noise_scale(estimates: StepNoise) -> NoiseScale:
     """Return the ratio of averages over all steps, since an average of ratios would be biased."""
     steps = int(estimates.rows.size)
-    signal, noise = (float(np.mean(v)) if steps else math.nan for v in (estimates.signal, estimates.noise))
+    signal, noise = (
+        float(np.mean(v)) if steps else math.nan for v in (estimates.signal, estimates.noise)
+    )
     return NoiseScale(signal=signal, noise=noise, steps=steps)
 
 
@@ -122,7 +134,10 @@ def excess_of(estimates: StepNoise, window: int, hop: int, errors: float) -> Exc
         return Excess(rows=np.zeros(0, dtype=np.int64), least=np.zeros(0))
     low, high = (
         _bound(values, window, hop, side)
-        for values, side in ((estimates.noise / estimates.summed, -errors), (estimates.signal, errors))
+        for values, side in (
+            (estimates.noise / estimates.summed, -errors),
+            (estimates.signal, errors),
+        )
     )
     return Excess(rows=estimates.rows[window - 1 :: hop], least=ratio_of(low, high))
 

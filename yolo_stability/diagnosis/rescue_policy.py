@@ -32,7 +32,10 @@ _SKIPS = 3  # steps in a row that the guard left out: the batch alone is no long
 _OWN = "recoveries"  # what was done before is no sign of what is wrong now
 _SINCE_EVER = {"noise"}  # norms that waver over 48 steps do not say when trouble began
 _BLAMED = 2  # incidents that name the same image before it is left out
-_ADAM, _SGD = (0.005, 0.02), (0.01, 0.1)  # rates that are used, and above which they hardly ever are
+_ADAM, _SGD = (
+    (0.005, 0.02),
+    (0.01, 0.1),
+)  # rates that are used, and above which they hardly ever are
 _LEAP = 3.0
 _TENTH = 0.1
 
@@ -94,7 +97,9 @@ class Rescuer(LiveRules):
             names = [PurePath(str(name)) for name in event.data.get("images") or ()]
             self._mixed |= bool(event.data.get("mixed"))
             if not event.data.get("mixed"):  # of a mosaic only one file is named
-                self._blamed.update(name.name for name in names if name.suffix)  # some tasks do not name their files
+                self._blamed.update(
+                    name.name for name in names if name.suffix
+                )  # some tasks do not name their files
         elif event.kind == "rescued":
             self._helped = len(self._done)
         elif event.kind == "rescue":
@@ -110,7 +115,9 @@ class Rescuer(LiveRules):
         elif remedy == "tighten_clip":
             self._clip = str(data["value"])
         elif remedy == "restart" and self._header:  # what was asked for no longer holds
-            self._header = replace(self._header, requested={**self._header.requested, "init": "default"})
+            self._header = replace(
+                self._header, requested={**self._header.requested, "init": "default"}
+            )
 
     def observe(self, record: StepRecord) -> tuple[Finding, ...]:
         """Take a step; return what has newly been found."""
@@ -145,16 +152,26 @@ class Rescuer(LiveRules):
         suspects = self._suspects() if self._possible("quarantine") else ()
         if self._mode in {"auto", "quarantine"} and suspects and not self._trouble:
             why = f"{', '.join(suspects)} made {_BLAMED} steps fail"
-            return Action(remedy="quarantine", cause="data", why=why, images=suspects, roll_back=False)
+            return Action(
+                remedy="quarantine", cause="data", why=why, images=suspects, roll_back=False
+            )
         if not self._trouble or self.scene is None:
             return None
         self._trouble = False
         if self._mode == "quarantine" and not self._possible("quarantine"):
             return None  # its culprit may still show
-        findings = [f for f in self.found if f.severity != "info" and RULES[f.rule].unsettles and f.rule != _OWN]
+        findings = [
+            f
+            for f in self.found
+            if f.severity != "info" and RULES[f.rule].unsettles and f.rule != _OWN
+        ]
         causes = rank_causes(self.scene, [f for f in findings if f.first_step is not None])
         cause: CauseName = causes[0].name if causes else "unknown"
-        why = findings[0].message if findings else f"the guard left out {self._in_a_row} steps in a row"
+        why = (
+            findings[0].message
+            if findings
+            else f"the guard left out {self._in_a_row} steps in a row"
+        )
         return self._next(cause, why, findings)
 
     def _next(self, cause: CauseName, why: str, findings: Sequence[Finding]) -> Action | Ending:
@@ -166,13 +183,17 @@ class Rescuer(LiveRules):
         if remedy is None:
             vain = self._done[self._helped :]
             tried = f"{', '.join(vain)} did not help; " if vain else ""
-            instead = next((f.remedy for f in findings if f.remedy), "begin again with a lower learning rate")
+            instead = next(
+                (f.remedy for f in findings if f.remedy), "begin again with a lower learning rate"
+            )
             return Ending(cause=cause, why=why, advice=f"{tried}{_ADVICE.get(cause, instead)}")
         if self._mixed and remedy != "quarantine" and "quarantine" in PLANS.get(cause, ()):
             why = f"{why.rstrip('.')}; no image is left out, for each was mixed from several files (mosaic, mixup)"
         value = self._value(remedy)
         images = tuple(sorted(set(self._blamed) - self._left_out)) if remedy == "quarantine" else ()
-        dated = [f.first_step for f in findings if f.first_step is not None and f.rule not in _SINCE_EVER]
+        dated = [
+            f.first_step for f in findings if f.first_step is not None and f.rule not in _SINCE_EVER
+        ]
         onset = min(dated, default=None)
         if self._present_rate() > self._family[1]:
             onset = None  # too high from the start: the older the state, the better
@@ -181,12 +202,20 @@ class Rescuer(LiveRules):
     def _choose(self, cause: CauseName) -> str | None:
         """Return the remedy that comes next; None if none is left."""
         if self._mode == "random":
-            names = [name for name in ("lower_rate", "tighten_clip", "rewarm", "lower_scale") if self._possible(name)]
+            names = [
+                name
+                for name in ("lower_rate", "tighten_clip", "rewarm", "lower_scale")
+                if self._possible(name)
+            ]
             run = f"{self._header.config_digest}/{self._header.seed}" if self._header else ""
-            return random.Random(f"{run}/{len(self._done)}").choice(names)  # a run again is the same again
+            return random.Random(f"{run}/{len(self._done)}").choice(
+                names
+            )  # a run again is the same again
         if self._mode != "auto":
             return self._mode if self._possible(self._mode) else None
-        bearable = not is_adaptive(self._optimizer) and self._family[1] < self._present_rate() <= _BEARABLE
+        bearable = (
+            not is_adaptive(self._optimizer) and self._family[1] < self._present_rate() <= _BEARABLE
+        )
         left = list(SGD_PLAN if cause == "learning_rate" and bearable else PLANS[cause])
         for name in self._done:
             if name in left:
@@ -203,14 +232,20 @@ class Rescuer(LiveRules):
         if remedy == "restart":
             init = str((self._header.requested if self._header else {}).get("init") or "default")
             model = str(self._effective.get("model") or "")
-            pretrained = isinstance((self._header.requested if self._header else {}).get("pretrained"), str)
-            fresh = model.endswith((".yaml", ".yml")) and not pretrained  # loaded weights would be lost
+            pretrained = isinstance(
+                (self._header.requested if self._header else {}).get("pretrained"), str
+            )
+            fresh = (
+                model.endswith((".yaml", ".yml")) and not pretrained
+            )  # loaded weights would be lost
             return "restart" not in self._done and init != "default" and fresh
         return True
 
     def _suspects(self) -> tuple[str, ...]:
         """Return the images that were blamed often enough, and are not left out yet."""
-        return tuple(sorted(n for n, k in self._blamed.items() if k >= _BLAMED and n not in self._left_out))
+        return tuple(
+            sorted(n for n, k in self._blamed.items() if k >= _BLAMED and n not in self._left_out)
+        )
 
     def _value(self, remedy: str) -> str | None:
         """Return how strong a remedy shall be."""
@@ -224,7 +259,9 @@ class Rescuer(LiveRules):
 
     def _present_rate(self) -> float:
         """Return the learning rate of the slowest group, before the schedule, as it is now; MuSGD boosts its head."""
-        rates = [float(group.get("lr", 0.0)) for group in (self._effective.get("groups") or {}).values()]
+        rates = [
+            float(group.get("lr", 0.0)) for group in (self._effective.get("groups") or {}).values()
+        ]
         return self._rate * min(rates, default=0.0)
 
     @property

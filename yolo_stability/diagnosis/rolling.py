@@ -24,7 +24,9 @@ __all__ = [
 ]
 
 
-def rolling_median(values: Floats, window: int, *, minimum: int = 1, center: bool = False) -> Floats:
+def rolling_median(
+    values: Floats, window: int, *, minimum: int = 1, center: bool = False
+) -> Floats:
     """Return the running median over the finite values of a window; NaN where there are fewer than the minimum."""
     import polars as pl
 

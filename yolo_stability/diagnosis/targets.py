@@ -27,7 +27,16 @@ from yolo_stability.trace.serialize import plain
 if TYPE_CHECKING:
     from yolo_stability.checkpoint.audit import AuditResult
 
-__all__ = ["FILE", "INCIDENT", "Examined", "diagnose_run", "diagnosis_to_json", "examine", "kind_of", "write_diagnosis"]
+__all__ = [
+    "FILE",
+    "INCIDENT",
+    "Examined",
+    "diagnose_run",
+    "diagnosis_to_json",
+    "examine",
+    "kind_of",
+    "write_diagnosis",
+]
 
 FILE = "diagnosis.json"
 INCIDENT = "incident.json"
@@ -102,12 +111,16 @@ def kind_of(path: Path) -> str:
             return "incident"
         if path.is_dir():
             return "run"
-        what = "is no run folder, incident folder or checkpoint" if path.exists() else "is not there"
+        what = (
+            "is no run folder, incident folder or checkpoint" if path.exists() else "is not there"
+        )
     except (OSError, ValueError) as error:  # an overlong name, a folder without permission
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         what = f"cannot be looked into ({reason})"
     name = f"'{_short(path)}'"
-    raise TraceError(f"{name} {what}; name a run folder such as runs/detect/train, or a .pt file.{_near(path)}")
+    raise TraceError(
+        f"{name} {what}; name a run folder such as runs/detect/train, or a .pt file.{_near(path)}"
+    )
 
 
 def _short(path: Path) -> str:
@@ -118,7 +131,11 @@ def _short(path: Path) -> str:
 def _near(path: Path) -> str:
     """Name what lies beside a path that was mistyped."""
     try:
-        return nearest(path.name, sorted(p.name for p in path.parent.iterdir())) if not path.exists() else ""
+        return (
+            nearest(path.name, sorted(p.name for p in path.parent.iterdir()))
+            if not path.exists()
+            else ""
+        )
     except (OSError, ValueError):
         return ""
 
@@ -153,10 +170,15 @@ def _of_trace(trace: Trace) -> Diagnosis:
     try:
         found = diagnose_trace(trace)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        _LOG.warning("the settings in header.json are not as this version writes them, and left out: %s", said(error))
+        _LOG.warning(
+            "the settings in header.json are not as this version writes them, and left out: %s",
+            said(error),
+        )
         found = diagnose_trace(trace, masked=True)
     if not trace.steps.height and list_parts(trace.path, "steps"):
-        return dataclasses.replace(found, why="no step of its trace can be read: its files are damaged")
+        return dataclasses.replace(
+            found, why="no step of its trace can be read: its files are damaged"
+        )
     if found.verdict == "stable" and trace.header.blocks and not trace.blocks["grad_norm"].count():
         why = f"the total gradient norm of its {times(trace.steps.height, 'step')} shows no sign of trouble, but the "
         why += "norms of its blocks are not there: their files are damaged or gone"
@@ -171,7 +193,9 @@ def _of_checkpoint(audit: AuditResult) -> Diagnosis:
         "inconclusive": "it holds no weights that could be judged, or some of a kind that is not read",
     }
     first = audit.findings[0].message if audit.findings else why.get(audit.verdict, "")
-    return Diagnosis(run_id="", verdict=audit.verdict, why=why.get(audit.verdict, first), findings=audit.findings)
+    return Diagnosis(
+        run_id="", verdict=audit.verdict, why=why.get(audit.verdict, first), findings=audit.findings
+    )
 
 
 def _replayed(folder: Path) -> Examined:
@@ -196,7 +220,9 @@ def _replayed(folder: Path) -> Examined:
 def write_diagnosis(trace: Trace, diagnosis: Diagnosis) -> None:
     """Write `diagnosis.json` beside a trace; a folder that cannot be written is left as it is."""
     try:
-        replace_file(trace.path / FILE, (json.dumps(diagnosis_to_json(diagnosis), indent=1) + "\n").encode())
+        replace_file(
+            trace.path / FILE, (json.dumps(diagnosis_to_json(diagnosis), indent=1) + "\n").encode()
+        )
     except OSError:
         return
 
@@ -258,11 +284,17 @@ def _plain_series(file: Path) -> RunSeries:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TraceError(f"'{file}' cannot be read: {error}.") from error
     names = [name for name in (rows[0] if rows else {}) if name.startswith("train/")]
-    rows = [row for row in rows if all(_is_number(row.get(name)) for name in names)]  # a kill may cut the last one
+    rows = [
+        row for row in rows if all(_is_number(row.get(name)) for name in names)
+    ]  # a kill may cut the last one
     if not (names and rows):
         raise TraceError(f"'{file}' holds no training losses; is it the results.csv of a training?")
-    loss = np.array([sum(_number(row.get(name)) for name in names) for row in rows], dtype=np.float64)
-    rate = [[_number(row[name]) for name in row if name.startswith("lr/")] or [math.nan] for row in rows]
+    loss = np.array(
+        [sum(_number(row.get(name)) for name in names) for row in rows], dtype=np.float64
+    )
+    rate = [
+        [_number(row[name]) for name in row if name.startswith("lr/")] or [math.nan] for row in rows
+    ]
     size, nothing = loss.size, np.zeros(0, dtype=np.int64)
     unknown: Floats = np.full(size, np.nan)
     return RunSeries(

@@ -35,7 +35,12 @@ def draw_curves(norm: Any, loss: Any, matrix: HeatMatrix, clip_norm: float | Non
 
 
 def _draw_line(
-    axes: Any, matrix: HeatMatrix, values: Any, label: str, colour: str, threshold: float | None = None
+    axes: Any,
+    matrix: HeatMatrix,
+    values: Any,
+    label: str,
+    colour: str,
+    threshold: float | None = None,
 ) -> None:
     middle = (matrix.edges[:-1] + matrix.edges[1:]) / 2
     positive = values[values > 0]
@@ -45,12 +50,25 @@ def _draw_line(
         _draw_clip(axes, threshold)
     if positive.size < np.isfinite(values).sum():
         low /= 4
-        values = np.where(values <= 0, low / 1.25, values)  # zero has no place on a log scale: the floor stands for it
-    axes.plot(middle, values, color=colour, lw=1.3, marker="o" if len(values) <= 60 else None, ms=2.6)
+        values = np.where(
+            values <= 0, low / 1.25, values
+        )  # zero has no place on a log scale: the floor stands for it
+    axes.plot(
+        middle, values, color=colour, lw=1.3, marker="o" if len(values) <= 60 else None, ms=2.6
+    )
     axes.set_yscale("log")
     axes.set_ylim(low / 1.25, high * 1.25)
     _tick_log(axes, high / low)
-    axes.text(-0.06, 0.5, label, transform=axes.transAxes, ha="right", va="center", color=colour, weight="bold")
+    axes.text(
+        -0.06,
+        0.5,
+        label,
+        transform=axes.transAxes,
+        ha="right",
+        va="center",
+        color=colour,
+        weight="bold",
+    )
     axes.tick_params(axis="x", labelbottom=False, length=0)
     axes.grid(axis="y", color=_GRID, lw=0.6)
     axes.set_axisbelow(True)
@@ -61,7 +79,9 @@ def _tick_log(axes: Any, span: float) -> None:
     """Ticks with plain numbers, few enough to read, also where the values span less than a decade."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if span > 300 else (1.0, 2.0, 5.0), numticks=6))
+    axes.yaxis.set_major_locator(
+        LogLocator(subs=(1.0,) if span > 300 else (1.0, 2.0, 5.0), numticks=6)
+    )
     axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: plain_number(v)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_minor_formatter(NullFormatter())
@@ -95,7 +115,15 @@ def _draw_epochs(panels: Sequence[Any], matrix: HeatMatrix) -> None:
     axis.set_xticks([s for s, _ in chosen], [str(e + 1) for _, e in chosen], size=8)
     axis.tick_params(length=3, pad=1)
     axis.spines["top"].set_visible(False)
-    top.annotate("epoch", (0, 1), (-6, 5), xycoords="axes fraction", textcoords="offset points", size=8, ha="right")
+    top.annotate(
+        "epoch",
+        (0, 1),
+        (-6, 5),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        size=8,
+        ha="right",
+    )
     for axes in panels:
         for step, _ in chosen:
             axes.axvline(step, color=_GRID, lw=0.6, zorder=0)

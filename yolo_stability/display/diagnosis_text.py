@@ -42,7 +42,9 @@ def told_in_short(diagnosis: Diagnosis, place: object, width: int) -> list[Text]
         place: The run folder, to be diagnosed in full.
         width: Columns that a line may take; a path is never broken.
     """
-    plain = textwrap.wrap(printable(f"{diagnosis.verdict}: {diagnosis.why}"), width, subsequent_indent="  ")
+    plain = textwrap.wrap(
+        printable(f"{diagnosis.verdict}: {diagnosis.why}"), width, subsequent_indent="  "
+    )
     if diagnosis.cause not in {None, "unknown"}:
         evidence = f"cause:   {diagnosis.cause}, since {diagnosis.causes[0].evidence}"
         plain += textwrap.wrap(printable(evidence), width, subsequent_indent=" " * 9)

@@ -13,7 +13,17 @@ import numpy as np
 
 from yolo_stability.core.text import short_name
 from yolo_stability.display.curves import draw_curves
-from yolo_stability.display.style import BAD, BLANK, FAINT, GUARD, INK, RC, SCALER, ZERO, plain_number
+from yolo_stability.display.style import (
+    BAD,
+    BLANK,
+    FAINT,
+    GUARD,
+    INK,
+    RC,
+    SCALER,
+    ZERO,
+    plain_number,
+)
 from yolo_stability.trace.summary import HeatMatrix
 
 __all__ = ["draw_heatmap"]
@@ -32,7 +42,12 @@ _DECADES = 6.0  # the colours span no more than this; what is smaller gets the d
 
 
 def draw_heatmap(
-    matrix: HeatMatrix, path: Path, *, title: str = "", note: str = "", clip_norm: float | None = None
+    matrix: HeatMatrix,
+    path: Path,
+    *,
+    title: str = "",
+    note: str = "",
+    clip_norm: float | None = None,
 ) -> None:
     """Draw the gradient norms of a run and write them as a PNG, in well under a second.
 
@@ -82,7 +97,9 @@ def _figure(matrix: HeatMatrix, title: str, note: str, clip_norm: float | None) 
         return figure
 
     def panel(bottom: float, tall: float) -> Any:
-        return figure.add_axes((_LEFT / _WIDTH, bottom / height, (_WIDTH - _LEFT - _RIGHT) / _WIDTH, tall / height))
+        return figure.add_axes(
+            (_LEFT / _WIDTH, bottom / height, (_WIDTH - _LEFT - _RIGHT) / _WIDTH, tall / height)
+        )
 
     heat_ax = panel(_BOTTOM, heat)
     strip = panel(_BOTTOM + heat, _STRIP)
@@ -113,17 +130,32 @@ def _draw_blocks(axes: Any, matrix: HeatMatrix) -> Any:
     cmap = mpl.colormaps["viridis"].with_extremes(bad=BLANK, under=ZERO)
     shown = np.where(np.isneginf(matrix.values), low - 1, matrix.values)
     image = axes.pcolormesh(
-        matrix.edges, np.arange(rows + 1), np.ma.masked_invalid(shown), cmap=cmap, vmin=low, vmax=high, rasterized=True
+        matrix.edges,
+        np.arange(rows + 1),
+        np.ma.masked_invalid(shown),
+        cmap=cmap,
+        vmin=low,
+        vmax=high,
+        rasterized=True,
     )
     axes.set_facecolor(BLANK)
     axes.set_ylim(rows, 0)
-    axes.set_yticks(np.arange(rows) + 0.5, [short_name(b, _NAME_WIDTH) for b in matrix.blocks], size=8)
+    axes.set_yticks(
+        np.arange(rows) + 0.5, [short_name(b, _NAME_WIDTH) for b in matrix.blocks], size=8
+    )
     axes.tick_params(axis="y", length=0, pad=4)
     axes.set_xlabel("optimizer step")
     axes.xaxis.get_major_locator().set_params(integer=True)
     left, right = _visible(matrix)
     skipped = matrix.guard | matrix.scaler
-    _boxes(axes, left[skipped], right[skipped], np.zeros(skipped.sum()), np.full(skipped.sum(), rows), hatch="////")
+    _boxes(
+        axes,
+        left[skipped],
+        right[skipped],
+        np.zeros(skipped.sum()),
+        np.full(skipped.sum(), rows),
+        hatch="////",
+    )
     for bad, colour in _bad_cells(matrix):
         row, column = np.nonzero(bad)
         _boxes(axes, left[column], right[column], row, row + 1, face=colour)
@@ -131,7 +163,9 @@ def _draw_blocks(axes: Any, matrix: HeatMatrix) -> Any:
     if 0 < len(row) <= 200 and len(matrix.total) <= 200:
         middle = (left + right) / 2
         size = min(18.0, 1400 / len(matrix.total))
-        axes.scatter(middle[column], row + 0.5, marker="x", s=size, c="white", linewidths=1.0, zorder=4)
+        axes.scatter(
+            middle[column], row + 0.5, marker="x", s=size, c="white", linewidths=1.0, zorder=4
+        )
     return image
 
 
@@ -142,7 +176,14 @@ def _bad_cells(matrix: HeatMatrix) -> list[tuple[Any, str]]:
 
 
 def _boxes(
-    axes: Any, left: Any, right: Any, top: Any, bottom: Any, *, face: str = "none", hatch: str | None = None
+    axes: Any,
+    left: Any,
+    right: Any,
+    top: Any,
+    bottom: Any,
+    *,
+    face: str = "none",
+    hatch: str | None = None,
 ) -> None:
     """Filled or hatched rectangles in data coordinates, all in one collection."""
     from matplotlib.collections import PolyCollection
@@ -176,7 +217,14 @@ def _draw_roles(axes: Any, matrix: HeatMatrix) -> None:
     start = 0
     for group, members in groupby(matrix.groups):
         end = start + len(list(members))
-        axes.plot([x, x], [start + 0.12, end - 0.12], transform=transform, color=FAINT, lw=2.2, clip_on=False)
+        axes.plot(
+            [x, x],
+            [start + 0.12, end - 0.12],
+            transform=transform,
+            color=FAINT,
+            lw=2.2,
+            clip_on=False,
+        )
         room = end - start > 5  # a short group has no room for a turned name
         text = group if room else group.replace(" ", "\n")
         axes.text(
@@ -196,11 +244,29 @@ def _draw_strip(axes: Any, matrix: HeatMatrix) -> None:
     axes.tick_params(axis="x", bottom=False, labelbottom=False)
     axes.set_facecolor("#f4f5f7")
     for mask, colour, marker in _marks(matrix):
-        goes_on = mask & np.concatenate([[False], mask[:-1]])  # a long bad stretch is one mark and a bar
+        goes_on = mask & np.concatenate(
+            [[False], mask[:-1]]
+        )  # a long bad stretch is one mark and a bar
         floor = np.full(goes_on.sum(), 0.4)
-        _boxes(axes, matrix.edges[:-1][goes_on], matrix.edges[1:][goes_on], floor, floor + 0.2, face=colour)
+        _boxes(
+            axes,
+            matrix.edges[:-1][goes_on],
+            matrix.edges[1:][goes_on],
+            floor,
+            floor + 0.2,
+            face=colour,
+        )
         at = middle[mask & ~goes_on]
-        axes.scatter(at, np.full(len(at), 0.5), marker=marker, s=42, c=colour, lw=1.4, clip_on=False, zorder=5)
+        axes.scatter(
+            at,
+            np.full(len(at), 0.5),
+            marker=marker,
+            s=42,
+            c=colour,
+            lw=1.4,
+            clip_on=False,
+            zorder=5,
+        )
     axes.text(-0.006, 0.5, "events", transform=axes.transAxes, ha="right", va="center", size=8)
 
 
@@ -216,7 +282,11 @@ def _draw_bar(figure: Any, axes: Any, image: Any) -> None:
     below = bool((image.get_array() < low).any())
     bar = figure.colorbar(image, cax=axes, extend="min" if below else "neither", extendfrac=0.03)
     whole = np.arange(np.ceil(low), np.floor(high) + 1)
-    fine = [p + np.log10(m) for p in range(int(np.floor(low)), int(np.ceil(high)) + 1) for m in (1, 2, 5)]
+    fine = [
+        p + np.log10(m)
+        for p in range(int(np.floor(low)), int(np.ceil(high)) + 1)
+        for m in (1, 2, 5)
+    ]
     ticks = whole if len(whole) > 3 else [t for t in fine if low <= t <= high]
     bar.ax.yaxis.set_major_locator(FixedLocator(list(ticks)))
     bar.ax.yaxis.set_minor_locator(NullLocator())
@@ -237,7 +307,9 @@ def _legend(matrix: HeatMatrix) -> list[Any]:
         for (mask, colour, marker), text in zip(_marks(matrix), texts, strict=True)
         if mask.any()
     ]
-    for (bad, colour), text in zip(_bad_cells(matrix), ("NaN or Inf in this block", "overflow"), strict=True):
+    for (bad, colour), text in zip(
+        _bad_cells(matrix), ("NaN or Inf in this block", "overflow"), strict=True
+    ):
         if bad.any():
             handles.append(Patch(facecolor=colour, label=text))
     if np.isneginf(matrix.values).any():

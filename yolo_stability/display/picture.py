@@ -27,6 +27,10 @@ def draw(trace: Trace) -> Path:
 
     summary, path = summarise(trace), trace.path / PICTURE
     draw_heatmap(
-        heat_matrix(trace), path, title=run_title(trace.header), note=headline(summary), clip_norm=summary.clip_norm
+        heat_matrix(trace),
+        path,
+        title=run_title(trace.header),
+        note=headline(summary),
+        clip_norm=summary.clip_norm,
     )
     return path

@@ -34,7 +34,14 @@ def summary_table(summary: RunSummary) -> Table:
     updates = any(b.median_update is not None for b in summary.blocks)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("gradient norm of")  # the one column that may wrap
-    for name in ["median", "max", "at step", "share", *(["update"] if updates else []), *(["bad"] if bad else [])]:
+    for name in [
+        "median",
+        "max",
+        "at step",
+        "share",
+        *(["update"] if updates else []),
+        *(["bad"] if bad else []),
+    ]:
         table.add_column(name, justify="right", no_wrap=True)
     width = len(table.columns) - 1
     for group, blocks in groupby(summary.blocks, key=lambda b: b.group):
@@ -55,14 +62,19 @@ def headline(summary: RunSummary) -> str:
     if summary.scaler_skips:
         parts.append(f"{summary.scaler_skips} skipped by the AMP scaler")
     if summary.clipped:
-        parts.append(f"{summary.clipped} clipped" + (f" at {summary.clip_norm:g}" if summary.clip_norm else ""))
+        parts.append(
+            f"{summary.clipped} clipped"
+            + (f" at {summary.clip_norm:g}" if summary.clip_norm else "")
+        )
     if summary.attempts > 1:
         parts.append(f"{summary.attempts} attempts")
     sentences = [", ".join(parts)]
     if summary.peak is not None:
         sentences.append(f"largest norm {number(summary.peak.max_norm)} in {_at(summary.peak)}")
     if summary.nonfinite_steps:
-        sentences.append(f"NaN or Inf in {_count(summary.nonfinite_steps, 'step')}{_where(summary)}")
+        sentences.append(
+            f"NaN or Inf in {_count(summary.nonfinite_steps, 'step')}{_where(summary)}"
+        )
     return "; ".join(sentences)
 
 
@@ -82,7 +94,10 @@ def _cells(block: BlockSummary, *, updates: bool, bad: bool) -> Sequence[str]:
 
 
 def _style(block: BlockSummary, summary: RunSummary) -> str:
-    if block.nonfinite_steps and summary.guard_skips + summary.scaler_skips < summary.nonfinite_steps:
+    if (
+        block.nonfinite_steps
+        and summary.guard_skips + summary.scaler_skips < summary.nonfinite_steps
+    ):
         return "red"
     return "yellow" if summary.worst is block else ""
 

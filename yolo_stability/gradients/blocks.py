@@ -76,7 +76,9 @@ def model_blocks(model: nn.Module) -> tuple[BlockSpec, ...]:
             param_names=tuple(numels),
             numel=sum(numels.values()),
         )
-        for place, numels in sorted(members.items(), key=lambda item: item[0].role.startswith(_ONE2ONE))
+        for place, numels in sorted(
+            members.items(), key=lambda item: item[0].role.startswith(_ONE2ONE)
+        )
     )
 
 
@@ -98,7 +100,11 @@ def _place(model: nn.Module, param_name: str) -> _Place | None:
 def _is_yolo(model: nn.Module) -> bool:
     """Return whether the model is Ultralytics' list of modules that know their index."""
     layers = getattr(model, "model", None)
-    return isinstance(layers, nn.Sequential) and len(layers) > 0 and all(hasattr(m, "i") for m in layers)
+    return (
+        isinstance(layers, nn.Sequential)
+        and len(layers) > 0
+        and all(hasattr(m, "i") for m in layers)
+    )
 
 
 def _yolo_place(model: nn.Module, name: str) -> _Place | None:
@@ -117,7 +123,9 @@ def _yolo_place(model: nn.Module, name: str) -> _Place | None:
     if isinstance(getattr(module, branch), nn.Parameter):
         return _Place(f"model.{index}", index, kind, "head", kind)
     role = _branch_role(branch, module)
-    return _Place(f"model.{index}.{branch}", index, kind, role, f"{kind} {role.removeprefix(_ONE2ONE)}")
+    return _Place(
+        f"model.{index}.{branch}", index, kind, role, f"{kind} {role.removeprefix(_ONE2ONE)}"
+    )
 
 
 def _branch_role(branch: str, head: nn.Module) -> str:

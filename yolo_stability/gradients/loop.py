@@ -33,7 +33,11 @@ from yolo_stability.trace import SCHEMA_VERSION
 __all__ = ["LoopParts", "LoopReading", "describe_loop"]
 
 _NOTHING = torch.zeros(0)
-_WRAPPERS = {"DistributedDataParallel": "module", "DataParallel": "module", "OptimizedModule": "_orig_mod"}
+_WRAPPERS = {
+    "DistributedDataParallel": "module",
+    "DataParallel": "module",
+    "OptimizedModule": "_orig_mod",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,14 +87,18 @@ class LoopParts:
     note: str | None
 
     @classmethod
-    def of(cls, model: nn.Module, optimizer: Optimizer, scaler: torch.amp.GradScaler | None = None) -> Self:
+    def of(
+        cls, model: nn.Module, optimizer: Optimizer, scaler: torch.amp.GradScaler | None = None
+    ) -> Self:
         """Check that the parts belong together.
 
         Raises:
             ConfigError: Something is of the wrong kind, nothing is trainable, or the optimizer trains another model.
         """
         if not isinstance(model, nn.Module):
-            raise ConfigError(f"record() takes a torch.nn.Module as model, and was given a {type(model).__name__}.")
+            raise ConfigError(
+                f"record() takes a torch.nn.Module as model, and was given a {type(model).__name__}."
+            )
         if not isinstance(optimizer, Optimizer):
             raise ConfigError(
                 f"record() takes a torch.optim.Optimizer, whose steps it can follow, and was given a "
@@ -101,7 +109,9 @@ class LoopParts:
         index = BlockIndex.of(model, model_blocks(model))
         trainable = {id(p) for p in index.params if p.requires_grad}
         if not trainable:
-            raise ConfigError("The model has no parameter that requires a gradient: there is nothing to record.")
+            raise ConfigError(
+                "The model has no parameter that requires a gradient: there is nothing to record."
+            )
         held = {id(p) for group in optimizer.param_groups for p in group["params"]}
         if not trainable & held:
             raise ConfigError(
@@ -110,9 +120,15 @@ class LoopParts:
             )
         devices = sorted({str(p.device) for p in index.params})
         if len(devices) > 1:
-            raise ConfigError(f"The model lies on {' and '.join(devices)}: record() measures models on one device.")
+            raise ConfigError(
+                f"The model lies on {' and '.join(devices)}: record() measures models on one device."
+            )
         outside = len(held - {id(p) for p in index.params})
-        note = f"{outside} tensor(s) of the optimizer are outside the model: they are not recorded" if outside else None
+        note = (
+            f"{outside} tensor(s) of the optimizer are outside the model: they are not recorded"
+            if outside
+            else None
+        )
         enabled = scaler if scaler is not None and scaler.is_enabled() else None
         return cls(model=model, optimizer=optimizer, scaler=enabled, index=index, note=note)
 
@@ -120,7 +136,11 @@ class LoopParts:
     def writes(self) -> bool:
         """Whether this process writes: in a distributed training only rank 0 does."""
         distributed = torch.distributed
-        return not (distributed.is_available() and distributed.is_initialized() and distributed.get_rank() != 0)
+        return not (
+            distributed.is_available()
+            and distributed.is_initialized()
+            and distributed.get_rank() != 0
+        )
 
     def gradients(self) -> tuple[list[Tensor], NDArray[np.int64]]:
         """Return the gradients that exist now, sparse ones as their values, and the block position of each."""
@@ -198,7 +218,11 @@ class LoopParts:
         if self.scaler is None:
             return _NOTHING
         scale = getattr(self.scaler, "_scale", None)
-        return scale.reshape(1) if isinstance(scale, Tensor) else torch.tensor([float(self.scaler.get_scale())])
+        return (
+            scale.reshape(1)
+            if isinstance(scale, Tensor)
+            else torch.tensor([float(self.scaler.get_scale())])
+        )
 
     def _is_unscaled(self, *, in_step: bool) -> bool:
         """Return whether the gradients are free of the loss scale.
@@ -254,7 +278,9 @@ def _effective(parts: LoopParts) -> dict[str, Any]:
         "amp": parts.scaler is not None,
         "guard": "off",
         "clip": "unknown",
-        "norm_layers": dict(Counter(type(m).__name__ for m in model.modules() if "Norm" in type(m).__name__)),
+        "norm_layers": dict(
+            Counter(type(m).__name__ for m in model.modules() if "Norm" in type(m).__name__)
+        ),
         "frozen": [n for n, p in model.named_parameters() if not p.requires_grad],
         "parameters": sum(p.numel() for p in model.parameters()),
         "torch_threads": torch.get_num_threads(),
@@ -263,10 +289,18 @@ def _effective(parts: LoopParts) -> dict[str, Any]:
 
 def _device(device: torch.device) -> str:
     """Return the device in words."""
-    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+    return (
+        f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+    )
 
 
 def _vector(values: list[Tensor | float], device: torch.device) -> Tensor:
     """Put numbers and 0-dim tensors into one vector without waiting for the device."""
-    parts = [v.detach().reshape(()) if isinstance(v, Tensor) else torch.tensor(float(v)) for v in values]
-    return torch.stack([p.to(device=device, dtype=torch.float32) for p in parts]) if parts else _NOTHING
+    parts = [
+        v.detach().reshape(()) if isinstance(v, Tensor) else torch.tensor(float(v)) for v in values
+    ]
+    return (
+        torch.stack([p.to(device=device, dtype=torch.float32) for p in parts])
+        if parts
+        else _NOTHING
+    )

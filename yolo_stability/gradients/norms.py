@@ -16,7 +16,15 @@ from torch import Tensor, nn
 
 from yolo_stability.core.types import BlockSpec
 
-__all__ = ["BlockIndex", "count_nonfinite", "exact_norms", "tensor_norms", "to_host", "total_norm", "without_overflow"]
+__all__ = [
+    "BlockIndex",
+    "count_nonfinite",
+    "exact_norms",
+    "tensor_norms",
+    "to_host",
+    "total_norm",
+    "without_overflow",
+]
 
 _FOREACH_DEVICES = frozenset({"cpu", "cuda", "xpu"})
 
@@ -145,7 +153,9 @@ class BlockIndex:
         present = [i for i, g in enumerate(grads) if g is not None]
         return [grads[i] for i in present], self.positions[present]  # type: ignore[misc]
 
-    def combine(self, norms: NDArray[np.float64], positions: NDArray[np.int64]) -> list[float | None]:
+    def combine(
+        self, norms: NDArray[np.float64], positions: NDArray[np.int64]
+    ) -> list[float | None]:
         """Return the root sum of squares per block; None for a block without any tensor (frozen).
 
         Args:

@@ -39,7 +39,14 @@ from yolo_stability.gradients.loop import LoopParts, LoopReading, describe_loop
 from yolo_stability.gradients.norms import to_host
 from yolo_stability.gradients.optimizers import momentum
 from yolo_stability.gradients.updates import UpdateSampler
-from yolo_stability.trace import FOLDER, TraceWriter, claim_folder, clear_trace, load_trace, release_folder
+from yolo_stability.trace import (
+    FOLDER,
+    TraceWriter,
+    claim_folder,
+    clear_trace,
+    load_trace,
+    release_folder,
+)
 
 __all__ = ["Recorder", "record"]
 
@@ -79,9 +86,13 @@ def record(
     parts = LoopParts.of(model, optimizer, scaler)
     folder = Path(out).expanduser()
     if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"out='{out}' is a file: name a folder, which record() makes if it is not there.")
+        raise ConfigError(
+            f"out='{out}' is a file: name a folder, which record() makes if it is not there."
+        )
     if isinstance(watch_every, bool) or not isinstance(watch_every, int) or watch_every < 0:
-        raise ConfigError(f"watch_every={watch_every!r} is not possible: give a number of steps, 0 for never.")
+        raise ConfigError(
+            f"watch_every={watch_every!r} is not possible: give a number of steps, 0 for never."
+        )
     return Recorder(parts, folder, dict(config or {}), watch_every=watch_every, plots=plots)
 
 
@@ -89,13 +100,21 @@ class Recorder:
     """Follows one training loop; made by `record`."""
 
     def __init__(
-        self, parts: LoopParts, folder: Path, config: dict[str, Any], *, watch_every: int, plots: bool
+        self,
+        parts: LoopParts,
+        folder: Path,
+        config: dict[str, Any],
+        *,
+        watch_every: int,
+        plots: bool,
     ) -> None:
         self.save_dir = folder
         self._parts, self._index, self._config, self._plots = parts, parts.index, config, plots
         trainable = [p.requires_grad for p in self._index.params]
         self._sampled = self._index.positions[np.array(trainable, dtype=bool)]
-        self._sampler = UpdateSampler([p for p in self._index.params if p.requires_grad], watch_every)
+        self._sampler = UpdateSampler(
+            [p for p in self._index.params if p.requires_grad], watch_every
+        )
         self._writer: TraceWriter | None = None
         self._undo = ExitStack()
         self._passes = self._seen = [0] * len(self._index.blocks)
@@ -130,10 +149,14 @@ class Recorder:
             TraceError: An old trace cannot be removed.
         """
         if self._state != "new":
-            raise StabilityError("This recorder has been used: call record(...) again for another training.")
+            raise StabilityError(
+                "This recorder has been used: call record(...) again for another training."
+            )
         folder = (self.save_dir / FOLDER).resolve()
         if self._parts.writes and folder in _in_use:
-            raise StabilityError(f"'{self.save_dir}' is being recorded already: choose another out=.")
+            raise StabilityError(
+                f"'{self.save_dir}' is being recorded already: choose another out=."
+            )
         with ExitStack() as undo:  # a warning may have been made an error
             if self._parts.writes:
                 undo.callback(_in_use.discard, folder)
@@ -150,7 +173,9 @@ class Recorder:
         self._state, self._clock = "open", time.perf_counter()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
         with shielded():
             self._state, writer = "closed", self._writer
             if writer is None:
@@ -172,7 +197,9 @@ class Recorder:
         undo.callback(self._parts.optimizer.register_step_pre_hook(self._before_update).remove)
         undo.callback(self._parts.optimizer.register_step_post_hook(self._after_update).remove)
         seen: set[int] = set()
-        for parameter, block in zip(self._index.params, self._index.positions.tolist(), strict=True):
+        for parameter, block in zip(
+            self._index.params, self._index.positions.tolist(), strict=True
+        ):
             if parameter.requires_grad and block not in seen:
                 seen.add(block)
                 handle = parameter.register_post_accumulate_grad_hook(partial(self._count, block))  # type: ignore[no-untyped-call]
@@ -201,7 +228,11 @@ class Recorder:
             StabilityError: The `with` block has not begun, or is over.
         """
         if self._state != "open":
-            when = "before its `with` block began" if self._state == "new" else "after its `with` block had ended"
+            when = (
+                "before its `with` block began"
+                if self._state == "new"
+                else "after its `with` block had ended"
+            )
             raise StabilityError(
                 f"r.step() was called {when}: write `with record(...) as r:` around the training loop."
             )
@@ -231,7 +262,9 @@ class Recorder:
     def _before_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """Measure what the clipping left of the gradient; leave it on the device."""
         self._inside, self._unannounced = True, False
-        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)  # args[0] is the optimizer
+        closure = kwargs.get(
+            "closure", args[1] if len(args) > 1 else None
+        )  # args[0] is the optimizer
         clipped = _NOTHING
         if closure is not None:
             self._flush()
@@ -256,7 +289,9 @@ class Recorder:
             self._tell(misuse.NO_STEP)
         weights, deltas = self._sampler.after() if self._sampling else (_NOTHING, _NOTHING)
         self._deferred = (weights, deltas, clipped)
-        self._finish(reading, "scaler" if reading.nonfinite and self._parts.skips_inside() else None)
+        self._finish(
+            reading, "scaler" if reading.nonfinite and self._parts.skips_inside() else None
+        )
 
     def _drop(self, *, at_end: bool = False) -> None:
         """Deal with a gradient that no optimizer step followed: a skipped one is recorded, another is forgotten."""
@@ -291,9 +326,14 @@ class Recorder:
             skipped=skipped,
             nonfinite=reading.nonfinite,
             seconds=now - self._clock,
-            blocks=tuple(BlockStats(block=b.name, grad_norm=n, nonfinite_count=c) for b, n, c in blocks),
+            blocks=tuple(
+                BlockStats(block=b.name, grad_norm=n, nonfinite_count=c) for b, n, c in blocks
+            ),
         )
-        self._clock, self._passes = now, [p - s for p, s in zip(self._passes, self._seen, strict=True)]
+        self._clock, self._passes = (
+            now,
+            [p - s for p, s in zip(self._passes, self._seen, strict=True)],
+        )
         self._steps += 1
         if all(vector.device.type == "cpu" for vector in self._deferred):
             self._flush()
@@ -303,7 +343,10 @@ class Recorder:
             self._complete_held(*to_host(*self._deferred))
 
     def _complete_held(
-        self, weights: NDArray[np.float64], deltas: NDArray[np.float64], clipped: NDArray[np.float64]
+        self,
+        weights: NDArray[np.float64],
+        deltas: NDArray[np.float64],
+        clipped: NDArray[np.float64],
     ) -> None:
         """Add to the held record what was on the device, and write it."""
         step, self._held = self._held, None
@@ -316,9 +359,14 @@ class Recorder:
             if self._parts.scaler is None:
                 self._tell(misuse.forgotten_scale(coefficient))
         if len(weights):
-            w, d = self._index.combine(weights, self._sampled), self._index.combine(deltas, self._sampled)
+            w, d = (
+                self._index.combine(weights, self._sampled),
+                self._index.combine(deltas, self._sampled),
+            )
             triples = zip(step.blocks, w, d, strict=True)
-            step = replace(step, blocks=tuple(_with_update(stats, *both) for stats, *both in triples))
+            step = replace(
+                step, blocks=tuple(_with_update(stats, *both) for stats, *both in triples)
+            )
         self._writer.append(step)
 
     # Outputs
@@ -341,8 +389,14 @@ class Recorder:
         try:
             draw(self.trace)
         except Exception as error:
-            warnings.warn(f"stability: the picture failed: {type(error).__name__}: {error}", stacklevel=3)
+            warnings.warn(
+                f"stability: the picture failed: {type(error).__name__}: {error}", stacklevel=3
+            )
 
 
 def _with_update(stats: BlockStats, weight: float | None, delta: float | None) -> BlockStats:
-    return replace(stats, weight_norm=weight, update_ratio=delta / weight if weight and delta is not None else None)
+    return replace(
+        stats,
+        weight_norm=weight,
+        update_ratio=delta / weight if weight and delta is not None else None,
+    )

@@ -27,7 +27,12 @@ class Baseline:
     """
 
     def __init__(
-        self, *, norm_factor: float = 50.0, loss_factor: float = 5.0, window: int = 128, minimum: int = 8
+        self,
+        *,
+        norm_factor: float = 50.0,
+        loss_factor: float = 5.0,
+        window: int = 128,
+        minimum: int = 8,
     ) -> None:
         self._norm_factor, self._loss_factor, self._minimum = norm_factor, loss_factor, minimum
         self._norms: deque[float] = deque(maxlen=window)

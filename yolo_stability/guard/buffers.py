@@ -31,28 +31,41 @@ class BufferSnapshot:
         self._floating = [b for b in buffers.values() if b.is_floating_point()]
         self._counters = [b for b in buffers.values() if not b.is_floating_point()]
         # An attention mask may hold -inf for good.
-        self.watched = tuple(n for n, b in buffers.items() if b.is_floating_point() and bool(torch.isfinite(b).all()))
+        self.watched = tuple(
+            n for n, b in buffers.items() if b.is_floating_point() and bool(torch.isfinite(b).all())
+        )
         # Flat views are made once: making hundreds of them takes longer than joining them.
         self._flat_floating, self._flat_counters = _flat(self._floating), _flat(self._counters)
         self._flat_watched = _flat([buffers[n] for n in self.watched])
         self._all_watched = len(self._flat_watched) == len(self._flat_floating)
         self._saved: list[Tensor] = []
         self._seen: tuple[Tensor, int] | None = None
-        self._marks = [*self._floating[:1], *self._floating[-1:], *self._counters[:1], *self._counters[-1:]]
+        self._marks = [
+            *self._floating[:1],
+            *self._floating[-1:],
+            *self._counters[:1],
+            *self._counters[-1:],
+        ]
 
     @torch.no_grad()
     def take(self) -> None:
         """Remember the buffers as they are now."""
         seen, self._seen = self._seen, None
-        fresh = seen is not None and seen[1] == self._version()  # nobody has written since the last check
+        fresh = (
+            seen is not None and seen[1] == self._version()
+        )  # nobody has written since the last check
         floating = seen[0] if seen is not None and fresh else _joined(self._flat_floating)
         self._saved = [floating, _joined(self._flat_counters)]
 
     @torch.no_grad()
     def restore(self) -> None:
         """Put the remembered values back, in place."""
-        for group, saved in zip((self._flat_floating, self._flat_counters), self._saved, strict=True):
-            for line, values in zip(group, torch.split(saved, [len(line) for line in group]), strict=True):
+        for group, saved in zip(
+            (self._flat_floating, self._flat_counters), self._saved, strict=True
+        ):
+            for line, values in zip(
+                group, torch.split(saved, [len(line) for line in group]), strict=True
+            ):
                 line.copy_(values)
 
     @torch.no_grad()
@@ -78,7 +91,10 @@ class BufferSnapshot:
 
 def _flat(tensors: Sequence[Tensor]) -> list[Tensor]:
     """Return one-dimensional views, in the order of memory: on CUDA Ultralytics trains with channels last."""
-    return [t.detach().permute(sorted(range(t.dim()), key=t.stride, reverse=True)).view(-1) for t in tensors]
+    return [
+        t.detach().permute(sorted(range(t.dim()), key=t.stride, reverse=True)).view(-1)
+        for t in tensors
+    ]
 
 
 def _joined(flat: Sequence[Tensor]) -> Tensor:

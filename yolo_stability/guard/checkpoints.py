@@ -59,7 +59,11 @@ class HealthyCheckpoint:
     """
 
     def __init__(self, folder: Path, age: int = 32) -> None:
-        self._path, self._candidate, self._age = folder / "healthy.pt", folder / ".healthy-candidate.pt", age
+        self._path, self._candidate, self._age = (
+            folder / "healthy.pt",
+            folder / ".healthy-candidate.pt",
+            age,
+        )
         self._saved_step: int | None = None
         self.error: str | None = None
         with self._soft():
@@ -102,7 +106,9 @@ class HealthyCheckpoint:
             yield
         except OSError as error:
             self._saved_step = None
-            self.error = f"healthy.pt could not be written: {error.strerror or error}; the training goes on."
+            self.error = (
+                f"healthy.pt could not be written: {error.strerror or error}; the training goes on."
+            )
 
     def _confirm(self, step: int, unhealthy_step: int, age: int) -> None:
         """Promote the candidate if it is old enough, drop it if trouble followed."""
@@ -118,7 +124,9 @@ class HealthyCheckpoint:
 def _copy(source: Path, target: Path) -> None:
     """Copy a file so that the target is either whole or untouched."""
     size = source.stat().st_size
-    if shutil.disk_usage(target.parent).free < size:  # do not take the last bytes from telemetry only to fail
+    if (
+        shutil.disk_usage(target.parent).free < size
+    ):  # do not take the last bytes from telemetry only to fail
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
     temporary = target.with_name(f"{target.name}.tmp")
     try:

@@ -88,7 +88,10 @@ class Guard:
         tensors = list(inner_model(trainer).parameters())
         if trainer.ema:
             buffers = dict(trainer.ema.ema.named_buffers())
-            tensors += [*trainer.ema.ema.parameters(), *(buffers[n] for n in self._buffers.watched if n in buffers)]
+            tensors += [
+                *trainer.ema.ema.parameters(),
+                *(buffers[n] for n in self._buffers.watched if n in buffers),
+            ]
         scale = getattr(trainer.scaler, "_scale", None)
         tensors += [] if scale is None else [scale]
         floating = [t.detach() for t in tensors if t.is_floating_point() and t.numel()]

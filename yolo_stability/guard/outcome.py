@@ -48,12 +48,18 @@ class Outcome:
         """Return in one sentence how the run failed; None when it shows no sign of it."""
         if self._first is None or len(self._last) < _LAST:
             return None
-        excuse = "clipping prevented NaN, not failure" if self._clipped else "the run has failed without any NaN"
+        excuse = (
+            "clipping prevented NaN, not failure"
+            if self._clipped
+            else "the run has failed without any NaN"
+        )
         if self._zero_since is not None and not any(self._last):
             return f"loss and gradients are exactly 0 since step {self._zero_since}: {excuse}"
         first, last = self._first, median(self._last)
         if first > 0 and last > _BLOWN_UP * first:
             return f"the loss ended at {last:.3g}, {last / first:.3g} times that of the first step: {excuse}"
         if self._largest > _BLOWN_UP * first and abs(last) < _FALLEN * first:
-            return f"after a blow-up to {self._largest:.3g} the loss collapsed to {last:.3g}: {excuse}"
+            return (
+                f"after a blow-up to {self._largest:.3g} the loss collapsed to {last:.3g}: {excuse}"
+            )
         return None

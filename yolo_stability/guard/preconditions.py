@@ -16,7 +16,10 @@ from yolo_stability.trace.layout import FOLDER
 
 __all__ = ["is_number", "require_sound_start"]
 
-_STATISTICS = ("running_mean", "running_var")  # of other buffers some may hold -inf for good, as an attention mask does
+_STATISTICS = (
+    "running_mean",
+    "running_var",
+)  # of other buffers some may hold -inf for good, as an attention mask does
 _SCHEDULED = ("lr", "initial_lr")  # Ultralytics sets them anew
 
 
@@ -68,10 +71,14 @@ def _broken(trainer: Trainer) -> Iterator[str]:
         if not is_number(trainer.ema.updates):
             yield "the EMA's number of updates"
     for slots in trainer.optimizer.state.values():
-        yield from (f"the optimizer's {key}" for key, value in slots.items() if not is_number(value))
+        yield from (
+            f"the optimizer's {key}" for key, value in slots.items() if not is_number(value)
+        )
     for group in trainer.optimizer.param_groups:
         numbers = {k: v for k, v in group.items() if k != "params" and k not in _SCHEDULED}
-        yield from (f"the optimizer's {key}" for key, value in numbers.items() if not is_number(value))
+        yield from (
+            f"the optimizer's {key}" for key, value in numbers.items() if not is_number(value)
+        )
     if not is_number(trainer.scaler.get_scale()):
         yield "the scale of AMP"
 

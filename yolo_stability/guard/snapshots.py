@@ -57,10 +57,15 @@ class Snapshot:
             self._places = [self._place(key, tensor) for key, tensor in named]
         torch._foreach_copy_(self._places, self._sources, non_blocking=self._pin)
         self._optimizer = {
-            p: {k: self._copy((id(p), k), v) if isinstance(v, Tensor) else v for k, v in state.items()}
+            p: {
+                k: self._copy((id(p), k), v) if isinstance(v, Tensor) else v
+                for k, v in state.items()
+            }
             for p, state in trainer.optimizer.state.items()
         }
-        self._groups = [{k: v for k, v in g.items() if k != "params"} for g in trainer.optimizer.param_groups]
+        self._groups = [
+            {k: v for k, v in g.items() if k != "params"} for g in trainer.optimizer.param_groups
+        ]
         self._ema_updates = trainer.ema.updates if trainer.ema else 0
         self._scaler = trainer.scaler.state_dict()
 
@@ -98,7 +103,9 @@ class Snapshot:
         """Return a tensor's place in host memory, which is allocated once."""
         place = self._copies.get(key)
         if place is None:
-            place = torch.empty_like(tensor, device="cpu", pin_memory=self._pin and tensor.device.type == "cuda")
+            place = torch.empty_like(
+                tensor, device="cpu", pin_memory=self._pin and tensor.device.type == "cuda"
+            )
             self._copies[key] = place
         return place
 
@@ -119,7 +126,9 @@ class HealthyStates:
         youngest: The same at the very start.
     """
 
-    def __init__(self, trainer: Trainer, step: int, age: int = 32, youngest: int = 4, place: int = 0) -> None:
+    def __init__(
+        self, trainer: Trainer, step: int, age: int = 32, youngest: int = 4, place: int = 0
+    ) -> None:
         self._age, self._youngest, self._first = age, youngest, step
         self._trusted, self._candidate = Snapshot(trainer), Snapshot(trainer)
         self._trusted.take(trainer, step, place)

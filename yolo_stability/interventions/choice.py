@@ -69,7 +69,9 @@ class Choice:
         if value is None:
             value = argument.default
         if value is None:
-            raise ConfigError(f"'{kind}' needs {argument.meaning}: write {kind}:{argument.example:g}, for instance.")
+            raise ConfigError(
+                f"'{kind}' needs {argument.meaning}: write {kind}:{argument.example:g}, for instance."
+            )
         if not (argument.low < value <= argument.high) or math.isinf(value):
             limit = "" if math.isinf(argument.high) else f" and at most {argument.high:g}"
             raise ConfigError(

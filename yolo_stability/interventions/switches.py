@@ -15,7 +15,12 @@ from yolo_stability.interventions.clips._base import STOCK_CLIP, make_clip
 from yolo_stability.interventions.depth import deepen
 from yolo_stability.interventions.inits._base import STOCK_INIT, make_init
 from yolo_stability.interventions.learning_rate import scale_learning_rate
-from yolo_stability.interventions.norms._base import STOCK_NORM, apply_norm, freeze_statistics, make_norm
+from yolo_stability.interventions.norms._base import (
+    STOCK_NORM,
+    apply_norm,
+    freeze_statistics,
+    make_norm,
+)
 from yolo_stability.interventions.registries import FAULTS
 from yolo_stability.interventions.regularization import add_l1, penalised
 from yolo_stability.interventions.residual import remove_residuals
@@ -49,7 +54,9 @@ class Switches:
         self.done: dict[str, str] = {}
         if settings.fault is not None:
             kind = settings.fault.partition("@")[0].partition(":")[0]
-            self.done["fault"] = f"damage on purpose: {FAULTS.summaries[kind].partition(': ')[2].rstrip('.')}"
+            self.done["fault"] = (
+                f"damage on purpose: {FAULTS.summaries[kind].partition(': ')[2].rstrip('.')}"
+            )
         self.warnings: list[str] = []
         self._waits_for_data = False
 
@@ -93,7 +100,10 @@ class Switches:
         s = self.settings
         if s.act is not None:
             changed, stay = apply_activation(model, s.act)
-            _require(changed, f"act={s.act}: this model has no activation that can be exchanged. Leave act out.")
+            _require(
+                changed,
+                f"act={s.act}: this model has no activation that can be exchanged. Leave act out.",
+            )
             self.done["act"] = f"{changed} activations are {s.act}{_others(stay, 'elsewhere')}"
         # After the activations, for some norms become part of them.
         if s.norm != STOCK_NORM:
@@ -105,7 +115,9 @@ class Switches:
                 "residual=false: this model has no skip connection that can be switched off"
                 f"{f' ({stay} are written into its blocks)' if stay else ''}. Leave residual out.",
             )
-            self.done["residual"] = f"{removed} skip connections off{_others(stay, 'written into their blocks')}"
+            self.done["residual"] = (
+                f"{removed} skip connections off{_others(stay, 'written into their blocks')}"
+            )
         if s.init != STOCK_INIT:
             self._initialise(model, pretrained=pretrained, resumed=resumed)
 
@@ -128,7 +140,8 @@ class Switches:
         """Exchange the normalisation."""
         layers = sum(isinstance(m, nn.BatchNorm2d) for m in model.modules())
         _require(
-            layers, f"norm={self.settings.norm}: this model has no BatchNorm that could be changed. Leave norm out."
+            layers,
+            f"norm={self.settings.norm}: this model has no BatchNorm that could be changed. Leave norm out.",
         )
         replaced = apply_norm(model, self._norm)
         if self._norm.freezes:
@@ -137,7 +150,9 @@ class Switches:
         instead = self._norm.layer(8)
         text = f"{replaced.removed} BatchNorm layers {f'are {type(instead).__name__}' if instead else 'are gone'}"
         if replaced.merged:
-            text += f", {replaced.merged} blocks of parallel convolutions became one convolution each"
+            text += (
+                f", {replaced.merged} blocks of parallel convolutions became one convolution each"
+            )
         if replaced.kept:
             text += f"; {', '.join(f'{n} {k}' for k, n in replaced.kept.items())} stay"
         self.done["norm"] = text
@@ -174,7 +189,9 @@ class Switches:
         s, name = self.settings, type(optimizer).__name__
         if s.lr_mult != 1.0:
             scale_learning_rate(optimizer, s.lr_mult)
-            self.done["lr_mult"] = f"{len(optimizer.param_groups)} groups of {name}, warm-up and schedule follow"
+            self.done["lr_mult"] = (
+                f"{len(optimizer.param_groups)} groups of {name}, warm-up and schedule follow"
+            )
             if asked.lower() == "auto":
                 lr = optimizer.param_groups[-1]["lr"] / s.lr_mult
                 self._warn(
@@ -183,10 +200,14 @@ class Switches:
                 )
         if s.clip != STOCK_CLIP:
             self.done["clip"] = (
-                "gradients are not clipped" if s.clip == "none" else f"gradients are clipped by {self.clip}"
+                "gradients are not clipped"
+                if s.clip == "none"
+                else f"gradients are clipped by {self.clip}"
             )
             if name in _SCALE_FREE:
-                self._warn(f"clip={s.clip} hardly acts: {name} divides each gradient by its own running size.")
+                self._warn(
+                    f"clip={s.clip} hardly acts: {name} divides each gradient by its own running size."
+                )
         if s.l1:
             self.done["l1"] = f"sign(weight) x {s.l1:g} is added to the gradients"
 

@@ -32,11 +32,17 @@ def curves_chart(section: Section) -> Chart | None:
     sides.append((arm, section.arm.name, CONTROL if section.arm.is_control else ARM))
     data: list[dict[str, Any]] = []
     floors: dict[str, float] = {}
-    for field, high, y, name in (("norm", "norm_highest", "y", "norm"), ("loss", "loss_highest", "y2", "loss")):
+    for field, high, y, name in (
+        ("norm", "norm_highest", "y", "norm"),
+        ("loss", "loss_highest", "y2", "loss"),
+    ):
         floors[y] = _floor(getattr(s, field) for runs, _, _ in sides for _, s in runs)
         for runs, label, colour in sides:
             data.append(_band(runs, (field, high), (y, floors[y]), colour))
-            data += [_line(run, s, field, (y, floors[y]), (label, colour, i, name)) for i, (run, s) in enumerate(runs)]
+            data += [
+                _line(run, s, field, (y, floors[y]), (label, colour, i, name))
+                for i, (run, s) in enumerate(runs)
+            ]
     events, rows = _events(sides)
     spans = {y: _span(data, y) for y in floors}
     return Chart(
@@ -59,7 +65,11 @@ def _floor(columns: Iterable[Any]) -> float:
 
 
 def _line(
-    run: RunResultRow, series: RunSeries, field: str, place: tuple[str, float], style: tuple[str, str, int, str]
+    run: RunResultRow,
+    series: RunSeries,
+    field: str,
+    place: tuple[str, float],
+    style: tuple[str, str, int, str],
 ) -> dict[str, Any]:
     y, floor = place
     label, colour, i, name = style
@@ -82,14 +92,19 @@ def _line(
     }
 
 
-def _band(runs: Runs, fields: tuple[str, str], place: tuple[str, float], colour: str) -> dict[str, Any]:
+def _band(
+    runs: Runs, fields: tuple[str, str], place: tuple[str, float], colour: str
+) -> dict[str, Any]:
     """Return an area from the smallest median to the largest single step over all seeds."""
     low_of, high_of = fields
     y, floor = place
     cells: dict[float, list[float]] = {}
     for _, series in runs:
         for x, low, high in zip(
-            _middle(series).tolist(), getattr(series, low_of).tolist(), getattr(series, high_of).tolist(), strict=True
+            _middle(series).tolist(),
+            getattr(series, low_of).tolist(),
+            getattr(series, high_of).tolist(),
+            strict=True,
         ):
             cells.setdefault(x, []).extend(max(v, floor) for v in (low, high) if np.isfinite(v))
     xs: list[float | None] = []
@@ -129,7 +144,10 @@ def _events(sides: Sequence[tuple[Runs, str, str]]) -> tuple[list[dict[str, Any]
     traces: dict[str, dict[str, Any]] = {}
     for runs, label, _ in sides:
         for run, series in runs:
-            marks = (("skipped", series.skipped > 0), ("NaN or Inf", (series.nonfinite > 0) & (series.skipped == 0)))
+            marks = (
+                ("skipped", series.skipped > 0),
+                ("NaN or Inf", (series.nonfinite > 0) & (series.skipped == 0)),
+            )
             if any(mask.any() for _, mask in marks):
                 rows.append(f"{plain(label[:_NAME])} {run.seed}")
             for kind, mask in marks:
@@ -149,7 +167,11 @@ def _event_trace(kind: str) -> dict[str, Any]:
         "y": [],
         "xaxis": "x",
         "yaxis": "y3",
-        "marker": {"symbol": symbol, "size": 9, "color": "var(--skip)" if kind == "skipped" else BAD},
+        "marker": {
+            "symbol": symbol,
+            "size": 9,
+            "color": "var(--skip)" if kind == "skipped" else BAD,
+        },
         "name": "skipped by the guard" if kind == "skipped" else kind,
         "hovertemplate": f"step %{{x:.0f}}: {kind}<extra></extra>",
     }
@@ -157,7 +179,9 @@ def _event_trace(kind: str) -> dict[str, Any]:
 
 def _span(data: Sequence[dict[str, Any]], y: str) -> tuple[float, float]:
     """Return the smallest and the largest value of a panel, log10."""
-    known = [v for trace in data if trace["yaxis"] == y for v in trace["y"] if v is not None and v > 0]
+    known = [
+        v for trace in data if trace["yaxis"] == y for v in trace["y"] if v is not None and v > 0
+    ]
     return (float(np.log10(min(known))), float(np.log10(max(known)))) if known else (0.0, 1.0)
 
 
@@ -166,10 +190,16 @@ def _layout(rows: list[str], spans: dict[str, tuple[float, float]]) -> dict[str,
     strip = min(0.3, 0.06 * len(rows) + 0.02) if rows else 0.0
     middle = strip + (1 - strip) / 2
     layout: dict[str, Any] = {
-        "xaxis": axis(title={"text": "optimizer step"}, anchor="y3" if rows else "y2", rangemode="tozero"),
-        "yaxis": axis(**log_ticks(*spans["y"]), title={"text": "total norm"}, domain=[middle + 0.03, 1]),
+        "xaxis": axis(
+            title={"text": "optimizer step"}, anchor="y3" if rows else "y2", rangemode="tozero"
+        ),
+        "yaxis": axis(
+            **log_ticks(*spans["y"]), title={"text": "total norm"}, domain=[middle + 0.03, 1]
+        ),
         "yaxis2": axis(
-            **log_ticks(*spans["y2"]), title={"text": "loss"}, domain=[strip + (0.03 if rows else 0), middle - 0.03]
+            **log_ticks(*spans["y2"]),
+            title={"text": "loss"},
+            domain=[strip + (0.03 if rows else 0), middle - 0.03],
         ),
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         "hovermode": "closest",

@@ -46,7 +46,9 @@ def figures(story: Story) -> Iterator[Picture]:
 
     for group in story.groups:
         shown = [section for section in group.sections if pairs(section)]
-        curves = [section for section in group.sections if any(s is not None for _, s in section.runs)]
+        curves = [
+            section for section in group.sections if any(s is not None for _, s in section.runs)
+        ]
         slug = re.sub(r"[^a-z0-9]+", "-", group.task.lower()).strip("-")[:40] or "task"
         with mpl.rc_context({**RC, "text.parse_math": False}):
             if shown:
@@ -82,7 +84,9 @@ def _new_figure(height: float, title: str) -> Any:
 def _panel(figure: Any, left: float, top: float, size: tuple[float, float]) -> Any:
     """Add axes at a place given in inches from the upper left."""
     _, height = figure.get_size_inches()
-    return figure.add_axes((left / _WIDTH, 1 - (top + size[1]) / height, size[0] / _WIDTH, size[1] / height))
+    return figure.add_axes(
+        (left / _WIDTH, 1 - (top + size[1]) / height, size[0] / _WIDTH, size[1] / height)
+    )
 
 
 def _name(axes: Any, section: Section) -> None:
@@ -90,7 +94,9 @@ def _name(axes: Any, section: Section) -> None:
     name = name if len(name) <= _TITLE else f"{name[: _TITLE - 1]}…"
     axes.set_title(name, loc="left", y=1.0, size=9.5, weight="bold", pad=4)
     verdict = section.cell.verdict
-    axes.set_title(verdict, loc="right", y=1.0, size=9, pad=4, color=_VERDICT_INK.get(verdict, FAINT))
+    axes.set_title(
+        verdict, loc="right", y=1.0, size=9, pad=4, color=_VERDICT_INK.get(verdict, FAINT)
+    )
 
 
 def _heat_maps(group: Group, sections: list[Section]) -> Any:
@@ -118,7 +124,9 @@ def _heat_maps(group: Group, sections: list[Section]) -> Any:
         _name(axes, section)
         if column == 0 or pair.series.blocks != chosen[i - 1][1].series.blocks:
             names = [axis_name(b, 24) for b in pair.series.blocks]
-            axes.set_yticks(np.arange(len(names)), names if column == 0 else [""] * len(names), size=7)
+            axes.set_yticks(
+                np.arange(len(names)), names if column == 0 else [""] * len(names), size=7
+            )
         else:
             axes.set_yticks([])
         axes.tick_params(length=0, pad=2)
@@ -142,12 +150,16 @@ def _heat_map(axes: Any, pair: Pair, limits: tuple[float, float]) -> Any:
     with np.errstate(divide="ignore", invalid="ignore"):
         log = np.ma.masked_invalid(np.log10(series.block_norm))
     axes.set_facecolor(BLANK)
-    image = axes.pcolormesh(edges, rows, log, cmap=mpl.colormaps["viridis"], vmin=limits[0], vmax=limits[1])
+    image = axes.pcolormesh(
+        edges, rows, log, cmap=mpl.colormaps["viridis"], vmin=limits[0], vmax=limits[1]
+    )
     bad = series.block_nonfinite > 0
     special = np.ma.masked_less(np.where(bad, 1, np.where(series.block_norm == 0, 0, -1)), 0)
     axes.pcolormesh(edges, rows, special, cmap=ListedColormap([ZERO, BAD]), vmin=0, vmax=1)
     skipped = ((series.first + series.last) / 2)[series.skipped > 0]
-    axes.scatter(skipped, np.full(len(skipped), -0.5), marker="v", s=40, c=GUARD, clip_on=False, zorder=4)
+    axes.scatter(
+        skipped, np.full(len(skipped), -0.5), marker="v", s=40, c=GUARD, clip_on=False, zorder=4
+    )
     start, end, _ = steps_shown(pair)
     axes.set_xlim(start, end)
     axes.set_ylim(rows[-1], rows[0])
@@ -184,7 +196,9 @@ def _curves(group: Group, sections: list[Section]) -> Any:
         row, column = divmod(i, columns)
         top = _TOP + row * cell + _HEAD
         for j, (field, label) in enumerate((("norm", "total norm"), ("loss", "loss"))):
-            axes = _panel(figure, left + column * (wide + gap), top + j * (_PANEL + 0.12), (wide, _PANEL))
+            axes = _panel(
+                figure, left + column * (wide + gap), top + j * (_PANEL + 0.12), (wide, _PANEL)
+            )
             _draw_lines(axes, section, field)
             if not j:
                 _name(axes, section)
@@ -199,7 +213,10 @@ def _curves(group: Group, sections: list[Section]) -> Any:
 def _draw_lines(axes: Any, section: Section, field: str) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-    sides = [(section.control, _CONTROL_INK), (section.runs, INK if section.arm.is_control else _ARM_INK)]
+    sides = [
+        (section.control, _CONTROL_INK),
+        (section.runs, INK if section.arm.is_control else _ARM_INK),
+    ]
     drawn = [(s, colour) for runs, colour in sides for _, s in runs if s is not None]
     values = np.concatenate([getattr(s, field) for s, _ in drawn])
     known = values[np.isfinite(values) & (values > 0)]
@@ -209,7 +226,9 @@ def _draw_lines(axes: Any, section: Section, field: str) -> None:
         _draw_line(axes, series, field, (floor, colour))
     axes.set_yscale("log")
     axes.set_ylim(floor / 1.4, high * 1.4)
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if high / floor > 300 else (1.0, 2.0, 5.0), numticks=5))
+    axes.yaxis.set_major_locator(
+        LogLocator(subs=(1.0,) if high / floor > 300 else (1.0, 2.0, 5.0), numticks=5)
+    )
     axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: plain_number(v)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
@@ -221,8 +240,19 @@ def _draw_lines(axes: Any, section: Section, field: str) -> None:
 def _draw_line(axes: Any, series: RunSeries, field: str, style: tuple[float, str]) -> None:
     floor, colour = style
     middle, values = (series.first + series.last) / 2, getattr(series, field)
-    axes.plot(middle, np.where(values == 0, floor, values), color=colour, lw=1.2, marker="o", ms=1.6)
+    axes.plot(
+        middle, np.where(values == 0, floor, values), color=colour, lw=1.2, marker="o", ms=1.6
+    )
     if field == "norm":
         bad = middle[series.nonfinite > 0]
         place = axes.get_xaxis_transform()
-        axes.scatter(bad, np.full(len(bad), 0.96), marker="x", s=22, c=BAD, lw=1.2, transform=place, clip_on=False)
+        axes.scatter(
+            bad,
+            np.full(len(bad), 0.96),
+            marker="x",
+            s=22,
+            c=BAD,
+            lw=1.2,
+            transform=place,
+            clip_on=False,
+        )

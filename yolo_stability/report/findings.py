@@ -58,7 +58,9 @@ class Diagnosed:
 
 def diagnosed(runs: Sequence[RunResultRow]) -> tuple[Diagnosed, ...]:
     """Return what is known of each run with trouble; runs of which nothing is known, as of old files, are left out."""
-    return tuple(_diagnosed(run) for run in runs if run.verdict in _TROUBLED and (run.causes or run.findings))
+    return tuple(
+        _diagnosed(run) for run in runs if run.verdict in _TROUBLED and (run.causes or run.findings)
+    )
 
 
 def cause_of(runs: Sequence[RunResultRow]) -> str:
@@ -89,7 +91,9 @@ def _diagnosed(run: RunResultRow) -> Diagnosed:
 def _cause(cause: Cause) -> str:
     if cause.name == _UNKNOWN:
         return "unknown, since too little speaks for any"
-    return f"{_name(cause.name)} ({100 * cause.score:.0f}% of the evidence): {clean(cause.evidence)}"
+    return (
+        f"{_name(cause.name)} ({100 * cause.score:.0f}% of the evidence): {clean(cause.evidence)}"
+    )
 
 
 def _name(cause: str) -> str:

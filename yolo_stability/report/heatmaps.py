@@ -12,7 +12,16 @@ from yolo_stability.display.style import ZERO
 from yolo_stability.report.moments import Moment, Pair, moments, pairs
 from yolo_stability.report.outline import Section
 from yolo_stability.report.phrases import clean
-from yolo_stability.report.plotly import ARM, BAD, CONTROL, Chart, axis, log_ticks, rounded, shown_name
+from yolo_stability.report.plotly import (
+    ARM,
+    BAD,
+    CONTROL,
+    Chart,
+    axis,
+    log_ticks,
+    rounded,
+    shown_name,
+)
 from yolo_stability.report.run_bins import Key, RunSeries
 
 __all__ = ["Grids", "colour_limits", "depth_charts", "heat_charts", "own_steps", "steps_shown"]
@@ -114,7 +123,9 @@ def steps_shown(pair: Pair) -> tuple[float, float, bool]:
 
 def own_steps(pair: Pair) -> bool:
     """Return whether control and arm took such different numbers of steps that each is drawn over its own."""
-    return pair.control is not None and float(pair.control.last[-1]) < _SHORT * float(pair.series.last[-1])
+    return pair.control is not None and float(pair.control.last[-1]) < _SHORT * float(
+        pair.series.last[-1]
+    )
 
 
 def _heat_layout(series: RunSeries, pair: Pair, skips: bool) -> dict[str, Any]:
@@ -126,7 +137,12 @@ def _heat_layout(series: RunSeries, pair: Pair, skips: bool) -> dict[str, Any]:
     end = float(series.last[-1]) + 0.5 if own_steps(pair) else end
     return {
         "xaxis": axis(title={"text": "optimizer step"}, range=[start, end], showgrid=False),
-        "yaxis": axis(tickvals=ticks, ticktext=names, range=[count - 0.5, -1.6 if skips else -0.5], showgrid=False),
+        "yaxis": axis(
+            tickvals=ticks,
+            ticktext=names,
+            range=[count - 0.5, -1.6 if skips else -0.5],
+            showgrid=False,
+        ),
         "plot_bgcolor": "var(--blank)",
         "showlegend": False,
     }
@@ -135,7 +151,11 @@ def _heat_layout(series: RunSeries, pair: Pair, skips: bool) -> dict[str, Any]:
 def _heat_data(series: RunSeries, limits: tuple[float, float], grid: str) -> list[dict[str, Any]]:
     low, high = limits
     ticks = log_ticks(low, high)
-    inside = [(p, t) for p, t in zip(np.log10(ticks["tickvals"]), ticks["ticktext"], strict=True) if low <= p <= high]
+    inside = [
+        (p, t)
+        for p, t in zip(np.log10(ticks["tickvals"]), ticks["ticktext"], strict=True)
+        if low <= p <= high
+    ]
     bar = {
         "tickvals": [float(p) for p, _ in inside], "ticktext": [t for _, t in inside],
         "orientation": "h", "thickness": 10,
@@ -154,7 +174,9 @@ def _heat_data(series: RunSeries, limits: tuple[float, float], grid: str) -> lis
     skipped = series.skipped > 0
     if skipped.any():
         where = np.full(int(skipped.sum()), -1)
-        data.append(_marks(middle[skipped], where, "triangle-down", "var(--skip)", "skipped by the guard"))
+        data.append(
+            _marks(middle[skipped], where, "triangle-down", "var(--skip)", "skipped by the guard")
+        )
     return data
 
 
@@ -173,7 +195,11 @@ def depth_charts(section: Section) -> list[Chart]:
     told = {pair.run.seed: moments(pair) for pair in found}
     names = list(
         dict.fromkeys(
-            m.name for name in ("start", "onset", "end") for ms in told.values() for m in ms if m.name == name
+            m.name
+            for name in ("start", "onset", "end")
+            for ms in told.values()
+            for m in ms
+            if m.name == name
         )
     )
     charts = []
@@ -199,15 +225,23 @@ def _norm_range(told: Sequence[Moment]) -> tuple[float, float]:
     """Return the limits that all moments of a seed share, log10; zero has its place a decade below."""
     values = np.concatenate([v for m in told for v in (m.norms, m.control) if v is not None])
     known = values[np.isfinite(values) & (values > 0)]
-    low, high = (float(np.log10(known.min())), float(np.log10(known.max()))) if len(known) else (0.0, 1.0)
+    low, high = (
+        (float(np.log10(known.min())), float(np.log10(known.max()))) if len(known) else (0.0, 1.0)
+    )
     return low - (1.0 if (values == 0).any() else 0.2), high + 0.2 + 0.04 * (high - low)
 
 
-def _profile(pair: Pair, moment: Moment, limits: tuple[float, float], section: Section) -> dict[str, Any]:
+def _profile(
+    pair: Pair, moment: Moment, limits: tuple[float, float], section: Section
+) -> dict[str, Any]:
     low, high = limits
     blocks = pair.series.blocks
     own = CONTROL if section.arm.is_control else ARM
-    data = [_profile_line(moment.control, low, "control", CONTROL, "circle-open")] if moment.control is not None else []
+    data = (
+        [_profile_line(moment.control, low, "control", CONTROL, "circle-open")]
+        if moment.control is not None
+        else []
+    )
     data.append(_profile_line(moment.norms, low, "this arm", own, "circle"))
     bad = np.flatnonzero(moment.nonfinite)
     if len(bad):

@@ -48,11 +48,21 @@ def markdown(story: Story, pictures: Sequence[Picture], folder: str) -> str:
     lines += ["## Verdicts by arm and task", _matrix(story)]
     for group in story.groups:
         lines += [_anchor(group.id), f"## {_text(group.title)}"]
-        lines += [f"![{_text(p.alt)}]({folder}/{p.name})" for p in pictures if p.name.startswith(f"{group.id}-")]
+        lines += [
+            f"![{_text(p.alt)}]({folder}/{p.name})"
+            for p in pictures
+            if p.name.startswith(f"{group.id}-")
+        ]
         for section in group.sections:
             lines += _section(section)
-    lines += ["## Numbers against the control", _table(number_table(story), "There is no control to compare with.")]
-    lines += ["## Settings that differ from the control", _table(setting_table(story), "None, or none was recorded.")]
+    lines += [
+        "## Numbers against the control",
+        _table(number_table(story), "There is no control to compare with."),
+    ]
+    lines += [
+        "## Settings that differ from the control",
+        _table(setting_table(story), "None, or none was recorded."),
+    ]
     lines += ["## All runs", _table(run_table(story), "None.")]
     lines += ["## Environment, and how to do it again"]
     if command := command_of(story):
@@ -102,7 +112,10 @@ def _table(table: Table, otherwise: str) -> str:
 def _matrix(story: Story) -> str:
     head = ["Arm", *(f"[{_text(group.title)}](#{group.id})" for group in story.groups)]
     rows = [
-        [_text(arm.name) + (" (control)" if arm.is_control else ""), *(_cell(cell) for cell in cells)]
+        [
+            _text(arm.name) + (" (control)" if arm.is_control else ""),
+            *(_cell(cell) for cell in cells),
+        ]
         for arm, cells in story.matrix
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows))
@@ -124,14 +137,20 @@ def _section(section: Section) -> list[str]:
     arm = section.arm
     lines = [_anchor(section.id), f"### {_text(arm.name)}: {_text(section.cell.verdict)}"]
     lines += [_text(section.comparison.sentence)] if section.comparison else []
-    lines += [f"Claim tested: {_text(arm.claim)} Expected: {_text(arm.expects)}"] if arm.claim else []
+    lines += (
+        [f"Claim tested: {_text(arm.claim)} Expected: {_text(arm.expects)}"] if arm.claim else []
+    )
     if arm.overrides:
         told = " ".join(f"{clean(key)}={setting(value)}" for key, value in arm.overrides.items())
         lines.append(f"Changed from the suite's settings: {_text(told)}")
     lines += [_text(section.note)] if section.note else []
     for run in diagnosed([run for run, _ in section.runs]):
         lines += _diagnosis(run)
-    lines.append("\n".join(f"- seed {run.seed}: {_text(run_sentence(run, series))}" for run, series in section.runs))
+    lines.append(
+        "\n".join(
+            f"- seed {run.seed}: {_text(run_sentence(run, series))}" for run, series in section.runs
+        )
+    )
     if found := pairs(section):
         table = block_table(worst_pair(found), section)
         lines += [_text(f"{table.caption[0].upper()}{table.caption[1:]}:"), _table(table, "")]
@@ -140,7 +159,9 @@ def _section(section: Section) -> list[str]:
 
 def _diagnosis(run: Diagnosed) -> list[str]:
     """Return what the diagnosis of a run says: its cause, then what was seen in the order of time."""
-    said = [f"**Diagnosis of seed {run.seed}, {_text(run.verdict)}.** Likely cause: {_text(run.cause)}."]
+    said = [
+        f"**Diagnosis of seed {run.seed}, {_text(run.verdict)}.** Likely cause: {_text(run.cause)}."
+    ]
     if run.others:
         said.append(f"Less likely: {_text('; '.join(run.others))}.")
     seen = [

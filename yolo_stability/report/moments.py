@@ -46,27 +46,40 @@ class Moment:
 
 def pairs(section: Section) -> tuple[Pair, ...]:
     """Return the runs of an arm whose blocks were recorded, each with its control."""
-    there = {run.seed: series for run, series in section.control if series is not None and series.blocks}
+    there = {
+        run.seed: series for run, series in section.control if series is not None and series.blocks
+    }
     first = next(iter(there), None)
     found = []
     for run, series in section.runs:
         if series is None or not series.blocks:
             continue
         seed = run.seed if run.seed in there else first
-        found.append(Pair(run=run, series=series, control=None if seed is None else there[seed], control_seed=seed))
+        found.append(
+            Pair(
+                run=run,
+                series=series,
+                control=None if seed is None else there[seed],
+                control_seed=seed,
+            )
+        )
     return tuple(found)
 
 
 def worst_pair(found: tuple[Pair, ...]) -> Pair:
     """Return the one that is shown first: whose trouble began first, or that of the first seed."""
-    return min(found, key=lambda pair: np.inf if pair.run.onset_step is None else pair.run.onset_step)
+    return min(
+        found, key=lambda pair: np.inf if pair.run.onset_step is None else pair.run.onset_step
+    )
 
 
 def moments(pair: Pair) -> tuple[Moment, ...]:
     """Return the first bin, the bin of the onset if there was one, and the last bin."""
     arm = pair.series
     columns = {"start": 0, "onset": arm.column(pair.run.onset_step), "end": len(arm.first) - 1}
-    return tuple(_moment(name, column, pair) for name, column in columns.items() if column is not None)
+    return tuple(
+        _moment(name, column, pair) for name, column in columns.items() if column is not None
+    )
 
 
 def _moment(name: str, column: int, pair: Pair) -> Moment:
@@ -78,7 +91,9 @@ def _moment(name: str, column: int, pair: Pair) -> Moment:
         same = control.column(int(arm.first[column]))
         there = last if name == "end" or same is None else same
         row = {block: i for i, block in enumerate(control.blocks)}
-        norms = np.array([control.block_norm[row[b], there] if b in row else np.nan for b in arm.blocks])
+        norms = np.array(
+            [control.block_norm[row[b], there] if b in row else np.nan for b in arm.blocks]
+        )
         if steps_text(control, there) != steps_text(arm, column):
             told += f" (control: {steps_text(control, there)})"
     return Moment(

@@ -6,18 +6,45 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from yolo_stability.benchmarks.results import Arm, BenchmarkResult, Comparison, Interval, RunResultRow
+from yolo_stability.benchmarks.results import (
+    Arm,
+    BenchmarkResult,
+    Comparison,
+    Interval,
+    RunResultRow,
+)
 from yolo_stability.report.findings import cause_of
-from yolo_stability.report.phrases import SIGNS, amount, clean, count, listing, range_percent, setting, task_name
+from yolo_stability.report.phrases import (
+    SIGNS,
+    amount,
+    clean,
+    count,
+    listing,
+    range_percent,
+    setting,
+    task_name,
+)
 from yolo_stability.report.run_bins import Key, RunSeries
 
-__all__ = ["Cell", "Difference", "Group", "Section", "Story", "differences", "flatten", "headline", "tell"]
+__all__ = [
+    "Cell",
+    "Difference",
+    "Group",
+    "Section",
+    "Story",
+    "differences",
+    "flatten",
+    "headline",
+    "tell",
+]
 
 VERDICTS = ("failed", "unstable", "inconclusive", "stable")
 _MOST_RUNS, _MOST_SEEDS, _LEAST_SEEDS = 240, 10, 3
 """How many runs a page shows in detail; how many of one arm at most, and at least, however many arms there are."""
 
-_PLACES = frozenset({"name", "project", "save_dir", "seed", "exist_ok", "resume"})  # differ between any two runs
+_PLACES = frozenset(
+    {"name", "project", "save_dir", "seed", "exist_ok", "resume"}
+)  # differ between any two runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,11 +159,19 @@ def tell(result: BenchmarkResult, series: Mapping[Key, RunSeries]) -> Story:
     groups = []
     for g, (task, model) in enumerate(places, 1):
         sections = tuple(
-            _section(f"g{g}-a{a}", arm, (task, model), result, series, room) for a, arm in enumerate(result.arms, 1)
+            _section(f"g{g}-a{a}", arm, (task, model), result, series, room)
+            for a, arm in enumerate(result.arms, 1)
         )
-        title = f"{task_name(clean(task))}, {clean(model)}" if models[task] > 1 else task_name(clean(task))
+        title = (
+            f"{task_name(clean(task))}, {clean(model)}"
+            if models[task] > 1
+            else task_name(clean(task))
+        )
         groups.append(Group(id=f"g{g}", task=task, model=model, title=title, sections=sections))
-    matrix = tuple((arm, tuple(group.sections[a].cell for group in groups)) for a, arm in enumerate(result.arms))
+    matrix = tuple(
+        (arm, tuple(group.sections[a].cell for group in groups))
+        for a, arm in enumerate(result.arms)
+    )
     return Story(
         result=result,
         control=control,
@@ -165,10 +200,14 @@ def _section(
     comparison = found[0] if found else None
     rate = comparison.rate if comparison else None
     if arm.is_control:  # every comparison on this task tells the control's own rate
-        rate = next((c.control_rate for c in result.comparisons if (c.task, c.model) == place), None)
+        rate = next(
+            (c.control_rate for c in result.comparisons if (c.task, c.model) == place), None
+        )
     runs = runs_of(arm.name)
     shown = _telling(runs, room)
-    control = [] if arm.is_control else runs_of(next((a.name for a in result.arms if a.is_control), None))
+    control = (
+        [] if arm.is_control else runs_of(next((a.name for a in result.arms if a.is_control), None))
+    )
     same = [run for run in control if run.seed in {run.seed for run in shown}]
     return Section(
         id=name,
@@ -197,10 +236,14 @@ def _began(run: RunResultRow) -> float:
     return float("inf") if run.onset_step is None else run.onset_step
 
 
-def _cell(runs: list[RunResultRow], comparison: Comparison | None, rate: Interval | None, link: str) -> Cell:
+def _cell(
+    runs: list[RunResultRow], comparison: Comparison | None, rate: Interval | None, link: str
+) -> Cell:
     if not runs:
         return Cell(verdict="", runs="not run")
-    verdict = next((v for v in VERDICTS if any(run.verdict == v for run in runs)), clean(runs[0].verdict))
+    verdict = next(
+        (v for v in VERDICTS if any(run.verdict == v for run in runs)), clean(runs[0].verdict)
+    )
     concerned = [run for run in runs if run.verdict == verdict]
     first = min((run for run in concerned if run.onset_step is not None), key=_onset, default=None)
     onset = block = ""
@@ -236,7 +279,10 @@ def _sure(runs: int, rate: Interval | None) -> str:
 def headline(story: Story) -> list[str]:
     """Say in a few sentences which arms broke, which wavered, which did neither, and how the control did."""
     arms = [(arm, cells) for arm, cells in story.matrix if not arm.is_control]
-    worst = {arm.name: next((v for v in VERDICTS if any(c.verdict == v for c in cells)), "") for arm, cells in arms}
+    worst = {
+        arm.name: next((v for v in VERDICTS if any(c.verdict == v for c in cells)), "")
+        for arm, cells in arms
+    }
     words = {
         "failed": "failed",
         "unstable": "became unstable",
@@ -245,9 +291,13 @@ def headline(story: Story) -> list[str]:
     }
     said = []
     for verdict in VERDICTS:
-        named = [_named(arm, cells, verdict, story) for arm, cells in arms if worst[arm.name] == verdict]
+        named = [
+            _named(arm, cells, verdict, story) for arm, cells in arms if worst[arm.name] == verdict
+        ]
         if named:
-            said.append(f"{len(named)} of {count(len(arms), 'arm')} {words[verdict]}: {listing(named)}.")
+            said.append(
+                f"{len(named)} of {count(len(arms), 'arm')} {words[verdict]}: {listing(named)}."
+            )
     controls = [run for run in story.result.runs if run.arm == story.control]
     if controls:
         good = sum(run.verdict == "stable" for run in controls)
@@ -255,7 +305,9 @@ def headline(story: Story) -> list[str]:
         called = "" if name == "control" else f", {name},"
         said.append(f"The control{called} was stable in {good} of {count(len(controls), 'run')}.")
     elif story.result.runs:
-        said.append("There is no control: the arms are shown side by side and judged by themselves.")
+        said.append(
+            "There is no control: the arms are shown side by side and judged by themselves."
+        )
     if story.anecdotal and story.result.runs:
         said.append("Every arm ran with one seed only: what follows is anecdotal.")
     return said
@@ -263,9 +315,17 @@ def headline(story: Story) -> list[str]:
 
 def _named(arm: Arm, cells: tuple[Cell, ...], verdict: str, story: Story) -> str:
     """Name an arm, and where it happened unless it did everywhere."""
-    where = [group.title for group, cell in zip(story.groups, cells, strict=True) if cell.verdict == verdict]
+    where = [
+        group.title
+        for group, cell in zip(story.groups, cells, strict=True)
+        if cell.verdict == verdict
+    ]
     everywhere = len(where) == sum(bool(cell.verdict) for cell in cells)
-    return clean(arm.name) if everywhere else f"{clean(arm.name)} ({listing(w.lower() for w in where)})"
+    return (
+        clean(arm.name)
+        if everywhere
+        else f"{clean(arm.name)} ({listing(w.lower() for w in where)})"
+    )
 
 
 def differences(story: Story) -> tuple[Difference, ...]:
@@ -279,7 +339,9 @@ def differences(story: Story) -> tuple[Difference, ...]:
             ran[section.arm.name] += 1
             there, here = section.control[0][0].effective, section.runs[0][0].effective
             for key in sorted({*there, *here} - _PLACES):
-                old, new = (setting(side[key]) if key in side else "not set" for side in (there, here))
+                old, new = (
+                    setting(side[key]) if key in side else "not set" for side in (there, here)
+                )
                 if old != new:
                     found.setdefault((section.arm.name, key, old, new), []).append(group.title)
     return tuple(

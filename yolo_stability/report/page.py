@@ -41,7 +41,10 @@ _MARKS = {"failed": "✕", "unstable": "▲", "inconclusive": "?", "stable": "�
 def page(story: Story, series: Mapping[Key, RunSeries]) -> str:
     """Return the whole page; the same story gives the same text."""
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
     )
     result, grids = story.result, Grids.of(dict(series))
     charts: dict[str, Any] = {}
@@ -50,7 +53,9 @@ def page(story: Story, series: Mapping[Key, RunSeries]) -> str:
             "id": group.id,
             "title": group.title,
             "model": clean(group.model),
-            "sections": [_section(section, grids, charts) for section in group.sections if section.runs],
+            "sections": [
+                _section(section, grids, charts) for section in group.sections if section.runs
+            ],
         }
         for group in story.groups
     ]
@@ -63,7 +68,11 @@ def page(story: Story, series: Mapping[Key, RunSeries]) -> str:
         told=told(story),
         groups=groups,
         matrix=[
-            {"name": clean(arm.name), "what": "control" if arm.is_control else clean(arm.kind), "cells": cells}
+            {
+                "name": clean(arm.name),
+                "what": "control" if arm.is_control else clean(arm.kind),
+                "cells": cells,
+            }
             for arm, cells in story.matrix
         ],
         marks=_MARKS | {"": ""},
@@ -76,7 +85,9 @@ def page(story: Story, series: Mapping[Key, RunSeries]) -> str:
         glossary=GLOSSARY,
         css=_asset("report.css"),
         script=_asset("report.js"),
-        plotly=Markup(files("plotly").joinpath("package_data/plotly.min.js").read_text(encoding="utf-8")),
+        plotly=Markup(
+            files("plotly").joinpath("package_data/plotly.min.js").read_text(encoding="utf-8")
+        ),
         data=_inline_json({"charts": charts, "grids": grids.content}),
     )
 
@@ -87,7 +98,9 @@ def _asset(name: str) -> Markup:
 
 def _inline_json(value: Any) -> Markup:
     """Return JSON that cannot end the script element around it, whatever names it holds."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True
+    )
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
@@ -107,7 +120,9 @@ def _section(section: Section, grids: Grids, charts: dict[str, Any]) -> dict[str
         "claim": clean(arm.claim),
         "expects": clean(arm.expects),
         "note": section.note,
-        "overrides": " ".join(f"{clean(key)}={setting(value)}" for key, value in arm.overrides.items()),
+        "overrides": " ".join(
+            f"{clean(key)}={setting(value)}" for key, value in arm.overrides.items()
+        ),
         "diagnosed": diagnosed([run for run, _ in section.runs]),
         "versus": bool(section.control),
         "curves": curves,
@@ -122,7 +137,11 @@ def _section(section: Section, grids: Grids, charts: dict[str, Any]) -> dict[str
 
 
 def _side(chart: Chart, section: Section) -> str:
-    return "Control" if chart.id.endswith("control") or section.arm.is_control else clean(section.arm.name)
+    return (
+        "Control"
+        if chart.id.endswith("control") or section.arm.is_control
+        else clean(section.arm.name)
+    )
 
 
 def _title(chart: Chart, shown: Pair | None) -> str:
@@ -132,7 +151,11 @@ def _title(chart: Chart, shown: Pair | None) -> str:
 
 def _said(section: Section) -> list[tuple[str, str]]:
     sides = [("Control", section.control), (clean(section.arm.name), section.runs)]
-    return [(f"{who}, seed {run.seed}", run_sentence(run, series)) for who, runs in sides for run, series in runs]
+    return [
+        (f"{who}, seed {run.seed}", run_sentence(run, series))
+        for who, runs in sides
+        for run, series in runs
+    ]
 
 
 def _heat_note(pair: Pair, section: Section) -> str:
@@ -141,7 +164,11 @@ def _heat_note(pair: Pair, section: Section) -> str:
     if pair.control is not None and pair.control_seed != pair.run.seed:
         told.append(f"The control has no such seed: its seed {pair.control_seed} is shown.")
     for moment in moments(pair):
-        known = [(float(v), b) for v, b in zip(moment.norms, pair.series.blocks, strict=True) if np.isfinite(v)]
+        known = [
+            (float(v), b)
+            for v, b in zip(moment.norms, pair.series.blocks, strict=True)
+            if np.isfinite(v)
+        ]
         if known:
             (low, first), (high, last) = min(known), max(known)
             told.append(
@@ -156,7 +183,11 @@ def _heat_note(pair: Pair, section: Section) -> str:
             )
     if own_steps(pair) and pair.control is not None:
         arm, control = (int(series.last[-1]) for series in (pair.series, pair.control))
-        told.append(f"The control ends at step {control:,}, this run at step {arm:,}: each side shows its own steps.")
+        told.append(
+            f"The control ends at step {control:,}, this run at step {arm:,}: each side shows its own steps."
+        )
     if steps_shown(pair)[2]:
-        told.append("The run ended early: both sides show its steps and as many again, not the whole of the control.")
+        told.append(
+            "The run ended early: both sides show its steps and as many again, not the whole of the control."
+        )
     return " ".join(told)

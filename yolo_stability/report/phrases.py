@@ -62,7 +62,9 @@ _TASKS = {"detect": "Detection", "pose": "Pose", "segment": "Segmentation", "obb
 
 def clean(text: object) -> str:
     """Return a text without control and direction characters, which could hide or reorder what stands around it."""
-    return "".join(c if unicodedata.category(c)[0] != "C" else " " if c in "\n\t\r" else "" for c in str(text))
+    return "".join(
+        c if unicodedata.category(c)[0] != "C" else " " if c in "\n\t\r" else "" for c in str(text)
+    )
 
 
 def count(n: int, word: str) -> str:
@@ -126,12 +128,16 @@ def steps_text(series: RunSeries, column: int) -> str:
 def run_sentence(run: RunResultRow, series: RunSeries | None) -> str:
     """Tell the curves of a run in one sentence, for readers who do not see the picture."""
     if series is None or not len(series.first):
-        return "No step of this run was recorded." + (f" It {_end(run)}." if run.outcome != "finished" else "")
+        return "No step of this run was recorded." + (
+            f" It {_end(run)}." if run.outcome != "finished" else ""
+        )
     parts = [_course("total gradient norm", series.norm, series.norm_highest)]
     if np.isfinite(series.loss).any():
         parts.append(_course("loss", series.loss, series.loss_highest))
     bad = np.flatnonzero(series.nonfinite > 0)
-    parts.append(f"NaN or Inf in {steps_text(series, int(bad[0]))}" if len(bad) else "no NaN or Inf")
+    parts.append(
+        f"NaN or Inf in {steps_text(series, int(bad[0]))}" if len(bad) else "no NaN or Inf"
+    )
     if run.skipped:
         parts.append(f"{count(run.skipped, 'step')} skipped by the guard")
     return f"{'; '.join(parts)}; {_end(run)}."
@@ -147,7 +153,9 @@ def _course(name: str, values: Any, highest: Any) -> str:
 
 
 def _end(run: RunResultRow) -> str:
-    planned = f" of {run.planned_steps:,}" if run.planned_steps and run.planned_steps != run.steps else ""
+    planned = (
+        f" of {run.planned_steps:,}" if run.planned_steps and run.planned_steps != run.steps else ""
+    )
     words = {
         "finished": "finished after",
         "stopped": "stopped after",

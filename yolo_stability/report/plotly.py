@@ -13,7 +13,18 @@ from yolo_stability.core.text import short_name
 from yolo_stability.display.style import plain_number
 from yolo_stability.report.phrases import clean
 
-__all__ = ["ARM", "BAD", "CONTROL", "Chart", "axis", "axis_name", "log_ticks", "plain", "rounded", "shown_name"]
+__all__ = [
+    "ARM",
+    "BAD",
+    "CONTROL",
+    "Chart",
+    "axis",
+    "axis_name",
+    "log_ticks",
+    "plain",
+    "rounded",
+    "shown_name",
+]
 
 # The page's script replaces these by the style sheet's colours, light or dark.
 ARM, CONTROL, BAD = "var(--arm)", "var(--control)", "var(--bad)"
@@ -39,7 +50,10 @@ class Chart:
 
 def rounded(values: Any) -> list[float | None]:
     """Return numbers with 4 significant digits as JSON takes them; what is not finite becomes None."""
-    return [float(f"{v:.{_DIGITS}g}") if np.isfinite(v) else None for v in np.asarray(values, dtype=float).tolist()]
+    return [
+        float(f"{v:.{_DIGITS}g}") if np.isfinite(v) else None
+        for v in np.asarray(values, dtype=float).tolist()
+    ]
 
 
 def plain(text: object) -> str:
@@ -62,7 +76,11 @@ def log_ticks(low: float, high: float) -> dict[str, Any]:
         values = [float(f"{m}e{p}") for p in powers for m in (1, 2, 5)]
         return {"type": "log", "tickvals": values, "ticktext": [plain_number(v) for v in values]}
     shown = powers[:: max(1, round((high - low) / 4))]
-    return {"type": "log", "tickvals": [10.0**p for p in shown], "ticktext": [f"10<sup>{p}</sup>" for p in shown]}
+    return {
+        "type": "log",
+        "tickvals": [10.0**p for p in shown],
+        "ticktext": [f"10<sup>{p}</sup>" for p in shown],
+    }
 
 
 def axis_name(block: str, width: int = 20) -> str:

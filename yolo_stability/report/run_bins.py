@@ -82,16 +82,27 @@ def read_series(file: Path) -> Mapping[Key, RunSeries]:
             raise OSError(f"it unfolds to {rows:,} rows")
         frame = pl.read_parquet(file)
     except FileNotFoundError:
-        raise TraceError(f"{file} is missing: run the benchmark again, it resumes and writes it.") from None
+        raise TraceError(
+            f"{file} is missing: run the benchmark again, it resumes and writes it."
+        ) from None
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise TraceError(f"{file} cannot be read ({first}); run the benchmark again to write it anew.") from None
+        raise TraceError(
+            f"{file} cannot be read ({first}); run the benchmark again to write it anew."
+        ) from None
     lacking = [name for name in COLUMNS if name not in frame.columns]
     if lacking:
-        raise TraceError(f"{file} lacks the column {lacking[0]!r}; run the benchmark again to write it anew.")
+        raise TraceError(
+            f"{file} lacks the column {lacking[0]!r}; run the benchmark again to write it anew."
+        )
     try:
-        parts = frame.partition_by("arm", "task", "model", "seed", as_dict=True, maintain_order=True)
-        return {(str(a), str(t), str(m), int(s)): _run_series(part) for (a, t, m, s), part in parts.items()}
+        parts = frame.partition_by(
+            "arm", "task", "model", "seed", as_dict=True, maintain_order=True
+        )
+        return {
+            (str(a), str(t), str(m), int(s)): _run_series(part)
+            for (a, t, m, s), part in parts.items()
+        }
     except (TypeError, ValueError, KeyError, ArithmeticError, pl.exceptions.PolarsError) as error:
         raise TraceError(
             f"{file} holds columns of another kind ({type(error).__name__}); run the benchmark again to write it anew."
@@ -102,11 +113,19 @@ def _run_series(part: pl.DataFrame) -> RunSeries:
     """Arrange the rows of one run; a gap between bins becomes a bin without values."""
     import polars as pl
 
-    bins = part.group_by("bin").agg(pl.col("first_step").min(), pl.col("last_step").max()).sort("first_step")
-    first, last, place = _without_gaps(bins["bin"].to_list(), bins["first_step"].to_list(), bins["last_step"].to_list())
+    bins = (
+        part.group_by("bin")
+        .agg(pl.col("first_step").min(), pl.col("last_step").max())
+        .sort("first_step")
+    )
+    first, last, place = _without_gaps(
+        bins["bin"].to_list(), bins["first_step"].to_list(), bins["last_step"].to_list()
+    )
     whole = _scatter(part.filter(pl.col("block").is_null()), place, len(first), {None: 0})
     named = part.filter(pl.col("block").is_not_null())
-    order = named.unique("block", keep="first", maintain_order=True).sort("index", maintain_order=True)
+    order = named.unique("block", keep="first", maintain_order=True).sort(
+        "index", maintain_order=True
+    )
     blocks = tuple(order["block"].to_list())
     cells = _scatter(named, place, len(first), {block: i for i, block in enumerate(blocks)})
     return RunSeries(
@@ -124,7 +143,9 @@ def _run_series(part: pl.DataFrame) -> RunSeries:
     )
 
 
-def _without_gaps(bins: list[int], first: list[int], last: list[int]) -> tuple[Any, Any, dict[int, int]]:
+def _without_gaps(
+    bins: list[int], first: list[int], last: list[int]
+) -> tuple[Any, Any, dict[int, int]]:
     """Return first and last steps with gaps filled by a bin each, and the column of each bin of the file."""
     starts: list[int] = []
     ends: list[int] = []
@@ -139,7 +160,9 @@ def _without_gaps(bins: list[int], first: list[int], last: list[int]) -> tuple[A
     return np.array(starts, dtype=np.int64), np.array(ends, dtype=np.int64), place
 
 
-def _scatter(part: pl.DataFrame, place: dict[int, int], width: int, rows: Mapping[str | None, int]) -> dict[str, Any]:
+def _scatter(
+    part: pl.DataFrame, place: dict[int, int], width: int, rows: Mapping[str | None, int]
+) -> dict[str, Any]:
     """Put the values of a part into arrays of shape (rows, width)."""
     import polars as pl
 

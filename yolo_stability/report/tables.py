@@ -12,7 +12,15 @@ from yolo_stability.benchmarks.results import Comparison
 from yolo_stability.core.text import number, percent
 from yolo_stability.report.moments import Pair, moments
 from yolo_stability.report.outline import VERDICTS, Cell, Section, Story, differences
-from yolo_stability.report.phrases import amount, clean, count, interval, listing, range_percent, task_name
+from yolo_stability.report.phrases import (
+    amount,
+    clean,
+    count,
+    interval,
+    listing,
+    range_percent,
+    task_name,
+)
 
 __all__ = [
     "GLOSSARY",
@@ -42,7 +50,12 @@ GLOSSARY = (
     ("skipped", "The guard left the step out: weights stayed as they were."),
     ("95% interval", "The range that holds the true value in 95 of 100 such benchmarks. With few seeds it is wide."),
 )  # fmt: skip
-_LOST = {"crashed": "crashed", "killed": "was killed", "timeout": "hit its time limit", "memory": "ran out of memory"}
+_LOST = {
+    "crashed": "crashed",
+    "killed": "was killed",
+    "timeout": "hit its time limit",
+    "memory": "ran out of memory",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +116,8 @@ def lost_runs(story: Story) -> str:
     ]
     rest = f" and {len(named) - 6} more" if len(named) > 6 else ""
     return (
-        f"{count(len(lost), 'run')} did not end by themselves: {listing(named[:6])}{rest}. The others are not affected."
+        f"{count(len(lost), 'run')} did not end by themselves: {listing(named[:6])}{rest}. "
+        "The others are not affected."
     )
 
 
@@ -111,10 +125,18 @@ def number_table(story: Story) -> Table:
     """Return what the statistics found, a row for each arm and task."""
     names = (
         *("failed runs", "rate, 95%", "control's rate, 95%", "p", "first sign, step"),
-        *("peak norm, x control", "median norm, x control", "final fitness, difference", "clipped steps"),
+        *(
+            "peak norm, x control",
+            "median norm, x control",
+            "final fitness, difference",
+            "clipped steps",
+        ),
     )
     rows = [
-        (f"{clean(section.arm.name)}, {group.title}", *_numbers(section.comparison, _decided(story, section)))
+        (
+            f"{clean(section.arm.name)}, {group.title}",
+            *_numbers(section.comparison, _decided(story, section)),
+        )
         for group in story.groups
         for section in group.sections
         if section.comparison is not None
@@ -126,7 +148,9 @@ def number_table(story: Story) -> Table:
 def _decided(story: Story, section: Section) -> int:
     """Return how many runs of a section have a verdict: what its failures were counted among."""
     cell = section.arm.name, section.task, section.model
-    return sum((r.arm, r.task, r.model) == cell and r.verdict != "inconclusive" for r in story.result.runs)
+    return sum(
+        (r.arm, r.task, r.model) == cell and r.verdict != "inconclusive" for r in story.result.runs
+    )
 
 
 def _numbers(found: Comparison, decided: int) -> tuple[str, ...]:
@@ -146,7 +170,8 @@ def _numbers(found: Comparison, decided: int) -> tuple[str, ...]:
 def setting_table(story: Story) -> Table:
     """Return the effective settings by which arms differ from the control."""
     rows = tuple(
-        (item.arm, item.key, item.control, item.value, item.where or "all tasks") for item in differences(story)
+        (item.arm, item.key, item.control, item.value, item.where or "all tasks")
+        for item in differences(story)
     )
     columns = (("Arm", ""), ("Setting", ""), ("Control", ""), ("This arm", ""), ("Where", ""))
     return Table(caption="Effective settings that differ", columns=columns, rows=rows)
@@ -161,7 +186,11 @@ def run_table(story: Story) -> Table:
     rows = []
     for run in story.result.runs:
         why = " ".join(clean(text) for text in (run.why, run.error) if text)
-        planned = f" of {run.planned_steps:,}" if run.planned_steps and run.planned_steps != run.steps else ""
+        planned = (
+            f" of {run.planned_steps:,}"
+            if run.planned_steps and run.planned_steps != run.steps
+            else ""
+        )
         rows.append(
             (
                 f"{clean(run.arm)}, {clean(run.task)}, {clean(run.model)}, seed {run.seed}",
@@ -188,8 +217,12 @@ def block_table(pair: Pair, section: Section) -> Table:
         if moment.control is not None:
             columns.append((f"{moment.name}: control", "n"))
             values.append([_cell(v, False) for v in moment.control])
-        columns.append((f"{moment.name}: this arm" if moment.control is not None else moment.name, "n"))
-        values.append([_cell(v, bad) for v, bad in zip(moment.norms, moment.nonfinite, strict=True)])
+        columns.append(
+            (f"{moment.name}: this arm" if moment.control is not None else moment.name, "n")
+        )
+        values.append(
+            [_cell(v, bad) for v, bad in zip(moment.norms, moment.nonfinite, strict=True)]
+        )
     if section.comparison is not None:
         ratio = {item.block: interval(item.ratio) for item in section.comparison.blocks}
         columns.append(("ratio to control, all seeds", "n"))

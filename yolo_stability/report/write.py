@@ -39,7 +39,9 @@ def write_report(folder: Path) -> tuple[Path, ...]:
     series = read_series(folder / SERIES)
     story = tell(result, series)
     if (folder / FIGURES).is_symlink():  # old pictures are removed there
-        raise TraceError(f"{folder / FIGURES} is a link, and pictures are written into the folder itself: remove it.")
+        raise TraceError(
+            f"{folder / FIGURES} is a link, and pictures are written into the folder itself: remove it."
+        )
     (folder / FIGURES).mkdir(exist_ok=True)
     _sweep(folder, folder / FIGURES)
     pictures = tuple(figures(story))
@@ -50,7 +52,11 @@ def write_report(folder: Path) -> tuple[Path, ...]:
         _replace(folder / FIGURES / picture.name, picture.content)
     _replace(folder / HTML, page(story, series).encode())
     _replace(folder / MARKDOWN, markdown(story, pictures, FIGURES).encode())
-    return folder / HTML, folder / MARKDOWN, *(folder / FIGURES / picture.name for picture in pictures)
+    return (
+        folder / HTML,
+        folder / MARKDOWN,
+        *(folder / FIGURES / picture.name for picture in pictures),
+    )
 
 
 def _sweep(*folders: Path) -> None:

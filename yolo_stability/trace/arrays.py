@@ -15,7 +15,17 @@ from yolo_stability.core.types import Trace
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["BlockProfile", "Bools", "Floats", "Ints", "Norms", "RunSeries", "SeriesEvent", "as_series", "median_of"]
+__all__ = [
+    "BlockProfile",
+    "Bools",
+    "Floats",
+    "Ints",
+    "Norms",
+    "RunSeries",
+    "SeriesEvent",
+    "as_series",
+    "median_of",
+]
 
 Floats = npt.NDArray[np.float64]
 Norms = npt.NDArray[np.floating[Any]]
@@ -179,7 +189,9 @@ def _keys(frame: pl.DataFrame) -> Ints:
     """Return attempt and step of each row as one number."""
     import polars as pl
 
-    keys: Ints = frame.select(pl.col("attempt").cast(pl.Int64) * 2**32 + pl.col("step").cast(pl.Int64))[:, 0].to_numpy()
+    keys: Ints = frame.select(
+        pl.col("attempt").cast(pl.Int64) * 2**32 + pl.col("step").cast(pl.Int64)
+    )[:, 0].to_numpy()
     return keys
 
 
@@ -207,7 +219,9 @@ def _dense(
         row = sorter[place]
         known = keys[row] == key  # a block's row without that of its step: the end of a killed run
         block = part["block"].cast(order).to_physical().cast(pl.Int64).to_numpy()
-        norms[block[known], row[known]] = part["grad_norm"].fill_null(float("nan")).to_numpy()[known]
+        norms[block[known], row[known]] = (
+            part["grad_norm"].fill_null(float("nan")).to_numpy()[known]
+        )
         ratio = part["update_ratio"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
         at = np.flatnonzero(known & ~np.isnan(ratio))
         np.fmax.at(update, row[at], ratio[at])

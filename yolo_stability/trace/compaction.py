@@ -90,7 +90,9 @@ class Tiers:
         start = 0 if everything else merge_from(spans)
         pieces = self._tail[start:]
         if len(pieces) > 1:
-            rows = frames.concat((frames.read_parquet(p.path) for p in pieces), self._table, self._names)
+            rows = frames.concat(
+                (frames.read_parquet(p.path) for p in pieces), self._table, self._names
+            )
             first, last = pieces[0].first, pieces[-1].last
             merged = Part(part_path(self._folder, self._table, first, last), first, last)
             replace_file(merged.path, frames.to_parquet(rows), sync=True)

@@ -39,7 +39,11 @@ def trace_digest(trace: Trace) -> str:
         ("steps", trace.steps, ["attempt", "step"]),
         ("blocks", _with_block_order(trace), ["attempt", "step", "block"]),
     ):
-        ordered = frame if _is_sorted(frame, keys) else frame.sort(keys, nulls_last=True, maintain_order=True)
+        ordered = (
+            frame
+            if _is_sorted(frame, keys)
+            else frame.sort(keys, nulls_last=True, maintain_order=True)
+        )
         digest.update(f"\0{table}\0{ordered.height}".encode())
         for name in sorted(set(ordered.columns) - _NOT_HASHED):
             if ordered[name].null_count() < ordered.height:
@@ -69,11 +73,15 @@ def _is_sorted(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
         return False
     for first in range(0, frame.height, _SLICE):
         part = frame.slice(first, _SLICE + 1)
-        key = part.select(pl.col("attempt").cast(pl.Int64) * 2**32 + pl.col("step").cast(pl.Int64))[:, 0].to_numpy()
+        key = part.select(pl.col("attempt").cast(pl.Int64) * 2**32 + pl.col("step").cast(pl.Int64))[
+            :, 0
+        ].to_numpy()
         gap = np.diff(key)
         ahead = gap > 0
         if "block" in keys:
-            ahead |= (gap == 0) & (np.diff(part["block"].to_physical().cast(pl.Int64).to_numpy()) > 0)
+            ahead |= (gap == 0) & (
+                np.diff(part["block"].to_physical().cast(pl.Int64).to_numpy()) > 0
+            )
         if not ahead.all():
             return False
     return True
@@ -102,9 +110,18 @@ def _bytes(part: pl.Series, kind: str) -> Iterator[bytes]:
     import polars as pl
 
     if kind == "text":
-        yield "".join(f"{len(text.encode())}:{text}" for text in part.fill_null("").to_list()).encode()
+        yield "".join(
+            f"{len(text.encode())}:{text}" for text in part.fill_null("").to_list()
+        ).encode()
     elif kind == "place":
-        yield part.to_physical().fill_null(0).cast(pl.Int64).to_numpy().astype("<i8", copy=False).tobytes()
+        yield (
+            part.to_physical()
+            .fill_null(0)
+            .cast(pl.Int64)
+            .to_numpy()
+            .astype("<i8", copy=False)
+            .tobytes()
+        )
     elif kind == "float":
         values = part.cast(pl.Float64).fill_null(0.0).to_numpy(writable=True)
         values[np.isnan(values)] = _NAN

@@ -122,7 +122,10 @@ def remove_stale_temps(folder: Path) -> None:
             continue
         for file in directory.iterdir():
             with contextlib.suppress(FileNotFoundError):  # its writer was alive, and done
-                if _TEMP.fullmatch(file.name) and time.time() - file.stat().st_mtime > _STALE_SECONDS:
+                if (
+                    _TEMP.fullmatch(file.name)
+                    and time.time() - file.stat().st_mtime > _STALE_SECONDS
+                ):
                     file.unlink()
 
 

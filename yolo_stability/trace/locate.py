@@ -14,7 +14,15 @@ from yolo_stability.trace.layout import EVENTS, FOLDER, HEADER, PARTS, list_part
 
 __all__ = ["clear_trace", "find_trace", "said"]
 
-_OURS = (HEADER, EVENTS, "diagnosis.json", "healthy.pt", ".healthy-candidate.pt", "gradient_norms.png", "report.html")
+_OURS = (
+    HEADER,
+    EVENTS,
+    "diagnosis.json",
+    "healthy.pt",
+    ".healthy-candidate.pt",
+    "gradient_norms.png",
+    "report.html",
+)
 _INCIDENT = re.compile(r"\.?step-\d+(-rank\d+)?(\.tmp)?")
 
 
@@ -29,7 +37,11 @@ def find_trace(path: str | Path) -> Path:
     """
     try:
         return _find(Path(path).expanduser())
-    except (OSError, RuntimeError, ValueError) as e:  # an overlong name, `~nobody`, a folder without permission
+    except (
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as e:  # an overlong name, `~nobody`, a folder without permission
         raise TraceError(f"'{path}' cannot be looked into: {said(e)}.") from e
 
 
@@ -39,14 +51,20 @@ def _find(path: Path) -> Path:
         if (folder / HEADER).is_file():
             return folder
     for folder in (path / FOLDER, path):
-        if (folder / PARTS).is_dir() or (folder / EVENTS).is_file() or (folder.is_dir() and folder.name == FOLDER):
+        if (
+            (folder / PARTS).is_dir()
+            or (folder / EVENTS).is_file()
+            or (folder.is_dir() and folder.name == FOLDER)
+        ):
             raise TraceError(
                 f"'{folder}' has no {HEADER}: that run was killed while it started, or the file was removed."
                 f"{_neighbours(path)} Start the run again."
             )
     what = "is no run with a trace" if path.exists() else "does not exist"
     neighbours = _neighbours(path)
-    advice = "" if neighbours else f" A run of `yolo-stability train` has one in <run folder>/{FOLDER}/."
+    advice = (
+        "" if neighbours else f" A run of `yolo-stability train` has one in <run folder>/{FOLDER}/."
+    )
     raise TraceError(f"'{path}' {what} (looked for {FOLDER}/{HEADER}).{neighbours}{advice}")
 
 
@@ -63,10 +81,16 @@ def clear_trace(folder: str | Path, option: str = "name") -> None:
     folder = Path(folder)
     try:
         for file in _our_files(folder):
-            if os.path.lexists(file):  # on a read-only disk removing what is not there is an error, too
+            if os.path.lexists(
+                file
+            ):  # on a read-only disk removing what is not there is an error, too
                 file.unlink(missing_ok=True)
         for incident in _entries(folder / "incidents"):
-            if _INCIDENT.fullmatch(incident.name) and incident.is_dir() and not incident.is_symlink():
+            if (
+                _INCIDENT.fullmatch(incident.name)
+                and incident.is_dir()
+                and not incident.is_symlink()
+            ):
                 shutil.rmtree(incident)
         for directory in (folder / "incidents", folder / PARTS, folder):
             with suppress(OSError):  # holds somebody else's files, or is not there
@@ -82,7 +106,9 @@ def _our_files(folder: Path) -> Iterator[Path]:
     for table in ("steps", "blocks"):
         yield from (part.path for part in list_parts(folder, table))
     for directory in (folder, folder / PARTS):
-        yield from (f for f in _entries(directory) if f.name.startswith(".") and f.name.endswith(".tmp"))
+        yield from (
+            f for f in _entries(directory) if f.name.startswith(".") and f.name.endswith(".tmp")
+        )
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -61,11 +61,20 @@ def load_trace(path: str | Path) -> Trace:
     try:
         steps = _read_table(folder, "steps", names)
         last = -1 if steps.is_empty() else int(steps["step"].max())  # type: ignore[arg-type]
-        blocks = _read_table(folder, "blocks", names, upto=last)  # they are written before their steps
+        blocks = _read_table(
+            folder, "blocks", names, upto=last
+        )  # they are written before their steps
         if not blocks.is_empty() and int(blocks["step"].max()) > last:  # type: ignore[arg-type]
-            blocks = blocks.filter(pl.col("step") <= last)  # their steps are not on disk, or not yet
-        return Trace(path=folder, header=header, steps=steps, blocks=blocks, events=_read_events(folder))
-    except (Exception, pl.exceptions.PanicException) as e:  # damaged bytes make polars raise whatever it likes
+            blocks = blocks.filter(
+                pl.col("step") <= last
+            )  # their steps are not on disk, or not yet
+        return Trace(
+            path=folder, header=header, steps=steps, blocks=blocks, events=_read_events(folder)
+        )
+    except (
+        Exception,
+        pl.exceptions.PanicException,
+    ) as e:  # damaged bytes make polars raise whatever it likes
         raise TraceError(f"The trace in '{folder}' cannot be read: {said(e)}.") from e
 
 
@@ -102,13 +111,17 @@ def _scan(folder: Path, table: Table, names: list[str]) -> pl.LazyFrame:
     parts = list(_scan_parts(standing(list_parts(folder, table))))
     if table == "blocks":
         orders = [p.collect_schema().get("block") for p in parts]
-        names += [n for o in orders if isinstance(o, pl.Enum) for n in o.categories if n not in names]
+        names += [
+            n for o in orders if isinstance(o, pl.Enum) for n in o.categories if n not in names
+        ]
         order = pl.Enum(list(dict.fromkeys(names)))
         parts = [
             p if o == order else p.with_columns(pl.col("block").cast(pl.String).cast(order))
             for p, o in zip(parts, orders, strict=True)
         ]
-    frame = pl.concat([normalise(empty(table), table, names).lazy(), *parts], how="diagonal_relaxed")
+    frame = pl.concat(
+        [normalise(empty(table), table, names).lazy(), *parts], how="diagonal_relaxed"
+    )
     return frame.select(column_order(frame.collect_schema().names(), table))
 
 
@@ -170,11 +183,20 @@ def _resume_point(folder: Path) -> ResumePoint:
     attempt = max((row["attempt"] for row in _event_rows(folder)), default=0)
     for part in reversed(standing(list_parts(folder, "steps"))):
         try:
-            rows = read_parquet(part.path, ["attempt", "step", "iteration"]).drop_nulls().sort("step").tail(1).rows()
+            rows = (
+                read_parquet(part.path, ["attempt", "step", "iteration"])
+                .drop_nulls()
+                .sort("step")
+                .tail(1)
+                .rows()
+            )
             if rows:
                 last, step, iteration = (int(value) for value in rows[0])
                 return ResumePoint(attempt=max(attempt, last), step=step, iteration=iteration)
-        except (Exception, pl.exceptions.PanicException) as e:  # a damaged part; the one before it may be whole
+        except (
+            Exception,
+            pl.exceptions.PanicException,
+        ) as e:  # a damaged part; the one before it may be whole
             _LOG.warning("%s cannot be read (%s)", part.path, said(e))
     return ResumePoint(attempt=attempt, step=-1, iteration=-1)
 
@@ -217,7 +239,9 @@ def _read_table(folder: Path, table: Table, names: Sequence[str], upto: int = -1
     return _join(frames, table, names)
 
 
-def _read_parts(parts: Sequence[Part], damaged: set[Part]) -> tuple[list[Part], list[pl.DataFrame], set[Part]]:
+def _read_parts(
+    parts: Sequence[Part], damaged: set[Part]
+) -> tuple[list[Part], list[pl.DataFrame], set[Part]]:
     """Read the standing parts; one that is gone or damaged makes way for the pieces it covered.
 
     Args:
@@ -258,9 +282,13 @@ def _join(parts: Sequence[pl.DataFrame], table: Table, names: Sequence[str]) -> 
 
     keys = ["attempt", "step"] if table == "steps" else ["attempt", "step", "block"]
     parts = [normalise(part, table, names) for part in parts]
-    ends = [part.select(keys[:2])[[0, -1] if part.height > 1 else [0]] for part in parts if part.height]
+    ends = [
+        part.select(keys[:2])[[0, -1] if part.height > 1 else [0]] for part in parts if part.height
+    ]
     frame = concat(parts, table, names)
-    if all(_rises(part, keys) for part in parts) and (not ends or _rises(pl.concat(ends), keys[:2])):
+    if all(_rises(part, keys) for part in parts) and (
+        not ends or _rises(pl.concat(ends), keys[:2])
+    ):
         return frame
     return frame.drop_nulls(keys).unique(keys, keep="first", maintain_order=True).sort(keys)
 
@@ -274,7 +302,9 @@ def _rises(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
     key = pl.col(keys[0]).cast(pl.Int64) * 2**32 + pl.col(keys[1]).cast(pl.Int64)
     ahead = key.diff() > 0
     if len(keys) == 3:
-        ahead = ahead | ((key.diff() == 0) & (pl.col("block").to_physical().cast(pl.Int64).diff() > 0))
+        ahead = ahead | (
+            (key.diff() == 0) & (pl.col("block").to_physical().cast(pl.Int64).diff() > 0)
+        )
     return bool(frame.select(ahead.fill_null(True).all()).item())
 
 
@@ -295,4 +325,10 @@ def _event_rows(folder: Path) -> list[dict[str, Any]]:
 def _event_schema() -> dict[str, Any]:
     import polars as pl
 
-    return {"attempt": pl.UInt16, "step": pl.UInt32, "kind": pl.String, "block": pl.String, "data": pl.String}
+    return {
+        "attempt": pl.UInt16,
+        "step": pl.UInt32,
+        "kind": pl.String,
+        "block": pl.String,
+        "data": pl.String,
+    }

@@ -44,8 +44,16 @@ def _record(row: dict[str, Any], blocks: tuple[BlockStats, ...]) -> StepRecord:
         epoch=row["epoch"],
         accumulate=row["accumulate"],
         loss=nan if row["loss"] is None else row["loss"],
-        loss_items={k.removeprefix(_LOSS): v for k, v in row.items() if k.startswith(_LOSS) and v is not None},
-        lr_by_group={k.removeprefix(_RATE): v for k, v in row.items() if k.startswith(_RATE) and v is not None},
+        loss_items={
+            k.removeprefix(_LOSS): v
+            for k, v in row.items()
+            if k.startswith(_LOSS) and v is not None
+        },
+        lr_by_group={
+            k.removeprefix(_RATE): v
+            for k, v in row.items()
+            if k.startswith(_RATE) and v is not None
+        },
         momentum=row["momentum"],
         grad_norm=row["grad_norm"],
         clip_coef=row["clip_coef"],

@@ -85,7 +85,9 @@ def header_from_json(text: bytes, where: str) -> RunHeader:
         data = None
     version = data.get("schema_version") if isinstance(data, dict) else None
     if not isinstance(version, int) or isinstance(version, bool):
-        raise TraceError(f"{where} is damaged: it holds no run header. Train again to record a new trace.")
+        raise TraceError(
+            f"{where} is damaged: it holds no run header. Train again to record a new trace."
+        )
     if version > SCHEMA_VERSION:
         raise TraceError(
             f"{where} was written by a newer yolo_stability (trace schema {version}, this one reads up to "
@@ -94,11 +96,15 @@ def header_from_json(text: bytes, where: str) -> RunHeader:
     try:
         fields = {name: data[name] for name in _HEADER_FIELDS}
         blocks = tuple(_block(b) for b in fields.pop("blocks"))
-        if not all(isinstance(fields[name], dict) for name in ("requested", "effective", "versions")):
+        if not all(
+            isinstance(fields[name], dict) for name in ("requested", "effective", "versions")
+        ):
             raise TypeError("settings or versions are no table")
         return RunHeader(**fields, blocks=blocks)
     except (KeyError, TypeError, ValueError, AttributeError) as e:
-        raise TraceError(f"{where} is damaged: {e!r} in the run header. Train again to record a new trace.") from e
+        raise TraceError(
+            f"{where} is damaged: {e!r} in the run header. Train again to record a new trace."
+        ) from e
 
 
 def _block(data: Mapping[str, Any]) -> BlockSpec:
@@ -124,7 +130,11 @@ def event_row(line: bytes) -> dict[str, Any] | None:
         data = json.loads(line)
         attempt, step, kind, block = data["attempt"], data["step"], data["kind"], data.get("block")
         details = data.get("data")  # of another program it may be anything
-        attempt, step, text = int(attempt), int(step), json.dumps(details if isinstance(details, dict) else {})
+        attempt, step, text = (
+            int(attempt),
+            int(step),
+            json.dumps(details if isinstance(details, dict) else {}),
+        )
         if not (0 <= attempt <= _MAX_ATTEMPT and 0 <= step <= _MAX_STEP):
             return None
         block = None if block is None else str(block)

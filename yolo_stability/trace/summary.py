@@ -172,7 +172,11 @@ def summarise(trace: Trace) -> RunSummary:
         clip_norm=_clip_norm(norms, clips),
         blocks=blocks,
         peak=max((b for b in blocks if b.max_norm is not None), key=_height, default=None),
-        worst=max((b for b in blocks if b.max_norm is not None or b.nonfinite_steps), key=_badness, default=None),
+        worst=max(
+            (b for b in blocks if b.max_norm is not None or b.nonfinite_steps),
+            key=_badness,
+            default=None,
+        ),
     )
 
 
@@ -250,7 +254,9 @@ def _with_shares(blocks: pl.DataFrame) -> pl.DataFrame:
     norm = pl.col("grad_norm").cast(pl.Float64)
     square = (norm / norm.max().over(_KEYS)) ** 2
     share = square / square.sum().over(_KEYS)
-    return blocks.with_columns(norm).with_columns(pl.when(share.is_finite()).then(share).alias("share"))
+    return blocks.with_columns(norm).with_columns(
+        pl.when(share.is_finite()).then(share).alias("share")
+    )
 
 
 def _height(block: BlockSummary) -> float:
@@ -289,7 +295,9 @@ def _nonfinite_steps(steps: pl.DataFrame) -> Bools:
     return bad
 
 
-def _binned_blocks(trace: Trace, column: Ints, names: Sequence[str], columns: int) -> tuple[Floats, Bools]:
+def _binned_blocks(
+    trace: Trace, column: Ints, names: Sequence[str], columns: int
+) -> tuple[Floats, Bools]:
     """Return log10 of the largest finite norm and whether any was non-finite, both (B, C)."""
     import polars as pl
 

@@ -114,7 +114,9 @@ def normalise(frame: pl.DataFrame, table: Table, names: Sequence[str]) -> pl.Dat
     missing = [n for n in (_STEPS if table == "steps" else _BLOCKS) if n not in frame.columns]
     frame = frame.with_columns(pl.lit(None).alias(n) for n in missing)
     frame = frame.select(column_order(frame.columns, table))
-    schema = frame.schema  # made anew each time it is asked for: thousands of columns would take minutes
+    schema = (
+        frame.schema
+    )  # made anew each time it is asked for: thousands of columns would take minutes
     kept = {"block", *([_WIDE] if schema.get(_WIDE) == pl.Float64 else [])}
     wanted = {n: t for n, t in _dtypes(frame.columns, table).items() if n not in kept}
     frame = frame.cast({n: t for n, t in wanted.items() if schema[n] != t}, strict=False)
@@ -138,7 +140,9 @@ def concat(frames: Iterable[pl.DataFrame], table: Table, names: Sequence[str]) -
 def to_parquet(frame: pl.DataFrame) -> bytes:
     """Return a table as the bytes of a Parquet file: zstd, one row group, no statistics."""
     buffer = io.BytesIO()
-    frame.write_parquet(buffer, compression="zstd", statistics=False, row_group_size=max(1, frame.height))
+    frame.write_parquet(
+        buffer, compression="zstd", statistics=False, row_group_size=max(1, frame.height)
+    )
     return buffer.getvalue()
 
 
@@ -148,7 +152,11 @@ def warm_up() -> None:
     blocks_frame([], ["-"])
 
 
-_MOST_ROWS, _FEW_ROWS, _ROWS_A_BYTE = 2**28, 10**6, 20  # five rows a byte are the most, when all norms are zero
+_MOST_ROWS, _FEW_ROWS, _ROWS_A_BYTE = (
+    2**28,
+    10**6,
+    20,
+)  # five rows a byte are the most, when all norms are zero
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
@@ -170,7 +178,9 @@ def _frame(columns: dict[str, list[Any]], table: Table) -> pl.DataFrame:
     import polars as pl
 
     dtypes = _dtypes(columns, table)
-    return pl.DataFrame([_series(name, columns[name], dtypes[name]) for name in column_order(columns, table)])
+    return pl.DataFrame(
+        [_series(name, columns[name], dtypes[name]) for name in column_order(columns, table)]
+    )
 
 
 def _series(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
@@ -194,7 +204,9 @@ def _with_block_order(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame
     if isinstance(dtype, pl.Enum) and list(dtype.categories)[: len(names)] == list(names):
         return frame
     present = frame["block"].cast(pl.String)
-    extra = [n for n in present.unique(maintain_order=True).drop_nulls().to_list() if n not in set(names)]
+    extra = [
+        n for n in present.unique(maintain_order=True).drop_nulls().to_list() if n not in set(names)
+    ]
     return frame.with_columns(present.cast(pl.Enum([*dict.fromkeys(names), *extra])))
 
 

@@ -17,9 +17,13 @@ from yolo_stability.trace.tables import warm_up
 
 __all__ = ["TraceWriter"]
 
-_MAX_PENDING = 1024  # records in memory before the caller itself must write: memory stays flat at any speed
+_MAX_PENDING = (
+    1024  # records in memory before the caller itself must write: memory stays flat at any speed
+)
 _JOIN_SECONDS = 5.0
-_PATIENCE = 30.0  # seconds to wait for a disk that does not answer, where the training would wait for ever
+_PATIENCE = (
+    30.0  # seconds to wait for a disk that does not answer, where the training would wait for ever
+)
 _BREATH = 0.05  # seconds between two flushes at least
 
 
@@ -35,7 +39,9 @@ class TraceWriter:
         flush_seconds: From one flush to the next; a second must hold this and the writing itself.
     """
 
-    def __init__(self, folder: Path, block_names: Sequence[str], *, flush_seconds: float = 0.5) -> None:
+    def __init__(
+        self, folder: Path, block_names: Sequence[str], *, flush_seconds: float = 0.5
+    ) -> None:
         import polars  # noqa: F401 - here, in the main thread and before any fork, not in the flush thread
 
         self._folder = Path(folder)
@@ -66,7 +72,9 @@ class TraceWriter:
 
     def write_header(self, header: RunHeader) -> None:
         """Write or replace `header.json`, before the first record."""
-        self._guarded(lambda: replace_file(self._folder / HEADER, header_to_json(header), sync=True))
+        self._guarded(
+            lambda: replace_file(self._folder / HEADER, header_to_json(header), sync=True)
+        )
         self._guarded(warm_up)
 
     def append(self, record: StepRecord) -> None:
@@ -157,7 +165,9 @@ class TraceWriter:
             if records:
                 try:
                     self._guarded(lambda: self._write(records))
-                except BaseException:  # an interrupt in the caller's own thread; closing writes them
+                except (
+                    BaseException
+                ):  # an interrupt in the caller's own thread; closing writes them
                     with self._memory:
                         self._pending[:0] = records
                     raise
@@ -195,7 +205,9 @@ class TraceWriter:
             work()
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
-        except BaseException as e:  # nor may a bug of ours, or a panic of polars, which is no Exception
+        except (
+            BaseException
+        ) as e:  # nor may a bug of ours, or a panic of polars, which is no Exception
             self._stop(_reason(e))
 
     def _stop(self, reason: str) -> None:

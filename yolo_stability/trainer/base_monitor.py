@@ -51,7 +51,9 @@ class Monitor:
     ) -> None:
         self._settings: StabilitySettings = make_settings(**settings)
         parse_fault(self._settings.fault)
-        Switches(self._settings)  # an impossible value is refused here, not in the middle of a set-up
+        Switches(
+            self._settings
+        )  # an impossible value is refused here, not in the middle of a set-up
         self._requested, self._make_sinks, self._make_policy = requested, make_sinks, make_policy
         self._save_dir: Path | None = None
         self._stopped: str | None = None
@@ -70,7 +72,9 @@ class Monitor:
             StabilityError: Nothing has been trained yet.
         """
         if self._save_dir is None:
-            raise StabilityError("This monitor has not seen a training yet: attach it, then call model.train(...).")
+            raise StabilityError(
+                "This monitor has not seen a training yet: attach it, then call model.train(...)."
+            )
         return self._save_dir
 
     @property
@@ -131,7 +135,9 @@ class Monitor:
         """
         self._save_dir = Path(trainer.save_dir)
         endings = [
-            data for kind, data in load_trace(self._save_dir).events.select("kind", "data").rows() if kind == "end"
+            data
+            for kind, data in load_trace(self._save_dir).events.select("kind", "data").rows()
+            if kind == "end"
         ]
         self._stopped = json.loads(endings[-1])["stopped"] if endings else None
 
@@ -177,7 +183,9 @@ class Monitor:
         try:
             self.finished(Path(trainer.save_dir), trainer)
         except Exception as error:
-            LOGGER.warning(f"stability: the run is recorded, but showing it failed: {type(error).__name__}: {error}")
+            LOGGER.warning(
+                f"stability: the run is recorded, but showing it failed: {type(error).__name__}: {error}"
+            )
 
 
 def attach_in_worker(trainer: Trainer) -> None:
@@ -190,7 +198,9 @@ def attach_in_worker(trainer: Trainer) -> None:
     owners = (getattr(f, "__self__", None) for f in trainer.callbacks["on_train_start"])
     arrived = next((owner for owner in owners if isinstance(owner, Monitor)), None)
     if arrived:
-        arrived._bind(trainer)  # only rank 0 has been told of a start so far, and the model is built next
+        arrived._bind(
+            trainer
+        )  # only rank 0 has been told of a start so far, and the model is built next
     elif text and RANK != -1:
         Monitor(**json.loads(text)).attach(trainer)
 

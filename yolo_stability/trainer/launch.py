@@ -31,7 +31,9 @@ def load_model(model: Any, task: str | None) -> Any:
     return YOLO(str(model), task=task)
 
 
-def run_training(model: Any, monitor: Monitor, overrides: dict[str, Any], trainer_class: Any = None) -> None:
+def run_training(
+    model: Any, monitor: Monitor, overrides: dict[str, Any], trainer_class: Any = None
+) -> None:
     """Train a model under a monitor.
 
     Args:
@@ -71,8 +73,14 @@ def final_metrics(model: Any) -> dict[str, float]:
     trainer: Trainer = model.trainer
     metrics = getattr(trainer, "metrics", None) or {}
     if any(isinstance(v, Mapping) for v in metrics.values()):  # several datasets: by run and name
-        metrics = {f"{run}/{k}": v for run, values in metrics.items() for k, v in (values or {}).items()}
-    found = {str(k): float(v) for k, v in metrics.items() if isinstance(v, int | float) or hasattr(v, "item")}
+        metrics = {
+            f"{run}/{k}": v for run, values in metrics.items() for k, v in (values or {}).items()
+        }
+    found = {
+        str(k): float(v)
+        for k, v in metrics.items()
+        if isinstance(v, int | float) or hasattr(v, "item")
+    }
     fitness = getattr(trainer, "best_fitness", None)
     if fitness is not None and math.isfinite(float(fitness)):
         found["fitness"] = float(fitness)

@@ -9,7 +9,16 @@ from yolo_stability.trainer.policy import Policy
 
 __all__ = ["Judge"]
 
-_TOLD = ("rule", "severity", "message", "first_step", "last_step", "observed", "threshold", "remedy")
+_TOLD = (
+    "rule",
+    "severity",
+    "message",
+    "first_step",
+    "last_step",
+    "observed",
+    "threshold",
+    "remedy",
+)
 
 
 class Judge:
@@ -25,7 +34,9 @@ class Judge:
         critical: The first critical finding in words; empty without one.
     """
 
-    def __init__(self, policy: Policy, emit: Callable[[Event], None], warn: Callable[[str], None]) -> None:
+    def __init__(
+        self, policy: Policy, emit: Callable[[Event], None], warn: Callable[[str], None]
+    ) -> None:
         self.policy: Policy | None = policy
         self.critical = ""
         self._emit, self._warn = emit, warn
@@ -59,11 +70,15 @@ class Judge:
             found = question(self.policy)
         except Exception as error:
             self.policy = None
-            self._warn(f"the rules failed and are off for this run, rescue too: {type(error).__name__}: {error}")
+            self._warn(
+                f"the rules failed and are off for this run, rescue too: {type(error).__name__}: {error}"
+            )
             return
         attempt, step = self._last.attempt, self._last.step
         for finding in found:
             data = {key: getattr(finding, key) for key in _TOLD}
-            self._emit(Event(attempt=attempt, step=step, kind="finding", block=finding.block, data=data))
+            self._emit(
+                Event(attempt=attempt, step=step, kind="finding", block=finding.block, data=data)
+            )
             if finding.severity == "critical":
                 self.critical = self.critical or f"{finding.rule}: {finding.message}"

@@ -10,7 +10,13 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from yolo_stability.compat.ultralytics import BaseTrainer, Trainer, inner_model, is_writer, model_config
+from yolo_stability.compat.ultralytics import (
+    BaseTrainer,
+    Trainer,
+    inner_model,
+    is_writer,
+    model_config,
+)
 from yolo_stability.guard.checkpoints import atomic_checkpoints
 
 if TYPE_CHECKING:
@@ -36,7 +42,9 @@ class StabilityMixin:
 
         attach_in_worker(self)
 
-    def get_model(self: Trainer, cfg: Any = None, weights: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def get_model(
+        self: Trainer, cfg: Any = None, weights: Any = None, *args: Any, **kwargs: Any
+    ) -> Any:
         """Build the model as stock does, changed by the switches before any weights are loaded into it."""
         switches = self.stability.switches(self) if self.stability else None
         if switches is None or not switches.edit_model:
@@ -48,7 +56,9 @@ class StabilityMixin:
             model.load(weights)
         return model
 
-    def build_optimizer(self: Trainer, model: Any, name: str = "auto", *args: Any, **kwargs: Any) -> Any:
+    def build_optimizer(
+        self: Trainer, model: Any, name: str = "auto", *args: Any, **kwargs: Any
+    ) -> Any:
         """Build the optimizer as stock does; a learning rate may be multiplied before a schedule sees it."""
         optimizer = super().build_optimizer(model, name, *args, **kwargs)  # type: ignore[misc]
         if self.stability:

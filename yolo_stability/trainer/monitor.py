@@ -134,7 +134,9 @@ def _make_sinks() -> tuple[Sink, ...]:
 
 def _policy(settings: StabilitySettings) -> LiveRules:
     """Return what judges a run; a resumed one keeps the rescue that its first sitting was told of."""
-    return LiveRules() if settings.rescue == "off" else Rescuer(settings.rescue, settings.rescue_limit)
+    return (
+        LiveRules() if settings.rescue == "off" else Rescuer(settings.rescue, settings.rescue_limit)
+    )
 
 
 def show(trace: Trace, picture: Path | None = None, diagnosis: Diagnosis | None = None) -> None:
@@ -155,7 +157,11 @@ def show(trace: Trace, picture: Path | None = None, diagnosis: Diagnosis | None 
     console.print()
     console.print(summary_table(summary))
     width = min(console.width, _WIDTH)
-    console.print(textwrap.fill(headline(summary), width, subsequent_indent="  "), markup=False, soft_wrap=True)
+    console.print(
+        textwrap.fill(headline(summary), width, subsequent_indent="  "),
+        markup=False,
+        soft_wrap=True,
+    )
     if diagnosis is not None:
         for line in told_in_short(diagnosis, trace.path.parent, width):
             console.print(line, soft_wrap=True)

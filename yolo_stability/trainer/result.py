@@ -42,7 +42,9 @@ class RunResult:
             width: Columns that a line may take; a path is never broken.
         """
         told = [f"{name}: {text}" for name, text in self._facts()]
-        wrapped = [line for text in told[1:] for line in textwrap.wrap(text, width, subsequent_indent="  ")]
+        wrapped = [
+            line for text in told[1:] for line in textwrap.wrap(text, width, subsequent_indent="  ")
+        ]
         return [told[0], *wrapped, *(self.diagnosis.lines(width) if self.diagnosis else [])]
 
     def __repr__(self) -> str:

@@ -109,7 +109,10 @@ class WatchedRun:
         self.claim(trainer)
         folder = trainer.save_dir / FOLDER
         point = resume_point(folder) if trainer.resume else None
-        switches, asked = self.switches(trainer), self._settings  # in this order: a resume brings settings
+        switches, asked = (
+            self.switches(trainer),
+            self._settings,
+        )  # in this order: a resume brings settings
         self._settings = effective.possible(trainer, asked)
         self._batch = trainer.batch_size
         self._first_step = point.step + 1 if point else 0
@@ -130,7 +133,9 @@ class WatchedRun:
             try:
                 write_sidecar(trainer.save_dir, asked)
             except OSError as error:
-                self._tell(f"{SIDECAR} could not be written: {error.strerror}; a resume will take the defaults.")
+                self._tell(
+                    f"{SIDECAR} could not be written: {error.strerror}; a resume will take the defaults."
+                )
             self._open(trainer, folder, asked, resumed=point is not None)
         else:
             self._sinks.clear()
@@ -147,13 +152,19 @@ class WatchedRun:
             watch.notice(text)
         if self._settings.guard != asked.guard:
             theirs = type(trainer).__name__.removeprefix("Stability")
-            watch.notice(f"{theirs} has an optimizer_step of its own: it is recorded, but not guarded")
+            watch.notice(
+                f"{theirs} has an optimizer_step of its own: it is recorded, but not guarded"
+            )
 
-    def _prepare_rescue(self, trainer: Trainer, watch: Watch, cost: str | None, *, known: bool) -> None:
+    def _prepare_rescue(
+        self, trainer: Trainer, watch: Watch, cost: str | None, *, known: bool
+    ) -> None:
         """Stand by; it changes one process, so that several must do without."""
         policy = self._judge.policy if self._judge else None
         if cost is None or policy is None:
-            watch.notice("rescue is off: it needs one process, a trainer without a step of its own, and the guard")
+            watch.notice(
+                "rescue is off: it needs one process, a trainer without a step of its own, and the guard"
+            )
             return
         watch.notice(cost)
         remedies = LiveRemedies(self.switches(trainer))
@@ -200,7 +211,9 @@ class WatchedRun:
         """Hand over what waits, compact the trace, sum up; let nothing broken go into validation, where it hangs."""
         if self.watch:
             self.watch.flush()
-            if self._judge and self._rescue:  # trouble of the last steps must not be validated and saved
+            if (
+                self._judge and self._rescue
+            ):  # trouble of the last steps must not be validated and saved
                 self._judge.ask()
                 self._act(trainer, self.watch, stepped=False)
             self.watch.keep_finite(trainer)
@@ -210,7 +223,9 @@ class WatchedRun:
 
     def before_save(self, trainer: Trainer) -> None:
         """See to it that what is saved is finite."""
-        if self.watch and not is_distributed(trainer):  # only rank 0 saves: it cannot ask the others
+        if self.watch and not is_distributed(
+            trainer
+        ):  # only rank 0 saves: it cannot ask the others
             self.watch.keep_finite(trainer)
 
     def after_save(self, trainer: Trainer) -> None:
@@ -269,7 +284,9 @@ class WatchedRun:
         )
         if self._checkpoint:
             ended = self._ended and watch.stopped is None
-            self._checkpoint.close(step=watch.step, unhealthy_step=self._unhealthy_step(watch), ended=ended)
+            self._checkpoint.close(
+                step=watch.step, unhealthy_step=self._unhealthy_step(watch), ended=ended
+            )
             self._tell(self._checkpoint.error)
         self._each_sink(lambda sink: sink.close())
         if self._writer:
@@ -291,7 +308,9 @@ class WatchedRun:
         """Tell a user whose small dataset was accumulated away: with 28 images and nbs=64 two epochs are one step."""
         steps, iterations = watch.step - self._first_step, watch.iteration - self._first_iteration
         if self._ended and steps == 0 and iterations > 1:
-            watch.notice("no optimizer step was seen: the trainer overrides optimizer_step without calling super()")
+            watch.notice(
+                "no optimizer step was seen: the trainer overrides optimizer_step without calling super()"
+            )
         if self._ended and 0 < steps < 2 * (self._epoch + 1) and iterations >= 2 * steps:
             watch.notice(
                 f"{iterations} batches made only {steps} optimizer step{'' if steps == 1 else 's'}, since gradients "
@@ -300,10 +319,15 @@ class WatchedRun:
 
     # Outputs
 
-    def _open(self, trainer: Trainer, folder: Path, asked: StabilitySettings, *, resumed: bool) -> None:
+    def _open(
+        self, trainer: Trainer, folder: Path, asked: StabilitySettings, *, resumed: bool
+    ) -> None:
         """Create the writer, the header and the sinks; a resumed run keeps its name and what was first asked for."""
         assert self.watch is not None
-        requested = {**(self._requested or effective.requested_settings(trainer)), **asked.model_dump()}
+        requested = {
+            **(self._requested or effective.requested_settings(trainer)),
+            **asked.model_dump(),
+        }
         assert self._switches is not None
         own = effective.own_in_force(self._settings, self._switches)
         header = effective.build_header(trainer, self.watch.blocks, requested, own)
@@ -345,4 +369,6 @@ class WatchedRun:
                 call(sink)
             except Exception as error:
                 self._sinks.remove(sink)
-                LOGGER.warning(f"stability: {type(sink).__name__} failed and is off for this run: {error}")
+                LOGGER.warning(
+                    f"stability: {type(sink).__name__} failed and is off for this run: {error}"
+                )

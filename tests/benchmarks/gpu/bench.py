@@ -59,13 +59,19 @@ def run(options: dict[str, str], root: Path) -> int:
             found = case(setup, root / "bench", float(options["seconds"]))
             print(found.pop("text"), flush=True)
             found["syncs"] = count_syncs(setup, root / "syncs")
-            print("host syncs a step:", ", ".join(f"{k} {v}" for k, v in found["syncs"].items()), flush=True)
+            print(
+                "host syncs a step:",
+                ", ".join(f"{k} {v}" for k, v in found["syncs"].items()),
+                flush=True,
+            )
             one_more &= found["syncs"]["more than stock"] == 1
             result["cases"].append(found)
     if options["out"]:
         Path(options["out"]).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     code = verdict(result["cases"])
-    print(f"Host syncs: {'exactly one more' if one_more else 'NOT exactly one more'} than stock's a step.")
+    print(
+        f"Host syncs: {'exactly one more' if one_more else 'NOT exactly one more'} than stock's a step."
+    )
     return code if one_more else 3
 
 

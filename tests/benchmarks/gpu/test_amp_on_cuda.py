@@ -15,7 +15,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "integration"))
 
 pytestmark = [
     pytest.mark.trains,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="mixed precision needs a CUDA GPU; torch finds none"),
+    pytest.mark.skipif(
+        not torch.cuda.is_available(), reason="mixed precision needs a CUDA GPU; torch finds none"
+    ),
 ]
 
 
@@ -32,7 +34,14 @@ class Watched:
         bad: Names of tensors that were not finite at the end of a batch.
     """
 
-    def __init__(self, folder: Path, *, scale: float | None = None, own: dict[str, Any] | None = None, **changed: Any):
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        scale: float | None = None,
+        own: dict[str, Any] | None = None,
+        **changed: Any,
+    ):
         from training import MODELS, bad_tensors, overrides, state
         from ultralytics import YOLO
 
@@ -44,9 +53,15 @@ class Watched:
         self.monitor = StabilityMonitor(**(own or {})).attach(self.model)
         self.bad: list[str] = []
         self.states: list[dict[str, torch.Tensor]] = []
-        self.model.add_callback("on_train_start", lambda trainer: self.states.append(state(trainer)))
-        self.model.add_callback("on_train_batch_end", lambda trainer: self.states.append(state(trainer)))
-        self.model.add_callback("on_train_batch_end", lambda trainer: self.bad.extend(bad_tensors(trainer)))
+        self.model.add_callback(
+            "on_train_start", lambda trainer: self.states.append(state(trainer))
+        )
+        self.model.add_callback(
+            "on_train_batch_end", lambda trainer: self.states.append(state(trainer))
+        )
+        self.model.add_callback(
+            "on_train_batch_end", lambda trainer: self.bad.extend(bad_tensors(trainer))
+        )
         self.model.train(**overrides("detect", folder, **{"device": "0", "amp": True, **changed}))
 
     @property
@@ -70,8 +85,12 @@ def scaler_of(scale: float) -> Any:
     return begin
 
 
-@pytest.mark.parametrize("optimizer", ["SGD", "AdamW"])  # on CUDA the second is fused: it leaves a step out by itself
-@pytest.mark.parametrize("scale", [2.0**8, 2.0**14])  # half precision overflows above about 2**9 here
+@pytest.mark.parametrize(
+    "optimizer", ["SGD", "AdamW"]
+)  # on CUDA the second is fused: it leaves a step out by itself
+@pytest.mark.parametrize(
+    "scale", [2.0**8, 2.0**14]
+)  # half precision overflows above about 2**9 here
 def test_amp_and_its_overflows_are_stocks(
     scale: float, optimizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,7 +111,9 @@ def test_amp_and_its_overflows_are_stocks(
     assert [name for name in expected if not torch.equal(expected[name], seen[name])] == []
     recorded = run.monitor.trace.steps["grad_norm"].to_list()
     for norm, total in zip(recorded, stock.totals, strict=True):
-        assert norm == pytest.approx(total, rel=1e-5) or not (math.isfinite(norm) or math.isfinite(total))
+        assert norm == pytest.approx(total, rel=1e-5) or not (
+            math.isfinite(norm) or math.isfinite(total)
+        )
 
 
 def test_norms_are_those_of_the_loss_whatever_the_precision(tmp_path: Path) -> None:
@@ -117,7 +138,9 @@ def test_norms_are_those_of_the_loss_whatever_the_precision(tmp_path: Path) -> N
 def test_one_bad_number_costs_one_step(fault: str, amp: bool | str, tmp_path: Path) -> None:
     run = Watched(tmp_path, scale=256.0 if amp is True else None, own={"fault": fault}, amp=amp)
 
-    whose = "scaler" if fault.startswith("nan_grad") and amp is True else "guard"  # an overflow looks the same
+    whose = (
+        "scaler" if fault.startswith("nan_grad") and amp is True else "guard"
+    )  # an overflow looks the same
     assert run.skipped == [None] * 5 + [whose] + [None] * 2
     assert run.monitor.stopped is None
     assert run.bad == []

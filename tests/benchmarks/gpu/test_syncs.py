@@ -12,7 +12,10 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).resolve().parents
 
 pytestmark = [
     pytest.mark.trains,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="host syncs are counted on a CUDA GPU; torch finds none"),
+    pytest.mark.skipif(
+        not torch.cuda.is_available(),
+        reason="host syncs are counted on a CUDA GPU; torch finds none",
+    ),
 ]
 
 
@@ -21,5 +24,7 @@ def test_one_host_sync_more_than_stock(task: str, tmp_path: Path) -> None:
     from stepping import Setup
     from syncs import count_syncs
 
-    found = count_syncs(Setup(size="n", task=task, imgsz=320, batch=8, device="0", amp=True), tmp_path)
+    found = count_syncs(
+        Setup(size="n", task=task, imgsz=320, batch=8, device="0", amp=True), tmp_path
+    )
     assert found["more than stock"] == 1, found

@@ -40,7 +40,9 @@ def test_the_remedy_is_over_the_cause() -> None:
 
 def test_a_remedy_for_all_tasks_is_over_a_cause_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
     parts = {
-        "a": Scenario(name="a", description="", overrides={"x": 1, "y": 1}, tasks={"pose": {"y": 2, "z": 2}}),
+        "a": Scenario(
+            name="a", description="", overrides={"x": 1, "y": 1}, tasks={"pose": {"y": 2, "z": 2}}
+        ),
         "b": Scenario(name="b", description="", overrides={"y": 3}, tasks={"pose": {"w": 4}}),
     }
     monkeypatch.setattr("yolo_stability.benchmarks.arms.load_scenario", parts.__getitem__)
@@ -54,7 +56,12 @@ def test_every_pair_has_an_arm_unless_it_would_repeat_one() -> None:
     found = suite()
     assert found.arms == [
         *("control", "no-norm", "sgd-lr-100", "remedy-agc", "group-norm"),
-        *("no-norm+remedy-agc", "sgd-lr-100+remedy-agc", "sgd-lr-100+remedy-adamw", "sgd-lr-100+group-norm"),
+        *(
+            "no-norm+remedy-agc",
+            "sgd-lr-100+remedy-agc",
+            "sgd-lr-100+remedy-adamw",
+            "sgd-lr-100+group-norm",
+        ),
     ]
     stand_ins = {arm: other for arm, other in found.stand_ins().items() if arm != other}
     assert stand_ins == {
@@ -76,7 +83,12 @@ def test_a_stand_in_is_told_the_same_in_all_tasks(name: str) -> None:
 
 def test_folders_and_digests_of_crossed_arms_differ() -> None:
     plan = make_plan(suite(seeds=2))
-    assert len({spec.folder for spec in plan}) == len({spec.digest for spec in plan}) == len(plan) == 9 * 2 * 2
+    assert (
+        len({spec.folder for spec in plan})
+        == len({spec.digest for spec in plan})
+        == len(plan)
+        == 9 * 2 * 2
+    )
     assert "runs/no-norm+remedy-agc/detect/yolo26n/1" in {spec.folder.as_posix() for spec in plan}
     assert [spec.seed for spec in plan] == sorted(spec.seed for spec in plan)
 
@@ -113,7 +125,9 @@ def test_names_say_which_scenarios_are_remedies(name: str) -> None:
 
 def test_the_larger_matrix_goes_on_where_the_smaller_one_ended() -> None:
     small, large = (make_plan(load_suite(name)) for name in ("remedies", "remedies-all"))
-    assert {(spec.folder, spec.digest) for spec in small} < {(spec.folder, spec.digest) for spec in large}
+    assert {(spec.folder, spec.digest) for spec in small} < {
+        (spec.folder, spec.digest) for spec in large
+    }
 
 
 @pytest.mark.parametrize(
@@ -125,7 +139,10 @@ def test_the_larger_matrix_goes_on_where_the_smaller_one_ended() -> None:
         ({"remedies": ["no-norm"]}, "remedies: 'no-norm' is no remedy"),
         ({"remedies": ["group-norm", "group-norm"]}, "remedies: 'group-norm' is there twice"),
         ({"causes": ["no-norm+group-norm"]}, "causes: there is no scenario 'no-norm+group-norm'"),
-        ({"control": "controll"}, "control: there is no scenario 'controll'. Did you mean 'control'"),
+        (
+            {"control": "controll"},
+            "control: there is no scenario 'controll'. Did you mean 'control'",
+        ),
         ({"arms": ["no-norm"]}, "control: 'control' is not among the arms no-norm"),
         (
             {"arms": ["control", "no-norm+remedy-agcc"]},

@@ -12,8 +12,22 @@ import numpy as np
 import pytest
 from traces import NAMES, record, write
 
-from yolo_stability.benchmarks.assessment import Assessment, assess, compare, fitness_of, key_of, measured
-from yolo_stability.benchmarks.results import Arm, BenchmarkResult, Comparison, Interval, RunResultRow, results_to_json
+from yolo_stability.benchmarks.assessment import (
+    Assessment,
+    assess,
+    compare,
+    fitness_of,
+    key_of,
+    measured,
+)
+from yolo_stability.benchmarks.results import (
+    Arm,
+    BenchmarkResult,
+    Comparison,
+    Interval,
+    RunResultRow,
+    results_to_json,
+)
 from yolo_stability.benchmarks.verdict import Verdict
 from yolo_stability.core.types import Finding, StepRecord, Trace
 from yolo_stability.diagnosis.diagnose import diagnose_series
@@ -30,17 +44,29 @@ ARMS = (CONTROL, ARM, OTHER)
 
 
 def row(arm: str = "no-norm", seed: int = 0, **changes: Any) -> RunResultRow:
-    values = {"task": "detect", "model": "yolo26n.yaml", "outcome": "finished", "verdict": "inconclusive"}
+    values = {
+        "task": "detect",
+        "model": "yolo26n.yaml",
+        "outcome": "finished",
+        "verdict": "inconclusive",
+    }
     return RunResultRow(**{**values, "arm": arm, "seed": seed, **changes})
 
 
 def steps(factor: float = 1.0, count: int = 40) -> list[StepRecord]:
     """A run with constant norms, those of the first block times a factor from step 1 on."""
-    return [record(s, (3.0 * factor if s else 3.0, 4.0, 2.0, 12.0), loss=8.0 - 0.1 * s) for s in range(count)]
+    return [
+        record(s, (3.0 * factor if s else 3.0, 4.0, 2.0, 12.0), loss=8.0 - 0.1 * s)
+        for s in range(count)
+    ]
 
 
 def scaled_by(r: StepRecord, factor: float) -> StepRecord:
-    return record(r.step, [None if s.grad_norm is None else s.grad_norm * factor for s in r.blocks], loss=r.loss)
+    return record(
+        r.step,
+        [None if s.grad_norm is None else s.grad_norm * factor for s in r.blocks],
+        loss=r.loss,
+    )
 
 
 def settled(arm: str, seed: int, verdict: str, **known: Any) -> RunResultRow:
@@ -60,8 +86,18 @@ def suite(tmp_path: Path) -> tuple[Assessment, dict[Any, Trace]]:
     traces: dict[Any, Trace] = {}
     rows = []
     for arm, seed, records, changes in (
-        ("no-norm", 0, steps(3e-6), {"metrics": {"metrics/mAP50(B)": 0.003, "metrics/mAP50(P)": 0.9}}),
-        ("no-norm", 1, steps(3e-6), {"metrics": {"metrics/mAP50(B)": 0.001, "val/box_loss": math.nan}}),
+        (
+            "no-norm",
+            0,
+            steps(3e-6),
+            {"metrics": {"metrics/mAP50(B)": 0.003, "metrics/mAP50(P)": 0.9}},
+        ),
+        (
+            "no-norm",
+            1,
+            steps(3e-6),
+            {"metrics": {"metrics/mAP50(B)": 0.001, "val/box_loss": math.nan}},
+        ),
         ("other", 0, [], {"outcome": "memory", "error": "Killed"}),
         ("other", 1, steps(1.5), {"metrics": {"metrics/mAP50(B)": 0.8}}),
         ("control", 0, steps(), {"metrics": {"metrics/mAP50(B)": 0.76}}),
@@ -84,7 +120,11 @@ def test_each_run_gets_its_verdict_and_numbers(suite: tuple[Assessment, dict[Any
         ("control", 1, "stable"),
     ]
     first = runs[0]
-    assert (first.onset_step, first.onset_sign, first.onset_block) == (15, "vanishing", "model.0 Conv")
+    assert (first.onset_step, first.onset_sign, first.onset_block) == (
+        15,
+        "vanishing",
+        "model.0 Conv",
+    )
     assert (first.steps, first.planned_steps, first.skipped) == (40, 120, 0)
     assert first.peak_norm == pytest.approx(math.sqrt(3**2 + 4**2 + 2**2 + 12**2))
     assert first.median_norm == pytest.approx(math.sqrt(4**2 + 2**2 + 12**2))
@@ -93,15 +133,30 @@ def test_each_run_gets_its_verdict_and_numbers(suite: tuple[Assessment, dict[Any
     assert [r.fitness for r in runs] == [0.003, 0.001, 0.0, 0.8, 0.76, 0.74]
     assert runs[1].metrics == {"metrics/mAP50(B)": 0.001}
     dead = runs[2]
-    assert (dead.onset_sign, dead.onset_step, dead.trace_digest, dead.steps) == ("crash", 0, None, 0)
+    assert (dead.onset_sign, dead.onset_step, dead.trace_digest, dead.steps) == (
+        "crash",
+        0,
+        None,
+        0,
+    )
     assert dead.why == "the process ran out of memory and left no trace"
 
 
 def test_arms_are_compared_over_paired_seeds(suite: tuple[Assessment, dict[Any, Trace]]) -> None:
     found, other = suite[0].comparisons
-    assert (found.arm, found.seeds, found.failures, found.unstable, found.anecdotal) == ("no-norm", (0, 1), 2, 0, False)
-    assert found.rate == Interval(value=1.0, low=pytest.approx(0.3424, abs=1e-4), high=pytest.approx(1.0))
-    assert found.control_rate == Interval(value=0.0, low=pytest.approx(0.0), high=pytest.approx(0.6576, abs=1e-4))
+    assert (found.arm, found.seeds, found.failures, found.unstable, found.anecdotal) == (
+        "no-norm",
+        (0, 1),
+        2,
+        0,
+        False,
+    )
+    assert found.rate == Interval(
+        value=1.0, low=pytest.approx(0.3424, abs=1e-4), high=pytest.approx(1.0)
+    )
+    assert found.control_rate == Interval(
+        value=0.0, low=pytest.approx(0.0), high=pytest.approx(0.6576, abs=1e-4)
+    )
     assert found.p_value == pytest.approx(0.125, abs=1e-6)
     assert found.onset == Interval(value=15.0, low=15.0, high=15.0)
     assert found.fitness_difference.value == pytest.approx((0.003 - 0.76 + 0.001 - 0.74) / 2)
@@ -115,7 +170,9 @@ def test_arms_are_compared_over_paired_seeds(suite: tuple[Assessment, dict[Any, 
     assert other.failures == 1
 
 
-def test_a_reader_who_was_not_there_understands_the_sentence(suite: tuple[Assessment, dict[Any, Trace]]) -> None:
+def test_a_reader_who_was_not_there_understands_the_sentence(
+    suite: tuple[Assessment, dict[Any, Trace]],
+) -> None:
     found, other = suite[0].comparisons
     assert found.sentence == (
         "no-norm on detect failed in 2 of 2 runs (95 % interval 34 % to 100 %; control 0 of 2, p = 0.12): "
@@ -129,10 +186,16 @@ def test_a_reader_who_was_not_there_understands_the_sentence(suite: tuple[Assess
     assert other.sentence.endswith("; mean final fitness 0.4, that of the control 0.75.")
 
 
-def test_series_holds_all_traces_and_everything_is_json(suite: tuple[Assessment, dict[Any, Trace]]) -> None:
+def test_series_holds_all_traces_and_everything_is_json(
+    suite: tuple[Assessment, dict[Any, Trace]],
+) -> None:
     found = suite[0]
     counts = found.series.group_by("arm", maintain_order=True).len().rows()
-    assert counts == [("control", 2 * 5 * 20), ("no-norm", 2 * 5 * 20), ("other", 5 * 20)]  # 40 steps in bins of 2
+    assert counts == [
+        ("control", 2 * 5 * 20),
+        ("no-norm", 2 * 5 * 20),
+        ("other", 5 * 20),
+    ]  # 40 steps in bins of 2
     result = BenchmarkResult(
         schema_version=1,
         suite="s",
@@ -166,9 +229,16 @@ def test_a_failed_control_is_no_reference(tmp_path: Path) -> None:
 
 def test_tasks_and_models_are_kept_apart(tmp_path: Path) -> None:
     trace = load_trace(write(tmp_path, steps()))
-    rows = [row(arm, task=t, model=m) for arm in ("no-norm", "control") for t, m in (("pose", "a"), ("detect", "b"))]
+    rows = [
+        row(arm, task=t, model=m)
+        for arm in ("no-norm", "control")
+        for t, m in (("pose", "a"), ("detect", "b"))
+    ]
     found = assess(ARMS, rows, lambda r: trace)
-    assert [(c.task, c.model, c.seeds) for c in found.comparisons] == [("pose", "a", (0,)), ("detect", "b", (0,))]
+    assert [(c.task, c.model, c.seeds) for c in found.comparisons] == [
+        ("pose", "a", (0,)),
+        ("detect", "b", (0,)),
+    ]
 
 
 # --- from rows --------------------------------------------------------------------------------------------------------
@@ -176,7 +246,10 @@ def test_tasks_and_models_are_kept_apart(tmp_path: Path) -> None:
 
 def test_one_seed_is_anecdotal() -> None:
     found = only(
-        [settled("control", 0, "stable"), settled("no-norm", 0, "failed", onset_step=3, onset_sign="non_finite")]
+        [
+            settled("control", 0, "stable"),
+            settled("no-norm", 0, "failed", onset_step=3, onset_sign="non_finite"),
+        ]
     )
     assert found.anecdotal
     assert (found.rate, found.p_value) == (Interval(value=1.0), None)
@@ -189,23 +262,38 @@ def test_one_seed_is_anecdotal() -> None:
 
 def test_inconclusive_runs_count_in_no_rate() -> None:
     control = [settled("control", s, "stable") for s in range(3)]
-    mixed = [settled("no-norm", 0, "unstable"), settled("no-norm", 1, "inconclusive"), settled("no-norm", 2, "failed")]
+    mixed = [
+        settled("no-norm", 0, "unstable"),
+        settled("no-norm", 1, "inconclusive"),
+        settled("no-norm", 2, "failed"),
+    ]
     found = only([*control, *mixed])
     assert (found.failures, found.unstable, found.rate.value) == (1, 1, 0.5)
     assert found.sentence.startswith(
         "no-norm on detect failed in 1 of 2 runs and was unstable in 1 (95 % interval 9 % to 91 %; "
     )
     assert found.sentence.endswith("in the run with seed 2, it went so; 1 run inconclusive.")
-    none = only([*control, *(settled("no-norm", s, "inconclusive", why="too short") for s in range(2))])
+    none = only(
+        [*control, *(settled("no-norm", s, "inconclusive", why="too short") for s in range(2))]
+    )
     assert (none.rate.value, none.anecdotal) == (None, True)
-    assert none.sentence == "no-norm on detect: nothing can be said about it, since in the run with seed 0, too short."
+    assert (
+        none.sentence
+        == "no-norm on detect: nothing can be said about it, since in the run with seed 0, too short."
+    )
 
 
 @pytest.mark.parametrize(
     ("verdicts", "head"),
     [
-        (("stable", "stable"), "no-norm on detect failed in none of 2 runs (95 % interval 0 % to 66 %; control 0 of 2"),
-        (("unstable", "stable"), "no-norm on detect was unstable in 1 of 2 runs and failed in none ("),
+        (
+            ("stable", "stable"),
+            "no-norm on detect failed in none of 2 runs (95 % interval 0 % to 66 %; control 0 of 2",
+        ),
+        (
+            ("unstable", "stable"),
+            "no-norm on detect was unstable in 1 of 2 runs and failed in none (",
+        ),
         (("unstable",), "no-norm on detect was unstable in its only run ("),
         (("stable",), "no-norm on detect did not fail in its only run ("),
     ],
@@ -218,14 +306,21 @@ def test_heads_of_sentences(verdicts: tuple[str, ...], head: str) -> None:
 
 def test_the_run_of_the_most_frequent_sign_stands_for_the_others() -> None:
     signs = ["spike", "non_finite", "non_finite"]
-    runs = [settled("no-norm", s, "failed", onset_sign=sign, why=f"seen {sign}") for s, sign in enumerate(signs)]
+    runs = [
+        settled("no-norm", s, "failed", onset_sign=sign, why=f"seen {sign}")
+        for s, sign in enumerate(signs)
+    ]
     found = only([settled("control", s, "stable") for s in range(3)] + runs)
     assert "in the run with seed 1, seen non_finite" in found.sentence
 
 
 def test_ratios_pair_seeds_not_positions() -> None:
-    control = [settled("control", s, "stable", peak_norm=10.0**s, median_norm=1.0) for s in (3, 2, 1)]
-    runs = [settled("no-norm", s, "stable", peak_norm=2 * 10.0**s, median_norm=None) for s in (1, 3, 7)]
+    control = [
+        settled("control", s, "stable", peak_norm=10.0**s, median_norm=1.0) for s in (3, 2, 1)
+    ]
+    runs = [
+        settled("no-norm", s, "stable", peak_norm=2 * 10.0**s, median_norm=None) for s in (1, 3, 7)
+    ]
     found = only([*control, *runs])
     assert found.seeds == (1, 3)
     assert found.peak_ratio == Interval(value=2.0, low=2.0, high=2.0)
@@ -237,14 +332,20 @@ def test_ratios_pair_seeds_not_positions() -> None:
 def test_the_worst_block_is_where_most_runs_broke_or_the_farthest() -> None:
     def profile(*medians: float, bad: int | None = None) -> BlockProfile:
         return BlockProfile(
-            names=("a", "b", "c"), medians=np.array(medians), nonfinite=np.array([i == bad for i in range(3)])
+            names=("a", "b", "c"),
+            medians=np.array(medians),
+            nonfinite=np.array([i == bad for i in range(3)]),
         )
 
     runs = [settled("control", 0, "stable"), settled("no-norm", 0, "stable")]
     profiles = {key_of(runs[0]): profile(1, 1, 1), key_of(runs[1]): profile(5, 0.1, 0, bad=2)}
     found = only(runs, profiles)
     assert [b.ratio.value for b in found.blocks] == [5.0, 0.1, 0.0]
-    assert [(b.block, b.index, b.nonfinite_runs) for b in found.blocks] == [("a", 0, 0), ("b", 1, 0), ("c", 2, 1)]
+    assert [(b.block, b.index, b.nonfinite_runs) for b in found.blocks] == [
+        ("a", 0, 0),
+        ("b", 1, 0),
+        ("c", 2, 1),
+    ]
     assert found.worst_block == "b"  # a ratio of 0 has no distance
     assert only([runs[0], replace(runs[1], onset_block="a")], profiles).worst_block == "a"
 
@@ -276,15 +377,21 @@ def test_a_row_holds_the_first_and_the_most_severe_findings_in_time() -> None:
     assert found.verdict == whole.verdict == "failed"
     assert found.cause == whole.cause
     assert found.causes == whole.causes[:3]
-    assert {f.rule for f in found.findings} >= {f.rule for f in whole.findings if f.severity == "critical"}
+    assert {f.rule for f in found.findings} >= {
+        f.rule for f in whole.findings if f.severity == "critical"
+    }
     steps_seen = [f.first_step for f in found.findings if f.severity != "info"]
     assert steps_seen == sorted(steps_seen)
     assert found.findings[0].first_step == found.onset_step
     assert len(found.findings) <= 6
 
 
-def test_of_many_findings_the_first_and_the_most_severe_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    late = [Finding(rule=f"c{i}", severity="critical", message="", first_step=50 + i) for i in range(8)]
+def test_of_many_findings_the_first_and_the_most_severe_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    late = [
+        Finding(rule=f"c{i}", severity="critical", message="", first_step=50 + i) for i in range(8)
+    ]
     late[0] = replace(late[0], observed=math.inf, threshold=math.nan)
     early = Finding(rule="w", severity="warning", message="", first_step=3)
     advice = Finding(rule="i", severity="info", message="", first_step=0)

@@ -45,7 +45,9 @@ def plan_only(folder: Path) -> None:
 def spoilt(folder: Path) -> None:
     """Damage the pages of a Parquet file and leave its footer whole."""
     content = bytearray((folder / "series.parquet").read_bytes())
-    content[len(content) // 8 : len(content) // 2] = b"\xa5" * (len(content) // 2 - len(content) // 8)
+    content[len(content) // 8 : len(content) // 2] = b"\xa5" * (
+        len(content) // 2 - len(content) // 8
+    )
     (folder / "series.parquet").write_bytes(content)
 
 
@@ -53,7 +55,9 @@ def spoilt(folder: Path) -> None:
 def folder(tmp_path: Path) -> Path:
     """Give the folder of a finished benchmark of two arms, without its runs."""
     write_sample(tmp_path / "bench", arms=("control", "huge-lr"), tasks=("detect",), seeds=(0,))
-    (tmp_path / "bench" / "plan.json").write_text(json.dumps({"schema_version": 1, "suite": {}, "runs": []}))
+    (tmp_path / "bench" / "plan.json").write_text(
+        json.dumps({"schema_version": 1, "suite": {}, "runs": []})
+    )
     return tmp_path / "bench"
 
 
@@ -80,7 +84,11 @@ def said(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     ],
 )
 def test_a_result_that_is_not_whole(
-    verb: str, damage: Callable[[Path], None], complaint: str, folder: Path, capsys: pytest.CaptureFixture[str]
+    verb: str,
+    damage: Callable[[Path], None],
+    complaint: str,
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     damage(folder)
     assert complaint in said([verb, str(folder)], capsys)
@@ -97,7 +105,9 @@ def test_series_that_are_not_whole(
 
 
 def test_a_plan_that_is_not_whole(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "holds no run with a trace that could be run again" in said(["verify", str(folder)], capsys)
+    assert "holds no run with a trace that could be run again" in said(
+        ["verify", str(folder)], capsys
+    )
     cut("plan.json", 0.5)(folder)
     assert "plan.json cannot be read" in said(["verify", str(folder)], capsys)
     (folder / "plan.json").unlink()
@@ -116,10 +126,19 @@ def test_a_plan_that_is_not_whole(folder: Path, capsys: pytest.CaptureFixture[st
         ("compare {} ot=x", "Did you mean 'out'"),
         ("compare {}/a {}/b out={}/file", "is a file; name a folder for the comparison"),
         ("compare {}/a {}/b out={}/file/below", "cannot be made"),
-        ("benchmark suite=demo jobs=0", "jobs=0 is not possible: jobs is a whole number, 1 or more."),
-        ("benchmark suite=demo seeds=0", "seeds=0 is not possible: seeds is a whole number, 1 or more."),
+        (
+            "benchmark suite=demo jobs=0",
+            "jobs=0 is not possible: jobs is a whole number, 1 or more.",
+        ),
+        (
+            "benchmark suite=demo seeds=0",
+            "seeds=0 is not possible: seeds is a whole number, 1 or more.",
+        ),
         ("benchmark suite=demo seeds=two", "seeds=two is not possible"),
-        ("benchmark suite=demo arms=no-nrom", "there is no scenario 'no-nrom'. Did you mean 'no-norm'"),
+        (
+            "benchmark suite=demo arms=no-nrom",
+            "there is no scenario 'no-nrom'. Did you mean 'no-norm'",
+        ),
         ("benchmark suite=demo arms=huge-lr,huge-lr", "'huge-lr' is there twice"),
         ("benchmark suite=quikc", "No suite 'quikc'. Did you mean 'quick'"),
         ("benchmark siute=quick", "'benchmark' needs a suite"),
@@ -128,7 +147,9 @@ def test_a_plan_that_is_not_whole(folder: Path, capsys: pytest.CaptureFixture[st
         ("benchmark suite=demo out={}/newer", "holds a benchmark of schema version 9"),
     ],
 )
-def test_a_line_that_cannot_be(line: str, complaint: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_that_cannot_be(
+    line: str, complaint: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (folder / "file").touch()
     for name in ("a", "b"):
         (folder / name).mkdir()
@@ -141,7 +162,9 @@ def test_a_line_that_cannot_be(line: str, complaint: str, folder: Path, capsys: 
 
 
 @pytest.mark.parametrize("plan", ["", "[", "[]", '{"schema_version": 1, "suite"'])
-def test_a_half_written_folder_is_gone_on_with(plan: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_half_written_folder_is_gone_on_with(
+    plan: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A kill may leave a plan, or half of one: the next call writes it anew and runs what is missing."""
 
     class Stop(Exception):
@@ -167,7 +190,9 @@ class Silent:
     def ended(self, spec: object, outcome: object) -> None: ...
 
 
-def test_runs_at_hand_with_unreadable_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_at_hand_with_unreadable_settings(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     for name, content in (("a", b"task: detect\n"), ("b", b"task: \xff\n")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "args.yaml").write_bytes(content)
@@ -178,11 +203,19 @@ def test_runs_at_hand_with_unreadable_settings(tmp_path: Path, capsys: pytest.Ca
     assert "'task' is there twice; keep one." in said(line, capsys)
 
 
-def test_a_suite_with_everything_wrong_names_all_of_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_suite_with_everything_wrong_names_all_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "my.yaml"
-    file.write_text("name: My Suite\ncontrol: control\narms: [3]\nseeds: two\ntasks: detect\nlimits: {minutes: -1}\n")
+    file.write_text(
+        "name: My Suite\ncontrol: control\narms: [3]\nseeds: two\ntasks: detect\nlimits: {minutes: -1}\n"
+    )
     text = said(["benchmark", f"suite={file}"], capsys)
-    assert [path for path in ("name:", "arms.0:", "seeds:", "tasks:", "limits.minutes:") if path not in text] == []
+    assert [
+        path
+        for path in ("name:", "arms.0:", "seeds:", "tasks:", "limits.minutes:")
+        if path not in text
+    ] == []
 
 
 def test_the_class_of_these_errors() -> None:

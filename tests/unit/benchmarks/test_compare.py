@@ -23,7 +23,9 @@ def test_paths_that_differ_far_up_are_told_apart(tmp_path: Path) -> None:
     below = Path(*(f"level-{n}" for n in range(14)))
     runs = [plain(tmp_path / name / below) for name in ("here", "there")]
     found = compare_runs(runs, tmp_path / "out")
-    assert [run.arm for run in found.runs] == [f"{name}/{below.as_posix()}" for name in ("here", "there")]
+    assert [run.arm for run in found.runs] == [
+        f"{name}/{below.as_posix()}" for name in ("here", "there")
+    ]
 
 
 def test_the_run_that_is_there_twice_is_named(tmp_path: Path) -> None:

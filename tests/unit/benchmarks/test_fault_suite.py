@@ -25,7 +25,15 @@ def test_there_are_enough_faults_and_healthy_runs() -> None:
     assert healthy * 2 * SUITE.seeds * 2 >= 100  # tasks and models
     assert min(Counter(label.onset for label in faults).values()) >= 5
     assert {label.cause for label in faults} == {
-        *("learning_rate", "batch_noise", "normalisation", "initialisation", "activation", "depth", "data"),
+        *(
+            "learning_rate",
+            "batch_noise",
+            "normalisation",
+            "initialisation",
+            "activation",
+            "depth",
+            "data",
+        ),
         "numeric_range",
     }
 

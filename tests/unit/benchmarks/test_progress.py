@@ -15,7 +15,9 @@ from yolo_stability.benchmarks import progress
 from yolo_stability.benchmarks.plan import RunOutcome
 from yolo_stability.benchmarks.progress import SuiteProgress
 
-FIRST, SECOND = (SimpleNamespace(folder=Path("runs") / name, title=name) for name in ("first", "second"))
+FIRST, SECOND = (
+    SimpleNamespace(folder=Path("runs") / name, title=name) for name in ("first", "second")
+)
 
 
 def test_a_run_that_ends_while_its_file_is_read_freezes_no_other_bar(

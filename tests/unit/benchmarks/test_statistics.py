@@ -28,12 +28,18 @@ def test_wilson_is_its_formula(hits: int, runs: int) -> None:
     middle = (p + z**2 / (2 * runs)) / (1 + z**2 / runs)
     half = z / (1 + z**2 / runs) * math.sqrt(p * (1 - p) / runs + z**2 / (4 * runs**2))
     found = wilson(hits, runs)
-    assert (found.value, found.low, found.high) == pytest.approx((p, middle - half, middle + half), abs=1e-12)
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (p, middle - half, middle + half), abs=1e-12
+    )
 
 
 def test_wilson_is_what_newcombe_printed() -> None:
     # R. G. Newcombe, Statistics in Medicine 17 (1998), table I, method 3
-    for hits, runs, low, high in [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611)]:
+    for hits, runs, low, high in [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+    ]:
         found = wilson(hits, runs)
         assert (found.low, found.high) == pytest.approx((low, high), abs=5e-5)
     assert (wilson(0, 0).value, wilson(0, 0).low) == (None, None)
@@ -45,8 +51,12 @@ def test_boschloo_of_two_against_none_of_two_is_an_eighth() -> None:
     assert boschloo(0, 2, 2, 2) == pytest.approx(0.125, abs=1e-6)
 
 
-@pytest.mark.parametrize("table", [(3, 3, 0, 3), (4, 5, 1, 5), (2, 3, 0, 5), (12, 15, 7, 15), (5, 6, 3, 4)])
-def test_boschloo_is_the_largest_unconditional_probability_of_fishers_p(table: tuple[int, int, int, int]) -> None:
+@pytest.mark.parametrize(
+    "table", [(3, 3, 0, 3), (4, 5, 1, 5), (2, 3, 0, 5), (12, 15, 7, 15), (5, 6, 3, 4)]
+)
+def test_boschloo_is_the_largest_unconditional_probability_of_fishers_p(
+    table: tuple[int, int, int, int],
+) -> None:
     assert boschloo(*table) == pytest.approx(enumerated(*table), abs=2e-4)
 
 
@@ -62,7 +72,11 @@ def enumerated(a: int, n: int, b: int, m: int) -> float:
 
     def fisher(x: int, y: int, *, greater: bool) -> float:
         total = math.comb(n + m, x + y)
-        ways = [(i, math.comb(n, i) * math.comb(m, x + y - i)) for i in range(n + 1) if 0 <= x + y - i <= m]
+        ways = [
+            (i, math.comb(n, i) * math.comb(m, x + y - i))
+            for i in range(n + 1)
+            if 0 <= x + y - i <= m
+        ]
         return sum(w for i, w in ways if (i >= x if greater else i <= x)) / total
 
     def side(*, greater: bool) -> float:
@@ -74,7 +88,8 @@ def enumerated(a: int, n: int, b: int, m: int) -> float:
         ]
         rates = np.linspace(0, 1, 4001)
         weights = sum(
-            math.comb(n, x) * math.comb(m, y) * rates ** (x + y) * (1 - rates) ** (n + m - x - y) for x, y in extreme
+            math.comb(n, x) * math.comb(m, y) * rates ** (x + y) * (1 - rates) ** (n + m - x - y)
+            for x, y in extreme
         )
         return float(np.max(weights))
 
@@ -86,7 +101,9 @@ def test_bootstrap_of_few_values_is_that_of_all_resamples() -> None:
     means = sorted(statistics.fmean(draw) for draw in itertools.product(values, repeat=4))
     found = bootstrap(values, "mean")
     assert found.value == pytest.approx(0.525)
-    assert (found.low, found.high) == pytest.approx((percentile(means, 2.5), percentile(means, 97.5)))
+    assert (found.low, found.high) == pytest.approx(
+        (percentile(means, 2.5), percentile(means, 97.5))
+    )
     medians = sorted(statistics.median(draw) for draw in itertools.product(values, repeat=4))
     found = bootstrap(values)
     assert (found.value, found.low, found.high) == pytest.approx(
@@ -115,9 +132,13 @@ def test_bootstrap_of_one_or_no_value_has_no_bounds() -> None:
 
 
 @given(
-    st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=9).flatmap(lambda v: st.tuples(st.just(v), st.permutations(v)))
+    st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=9).flatmap(
+        lambda v: st.tuples(st.just(v), st.permutations(v))
+    )
 )
-def test_bootstrap_is_the_same_in_any_order_and_holds_its_estimate(lists: tuple[list[float], list[float]]) -> None:
+def test_bootstrap_is_the_same_in_any_order_and_holds_its_estimate(
+    lists: tuple[list[float], list[float]],
+) -> None:
     values, shuffled = lists
     found = bootstrap(values)
     assert found == bootstrap(shuffled)
@@ -128,7 +149,9 @@ def test_bootstrap_is_the_same_in_any_order_and_holds_its_estimate(lists: tuple[
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=2, max_size=9))
-def test_clusters_of_one_value_each_are_the_plain_bootstrap_of_the_mean(values: list[float]) -> None:
+def test_clusters_of_one_value_each_are_the_plain_bootstrap_of_the_mean(
+    values: list[float],
+) -> None:
     plain, found = bootstrap(values, "mean"), clustered(values, range(len(values)))
     for a, b in ((plain.value, found.value), (plain.low, found.low), (plain.high, found.high)):
         assert a == pytest.approx(b, rel=1e-9, abs=1e-6)

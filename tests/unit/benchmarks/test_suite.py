@@ -61,7 +61,9 @@ def test_the_issue_asks_for_these_sizes() -> None:
 
 
 def test_an_arm_is_over_the_suite_and_that_over_the_recipe() -> None:
-    found = suite(arms=["control", "tiny-batch"], overrides={"batch": 4, "epochs": 2, "guard": "off"})
+    found = suite(
+        arms=["control", "tiny-batch"], overrides={"batch": 4, "epochs": 2, "guard": "off"}
+    )
     control, arm = found.settings("control", "detect", 1), found.settings("tiny-batch", "detect", 1)
     assert (control["batch"], arm["batch"]) == (4, 1)
     assert control["epochs"] == arm["epochs"] == 2
@@ -73,21 +75,37 @@ def test_an_arm_is_over_the_suite_and_that_over_the_recipe() -> None:
 @pytest.mark.parametrize(
     ("text", "complaints"),
     [
-        ("name: x\ncontrol: control\narms: [control, no-nrom]\n", ["'no-nrom'. Did you mean 'no-norm'"]),
-        ("name: x\ncontrol: control\narms: [no-norm]\n", ["control: 'control' is not among the arms no-norm"]),
+        (
+            "name: x\ncontrol: control\narms: [control, no-nrom]\n",
+            ["'no-nrom'. Did you mean 'no-norm'"],
+        ),
+        (
+            "name: x\ncontrol: control\narms: [no-norm]\n",
+            ["control: 'control' is not among the arms no-norm"],
+        ),
         ("name: x\ncontrol: control\narms: [control, control]\n", ["'control' is there twice"]),
         ("name: x\narms: [control]\n", ["control: Field required"]),
         (
             "name: x\ncontrol: control\narms: [control]\nseeds: 0\ntasks: [segment]\nlimits: {minutes: long}\nsed: 1\n",
-            ["seeds:", "tasks.0:", "limits.minutes:", "sed: there is no such key Did you mean 'seeds'"],
+            [
+                "seeds:",
+                "tasks.0:",
+                "limits.minutes:",
+                "sed: there is no such key Did you mean 'seeds'",
+            ],
         ),
         ("schema_version: 2\nname: x\ncontrol: control\narms: [control]\n", ["schema_version"]),
         ("name: x\nname: y\n", ["my.yaml, line 2: 'name' is there twice; keep one."]),
-        ("name: x\narms: &a [control]\nmodels: {detect: *a}\n", ["my.yaml, line 3: aliases (*name) are not allowed"]),
+        (
+            "name: x\narms: &a [control]\nmodels: {detect: *a}\n",
+            ["my.yaml, line 3: aliases (*name) are not allowed"],
+        ),
         ("- control\n", ["my.yaml must hold keys and values; it holds list."]),
     ],
 )
-def test_all_mistakes_are_told_at_once_with_their_paths(text: str, complaints: list[str], tmp_path: Path) -> None:
+def test_all_mistakes_are_told_at_once_with_their_paths(
+    text: str, complaints: list[str], tmp_path: Path
+) -> None:
     file = tmp_path / "my.yaml"
     file.write_text(text)
     with pytest.raises(ConfigError) as error:
@@ -105,12 +123,21 @@ def test_an_unknown_suite_names_the_nearest(tmp_path: Path) -> None:
 
 def test_a_seed_is_whole_before_the_next_begins() -> None:
     plan = make_plan(suite(tasks=["detect"]))
-    assert [(s.seed, s.arm) for s in plan] == [(0, "control"), (0, "no-norm"), (1, "control"), (1, "no-norm")]
+    assert [(s.seed, s.arm) for s in plan] == [
+        (0, "control"),
+        (0, "no-norm"),
+        (1, "control"),
+        (1, "no-norm"),
+    ]
     assert len({s.digest for s in plan}) == len({s.folder for s in plan}) == 4
 
 
 def test_a_digest_knows_settings_limits_and_versions() -> None:
-    base: tuple[dict[str, Any], dict[str, Any], dict[str, str]] = ({"lr0": 0.1, "seed": 0}, {"z": 1}, {"torch": "2"})
+    base: tuple[dict[str, Any], dict[str, Any], dict[str, str]] = (
+        {"lr0": 0.1, "seed": 0},
+        {"z": 1},
+        {"torch": "2"},
+    )
     digest = run_digest(*base)
     assert digest == run_digest({"seed": 0, "lr0": 0.1}, {"z": 1}, {"torch": "2"})
     others = [
@@ -121,7 +148,9 @@ def test_a_digest_knows_settings_limits_and_versions() -> None:
     assert len({digest, *(run_digest(*other) for other in others)}) == 4
 
 
-SHIPPED = [("suite", name) for name in suite_names()] + [("scenario", name) for name in scenario_names()]
+SHIPPED = [("suite", name) for name in suite_names()] + [
+    ("scenario", name) for name in scenario_names()
+]
 
 
 @pytest.mark.parametrize(("kind", "name"), SHIPPED)
@@ -147,7 +176,10 @@ def test_the_schemas_that_ship_are_up_to_date(kind: str) -> None:
         ("suite", {"name": "x", "control": "control", "arms": ["no-nrom"]}),
         ("suite", {"name": "x", "control": "control", "arms": []}),
         ("suite", {"name": "x", "control": "control", "arms": ["control"], "seeds": 0}),
-        ("suite", {"name": "x", "control": "control", "arms": ["control"], "limits": {"minutes": "long"}}),
+        (
+            "suite",
+            {"name": "x", "control": "control", "arms": ["control"], "limits": {"minutes": "long"}},
+        ),
         ("suite", {"control": "control", "arms": ["control"]}),
         ("scenario", {"name": "x", "description": "y", "kind": "casue"}),
     ],
@@ -161,12 +193,18 @@ def test_an_editor_shows_what_every_key_means() -> None:
     suite, scenario = schemas()["suite"], schemas()["scenario"]
     assert set(suite["properties"]) == set(Suite.model_fields)
     assert suite["properties"]["seeds"]["description"] == "How many seeds, counted from 0."
-    for properties in (suite["properties"], suite["$defs"]["Limits"]["properties"], scenario["properties"]):
+    for properties in (
+        suite["properties"],
+        suite["$defs"]["Limits"]["properties"],
+        scenario["properties"],
+    ):
         assert all(content.get("description", "").endswith(".") for content in properties.values())
 
 
 def test_an_outcome_is_read_back_or_not_at_all(tmp_path: Path) -> None:
-    outcome = RunOutcome(digest="abc", outcome="stopped", stopped="why", metrics={"a": None}, seconds={"total": 1.0})
+    outcome = RunOutcome(
+        digest="abc", outcome="stopped", stopped="why", metrics={"a": None}, seconds={"total": 1.0}
+    )
     outcome.write(tmp_path)
     assert RunOutcome.read(tmp_path) == outcome
     assert outcome.is_final

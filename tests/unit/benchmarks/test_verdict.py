@@ -27,7 +27,10 @@ def healthy(seed: int = 0, steps: int = STEPS) -> list[StepRecord]:
     """A run whose norms and losses wobble by a factor of at most 2."""
     rng = np.random.default_rng(seed)
     wobble = np.exp(rng.uniform(-0.35, 0.35, (steps, 4)))
-    return [record(s, [b * w for b, w in zip(BASE, wobble[s], strict=True)], loss=8.0 - 0.05 * s) for s in range(steps)]
+    return [
+        record(s, [b * w for b, w in zip(BASE, wobble[s], strict=True)], loss=8.0 - 0.05 * s)
+        for s in range(steps)
+    ]
 
 
 def fresh(folder: Path) -> Path:
@@ -37,20 +40,32 @@ def fresh(folder: Path) -> Path:
 
 def scaled(r: StepRecord, factors: Sequence[float], **changes: Any) -> StepRecord:
     """The same step with block norms multiplied."""
-    norms = [math.nan if s.grad_norm is None else s.grad_norm * f for s, f in zip(r.blocks, factors, strict=True)]
+    norms = [
+        math.nan if s.grad_norm is None else s.grad_norm * f
+        for s, f in zip(r.blocks, factors, strict=True)
+    ]
     return record(r.step, norms, loss=changes.pop("loss", r.loss), **changes)
 
 
 @pytest.fixture(scope="module")
 def control(tmp_path_factory: pytest.TempPathFactory) -> list[RunSeries]:
-    return [as_series(load_trace(write(tmp_path_factory.mktemp("control"), healthy(seed)))) for seed in (1, 2, 3)]
+    return [
+        as_series(load_trace(write(tmp_path_factory.mktemp("control"), healthy(seed))))
+        for seed in (1, 2, 3)
+    ]
 
 
 @pytest.fixture
 def judged(tmp_path: Path, control: list[RunSeries]) -> Callable[..., Verdict]:
-    def judge(change: Change = lambda s, r: r, steps: int = STEPS, stock: Any = None, **known: Any) -> Verdict:
+    def judge(
+        change: Change = lambda s, r: r, steps: int = STEPS, stock: Any = None, **known: Any
+    ) -> Verdict:
         records = [change(s, r) for s, r in enumerate(healthy(0, steps))]
-        return verdict(load_trace(write(fresh(tmp_path), records)), control if stock is None else stock, **known)
+        return verdict(
+            load_trace(write(fresh(tmp_path), records)),
+            control if stock is None else stock,
+            **known,
+        )
 
     return judge
 
@@ -59,7 +74,9 @@ def summary(found: Verdict) -> tuple[str, int | None, str | None, str | None]:
     return found.verdict, found.onset_step, found.onset_sign, found.onset_block
 
 
-def test_a_run_like_the_control_is_stable(judged: Callable[..., Verdict], control: list[RunSeries]) -> None:
+def test_a_run_like_the_control_is_stable(
+    judged: Callable[..., Verdict], control: list[RunSeries]
+) -> None:
     assert summary(judged()) == ("stable", None, None, None)
     assert judged().cause is None
     assert "no sign of trouble in 60 steps" in judged().why
@@ -68,7 +85,9 @@ def test_a_run_like_the_control_is_stable(judged: Callable[..., Verdict], contro
     assert judged(fitness=0.7, control_fitness=0.76).verdict == "stable"
 
 
-def test_nothing_is_called_stable_that_is_too_short_or_did_not_learn(judged: Callable[..., Verdict]) -> None:
+def test_nothing_is_called_stable_that_is_too_short_or_did_not_learn(
+    judged: Callable[..., Verdict],
+) -> None:
     assert judged(steps=15).verdict == "inconclusive"
     assert "15 steps" in judged(steps=15).why
     assert judged(steps=16).verdict == "stable"
@@ -76,7 +95,9 @@ def test_nothing_is_called_stable_that_is_too_short_or_did_not_learn(judged: Cal
     unlearned = judged(fitness=0.01, control_fitness=0.76)
     assert unlearned.verdict == "inconclusive"
     assert "final fitness 0.01 against 0.76 of the control" in unlearned.why
-    assert judged(fitness=0.0, control_fitness=0.01).verdict == "stable"  # the control learned nothing either
+    assert (
+        judged(fitness=0.0, control_fitness=0.01).verdict == "stable"
+    )  # the control learned nothing either
 
 
 def test_an_applied_nan_is_a_failure_unless_the_run_goes_on(judged: Callable[..., Verdict]) -> None:
@@ -85,7 +106,10 @@ def test_an_applied_nan_is_a_failure_unless_the_run_goes_on(judged: Callable[...
 
     found = judged(nan_until(STEPS))
     assert summary(found) == ("failed", 20, "non_finite", "model.16 C3k2")
-    assert found.why == "gradients were not finite from step 20 on and applied; it began in model.16 C3k2"
+    assert (
+        found.why
+        == "gradients were not finite from step 20 on and applied; it began in model.16 C3k2"
+    )
     assert summary(judged(nan_until(21))) == ("unstable", 20, "non_finite", "model.16 C3k2")
     assert judged(nan_until(STEPS - 12)).verdict == "unstable"
     assert judged(nan_until(STEPS - 4)).verdict == "failed"
@@ -96,16 +120,23 @@ def test_an_applied_nan_is_a_failure_unless_the_run_goes_on(judged: Callable[...
 
 def test_a_nan_in_few_blocks_began_in_the_deepest(judged: Callable[..., Verdict]) -> None:
     def change(step: int, r: StepRecord) -> StepRecord:
-        return scaled(r, {20: (math.nan, math.nan, 1, 1)}.get(step, (math.nan,) * 4 if step > 20 else (1,) * 4))
+        return scaled(
+            r,
+            {20: (math.nan, math.nan, 1, 1)}.get(step, (math.nan,) * 4 if step > 20 else (1,) * 4),
+        )
 
     assert judged(change).onset_block == "model.16 C3k2"
 
 
-def test_a_nan_everywhere_points_to_the_block_that_was_off_before(judged: Callable[..., Verdict]) -> None:
+def test_a_nan_everywhere_points_to_the_block_that_was_off_before(
+    judged: Callable[..., Verdict],
+) -> None:
     factors = {19: (1, 1, 30, 1), **dict.fromkeys(range(20, STEPS), (math.nan,) * 4)}
     found = judged(lambda s, r: scaled(r, factors.get(s, (1,) * 4)))
     assert summary(found) == ("failed", 19, "spike", "model.23.cv2 Detect box")
-    assert found.why.startswith("gradients were not finite from step 20 on and applied; it began in model.23.cv2 ")
+    assert found.why.startswith(
+        "gradients were not finite from step 20 on and applied; it began in model.23.cv2 "
+    )
 
 
 def test_guard_skips_are_judged_by_their_end(judged: Callable[..., Verdict]) -> None:
@@ -117,7 +148,10 @@ def test_guard_skips_are_judged_by_their_end(judged: Callable[..., Verdict]) -> 
     assert found.why == "the guard left out 2 steps, the first being step 20, and the run went on"
     assert judged(skipping(54)).verdict == "unstable"
     assert judged(skipping(55)).verdict == "failed"
-    assert "the guard left out 1 step, the first being step 57, and the run did not recover" in judged(skipping(57)).why
+    assert (
+        "the guard left out 1 step, the first being step 57, and the run did not recover"
+        in judged(skipping(57)).why
+    )
 
 
 def test_scaler_skips_are_its_calibration(judged: Callable[..., Verdict]) -> None:
@@ -125,11 +159,19 @@ def test_scaler_skips_are_its_calibration(judged: Callable[..., Verdict]) -> Non
     assert judged(change).verdict == "stable"
 
 
-def test_loss_and_gradient_of_zero_are_a_failure_once_they_last(judged: Callable[..., Verdict]) -> None:
+def test_loss_and_gradient_of_zero_are_a_failure_once_they_last(
+    judged: Callable[..., Verdict],
+) -> None:
     change: Change = lambda s, r: scaled(r, (0, 0, 0, 0), loss=0.0) if 20 <= s < 20 + zeros else r  # noqa: E731
     zeros = 5
-    assert summary(judged(change))[:3] == ("unstable", 24, "collapse")  # known at the fifth, and it came back
-    assert judged(change).why.startswith("loss and gradients were exactly 0 for 5 steps from step 20 on")
+    assert summary(judged(change))[:3] == (
+        "unstable",
+        24,
+        "collapse",
+    )  # known at the fifth, and it came back
+    assert judged(change).why.startswith(
+        "loss and gradients were exactly 0 for 5 steps from step 20 on"
+    )
     zeros = 4
     assert judged(change).verdict == "stable"
     zeros = 60
@@ -151,7 +193,9 @@ def test_a_blow_up_before_the_zeros_is_the_onset(judged: Callable[..., Verdict])
 
 def test_a_short_blow_up_before_the_zeros_is_told(judged: Callable[..., Verdict]) -> None:
     losses = {18: 120.0, **dict.fromkeys(range(19, STEPS), 0.0)}
-    found = judged(lambda s, r: scaled(r, (0, 0, 0, 0) if s > 18 else (1,) * 4, loss=losses.get(s, r.loss)))
+    found = judged(
+        lambda s, r: scaled(r, (0, 0, 0, 0) if s > 18 else (1,) * 4, loss=losses.get(s, r.loss))
+    )
     assert summary(found)[:3] == ("failed", 23, "collapse")
     assert found.why == (
         "loss and gradients were exactly 0 for 41 steps from step 19 on: the model has stopped learning, "
@@ -167,14 +211,20 @@ def test_a_short_blow_up_before_the_zeros_is_told(judged: Callable[..., Verdict]
 def test_a_spike_is_judged_by_the_runs_own_past(
     judged: Callable[..., Verdict], step: int, factor: float, expected: str
 ) -> None:
-    found = judged(lambda s, r: record(s, [b * (factor if s == step else 1) for b in BASE], loss=r.loss))
+    found = judged(
+        lambda s, r: record(s, [b * (factor if s == step else 1) for b in BASE], loss=r.loss)
+    )
     assert found.verdict == expected
     if expected == "unstable":
         assert (found.onset_step, found.onset_sign) == (step, "spike")
-        assert found.why.startswith(f"1 step stood out, the first being step {step} with a gradient norm of 671; most")
+        assert found.why.startswith(
+            f"1 step stood out, the first being step {step} with a gradient norm of 671; most"
+        )
 
 
-def test_a_spike_names_the_block_with_or_without_another_run(judged: Callable[..., Verdict], tmp_path: Path) -> None:
+def test_a_spike_names_the_block_with_or_without_another_run(
+    judged: Callable[..., Verdict], tmp_path: Path
+) -> None:
     spike: Change = lambda s, r: scaled(r, (1, 1, 1, 80)) if s == 40 else r  # noqa: E731
     assert summary(judged(spike)) == ("unstable", 40, "spike", NAMES[3])
     trace = load_trace(write(fresh(tmp_path), [spike(s, r) for s, r in enumerate(healthy())]))
@@ -182,7 +232,9 @@ def test_a_spike_names_the_block_with_or_without_another_run(judged: Callable[..
     assert summary(verdict(trace, [])) == ("unstable", 40, "spike", NAMES[3])
 
 
-def test_a_norm_high_from_the_start_shows_against_the_control_only(judged: Callable[..., Verdict]) -> None:
+def test_a_norm_high_from_the_start_shows_against_the_control_only(
+    judged: Callable[..., Verdict],
+) -> None:
     change: Change = lambda s, r: scaled(r, (60, 60, 60, 300))  # noqa: E731
     found = judged(change)
     assert summary(found) == ("unstable", 0, "exploding", NAMES[3])
@@ -191,7 +243,9 @@ def test_a_norm_high_from_the_start_shows_against_the_control_only(judged: Calla
     assert judged(change, fitness=0.0, control_fitness=0.76).verdict == "failed"
 
 
-def test_one_low_step_of_the_control_is_no_alarm(judged: Callable[..., Verdict], tmp_path: Path) -> None:
+def test_one_low_step_of_the_control_is_no_alarm(
+    judged: Callable[..., Verdict], tmp_path: Path
+) -> None:
     records = [scaled(r, (1e-4,) * 4) if r.step == 30 else r for r in healthy(1)]
     assert judged(stock=[load_trace(write(tmp_path / "low", records))]).verdict == "stable"
 
@@ -204,12 +258,16 @@ def test_a_high_loss_needs_a_while(judged: Callable[..., Verdict]) -> None:
     assert summary(judged(high(20, 25)))[:3] == ("unstable", 24, "divergence")
     assert judged(high(20, 24)).verdict == "stable"
     assert judged(high(20, 30, 35.0)).verdict == "stable"
-    always = judged(high(0, STEPS, 904.0))  # never above its own first value, but above a hundred times the control's
+    always = judged(
+        high(0, STEPS, 904.0)
+    )  # never above its own first value, but above a hundred times the control's
     assert summary(always)[:3] == ("unstable", 4, "divergence")
     assert "113 times the control's first" in always.why
 
 
-def test_a_loss_that_rises_into_nan_was_high_before_if_that_took_a_while(judged: Callable[..., Verdict]) -> None:
+def test_a_loss_that_rises_into_nan_was_high_before_if_that_took_a_while(
+    judged: Callable[..., Verdict],
+) -> None:
     def rising(first: int) -> Change:
         def change(step: int, r: StepRecord) -> StepRecord:
             if step >= 58:
@@ -226,7 +284,9 @@ def test_a_loss_that_rises_into_nan_was_high_before_if_that_took_a_while(judged:
     assert found.why.startswith("the loss was not finite from step 58 on and applied")
 
 
-@pytest.mark.parametrize(("last", "expected"), [(29.5, "failed"), (27.5, "stable")], ids=["five times", "not quite"])
+@pytest.mark.parametrize(
+    ("last", "expected"), [(29.5, "failed"), (27.5, "stable")], ids=["five times", "not quite"]
+)
 def test_a_loss_that_ends_far_above_its_level_is_a_failure(
     judged: Callable[..., Verdict], last: float, expected: str
 ) -> None:
@@ -251,13 +311,20 @@ def test_vanishing_gradients_name_the_backbone_block(tmp_path: Path) -> None:
     names = ("a", "b", "c", "d")
     roles = ("backbone", "backbone", "neck", "box")
     stock = load_trace(
-        write(tmp_path / "stock", [replace_names(r, names) for r in healthy(1)], names=names, roles=roles)
+        write(
+            tmp_path / "stock",
+            [replace_names(r, names) for r in healthy(1)],
+            names=names,
+            roles=roles,
+        )
     )
 
     def found(factors: Sequence[float], last: int = STEPS, **known: Any) -> Verdict:
         records = [scaled(r, factors if 4 <= r.step < last else (1,) * 4) for r in healthy()]
         records = [replace_names(r, names) for r in records]
-        return verdict(load_trace(write(fresh(tmp_path), records, names=names, roles=roles)), [stock], **known)
+        return verdict(
+            load_trace(write(fresh(tmp_path), records, names=names, roles=roles)), [stock], **known
+        )
 
     # far below the head's: critical, known once the first 16 steps are over
     assert summary(found((1e-4, 1e-6, 1e-9, 1))) == ("failed", 15, "vanishing", "a")
@@ -269,24 +336,34 @@ def test_vanishing_gradients_name_the_backbone_block(tmp_path: Path) -> None:
     assert 0.5e-6 < float(found(deep).why.split()[4]) < 2e-6
     assert found(deep).why.endswith(" times the control's from step 4 on")
     assert found(deep, 4 + 16).onset_sign == "vanishing"
-    assert found(deep, 4 + 15).onset_sign == "spike"  # not for so long; that it comes back in one step stands out
+    assert (
+        found(deep, 4 + 15).onset_sign == "spike"
+    )  # not for so long; that it comes back in one step stands out
     assert found((1, 1, 1e-9, 1)).verdict == "stable"  # the neck alone
     unlearned = found(deep, fitness=0.05, control_fitness=0.76)
     assert (unlearned.verdict, unlearned.onset_sign) == ("failed", "vanishing")
-    assert unlearned.why.endswith("; and it did not learn: final fitness 0.05 against 0.76 of the control")
+    assert unlearned.why.endswith(
+        "; and it did not learn: final fitness 0.05 against 0.76 of the control"
+    )
     assert found(deep, fitness=0.45, control_fitness=0.76).verdict == "unstable"
 
 
 def replace_names(r: StepRecord, names: Sequence[str]) -> StepRecord:
-    return replace(r, blocks=tuple(replace(s, block=n) for s, n in zip(r.blocks, names, strict=True)))
+    return replace(
+        r, blocks=tuple(replace(s, block=n) for s, n in zip(r.blocks, names, strict=True))
+    )
 
 
 def test_a_frozen_block_is_no_vanishing_one(judged: Callable[..., Verdict]) -> None:
-    change: Change = lambda s, r: record(s, (None, *(b.grad_norm for b in r.blocks[1:])), loss=r.loss)  # noqa: E731
+    def change(s: int, r: StepRecord) -> StepRecord:
+        return record(s, (None, *(b.grad_norm for b in r.blocks[1:])), loss=r.loss)
+
     assert judged(change).verdict == "stable"
 
 
-def test_a_longer_run_is_held_against_the_end_of_the_control(judged: Callable[..., Verdict]) -> None:
+def test_a_longer_run_is_held_against_the_end_of_the_control(
+    judged: Callable[..., Verdict],
+) -> None:
     assert judged(steps=3 * STEPS).verdict == "stable"
     found = judged(lambda s, r: scaled(r, (1e-4, 1, 1, 1)) if s >= 100 else r, steps=3 * STEPS)
     assert summary(found) == ("unstable", 115, "vanishing", NAMES[0])
@@ -297,13 +374,17 @@ def test_a_dead_process_is_a_failure(judged: Callable[..., Verdict], outcome: st
     found = judged(outcome=outcome)
     assert summary(found) == ("failed", 59, "crash", None)
     assert found.why.endswith("after step 59")
-    after_nan = judged(lambda s, r: scaled(r, (1, math.nan, 1, 1)) if s >= 50 else r, outcome=outcome)
+    after_nan = judged(
+        lambda s, r: scaled(r, (1, math.nan, 1, 1)) if s >= 50 else r, outcome=outcome
+    )
     assert summary(after_nan)[:3] == ("failed", 50, "non_finite")
     assert "; the first sign: gradients were not finite from step 50 on" in after_nan.why
     assert judged(steps=0, outcome=outcome).verdict == "failed"
 
 
-def test_the_last_event_tells_a_crash_unless_the_outcome_is_known(tmp_path: Path, control: list[RunSeries]) -> None:
+def test_the_last_event_tells_a_crash_unless_the_outcome_is_known(
+    tmp_path: Path, control: list[RunSeries]
+) -> None:
     def run(folder: str, *events: tuple[str, dict[str, Any]]) -> Any:
         writer = TraceWriter(write(tmp_path / folder, healthy()) / "stability", NAMES)
         for kind, data in events:
@@ -323,7 +404,9 @@ def test_the_cause_comes_with_the_verdict_and_settings_count_where_they_are_know
     judged: Callable[..., Verdict],
 ) -> None:
     change: Change = lambda s, r: scaled(r, (1, math.nan, 1, 1)) if s >= 30 else r  # noqa: E731
-    assert judged(change).cause == "numeric_range"  # the loss was finite, the gradients of one block were not
+    assert (
+        judged(change).cause == "numeric_range"
+    )  # the loss was finite, the gradients of one block were not
     settings = header(requested={"norm": "none", "init": "gain:5"})
     deep: Change = lambda s, r: scaled(r, (1e-5, 1, 1, 1))  # noqa: E731
     assert judged(deep).cause == "normalisation"

@@ -32,4 +32,6 @@ def test_no_line_commands_the_terminal(
 
     monkeypatch.setattr(verification, "supervise", supervise)
     assert not verify_benchmark(tmp_path).identical
-    assert capsys.readouterr().out == ("control, detect, seed 0: different: project was plain and is \\x1b[2Jnothing\n")
+    assert capsys.readouterr().out == (
+        "control, detect, seed 0: different: project was plain and is \\x1b[2Jnothing\n"
+    )

@@ -25,7 +25,11 @@ def network() -> nn.Module:
     """Return a network of the shape of YOLO's: convolutions with BatchNorm, a linear head."""
     torch.manual_seed(0)
     layer = [nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.SiLU()]
-    layers = [nn.Sequential(*layer), nn.Sequential(nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8)), nn.Linear(8, 4)]
+    layers = [
+        nn.Sequential(*layer),
+        nn.Sequential(nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8)),
+        nn.Linear(8, 4),
+    ]
     net = nn.Module()
     net.model = nn.Sequential(*layers)
     for module in net.modules():
@@ -34,7 +38,9 @@ def network() -> nn.Module:
     return net
 
 
-def audit(folder: Path, change: Callable[[nn.Module], Any] = lambda net: None, **content: Any) -> AuditResult:
+def audit(
+    folder: Path, change: Callable[[nn.Module], Any] = lambda net: None, **content: Any
+) -> AuditResult:
     """Audit a network after a change, as its EMA is saved."""
     net = network()
     with torch.no_grad():
@@ -61,7 +67,9 @@ def scale(name: str, factor: float) -> Callable[[nn.Module], Any]:
 
 def every(change: Callable[[torch.Tensor], Any]) -> Callable[[nn.Module], Any]:
     """Return a change of every floating-point tensor."""
-    return lambda net: [change(tensor) for tensor in net.state_dict().values() if tensor.is_floating_point()]
+    return lambda net: [
+        change(tensor) for tensor in net.state_dict().values() if tensor.is_floating_point()
+    ]
 
 
 def first(name: str, value: float) -> Callable[[nn.Module], Any]:
@@ -113,7 +121,9 @@ DAMAGE: list[tuple[str, Callable[[nn.Module], Any], dict[str, str], str | None]]
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("change", "expected", "block"), [row[1:] for row in DAMAGE], ids=[row[0] for row in DAMAGE])
+@pytest.mark.parametrize(
+    ("change", "expected", "block"), [row[1:] for row in DAMAGE], ids=[row[0] for row in DAMAGE]
+)
 def test_each_damage_has_its_finding(
     change: Callable[[nn.Module], Any], expected: dict[str, str], block: str | None, tmp_path: Path
 ) -> None:
@@ -121,7 +131,9 @@ def test_each_damage_has_its_finding(
     assert rules(result) == expected
     assert all(finding.block == block for finding in result.findings)
     severities = set(expected.values())
-    assert result.verdict == ("failed" if "critical" in severities else "unstable" if severities else "stable")
+    assert result.verdict == (
+        "failed" if "critical" in severities else "unstable" if severities else "stable"
+    )
     for finding in result.findings:
         assert finding.message[0].isupper() or finding.message[0].isdigit()
         assert finding.message.endswith(".")
@@ -133,7 +145,9 @@ def test_each_damage_has_its_finding(
 
 
 def test_what_was_seen_is_counted(tmp_path: Path) -> None:
-    finding = audit(tmp_path, lambda net: net.state_dict()["model.0.0.weight"].view(-1)[:5].fill_(math.nan)).findings[0]
+    finding = audit(
+        tmp_path, lambda net: net.state_dict()["model.0.0.weight"].view(-1)[:5].fill_(math.nan)
+    ).findings[0]
     assert finding.observed == 5
     assert "5 NaN or Inf in 1 of 13 tensors" in finding.message
     assert "model.0.0.weight" in finding.message
@@ -158,7 +172,10 @@ def test_a_constant_that_is_large_by_design_is_not_flagged(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_bad_optimizer_state_is_found(value: float, tmp_path: Path) -> None:
-    state = {"state": {0: {"exp_avg": torch.zeros(4)}, 1: {"exp_avg": torch.tensor([1.0, value])}}, "param_groups": []}
+    state = {
+        "state": {0: {"exp_avg": torch.zeros(4)}, 1: {"exp_avg": torch.tensor([1.0, value])}},
+        "param_groups": [],
+    }
     result = audit(tmp_path, optimizer=state)
     assert rules(result) == {"nonfinite_optimizer": "critical"}
     assert "state.1.exp_avg" in result.findings[0].message
@@ -167,10 +184,13 @@ def test_bad_optimizer_state_is_found(value: float, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "flagged"), [(65536.0, False), (1.0, False), (1e-9, True), (math.nan, True), (0, True)]
+    ("value", "flagged"),
+    [(65536.0, False), (1.0, False), (1e-9, True), (math.nan, True), (0, True)],
 )
 def test_a_collapsed_loss_scale_is_found(value: float, flagged: bool, tmp_path: Path) -> None:
-    assert rules(audit(tmp_path, scaler={"scale": value})) == ({"amp_scale": "warning"} if flagged else {})
+    assert rules(audit(tmp_path, scaler={"scale": value})) == (
+        {"amp_scale": "warning"} if flagged else {}
+    )
 
 
 def test_other_tensors_of_a_checkpoint_are_not_judged_as_weights(tmp_path: Path) -> None:
@@ -178,7 +198,14 @@ def test_other_tensors_of_a_checkpoint_are_not_judged_as_weights(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    "content", [{}, {"epoch": 3}, {"model": {"steps": torch.tensor([1, 2])}}, {"model": {"empty": torch.empty(0)}}, [1]]
+    "content",
+    [
+        {},
+        {"epoch": 3},
+        {"model": {"steps": torch.tensor([1, 2])}},
+        {"model": {"empty": torch.empty(0)}},
+        [1],
+    ],
 )
 def test_without_weights_nothing_is_called_stable(content: Any, tmp_path: Path) -> None:
     path = tmp_path / "x.pt"
@@ -188,7 +215,8 @@ def test_without_weights_nothing_is_called_stable(content: Any, tmp_path: Path) 
 
 def test_with_tensors_that_are_not_read_nothing_is_called_stable(tmp_path: Path) -> None:
     assert (
-        audit(tmp_path, lambda net: net.register_buffer("sparse", torch.eye(3).to_sparse())).verdict == "inconclusive"
+        audit(tmp_path, lambda net: net.register_buffer("sparse", torch.eye(3).to_sparse())).verdict
+        == "inconclusive"
     )
 
 
@@ -213,7 +241,9 @@ def measured(tensor: torch.Tensor) -> TensorStats:
         shape=tuple(tensor.shape),
         stride=tensor.stride(),
     )
-    return measure(NamedTensor(part="model", name="a.weight", block=None, module="", tensor=stored), tensor)
+    return measure(
+        NamedTensor(part="model", name="a.weight", block=None, module="", tensor=stored), tensor
+    )
 
 
 ELEMENTS = st.floats(width=32) | st.sampled_from([0.0, math.nan, math.inf, -math.inf, 65504.0])
@@ -227,7 +257,9 @@ def test_the_numbers_are_numpys(values: list[float]) -> None:
     assert seen.nan == np.isnan(array).sum()
     assert seen.inf == np.isinf(array).sum()
     assert seen.largest == (np.abs(finite).max() if finite.size else 0)
-    assert seen.rms == pytest.approx(np.sqrt(np.mean(finite**2)) if finite.size else 0, rel=1e-5, abs=1e-44)
+    assert seen.rms == pytest.approx(
+        np.sqrt(np.mean(finite**2)) if finite.size else 0, rel=1e-5, abs=1e-44
+    )
     assert seen.equal == bool((array == array[0]).all())
     assert seen.zero == (not array.any())
     assert seen.fan_in == len(values)
@@ -240,18 +272,28 @@ def test_only_half_precision_saturates() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [torch.complex64, torch.bfloat16, torch.float64, torch.int64, torch.bool, torch.float8_e5m2]
+    "kind",
+    [torch.complex64, torch.bfloat16, torch.float64, torch.int64, torch.bool, torch.float8_e5m2],
 )
 def test_every_element_type_is_measured(kind: torch.dtype) -> None:
     seen = measured(torch.tensor([0.0, 1.0]).to(kind))
-    assert (seen.largest, seen.nan, seen.floating) == (1.0, 0, kind not in {torch.int64, torch.bool})
+    assert (seen.largest, seen.nan, seen.floating) == (
+        1.0,
+        0,
+        kind not in {torch.int64, torch.bool},
+    )
 
 
 # --- what a person reads ----------------------------------------------------------------------------------------------
 
 
 def test_the_lines_fit_a_console_and_say_it_all(tmp_path: Path) -> None:
-    result = audit(tmp_path, scale("model.1.0.weight", 1e3), train_args={"task": "detect", "lr0": 0.01}, version="8.4")
+    result = audit(
+        tmp_path,
+        scale("model.1.0.weight", 1e3),
+        train_args={"task": "detect", "lr0": 0.01},
+        version="8.4",
+    )
     lines = audit_lines(result)
     text = " ".join(" ".join(lines).split())
     assert lines[0] == str(result.path)
@@ -267,7 +309,9 @@ def test_the_lines_fit_a_console_and_say_it_all(tmp_path: Path) -> None:
 def test_the_lines_of_a_foreign_file_hide_nothing(tmp_path: Path) -> None:
     """Control characters in a name would colour, move or clear what a terminal shows."""
     path = tmp_path / "x.pt"
-    torch.save({"model": {"\x1b[2Jname": torch.full((3, 3, 3), math.nan)}, "version": "\x1b[31m8"}, path)
+    torch.save(
+        {"model": {"\x1b[2Jname": torch.full((3, 3, 3), math.nan)}, "version": "\x1b[31m8"}, path
+    )
     text = "\n".join(audit_lines(audit_checkpoint(path)))
     assert "\x1b" not in text
     assert "[2Jname" in text

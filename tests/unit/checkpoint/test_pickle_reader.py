@@ -33,19 +33,28 @@ def read(content: bytes) -> Any:
 # --- plain values -----------------------------------------------------------------------------------------------------
 
 SCALARS = (
-    st.none() | st.booleans() | st.integers(-(2**200), 2**200) | st.floats(allow_nan=False) | st.text() | st.binary()
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**200), 2**200)
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.binary()
 )
 KEYS = st.text() | st.integers(-5, 5)
 PLAIN = st.recursive(
     SCALARS,
     lambda inner: (
-        st.lists(inner, max_size=4) | st.lists(inner, max_size=4).map(tuple) | st.dictionaries(KEYS, inner, max_size=4)
+        st.lists(inner, max_size=4)
+        | st.lists(inner, max_size=4).map(tuple)
+        | st.dictionaries(KEYS, inner, max_size=4)
     ),
     max_leaves=25,
 )
 
 
-@given(PLAIN, st.integers(3, pickle.HIGHEST_PROTOCOL))  # protocol 2 writes bytes as a call of a codec
+@given(
+    PLAIN, st.integers(3, pickle.HIGHEST_PROTOCOL)
+)  # protocol 2 writes bytes as a call of a codec
 def test_plain_values_come_out_as_pickle_reads_them(value: Any, protocol: int) -> None:
     content = pickle.dumps(value, protocol)
     ours = read(content)
@@ -71,7 +80,11 @@ def test_shared_and_self_containing_values_keep_their_identity(protocol: int) ->
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_sets_become_lists(protocol: int) -> None:
-    calls = {f"{home}.{kind}": lambda arguments: arguments[0] for home in ("builtins", "__builtin__") for kind in SETS}
+    calls = {
+        f"{home}.{kind}": lambda arguments: arguments[0]
+        for home in ("builtins", "__builtin__")
+        for kind in SETS
+    }
     for value in ({1, 2, 3}, frozenset((4, 5))):
         ours = read_pickle(io.BytesIO(pickle.dumps(value, protocol)), calls, refuse)
         assert isinstance(ours, list)
@@ -189,7 +202,10 @@ def hostile(marker: Path) -> dict[str, bytes]:
             "setstate": Setter(path),
             "pickle in a pickle": Payload(pickle.loads, pickle.dumps(Payload(eval, code))),
         }
-        found |= {f"{name}, protocol {protocol}": pickle.dumps(item, protocol) for name, item in objects.items()}
+        found |= {
+            f"{name}, protocol {protocol}": pickle.dumps(item, protocol)
+            for name, item in objects.items()
+        }
     line = code.encode()
     return found | {
         "inst": b"(S" + repr(code).encode() + b"\ni__builtin__\neval\n.",
@@ -232,7 +248,9 @@ def test_a_pickle_that_would_run_code_does_not(name: str, tmp_path: Path) -> Non
     assert marker.exists()
 
 
-def test_a_module_that_a_pickle_names_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_module_that_a_pickle_names_is_not_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "never_imported_by_inert.py").write_text("class Thing: pass\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     content = b"\x80\x02cnever_imported_by_inert\nThing\n)\x81."
@@ -246,7 +264,13 @@ def test_the_register_of_copyreg_is_not_looked_at(tmp_path: Path) -> None:
     marker = tmp_path / "ran"
     copyreg.add_extension(__name__, "touch", 77)
     try:
-        content = b"\x80\x02\x82\x4d" + b"X" + len(str(marker)).to_bytes(4, "little") + str(marker).encode() + b"\x85R."
+        content = (
+            b"\x80\x02\x82\x4d"
+            + b"X"
+            + len(str(marker)).to_bytes(4, "little")
+            + str(marker).encode()
+            + b"\x85R."
+        )
         read(content)
         assert not marker.exists()
         pickle.loads(content)
@@ -258,9 +282,15 @@ def test_the_register_of_copyreg_is_not_looked_at(tmp_path: Path) -> None:
 def test_an_own_function_is_called_by_its_full_name_only() -> None:
     called: list[Any] = []
     calls = {"torch._utils.mine": called.append}
-    for name in (b"ctorch._utils\nmine.__globals__\n", b"ctorch\n_utils\n", b"c\ntorch._utils.mine\n"):
+    for name in (
+        b"ctorch._utils\nmine.__globals__\n",
+        b"ctorch\n_utils\n",
+        b"c\ntorch._utils.mine\n",
+    ):
         read_pickle(io.BytesIO(name + b"(I1\ntR."), calls, refuse)
-    read_pickle(io.BytesIO(b"ctorch._utils\nmine\n](I1\neR."), calls, refuse)  # arguments that are no tuple
+    read_pickle(
+        io.BytesIO(b"ctorch._utils\nmine\n](I1\neR."), calls, refuse
+    )  # arguments that are no tuple
     assert called == []
     read_pickle(io.BytesIO(b"ctorch._utils\nmine\n(I1\ntR."), calls, refuse)
     assert called == [(1,)]
@@ -349,11 +379,19 @@ def test_random_bytes_raise_nothing_else(content: bytes) -> None:
 
 
 OPCODES = st.sampled_from(
-    [bytes([code]) for code in b"(.012abdehjloqrstuNQR]})\x81\x85\x86\x87\x88\x8f\x90\x91\x92\x93\x94"]
+    [
+        bytes([code])
+        for code in b"(.012abdehjloqrstuNQR]})\x81\x85\x86\x87\x88\x8f\x90\x91\x92\x93\x94"
+    ]
 )
 
 
-@given(st.lists(OPCODES | st.sampled_from([b"cos\nsystem\n", b"K\x01", b"U\x01a", b"h\x00", b"q\x00"]), max_size=60))
+@given(
+    st.lists(
+        OPCODES | st.sampled_from([b"cos\nsystem\n", b"K\x01", b"U\x01a", b"h\x00", b"q\x00"]),
+        max_size=60,
+    )
+)
 def test_random_instructions_raise_nothing_else(parts: list[bytes]) -> None:
     try:
         read(b"\x80\x02" + b"".join(parts) + b".")

@@ -104,7 +104,11 @@ def same(ours: Mapping[Any, Tensor], reference: Mapping[Any, Tensor]) -> bool:
 
 def raw(tensor: Tensor) -> bytes:
     """Return the bytes of a tensor."""
-    return bytes(tensor.detach().contiguous().flatten().view(torch.uint8).numpy()) if tensor.numel() else b""
+    return (
+        bytes(tensor.detach().contiguous().flatten().view(torch.uint8).numpy())
+        if tensor.numel()
+        else b""
+    )
 
 
 def reference(path: Path) -> dict[tuple[str, str], Tensor]:
@@ -112,7 +116,11 @@ def reference(path: Path) -> dict[tuple[str, str], Tensor]:
     loaded = torch.load(path, weights_only=False)
     found = {("ema", name): tensor for name, tensor in loaded["ema"].state_dict().items()}
     for number, slots in loaded["optimizer"]["state"].items():
-        found |= {("optimizer", f"state.{number}.{k}"): v for k, v in slots.items() if isinstance(v, Tensor)}
+        found |= {
+            ("optimizer", f"state.{number}.{k}"): v
+            for k, v in slots.items()
+            if isinstance(v, Tensor)
+        }
     return found
 
 
@@ -134,7 +142,11 @@ def test_every_tensor_is_read_as_torch_reads_it(options: dict[str, Any], tmp_pat
 
 def test_names_blocks_and_facts(tmp_path: Path) -> None:
     with open_checkpoint(saved(trained(), tmp_path)) as opened:
-        places = {named.name: (named.block, named.module) for named in opened.tensors if named.part == "ema"}
+        places = {
+            named.name: (named.block, named.module)
+            for named in opened.tensors
+            if named.part == "ema"
+        }
         facts = dict(opened.facts)
         assert opened.unread == 0
     assert places["model.0.bn.running_var"] == ("model.0 Block", "BatchNorm2d")
@@ -155,7 +167,11 @@ def test_names_blocks_and_facts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["state dict", "state dict below a key", "module"])
 def test_other_checkpoints_are_read(kind: str, tmp_path: Path) -> None:
     net = Net()
-    content = {"state dict": net.state_dict(), "state dict below a key": {"model": net.state_dict()}, "module": net}
+    content = {
+        "state dict": net.state_dict(),
+        "state dict below a key": {"model": net.state_dict()},
+        "module": net,
+    }
     path = saved(content[kind], tmp_path)
     part = "model" if kind.endswith("key") else ""
     assert same(read(path), {(part, name): tensor for name, tensor in net.state_dict().items()})
@@ -217,7 +233,10 @@ def one_sentence(path: Path) -> str:
         text = str(error)
     else:
         return ""
-    start, end = f"{path} cannot be audited: ", "; name another checkpoint, or write this one again with torch.save."
+    start, end = (
+        f"{path} cannot be audited: ",
+        "; name another checkpoint, or write this one again with torch.save.",
+    )
     assert text.startswith(start)
     assert text.endswith(end)
     reason = text.removeprefix(start).removesuffix(end)
@@ -254,7 +273,9 @@ def payloads(marker: Path) -> dict[str, Any]:
         "in a model": {"ema": run, "epoch": 1},
         "beside a model": {**trained(), "git": run},
         "as a storage": Payload(torch._utils._rebuild_tensor_v2, run, 0, (1,), (1,), False, run),
-        "as a size": {"t": Payload(torch._utils._rebuild_tensor_v2, STORAGE, 0, run, (1,), False, {})},
+        "as a size": {
+            "t": Payload(torch._utils._rebuild_tensor_v2, STORAGE, 0, run, (1,), False, {})
+        },
         "a storage in bytes": Payload(torch.storage._load_from_bytes, inner.getvalue()),
         "as a parameter": Payload(torch._utils._rebuild_parameter, run, False, {}),
         "as a type": Payload(torch._tensor._rebuild_from_type_v2, eval, int, (code,), {}),
@@ -302,7 +323,13 @@ def rebuilt(path: Path, records: Mapping[str, bytes], **options: Any) -> Path:
 
 
 def crafted(
-    folder: Path, *, offset: Any = 0, shape: Any = (2,), stride: Any = (1,), numel: Any = 4, key: Any = "0"
+    folder: Path,
+    *,
+    offset: Any = 0,
+    shape: Any = (2,),
+    stride: Any = (1,),
+    numel: Any = 4,
+    key: Any = "0",
 ) -> Path:
     """Write a checkpoint of one float32 tensor in a record of 16 bytes, with any numbers."""
 
@@ -319,7 +346,10 @@ def crafted(
 
 
 def test_a_crafted_checkpoint_is_read_when_its_numbers_are_right(tmp_path: Path) -> None:
-    assert read(crafted(tmp_path, offset=1, shape=(2,), stride=(2,)))["", "t"].tolist() == [1.0, 3.0]
+    assert read(crafted(tmp_path, offset=1, shape=(2,), stride=(2,)))["", "t"].tolist() == [
+        1.0,
+        3.0,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -347,7 +377,9 @@ def test_a_crafted_checkpoint_is_read_when_its_numbers_are_right(tmp_path: Path)
     ],
     ids=str,
 )
-def test_numbers_that_do_not_fit_are_refused(numbers: dict[str, Any], said: str, tmp_path: Path) -> None:
+def test_numbers_that_do_not_fit_are_refused(
+    numbers: dict[str, Any], said: str, tmp_path: Path
+) -> None:
     with pytest.raises(CheckpointError, match=said):
         audit_checkpoint(crafted(tmp_path, **numbers))
 
@@ -418,8 +450,12 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
         audit_checkpoint(path)
 
 
-@pytest.mark.parametrize("records", [100, 70_000])  # from 65,536 on zipfile writes the 64-bit record
-def test_a_directory_without_end_is_refused(records: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "records", [100, 70_000]
+)  # from 65,536 on zipfile writes the 64-bit record
+def test_a_directory_without_end_is_refused(
+    records: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "many.pt"
     with zipfile.ZipFile(path, "w") as archive:
         for number in range(records):
@@ -471,7 +507,9 @@ def content(legacy: bool) -> bytes:
 
 
 EDITS = st.lists(st.tuples(st.integers(0, 2**20), st.integers(0, 255)), min_size=1, max_size=8)
-UNHURRIED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+UNHURRIED = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 
 
 @pytest.mark.parametrize("legacy", [False, True])

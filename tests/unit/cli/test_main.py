@@ -61,7 +61,9 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Api:
     module.probe_grid = lambda **_: ()  # type: ignore[attr-defined]
     module.draw_probes = lambda results, folder: folder / "probe.png"  # type: ignore[attr-defined]
     module.show_probes = lambda results, picture: None  # type: ignore[attr-defined]
-    ended = SimpleNamespace(lines=list, to_json=dict, lost=(), open=(), identical=True, checks=(), environment=())
+    ended = SimpleNamespace(
+        lines=list, to_json=dict, lost=(), open=(), identical=True, checks=(), environment=()
+    )
     module.benchmark = module.compare = module.verify = module.frontier = lambda *_, **__: ended  # type: ignore[attr-defined]
     module.examine = _examined  # type: ignore[attr-defined]
     module.show_examined = lambda examined, width: print("\n".join(examined.lines(width)))  # type: ignore[attr-defined]
@@ -76,7 +78,10 @@ def _examined(path: str) -> Examined:
     words: tuple[VerdictWord, ...] = ("failed", "unstable", "inconclusive")
     verdict = next((word for word in words if word in path), "stable")
     reproduced = {"incidents/step": True, "incidents/lost": False}.get(path[:14])
-    return Examined(diagnosis=Diagnosis(run_id="", verdict=verdict, why=f"seen in {path}"), reproduced=reproduced)
+    return Examined(
+        diagnosis=Diagnosis(run_id="", verdict=verdict, why=f"seen in {path}"),
+        reproduced=reproduced,
+    )
 
 
 @pytest.fixture
@@ -89,7 +94,9 @@ def resolve(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
         print("noise")
         if "nowhere" in data:
             raise DataError(f"No dataset at {data}.")
-        return SimpleNamespace(data=f"cache/{Path(data).name}.yaml", notes=("2 boxes dropped: no area",))
+        return SimpleNamespace(
+            data=f"cache/{Path(data).name}.yaml", notes=("2 boxes dropped: no area",)
+        )
 
     def check_data(data: str, task: str | None) -> Any:
         raise DataError(f"No dataset at {data}.")
@@ -136,7 +143,9 @@ def test_json_holds_for_libraries_and_children_too(tmp_path: Path) -> None:
         "    os.write(1, b'descriptor\\n'); subprocess.run(['echo', 'child'], check=True)\n"
         "print('after'); logging.getLogger('ultralytics').warning('logger again')\n"
     )
-    done = subprocess.run([sys.executable, "run.py"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "run.py"], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     assert done.stdout.split("\n") == ["before", "after", "logger again", ""]
     assert set(done.stderr.split()) == {"python", "logger", "descriptor", "child"}
 
@@ -156,7 +165,11 @@ def test_a_run_that_the_guard_stopped_is_3(api: Api) -> None:
     [
         (DataError("No dataset at x."), 2, "yolo-stability: No dataset at x.\n"),
         (RuntimeError("Dataset 'x' error: gone"), 2, "yolo-stability: Dataset 'x' error: gone.\n"),
-        (ZeroDivisionError("by zero"), 1, "Unexpected ZeroDivisionError: by zero. - please report it"),
+        (
+            ZeroDivisionError("by zero"),
+            1,
+            "Unexpected ZeroDivisionError: by zero. - please report it",
+        ),
         (KeyboardInterrupt(), 130, "yolo-stability: Interrupted.\n"),
         (SystemExit(1), 1, ""),
         (SystemExit(), 0, ""),
@@ -213,7 +226,10 @@ def test_data_resolves_and_reports(
 
 def test_data_as_json(resolve: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "embedded", "shapes", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"data": "cache/shapes.yaml", "notes": ["2 boxes dropped: no area"]}
+    assert json.loads(capsys.readouterr().out) == {
+        "data": "cache/shapes.yaml",
+        "notes": ["2 boxes dropped: no area"],
+    }
 
 
 @pytest.mark.parametrize(
@@ -260,12 +276,16 @@ def test_list_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("args", [["--json=True"], ["json=True"], ["--json", "--json"]])
-def test_list_takes_every_spelling_of_json(args: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_takes_every_spelling_of_json(
+    args: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["list", "data", *args]) == 0
     assert set(json.loads(capsys.readouterr().out)) == {"data"}
 
 
-def test_written_schemas_are_told_beside_the_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_written_schemas_are_told_beside_the_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["list", "schema", f"out={tmp_path}", "--json"]) == 0
     out, err = capsys.readouterr()
     assert len(json.loads(out)["schema"]) == err.count("written: ") == 2
@@ -292,7 +312,9 @@ def test_list_explains_mistakes(capsys: pytest.CaptureFixture[str], args: list[s
         (["detect", "val"], "'yolo val ...'"),
     ],
 )
-def test_a_wrong_verb_is_explained(capsys: pytest.CaptureFixture[str], args: list[str], said: str) -> None:
+def test_a_wrong_verb_is_explained(
+    capsys: pytest.CaptureFixture[str], args: list[str], said: str
+) -> None:
     assert main(args) == 2
     out, err = capsys.readouterr()
     assert said in err
@@ -301,9 +323,12 @@ def test_a_wrong_verb_is_explained(capsys: pytest.CaptureFixture[str], args: lis
 
 
 @pytest.mark.parametrize(
-    "args", [[], ["help"], ["--help"], ["-h"], ["help", *["train"]], ["train", "--help"], ["data", "-h"]]
+    "args",
+    [[], ["help"], ["--help"], ["-h"], ["help", *["train"]], ["train", "--help"], ["data", "-h"]],
 )
-def test_help_fits_a_screen_of_80_columns(capsys: pytest.CaptureFixture[str], args: list[str]) -> None:
+def test_help_fits_a_screen_of_80_columns(
+    capsys: pytest.CaptureFixture[str], args: list[str]
+) -> None:
     assert main(args) == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(len(line) for line in lines) <= 80
@@ -321,7 +346,11 @@ def test_help_names_every_verb_and_own_key_and_no_other(capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize("verb", VERBS.values(), ids=VERBS)
 def test_the_examples_of_help_are_valid(
-    api: Api, resolve: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, verb: Any
+    api: Api,
+    resolve: list[tuple[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    verb: Any,
 ) -> None:
     monkeypatch.chdir(tmp_path)  # one of them writes files
     for line in verb.examples:
@@ -365,7 +394,9 @@ def test_the_module_runs_and_a_closed_pipe_is_no_traceback() -> None:
         ("incidents/cut-inconclusive", 4),
     ],
 )
-def test_diagnose_tells_by_its_exit_code(api: Api, capsys: pytest.CaptureFixture[str], path: str, code: int) -> None:
+def test_diagnose_tells_by_its_exit_code(
+    api: Api, capsys: pytest.CaptureFixture[str], path: str, code: int
+) -> None:
     assert main(["diagnose", path]) == code
     assert "seen in" in capsys.readouterr().out
     assert main(["diagnose", path, "--json"]) == code
@@ -376,7 +407,11 @@ def test_diagnose_tells_by_its_exit_code(api: Api, capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize(
     ("words", "text"),
-    [([], "takes one path"), (["a", "b"], "takes one path"), (["a", "jsn=1"], "Did you mean 'json'")],
+    [
+        ([], "takes one path"),
+        (["a", "b"], "takes one path"),
+        (["a", "jsn=1"], "Did you mean 'json'"),
+    ],
 )
 def test_diagnose_refuses_in_one_sentence(
     api: Api, capsys: pytest.CaptureFixture[str], words: list[str], text: str
@@ -385,7 +420,9 @@ def test_diagnose_refuses_in_one_sentence(
     assert text in capsys.readouterr().err
 
 
-def test_diagnose_of_nothing_names_what_it_takes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_diagnose_of_nothing_names_what_it_takes(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     assert main(["diagnose", str(tmp_path / "nowhere")]) == 2
     assert "is not there; name a run folder" in capsys.readouterr().err
 
@@ -394,18 +431,74 @@ def test_diagnose_of_nothing_names_what_it_takes(capsys: pytest.CaptureFixture[s
 
 WORD = st.one_of(
     st.sampled_from(
-        [*VERBS, *ELSEWHERE, "help", "version", "detect", "pose", "json", "--json", "plots", "-h", "=", "["]
+        [
+            *VERBS,
+            *ELSEWHERE,
+            "help",
+            "version",
+            "detect",
+            "pose",
+            "json",
+            "--json",
+            "plots",
+            "-h",
+            "=",
+            "[",
+        ]
     ),
-    st.sampled_from(["embedded", "coco", "shapes", "figures", "data=shapes", "model=yolo26n.yaml", "model=x.pt"]),
+    st.sampled_from(
+        ["embedded", "coco", "shapes", "figures", "data=shapes", "model=yolo26n.yaml", "model=x.pt"]
+    ),
     st.text(max_size=8),
 )
 PAIR = st.builds(
     "{}={}".format,
-    st.sampled_from(["guard", "guard_limit", "watch_every", "fault", "epochs", "batch", "lr0", "imgsz", "task", "mode"])
-    | st.sampled_from(["model", "data", "cfg", "resume", "optimizer", "scale", "fraction", "freeze", "amp", "json"])
+    st.sampled_from(
+        [
+            "guard",
+            "guard_limit",
+            "watch_every",
+            "fault",
+            "epochs",
+            "batch",
+            "lr0",
+            "imgsz",
+            "task",
+            "mode",
+        ]
+    )
+    | st.sampled_from(
+        [
+            "model",
+            "data",
+            "cfg",
+            "resume",
+            "optimizer",
+            "scale",
+            "fraction",
+            "freeze",
+            "amp",
+            "json",
+        ]
+    )
     | st.text(max_size=5),
     st.sampled_from(
-        ["0", "-1", "1e999", "nan", "None", "True", "[]", "[1,", "{}", "1j", "''", "x.yaml", "\0", "\udc80"]
+        [
+            "0",
+            "-1",
+            "1e999",
+            "nan",
+            "None",
+            "True",
+            "[]",
+            "[1,",
+            "{}",
+            "1j",
+            "''",
+            "x.yaml",
+            "\0",
+            "\udc80",
+        ]
     )
     | st.floats().map(str)
     | st.text(max_size=6),
@@ -418,17 +511,26 @@ PREFIXES = (["train", "data=shapes"], ["data", "embedded"], ["data", "coco"], ["
 @pytest.mark.parametrize(
     "arg", ["guard=\udc80", "model=\udc80", "task=\udc80", "lr0=\udc80", "batch=\udc80", "\udc80=1"]
 )
-def test_what_is_no_valid_text_is_escaped(api: Api, capsys: pytest.CaptureFixture[str], arg: str) -> None:
+def test_what_is_no_valid_text_is_escaped(
+    api: Api, capsys: pytest.CaptureFixture[str], arg: str
+) -> None:
     assert main(["train", "data=shapes", arg]) == 2
     assert "\\udc80" in capsys.readouterr().err
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
-    args=st.lists(st.one_of(WORD, PAIR), max_size=6), verb=st.sampled_from([[], *([name] for name in VERBS), *PREFIXES])
+    args=st.lists(st.one_of(WORD, PAIR), max_size=6),
+    verb=st.sampled_from([[], *([name] for name in VERBS), *PREFIXES]),
 )
 def test_no_line_raises_or_leaves_the_contract(
-    api: Api, resolve: list[tuple[str, str]], capsys: pytest.CaptureFixture[str], args: list[str], verb: list[str]
+    api: Api,
+    resolve: list[tuple[str, str]],
+    capsys: pytest.CaptureFixture[str],
+    args: list[str],
+    verb: list[str],
 ) -> None:
     code = main([*verb, *args])
     err = capsys.readouterr().err
@@ -462,6 +564,8 @@ def test_an_error_in_a_verb_never_escapes(monkeypatch: pytest.MonkeyPatch) -> No
         ("demo quick", "takes one suite"),
     ],
 )
-def test_a_benchmark_that_is_mistyped(api: Api, capsys: pytest.CaptureFixture[str], line: str, told: str) -> None:
+def test_a_benchmark_that_is_mistyped(
+    api: Api, capsys: pytest.CaptureFixture[str], line: str, told: str
+) -> None:
     assert main(["benchmark", *line.split()]) == 2
     assert told in capsys.readouterr().err

@@ -82,9 +82,13 @@ class FakeModel:
         FakeModel.calls.append({**self.given, **overrides})
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(
-    parts=st.lists(st.one_of(PAIR, FLAG), max_size=6), task=st.sampled_from([None, "detect", "pose"]), data=st.data()
+    parts=st.lists(st.one_of(PAIR, FLAG), max_size=6),
+    task=st.sampled_from([None, "detect", "pose"]),
+    data=st.data(),
 )
 def test_a_line_means_the_same_after_yolo(
     monkeypatch: pytest.MonkeyPatch, parts: list[list[str]], task: str | None, data: st.DataObject
@@ -145,7 +149,10 @@ def test_without_a_model_the_one_of_yolo_is_taken_and_named(task: str | None, mo
 
 
 def test_several_datasets_stay_a_list() -> None:
-    assert train_request(["model=yolo26n.yaml", "data=['a.yaml','b.yaml']"]).data == ["a.yaml", "b.yaml"]
+    assert train_request(["model=yolo26n.yaml", "data=['a.yaml','b.yaml']"]).data == [
+        "a.yaml",
+        "b.yaml",
+    ]
 
 
 # --- finding the verb -------------------------------------------------------------------------------------------------
@@ -163,7 +170,9 @@ def test_several_datasets_stay_a_list() -> None:
         (["name=train", "list"], "list", ["name=train"]),
     ],
 )
-def test_the_verb_is_found_wherever_it_stands(args: list[str], verb: str | None, rest: list[str]) -> None:
+def test_the_verb_is_found_wherever_it_stands(
+    args: list[str], verb: str | None, rest: list[str]
+) -> None:
     assert find_verb(args, ["train", "list"]) == (verb, rest)
 
 
@@ -259,13 +268,19 @@ def test_the_known_tasks_cover_those_of_ultralytics() -> None:
         (["cfg=nofile.yaml"], "cfg=nofile.yaml cannot be read"),
         (["cfg=nofile.txt"], "cfg=nofile.txt cannot be read"),
         (["model=yolo62n.pt"], "Did you mean 'yolo26n.pt'"),
-        (["model=yolo26n.yml"], "neither a file nor a model that Ultralytics ships. Did you mean 'yolo26n.yaml'"),
+        (
+            ["model=yolo26n.yml"],
+            "neither a file nor a model that Ultralytics ships. Did you mean 'yolo26n.yaml'",
+        ),
         (["model=nowhere/yolo26n.pt"], "neither a file"),
         (["model=tests"], "model=tests is a folder"),
         (["model=README.md"], "Ultralytics trains .pt and .yaml files"),
         (["model=yolo26n.onnx"], "Ultralytics trains .pt and .yaml files"),
         (["model=sam_b.pt"], "cannot be trained"),
-        (["pose"], "model=yolo26n.yaml is for detect; for pose take a model such as yolo26n-pose.yaml."),
+        (
+            ["pose"],
+            "model=yolo26n.yaml is for detect; for pose take a model such as yolo26n-pose.yaml.",
+        ),
         (["data=None"], "data= is missing; try data=shapes"),
         (["tests"], "write data=tests"),
     ],

@@ -13,7 +13,9 @@ HEAVY = "{'torch', 'ultralytics', 'polars', 'matplotlib', 'cv2'} & set(sys.modul
 
 def python(code: str) -> str:
     """Run code in a fresh interpreter and return what it prints."""
-    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    ).stdout
 
 
 def seconds(*command: str) -> float:
@@ -30,7 +32,9 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert python(f"import sys, yolo_stability; print({HEAVY})") == "set()\n"
 
 
-@pytest.mark.parametrize("line", [["--help"], ["help", "train"], ["version"], ["list"], ["trian"], ["tune"]])
+@pytest.mark.parametrize(
+    "line", [["--help"], ["help", "train"], ["version"], ["list"], ["trian"], ["tune"]]
+)
 def test_answers_without_a_run_load_nothing_heavy(line: list[str]) -> None:
     code = f"import sys; from yolo_stability.cli.main import main; main({line!r}); print({HEAVY})"
     assert python(code).splitlines()[-1] == "set()"

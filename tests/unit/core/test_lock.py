@@ -31,7 +31,9 @@ time.sleep(600)
 
 def claimed_by_another(folder: Path) -> subprocess.Popen[str]:
     """Let another process claim the folder, and live."""
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(folder)], stdout=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(folder)], stdout=subprocess.PIPE, text=True
+    )
     assert child.stdout is not None
     assert child.stdout.readline() == "claimed\n"
     return child
@@ -94,7 +96,9 @@ def test_a_claim_from_another_machine_is_told_and_does_not_block(tmp_path: Path)
     for shown, told in ((None, tmp_path.parent), (tmp_path, tmp_path)):
         (tmp_path / CLAIM).write_text(lost)
         text = str(claim_folder(tmp_path, shown=shown))
-        assert text.startswith(f"'{told}' was last in use by process {os.getpid()} on elsewhere: if that one still")
+        assert text.startswith(
+            f"'{told}' was last in use by process {os.getpid()} on elsewhere: if that one still"
+        )
         assert claim_folder(tmp_path) is None
 
 
@@ -111,7 +115,9 @@ def test_a_claim_from_another_machine_is_told_and_does_not_block(tmp_path: Path)
         },
     ).map(lambda value: json.dumps(value).encode())
 )
-def test_no_content_raises_anything_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes) -> None:
+def test_no_content_raises_anything_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
+) -> None:
     monkeypatch.setattr(module, "_WRITING_SECONDS", 0.0)
     (tmp_path / CLAIM).write_bytes(content)
     claim_folder(tmp_path)  # nobody was born at any of these times

@@ -23,7 +23,9 @@ def test_dataset_digest_sees_labels_sizes_and_names(tmp_path: Path) -> None:
     one, two = (str(tmp_path / "a" / f"{n}.jpg") for n in (1, 2))
     digest = dataset_digest([(one, b"x"), (two, b"y")])
     assert digest == dataset_digest([(two, b"y"), (one, b"x")])
-    assert digest == dataset_digest([(one.replace("/a/", "/b/"), b"x"), (two.replace("/a/", "/b/"), b"y")])
+    assert digest == dataset_digest(
+        [(one.replace("/a/", "/b/"), b"x"), (two.replace("/a/", "/b/"), b"y")]
+    )
     assert digest != dataset_digest([(one, b"x"), (two, b"z")])
     assert digest != dataset_digest([(one, b"x")])
     (tmp_path / "a" / "1.jpg").write_bytes(b"longer")

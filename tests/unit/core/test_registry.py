@@ -62,7 +62,12 @@ def test_a_new_file_is_a_new_entry(toolbox: Toolbox) -> None:
 
 def test_the_real_registries_are_their_folders() -> None:
     folder = Path(__file__).parents[3] / "yolo_stability" / "interventions"
-    for registry, name in ((CLIPS, "clips"), (NORMS, "norms"), (INITS, "inits"), (FAULTS, "faults")):
+    for registry, name in (
+        (CLIPS, "clips"),
+        (NORMS, "norms"),
+        (INITS, "inits"),
+        (FAULTS, "faults"),
+    ):
         files = {path.stem for path in (folder / name).glob("[!_]*.py")}
         assert set(registry) == files
         assert files
@@ -78,7 +83,12 @@ def test_names_and_summaries_import_no_entry(toolbox: Toolbox) -> None:
     toolbox.add("silent", "x = 1\n")
     registry = toolbox.registry()
     registry.check("bomb", "tool=bomb")
-    assert registry.summaries == {"bomb": "Goes off.", "hammer": "A Hammer.", "saw": "A Saw.", "silent": ""}
+    assert registry.summaries == {
+        "bomb": "Goes off.",
+        "hammer": "A Hammer.",
+        "saw": "A Saw.",
+        "silent": "",
+    }
     with pytest.raises(RuntimeError, match="imported"):
         registry["bomb"]
 
@@ -109,7 +119,9 @@ def test_a_name_that_is_no_entry_is_not_imported(toolbox: Toolbox, name: str) ->
         ("from {0}.base import Tool\nclass A(Tool): ...", "A leaves out use of"),
     ],
 )
-def test_a_module_that_breaks_the_contract_is_named(toolbox: Toolbox, source: str, said: str) -> None:
+def test_a_module_that_breaks_the_contract_is_named(
+    toolbox: Toolbox, source: str, said: str
+) -> None:
     toolbox.add("broken", source)
     with pytest.raises(TypeError, match=rf"{toolbox.name}\.tools\.broken.*{said}"):
         toolbox.registry()["broken"]

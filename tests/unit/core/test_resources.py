@@ -22,5 +22,7 @@ def test_a_wheel_has_them_inside(tmp_path, monkeypatch):
 
 
 def test_a_damaged_installation_says_so():
-    with pytest.raises(FileNotFoundError, match=r"datasets/none\.yaml is missing from this installation"):
+    with pytest.raises(
+        FileNotFoundError, match=r"datasets/none\.yaml is missing from this installation"
+    ):
         resource("datasets", "none.yaml")

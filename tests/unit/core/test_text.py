@@ -39,7 +39,13 @@ def test_number_is_right_to_three_digits(value: float) -> None:
 
 
 def test_percent() -> None:
-    assert [percent(v) for v in (None, 0.0, 0.0004, 0.1234, 1.0)] == ["-", "0.0%", "<0.1%", "12.3%", "100.0%"]
+    assert [percent(v) for v in (None, 0.0, 0.0004, 0.1234, 1.0)] == [
+        "-",
+        "0.0%",
+        "<0.1%",
+        "12.3%",
+        "100.0%",
+    ]
 
 
 @given(st.text(min_size=1), st.integers(1, 40))
@@ -50,5 +56,11 @@ def test_short_name_fits(name: str, width: int) -> None:
 def test_short_name() -> None:
     assert short_name("model.6 C3k2", 27) == "6 C3k2"
     assert short_name("model.23.cv3 Detect cls", 27) == "23.cv3 Detect cls"
-    assert short_name("model.23.one2one_cv4_kpts Pose26 keypoints", 27) == "23.one2one_cv4_kpts keypoi…"
-    assert short_name("model.23.one2one_cv4_kpts Pose26 keypoints", 30) == "23.one2one_cv4_kpts keypoints"
+    assert (
+        short_name("model.23.one2one_cv4_kpts Pose26 keypoints", 27)
+        == "23.one2one_cv4_kpts keypoi…"
+    )
+    assert (
+        short_name("model.23.one2one_cv4_kpts Pose26 keypoints", 30)
+        == "23.one2one_cv4_kpts keypoints"
+    )

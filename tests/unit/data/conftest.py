@@ -31,7 +31,14 @@ class CocoFolder:
 
     @staticmethod
     def box(image: Any, category: Any, bbox: Any, **more: Any) -> dict[str, Any]:
-        return {"id": 1, "image_id": image, "category_id": category, "bbox": bbox, "iscrowd": 0, **more}
+        return {
+            "id": 1,
+            "image_id": image,
+            "category_id": category,
+            "bbox": bbox,
+            "iscrowd": 0,
+            **more,
+        }
 
     def picture(self, name: str, folder: str = "train2017") -> Path:
         path = self.root / folder / name
@@ -46,7 +53,11 @@ class CocoFolder:
         for folder in ("train2017", "val2017"):
             for name in ("a.png", "b.png"):
                 self.picture(name, folder)
-        train = {"images": self.images, "annotations": self.annotations, "categories": self.categories}
+        train = {
+            "images": self.images,
+            "annotations": self.annotations,
+            "categories": self.categories,
+        }
         first = self.categories[0]
         points = {"keypoints": [5, 5, 2] * len(first.get("keypoints", [])) or [5, 5, 2] * 17}
         good = self.box(1, first["id"], [4, 2, 20, 10], **points)
@@ -59,7 +70,9 @@ class CocoFolder:
 
 
 @pytest.fixture(autouse=True)
-def own_cache(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_cache(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Give each test an empty cache; tests of the drawn sets share the session's."""
     if "embedded" not in request.node.nodeid.rsplit("/", 1)[-1].split("::")[0]:
         monkeypatch.setenv("YOLO_STABILITY_CACHE", str(tmp_path / "cache"))

@@ -31,7 +31,9 @@ def test_the_first_of_two_builders_wins(tmp_path):
     def build(folder: Path) -> None:
         (folder / "who").write_text("late")
         if not (tmp_path / "set").exists():
-            publish(tmp_path / "set", lambda f: (f / "who").write_text("early") and None, Path.is_dir)
+            publish(
+                tmp_path / "set", lambda f: (f / "who").write_text("early") and None, Path.is_dir
+            )
 
     publish(tmp_path / "set", build, Path.is_dir)
     assert (tmp_path / "set" / "who").read_text() == "early"

@@ -32,7 +32,9 @@ def test_caches_beside_the_labels_are_announced_once(yaml, snapshot):
     assert resolve_data(yaml.parent, "pose").notes == (said,)
     assert snapshot(yaml.parent) == before
     (labels / "train.cache").touch()
-    assert resolve_data(yaml, "detect").notes == (said.replace(f"{labels / 'train.cache'} and ", ""),)
+    assert resolve_data(yaml, "detect").notes == (
+        said.replace(f"{labels / 'train.cache'} and ", ""),
+    )
     (labels / "val.cache").touch()
     assert resolve_data(yaml, "detect").notes == ()
 

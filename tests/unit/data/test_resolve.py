@@ -49,7 +49,11 @@ def test_a_coco_folder_is_imported(coco):
     [
         ("shape", "detect", r"no dataset 'shape'.* Did you mean 'shapes'\?"),
         ("coco88.yaml", "detect", r"Did you mean .*'coco8.yaml'"),
-        ("/nowhere/x.yaml", "detect", r"since /nowhere does not exist.* embedded set \(shapes, figures\)"),
+        (
+            "/nowhere/x.yaml",
+            "detect",
+            r"since /nowhere does not exist.* embedded set \(shapes, figures\)",
+        ),
         ("data", "detect", "no dataset 'data'"),
         ("", "detect", "data= is empty"),
         ("*", "detect", "no dataset"),
@@ -78,5 +82,7 @@ def test_an_annotation_file_points_to_its_folder(coco):
 
 def test_a_folder_with_neither_form_says_what_it_holds(tmp_path):
     (tmp_path / "photos").mkdir()
-    with pytest.raises(DataError, match=r"neither a data YAML nor annotations/instances_train\*.json .*photos"):
+    with pytest.raises(
+        DataError, match=r"neither a data YAML nor annotations/instances_train\*.json .*photos"
+    ):
         resolve_data(tmp_path, "detect")

@@ -14,7 +14,9 @@ from yolo_stability.diagnosis import advice as module
 from yolo_stability.diagnosis.advice import NOT_MEASURED, advice, advised
 
 
-def own(saved: int, fitness: tuple[float, float, float], share: tuple[float, float]) -> dict[str, Any]:
+def own(
+    saved: int, fitness: tuple[float, float, float], share: tuple[float, float]
+) -> dict[str, Any]:
     value, low, high = fitness
     return {
         "seeds": [0, 1, 2, 3, 4],
@@ -27,7 +29,9 @@ def own(saved: int, fitness: tuple[float, float, float], share: tuple[float, flo
 ALL, NONE = (0.57, 1.0), (0.0, 0.43)
 
 
-def cell(cause: str, remedy: str, task: str, verdict: str, saved: int = 5, fitness: float = 1.0) -> dict[str, Any]:
+def cell(
+    cause: str, remedy: str, task: str, verdict: str, saved: int = 5, fitness: float = 1.0
+) -> dict[str, Any]:
     share = ALL if saved else NONE
     found = own(saved, (fitness, 0.9, 1.1), share)
     return {"cause": cause, "remedy": remedy, "task": task, "verdict": verdict, "own": found}
@@ -94,9 +98,13 @@ def test_the_best_comes_first_with_its_price(table: Path) -> None:
 
 
 def test_the_optimizer_decides(table: Path) -> None:
-    nothing = "none of the 2 remedies of suite=remedies saved more runs than doing nothing, beyond doubt"
+    nothing = (
+        "none of the 2 remedies of suite=remedies saved more runs than doing nothing, beyond doubt"
+    )
     assert advice("learning_rate", "adamw", table) == nothing
-    assert advice("learning_rate", None, table) == f"under SGD: {AGC} or {LOW}; under AdamW: {nothing}"
+    assert (
+        advice("learning_rate", None, table) == f"under SGD: {AGC} or {LOW}; under AdamW: {nothing}"
+    )
     assert advice("normalisation", "SGD", table).endswith("(measured under AdamW)")
 
 
@@ -126,7 +134,9 @@ def finding(rule: str, severity: Any = "critical", remedy: str = "folklore") -> 
 CAUSES = (Cause(name="learning_rate", score=1.0, evidence=""),)
 
 
-def test_general_advice_gives_way_once_and_special_advice_stays(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_general_advice_gives_way_once_and_special_advice_stays(
+    table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "resource", lambda *_: table)
     module._table.cache_clear()
     rules = ("non_finite", "divergence", "exploding", "recoveries")

@@ -28,12 +28,18 @@ def deep(ratio: float) -> RunSeries:
 
 
 def nan_from(row: int, *, loss: bool, blocks: int) -> RunSeries:
-    run = with_rows(RUN, slice(row, 96), nonfinite=1, norm=np.nan, **({"loss": np.nan} if loss else {}))
+    run = with_rows(
+        RUN, slice(row, 96), nonfinite=1, norm=np.nan, **({"loss": np.nan} if loss else {})
+    )
     norms = run.block_norm.copy()
     norms[:blocks, row:] = np.nan
     bad = np.arange(blocks)
     return replace(
-        run, block_norm=norms, bad_block=bad, bad_row=np.full(blocks, row), bad_count=np.ones(blocks, dtype=int)
+        run,
+        block_norm=norms,
+        bad_block=bad,
+        bad_row=np.full(blocks, row),
+        bad_count=np.ones(blocks, dtype=int),
     )
 
 
@@ -56,7 +62,9 @@ def test_scores_are_shares_with_something_left_for_unknown() -> None:
     assert 0 < scores["unknown"] < 0.2
     assert scores["normalisation"] > scores["depth"] > scores["activation"]
     assert all(c.evidence and "\n" not in c.evidence for c in found.causes)
-    assert next(c for c in found.causes if c.name == "normalisation").evidence.startswith(("norm=none", "in the first"))
+    assert next(c for c in found.causes if c.name == "normalisation").evidence.startswith(
+        ("norm=none", "in the first")
+    )
 
 
 def test_trouble_without_any_evidence_is_unknown() -> None:
@@ -65,7 +73,9 @@ def test_trouble_without_any_evidence_is_unknown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ratio", "cause"), [(1e-10, "activation"), (1e-6, "normalisation"), (2e-4, "normalisation")], ids=str
+    ("ratio", "cause"),
+    [(1e-10, "activation"), (1e-6, "normalisation"), (2e-4, "normalisation")],
+    ids=str,
 )
 def test_gradients_lost_along_the_depth_from_the_start(ratio: float, cause: str) -> None:
     found = diagnosed(deep(ratio))
@@ -76,7 +86,9 @@ def test_gradients_lost_along_the_depth_from_the_start(ratio: float, cause: str)
 def test_a_loss_that_is_absurd_before_any_update_is_the_initialisations() -> None:
     run = with_rows(RUN, slice(None), loss=RUN.loss * 1e6)
     assert diagnosed(run).cause == "initialisation"
-    assert diagnosed(replace(run, step=run.step + 50)).cause != "initialisation"  # a resumed run has had updates
+    assert (
+        diagnosed(replace(run, step=run.step + 50)).cause != "initialisation"
+    )  # a resumed run has had updates
 
 
 def test_updates_that_replace_the_weights_are_the_learning_rates() -> None:
@@ -101,8 +113,13 @@ def test_the_first_bad_step_after_quiet_ones_tells_batch_from_numbers() -> None:
     assert diagnosed(nan_from(50, loss=True, blocks=5)).cause == "data"
     found = diagnosed(nan_from(50, loss=False, blocks=2))
     assert found.cause == "numeric_range"
-    assert found.causes[0].evidence == "at step 50 the loss was finite and the gradients of 2 of 5 blocks were not"
-    risen = with_rows(nan_from(50, loss=True, blocks=5), slice(40, 50), loss=1e4, update=4.0, update_block=1)
+    assert (
+        found.causes[0].evidence
+        == "at step 50 the loss was finite and the gradients of 2 of 5 blocks were not"
+    )
+    risen = with_rows(
+        nan_from(50, loss=True, blocks=5), slice(40, 50), loss=1e4, update=4.0, update_block=1
+    )
     assert diagnosed(risen).cause == "learning_rate"
 
 
@@ -138,7 +155,16 @@ def test_settings_speak_where_the_trace_is_mute(requested: Any, effective: Any, 
 @pytest.mark.parametrize(
     ("requested", "effective"),
     [
-        ({"norm": "batch", "act": "silu", "init": "default", "depth_mult": 1.0, "residual": True}, {}),
+        (
+            {
+                "norm": "batch",
+                "act": "silu",
+                "init": "default",
+                "depth_mult": 1.0,
+                "residual": True,
+            },
+            {},
+        ),
         ({}, {"groups": {"weight": {"lr": 0.005}}, "optimizer": "AdamW", "batch": 16}),
         ({}, {"groups": {"weight": {"lr": 0.01}}, "optimizer": "MuSGD"}),
     ],
@@ -153,7 +179,9 @@ def test_the_first_block_alone_is_the_one_that_an_image_reaches_first() -> None:
     """A hot pixel among few images: where the noise is too small for other blocks to show it."""
     norms = RUN.block_norm.copy()
     norms[0, 60] *= 1e3
-    found = diagnosed(replace(with_rows(RUN, slice(60, 61), norm=float(norms[0, 60])), block_norm=norms))
+    found = diagnosed(
+        replace(with_rows(RUN, slice(60, 61), norm=float(norms[0, 60])), block_norm=norms)
+    )
     assert found.cause == "data"
 
 

@@ -60,7 +60,9 @@ def test_a_block_leaps_over_its_last_eight_norms() -> None:
 def test_the_depth_is_the_first_backbone_block_over_the_whole_head() -> None:
     first, box, cls = (RUN.block_norm[i].astype(float) for i in (0, 3, 4))
     np.testing.assert_allclose(Scene(RUN).depth, first / np.sqrt(box**2 + cls**2))
-    assert np.isnan(Scene(replace(RUN, roles=("backbone", "backbone", "neck", "other", "other"))).depth).all()
+    assert np.isnan(
+        Scene(replace(RUN, roles=("backbone", "backbone", "neck", "other", "other"))).depth
+    ).all()
     frozen = scaled(RUN, 0, math.nan)
     assert np.isnan(Scene(frozen).depth).all()
     wide = replace(RUN, block_norm=np.full_like(RUN.block_norm, 1e300, dtype=np.float64))
@@ -73,11 +75,17 @@ def test_a_control_is_looked_up_by_its_steps() -> None:
     scene = Scene(own, controls=[control, healthy_run(0)])
     assert len(scene.controls) == 1
     (places,) = scene.places
-    expected = [max((i for i, s in enumerate(control.step) if s <= step), default=0) for step in own.step]
+    expected = [
+        max((i for i, s in enumerate(control.step) if s <= step), default=0) for step in own.step
+    ]
     assert places.tolist() == expected
     ratio = scene.block_ratio(1, slice(None))
     np.testing.assert_allclose(ratio, own.block_norm[1] / control.block_norm[1, places], rtol=1e-6)
-    assert np.isnan(Scene(replace(own, names=("x", *own.names[1:])), controls=[control]).block_ratio(0, slice(3))).all()
+    assert np.isnan(
+        Scene(replace(own, names=("x", *own.names[1:])), controls=[control]).block_ratio(
+            0, slice(3)
+        )
+    ).all()
 
 
 def test_what_is_expected_is_the_median_of_the_smoothed_controls() -> None:
@@ -92,7 +100,10 @@ def test_what_is_expected_is_the_median_of_the_smoothed_controls() -> None:
 def bad_at(row: int, *blocks: int) -> RunSeries:
     run = with_rows(RUN, slice(row, 96), nonfinite=1, norm=np.nan, block_norm=np.nan)
     return replace(
-        run, bad_block=np.array(blocks), bad_row=np.full(len(blocks), row), bad_count=np.ones(len(blocks), dtype=int)
+        run,
+        bad_block=np.array(blocks),
+        bad_row=np.full(len(blocks), row),
+        bad_count=np.ones(len(blocks), dtype=int),
     )
 
 
@@ -105,7 +116,13 @@ def bad_at(row: int, *blocks: int) -> RunSeries:
         (scaled(RUN, 1, 100.0, slice(40, 41)), 40, 1),
         (scaled(RUN, 4, 1e-4, slice(40, 41)), 40, 4),
     ],
-    ids=["deepest of some", "the only one", "all: the last odd one", "far above its past", "far below its past"],
+    ids=[
+        "deepest of some",
+        "the only one",
+        "all: the last odd one",
+        "far above its past",
+        "far below its past",
+    ],
 )
 def test_trouble_began_in_a_block(run: RunSeries, row: int, block: int) -> None:
     assert Scene(run).block_of(row) == RUN.names[block]

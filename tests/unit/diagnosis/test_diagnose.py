@@ -13,7 +13,13 @@ from traces import header, record, write
 from yolo_stability.core.types import Finding
 from yolo_stability.diagnosis.base import RULES, Rule
 from yolo_stability.diagnosis.context import Scene
-from yolo_stability.diagnosis.diagnose import DIED, diagnose_scene, diagnose_series, diagnose_trace, find_all
+from yolo_stability.diagnosis.diagnose import (
+    DIED,
+    diagnose_scene,
+    diagnose_series,
+    diagnose_trace,
+    find_all,
+)
 from yolo_stability.diagnosis.examples import event, example_header, healthy_run, with_rows
 from yolo_stability.trace import load_trace
 from yolo_stability.trace.arrays import RunSeries
@@ -36,10 +42,14 @@ class Scripted(Rule):
 
 
 def finding(severity: Any, first: int | None, last: int | None, rule: str = "spike") -> Finding:
-    return Finding(rule=rule, severity=severity, message=f"{rule} {first}", first_step=first, last_step=last)
+    return Finding(
+        rule=rule, severity=severity, message=f"{rule} {first}", first_step=first, last_step=last
+    )
 
 
-def verdict_of(monkeypatch: pytest.MonkeyPatch, *findings: Finding, run: RunSeries = RUN, **known: Any) -> Any:
+def verdict_of(
+    monkeypatch: pytest.MonkeyPatch, *findings: Finding, run: RunSeries = RUN, **known: Any
+) -> Any:
     """Diagnose a run in which the rules find exactly this."""
     ordered = find_all(Scene(RUN), [Scripted(findings=findings)])
     monkeypatch.setattr("yolo_stability.diagnosis.diagnose.find_all", lambda scene: ordered)
@@ -47,7 +57,12 @@ def verdict_of(monkeypatch: pytest.MonkeyPatch, *findings: Finding, run: RunSeri
 
 
 def test_findings_are_sorted_by_severity_and_then_time() -> None:
-    given = (finding("info", 0, 1), finding("warning", 9, 9), finding("critical", 50, 60), finding("warning", 3, 99))
+    given = (
+        finding("info", 0, 1),
+        finding("warning", 9, 9),
+        finding("critical", 50, 60),
+        finding("warning", 3, 99),
+    )
     found = find_all(Scene(RUN), [Scripted(findings=given)])
     assert [(f.severity, f.first_step) for f in found] == [
         ("critical", 50),
@@ -57,12 +72,16 @@ def test_findings_are_sorted_by_severity_and_then_time() -> None:
     ]
 
 
-def test_a_critical_finding_fails_a_run_if_it_reaches_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_critical_finding_fails_a_run_if_it_reaches_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     assert verdict_of(monkeypatch, finding("critical", 40, 95)).verdict == "failed"
     assert verdict_of(monkeypatch, finding("critical", 40, 88)).verdict == "failed"
     assert verdict_of(monkeypatch, finding("critical", 40, 80)).verdict == "unstable"
     assert verdict_of(monkeypatch, finding("critical", 40, None)).verdict == "failed"
-    both = verdict_of(monkeypatch, finding("critical", 20, 30), finding("critical", 70, 95, "collapse"))
+    both = verdict_of(
+        monkeypatch, finding("critical", 20, 30), finding("critical", 70, 95, "collapse")
+    )
     assert both.verdict == "failed"
     assert both.why == "collapse 70; the first sign: spike 20"
     assert both.time_to_divergence == 20
@@ -72,8 +91,15 @@ def test_a_warning_unsettles_and_advice_does_not(monkeypatch: pytest.MonkeyPatch
     warned = verdict_of(monkeypatch, finding("warning", 5, 95))
     assert (warned.verdict, warned.why, warned.time_to_divergence) == ("unstable", "spike 5", None)
     assert warned.causes
-    advised = verdict_of(monkeypatch, finding("warning", 0, 95, "dropped_images"), finding("info", 3, 95))
-    assert (advised.verdict, advised.causes, advised.cause, len(advised.findings)) == ("stable", (), None, 2)
+    advised = verdict_of(
+        monkeypatch, finding("warning", 0, 95, "dropped_images"), finding("info", 3, 95)
+    )
+    assert (advised.verdict, advised.causes, advised.cause, len(advised.findings)) == (
+        "stable",
+        (),
+        None,
+        2,
+    )
 
 
 def test_the_first_sign_is_told_only_where_it_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,22 +110,36 @@ def test_the_first_sign_is_told_only_where_it_is_another(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("outcome", list(DIED))
-def test_a_death_outweighs_what_the_rules_found(monkeypatch: pytest.MonkeyPatch, outcome: str) -> None:
+def test_a_death_outweighs_what_the_rules_found(
+    monkeypatch: pytest.MonkeyPatch, outcome: str
+) -> None:
     found = verdict_of(monkeypatch, finding("warning", 5, 6), outcome=outcome)
-    assert (found.verdict, found.why) == ("failed", f"{DIED[outcome]} after step 95; the first sign: spike 5")
+    assert (found.verdict, found.why) == (
+        "failed",
+        f"{DIED[outcome]} after step 95; the first sign: spike 5",
+    )
 
 
 @pytest.mark.parametrize("outcome", list(DIED))
 def test_a_death_without_any_finding_has_no_cause(outcome: str) -> None:
     quiet = diagnose_series(RUN, outcome=outcome)
-    assert (quiet.verdict, quiet.why, quiet.cause) == ("failed", f"{DIED[outcome]} after step 95", None)
-    assert diagnose_series(healthy_run(0), outcome=outcome).why == f"{DIED[outcome]} before its first step"
+    assert (quiet.verdict, quiet.why, quiet.cause) == (
+        "failed",
+        f"{DIED[outcome]} after step 95",
+        None,
+    )
+    assert (
+        diagnose_series(healthy_run(0), outcome=outcome).why
+        == f"{DIED[outcome]} before its first step"
+    )
 
 
 def test_a_run_that_did_not_come_to_its_end_crashed_unless_the_guard_ended_it() -> None:
     assert diagnose_series(replace(RUN, completed=False)).why == "the process died after step 95"
     assert diagnose_series(replace(RUN, completed=False), outcome="stopped").verdict == "stable"
-    ended = diagnose_series(replace(RUN, completed=False, stop_step=95, events=(event("guard_stop", 95),)))
+    ended = diagnose_series(
+        replace(RUN, completed=False, stop_step=95, events=(event("guard_stop", 95),))
+    )
     assert (ended.verdict, ended.findings[0].rule) == ("failed", "non_finite")
     assert "the guard ended the run at step 95" in ended.why
 
@@ -126,14 +166,21 @@ def test_a_calm_run_is_told_with_its_highest_norm() -> None:
     run = with_rows(RUN, slice(80, 81), norm=RUN.norm[80] * 10)
     usual = float(np.median(RUN.norm[:80]))
     times = 10 * RUN.norm[80] / usual
-    assert diagnose_series(run).why.endswith(f"the gradient norm reached {times:.3g} times its running median")
-    assert diagnose_series(healthy_run(16)).why.startswith("no sign of trouble in 16 steps: the gradient norm reached ")
+    assert diagnose_series(run).why.endswith(
+        f"the gradient norm reached {times:.3g} times its running median"
+    )
+    assert diagnose_series(healthy_run(16)).why.startswith(
+        "no sign of trouble in 16 steps: the gradient norm reached "
+    )
 
 
 def test_each_rules_example_is_not_called_stable() -> None:
     for name in RULES:
         found = diagnose_series(RULES[name].example(), header=example_header())
-        serious = any(f.rule == name and f.severity != "info" and RULES[name].unsettles for f in found.findings)
+        serious = any(
+            f.rule == name and f.severity != "info" and RULES[name].unsettles
+            for f in found.findings
+        )
         assert name in {f.rule for f in found.findings}
         assert (found.verdict != "stable") == serious
 

@@ -28,7 +28,10 @@ NEW = "epoch,time,train/box_loss,train/cls_loss,lr/pg0\n"
 
 @pytest.fixture(scope="module")
 def healthy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("healthy"), [record(s, NORMS, loss=8.0 - 0.02 * s) for s in range(60)])
+    return write(
+        tmp_path_factory.mktemp("healthy"),
+        [record(s, NORMS, loss=8.0 - 0.02 * s) for s in range(60)],
+    )
 
 
 @pytest.fixture
@@ -79,7 +82,9 @@ def head(**changes: Any) -> Change:
     def change(run: Path) -> None:
         file = run / "stability" / "header.json"
         content = {**json.loads(file.read_text()), **changes}
-        file.write_text(json.dumps({key: value for key, value in content.items() if value != "gone"}))
+        file.write_text(
+            json.dumps({key: value for key, value in content.items() if value != "gone"})
+        )
 
     return change
 
@@ -168,7 +173,9 @@ PLAIN: dict[str, tuple[str | bytes, int, str]] = {
 @pytest.mark.parametrize("name", PLAIN)
 def test_a_plain_folder(name: str, ask: Ask, tmp_path: Path) -> None:
     content, code, said = PLAIN[name]
-    (tmp_path / "results.csv").write_bytes(content.encode() if isinstance(content, str) else content)
+    (tmp_path / "results.csv").write_bytes(
+        content.encode() if isinstance(content, str) else content
+    )
     found, out, err = ask(tmp_path)
     assert found == code, out + err
     assert said in (err if code == 2 else out)
@@ -230,8 +237,14 @@ def test_a_folder_without_permission(ask: Ask, tmp_path: Path) -> None:
 # --- checkpoints ------------------------------------------------------------------------------------------------------
 
 
-def test_facts_that_are_not_finite_are_null(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    facts = {"best_fitness": math.nan, "epoch": 3, "train_metrics": {"fitness": math.inf, "loss": 2.5}}
+def test_facts_that_are_not_finite_are_null(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    facts = {
+        "best_fitness": math.nan,
+        "epoch": 3,
+        "train_metrics": {"fitness": math.inf, "loss": 2.5},
+    }
     torch.save({"model": torch.randn(30, 30), **facts}, tmp_path / "a.pt")
     assert main(["diagnose", str(tmp_path / "a.pt"), "--json"]) == 0
     content = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
@@ -278,7 +291,12 @@ def test_a_damaged_incident(text: str, said: str, ask: Ask, tmp_path: Path) -> N
 
 def test_an_incident_without_its_batch_is_inconclusive(ask: Ask, tmp_path: Path) -> None:
     facts: dict[str, Any] = {"schema_version": 1, "window": [], "left_out": [], "device": "cpu"}
-    facts["culprit"] = {"micro_batch": 0, "module": "model.0 Conv", "phase": "forward", "images": []}
+    facts["culprit"] = {
+        "micro_batch": 0,
+        "module": "model.0 Conv",
+        "phase": "forward",
+        "images": [],
+    }
     (tmp_path / "incident.json").write_text(json.dumps(facts))
     code, out, _ = ask(tmp_path)
     assert (code, "cannot be replayed, since something is missing" in out) == (4, True)
@@ -289,12 +307,22 @@ def test_an_incident_without_its_batch_is_inconclusive(ask: Ask, tmp_path: Path)
     [(True, True, True), (False, True, False), (False, False, None)],
 )
 def test_an_incident_tells_whether_it_came_again(
-    reproduced: bool, kept: bool, expected: bool | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    reproduced: bool,
+    kept: bool,
+    expected: bool | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shown = ReplayResult(
-        reproduced=reproduced, culprit_module="model.0 Conv", phase="forward", image="a.jpg", message="so it went"
+        reproduced=reproduced,
+        culprit_module="model.0 Conv",
+        phase="forward",
+        image="a.jpg",
+        message="so it went",
     )
-    monkeypatch.setattr("yolo_stability.guard.incidents.replay.replay_incident", lambda folder: shown)
+    monkeypatch.setattr(
+        "yolo_stability.guard.incidents.replay.replay_incident", lambda folder: shown
+    )
     (tmp_path / "incident.json").write_text("{}")
     if kept:
         (tmp_path / "weights.pt").touch()

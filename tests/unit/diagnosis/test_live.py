@@ -18,10 +18,24 @@ from yolo_stability.diagnosis.live import LiveRules
 from yolo_stability.trace import load_trace
 from yolo_stability.trace.arrays import as_series
 
-FIELDS = ("step", "loss", "norm", "nonfinite", "guard", "scaler", "clip", "epoch", "attempt", "accumulate", "lr")
+FIELDS = (
+    "step",
+    "loss",
+    "norm",
+    "nonfinite",
+    "guard",
+    "scaler",
+    "clip",
+    "epoch",
+    "attempt",
+    "accumulate",
+    "lr",
+)
 
 
-def follow(records: Sequence[StepRecord], names: Sequence[str] = NAMES, **options: int) -> list[tuple[int, Finding]]:
+def follow(
+    records: Sequence[StepRecord], names: Sequence[str] = NAMES, **options: int
+) -> list[tuple[int, Finding]]:
     """What is found at which step."""
     rules = LiveRules(**options)
     rules.open(header(names).blocks)
@@ -31,7 +45,9 @@ def follow(records: Sequence[StepRecord], names: Sequence[str] = NAMES, **option
 def healthy(steps: int) -> list[StepRecord]:
     """Norms that fall and waver, as those of a control."""
     return [
-        record(s, [n * (1 + 0.2 * math.sin(1.7 * s)) for n in (3.0, 4.0, 2.0, 12.0)], loss=8 - 0.01 * s)
+        record(
+            s, [n * (1 + 0.2 * math.sin(1.7 * s)) for n in (3.0, 4.0, 2.0, 12.0)], loss=8 - 0.01 * s
+        )
         for s in range(steps)
     ]
 
@@ -44,7 +60,9 @@ def test_a_window_holds_what_the_trace_says(tmp_path: Path) -> None:
         skipped="guard",
         nonfinite=3,
         clip_coef=None,
-        blocks=tuple(replace(b, grad_norm=math.nan, nonfinite_count=3) for b in records[40].blocks[:1])
+        blocks=tuple(
+            replace(b, grad_norm=math.nan, nonfinite_count=3) for b in records[40].blocks[:1]
+        )
         + records[40].blocks[1:],
     )
     read = as_series(load_trace(write(tmp_path, records, names=names)))
@@ -55,7 +73,9 @@ def test_a_window_holds_what_the_trace_says(tmp_path: Path) -> None:
     assert rules._rows is not None
     live = rules._rows.series(())
     for name in (*FIELDS, "amp_scale", "update", "micro_norm"):
-        np.testing.assert_allclose(getattr(live, name), getattr(read, name), rtol=1e-6, err_msg=name)
+        np.testing.assert_allclose(
+            getattr(live, name), getattr(read, name), rtol=1e-6, err_msg=name
+        )
     np.testing.assert_array_equal(live.update_block, read.update_block)
     np.testing.assert_allclose(live.block_norm, read.block_norm, rtol=1e-6)
     for name in ("bad_block", "bad_row", "bad_count"):
@@ -77,12 +97,19 @@ def test_a_finding_is_told_once_and_again_when_it_becomes_worse() -> None:
     records = healthy(96)
     for s in (20, 41, 42, 43, 60):
         records[s] = replace(
-            records[s], skipped="guard", loss=math.nan, nonfinite=1, clip_coef=None, grad_norm=math.nan
+            records[s],
+            skipped="guard",
+            loss=math.nan,
+            nonfinite=1,
+            clip_coef=None,
+            grad_norm=math.nan,
         )
     found = [(step, f.severity) for step, f in follow(records) if f.rule == "non_finite"]
     assert found == [(20, "warning")]
     for s in range(70, 96):
-        records[s] = replace(records[s], skipped="guard", loss=math.nan, grad_norm=math.nan, clip_coef=None)
+        records[s] = replace(
+            records[s], skipped="guard", loss=math.nan, grad_norm=math.nan, clip_coef=None
+        )
     found = [(step, f.severity) for step, f in follow(records) if f.rule == "non_finite"]
     assert [severity for _, severity in found] == ["warning", "critical"]
     assert 70 < found[1][0] < 90
@@ -109,7 +136,9 @@ def test_live_findings_are_those_of_the_trace_up_to_that_step(tmp_path: Path) ->
     told = follow(records, every=1)
     assert told
     for step, finding in told:
-        trace = load_trace(write(tmp_path / f"{step}{finding.rule}", records[: step + 1], roles=ROLES))
+        trace = load_trace(
+            write(tmp_path / f"{step}{finding.rule}", records[: step + 1], roles=ROLES)
+        )
         later = [replace(f, observed=None) for f in find_all(Scene(as_series(trace), live=True))]
         assert replace(finding, observed=None) in later  # the trace on disk holds float32
 
@@ -127,10 +156,19 @@ def test_recoveries_are_seen_in_the_events() -> None:
 
 @pytest.mark.parametrize(
     ("first", "back_to", "begins"),
-    [(0, [0], True), (0, [8], True), (500, [500], False), (500, [508], False), (0, [0, 28], True), (500, [0], True)],
+    [
+        (0, [0], True),
+        (0, [8], True),
+        (500, [500], False),
+        (500, [508], False),
+        (0, [0, 28], True),
+        (500, [0], True),
+    ],
     ids=str,
 )
-def test_only_a_rollback_to_the_very_start_begins_anew(first: int, back_to: list[int], begins: bool) -> None:
+def test_only_a_rollback_to_the_very_start_begins_anew(
+    first: int, back_to: list[int], begins: bool
+) -> None:
     """A sitting that goes back to its own first state still has weights that are old."""
     rules, step = LiveRules(), first
     rules.open(header().blocks)

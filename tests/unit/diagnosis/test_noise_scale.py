@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from yolo_stability.diagnosis.examples import healthy_run
-from yolo_stability.diagnosis.noise_scale import StepNoise, epoch_length, excess_of, noise_scale, step_noise
+from yolo_stability.diagnosis.noise_scale import (
+    StepNoise,
+    epoch_length,
+    excess_of,
+    noise_scale,
+    step_noise,
+)
 from yolo_stability.trace.arrays import Floats, Ints
 
 MEAN = np.array([3.0, -4.0, 0.0, 0.0, 0.0, 0.0])  # |G|^2 = 25
@@ -28,7 +34,9 @@ def drawn(steps: int, summed: int, seed: int, mean: Floats = MEAN) -> tuple[Floa
     return micro, total, np.full(steps, summed)
 
 
-def without_replacement(steps: int, summed: int, epoch: int, seed: int) -> tuple[Floats, Floats, Ints]:
+def without_replacement(
+    steps: int, summed: int, epoch: int, seed: int
+) -> tuple[Floats, Floats, Ints]:
     """Steps that take their micro-batches from an epoch whose gradients have exactly the mean and covariance."""
     rng = np.random.default_rng(seed)
     one = rng.normal(size=(epoch, MEAN.size))
@@ -42,7 +50,10 @@ def test_the_estimates_are_those_of_known_gradients(summed: int) -> None:
     estimates = step_noise(*drawn(40_000, summed, seed=summed))
     found = noise_scale(estimates)
     assert found.steps == 40_000
-    for mean, each, true in ((found.signal, estimates.signal, SIGNAL), (found.noise, estimates.noise, NOISE)):
+    for mean, each, true in (
+        (found.signal, estimates.signal, SIGNAL),
+        (found.noise, estimates.noise, NOISE),
+    ):
         assert abs(mean - true) < 4 * each.std() / 200  # 4 standard errors
     assert found.micro_batches == pytest.approx(NOISE / SIGNAL, rel=0.1)
 
@@ -70,10 +81,14 @@ def test_an_epoch_without_replacement_biases_nothing(summed: int, epoch: int) ->
 
 
 def test_no_signal_is_an_infinite_scale_and_no_step_none() -> None:
-    estimates = step_noise(np.array([4.0]), np.array([4.0]), np.array([2]))  # the sum is no longer than one of two
+    estimates = step_noise(
+        np.array([4.0]), np.array([4.0]), np.array([2])
+    )  # the sum is no longer than one of two
     assert noise_scale(estimates).signal < 0
     assert noise_scale(estimates).micro_batches == math.inf
-    assert math.isnan(noise_scale(step_noise(np.full(3, np.nan), np.ones(3), np.full(3, 4))).micro_batches)
+    assert math.isnan(
+        noise_scale(step_noise(np.full(3, np.nan), np.ones(3), np.full(3, 4))).micro_batches
+    )
     with np.errstate(all="raise"):
         assert step_noise(np.array([1e200]), np.array([1e200]), np.array([2])).rows.size == 0
 
@@ -83,16 +98,27 @@ def test_the_low_end_of_the_excess_lies_below_the_truth_and_comes_near_it() -> N
     least = excess_of(step_noise(*drawn(64_000, 4, seed=1)), window=64, hop=64, errors=3.0).least
     assert least.size == 1000
     assert np.mean(least > 1.0) < 0.01
-    longer = excess_of(step_noise(*drawn(64_000, 4, seed=1)), window=16_000, hop=16_000, errors=3.0).least
+    longer = excess_of(
+        step_noise(*drawn(64_000, 4, seed=1)), window=16_000, hop=16_000, errors=3.0
+    ).least
     assert ((longer > 0.85) & (longer < 1.0)).all()
-    quiet = excess_of(step_noise(*drawn(6_400, 4, seed=1, mean=MEAN * 10)), window=64, hop=64, errors=3.0).least
+    quiet = excess_of(
+        step_noise(*drawn(6_400, 4, seed=1, mean=MEAN * 10)), window=64, hop=64, errors=3.0
+    ).least
     assert quiet.max() < 0.02  # the truth is 0.01
-    loud = excess_of(step_noise(*drawn(16_000, 4, seed=1, mean=MEAN / 10)), window=16_000, hop=1, errors=3.0).least
+    loud = excess_of(
+        step_noise(*drawn(16_000, 4, seed=1, mean=MEAN / 10)), window=16_000, hop=1, errors=3.0
+    ).least
     assert loud[0] > 5  # the truth is 100
 
 
 def test_windows_end_at_rows_that_were_sampled() -> None:
-    estimates = StepNoise(rows=np.arange(0, 100, 10), signal=np.ones(10), noise=np.full(10, 8.0), summed=np.full(10, 4))
+    estimates = StepNoise(
+        rows=np.arange(0, 100, 10),
+        signal=np.ones(10),
+        noise=np.full(10, 8.0),
+        summed=np.full(10, 4),
+    )
     found = excess_of(estimates, window=4, hop=3, errors=3.0)
     assert found.rows.tolist() == [30, 60, 90]
     np.testing.assert_allclose(found.least, 2.0)

@@ -30,10 +30,25 @@ HEADERS: list[RunHeader | None] = [
     example_header(),
     header(),
     header(
-        requested={"norm": "none", "act": "tanh", "init": "gain:3", "depth_mult": 2, "warmup_epochs": 0},
-        effective={"batch": 1, "groups": {"a": {"lr": 3.0}}, "optimizer": "AdamW", "images": 0, "images_listed": 9},
+        requested={
+            "norm": "none",
+            "act": "tanh",
+            "init": "gain:3",
+            "depth_mult": 2,
+            "warmup_epochs": 0,
+        },
+        effective={
+            "batch": 1,
+            "groups": {"a": {"lr": 3.0}},
+            "optimizer": "AdamW",
+            "images": 0,
+            "images_listed": 9,
+        },
     ),
-    header(requested={"norm": None, "init": None, "depth_mult": "x"}, effective={"groups": None, "batch": "auto"}),
+    header(
+        requested={"norm": None, "init": None, "depth_mult": "x"},
+        effective={"groups": None, "batch": "auto"},
+    ),
 ]
 outcomes = st.sampled_from([None, "finished", "stopped", "crashed", "killed", "timeout", "memory"])
 fitnesses = st.none() | st.floats(0, 1)
@@ -56,7 +71,9 @@ def check(found: Diagnosis, run: RunSeries) -> None:
         assert finding.block is None or finding.block in run.names
 
 
-@settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=250, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
 @given(
     run=odd_runs(),
     controls=st.lists(odd_runs(), max_size=2),
@@ -108,8 +125,17 @@ def traces(draw: st.DrawFn) -> Trace:
     ]
     steps = steps_frame(records) if records else empty("steps")
     blocks = blocks_frame(records, NAMES) if records and names else empty("blocks")
-    kinds = draw(st.lists(st.sampled_from(["end", "guard_stop", "resume", "notice", "nan_recovery", "?"]), max_size=3))
-    data = draw(st.sampled_from([None, "", "{}", json.dumps({"completed": False}), json.dumps({"completed": None})]))
+    kinds = draw(
+        st.lists(
+            st.sampled_from(["end", "guard_stop", "resume", "notice", "nan_recovery", "?"]),
+            max_size=3,
+        )
+    )
+    data = draw(
+        st.sampled_from(
+            [None, "", "{}", json.dumps({"completed": False}), json.dumps({"completed": None})]
+        )
+    )
     events = _events([(kind, stride * i, data) for i, kind in enumerate(kinds)])
     return Trace(path=Path(), header=head, steps=steps, blocks=blocks, events=events)
 
@@ -117,23 +143,45 @@ def traces(draw: st.DrawFn) -> Trace:
 def _odd_record(draw: st.DrawFn, step: int, attempt: int, names: tuple[str, ...]) -> StepRecord:
     if draw(st.booleans()):
         return record(step, [3.0] * len(names), names=names, attempt=attempt)
-    changed: dict[str, Any] = {"loss": draw(numbers), "grad_norm": draw(norms), "clip_coef": draw(norms)}
-    changed |= {"skipped": draw(st.sampled_from([None, "guard", "scaler"])), "lr_by_group": draw(_RATES)}
+    changed: dict[str, Any] = {
+        "loss": draw(numbers),
+        "grad_norm": draw(norms),
+        "clip_coef": draw(norms),
+    }
+    changed |= {
+        "skipped": draw(st.sampled_from([None, "guard", "scaler"])),
+        "lr_by_group": draw(_RATES),
+    }
     changed["blocks"] = tuple(
-        BlockStats(block=n, grad_norm=draw(norms), update_ratio=draw(norms), nonfinite_count=draw(st.integers(0, 2)))
+        BlockStats(
+            block=n,
+            grad_norm=draw(norms),
+            update_ratio=draw(norms),
+            nonfinite_count=draw(st.integers(0, 2)),
+        )
         for n in names
     )
     return record(step, [3.0] * len(names), names=names, attempt=attempt, **changed)
 
 
-_RATES = st.sampled_from([{}, {"weight": 0.0}, {"weight": math.inf, "bias": None}, {"weight": math.nan}])
+_RATES = st.sampled_from(
+    [{}, {"weight": 0.0}, {"weight": math.inf, "bias": None}, {"weight": math.nan}]
+)
 
 
 def _events(rows: list[tuple[str, int, str | None]]) -> Any:
     import polars as pl
 
-    schema = {"attempt": pl.UInt16, "step": pl.UInt32, "kind": pl.String, "block": pl.String, "data": pl.String}
-    return pl.DataFrame([(0, step, kind, None, data) for kind, step, data in rows], schema=schema, orient="row")
+    schema = {
+        "attempt": pl.UInt16,
+        "step": pl.UInt32,
+        "kind": pl.String,
+        "block": pl.String,
+        "data": pl.String,
+    }
+    return pl.DataFrame(
+        [(0, step, kind, None, data) for kind, step, data in rows], schema=schema, orient="row"
+    )
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -158,8 +206,12 @@ def test_too_few_steps_are_inconclusive(steps: int) -> None:
 def test_a_run_in_which_nothing_was_measured_is_not_stable() -> None:
     """Losses and norms that are unknown at every step are no sign of health, however many there are."""
     run = healthy_run(96)
-    unknown = replace(run, **{name: np.full(96, np.nan) for name in ("loss", "norm", "clip", "update")})
-    unknown = replace(unknown, block_norm=np.full_like(run.block_norm, np.nan), update_block=np.full(96, -1))
+    unknown = replace(
+        run, **{name: np.full(96, np.nan) for name in ("loss", "norm", "clip", "update")}
+    )
+    unknown = replace(
+        unknown, block_norm=np.full_like(run.block_norm, np.nan), update_block=np.full(96, -1)
+    )
     assert set(PER_STEP) >= {"loss", "norm"}
     assert diagnose_series(unknown).verdict != "stable"
 
@@ -180,11 +232,25 @@ def test_losses_alone_do_not_make_a_run_stable() -> None:
         (["loss"], "inconclusive"),
         (["grad_norm"], "inconclusive"),
         (["loss", "grad_norm", "nonfinite", "skipped"], "inconclusive"),
-        (["clip_coef", "amp_scale", "lr/weight", "accumulate", "epoch", "skipped", "momentum", "seconds"], "stable"),
+        (
+            [
+                "clip_coef",
+                "amp_scale",
+                "lr/weight",
+                "accumulate",
+                "epoch",
+                "skipped",
+                "momentum",
+                "seconds",
+            ],
+            "stable",
+        ),
     ],
     ids=["no loss", "no norm", "nothing", "nothing that matters"],
 )
-def test_a_trace_that_lacks_columns_is_not_judged_by_what_is_not_there(lacks: list[str], expected: str) -> None:
+def test_a_trace_that_lacks_columns_is_not_judged_by_what_is_not_there(
+    lacks: list[str], expected: str
+) -> None:
     names = [b.name for b in header().blocks]
     steps = steps_frame([record(s, loss=8.0 - 0.05 * s) for s in range(60)]).drop(lacks)
     blocks = blocks_frame([record(s) for s in range(60)], names)

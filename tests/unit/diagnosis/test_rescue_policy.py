@@ -19,14 +19,25 @@ from yolo_stability.interventions.clips._base import make_clip
 def told(optimizer: str = "AdamW", lr: float = 0.005, **requested: Any) -> RunHeader:
     """The header of a run with an optimizer and a learning rate."""
     groups = {"weight": {"lr": lr}}
-    effective = {"optimizer": optimizer, "groups": groups, "amp": False, "model": "yolo26n.yaml", "clip": "norm:10"}
+    effective = {
+        "optimizer": optimizer,
+        "groups": groups,
+        "amp": False,
+        "model": "yolo26n.yaml",
+        "clip": "norm:10",
+    }
     return replace(header(NAMES), requested=requested, effective=effective)
 
 
 def healthy(steps: int, first: int = 0, **changed: Any) -> list[StepRecord]:
     """Steps that waver a little."""
     return [
-        record(s, [n * (1 + 0.1 * math.sin(s)) for n in (3.0, 4.0, 2.0, 12.0)], loss=8 - 0.01 * s, **changed)
+        record(
+            s,
+            [n * (1 + 0.1 * math.sin(s)) for n in (3.0, 4.0, 2.0, 12.0)],
+            loss=8 - 0.01 * s,
+            **changed,
+        )
         for s in range(first, first + steps)
     ]
 
@@ -37,7 +48,9 @@ def blown_up(steps: int, first: int) -> list[StepRecord]:
     for k in range(steps):
         grown = min(3.0**k, 1e5)
         step = record(first + k, [n * grown for n in (3.0, 4.0, 2.0, 12.0)], loss=8 * grown)
-        records.append(replace(step, blocks=tuple(replace(b, update_ratio=0.4 * grown) for b in step.blocks)))
+        records.append(
+            replace(step, blocks=tuple(replace(b, update_ratio=0.4 * grown) for b in step.blocks))
+        )
     return records
 
 
@@ -85,16 +98,21 @@ def test_a_blow_up_lowers_the_rate_by_a_tenth_where_it_was_usual() -> None:
 
 
 @pytest.mark.parametrize(
-    ("optimizer", "lr", "factor"), [("AdamW", 5.0, "0.001"), ("SGD", 10.0, "0.001"), ("MuSGD", 0.5, "0.02")]
+    ("optimizer", "lr", "factor"),
+    [("AdamW", 5.0, "0.001"), ("SGD", 10.0, "0.001"), ("MuSGD", 0.5, "0.02")],
 )
-def test_a_rate_out_of_its_family_goes_back_to_what_is_usual_there(optimizer: str, lr: float, factor: str) -> None:
+def test_a_rate_out_of_its_family_goes_back_to_what_is_usual_there(
+    optimizer: str, lr: float, factor: str
+) -> None:
     action = decided(opened(told(optimizer, lr)), healthy(40) + blown_up(20, 40))
     assert isinstance(action, Action)
     assert (action.remedy, action.value) == ("lower_rate", factor)
 
 
 @pytest.mark.parametrize(("lr", "acts"), [(0.5, True), (0.005, False)])
-def test_updates_too_long_are_acted_upon_where_the_rate_is_out_of_its_family(lr: float, acts: bool) -> None:
+def test_updates_too_long_are_acted_upon_where_the_rate_is_out_of_its_family(
+    lr: float, acts: bool
+) -> None:
     """A warning alone is none: a long warm-up of the biases gives it, too."""
     long = [replace(b, update_ratio=0.09) for b in record(20).blocks]
     steps = healthy(20) + [replace(r, blocks=tuple(long)) for r in healthy(8, 20)] + healthy(40, 28)
@@ -105,7 +123,9 @@ def test_updates_too_long_are_acted_upon_where_the_rate_is_out_of_its_family(lr:
         assert (action.remedy, action.value, action.onset) == ("lower_rate", "0.01", None)
 
 
-@pytest.mark.parametrize(("known", "first", "factor"), [(40, 0, "0.01"), (12, 0, "0.1"), (12, 100, "0.01")], ids=str)
+@pytest.mark.parametrize(
+    ("known", "first", "factor"), [(40, 0, "0.01"), (12, 0, "0.1"), (12, 100, "0.01")], ids=str
+)
 def test_a_rate_that_leapt_goes_back_to_where_it_was(known: int, first: int, factor: str) -> None:
     """In the first steps of a run its warm-up leaps, too; those of a later sitting are none."""
 
@@ -143,8 +163,12 @@ def test_under_sgd_a_rate_that_adaptive_clipping_bears_is_left_as_it_is() -> Non
 
 def test_the_rate_in_force_counts_what_was_lowered_already() -> None:
     rescuer = opened(told("AdamW", 5.0))
-    rescuer.event(Event(attempt=0, step=3, kind="rescue", data={"remedy": "lower_rate", "value": "0.001"}))
-    rescuer.event(Event(attempt=0, step=5, kind="rescue", data={"remedy": "tighten_clip", "value": "norm:1"}))
+    rescuer.event(
+        Event(attempt=0, step=3, kind="rescue", data={"remedy": "lower_rate", "value": "0.001"})
+    )
+    rescuer.event(
+        Event(attempt=0, step=5, kind="rescue", data={"remedy": "tighten_clip", "value": "norm:1"})
+    )
     action = decided(rescuer, healthy(40) + blown_up(20, 40))
     assert isinstance(action, Action)
     assert (action.remedy, action.value) == ("lower_rate", "0.1")
@@ -178,7 +202,9 @@ def test_three_skips_in_a_row_are_trouble_two_are_not() -> None:
         ({"depth_mult": 4.0, "residual": False}, "depth", "residual=true"),
     ],
 )
-def test_what_is_built_in_ends_the_run_with_advice(requested: dict[str, Any], cause: str, advice: str) -> None:
+def test_what_is_built_in_ends_the_run_with_advice(
+    requested: dict[str, Any], cause: str, advice: str
+) -> None:
     ratios = (1e-5, 1e-2, 1.0, 10.0) if cause != "activation" else (1e-9, 1e-4, 1.0, 10.0)
     steps = [record(s, [r * (1 + 0.1 * math.sin(s)) for r in ratios], loss=8.0) for s in range(48)]
     decision = decided(opened(told(**requested)), steps)
@@ -213,7 +239,9 @@ def test_an_image_that_is_blamed_twice_is_left_out_without_going_back() -> None:
     action = decided(rescuer, healthy(1, 15))
     assert isinstance(action, Action)
     assert (action.remedy, action.images, action.roll_back) == ("quarantine", ("a.png",), False)
-    rescuer.event(Event(attempt=0, step=16, kind="rescue", data={"remedy": "quarantine", "images": ["a.png"]}))
+    rescuer.event(
+        Event(attempt=0, step=16, kind="rescue", data={"remedy": "quarantine", "images": ["a.png"]})
+    )
     assert decided(rescuer, healthy(20, 16)) is None
 
 
@@ -297,7 +325,9 @@ def test_a_named_remedy_is_always_taken(name: str) -> None:
 
 def test_random_choice_follows_from_the_seed_and_knows_no_cause() -> None:
     def first(seed: int) -> str:
-        action = decided(opened(replace(told(), seed=seed), mode="random"), healthy(40) + blown_up(20, 40))
+        action = decided(
+            opened(replace(told(), seed=seed), mode="random"), healthy(40) + blown_up(20, 40)
+        )
         assert isinstance(action, Action)
         return action.remedy
 
@@ -324,7 +354,14 @@ def test_what_was_done_before_is_no_sign_of_what_is_wrong_now() -> None:
     def decision(earlier: bool) -> Action:
         rescuer = opened(told())
         if earlier:
-            rescuer.event(Event(attempt=0, step=10, kind="rescue", data={"remedy": "quarantine", "images": ["a.png"]}))
+            rescuer.event(
+                Event(
+                    attempt=0,
+                    step=10,
+                    kind="rescue",
+                    data={"remedy": "quarantine", "images": ["a.png"]},
+                )
+            )
         found = decided(rescuer, healthy(40) + blown_up(20, 40))
         assert isinstance(found, Action)
         return found
@@ -376,8 +413,12 @@ def test_images_without_a_file_name_cannot_be_left_out() -> None:
 
 def test_what_has_helped_is_not_said_to_have_been_in_vain() -> None:
     rescuer = opened(told(), limit=1)
-    rescuer.event(Event(attempt=0, step=10, kind="rescue", data={"remedy": "lower_rate", "value": "0.5"}))
-    rescuer.event(Event(attempt=0, step=42, kind="rescued", data={"remedy": "lower_rate", "since": 10}))
+    rescuer.event(
+        Event(attempt=0, step=10, kind="rescue", data={"remedy": "lower_rate", "value": "0.5"})
+    )
+    rescuer.event(
+        Event(attempt=0, step=42, kind="rescued", data={"remedy": "lower_rate", "since": 10})
+    )
     ending = decided(rescuer, healthy(40) + blown_up(20, 40))
     assert isinstance(ending, Ending)
     assert "did not help" not in ending.advice
@@ -397,7 +438,9 @@ def test_musgd_boosts_a_group_and_is_in_its_family() -> None:
     groups = {"muon": {"lr": 0.01}, "head": {"lr": 0.03}}
     long = [replace(b, update_ratio=0.09) for b in record(20).blocks]
     steps = healthy(20) + [replace(r, blocks=tuple(long)) for r in healthy(8, 20)] + healthy(40, 28)
-    assert decided(opened(replace(run, effective={**run.effective, "groups": groups})), steps) is None
+    assert (
+        decided(opened(replace(run, effective={**run.effective, "groups": groups})), steps) is None
+    )
 
 
 def test_norms_that_wavered_before_do_not_date_the_trouble() -> None:

@@ -49,8 +49,13 @@ def test_a_centred_median_looks_as_far_ahead_as_back(values: list[float], half: 
     np.testing.assert_array_equal(found, expected)
 
 
-@given(rows=st.lists(st.tuples(any_float, any_float), max_size=40), window=st.sampled_from([1, 2, 4, 8, 16]))
-def test_the_highest_before_equals_a_plain_maximum(rows: list[tuple[float, float]], window: int) -> None:
+@given(
+    rows=st.lists(st.tuples(any_float, any_float), max_size=40),
+    window=st.sampled_from([1, 2, 4, 8, 16]),
+)
+def test_the_highest_before_equals_a_plain_maximum(
+    rows: list[tuple[float, float]], window: int
+) -> None:
     values = np.array(rows, dtype=float).reshape(-1, 2).T.copy()
     kept = values.copy()
     found = highest_before(values, window)

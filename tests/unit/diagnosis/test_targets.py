@@ -92,9 +92,20 @@ def test_a_diagnosis_shows_itself() -> None:
         Cause(name="depth", score=0.15, evidence="it is deep"),
         Cause(name="unknown", score=0.05, evidence="the rest"),
     )
-    found = Diagnosis(run_id="r", verdict="unstable", why="a step", cause="data", causes=causes, findings=(finding,))
+    found = Diagnosis(
+        run_id="r",
+        verdict="unstable",
+        why="a step",
+        cause="data",
+        causes=causes,
+        findings=(finding,),
+    )
     lines = found.lines(80)
-    assert lines[:3] == ["unstable: a step", "cause: data (80 %), one batch", "next : depth (15 %), it is deep"]
+    assert lines[:3] == [
+        "unstable: a step",
+        "cause: data (80 %), one batch",
+        "next : depth (15 %), it is deep",
+    ]
     alone = replace(found, causes=(causes[0], causes[2]))
     assert alone.lines(80)[2].startswith("warning spike")  # what stays open is no cause
     assert "Next" not in alone._repr_html_()
@@ -124,14 +135,23 @@ def test_the_end_of_a_run_is_told_in_80_columns() -> None:
     assert any(line.startswith("cause:   learning_rate, since updates were long") for line in told)
     assert more == "more:    yolo-stability diagnose runs/" + "deep/" * 30
     calm = Diagnosis(run_id="r", verdict="stable", why="no sign of trouble")
-    assert [line.plain for line in told_in_short(calm, "runs", 80)] == ["stable: no sign of trouble"]
+    assert [line.plain for line in told_in_short(calm, "runs", 80)] == [
+        "stable: no sign of trouble"
+    ]
     unknown = replace(LONG, cause="unknown", causes=())
     assert not any(line.plain.startswith("cause") for line in told_in_short(unknown, "runs", 80))
 
 
 def test_a_notebook_shows_it_without_colours_of_its_own() -> None:
     """A fixed colour vanishes on the dark or on the light theme."""
-    finding = Finding(rule="spike", severity="warning", message="m", first_step=3, last_step=9, remedy="clip=norm:10")
+    finding = Finding(
+        rule="spike",
+        severity="warning",
+        message="m",
+        first_step=3,
+        last_step=9,
+        remedy="clip=norm:10",
+    )
     html = replace(LONG, findings=(finding,))._repr_html_()
     assert re.findall(r"(?:background|color)[^;\"']*", html) == ["color:inherit"]
     assert "learning_rate (90% of the evidence): updates were long" in html

@@ -31,7 +31,13 @@ def matrix(folder: Path, records: Sequence[StepRecord]) -> HeatMatrix:
 
 def draw(folder: Path, records: Sequence[StepRecord], clip_norm: float | None = 10.0) -> np.ndarray:
     path = folder / "picture.png"
-    draw_heatmap(matrix(folder, records), path, title="yolo26n, detect, seed 0", note="note", clip_norm=clip_norm)
+    draw_heatmap(
+        matrix(folder, records),
+        path,
+        title="yolo26n, detect, seed 0",
+        note="note",
+        clip_norm=clip_norm,
+    )
     image = cv2.imread(str(path))
     assert image is not None
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
@@ -74,9 +80,12 @@ def test_overflow_of_the_scaler_has_its_own_colour(tmp_path: Path) -> None:
     ids=["nan", "zero", "frozen", "huge", "constant"],
 )
 @pytest.mark.parametrize("clip_norm", [None, 10.0])
-def test_any_values_can_be_drawn(tmp_path: Path, norms: tuple[float | None, ...], clip_norm: float | None) -> None:
+def test_any_values_can_be_drawn(
+    tmp_path: Path, norms: tuple[float | None, ...], clip_norm: float | None
+) -> None:
     records = [
-        record(s, norms, grad_norm=norms[0], loss=[0.0, -1.0, math.nan][s % 3], attempt=s // 4) for s in range(9)
+        record(s, norms, grad_norm=norms[0], loss=[0.0, -1.0, math.nan][s % 3], attempt=s // 4)
+        for s in range(9)
     ]
     draw(tmp_path, records, clip_norm)
 

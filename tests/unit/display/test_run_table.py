@@ -16,7 +16,9 @@ from yolo_stability.trace import load_trace
 from yolo_stability.trace.summary import RunSummary, summarise
 
 
-def summary(folder: Path, records: Sequence[StepRecord], names: Sequence[str] = NAMES) -> RunSummary:
+def summary(
+    folder: Path, records: Sequence[StepRecord], names: Sequence[str] = NAMES
+) -> RunSummary:
     return summarise(load_trace(write(folder, records, names=names)))
 
 
@@ -27,7 +29,10 @@ def text(run: RunSummary) -> list[str]:
 
 
 def test_table_names_every_block_under_its_part(tmp_path: Path) -> None:
-    lines = [line.split() for line in text(summary(tmp_path, [record(0), record(1, (1.0, 40.0, 2.0, 0.0))]))]
+    lines = [
+        line.split()
+        for line in text(summary(tmp_path, [record(0), record(1, (1.0, 40.0, 2.0, 0.0))]))
+    ]
     assert lines[0] == ["gradient", "norm", "of", "median", "max", "at", "step", "share"]
     assert [line for line in lines[2:] if line] == [
         ["backbone"],
@@ -44,10 +49,14 @@ def test_table_names_every_block_under_its_part(tmp_path: Path) -> None:
 def test_widest_table_fits_80_columns(tmp_path: Path) -> None:
     names = tuple(f"model.23.one2one_cv4_{i}{'x' * i} Pose26 keypoints" for i in range(9))
     stats = tuple(
-        BlockStats(block=n, grad_norm=1.234e-10, nonfinite_count=1, weight_norm=1.0, update_ratio=1.23e-10)
+        BlockStats(
+            block=n, grad_norm=1.234e-10, nonfinite_count=1, weight_norm=1.0, update_ratio=1.23e-10
+        )
         for n in names
     )
-    run = summary(tmp_path, [record(s, blocks=stats, nonfinite=9) for s in range(100_000, 100_004)], names)
+    run = summary(
+        tmp_path, [record(s, blocks=stats, nonfinite=9) for s in range(100_000, 100_004)], names
+    )
     lines = text(run)
     assert max(map(len, lines)) <= 80
     assert all("1.23e-10" in line and "100000" in line for line in lines if "one2one_cv4" in line)
@@ -56,13 +65,19 @@ def test_widest_table_fits_80_columns(tmp_path: Path) -> None:
 
 def test_headline_of_a_quiet_run(tmp_path: Path) -> None:
     run = summary(tmp_path, [record(0), record(1, (0.5, 0.0, 0.0, 0.0))])
-    assert headline(run) == ("2 steps, 1 clipped at 10; largest norm 12.0 in model.23.one2one_cv3 Detect cls at step 0")
+    assert headline(run) == (
+        "2 steps, 1 clipped at 10; largest norm 12.0 in model.23.one2one_cv3 Detect cls at step 0"
+    )
 
 
 def test_headline_of_a_skipped_step(tmp_path: Path) -> None:
     bad = record(1, (1.0, math.nan, 1.0, 1.0), skipped="guard")
-    assert headline(summary(tmp_path, [record(0), bad])).startswith("2 steps, 1 skipped by the guard, 1 clipped at 10;")
-    assert headline(summary(tmp_path, [record(2, attempt=1)])).endswith("; NaN or Inf in 1 step, in model.16 C3k2")
+    assert headline(summary(tmp_path, [record(0), bad])).startswith(
+        "2 steps, 1 skipped by the guard, 1 clipped at 10;"
+    )
+    assert headline(summary(tmp_path, [record(2, attempt=1)])).endswith(
+        "; NaN or Inf in 1 step, in model.16 C3k2"
+    )
     assert ", 2 attempts;" in headline(summarise(load_trace(tmp_path)))
 
 

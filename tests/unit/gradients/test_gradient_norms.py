@@ -41,7 +41,11 @@ def net() -> Net:
     return net
 
 
-@given(st.lists(st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=9), min_size=1, max_size=6))
+@given(
+    st.lists(
+        st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=9), min_size=1, max_size=6
+    )
+)
 def test_tensor_norms_equal_numpy(values: list[list[float]]) -> None:
     tensors = [torch.tensor(row, dtype=torch.float32) for row in values]
     expected = [np.linalg.norm(np.array(row, dtype=np.float64)) for row in values]
@@ -93,7 +97,9 @@ def test_one_transfer_a_step(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     cpu = torch.Tensor.cpu
     monkeypatch.setattr(torch.Tensor, "cpu", lambda tensor: calls.append(1) or cpu(tensor))
-    monkeypatch.setattr(torch.Tensor, "item", lambda tensor: pytest.fail("item() waits for the device"))
+    monkeypatch.setattr(
+        torch.Tensor, "item", lambda tensor: pytest.fail("item() waits for the device")
+    )
     grads = [p.grad for p in net.parameters() if p.grad is not None]
     norms = tensor_norms(grads)
     to_host(norms, total_norm(grads, norms), torch.tensor(1.0))

@@ -53,7 +53,9 @@ def sgd(model: nn.Module, lr: float = 0.1, **options: Any) -> torch.optim.SGD:
 
 
 @contextmanager
-def quiet_record(model: nn.Module, optimizer: torch.optim.Optimizer, out: Path, **options: Any) -> Iterator[Recorder]:
+def quiet_record(
+    model: nn.Module, optimizer: torch.optim.Optimizer, out: Path, **options: Any
+) -> Iterator[Recorder]:
     """Record without a picture; any warning is an error."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -81,13 +83,20 @@ def said(caught: list[warnings.WarningMessage]) -> list[str]:
     max_norm=st.sampled_from([1e-3, 0.5, 1e6]),
 )
 def test_norms_equal_autograd_in_float64(
-    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], seed: int, scale: float, max_norm: float
+    tmp_path_factory: pytest.TempPathFactory,
+    sizes: list[int],
+    seed: int,
+    scale: float,
+    max_norm: float,
 ) -> None:
     out = tmp_path_factory.mktemp("run")
     model = make(seed, tuple(sizes)).double()
     x = batch(seed, scale, sizes[0]).double()
     gradients = torch.autograd.grad(model(x).square().sum(), list(model.parameters()))
-    expected = [math.hypot(*(float(g.norm()) for g in pair)) for pair in zip(*[iter(gradients)] * 2, strict=True)]
+    expected = [
+        math.hypot(*(float(g.norm()) for g in pair))
+        for pair in zip(*[iter(gradients)] * 2, strict=True)
+    ]
     optimizer = sgd(model)
     with quiet_record(model, optimizer, out) as r:
         loss = model(x).square().sum()
@@ -97,7 +106,9 @@ def test_norms_equal_autograd_in_float64(
         optimizer.step()
     row = r.trace.steps.row(0, named=True)
     total = math.hypot(*expected)
-    np.testing.assert_allclose(r.trace.blocks["grad_norm"].to_numpy(), expected, rtol=1e-6, atol=1e-36)
+    np.testing.assert_allclose(
+        r.trace.blocks["grad_norm"].to_numpy(), expected, rtol=1e-6, atol=1e-36
+    )
     assert row["grad_norm"] == pytest.approx(total, rel=1e-6, abs=1e-36)
     if total > 1e-30:
         assert row["clip_coef"] == pytest.approx(min(1.0, max_norm / (total + 1e-6)), rel=1e-5)
@@ -117,10 +128,14 @@ def test_update_ratio_of_sgd_is_the_clipped_gradient_times_the_rate(tmp_path: Pa
         optimizer.step()
     blocks = r.trace.blocks
     np.testing.assert_allclose(blocks["weight_norm"].to_numpy(), weights, rtol=1e-5)
-    np.testing.assert_allclose(blocks["update_ratio"].to_numpy(), np.divide(moved, weights), rtol=1e-3)
+    np.testing.assert_allclose(
+        blocks["update_ratio"].to_numpy(), np.divide(moved, weights), rtol=1e-3
+    )
 
 
-def train(model: nn.Module, optimizer: torch.optim.Optimizer, r: Recorder | None, steps: int = 12) -> list[Tensor]:
+def train(
+    model: nn.Module, optimizer: torch.optim.Optimizer, r: Recorder | None, steps: int = 12
+) -> list[Tensor]:
     for step in range(steps):
         optimizer.zero_grad()
         loss = nn.functional.dropout(model(batch(step)), 0.3).square().mean()
@@ -174,7 +189,9 @@ def test_the_files_are_those_of_a_yolo_run(tmp_path: Path) -> None:
     with record(model, optimizer, tmp_path / "a" / "run", config={"seed": 3, "why": "test"}) as r:
         train(model, optimizer, r)
     folder = tmp_path / "a" / "run" / "stability"
-    assert {"header.json", "events.jsonl", "trace", "gradient_norms.png"} == {f.name for f in folder.iterdir()}
+    assert {"header.json", "events.jsonl", "trace", "gradient_norms.png"} == {
+        f.name for f in folder.iterdir()
+    }
     header = r.trace.header
     assert (header.seed, header.requested["why"], header.dataset_digest) == (3, "test", None)
     assert [b.name for b in header.blocks] == ["0 Linear", "2 Linear", "4 Linear"]
@@ -220,7 +237,10 @@ def test_accumulation_counts_the_backward_passes(tmp_path: Path) -> None:
 def test_groups_and_frozen_blocks(tmp_path: Path) -> None:
     model = make()
     model[2].requires_grad_(False)
-    options = [{"params": model[0].parameters(), "lr": 0.5}, {"params": model[4].parameters(), "momentum": 0.9}]
+    options = [
+        {"params": model[0].parameters(), "lr": 0.5},
+        {"params": model[4].parameters(), "momentum": 0.9},
+    ]
     optimizer = torch.optim.SGD(options, lr=0.125)
     with quiet_record(model, optimizer, tmp_path) as r:
         model(batch()).square().sum().backward()
@@ -234,7 +254,9 @@ def test_groups_and_frozen_blocks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
-def test_a_gradient_that_is_not_finite_is_counted_and_still_applied(tmp_path: Path, bad: float) -> None:
+def test_a_gradient_that_is_not_finite_is_counted_and_still_applied(
+    tmp_path: Path, bad: float
+) -> None:
     model = make()
     optimizer = sgd(model)
     with quiet_record(model, optimizer, tmp_path) as r:
@@ -273,7 +295,11 @@ def test_a_closure_is_recorded_with_its_last_evaluation(tmp_path: Path) -> None:
             optimizer.zero_grad()
             loss = model(batch()).square().sum()
             loss.backward()
-            norms.append(math.hypot(*(float(p.grad.norm()) for p in model.parameters() if p.grad is not None)))
+            norms.append(
+                math.hypot(
+                    *(float(p.grad.norm()) for p in model.parameters() if p.grad is not None)
+                )
+            )
             r.step(loss=loss)
             return loss
 
@@ -344,13 +370,26 @@ def test_scaled_gradients_are_recorded_unscaled(tmp_path: Path, unscale: str, ki
             model.scaler.update()
     steps = r.trace.steps
     assert steps["skipped"].to_list() == [None, "scaler", None, None]
-    assert (steps["accumulate"].to_list(), steps["iteration"].to_list()) == ([1, 1, 1, 1], [0, 1, 2, 3])
+    assert (steps["accumulate"].to_list(), steps["iteration"].to_list()) == (
+        [1, 1, 1, 1],
+        [0, 1, 2, 3],
+    )
     assert steps["amp_scale"].to_list() == [1024.0, 1024.0, 512.0, 512.0]
     finite = [0, 2, 3]
-    squares = r.trace.blocks.group_by("step").agg(pl.col("grad_norm").cast(pl.Float64).pow(2).sum()).sort("step")
-    np.testing.assert_allclose(np.sqrt(squares["grad_norm"].to_numpy())[finite], np.array(expected)[finite], rtol=1e-4)
-    np.testing.assert_allclose(steps["grad_norm"].to_numpy()[finite], np.array(expected)[finite], rtol=1e-4)
-    np.testing.assert_allclose(steps["clip_coef"].to_numpy()[finite], np.array(coefficients)[finite], rtol=1e-4)
+    squares = (
+        r.trace.blocks.group_by("step")
+        .agg(pl.col("grad_norm").cast(pl.Float64).pow(2).sum())
+        .sort("step")
+    )
+    np.testing.assert_allclose(
+        np.sqrt(squares["grad_norm"].to_numpy())[finite], np.array(expected)[finite], rtol=1e-4
+    )
+    np.testing.assert_allclose(
+        steps["grad_norm"].to_numpy()[finite], np.array(expected)[finite], rtol=1e-4
+    )
+    np.testing.assert_allclose(
+        steps["clip_coef"].to_numpy()[finite], np.array(coefficients)[finite], rtol=1e-4
+    )
     assert steps["nonfinite"].to_list()[1] > 0
 
 
@@ -413,7 +452,9 @@ def run_loop(out: Path, order: str, steps: int = 3) -> tuple[Recorder, list[str]
         ("zbr", 0, ["called again before optimizer.step()"]),
     ],
 )
-def test_each_misuse_is_said_once(tmp_path: Path, order: str, rows: int, words: list[str] | None) -> None:
+def test_each_misuse_is_said_once(
+    tmp_path: Path, order: str, rows: int, words: list[str] | None
+) -> None:
     r, warned = run_loop(tmp_path, order)
     assert len(warned) == len(words or [])
     assert all(word in text for word, text in zip(words or [], warned, strict=True))
@@ -483,7 +524,9 @@ def test_calls_outside_the_with_block_are_refused(tmp_path: Path) -> None:
         ({"watch_every": -1}, "watch_every=-1 is not possible"),
     ],
 )
-def test_parts_that_cannot_be_recorded_are_refused(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+def test_parts_that_cannot_be_recorded_are_refused(
+    tmp_path: Path, change: dict[str, Any], words: str
+) -> None:
     model = make()
     with pytest.raises(ConfigError, match=words):
         record(**{"model": model, "optimizer": sgd(model), "out": tmp_path, **change})
@@ -492,7 +535,10 @@ def test_parts_that_cannot_be_recorded_are_refused(tmp_path: Path, change: dict[
 def test_tensors_outside_the_model_are_named(tmp_path: Path) -> None:
     model = make()
     optimizer = torch.optim.SGD([*model.parameters(), nn.Parameter(torch.zeros(2))], lr=0.1)
-    with pytest.warns(UserWarning, match="1 tensor"), record(model, optimizer, tmp_path, plots=False):
+    with (
+        pytest.warns(UserWarning, match="1 tensor"),
+        record(model, optimizer, tmp_path, plots=False),
+    ):
         pass
 
 
@@ -541,13 +587,18 @@ def test_a_warning_that_is_an_error_at_the_start_leaves_nothing_behind(tmp_path:
             pass
         assert hooks(model, optimizer) == 0
         assert not claim.exists()
-    with pytest.warns(UserWarning, match="1 tensor"), record(model, optimizer, tmp_path, plots=False) as r:
+    with (
+        pytest.warns(UserWarning, match="1 tensor"),
+        record(model, optimizer, tmp_path, plots=False) as r,
+    ):
         train(model, optimizer, r, steps=3)
     assert r.trace.steps.height == 3
     assert hooks(model, optimizer) == 0
 
 
-def test_an_interrupt_at_the_start_closes_the_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_at_the_start_closes_the_writer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     closed: list[Path] = []
     close = TraceWriter.close
 
@@ -575,19 +626,26 @@ def test_a_folder_of_another_process_is_told_by_its_name_and_option(tmp_path: Pa
     other = os.getppid()
     born = (claim._state(other) or ("", ""))[1]
     folder.mkdir()
-    (folder / claim.CLAIM).write_text(json.dumps({**claim._identity(), "pid": other, "born": born}), encoding="utf-8")
+    (folder / claim.CLAIM).write_text(
+        json.dumps({**claim._identity(), "pid": other, "born": born}), encoding="utf-8"
+    )
     told = rf"process {other}, .* in '{tmp_path}': wait until it ends, or choose another out=\."
     with pytest.raises(StabilityError, match=told), quiet_record(model, sgd(model), tmp_path):
         pass
     (folder / claim.CLAIM).unlink()
     (folder / "header.json").mkdir()
-    with pytest.raises(TraceError, match="choose another `out=`"), quiet_record(model, sgd(model), tmp_path):
+    with (
+        pytest.raises(TraceError, match="choose another `out=`"),
+        quiet_record(model, sgd(model), tmp_path),
+    ):
         pass
     assert not (folder / claim.CLAIM).exists()
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_an_exception_leaves_everything_written_and_no_hook(tmp_path: Path, error: type[BaseException]) -> None:
+def test_an_exception_leaves_everything_written_and_no_hook(
+    tmp_path: Path, error: type[BaseException]
+) -> None:
     model = make()
     optimizer = sgd(model)
 

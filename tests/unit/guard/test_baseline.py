@@ -15,7 +15,9 @@ def settled(loss: float = 10.0, norm: float = 100.0, steps: int = 8) -> Baseline
     return baseline
 
 
-@pytest.mark.parametrize(("loss", "norm"), [(math.nan, 1.0), (1.0, math.inf), (-math.inf, 1.0), (1.0, math.nan)])
+@pytest.mark.parametrize(
+    ("loss", "norm"), [(math.nan, 1.0), (1.0, math.inf), (-math.inf, 1.0), (1.0, math.nan)]
+)
 def test_what_is_not_finite_is_never_healthy(loss: float, norm: float) -> None:
     assert not Baseline().judge(loss, norm)
 

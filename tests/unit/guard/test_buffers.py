@@ -64,7 +64,9 @@ def test_a_model_without_buffers() -> None:
 
 def test_a_buffer_with_channels_last_is_put_back() -> None:
     net = nn.Module()
-    net.register_buffer("grid", torch.randn(2, 3, 4, 5).contiguous(memory_format=torch.channels_last))
+    net.register_buffer(
+        "grid", torch.randn(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)
+    )
     snapshot = BufferSnapshot(net)
     snapshot.take()
     before = net.grid.clone()

@@ -135,13 +135,20 @@ def test_a_disk_without_room_is_not_tried(tmp_path: Path, monkeypatch: pytest.Mo
         patch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1))
         patch.setattr(shutil, "copyfile", lambda *_: pytest.fail("tried"))
         keeper.saved(last(tmp_path, "16"), step=16, unhealthy_step=-1)
-    assert keeper.error == "healthy.pt could not be written: No space left on device; the training goes on."
-    keeper.saved(last(tmp_path, "32"), step=32, unhealthy_step=-1)  # room again: the next save tries again
+    assert (
+        keeper.error
+        == "healthy.pt could not be written: No space left on device; the training goes on."
+    )
+    keeper.saved(
+        last(tmp_path, "32"), step=32, unhealthy_step=-1
+    )  # room again: the next save tries again
     keeper.saved(last(tmp_path, "64"), step=64, unhealthy_step=-1)
     assert healthy(tmp_path) == "32"
 
 
-def test_a_copy_that_fails_leaves_nothing_and_ends_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_copy_that_fails_leaves_nothing_and_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keeper = HealthyCheckpoint(tmp_path, age=10)
     keeper.saved(last(tmp_path, "10"), step=10, unhealthy_step=-1)
     keeper.saved(last(tmp_path, "20"), step=20, unhealthy_step=-1)

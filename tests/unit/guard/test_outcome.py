@@ -34,13 +34,19 @@ def test_a_collapse_is_told_with_the_step_from_which_it_lasts() -> None:
 
 def test_a_loss_that_ran_away_under_clipping() -> None:
     text = outcome([70.0, 80.0, 90.0, *[8e32] * 9], clip=1e-30)
-    assert text == "the loss ended at 8e+32, 1.14e+31 times that of the first step: clipping prevented NaN, not failure"
+    assert (
+        text
+        == "the loss ended at 8e+32, 1.14e+31 times that of the first step: clipping prevented NaN, not failure"
+    )
 
 
 def test_a_collapse_need_not_reach_zero() -> None:
     """As seen on YOLO26n under a thousandfold learning rate."""
     text = outcome([73.6, 7e5, 8e12, 4e10, 9e9, 1e-4, 4e-3, 6e-5, 1e-3, 8e-5])
-    assert text == "after a blow-up to 8e+12 the loss collapsed to 0.0001: the run has failed without any NaN"
+    assert (
+        text
+        == "after a blow-up to 8e+12 the loss collapsed to 0.0001: the run has failed without any NaN"
+    )
 
 
 def test_a_spike_that_recovers_is_no_failure() -> None:

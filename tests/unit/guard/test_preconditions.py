@@ -51,7 +51,10 @@ BROKEN: dict[str, tuple[Callable[[Any], None], str]] = {
     "EMA": (lambda t: put(t.ema.ema[0].bias), "in EMA: 0.bias:"),
     "updates": (lambda t: setattr(t.ema, "updates", math.nan), "in the EMA's number of updates:"),
     "slot": (lambda t: put(slot(t)), "in the optimizer's momentum_buffer:"),
-    "setting": (lambda t: t.optimizer.param_groups[0].update(momentum=math.inf), "in the optimizer's momentum:"),
+    "setting": (
+        lambda t: t.optimizer.param_groups[0].update(momentum=math.inf),
+        "in the optimizer's momentum:",
+    ),
 }
 
 
@@ -98,8 +101,20 @@ def test_a_best_fitness_that_is_no_number_is_forgotten(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "number"),
     [
-        *((0.1, True), (3, True), (True, True), (None, True), ("cosine", True), ((0.9, 0.99), True)),
-        *((torch.tensor(1.0), True), (math.nan, False), (-math.inf, False), ((0.9, math.nan), False)),
+        *(
+            (0.1, True),
+            (3, True),
+            (True, True),
+            (None, True),
+            ("cosine", True),
+            ((0.9, 0.99), True),
+        ),
+        *(
+            (torch.tensor(1.0), True),
+            (math.nan, False),
+            (-math.inf, False),
+            ((0.9, math.nan), False),
+        ),
         (torch.tensor([1.0, math.inf]), False),
     ],
 )

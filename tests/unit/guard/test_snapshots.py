@@ -84,7 +84,9 @@ def test_tensors_keep_their_identity_or_the_ema_would_average_the_wrong_ones() -
     saved = Snapshot(trainer)
     saved.take(trainer, 1)
     saved.restore(trainer)
-    assert pointers == [p.data_ptr() for p in (*trainer.model.parameters(), *trainer.ema.ema.parameters())]
+    assert pointers == [
+        p.data_ptr() for p in (*trainer.model.parameters(), *trainer.ema.ema.parameters())
+    ]
 
 
 def test_learning_rates_go_on_as_they_are() -> None:
@@ -96,7 +98,9 @@ def test_learning_rates_go_on_as_they_are() -> None:
     assert trainer.optimizer.param_groups[0]["lr"] == 0.01
 
 
-@pytest.mark.parametrize(("key", "value"), [("lr", math.nan), ("weight_decay", math.inf), ("betas", (0.9, math.nan))])
+@pytest.mark.parametrize(
+    ("key", "value"), [("lr", math.nan), ("weight_decay", math.inf), ("betas", (0.9, math.nan))]
+)
 def test_a_setting_that_is_no_number_is_put_back(key: str, value: object) -> None:
     """Or each step after the restore would be as bad as those before it."""
     trainer = make_trainer()
@@ -115,7 +119,9 @@ def test_steps_that_were_not_taken_prove_nothing() -> None:
     assert states.step == 0
 
 
-def run(states: HealthyStates, trainer: SimpleNamespace, health: list[bool], start: int = 0) -> None:
+def run(
+    states: HealthyStates, trainer: SimpleNamespace, health: list[bool], start: int = 0
+) -> None:
     for step, healthy in enumerate(health, start=start + 1):
         train(trainer)
         states.observe(trainer, step, healthy=healthy)
@@ -149,7 +155,9 @@ def test_an_unhealthy_step_disqualifies_the_younger_snapshot() -> None:
 
 
 @pytest.mark.parametrize(("before", "younger"), [(None, False), (33, False), (40, True)])
-def test_the_younger_snapshot_will_do_where_trouble_showed_well_after_it(before: int | None, younger: bool) -> None:
+def test_the_younger_snapshot_will_do_where_trouble_showed_well_after_it(
+    before: int | None, younger: bool
+) -> None:
     """Trusted is that of step 19, the younger one of step 28; loses less where the onset is known."""
     trainer = make_trainer()
     states = HealthyStates(trainer, 0, age=8)

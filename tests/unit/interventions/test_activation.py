@@ -41,9 +41,13 @@ def test_no_silu_is_left_in_a_detector(model: str) -> None:
 
 def test_convolutions_without_activation_stay_without() -> None:
     net = DetectionModel("yolo26n.yaml", verbose=False)
-    before = [n for n, m in net.named_modules() if isinstance(m, Conv) and isinstance(m.act, nn.Identity)]
+    before = [
+        n for n, m in net.named_modules() if isinstance(m, Conv) and isinstance(m.act, nn.Identity)
+    ]
     apply_activation(net, "relu")
-    assert [n for n, m in net.named_modules() if isinstance(m, Conv) and isinstance(m.act, nn.Identity)] == before
+    assert [
+        n for n, m in net.named_modules() if isinstance(m, Conv) and isinstance(m.act, nn.Identity)
+    ] == before
     assert before
 
 
@@ -69,5 +73,7 @@ def test_rtdetr_mixes_several_functions_and_all_are_exchanged() -> None:
 
 
 def test_a_wrong_name_names_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"act=rellu: 'rellu' is no activation. Did you mean 'relu'"):
+    with pytest.raises(
+        ConfigError, match=r"act=rellu: 'rellu' is no activation. Did you mean 'relu'"
+    ):
         check_activation("rellu")

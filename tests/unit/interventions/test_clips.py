@@ -22,7 +22,9 @@ SHAPES = [(8, 3, 3, 3), (8,), (1, 8, 1, 1), (4, 8), (4,), ()]
 """A convolution, a vector, a filter bank of one, a linear layer, its biases, a scalar."""
 
 
-def make_params(seed: int, size: float = 1.0, shapes: Sequence[tuple[int, ...]] = SHAPES) -> list[nn.Parameter]:
+def make_params(
+    seed: int, size: float = 1.0, shapes: Sequence[tuple[int, ...]] = SHAPES
+) -> list[nn.Parameter]:
     """Return parameters with gradients of very different sizes."""
     generator = torch.Generator().manual_seed(seed)
     params = []
@@ -42,7 +44,9 @@ def measured(params: Sequence[nn.Parameter]) -> Gradient:
 def clipped(clip: Clip, params: Sequence[nn.Parameter]) -> tuple[list[Tensor], float | None]:
     """Clip and return the gradients and the coefficient."""
     coefficient = clip.apply(measured(params))
-    return [p.grad for p in params if p.grad is not None], None if coefficient is None else float(coefficient)
+    return [p.grad for p in params if p.grad is not None], None if coefficient is None else float(
+        coefficient
+    )
 
 
 def of_norm(norm: float) -> list[nn.Parameter]:
@@ -84,7 +88,9 @@ def test_norm_does_to_a_total_that_is_not_finite_what_torch_does(special: float)
     for a, b in zip(ours, reference, strict=True):
         torch.testing.assert_close(a.grad, b.grad, rtol=0, atol=0, equal_nan=True)
     assert math.isnan(special) == math.isnan(coefficient or 0.0)
-    assert special != 1e30 or (coefficient == 0 and not any(p.grad.any() for p in ours if p.grad is not None))
+    assert special != 1e30 or (
+        coefficient == 0 and not any(p.grad.any() for p in ours if p.grad is not None)
+    )
 
 
 @given(seed=SEEDS, size=SIZES, bound=st.sampled_from([1e-3, 0.5, 100.0]))
@@ -132,7 +138,11 @@ def agc_by_the_paper(weight: Tensor, grad: Tensor, ratio: float) -> Tensor:
     return torch.stack(rows)
 
 
-@given(seed=SEEDS, size=st.sampled_from([1e-3, 1.0, 30.0, 1e6]), ratio=st.sampled_from([1e-3, 0.01, 0.16, 3.0]))
+@given(
+    seed=SEEDS,
+    size=st.sampled_from([1e-3, 1.0, 30.0, 1e6]),
+    ratio=st.sampled_from([1e-3, 0.01, 0.16, 3.0]),
+)
 @settings(max_examples=30)
 def test_agc_is_the_papers_equation(seed: int, size: float, ratio: float) -> None:
     before, params = make_params(seed, size), make_params(seed, size)
@@ -141,7 +151,9 @@ def test_agc_is_the_papers_equation(seed: int, size: float, ratio: float) -> Non
         assert old.grad is not None
         assert new.grad is not None
         expected = agc_by_the_paper(old.detach(), old.grad, ratio)
-        torch.testing.assert_close(new.grad.double(), expected.reshape(old.shape), rtol=1e-5, atol=1e-12)
+        torch.testing.assert_close(
+            new.grad.double(), expected.reshape(old.shape), rtol=1e-5, atol=1e-12
+        )
 
 
 @pytest.mark.parametrize(("special", "rest"), [(math.nan, math.nan), (math.inf, 0.0)])
@@ -167,7 +179,9 @@ def test_agc_keeps_a_bad_number_within_its_unit(special: float, rest: float) -> 
     norms=st.lists(st.floats(2.0**-20, 2.0**40, width=32), min_size=1, max_size=40),
     percentile=st.sampled_from([1.0, 10.0, 33.3, 50.0, 90.0, 100.0]),
 )
-def test_autoclip_clips_to_numpys_percentile_of_the_history(norms: list[float], percentile: float) -> None:
+def test_autoclip_clips_to_numpys_percentile_of_the_history(
+    norms: list[float], percentile: float
+) -> None:
     clip = make_clip(f"auto:{percentile}")
     for i, norm in enumerate(norms):
         bound = float(np.percentile(norms[: i + 1], percentile))  # the present norm belongs to it
@@ -227,7 +241,9 @@ def zclip_by_the_paper(norms: Sequence[float], threshold: float) -> list[float]:
 
 
 @given(
-    norms=st.lists(st.floats(1.0, 9.0, width=32) | st.floats(1.0, 2.0**20, width=32), min_size=20, max_size=60),
+    norms=st.lists(
+        st.floats(1.0, 9.0, width=32) | st.floats(1.0, 2.0**20, width=32), min_size=20, max_size=60
+    ),
     threshold=st.sampled_from([0.5, 1.0, 2.5, 4.0]),
 )
 @settings(max_examples=50)
@@ -274,8 +290,18 @@ def test_none_touches_nothing() -> None:
 
 
 def test_only_norm_has_a_fixed_bound() -> None:
-    bounds = {text: make_clip(text).max_norm() for text in ("norm:3", "value:1", "agc", "auto", "zclip", "none")}
-    assert bounds == {"norm:3": 3.0, "value:1": None, "agc": None, "auto": None, "zclip": None, "none": None}
+    bounds = {
+        text: make_clip(text).max_norm()
+        for text in ("norm:3", "value:1", "agc", "auto", "zclip", "none")
+    }
+    assert bounds == {
+        "norm:3": 3.0,
+        "value:1": None,
+        "agc": None,
+        "auto": None,
+        "zclip": None,
+        "none": None,
+    }
 
 
 def test_no_bound_touches_nothing_and_a_zero_gradient_is_not_shortened() -> None:
@@ -292,10 +318,16 @@ def test_no_bound_touches_nothing_and_a_zero_gradient_is_not_shortened() -> None
         ("nrom:10", "clip=nrom:10: there is no clip 'nrom'. Did you mean 'norm'"),
         ("norm:", "clip=norm:: the number is missing after the colon; write norm:NUMBER."),
         ("norm:x", "clip=norm:x: 'x' is no number after the colon; write norm:NUMBER."),
-        ("norm:0", "'norm:0' is not possible: the largest total norm must be a finite number above 0, such as norm:10"),
+        (
+            "norm:0",
+            "'norm:0' is not possible: the largest total norm must be a finite number above 0, such as norm:10",
+        ),
         ("norm:inf", "'norm:inf' is not possible"),
         ("norm:nan", "'norm:nan' is not possible"),
-        ("value", "'value' needs the largest magnitude of an element: write value:0.5, for instance."),
+        (
+            "value",
+            "'value' needs the largest magnitude of an element: write value:0.5, for instance.",
+        ),
         ("auto:100.5", "must be a finite number above 0 and at most 100, such as auto:10."),
         ("none:3", "'none:3' is not possible: none takes no number. Write none alone."),
         ("", "there is no clip ''"),

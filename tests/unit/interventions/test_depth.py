@@ -35,7 +35,9 @@ def test_twice_as_deep_is_ultralytics_own_depth() -> None:
 
 
 @given(st.floats(0.1, 4.0), st.floats(0.1, 4.0))
-def test_the_factor_is_relative_to_stock_however_often_it_is_given(first: float, second: float) -> None:
+def test_the_factor_is_relative_to_stock_however_often_it_is_given(
+    first: float, second: float
+) -> None:
     config = yaml_model_load("yolo26n.yaml")
     once, twice = deepen(config, second)[0], deepen(deepen(config, first)[0], second)[0]
     assert twice[MARK] == second

@@ -31,17 +31,23 @@ def fault(text: str, *, seed: int = 0, classes: int = 3) -> Fault:
     """Return a fault that has seen a trainer."""
     made = parse_fault(text)
     assert made is not None
-    made.before_forward(SimpleNamespace(args=SimpleNamespace(seed=seed), data={"nc": classes}, model=None), 0)
+    made.before_forward(
+        SimpleNamespace(args=SimpleNamespace(seed=seed), data={"nc": classes}, model=None), 0
+    )
     return made
 
 
-def make_batch(images: int = 4, labels: int = 3, *, first: int = 0, classes: int = 3) -> dict[str, Any]:
+def make_batch(
+    images: int = 4, labels: int = 3, *, first: int = 0, classes: int = 3
+) -> dict[str, Any]:
     """Return a batch as Ultralytics' trainers see it, with boxes inside the images and three keypoints in each."""
     generator = torch.Generator().manual_seed(first)
     n = images * labels
     size = 0.1 + 0.3 * torch.rand(n, 2, generator=generator)
     centre = size / 2 + torch.rand(n, 2, generator=generator) * (1 - size)
-    keypoints = torch.cat([centre[:, None] + size[:, None] * torch.tensor([[-0.4, 0], [0, 0.3], [0.5, 0.5]])], dim=1)
+    keypoints = torch.cat(
+        [centre[:, None] + size[:, None] * torch.tensor([[-0.4, 0], [0, 0.3], [0.5, 0.5]])], dim=1
+    )
     return {
         "img": 0.1 + 0.8 * torch.rand(images, 3, 8, 8, generator=generator),
         "im_file": [f"some/folder/{first + i:06d}.jpg" for i in range(images)],
@@ -56,7 +62,11 @@ def changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
     """Return the keys whose values differ; NaN differs from everything but NaN."""
 
     def equal(a: Any, b: Any) -> bool:
-        return a == b if isinstance(a, list) else torch.equal(torch.nan_to_num(a, 7.5), torch.nan_to_num(b, 7.5))
+        return (
+            a == b
+            if isinstance(a, list)
+            else torch.equal(torch.nan_to_num(a, 7.5), torch.nan_to_num(b, 7.5))
+        )
 
     return {key for key in before if not equal(before[key], after[key])}
 
@@ -109,19 +119,40 @@ def test_no_fault() -> None:
     [
         ("nan_grd@3", "fault=nan_grd@3: there is no fault 'nan_grd'. Did you mean 'nan_grad'"),
         ("", "there is no fault ''. Choose from black_images"),
-        ("nan_grad", "nan_grad strikes at a moment; write nan_grad@N to strike at optimizer step N (counted from 0"),
-        ("nan_loss", "nan_loss strikes at a moment; write nan_loss@N to strike at iteration N (counted from 0"),
+        (
+            "nan_grad",
+            "nan_grad strikes at a moment; write nan_grad@N to strike at optimizer step N (counted from 0",
+        ),
+        (
+            "nan_loss",
+            "nan_loss strikes at a moment; write nan_loss@N to strike at iteration N (counted from 0",
+        ),
         ("nan_grad:3", "nan_grad takes no number; write nan_grad@N"),
         ("nan_grad:3@4", "nan_grad takes no number; write nan_grad@N"),
         ("nan_grad@", "fault=nan_grad@: '' is no moment; say when as nan_grad@N"),
-        ("nan_grad@x", "'x' is no moment; say when as nan_grad@N or nan_grad@N,N with whole numbers, optimizer steps"),
+        (
+            "nan_grad@x",
+            "'x' is no moment; say when as nan_grad@N or nan_grad@N,N with whole numbers, optimizer steps",
+        ),
         ("nan_grad@-1", "'-1' is no moment; say when"),
-        ("nan_loss@1.5", "'1.5' is no moment; say when as nan_loss@N or nan_loss@N,N with whole numbers, iterations"),
+        (
+            "nan_loss@1.5",
+            "'1.5' is no moment; say when as nan_loss@N or nan_loss@N,N with whole numbers, iterations",
+        ),
         ("nan_loss@" + "9" * 5000, "is no moment"),
         ("nan_loss@\u0663", "is no moment"),
-        ("nan_pixel:0.1@3", "nan_pixel takes a share or moments, not both; write nan_pixel:0.05 to damage that share"),
-        ("nan_pixel:0", "the share of damaged images must be a finite number above 0 and at most 1"),
-        ("label_noise:1.5", "the share of wrong labels must be a finite number above 0 and at most 1"),
+        (
+            "nan_pixel:0.1@3",
+            "nan_pixel takes a share or moments, not both; write nan_pixel:0.05 to damage that share",
+        ),
+        (
+            "nan_pixel:0",
+            "the share of damaged images must be a finite number above 0 and at most 1",
+        ),
+        (
+            "label_noise:1.5",
+            "the share of wrong labels must be a finite number above 0 and at most 1",
+        ),
         ("label_noise:many", "'many' is no number after the colon; write label_noise:NUMBER"),
     ],
 )
@@ -135,7 +166,9 @@ def test_mistakes_get_one_sentence(text: str, complaint: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ON_IMAGES)
-def test_a_share_of_the_images_is_struck_the_same_ones_each_epoch_wherever_they_lie(kind: str) -> None:
+def test_a_share_of_the_images_is_struck_the_same_ones_each_epoch_wherever_they_lie(
+    kind: str,
+) -> None:
     names = struck(f"{kind}:0.25")
     assert 30 <= len(names) <= 70  # 200 images: 50, give or take three standard deviations
     assert struck(f"{kind}:0.25") == names
@@ -175,7 +208,9 @@ def test_no_generator_of_the_training_is_used(kind: str) -> None:
 def test_without_file_names_only_a_moment_is_possible(kind: str) -> None:
     batch = make_batch()
     del batch["im_file"]
-    with pytest.raises(ConfigError, match=rf"fault={kind}:0.5: .*do not name their image files.*write {kind}@N"):
+    with pytest.raises(
+        ConfigError, match=rf"fault={kind}:0.5: .*do not name their image files.*write {kind}@N"
+    ):
         fault(f"{kind}:0.5").on_batch(batch, 0)
     before = copy.deepcopy(batch)
     fault(f"{kind}@0").on_batch(batch, 0)
@@ -214,7 +249,8 @@ def test_draws_are_uniform_and_the_same_on_every_machine() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "found"), [("nan_pixel", torch.isnan), ("inf_pixel", torch.isinf), ("hot_pixel", lambda x: x > 1)]
+    ("kind", "found"),
+    [("nan_pixel", torch.isnan), ("inf_pixel", torch.isinf), ("hot_pixel", lambda x: x > 1)],
 )
 def test_a_pixel_fault_spoils_one_pixel(kind: str, found: Any) -> None:
     before, after = make_batch(), make_batch()
@@ -241,7 +277,10 @@ def test_black_images_keep_their_labels() -> None:
 def test_label_noise_gives_a_share_of_the_labels_another_class(classes: int) -> None:
     wrong, total, shifts = 0, 0, Counter[int]()
     for i in range(40):
-        before, after = make_batch(first=10 * i, classes=classes), make_batch(first=10 * i, classes=classes)
+        before, after = (
+            make_batch(first=10 * i, classes=classes),
+            make_batch(first=10 * i, classes=classes),
+        )
         again = copy.deepcopy(before)
         fault("label_noise:0.3", classes=classes).on_batch(after, i)
         fault("label_noise:0.3", classes=classes).on_batch(again, i + 100)
@@ -249,7 +288,10 @@ def test_label_noise_gives_a_share_of_the_labels_another_class(classes: int) -> 
         assert changed(after, again) == set()
         assert torch.equal(after["cls"], after["cls"].round().clamp(0, classes - 1))
         shifts.update(int(s) for s in ((after["cls"] - before["cls"]) % classes).flatten())
-        wrong, total = wrong + int((before["cls"] != after["cls"]).sum()), total + len(before["cls"])
+        wrong, total = (
+            wrong + int((before["cls"] != after["cls"]).sum()),
+            total + len(before["cls"]),
+        )
     assert wrong / total == pytest.approx(0.3, abs=0.07)  # 480 labels: three standard deviations
     if classes == 3:
         assert shifts[1] / shifts[2] == pytest.approx(1, abs=0.6)
@@ -293,7 +335,9 @@ def test_label_noise_takes_a_batch_without_labels_and_refuses_a_task_without_box
 
 
 @given(share=st.floats(0.01, 1.0), seed=st.integers(0, 50))
-def test_a_label_is_wrong_in_the_same_way_whatever_batch_it_comes_in(share: float, seed: int) -> None:
+def test_a_label_is_wrong_in_the_same_way_whatever_batch_it_comes_in(
+    share: float, seed: int
+) -> None:
     together = make_batch(images=2)
     fault(f"label_noise:{share}", seed=seed).on_batch(together, 0)
     alone = make_batch(images=2)
@@ -317,7 +361,9 @@ def test_nan_grad_spoils_one_element_at_its_step_only() -> None:
     made.on_gradients(SimpleNamespace(model=model), 2)
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
     made.on_gradients(SimpleNamespace(model=model), 3)
-    assert sum(int(torch.isnan(p.grad).sum()) for p in model.parameters() if p.grad is not None) == 1
+    assert (
+        sum(int(torch.isnan(p.grad).sum()) for p in model.parameters() if p.grad is not None) == 1
+    )
 
 
 def test_nan_loss_strikes_once_and_leaves_no_hook() -> None:
@@ -346,5 +392,9 @@ def test_a_fault_does_nothing_outside_its_own_hook(kind: str) -> None:
     assert made is not None
     made.on_batch(after, 0)
     assert bool(changed(before, after)) == (kind in ON_DATA)
-    made.on_gradients(SimpleNamespace(model=model, optimizer=torch.optim.SGD(model.parameters())), 0)
-    assert bool(torch.isnan(model.weight.grad).any() or torch.isnan(model.bias.grad).any()) == (kind == "nan_grad")
+    made.on_gradients(
+        SimpleNamespace(model=model, optimizer=torch.optim.SGD(model.parameters())), 0
+    )
+    assert bool(torch.isnan(model.weight.grad).any() or torch.isnan(model.bias.grad).any()) == (
+        kind == "nan_grad"
+    )

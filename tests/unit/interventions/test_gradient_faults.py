@@ -52,7 +52,9 @@ def test_a_spike_multiplies_the_middle_block_at_its_step_only() -> None:
 
 @pytest.mark.parametrize(("block", "expected"), [("0 Linear", [1000, 1000, 1, 1, 1, 1]),
                                                  ("2 Linear", [1, 1, 1, 1, 1000, 1000])])  # fmt: skip
-def test_a_test_can_choose_the_block(block: str, expected: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_test_can_choose_the_block(
+    block: str, expected: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(FAULTS["grad_spike"], "block", block)
     model = model_with_gradients()
     made("grad_spike@0").on_gradients(SimpleNamespace(model=model), 0)
@@ -70,7 +72,9 @@ def test_a_spike_passes_over_blocks_without_gradient() -> None:
 
 def test_an_unknown_block_is_named_with_its_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FAULTS["grad_spike"], "block", "1 Linea")
-    with pytest.raises(ConfigError, match=r"no block '1 Linea' has a gradient\. Did you mean '1 Linear'"):
+    with pytest.raises(
+        ConfigError, match=r"no block '1 Linea' has a gradient\. Did you mean '1 Linear'"
+    ):
         made("grad_spike@0").on_gradients(SimpleNamespace(model=model_with_gradients()), 0)
 
 
@@ -116,11 +120,15 @@ class Loop:
     def __init__(self, fault: str | None) -> None:
         parameters = [nn.Parameter(torch.zeros(1)) for _ in range(2)]
         self.optimizer = torch.optim.SGD([{"params": [p], "lr": 0.01} for p in parameters])
-        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, lambda epoch: 1 - epoch / 10)
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(
+            self.optimizer, lambda epoch: 1 - epoch / 10
+        )
         self.fault = None if fault is None else made(fault)
         self.seen: list[list[float]] = []
 
-    def run(self, *, epochs: int = 4, batches: int = 3, warmup: int = 4, accumulate: int = 1) -> list[list[float]]:
+    def run(
+        self, *, epochs: int = 4, batches: int = 3, warmup: int = 4, accumulate: int = 1
+    ) -> list[list[float]]:
         """Return the learning rates at each optimizer step."""
         for epoch in range(epochs):
             self.scheduler.step(epoch)
@@ -133,7 +141,9 @@ class Loop:
                         group["lr"] = start + (target - start) * done / warmup
                 if (done + 1) % accumulate == 0:
                     if self.fault:
-                        self.fault.on_gradients(SimpleNamespace(optimizer=self.optimizer), len(self.seen))
+                        self.fault.on_gradients(
+                            SimpleNamespace(optimizer=self.optimizer), len(self.seen)
+                        )
                     self.seen.append([group["lr"] for group in self.optimizer.param_groups])
         return self.seen
 
@@ -143,7 +153,9 @@ class Loop:
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_every_rate_is_a_thousandfold_from_its_step_on(start: int, accumulate: int) -> None:
     plain: Any = torch.tensor(Loop(None).run(accumulate=accumulate), dtype=torch.float64)
-    jumped: Any = torch.tensor(Loop(f"lr_jump@{start}").run(accumulate=accumulate), dtype=torch.float64)
+    jumped: Any = torch.tensor(
+        Loop(f"lr_jump@{start}").run(accumulate=accumulate), dtype=torch.float64
+    )
     torch.testing.assert_close(jumped[:start], plain[:start], rtol=0, atol=0)
     torch.testing.assert_close(jumped[start:], 1000 * plain[start:])
 
@@ -170,6 +182,8 @@ def test_a_creeping_rate_grows_over_what_the_schedule_says() -> None:
         fault.on_gradients(trainer, step)
         seen.append(groups[0]["lr"])
         assert groups[1]["lr"] == pytest.approx(2 * groups[0]["lr"])
-    assert seen == pytest.approx([0.1, 0.1, 0.1 * 1.25, 0.1 * 1.25**2, 0.05 * 1.25**3, 0.05 * 1.25**4])
+    assert seen == pytest.approx(
+        [0.1, 0.1, 0.1 * 1.25, 0.1 * 1.25**2, 0.05 * 1.25**3, 0.05 * 1.25**4]
+    )
     fault.on_gradients(trainer, 10**6)
     assert math.isfinite(groups[0]["lr"])

@@ -60,7 +60,9 @@ def test_every_batchnorm_goes_and_fuse_changes_nothing(stock: nn.Module, name: s
     assert not any(isinstance(m, nn.BatchNorm2d) for m in model.modules())
     random_statistics(model)
     model.eval()
-    images = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(2))  # RT-DETR needs 300 places
+    images = torch.rand(
+        1, 3, 128, 128, generator=torch.Generator().manual_seed(2)
+    )  # RT-DETR needs 300 places
     with torch.no_grad():
         before = first(model(images))
         after = first(copy.deepcopy(model).fuse(verbose=False)(images))
@@ -69,7 +71,9 @@ def test_every_batchnorm_goes_and_fuse_changes_nothing(stock: nn.Module, name: s
 
 
 @pytest.mark.parametrize("name", list(NORMS))
-def test_only_classes_of_torch_and_ultralytics_are_in_the_model(stock: nn.Module, name: str) -> None:
+def test_only_classes_of_torch_and_ultralytics_are_in_the_model(
+    stock: nn.Module, name: str
+) -> None:
     model = copy.deepcopy(stock)
     apply_norm(model, make_norm(name))
     homes = {type(m).__module__.split(".")[0] for m in model.modules()}
@@ -99,7 +103,13 @@ def tensors(value: object) -> list[torch.Tensor]:
     """Return all floating tensors of nested outputs."""
     if isinstance(value, torch.Tensor):
         return [value] if value.is_floating_point() and value.requires_grad else []
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    items = (
+        value.values()
+        if isinstance(value, dict)
+        else value
+        if isinstance(value, list | tuple)
+        else ()
+    )
     return [t for item in items for t in tensors(item)]
 
 
@@ -146,7 +156,10 @@ def test_group_and_layer_norm_differ_in_groups() -> None:
     group, layer = make_norm("group").layer(80), make_norm("layer").layer(80)
     assert isinstance(group, nn.GroupNorm)
     assert isinstance(layer, nn.GroupNorm)
-    assert (group.num_groups, layer.num_groups) == (16, 1)  # 16 is the largest power of two <= 32 that divides 80
+    assert (group.num_groups, layer.num_groups) == (
+        16,
+        1,
+    )  # 16 is the largest power of two <= 32 that divides 80
     images = torch.rand(2, 80, 4, 4)
     torch.testing.assert_close(layer(images), nn.functional.layer_norm(images, images.shape[1:]))
 
@@ -163,5 +176,7 @@ def test_frozen_statistics_stay_while_scale_and_shift_learn() -> None:
 
 
 def test_a_wrong_name_names_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"norm=grup: there is no normalisation 'grup'. Did you mean 'group'"):
+    with pytest.raises(
+        ConfigError, match=r"norm=grup: there is no normalisation 'grup'. Did you mean 'group'"
+    ):
         make_norm("grup")

@@ -21,9 +21,13 @@ SEEDS = tuple(range(30))
 
 def made(folder: Path, **choices: Any) -> tuple[BenchmarkResult, pl.DataFrame]:
     """Write a benchmark of which seed 17 alone failed, and seed 23 was in trouble first."""
-    result, series = sample(**{"arms": ARMS, "tasks": ("detect",), "seeds": SEEDS, "blocks": BLOCKS, **choices})
+    result, series = sample(
+        **{"arms": ARMS, "tasks": ("detect",), "seeds": SEEDS, "blocks": BLOCKS, **choices}
+    )
     changed = {17: {"verdict": "failed", "onset_step": 40}, 23: {"onset_step": 2}}
-    runs = tuple(replace(r, **changed.get(r.seed, {})) if r.arm == "skipping" else r for r in result.runs)
+    runs = tuple(
+        replace(r, **changed.get(r.seed, {})) if r.arm == "skipping" else r for r in result.runs
+    )
     result = replace(result, runs=runs)
     (folder / FILE).write_text(results_to_json(result), encoding="utf-8")
     series.write_parquet(folder / SERIES)
@@ -32,7 +36,11 @@ def made(folder: Path, **choices: Any) -> tuple[BenchmarkResult, pl.DataFrame]:
 
 def sections(folder: Path, **choices: Any) -> list[Section]:
     result, _ = made(folder, **choices)
-    return [section for group in tell(result, read_series(folder / SERIES)).groups for section in group.sections]
+    return [
+        section
+        for group in tell(result, read_series(folder / SERIES)).groups
+        for section in group.sections
+    ]
 
 
 def test_ten_seeds_of_an_arm_are_shown_those_first_in_trouble_among_them(tmp_path: Path) -> None:
@@ -73,7 +81,9 @@ def _with_arms(result: BenchmarkResult, count: int) -> BenchmarkResult:
 
 def test_a_control_without_a_seed_in_common_is_shown_all_the_same(tmp_path: Path) -> None:
     result, _ = made(tmp_path)
-    moved = tuple(replace(run, seed=run.seed + 100) if run.arm == "skipping" else run for run in result.runs)
+    moved = tuple(
+        replace(run, seed=run.seed + 100) if run.arm == "skipping" else run for run in result.runs
+    )
     story = tell(replace(result, runs=moved), read_series(tmp_path / SERIES))
     assert [run.seed for run, _ in story.groups[0].sections[1].control] == list(range(10))
 

@@ -79,7 +79,10 @@ def test_block_norms_are_those_of_the_series(few: tuple[Path, str]) -> None:
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     for arm, place in (("control", 1), ("huge-lr", 2)):
         norm = frame.filter(
-            pl.col("arm") == arm, pl.col("seed") == 0, pl.col("task") == "detect", pl.col("block") == BLOCKS[3]
+            pl.col("arm") == arm,
+            pl.col("seed") == 0,
+            pl.col("task") == "detect",
+            pl.col("block") == BLOCKS[3],
         ).sort("bin")["median"][0]
         assert float(cells[place]) == pytest.approx(norm, rel=5e-3)
     assert cells[-1] == "9"  # the bin of the steps 9 to 11 holds NaN
@@ -90,7 +93,9 @@ def test_hostile_names_are_text(hostile: str) -> None:
     bare = re.sub(r"```+\n.*?\n```+", "", hostile, flags=re.DOTALL)
     bare = re.sub(r'<a id="g1(-a\d)?"></a>|(?<!\\)\]\(#g1(-a\d)?\)', "", bare)
     assert not re.search(r"(?<!\\)<(?!br>)", bare)
-    links = re.findall(r"(?<![\\!])\[(?!\*\*failed\*\*|\*\*unstable\*\*|\*\*stable\*\*|Detection)(.{5})", bare)
+    links = re.findall(
+        r"(?<![\\!])\[(?!\*\*failed\*\*|\*\*unstable\*\*|\*\*stable\*\*|Detection)(.{5})", bare
+    )
     assert set(links) == {"huge-", "skipp"}
     assert HOSTILE.removesuffix("\u202e") in shown(bare)
     assert "\u202e" not in hostile
@@ -102,9 +107,13 @@ def test_the_command_cannot_leave_its_block(tmp_path: Path) -> None:
         **result.manifest,
         "command": ["yolo-stability", "benchmark", "out=my folder", "x=```\n# not a heading"],
     }
-    (tmp_path / "results.json").write_text(results_to_json(replace(result, manifest=manifest)), encoding="utf-8")
+    (tmp_path / "results.json").write_text(
+        results_to_json(replace(result, manifest=manifest)), encoding="utf-8"
+    )
     text = written(tmp_path)
-    assert "\n````\nyolo-stability benchmark 'out=my folder' 'x=``` # not a heading'\n````\n" in text
+    assert (
+        "\n````\nyolo-stability benchmark 'out=my folder' 'x=``` # not a heading'\n````\n" in text
+    )
 
 
 def test_every_link_leads_to_a_heading(few: tuple[Path, str]) -> None:
@@ -112,8 +121,18 @@ def test_every_link_leads_to_a_heading(few: tuple[Path, str]) -> None:
     places = dict(re.findall(r'<a id="([^"]+)"></a>\n\n#+ (.+)', text))
     links = re.findall(r"\[([^\]]+)\]\(#([^)]+)\)", text)
     assert places == {
-        **{"g1": "Detection", "g1-a1": "control: stable", "g1-a2": "huge-lr: failed", "g1-a3": "skipping: unstable"},
-        **{"g2": "Pose", "g2-a1": "control: stable", "g2-a2": "huge-lr: failed", "g2-a3": "skipping: unstable"},
+        **{
+            "g1": "Detection",
+            "g1-a1": "control: stable",
+            "g1-a2": "huge-lr: failed",
+            "g1-a3": "skipping: unstable",
+        },
+        **{
+            "g2": "Pose",
+            "g2-a1": "control: stable",
+            "g2-a2": "huge-lr: failed",
+            "g2-a3": "skipping: unstable",
+        },
     }
     assert {link for _, link in links} == set(places)
     assert all(shown.strip("*") in places[link] for shown, link in links)
@@ -136,25 +155,35 @@ def test_pictures_of_what_is_no_more_are_removed(tmp_path: Path) -> None:
 def test_every_picture_named_is_there_and_no_other(few: tuple[Path, str]) -> None:
     folder, text = few
     named = re.findall(r"!\[([^\]]+)\]\(([^)]+)\)", text)
-    assert {path for _, path in named} == {f"figures/{p.name}" for p in (folder / "figures").iterdir()}
+    assert {path for _, path in named} == {
+        f"figures/{p.name}" for p in (folder / "figures").iterdir()
+    }
     assert len(named) == 4
-    assert all("Gradient norm of every block" in alt or "Total gradient norm" in alt for alt, _ in named)
+    assert all(
+        "Gradient norm of every block" in alt or "Total gradient norm" in alt for alt, _ in named
+    )
 
 
 def test_the_heat_maps_show_control_and_arms_and_what_went_wrong(few: tuple[Path, str]) -> None:
-    picture = np.asarray(Image.open(few[0] / "figures" / "g1-detect-blocks.png").convert("RGB")).astype(int)
+    picture = np.asarray(
+        Image.open(few[0] / "figures" / "g1-detect-blocks.png").convert("RGB")
+    ).astype(int)
     assert picture.shape[1] == 1300
     red = (abs(picture - [0xE4, 0x00, 0x2B]).sum(axis=2) < 12).nonzero()
     grey = (abs(picture - [0xD5, 0xD8, 0xDC]).sum(axis=2) < 6).nonzero()
     third = picture.shape[1] / 3
-    assert ((red[1] > third) & (red[1] < 2 * third)).sum() > 5000  # huge-lr: every block in the last bin
+    assert (
+        (red[1] > third) & (red[1] < 2 * third)
+    ).sum() > 5000  # huge-lr: every block in the last bin
     assert 100 < (red[1] > 2 * third).sum() < 5000  # skipping: one cell, a triangle
     assert (red[1] < third).sum() == 0
     assert ((grey[1] > third) & (grey[1] < 2 * third)).sum() > 20_000  # huge-lr ended early
 
 
 def test_the_curves_show_the_arm_beside_the_control(few: tuple[Path, str]) -> None:
-    picture = np.asarray(Image.open(few[0] / "figures" / "g1-detect-curves.png").convert("RGB")).astype(int)
+    picture = np.asarray(
+        Image.open(few[0] / "figures" / "g1-detect-curves.png").convert("RGB")
+    ).astype(int)
     blue = (abs(picture - [0x00, 0x72, 0xB2]).sum(axis=2) < 12).nonzero()[1]
     third = picture.shape[1] / 3
     assert (blue < third).sum() == 0  # the control has its own ink

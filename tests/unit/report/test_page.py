@@ -78,10 +78,15 @@ def rewrite(folder: Path, result: BenchmarkResult) -> Page:
     return written(folder)
 
 
-def cells(frame: pl.DataFrame, arm: str, seed: int, block: str, column: str = "median") -> list[float | None]:
+def cells(
+    frame: pl.DataFrame, arm: str, seed: int, block: str, column: str = "median"
+) -> list[float | None]:
     """Read the values of a block off the table itself."""
     chosen = frame.filter(
-        (pl.col("arm") == arm) & (pl.col("seed") == seed) & (pl.col("task") == "detect") & (pl.col("block") == block)
+        (pl.col("arm") == arm)
+        & (pl.col("seed") == seed)
+        & (pl.col("task") == "detect")
+        & (pl.col("block") == block)
     )
     return chosen.sort("bin")[column].to_list()
 
@@ -155,7 +160,9 @@ def test_failures_are_counted_among_runs_with_a_verdict(tmp_path: Path) -> None:
 
 
 def test_settings_that_differ_are_named_and_no_others(few: Page) -> None:
-    told = few.text[few.text.index("Settings that differ from") : few.text.index("All runs Run Outcome")]
+    told = few.text[
+        few.text.index("Settings that differ from") : few.text.index("All runs Run Outcome")
+    ]
     assert "huge-lr lr_mult not set 1000 all tasks" in told
     assert "skipping fault not set nan_grad@30 all tasks" in told
     assert "lr0" not in told
@@ -164,7 +171,9 @@ def test_settings_that_differ_are_named_and_no_others(few: Page) -> None:
 def test_a_setting_that_differs_on_one_task_says_where(tmp_path: Path) -> None:
     result = write_sample(tmp_path, arms=FEW)
     runs = tuple(
-        replace(r, effective={**r.effective, "lr0": 0.01}) if (r.arm, r.task) == ("huge-lr", "pose") else r
+        replace(r, effective={**r.effective, "lr0": 0.01})
+        if (r.arm, r.task) == ("huge-lr", "pose")
+        else r
         for r in result.runs
     )
     assert "huge-lr lr0 0.005 0.01 Pose" in rewrite(tmp_path, replace(result, runs=runs)).text
@@ -180,7 +189,10 @@ def test_lost_runs_are_told_at_the_top(tmp_path: Path, few: Page) -> None:
     outcomes = {1: "killed", 2: "timeout", 3: "memory"}
     runs = tuple(replace(r, outcome=outcomes.get(i, r.outcome)) for i, r in enumerate(result.runs))
     top = rewrite(tmp_path, replace(result, runs=runs)).text
-    assert "3 runs did not end by themselves: control on detection, seed 1, was killed, huge-lr on detection" in top
+    assert (
+        "3 runs did not end by themselves: control on detection, seed 1, was killed, huge-lr on detection"
+        in top
+    )
     assert "seed 0, hit its time limit and huge-lr on detection, seed 1, ran out of memory." in top
     assert "did not end by themselves" not in few.text
 
@@ -192,7 +204,9 @@ def test_every_picture_has_words_and_numbers_beside_it(few: Page) -> None:
     for arm in FEW:
         for seed in (0, 1):
             for place in ("detection, yolo26n.yaml", "pose, yolo26n-pose.yaml"):
-                assert f"The same in numbers: block norms of {arm} on {place}, seed {seed}" in few.text
+                assert (
+                    f"The same in numbers: block norms of {arm} on {place}, seed {seed}" in few.text
+                )
     assert "NaN or Inf in steps 9 to 11; stopped after 10 of 160 steps." in few.text
 
 
@@ -209,7 +223,9 @@ def test_the_heat_map_shows_the_medians_of_the_series(few: Page) -> None:
 
 
 def test_control_and_arm_share_one_scale(few: Page) -> None:
-    sides = [few.spec["charts"][f"g1-a2-heat-{side}"]["0"]["data"][0] for side in ("control", "arm")]
+    sides = [
+        few.spec["charts"][f"g1-a2-heat-{side}"]["0"]["data"][0] for side in ("control", "arm")
+    ]
     assert sides[0]["zmin"] == sides[1]["zmin"] < sides[0]["zmax"] == sides[1]["zmax"]
     assert sides[0]["grid"] != sides[1]["grid"]
 
@@ -221,19 +237,37 @@ def test_nan_and_skipped_steps_are_marked(few: Page) -> None:
     bad = [[n > 0 for n in cells(frame, "skipping", 0, block, "nonfinite")] for block in BLOCKS]
     assert [[cell == 1 for cell in row] for row in over] == bad
     assert sum(map(sum, bad)) == 1
-    marks = {t["marker"]["symbol"]: (t["x"], t["y"]) for t in chart["data"] if t["type"] == "scatter"}
+    marks = {
+        t["marker"]["symbol"]: (t["x"], t["y"]) for t in chart["data"] if t["type"] == "scatter"
+    }
     # 160 steps in 60 bins: step 30 lies in that of the steps 30 to 32
     assert marks == {"x-thin": ([31.0], [2]), "triangle-down": ([31.0], [-1])}
 
 
-def test_every_colour_that_a_chart_names_is_in_the_style_sheet_light_and_dark(tmp_path: Path) -> None:
+def test_every_colour_that_a_chart_names_is_in_the_style_sheet_light_and_dark(
+    tmp_path: Path,
+) -> None:
     write_sample(tmp_path, tasks=("detect",))
     text = write_report(tmp_path)[0].read_text(encoding="utf-8")
     style = text[text.index("<style>") : text.index("</style>")]
     light, dark = style.split("@media (prefers-color-scheme: dark)")
-    used = {m for s in strings_in(Page(text).spec["charts"]) for m in re.findall(r"^var\((--[\w-]+)\)$", s)}
-    assert {"--arm", "--control", "--arm-band", "--control-band", "--bad", "--skip", "--blank"} <= used
-    assert all(f"{name}: " in light and f"{name}: " in dark.split("color-scheme: dark")[0] for name in used)
+    used = {
+        m
+        for s in strings_in(Page(text).spec["charts"])
+        for m in re.findall(r"^var\((--[\w-]+)\)$", s)
+    }
+    assert {
+        "--arm",
+        "--control",
+        "--arm-band",
+        "--control-band",
+        "--bad",
+        "--skip",
+        "--blank",
+    } <= used
+    assert all(
+        f"{name}: " in light and f"{name}: " in dark.split("color-scheme: dark")[0] for name in used
+    )
 
 
 def test_a_norm_of_zero_has_its_own_colour(tmp_path: Path) -> None:
@@ -252,11 +286,18 @@ def test_an_arm_of_far_more_steps_leaves_the_control_readable(
     """A tiny batch takes 8 steps where the control takes one: on one axis the control would be a strip."""
     result = write_sample(tmp_path, arms=("control", "tiny-batch"), tasks=("detect",), seeds=(0,))
     control = pl.read_parquet(tmp_path / "series.parquet").filter(pl.col("arm") == "control")
-    longer, series = make(arms=("control", "tiny-batch"), tasks=("detect",), seeds=(0,), planned=arm_steps)
-    pl.concat([control, series.filter(pl.col("arm") == "tiny-batch")]).write_parquet(tmp_path / "series.parquet")
+    longer, series = make(
+        arms=("control", "tiny-batch"), tasks=("detect",), seeds=(0,), planned=arm_steps
+    )
+    pl.concat([control, series.filter(pl.col("arm") == "tiny-batch")]).write_parquet(
+        tmp_path / "series.parquet"
+    )
     page = rewrite(tmp_path, replace(result, runs=(result.runs[0], longer.runs[1])))
     charts = page.spec["charts"]
-    shown = [charts[f"g1-a2-heat-{side}"]["0"]["layout"]["xaxis"]["range"][1] for side in ("control", "arm")]
+    shown = [
+        charts[f"g1-a2-heat-{side}"]["0"]["layout"]["xaxis"]["range"][1]
+        for side in ("control", "arm")
+    ]
     assert tuple(shown) == ends
     told = f"The control ends at step 160, this run at step {arm_steps:,}: each side shows its own steps."
     assert (told in page.text) == (ends[0] != ends[1])
@@ -264,12 +305,18 @@ def test_an_arm_of_far_more_steps_leaves_the_control_readable(
 
 def test_the_depth_profile_shows_start_onset_and_end(few: Page) -> None:
     _, frame = make(arms=FEW)
-    bins = frame.filter((pl.col("arm") == "skipping") & (pl.col("seed") == 0) & (pl.col("task") == "detect"))
+    bins = frame.filter(
+        (pl.col("arm") == "skipping") & (pl.col("seed") == 0) & (pl.col("task") == "detect")
+    )
     onset = bins.filter((pl.col("first_step") <= 30) & (pl.col("last_step") >= 30))["bin"][0]
     for name, column in {"start": 0, "onset": onset, "end": -1}.items():
         control, arm = few.spec["charts"][f"g1-a3-depth-{name}"]["0"]["data"][:2]
-        assert arm["x"] == pytest.approx([cells(frame, "skipping", 0, b)[column] for b in BLOCKS], rel=1e-3)
-        assert control["x"] == pytest.approx([cells(frame, "control", 0, b)[column] for b in BLOCKS], rel=1e-3)
+        assert arm["x"] == pytest.approx(
+            [cells(frame, "skipping", 0, b)[column] for b in BLOCKS], rel=1e-3
+        )
+        assert control["x"] == pytest.approx(
+            [cells(frame, "control", 0, b)[column] for b in BLOCKS], rel=1e-3
+        )
 
 
 def test_an_arm_without_a_sign_has_no_profile_at_the_onset(tmp_path: Path) -> None:
@@ -282,9 +329,15 @@ def test_an_arm_without_a_sign_has_no_profile_at_the_onset(tmp_path: Path) -> No
 
 def test_the_curves_hold_every_seed_and_a_band_around_them(few: Page) -> None:
     _, frame = make(arms=FEW)
-    whole = frame.filter((pl.col("task") == "detect") & (pl.col("arm") == "control") & pl.col("block").is_null())
+    whole = frame.filter(
+        (pl.col("task") == "detect") & (pl.col("arm") == "control") & pl.col("block").is_null()
+    )
     data = few.spec["charts"]["g1-a3-curves"][""]["data"]
-    lines = {t["name"]: t["y"] for t in data if t.get("legendgroup", "").startswith("control") and t["yaxis"] == "y"}
+    lines = {
+        t["name"]: t["y"]
+        for t in data
+        if t.get("legendgroup", "").startswith("control") and t["yaxis"] == "y"
+    }
     assert set(lines) == {"control, seed 0", "control, seed 1"}
     for seed in (0, 1):
         expected = whole.filter(pl.col("seed") == seed).sort("bin")["median"].to_list()
@@ -296,9 +349,13 @@ def test_the_curves_hold_every_seed_and_a_band_around_them(few: Page) -> None:
 
 def test_the_seed_whose_trouble_began_first_is_shown_first(tmp_path: Path) -> None:
     result = write_sample(tmp_path, arms=("control", "skipping"), tasks=("detect",))
-    runs = tuple(replace(r, onset_step=12) if (r.arm, r.seed) == ("skipping", 1) else r for r in result.runs)
+    runs = tuple(
+        replace(r, onset_step=12) if (r.arm, r.seed) == ("skipping", 1) else r for r in result.runs
+    )
     page = rewrite(tmp_path, replace(result, runs=runs))
-    chosen = [a["value"] for _, a in page.elements if a.get("name") == "seed-g1-a2" and "checked" in a]
+    chosen = [
+        a["value"] for _, a in page.elements if a.get("name") == "seed-g1-a2" and "checked" in a
+    ]
     assert chosen == ["1"]
     assert [a["data-seed"] for _, a in page.elements if a.get("id") == "g1-a2-heat-arm"] == ["1"]
 
@@ -310,7 +367,9 @@ def test_nothing_is_loaded_from_elsewhere(few: Page) -> None:
     assert few.having("src") == []
     assert not {"link", "img", "iframe", "object", "base"} & {tag for tag, _ in few.elements}
     assert all(link.startswith("#") for link in few.having("href"))
-    policy = next(a["content"] for _, a in few.elements if a.get("http-equiv") == "Content-Security-Policy")
+    policy = next(
+        a["content"] for _, a in few.elements if a.get("http-equiv") == "Content-Security-Policy"
+    )
     assert policy.startswith("default-src 'none'")
 
 
@@ -325,9 +384,16 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     seen = []
     for seed in ("1", "2"):
         subprocess.run(
-            [sys.executable, "-c", WRITE, str(tmp_path)], check=True, env={**os.environ, "PYTHONHASHSEED": seed}
+            [sys.executable, "-c", WRITE, str(tmp_path)],
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": seed},
         )
-        names = ("report.html", "report.md", "figures/g1-detect-blocks.png", "figures/g1-detect-curves.png")
+        names = (
+            "report.html",
+            "report.md",
+            "figures/g1-detect-blocks.png",
+            "figures/g1-detect-curves.png",
+        )
         seen.append([(tmp_path / name).read_bytes() for name in names])
     assert seen[0] == seen[1]
 
@@ -335,7 +401,9 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_the_report_needs_neither_torch_nor_ultralytics(tmp_path: Path) -> None:
     write_sample(tmp_path, arms=FEW, tasks=("detect",))
     code = WRITE + "; print(sorted({'torch', 'ultralytics'} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, text=True
+    )
     assert done.stdout == "[]\n"
 
 
@@ -374,7 +442,10 @@ def test_pictures_have_harmless_names(hostile: tuple[Path, Page]) -> None:
 
 def test_every_verdict_has_its_mark_and_an_unknown_one_none(tmp_path: Path) -> None:
     result = write_sample(tmp_path, arms=("control",), tasks=("detect",), seeds=(0, 1))
-    runs = (replace(result.runs[0], verdict="inconclusive"), replace(result.runs[1], verdict="inconclusive"))
+    runs = (
+        replace(result.runs[0], verdict="inconclusive"),
+        replace(result.runs[1], verdict="inconclusive"),
+    )
     assert "? inconclusive 2 of 2 runs" in rewrite(tmp_path, replace(result, runs=runs)).text
 
 
@@ -401,7 +472,10 @@ def test_without_a_control_arms_stand_alone(tmp_path: Path) -> None:
     result = write_sample(tmp_path, arms=FEW, tasks=("detect",))
     arms = tuple(replace(arm, is_control=False) for arm in result.arms)
     page = rewrite(tmp_path, replace(result, arms=arms, comparisons=()))
-    assert "There is no control: the arms are shown side by side and judged by themselves." in page.text
+    assert (
+        "There is no control: the arms are shown side by side and judged by themselves."
+        in page.text
+    )
     assert not any(chart.endswith("heat-control") for chart in page.spec["charts"])
 
 
@@ -419,7 +493,10 @@ def test_a_gap_between_bins_stays_empty(tmp_path: Path) -> None:
     file = tmp_path / "series.parquet"
     pl.read_parquet(file).filter(~pl.col("bin").is_in([10, 11])).write_parquet(file)
     (series,) = read_series(file).values()
-    assert (int(series.first[10]), int(series.last[10])) == (28, 32)  # bins 10 and 11 of 160 steps in 60 bins
+    assert (int(series.first[10]), int(series.last[10])) == (
+        28,
+        32,
+    )  # bins 10 and 11 of 160 steps in 60 bins
     assert np.isnan(series.block_norm[:, 10]).all()
     assert np.isfinite(np.delete(series.block_norm, 10, axis=1)).all()
 
@@ -428,13 +505,19 @@ def test_missing_or_broken_series_are_one_sentence(tmp_path: Path) -> None:
     write_sample(tmp_path, arms=("control",), tasks=("detect",), seeds=(0,))
     file = tmp_path / "series.parquet"
     pl.read_parquet(file).drop("median").write_parquet(file)
-    with pytest.raises(TraceError, match=r"series.parquet lacks the column 'median'; run the benchmark again"):
+    with pytest.raises(
+        TraceError, match=r"series.parquet lacks the column 'median'; run the benchmark again"
+    ):
         write_report(tmp_path)
     file.write_bytes(b"PAR1 half")
-    with pytest.raises(TraceError, match=r"series.parquet cannot be read \([^\n]+\); run the benchmark again"):
+    with pytest.raises(
+        TraceError, match=r"series.parquet cannot be read \([^\n]+\); run the benchmark again"
+    ):
         write_report(tmp_path)
     file.unlink()
-    with pytest.raises(TraceError, match=r"series.parquet is missing: run the benchmark again, it resumes"):
+    with pytest.raises(
+        TraceError, match=r"series.parquet is missing: run the benchmark again, it resumes"
+    ):
         write_report(tmp_path)
 
 
@@ -443,7 +526,9 @@ def test_a_million_steps_make_a_small_page_in_little_memory(tmp_path: Path) -> N
     # Not ru_maxrss: a child inherits the peak of the process that forked it.
     peak = "next(int(x.split()[1]) for x in open('/proc/self/status') if x.startswith('VmHWM'))"
     code = f"{WRITE}; import time; print({peak} / 1e6, time.process_time())"
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, text=True
+    )
     gigabytes, seconds = map(float, done.stdout.split())
     assert (tmp_path / "report.html").stat().st_size < 12e6
     assert gigabytes < 1.5

@@ -23,7 +23,14 @@ FEW = ("control", "huge-lr")
 
 
 def row(cause: str | None = None, **changes: Any) -> RunResultRow:
-    values = {"arm": "a", "task": "detect", "model": "m", "seed": 0, "outcome": "finished", "verdict": "failed"}
+    values = {
+        "arm": "a",
+        "task": "detect",
+        "model": "m",
+        "seed": 0,
+        "outcome": "finished",
+        "verdict": "failed",
+    }
     return RunResultRow(**{**values, "cause": cause, **changes})
 
 
@@ -39,7 +46,14 @@ def test_a_run_with_trouble_is_told_in_full() -> None:
         Cause(name="unknown", score=0.096, evidence="what the evidence leaves open"),
     )
     findings = (
-        Finding(rule="spike", severity="warning", message="it leapt", first_step=1200, last_step=3400, block="b"),
+        Finding(
+            rule="spike",
+            severity="warning",
+            message="it leapt",
+            first_step=1200,
+            last_step=3400,
+            block="b",
+        ),
         Finding(rule="no such rule", severity="info", message="nobody knows", remedy="wait"),
     )
     (found,) = diagnosed([row("data", seed=7, why="so it was", causes=causes, findings=findings)])
@@ -53,7 +67,12 @@ def test_a_run_with_trouble_is_told_in_full() -> None:
 
 def test_runs_without_trouble_or_without_a_diagnosis_say_nothing() -> None:
     advice = (Finding(rule="stall", severity="info", message="m"),)
-    assert diagnosed([row("data"), row(verdict="stable", findings=advice), row(verdict="inconclusive")]) == ()
+    assert (
+        diagnosed(
+            [row("data"), row(verdict="stable", findings=advice), row(verdict="inconclusive")]
+        )
+        == ()
+    )
     (lonely,) = diagnosed([row(findings=advice)])
     assert lonely.cause.startswith("unknown")
 
@@ -77,12 +96,24 @@ def test_page_and_markdown_tell_cause_findings_and_remedy(tmp_path: Path) -> Non
     assert html.count("<small>likely cause: learning rate</small>") == 1  # one cell of the matrix
     assert html.count('<details class="diagnosed">') == 2  # one of each seed, folded
     assert html.index("likely cause: learning rate") < html.index('<details class="diagnosed">')
-    for said in ("(85% of the evidence): the updates were as long as the weights", "steps 5 to 1,205", "lr_mult=0.1"):
+    for said in (
+        "(85% of the evidence): the updates were as long as the weights",
+        "steps 5 to 1,205",
+        "lr_mult=0.1",
+    ):
         assert html.count(said) == 2
     assert html.index("updates were long.") < html.index("the gradient norm leapt")
     assert "<br>likely cause: learning rate<br>" in text
-    assert text.count("**Diagnosis of seed 0, failed.** Likely cause: learning rate (85% of the evidence)") == 1
-    assert "2. critical: an exploding gradient, steps 5 to 1,205, in model.0 Conv: the gradient norm leapt." in text
+    assert (
+        text.count(
+            "**Diagnosis of seed 0, failed.** Likely cause: learning rate (85% of the evidence)"
+        )
+        == 1
+    )
+    assert (
+        "2. critical: an exploding gradient, steps 5 to 1,205, in model.0 Conv: the gradient norm leapt."
+        in text
+    )
     assert "To try: clip=norm:10." in text
 
 
@@ -112,7 +143,9 @@ def test_files_without_a_diagnosis_are_still_drawn(tmp_path: Path) -> None:
         del run["causes"], run["findings"]
     (tmp_path / "results.json").write_text(json.dumps(content))
     series.write_parquet(tmp_path / "series.parquet")
-    assert read_results(tmp_path).runs == tuple(replace(run, causes=(), findings=()) for run in result.runs)
+    assert read_results(tmp_path).runs == tuple(
+        replace(run, causes=(), findings=()) for run in result.runs
+    )
     html, text = (path.read_text(encoding="utf-8") for path in write_report(tmp_path)[:2])
     assert '<details class="diagnosed">' not in html
     assert "Diagnosis of" not in text

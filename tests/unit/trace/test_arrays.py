@@ -38,7 +38,9 @@ COLUMNS = {
     "loss_highest": pl.Float64,
 }
 
-some_norm = st.one_of(st.none(), st.floats(0, 1e6, width=32), st.sampled_from([0.0, math.nan, math.inf]))
+some_norm = st.one_of(
+    st.none(), st.floats(0, 1e6, width=32), st.sampled_from([0.0, math.nan, math.inf])
+)
 matrices = st.lists(st.lists(some_norm, min_size=4, max_size=4), min_size=1, max_size=14)
 
 
@@ -53,7 +55,9 @@ def expected(records: list[StepRecord], planned: int) -> list[dict[str, Any]]:
         for number in sorted({r.step // width for r in records}):
             members = [r for r in records if r.step // width == number]
             stats = [s for r in members for s in r.blocks if s.block == block]
-            norms = finite([r.grad_norm for r in members] if block is None else [s.grad_norm for s in stats])
+            norms = finite(
+                [r.grad_norm for r in members] if block is None else [s.grad_norm for s in stats]
+            )
             losses = finite([r.loss for r in members]) if block is None else []
             rows.append(
                 {
@@ -78,10 +82,18 @@ def expected(records: list[StepRecord], planned: int) -> list[dict[str, Any]]:
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(norms=matrices, stride=st.integers(1, 9), planned=st.integers(0, 400))
 def test_bins_equal_plain_pooling(
-    norms: list[list[float | None]], stride: int, planned: int, tmp_path_factory: pytest.TempPathFactory
+    norms: list[list[float | None]],
+    stride: int,
+    planned: int,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     records = [
-        record(stride * s, row, skipped=[None, "guard", "scaler"][s % 3], loss=math.nan if s == 4 else 1.0 + s % 5)
+        record(
+            stride * s,
+            row,
+            skipped=[None, "guard", "scaler"][s % 3],
+            loss=math.nan if s == 4 else 1.0 + s % 5,
+        )
         for s, row in enumerate(norms)
     ]
     frame = binned(as_series(load_trace(write(tmp_path_factory.mktemp("run"), records))), planned)
@@ -89,23 +101,41 @@ def test_bins_equal_plain_pooling(
     assert frame["bin"].max() < MAX_BINS  # type: ignore[operator]
     assert frame.columns == list(rows[0])
     for found, wanted in zip(frame.to_dicts(), rows, strict=True):
-        assert found == {k: pytest.approx(v) if isinstance(v, float) else v for k, v in wanted.items()}
+        assert found == {
+            k: pytest.approx(v) if isinstance(v, float) else v for k, v in wanted.items()
+        }
 
 
 def test_bins_are_equally_wide_over_the_planned_steps(tmp_path: Path) -> None:
     run = as_series(load_trace(write(tmp_path, [record(s) for s in range(5)])))
     whole = binned(run, 160).filter(pl.col("block").is_null())
     assert whole.select("bin", "first_step", "last_step").rows() == [(0, 0, 2), (1, 3, 5)]
-    assert binned(run, 4).filter(pl.col("block").is_null())["last_step"].to_list() == [0, 1, 2, 3, 4]
+    assert binned(run, 4).filter(pl.col("block").is_null())["last_step"].to_list() == [
+        0,
+        1,
+        2,
+        3,
+        4,
+    ]
 
 
 def test_series_frame_is_sorted_by_arm_run_block_and_bin(tmp_path: Path) -> None:
     frame = binned(as_series(load_trace(write(tmp_path, [record(s) for s in range(3)]))))
-    keys = [("z", "pose", "m", 1), ("z", "detect", "m", 10), ("z", "detect", "m", 2), ("a", "detect", "m", 0)]
+    keys = [
+        ("z", "pose", "m", 1),
+        ("z", "detect", "m", 10),
+        ("z", "detect", "m", 2),
+        ("a", "detect", "m", 0),
+    ]
     table = series_frame([(key, frame) for key in keys], ["z", "a"])
     assert dict(table.schema) == COLUMNS
     runs = table.select("arm", "task", "model", "seed").unique(maintain_order=True).rows()
-    assert runs == [("z", "detect", "m", 2), ("z", "detect", "m", 10), ("z", "pose", "m", 1), ("a", "detect", "m", 0)]
+    assert runs == [
+        ("z", "detect", "m", 2),
+        ("z", "detect", "m", 10),
+        ("z", "pose", "m", 1),
+        ("a", "detect", "m", 0),
+    ]
     first = table.filter((pl.col("arm") == "z") & (pl.col("task") == "pose"))
     assert first.select("block", "bin").rows() == [(b, i) for b in (None, *NAMES) for i in range(3)]
     empty = series_frame([], ["z"])
@@ -115,7 +145,9 @@ def test_series_frame_is_sorted_by_arm_run_block_and_bin(tmp_path: Path) -> None
 def test_arrays_hold_what_the_rows_say(tmp_path: Path) -> None:
     records = [
         record(0, micro_norm=6.5),
-        record(1, (math.nan, 1.0, None, 1e300), grad_norm=math.nan, skipped="guard", clip_coef=None),
+        record(
+            1, (math.nan, 1.0, None, 1e300), grad_norm=math.nan, skipped="guard", clip_coef=None
+        ),
         record(2, attempt=1),
     ]
     run = as_series(load_trace(write(tmp_path, records)))
@@ -147,7 +179,9 @@ def test_events_tell_the_end(tmp_path: Path) -> None:
         writer.event(Event(attempt=0, step=7, kind="guard_stop", data={}))
         for completed in kinds:
             data = {} if completed is None else {"completed": completed}
-            writer.event(Event(attempt=0, step=8, kind="resume" if completed is None else "end", data=data))
+            writer.event(
+                Event(attempt=0, step=8, kind="resume" if completed is None else "end", data=data)
+            )
         writer.close()
         run = as_series(load_trace(tmp_path / folder))
         stopped = 7 if None not in kinds else None  # a run that was resumed went on
@@ -173,10 +207,18 @@ def test_no_rows(tmp_path: Path) -> None:
     assert np.isnan(run.profile().medians).all()
 
 
-@given(st.lists(st.lists(some_norm.map(lambda v: math.nan if v is None else v), min_size=3, max_size=3), max_size=8))
+@given(
+    st.lists(
+        st.lists(some_norm.map(lambda v: math.nan if v is None else v), min_size=3, max_size=3),
+        max_size=8,
+    )
+)
 def test_median_leaves_out_what_is_not_finite(rows: list[list[float]]) -> None:
     values = np.array(rows, dtype=np.float64).reshape(-1, 3)
     for axis in (0, 1):
         lines = values.T if axis == 0 else values
-        wanted = [statistics.median(k) if (k := [v for v in line if math.isfinite(v)]) else math.nan for line in lines]
+        wanted = [
+            statistics.median(k) if (k := [v for v in line if math.isfinite(v)]) else math.nan
+            for line in lines
+        ]
         np.testing.assert_allclose(median_of(values, axis=axis), wanted, rtol=1e-12)

@@ -26,7 +26,8 @@ BAD = (math.nan, math.inf, None, 12.0)
 
 def records() -> list[StepRecord]:
     return [
-        record(s, (3.0 + s, 4.0, 0.0, 12.0) if s != 5 else BAD, skipped="guard" if s == 5 else None) for s in range(9)
+        record(s, (3.0 + s, 4.0, 0.0, 12.0) if s != 5 else BAD, skipped="guard" if s == 5 else None)
+        for s in range(9)
     ]
 
 
@@ -52,7 +53,11 @@ def test_order_and_chunks_do_not_matter(trace: Trace, seed: int, cut: int) -> No
 def test_parts_time_place_and_identity_do_not_matter(trace: Trace, tmp_path: Path) -> None:
     folder = tmp_path / "stability"
     writer = TraceWriter(folder, NAMES)
-    writer.write_header(header(run_id="other", started="2027-01-01T00:00:00+00:00", requested={"project": "elsewhere"}))
+    writer.write_header(
+        header(
+            run_id="other", started="2027-01-01T00:00:00+00:00", requested={"project": "elsewhere"}
+        )
+    )
     writer.event(Event(attempt=0, step=3, kind="notice", data={"text": "saved in some folder"}))
     writer.close()
     for first, last in ((0, 2), (3, 3), (4, 8)):
@@ -68,11 +73,15 @@ def test_parts_time_place_and_identity_do_not_matter(trace: Trace, tmp_path: Pat
 
 
 def test_width_spelling_and_empty_columns_do_not_matter(trace: Trace) -> None:
-    wide = trace.blocks.with_columns(pl.col("grad_norm").cast(pl.Float64), pl.col("block").cast(pl.String))
+    wide = trace.blocks.with_columns(
+        pl.col("grad_norm").cast(pl.Float64), pl.col("block").cast(pl.String)
+    )
     assert trace_digest(replace(trace, blocks=wide)) == trace_digest(trace)
     assert trace.steps["amp_scale"].null_count() == trace.steps.height
     assert trace_digest(replace(trace, steps=trace.steps.drop("amp_scale"))) == trace_digest(trace)
-    assert trace_digest(replace(trace, steps=trace.steps.drop("micro_norm"))) == trace_digest(trace)  # an older trace
+    assert trace_digest(replace(trace, steps=trace.steps.drop("micro_norm"))) == trace_digest(
+        trace
+    )  # an older trace
     micro = trace.steps.with_columns(micro_norm=pl.lit(1.0, pl.Float32))
     assert trace_digest(replace(trace, steps=micro)) != trace_digest(trace)
     negative = np.frombuffer(np.uint32(0xFFC00001).tobytes(), dtype=np.float32)[0]  # another NaN
@@ -80,7 +89,9 @@ def test_width_spelling_and_empty_columns_do_not_matter(trace: Trace) -> None:
     norms = trace.blocks["grad_norm"].to_numpy(writable=True)
     null = trace.blocks["grad_norm"].is_null()
     norms[np.isnan(norms) & ~null.to_numpy()] = negative
-    column = pl.DataFrame({"grad_norm": norms, "null": null}).select(pl.when(~pl.col("null")).then("grad_norm"))
+    column = pl.DataFrame({"grad_norm": norms, "null": null}).select(
+        pl.when(~pl.col("null")).then("grad_norm")
+    )
     other = trace.blocks.with_columns(column["grad_norm"])
     assert other["grad_norm"].null_count() == trace.blocks["grad_norm"].null_count() == 1
     assert trace_digest(replace(trace, blocks=other)) == trace_digest(trace)
@@ -106,9 +117,17 @@ def test_any_other_value_is_another_run(trace: Trace, data: st.DataObject) -> No
     elif dtype.is_integer():
         new = (old or 0) + 1
     else:
-        choices = [None, math.nan, 0.0, 1e-45, np.nextafter(np.float32(old or 0), np.float32(9e9)).item()]
+        choices = [
+            None,
+            math.nan,
+            0.0,
+            1e-45,
+            np.nextafter(np.float32(old or 0), np.float32(9e9)).item(),
+        ]
         new = data.draw(st.sampled_from([c for c in choices if not same(c, old)]))
-    assert trace_digest(replace(trace, **{table: changed(frame, name, row, new)})) != trace_digest(trace)
+    assert trace_digest(replace(trace, **{table: changed(frame, name, row, new)})) != trace_digest(
+        trace
+    )
 
 
 def same(a: float | None, b: float | None) -> bool:
@@ -127,7 +146,9 @@ def same(a: float | None, b: float | None) -> bool:
         lambda t: replace(t, blocks=t.blocks.with_columns(pl.col("grad_norm").fill_nan(None))),
     ],
 )
-def test_other_rows_columns_and_nulls_are_another_run(trace: Trace, change: Callable[[Trace], Trace]) -> None:
+def test_other_rows_columns_and_nulls_are_another_run(
+    trace: Trace, change: Callable[[Trace], Trace]
+) -> None:
     assert trace_digest(change(trace)) != trace_digest(trace)
 
 
@@ -137,9 +158,14 @@ def test_slices_do_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     short = trace_digest(trace)
     backwards = replace(trace, steps=trace.steps.reverse(), blocks=trace.blocks.reverse())
     assert trace_digest(backwards) == short
-    assert trace_digest(replace(trace, blocks=changed(trace.blocks, "update_ratio", 119, 1.0))) != short
+    assert (
+        trace_digest(replace(trace, blocks=changed(trace.blocks, "update_ratio", 119, 1.0)))
+        != short
+    )
     monkeypatch.setattr(module, "_SLICE", 20)
-    swapped = pl.concat([trace.steps[20:], trace.steps[:20]])  # each slice ascends, the whole does not
+    swapped = pl.concat(
+        [trace.steps[20:], trace.steps[:20]]
+    )  # each slice ascends, the whole does not
     assert trace_digest(replace(trace, steps=swapped)) == trace_digest(trace)
 
 

@@ -28,15 +28,21 @@ def f32(norms: list[Norms]) -> list[Norms]:
     return [[None if n is None else float(np.float32(n)) for n in row] for row in norms]
 
 
-some_norm = st.one_of(st.none(), st.floats(0, 1e6, width=32), st.sampled_from([0.0, math.nan, math.inf]))
+some_norm = st.one_of(
+    st.none(), st.floats(0, 1e6, width=32), st.sampled_from([0.0, math.nan, math.inf])
+)
 matrices = st.lists(st.lists(some_norm, min_size=4, max_size=4), min_size=0, max_size=14)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(norms=matrices)
-def test_summary_equals_plain_reckoning(norms: list[Norms], tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_summary_equals_plain_reckoning(
+    norms: list[Norms], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     norms = f32(norms)
-    records = [record(s, row, skipped=[None, "guard", "scaler"][s % 3]) for s, row in enumerate(norms)]
+    records = [
+        record(s, row, skipped=[None, "guard", "scaler"][s % 3]) for s, row in enumerate(norms)
+    ]
     summary = summarise(load_trace(write(tmp_path_factory.mktemp("run"), records)))
 
     totals = [float(np.float32(r.grad_norm)) for r in records]
@@ -52,12 +58,16 @@ def test_summary_equals_plain_reckoning(norms: list[Norms], tmp_path_factory: py
     assert summary.median_norm == pytest.approx(statistics.median(known) if known else None)
     clips = [r.clip_coef for r, t in zip(records, totals, strict=True) if math.isfinite(t)]
     assert summary.clipped == sum(c < 1 for c in clips if c is not None)
-    assert summary.clip_saturation == (pytest.approx(summary.clipped / len(clips)) if clips else None)
+    assert summary.clip_saturation == (
+        pytest.approx(summary.clipped / len(clips)) if clips else None
+    )
 
     for b, block in enumerate(summary.blocks):
         column = [row[b] for row in norms]
         assert block.name == NAMES[b]
-        assert block.median_norm == pytest.approx(statistics.median(finite(column)) if finite(column) else None)
+        assert block.median_norm == pytest.approx(
+            statistics.median(finite(column)) if finite(column) else None
+        )
         assert block.max_norm == (max(finite(column)) if finite(column) else None)
         assert block.max_step == (column.index(block.max_norm) if finite(column) else None)
         assert block.nonfinite_steps == sum(n is not None and not math.isfinite(n) for n in column)
@@ -66,7 +76,9 @@ def test_summary_equals_plain_reckoning(norms: list[Norms], tmp_path_factory: py
             for row in norms
             if row[b] is not None and all(n is None or math.isfinite(n) for n in row) and any(row)
         ]
-        assert block.share == (pytest.approx(statistics.median(shares), abs=1e-9) if shares else None)
+        assert block.share == (
+            pytest.approx(statistics.median(shares), abs=1e-9) if shares else None
+        )
     ranked = [(b.nonfinite_steps, -1 if b.max_norm is None else b.max_norm) for b in summary.blocks]
     if max(ranked) > (0, -1):
         assert summary.worst is not None
@@ -92,7 +104,9 @@ def test_step_skipped_for_an_overflow_is_not_clipped(tmp_path: Path) -> None:
 
 
 def test_squares_beyond_any_float_have_shares(tmp_path: Path) -> None:
-    summary = summarise(load_trace(write(tmp_path, [record(0, (3e200, 4e200, 0.0, None), grad_norm=5e200)])))
+    summary = summarise(
+        load_trace(write(tmp_path, [record(0, (3e200, 4e200, 0.0, None), grad_norm=5e200)]))
+    )
     assert [b.share for b in summary.blocks] == pytest.approx([0.36, 0.64, 0.0, None])
     assert summary.max_norm == 5e200
 
@@ -108,14 +122,21 @@ def test_sampled_metrics(tmp_path: Path) -> None:
 
 
 def test_nonfinite_loss_counts(tmp_path: Path) -> None:
-    summary = summarise(load_trace(write(tmp_path, [record(0), record(1, loss=math.nan, skipped="guard")])))
+    summary = summarise(
+        load_trace(write(tmp_path, [record(0), record(1, loss=math.nan, skipped="guard")]))
+    )
     assert (summary.nonfinite_steps, summary.guard_skips, summary.applied) == (1, 1, 1)
 
 
 def test_no_rows(tmp_path: Path) -> None:
     trace = load_trace(write(tmp_path, []))
     summary, matrix = summarise(trace), heat_matrix(trace)
-    assert (summary.steps, summary.max_norm, summary.worst, summary.clip_saturation) == (0, None, None, None)
+    assert (summary.steps, summary.max_norm, summary.worst, summary.clip_saturation) == (
+        0,
+        None,
+        None,
+        None,
+    )
     assert [b.name for b in summary.blocks] == list(NAMES)
     assert matrix.values.shape == (4, 0)
 
@@ -126,26 +147,37 @@ def test_heat_matrix_equals_plain_pooling(
     norms: list[Norms], columns: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     norms = f32(norms)
-    records = [record(3 * s, row, skipped=[None, "guard", "scaler"][s % 3]) for s, row in enumerate(norms)]
+    records = [
+        record(3 * s, row, skipped=[None, "guard", "scaler"][s % 3]) for s, row in enumerate(norms)
+    ]
     matrix = heat_matrix(load_trace(write(tmp_path_factory.mktemp("run"), records)), columns)
 
     width = max(1, math.ceil(len(records) / columns))
     bins: list[list[StepRecord]] = [records[i : i + width] for i in range(0, len(records), width)]
     assert matrix.values.shape == (4, len(bins))
     assert len(bins) <= columns
-    assert matrix.edges.tolist() == [b[0].step for b in bins] + [records[-1].step + 1 if records else 0]
+    assert matrix.edges.tolist() == [b[0].step for b in bins] + [
+        records[-1].step + 1 if records else 0
+    ]
     for c, members in enumerate(bins):
         assert matrix.guard[c] == any(r.skipped == "guard" for r in members)
         assert matrix.scaler[c] == any(r.skipped == "scaler" for r in members)
         assert matrix.nonfinite[c] == any(r.nonfinite for r in members)
-        for shown, values in ((matrix.total, [r.grad_norm for r in members]), (matrix.loss, [r.loss for r in members])):
-            assert shown[c] == pytest.approx(max(finite(list(values)), default=math.nan), nan_ok=True)
+        for shown, values in (
+            (matrix.total, [r.grad_norm for r in members]),
+            (matrix.loss, [r.loss for r in members]),
+        ):
+            assert shown[c] == pytest.approx(
+                max(finite(list(values)), default=math.nan), nan_ok=True
+            )
         for b in range(4):
             cells = [r.blocks[b].grad_norm for r in members]
             top = max(finite(cells), default=None)
             expected = math.nan if top is None else -math.inf if top == 0 else math.log10(top)
             assert matrix.values[b, c] == pytest.approx(expected, nan_ok=True)
-            assert matrix.block_nonfinite[b, c] == any(n is not None and not math.isfinite(n) for n in cells)
+            assert matrix.block_nonfinite[b, c] == any(
+                n is not None and not math.isfinite(n) for n in cells
+            )
 
 
 def test_epochs_and_attempts_begin_where_they_do(tmp_path: Path) -> None:
@@ -163,5 +195,13 @@ def test_long_run_is_pooled(tmp_path: Path) -> None:
 
 def test_groups() -> None:
     roles = ("backbone", "neck", "box", "keypoints", "one2one_cls", "module", "other")
-    assert [role_group(r) for r in roles] == ["backbone", "neck", "head", "head", "one2one head", "other", "other"]
+    assert [role_group(r) for r in roles] == [
+        "backbone",
+        "neck",
+        "head",
+        "head",
+        "one2one head",
+        "other",
+        "other",
+    ]
     assert len(header().blocks) == len(NAMES)

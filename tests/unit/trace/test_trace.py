@@ -85,8 +85,21 @@ def same(read: Any, written: Any) -> bool:
 
 
 def step_row(r: StepRecord, loss_names: list[str], lr_names: list[str]) -> dict[str, Any]:
-    plain = ("attempt", "step", "iteration", "epoch", "accumulate", "loss", "momentum", "grad_norm", "clip_coef")
-    row = {k: getattr(r, k) for k in (*plain, "micro_norm", "amp_scale", "skipped", "nonfinite", "seconds")}
+    plain = (
+        "attempt",
+        "step",
+        "iteration",
+        "epoch",
+        "accumulate",
+        "loss",
+        "momentum",
+        "grad_norm",
+        "clip_coef",
+    )
+    row = {
+        k: getattr(r, k)
+        for k in (*plain, "micro_norm", "amp_scale", "skipped", "nonfinite", "seconds")
+    }
     row |= {f"loss/{n}": r.loss_items.get(n) for n in loss_names}
     return row | {f"lr/{n}": r.lr_by_group.get(n) for n in lr_names}
 
@@ -117,7 +130,9 @@ def records(draw: st.DrawFn) -> list[StepRecord]:
                 epoch=draw(st.integers(0, 2**16 - 1)),
                 accumulate=draw(st.integers(0, 64)),
                 loss=draw(number),
-                loss_items=draw(st.dictionaries(st.sampled_from(["box", "cls", "dfl", "kpt/é"]), number)),
+                loss_items=draw(
+                    st.dictionaries(st.sampled_from(["box", "cls", "dfl", "kpt/é"]), number)
+                ),
                 lr_by_group=draw(st.dictionaries(st.sampled_from(["weight", "bias"]), number)),
                 momentum=draw(any_float),
                 grad_norm=draw(any_norm),
@@ -143,11 +158,16 @@ def records(draw: st.DrawFn) -> list[StepRecord]:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(data=records(), cuts=st.sets(st.integers(0, 12)), merges=st.sets(st.integers(0, 12)))
 def test_rows_read_are_the_records_written(
-    data: list[StepRecord], cuts: set[int], merges: set[int], tmp_path_factory: pytest.TempPathFactory
+    data: list[StepRecord],
+    cuts: set[int],
+    merges: set[int],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     run = tmp_path_factory.mktemp("run")
     writer = TraceWriter(run / "stability", NAMES, flush_seconds=60)
@@ -175,7 +195,9 @@ def test_rows_read_are_the_records_written(
     for row, (r, s) in zip(trace.blocks.to_dicts(), written, strict=True):
         assert (row["attempt"], row["step"], row["block"]) == (r.attempt, r.step, s.block)
         assert row["nonfinite"] == s.nonfinite_count
-        assert all(same(row[k], getattr(s, k)) for k in ("grad_norm", "weight_norm", "update_ratio"))
+        assert all(
+            same(row[k], getattr(s, k)) for k in ("grad_norm", "weight_norm", "update_ratio")
+        )
 
 
 def test_columns_are_those_of_the_contract(tmp_path: Path) -> None:
@@ -187,17 +209,25 @@ def test_columns_are_those_of_the_contract(tmp_path: Path) -> None:
 
 
 def test_norm_beyond_float32_is_kept_as_float64(tmp_path: Path) -> None:
-    run = write(tmp_path, [record(0), record(1, (1e200, 1.0, None, 1.0), grad_norm=1e200), record(2)])
+    run = write(
+        tmp_path, [record(0), record(1, (1e200, 1.0, None, 1.0), grad_norm=1e200), record(2)]
+    )
     trace = load_trace(run)
     assert trace.steps.schema["grad_norm"] == pl.Float64
     assert trace.steps["grad_norm"].to_list() == [13.0, 1e200, 13.0]
     assert trace.blocks.filter(step=1)["grad_norm"].to_list() == [1e200, 1.0, None, 1.0]
     assert trace.steps.schema["loss"] == pl.Float32
-    assert scan_trace(run, "steps").select("grad_norm").collect()["grad_norm"].to_list() == [13.0, 1e200, 13.0]
+    assert scan_trace(run, "steps").select("grad_norm").collect()["grad_norm"].to_list() == [
+        13.0,
+        1e200,
+        13.0,
+    ]
 
 
 def test_infinite_norm_stays_float32(tmp_path: Path) -> None:
-    trace = load_trace(write(tmp_path, [record(0, (math.inf, 1.0, 1.0, math.nan), grad_norm=math.inf)]))
+    trace = load_trace(
+        write(tmp_path, [record(0, (math.inf, 1.0, 1.0, math.nan), grad_norm=math.inf)])
+    )
     assert trace.steps.schema["grad_norm"] == pl.Float32
     assert trace.blocks["nonfinite"].to_list() == [1, 0, 0, 1]
 
@@ -264,7 +294,14 @@ def test_size_on_noisy_values(tmp_path: Path) -> None:
 
 
 def test_header_is_strict_json(tmp_path: Path) -> None:
-    odd = {"path": Path("a/b"), "nan": math.nan, "inf": -math.inf, "np": np.float32(0.5), "set": {2, 1}, 3: (1, None)}
+    odd = {
+        "path": Path("a/b"),
+        "nan": math.nan,
+        "inf": -math.inf,
+        "np": np.float32(0.5),
+        "set": {2, 1},
+        3: (1, None),
+    }
     run = write(tmp_path, [], requested=odd, effective={"lr": np.array([1.0, math.inf])})
 
     def refuse(constant: str) -> None:
@@ -290,7 +327,8 @@ def test_newer_schema_says_upgrade(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [b"", b"{", b"[]", b"null", b'{"schema_version": 1}', b'{"schema_version": "1"}', b"\xff"]
+    "text",
+    [b"", b"{", b"[]", b"null", b'{"schema_version": 1}', b'{"schema_version": "1"}', b"\xff"],
 )
 def test_damaged_header(tmp_path: Path, text: bytes) -> None:
     write(tmp_path, [record(0)])
@@ -299,11 +337,16 @@ def test_damaged_header(tmp_path: Path, text: bytes) -> None:
         load_trace(tmp_path)
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
 @given(
     replaced=st.dictionaries(
         st.sampled_from([f.name for f in dataclasses.fields(header())]),
-        st.recursive(st.none() | st.integers() | st.text(), lambda s: st.lists(s) | st.dictionaries(st.text(), s)),
+        st.recursive(
+            st.none() | st.integers() | st.text(),
+            lambda s: st.lists(s) | st.dictionaries(st.text(), s),
+        ),
     )
 )
 def test_no_header_raises_anything_but_our_error(tmp_path: Path, replaced: dict[str, Any]) -> None:
@@ -317,10 +360,24 @@ def test_no_header_raises_anything_but_our_error(tmp_path: Path, replaced: dict[
 def test_events_are_on_disk_at_once(tmp_path: Path) -> None:
     writer = TraceWriter(tmp_path / "stability", NAMES)
     writer.write_header(header())
-    writer.event(Event(attempt=0, step=3, kind="guard_skip", block=NAMES[1], data={"norm": math.nan, "p": Path("x")}))
+    writer.event(
+        Event(
+            attempt=0,
+            step=3,
+            kind="guard_skip",
+            block=NAMES[1],
+            data={"norm": math.nan, "p": Path("x")},
+        )
+    )
     events = load_trace(tmp_path).events
     assert events.to_dicts() == [
-        {"attempt": 0, "step": 3, "kind": "guard_skip", "block": NAMES[1], "data": '{"norm": "NaN", "p": "x"}'}
+        {
+            "attempt": 0,
+            "step": 3,
+            "kind": "guard_skip",
+            "block": NAMES[1],
+            "data": '{"norm": "NaN", "p": "x"}',
+        }
     ]
     writer.close()
 
@@ -337,8 +394,14 @@ def test_cut_event_costs_only_itself(tmp_path: Path) -> None:
     assert load_trace(tmp_path).events["step"].to_list() == [0, 2]
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(junk=st.binary() | st.text().map(str.encode) | st.from_regex(rb'\{"attempt": .{0,9}, "step": .{0,9}\}'))
+@settings(
+    max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(
+    junk=st.binary()
+    | st.text().map(str.encode)
+    | st.from_regex(rb'\{"attempt": .{0,9}, "step": .{0,9}\}')
+)
 def test_no_event_file_raises(tmp_path: Path, junk: bytes) -> None:
     write(tmp_path, [])
     (tmp_path / "stability/events.jsonl").write_bytes(junk)
@@ -392,7 +455,14 @@ def test_resume_continues_with_the_next_attempt(tmp_path: Path) -> None:
     write(tmp_path, [record(s, attempt=1) for s in range(3, 6)])
     assert resume_point(folder) == ResumePoint(attempt=1, step=5, iteration=10)
     steps = load_trace(tmp_path).steps
-    assert steps.select("attempt", "step").rows() == [(0, 0), (0, 1), (0, 2), (1, 3), (1, 4), (1, 5)]
+    assert steps.select("attempt", "step").rows() == [
+        (0, 0),
+        (0, 1),
+        (0, 2),
+        (1, 3),
+        (1, 4),
+        (1, 5),
+    ]
     assert parts(tmp_path, "steps") == ["steps-0000000-0000005.parquet"]
 
 
@@ -401,7 +471,9 @@ def test_resume_of_a_run_that_was_killed_before_its_first_row(tmp_path: Path) ->
     folder = tmp_path / "stability"
     write(tmp_path, [record(s) for s in range(3)])
     with (folder / "events.jsonl").open("ab") as file:
-        file.write(b'{"attempt": 4, "step": 3, "kind": "resume", "block": null, "data": {}}\n{"attempt": 9, "st')
+        file.write(
+            b'{"attempt": 4, "step": 3, "kind": "resume", "block": null, "data": {}}\n{"attempt": 9, "st'
+        )
     assert resume_point(folder) == ResumePoint(attempt=4, step=2, iteration=4)
     for part in (folder / "trace").iterdir():
         part.unlink()
@@ -413,7 +485,13 @@ def test_clear_removes_ours_and_nothing_else(tmp_path: Path) -> None:
     folder = tmp_path / "stability"
     (folder / "incidents/step-000003").mkdir(parents=True)
     (folder / "incidents/step-000003/batch.pt").write_text("x")
-    for name in ("events.jsonl", "healthy.pt", "gradient_norms.png", "notes.txt", "trace/mine.parquet"):
+    for name in (
+        "events.jsonl",
+        "healthy.pt",
+        "gradient_norms.png",
+        "notes.txt",
+        "trace/mine.parquet",
+    ):
         (folder / name).write_text("x")
     clear_trace(folder)
     left = sorted(str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file())
@@ -425,9 +503,13 @@ def test_clear_removes_ours_and_nothing_else(tmp_path: Path) -> None:
     clear_trace(folder)
 
 
-def test_a_trace_that_cannot_be_removed_is_told_with_the_option_of_the_caller(tmp_path: Path) -> None:
+def test_a_trace_that_cannot_be_removed_is_told_with_the_option_of_the_caller(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "header.json").mkdir()
-    with pytest.raises(TraceError, match=r"cannot be removed .* choose another `name=`, or remove it\."):
+    with pytest.raises(
+        TraceError, match=r"cannot be removed .* choose another `name=`, or remove it\."
+    ):
         clear_trace(tmp_path)
     with pytest.raises(TraceError, match=r"choose another `out=`, or remove it\."):
         clear_trace(tmp_path, option="out")
@@ -447,7 +529,9 @@ def test_step_that_repeats_is_left_out_and_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("when", ["header", "part", "merge", "event"])
-def test_full_disk_stops_telemetry_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
+def test_full_disk_stops_telemetry_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
     writer = TraceWriter(tmp_path / "stability", NAMES, flush_seconds=60)
     writer.write_header(header())
     for step in range(4):
@@ -480,7 +564,9 @@ def test_full_disk_stops_telemetry_only(tmp_path: Path, monkeypatch: pytest.Monk
     assert not list(tmp_path.rglob("*.tmp"))
 
 
-def test_a_disk_that_does_not_answer_stops_telemetry_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_does_not_answer_stops_telemetry_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A write that never returns holds neither the training nor its end up."""
     answers, waits = threading.Event(), threading.Event()
     replace = tiers.replace_file
@@ -499,11 +585,16 @@ def test_a_disk_that_does_not_answer_stops_telemetry_only(tmp_path: Path, monkey
     assert waits.wait(30)
     writer.append(record(1))
     writer.close()
-    assert writer.error == "Telemetry stopped: the disk has not answered for 0.05 s; the training goes on."
+    assert (
+        writer.error
+        == "Telemetry stopped: the disk has not answered for 0.05 s; the training goes on."
+    )
     answers.set()
     assert writer._thread is not None
     writer._thread.join(30)
-    assert load_trace(tmp_path).steps["step"].to_list() == [0]  # the write that hung was whole in the end
+    assert load_trace(tmp_path).steps["step"].to_list() == [
+        0
+    ]  # the write that hung was whole in the end
 
 
 def test_half_written_part_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -544,7 +635,9 @@ def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
     assert str(writer.error).startswith("Telemetry stopped: ")
 
 
-def test_an_interrupted_flush_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_flush_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ctrl-C while the training itself must write: closing writes it again, and no row is there twice."""
     writer = TraceWriter(tmp_path / "stability", NAMES, flush_seconds=60)
     writer.write_header(header())
@@ -624,4 +717,9 @@ def test_forked_child_does_nothing(tmp_path: Path) -> None:
 
 def test_import_is_cheap() -> None:
     code = "import sys, yolo_stability.trace; print(any(m in sys.modules for m in ('polars', 'numpy', 'torch')))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        ).stdout
+        == "False\n"
+    )

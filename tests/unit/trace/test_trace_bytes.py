@@ -21,8 +21,18 @@ from yolo_stability.core.types import Event
 from yolo_stability.trace import load_trace, read_header, resume_point, scan_trace
 from yolo_stability.trace.layout import EVENTS, HEADER
 
-FILES = (HEADER, EVENTS, "trace/steps-0000000-0000003.parquet", "trace/blocks-0000000-0000003.parquet")
-STRANGE = ("trace/steps-0000002-0000009.parquet", "trace/blocks-0000001-0000001.parquet", "trace/.steps.tmp", "x")
+FILES = (
+    HEADER,
+    EVENTS,
+    "trace/steps-0000000-0000003.parquet",
+    "trace/blocks-0000000-0000003.parquet",
+)
+STRANGE = (
+    "trace/steps-0000002-0000009.parquet",
+    "trace/blocks-0000001-0000001.parquet",
+    "trace/.steps.tmp",
+    "x",
+)
 
 
 @pytest.fixture(scope="module")
@@ -48,10 +58,28 @@ def parquet(columns: dict[str, list[Any]]) -> bytes:
 
 
 VALUE: st.SearchStrategy[Any] = (
-    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats() | st.text(max_size=4) | st.binary(max_size=4)
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**40), 2**40)
+    | st.floats()
+    | st.text(max_size=4)
+    | st.binary(max_size=4)
 )
 COLUMN = st.sampled_from(
-    ["attempt", "step", "iteration", "block", "loss", "grad_norm", "skipped", "loss/a", "lr/b", "nonfinite", "x", ""]
+    [
+        "attempt",
+        "step",
+        "iteration",
+        "block",
+        "loss",
+        "grad_norm",
+        "skipped",
+        "loss/a",
+        "lr/b",
+        "nonfinite",
+        "x",
+        "",
+    ]
 )
 
 
@@ -60,7 +88,9 @@ def tables(draw: st.DrawFn) -> bytes:
     """A whole Parquet file with columns nobody expects: other types, nulls, nested, missing, repeated keys."""
     height = draw(st.integers(0, 4))
     names = draw(st.sets(COLUMN, max_size=6)) | draw(st.sampled_from([set(), {"attempt", "step"}]))
-    cell = draw(st.sampled_from([VALUE, st.integers(0, 3), st.lists(st.integers(0, 3), max_size=2)]))
+    cell = draw(
+        st.sampled_from([VALUE, st.integers(0, 3), st.lists(st.integers(0, 3), max_size=2)])
+    )
     return parquet({name: [draw(cell) for _ in range(height)] for name in sorted(names)})
 
 
@@ -70,16 +100,24 @@ JSON = [b"{}", b"[]", b"null", b"1", b"\xff" * 9, b"[" * 99_999]
 @st.composite
 def damages(draw: st.DrawFn) -> Callable[[bytes], bytes]:
     """Cut, overwrite, lengthen or replace what a file holds."""
-    cut, junk, at = draw(st.integers(0, 12_000)), draw(st.binary(max_size=60)), draw(st.integers(0, 12_000))
+    cut, junk, at = (
+        draw(st.integers(0, 12_000)),
+        draw(st.binary(max_size=60)),
+        draw(st.integers(0, 12_000)),
+    )
     new = draw(
-        st.binary(max_size=200) | tables() | st.sampled_from([b"{}", b"[]", b"null", b"1", b"\xff" * 9, b"[" * 99_999])
+        st.binary(max_size=200)
+        | tables()
+        | st.sampled_from([b"{}", b"[]", b"null", b"1", b"\xff" * 9, b"[" * 99_999])
     )
     return draw(
         st.sampled_from(
             [
                 lambda old: new,
                 lambda old: old[:cut],
-                lambda old: old[: at % (len(old) + 1)] + junk + old[at % (len(old) + 1) + len(junk) :],
+                lambda old: (
+                    old[: at % (len(old) + 1)] + junk + old[at % (len(old) + 1) + len(junk) :]
+                ),
                 lambda old: old + junk,
                 lambda old: old[:4] + junk + old[-20:],
             ]
@@ -117,10 +155,15 @@ def check(trace: Any) -> None:
     assert trace.steps.schema["step"] == pl.UInt32
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(
+    max_examples=300,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(changes=st.dictionaries(st.sampled_from(FILES + STRANGE), damages(), min_size=1, max_size=4))
 def test_no_bytes_raise_anything_but_our_error(
-    whole: Path, tmp_path_factory: pytest.TempPathFactory, changes: dict[str, Callable[[bytes], bytes]]
+    whole: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    changes: dict[str, Callable[[bytes], bytes]],
 ) -> None:
     run = tmp_path_factory.getbasetemp() / "damaged"
     shutil.rmtree(run, ignore_errors=True)
@@ -152,7 +195,9 @@ def test_a_folder_where_a_file_should_be(whole: Path, tmp_path: Path, name: str)
     read_everything(run)
 
 
-@pytest.mark.parametrize("path", ["", "\0", "x" * 5000, "~nobody-of-this-name/run", "/dev/null", "/proc/self/mem", "."])
+@pytest.mark.parametrize(
+    "path", ["", "\0", "x" * 5000, "~nobody-of-this-name/run", "/dev/null", "/proc/self/mem", "."]
+)
 def test_a_path_that_is_none(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for reader in (load_trace, lambda p: scan_trace(p, "steps")):

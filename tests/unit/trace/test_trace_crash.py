@@ -40,7 +40,9 @@ for step in range({first}, 10**6):
 """
 
 
-def expected_rows(records: list[StepRecord]) -> tuple[list[tuple[int, int]], list[tuple[int, int, str]]]:
+def expected_rows(
+    records: list[StepRecord],
+) -> tuple[list[tuple[int, int]], list[tuple[int, int, str]]]:
     steps = [(r.attempt, r.step) for r in records]
     return steps, [(a, s, n) for a, s in steps for n in NAMES]
 
@@ -127,7 +129,9 @@ def test_damaged_part_costs_only_its_rows(tmp_path: Path) -> None:
         writer.append(record(step))
         writer._flush()
     writer._closed = True
-    for part, content in zip(list_parts(folder, "steps")[1:3], (b"", b"PAR1 junk PAR1"), strict=True):
+    for part, content in zip(
+        list_parts(folder, "steps")[1:3], (b"", b"PAR1 junk PAR1"), strict=True
+    ):
         part.path.write_bytes(content)
     began = time.monotonic()
     assert load_trace(tmp_path).steps["step"].to_list() == [0, 3]
@@ -136,7 +140,9 @@ def test_damaged_part_costs_only_its_rows(tmp_path: Path) -> None:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=QUIET)
 @given(cut=st.integers(0, 6000), junk=st.binary(max_size=40))
-def test_cut_part_never_raises(cut: int, junk: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_cut_part_never_raises(
+    cut: int, junk: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     run = write(tmp_path_factory.mktemp("run"), [record(s) for s in range(5)])
     part = list_parts(run / "stability", "blocks")[0].path
     part.write_bytes(part.read_bytes()[:cut] + junk)
@@ -164,7 +170,9 @@ def test_standing_parts_cover_the_same_steps(spans: list[list[int]]) -> None:
     kept = standing(parts)
     covered = {s for p in parts for s in range(p.first, p.last + 1)}
     assert {s for p in kept for s in range(p.first, p.last + 1)} == covered
-    assert not any(a is not b and a.first >= b.first and a.last <= b.last for a in kept for b in kept)
+    assert not any(
+        a is not b and a.first >= b.first and a.last <= b.last for a in kept for b in kept
+    )
 
 
 def test_merging_is_near_linear_and_chunks_are_sealed() -> None:
@@ -191,7 +199,9 @@ def test_merging_is_near_linear_and_chunks_are_sealed() -> None:
 
 
 def test_sealed_chunk_is_never_rewritten(tmp_path: Path) -> None:
-    run = write(tmp_path, [record(s, ()[:0], names=(), grad_norm=1.0) for s in range(SEALED_STEPS + 100)])
+    run = write(
+        tmp_path, [record(s, ()[:0], names=(), grad_norm=1.0) for s in range(SEALED_STEPS + 100)]
+    )
     chunk = list_parts(run / "stability", "steps")[0]
     stamp = chunk.path.stat()
     assert chunk.span >= SEALED_STEPS
@@ -210,7 +220,9 @@ def test_kill_loses_at_most_a_second(tmp_path: Path, alive: float) -> None:
     origin = time.time()
     first = 0
     for attempt in range(2):
-        code = CHILD.format(tests=str(Path(__file__).parents[2]), folder=str(folder), first=first, origin=origin)
+        code = CHILD.format(
+            tests=str(Path(__file__).parents[2]), folder=str(folder), first=first, origin=origin
+        )
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
             assert child.stdout is not None
             child.stdout.readline()

@@ -54,7 +54,9 @@ def test_stock_body_is_the_one_that_the_mixin_replaces() -> None:
     """When this fails Ultralytics changed its optimizer step: carry the change over to `StabilityMixin`."""
     function = ast.parse(textwrap.dedent(inspect.getsource(BaseTrainer.optimizer_step))).body[0]
     assert isinstance(function, ast.FunctionDef)
-    body = "\n".join(ast.unparse(statement) for statement in function.body[1:])  # without the docstring
+    body = "\n".join(
+        ast.unparse(statement) for statement in function.body[1:]
+    )  # without the docstring
     assert body == STOCK_BODY.strip()
     assert f"max_norm={STOCK_MAX_NORM}" in body
 

@@ -54,7 +54,11 @@ def hostile() -> Diagnosis:
         why=HOSTILE,
         cause="data",
         causes=(Cause(name="data", score=1.0, evidence=HOSTILE),),
-        findings=(Finding(rule="spike", severity="critical", message=HOSTILE, block=HOSTILE, remedy=HOSTILE),),
+        findings=(
+            Finding(
+                rule="spike", severity="critical", message=HOSTILE, block=HOSTILE, remedy=HOSTILE
+            ),
+        ),
     )
 
 
@@ -89,7 +93,10 @@ def test_a_stopped_run_says_so_and_counts_what_was_left_out(trace: Trace) -> Non
 
     skipped = pl.when(pl.col("step").is_in([3, 5, 6])).then(pl.lit("guard")).alias("skipped")
     shown = result(
-        replace(trace, steps=trace.steps.with_columns(skipped)), stopped="10 steps in a row", diagnosis=None, metrics={}
+        replace(trace, steps=trace.steps.with_columns(skipped)),
+        stopped="10 steps in a row",
+        diagnosis=None,
+        metrics={},
     )
     assert str(shown).splitlines()[2:] == ["updates left out: 3", "stopped: 10 steps in a row"]
     assert repr(shown).endswith(", not recorded>")
@@ -111,7 +118,9 @@ def test_a_run_in_a_notebook(trace: Trace) -> None:
 @pytest.mark.parametrize("kind", ["run", "benchmark"])
 def test_nothing_in_a_result_becomes_markup(kind: str, trace: Trace) -> None:
     if kind == "run":
-        shown = result(trace, save_dir=Path(HOSTILE), stopped=HOSTILE, diagnosis=hostile())._repr_html_()
+        shown = result(
+            trace, save_dir=Path(HOSTILE), stopped=HOSTILE, diagnosis=hostile()
+        )._repr_html_()
     else:
         shown = benchmark(description=HOSTILE, suite=HOSTILE)._repr_html_()
     page = Tags(shown)
@@ -127,11 +136,28 @@ def benchmark(**changed: object) -> BenchmarkResult:
         "suite": "demo",
         "description": "What holds?",
         "manifest": {},
-        "arms": (Arm(name="control", is_control=True, kind="control", claim="", expects="", overrides={}),),
+        "arms": (
+            Arm(
+                name="control", is_control=True, kind="control", claim="", expects="", overrides={}
+            ),
+        ),
         "runs": (
-            RunResultRow(arm="control", task="detect", model="m", seed=0, outcome="finished", verdict="stable"),
             RunResultRow(
-                arm=HOSTILE, task="pose", model="m", seed=1, outcome="killed", verdict="failed", error=HOSTILE
+                arm="control",
+                task="detect",
+                model="m",
+                seed=0,
+                outcome="finished",
+                verdict="stable",
+            ),
+            RunResultRow(
+                arm=HOSTILE,
+                task="pose",
+                model="m",
+                seed=1,
+                outcome="killed",
+                verdict="failed",
+                error=HOSTILE,
             ),
         ),
         "comparisons": (),

@@ -36,4 +36,6 @@ class Executor(ABC):
         """
 
 
-EXECUTORS: Registry[Executor] = Registry("executor", "yolo_stability.benchmarks.executors", f"{__name__}.Executor")
+EXECUTORS: Registry[Executor] = Registry(
+    "executor", "yolo_stability.benchmarks.executors", f"{__name__}.Executor"
+)

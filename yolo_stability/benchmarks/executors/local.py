@@ -30,7 +30,9 @@ class LocalExecutor(Executor):
             return supervise(spec, out, stopping.is_set, nursery)
 
         with shared_imports() as nursery, ThreadPoolExecutor(self.jobs) as pool:
-            futures: dict[Future[RunOutcome], RunSpec] = {pool.submit(one, spec): spec for spec in specs}
+            futures: dict[Future[RunOutcome], RunSpec] = {
+                pool.submit(one, spec): spec for spec in specs
+            }
             try:
                 waiting = set(futures)
                 while waiting:

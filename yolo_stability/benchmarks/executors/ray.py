@@ -52,14 +52,20 @@ def _connected(jobs: int, address: str | None) -> Any:
         raise ConfigError(
             "executor=ray needs Ray: pip install 'yolo-stability[ray]', or leave executor out to run here."
         ) from None
-    options: dict[str, Any] = {"include_dashboard": False, "logging_level": "ERROR", "log_to_driver": False}
+    options: dict[str, Any] = {
+        "include_dashboard": False,
+        "logging_level": "ERROR",
+        "log_to_driver": False,
+    }
     try:
         if address is None:
             ray.init(num_cpus=jobs, **options)
         else:
             ray.init(address=address, logging_level="ERROR", log_to_driver=False)
     except (ConnectionError, RuntimeError) as error:
-        text = f"Ray cannot be reached at address={address}: {error}. Leave executor out to run here."
+        text = (
+            f"Ray cannot be reached at address={address}: {error}. Leave executor out to run here."
+        )
         raise StabilityError(text) from None
     return ray
 
@@ -74,5 +80,7 @@ def _outcome(ray: Any, reference: Any, spec: RunSpec) -> RunOutcome:
     try:
         outcome: RunOutcome = ray.get(reference)
     except ray.exceptions.RayError as error:
-        return RunOutcome(digest=spec.digest, outcome="killed", error=f"Ray: {' '.join(str(error).split())[:200]}")
+        return RunOutcome(
+            digest=spec.digest, outcome="killed", error=f"Ray: {' '.join(str(error).split())[:200]}"
+        )
     return outcome

@@ -121,7 +121,12 @@ class Nursery:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "yolo_stability.benchmarks.process.fork_server", str(theirs.fileno())],
+                [
+                    sys.executable,
+                    "-m",
+                    "yolo_stability.benchmarks.process.fork_server",
+                    str(theirs.fileno()),
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -157,7 +162,10 @@ def serve(connection: socket.socket, run: Callable[[Path], int]) -> None:
             os.close(log)
             runs[pid] = pipe
         for pid, code in _ended(runs):
-            with contextlib.suppress(BrokenPipeError), os.fdopen(runs.pop(pid), "wb", buffering=0) as told:
+            with (
+                contextlib.suppress(BrokenPipeError),
+                os.fdopen(runs.pop(pid), "wb", buffering=0) as told,
+            ):
                 told.write(f"{code}\n".encode())
 
 

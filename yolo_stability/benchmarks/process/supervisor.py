@@ -41,7 +41,10 @@ def shared_imports() -> Iterator[Nursery]:
 
 
 def supervise(
-    spec: RunSpec, out: Path, stopping: Callable[[], bool] = lambda: False, nursery: Nursery | None = None
+    spec: RunSpec,
+    out: Path,
+    stopping: Callable[[], bool] = lambda: False,
+    nursery: Nursery | None = None,
 ) -> RunOutcome:
     """Run one specification from zero and return how it ended; its folder holds `run.json` then.
 
@@ -54,9 +57,14 @@ def supervise(
     folder = out / spec.folder
     rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    (folder / SPEC).write_text(json.dumps(spec.to_json(), indent=1, sort_keys=True, default=str), encoding="utf-8")
+    (folder / SPEC).write_text(
+        json.dumps(spec.to_json(), indent=1, sort_keys=True, default=str), encoding="utf-8"
+    )
     start = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="yolo-stability-run-") as config, (folder / LOG).open("wb") as log:
+    with (
+        tempfile.TemporaryDirectory(prefix="yolo-stability-run-") as config,
+        (folder / LOG).open("wb") as log,
+    ):
         forked = nursery and _forked(nursery, spec, folder.resolve(), log)
         process = forked or subprocess.Popen(
             [sys.executable, "-m", "yolo_stability.benchmarks.process.worker", str(folder)],
@@ -76,7 +84,9 @@ def supervise(
         outcome = RunOutcome(
             digest=spec.digest,
             outcome=ended or _fate(process.returncode or 0),
-            error=_last_words(folder / LOG, process.returncode or 0) if not ended else _told(ended, spec),
+            error=_last_words(folder / LOG, process.returncode or 0)
+            if not ended
+            else _told(ended, spec),
         )
     seconds = {**outcome.seconds, "total": round(time.monotonic() - start, 3)}
     outcome = replace(outcome, seconds=seconds, gigabytes=round(peak / 1e9, 3))
@@ -180,6 +190,10 @@ def _told(why: str, spec: RunSpec) -> str:
 
 def _last_words(log: Path, code: int) -> str:
     """Return the last line that a run which died has printed."""
-    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    lines = [
+        line.strip()
+        for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
+        if line.strip()
+    ]
     words = lines[-1] if lines else "nothing printed"
     return f"ended by signal {-code}: {words}" if code < 0 else words

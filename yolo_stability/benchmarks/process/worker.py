@@ -59,7 +59,13 @@ class Progress:
         if now - self._told >= _PROGRESS_SECONDS:
             self._told = now
             watch = trainer.stability.watch
-            self._say({"step": watch.step if watch else self._batches, "planned": self.planned, "epoch": trainer.epoch})
+            self._say(
+                {
+                    "step": watch.step if watch else self._batches,
+                    "planned": self.planned,
+                    "epoch": trainer.epoch,
+                }
+            )
 
     def keep_stopped(self, trainer: Any) -> None:
         """End the run with this epoch, whatever Ultralytics has decided in between."""

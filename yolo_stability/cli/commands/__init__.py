@@ -25,7 +25,8 @@ VERBS: Mapping[str, Verb] = {module.VERB.name: module.VERB for module in _ALL}
 """Verbs by name, in the order in which help prints them."""
 
 _USE_YOLO = (
-    "'yolo-stability' only trains; for {verb} use 'yolo {verb} ...', the checkpoints are plain Ultralytics files."
+    "'yolo-stability' only trains; for {verb} use 'yolo {verb} ...', the checkpoints are plain "
+    "Ultralytics files."
 )
 ELSEWHERE: Mapping[str, str] = {
     **{verb: _USE_YOLO.format(verb=verb) for verb in ("val", "predict", "export", "track")},

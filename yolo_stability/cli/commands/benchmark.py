@@ -41,25 +41,40 @@ def run(args: Sequence[str]) -> int:
 
 def _request(words: Sequence[str], pairs: dict[str, Any]) -> dict[str, Any]:
     """Return the keywords of the api's function."""
-    tasks = [*(word for word in words if word in TASKS), *([str(pairs.pop("task"))] if "task" in pairs else [])]
+    tasks = [
+        *(word for word in words if word in TASKS),
+        *([str(pairs.pop("task"))] if "task" in pairs else []),
+    ]
     names = [word for word in words if word not in TASKS]
     if names and "suite" not in pairs:
         pairs["suite"] = names.pop(0)
     if names or len(set(tasks)) > 1:
-        raise ConfigError(f"'benchmark' takes one suite and at most one task; '{(names or tasks)[-1]}' is too much.")
+        raise ConfigError(
+            f"'benchmark' takes one suite and at most one task; '{(names or tasks)[-1]}' is too much."
+        )
     if "suite" not in pairs:
-        hint = "".join(f" '{key}' is no key.{nearest(key, ['suite'])}" for key in pairs if nearest(key, ["suite"]))
+        hint = "".join(
+            f" '{key}' is no key.{nearest(key, ['suite'])}"
+            for key in pairs
+            if nearest(key, ["suite"])
+        )
         raise ConfigError(
             f"'benchmark' needs a suite: write suite=quick, for instance; 'list suites' names them all.{hint}"
         )
     for key, least in (("jobs", 1), ("seeds", 1)):
         value = pairs.get(key, least)
         if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ConfigError(f"{key}={value} is not possible: {key} is a whole number, {least} or more.")
+            raise ConfigError(
+                f"{key}={value} is not possible: {key} is a whole number, {least} or more."
+            )
     arms = pairs.pop("arms", None)
     return {
         **pairs,
-        **({"arms": ",".join(arms) if isinstance(arms, list | tuple) else str(arms)} if arms is not None else {}),
+        **(
+            {"arms": ",".join(arms) if isinstance(arms, list | tuple) else str(arms)}
+            if arms is not None
+            else {}
+        ),
         **({"task": tasks[0]} if tasks else {}),
         "suite": str(pairs["suite"]),
     }

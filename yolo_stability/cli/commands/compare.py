@@ -31,7 +31,9 @@ def run(args: Sequence[str]) -> int:
     words, pairs, as_json = arguments.read_with_json(args)
     for key in pairs:
         if key not in KEYS:
-            raise ConfigError(f"Unknown key '{key}'.{nearest(key, KEYS)} 'compare' takes run folders, out= and --json.")
+            raise ConfigError(
+                f"Unknown key '{key}'.{nearest(key, KEYS)} 'compare' takes run folders, out= and --json."
+            )
     with stdout_to_stderr():
         from yolo_stability.api import compare
 

@@ -54,9 +54,14 @@ def _check(words: Sequence[str], pairs: dict[str, Any], as_json: bool) -> int:
     task = pairs.pop("task", None)
     _only_task(pairs)
     names = [word for word in words if word not in CHECK_TASKS]
-    tasks = [*(word for word in words if word in CHECK_TASKS), *([] if task is None else [str(task)])]
+    tasks = [
+        *(word for word in words if word in CHECK_TASKS),
+        *([] if task is None else [str(task)]),
+    ]
     if len(names) != 1 or len(set(tasks)) > 1:
-        raise ConfigError("'data check' takes one dataset (a data YAML, a folder, a name), and at most one task.")
+        raise ConfigError(
+            "'data check' takes one dataset (a data YAML, a folder, a name), and at most one task."
+        )
     if tasks and tasks[0] not in CHECK_TASKS:
         raise ConfigError(
             f"task={tasks[0]} is not possible here.{nearest(tasks[0], CHECK_TASKS)}"
@@ -73,7 +78,9 @@ def _check(words: Sequence[str], pairs: dict[str, Any], as_json: bool) -> int:
 def _only_task(pairs: dict[str, Any]) -> None:
     unknown = [key for key in pairs if key != "task"]
     if unknown:
-        raise ConfigError(f"Unknown key '{unknown[0]}'.{nearest(unknown[0], ['task'])} 'data' takes task= only.")
+        raise ConfigError(
+            f"Unknown key '{unknown[0]}'.{nearest(unknown[0], ['task'])} 'data' takes task= only."
+        )
 
 
 def _request(words: Sequence[str], pairs: dict[str, Any]) -> tuple[str, str]:
@@ -81,9 +88,14 @@ def _request(words: Sequence[str], pairs: dict[str, Any]) -> tuple[str, str]:
     _only_task(pairs)
     if not words or words[0] not in KINDS:
         got = f" '{words[0]}' is neither." if words else ""
-        raise ConfigError(f"Write 'data embedded NAME' or 'data coco FOLDER'.{got} 'data check DATA' looks for damage.")
+        raise ConfigError(
+            f"Write 'data embedded NAME' or 'data coco FOLDER'.{got} 'data check DATA' looks for damage."
+        )
     kind, names = words[0], [word for word in words[1:] if word not in TASKS]
-    tasks = [*(word for word in words[1:] if word in TASKS), *([str(pairs["task"])] if "task" in pairs else [])]
+    tasks = [
+        *(word for word in words[1:] if word in TASKS),
+        *([str(pairs["task"])] if "task" in pairs else []),
+    ]
     if len(names) != 1 or len(set(tasks)) > 1:
         what = f"one of {', '.join(EMBEDDED)}" if kind == "embedded" else "one folder"
         raise ConfigError(f"'data {kind}' takes {what}, and at most one task.")
@@ -93,7 +105,9 @@ def _request(words: Sequence[str], pairs: dict[str, Any]) -> tuple[str, str]:
         )
     if kind == "coco" and names[0] in EMBEDDED:
         names = [f"./{names[0]}"]  # the folder of that name, not the embedded set
-    task = tasks[0] if tasks else EMBEDDED.get(names[0], "detect") if kind == "embedded" else "detect"
+    task = (
+        tasks[0] if tasks else EMBEDDED.get(names[0], "detect") if kind == "embedded" else "detect"
+    )
     if task not in TASKS:
         raise ConfigError(f"task={task} is not possible here; task is {' or '.join(TASKS)}.")
     return names[0], task

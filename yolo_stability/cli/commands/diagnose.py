@@ -36,9 +36,13 @@ def run(args: Sequence[str]) -> int:
     """
     words, pairs, as_json = arguments.read_with_json(args)
     for key in pairs:
-        raise ConfigError(f"Unknown key '{key}'.{nearest(key, ('json',))} 'diagnose' takes a path and --json.")
+        raise ConfigError(
+            f"Unknown key '{key}'.{nearest(key, ('json',))} 'diagnose' takes a path and --json."
+        )
     if len(words) != 1:
-        raise ConfigError("'diagnose' takes one path: write diagnose runs/detect/train, or diagnose last.pt.")
+        raise ConfigError(
+            "'diagnose' takes one path: write diagnose runs/detect/train, or diagnose last.pt."
+        )
     with stdout_to_stderr():
         examined = _examine(words[0])
     if as_json:

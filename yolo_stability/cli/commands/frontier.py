@@ -43,17 +43,28 @@ def run(args: Sequence[str]) -> int:
 
 def _request(words: Sequence[str], pairs: dict[str, Any]) -> dict[str, Any]:
     """Return the keywords of the api's function."""
-    tasks = [*(word for word in words if word in TASKS), *([str(pairs.pop("task"))] if "task" in pairs else [])]
+    tasks = [
+        *(word for word in words if word in TASKS),
+        *([str(pairs.pop("task"))] if "task" in pairs else []),
+    ]
     names = [word for word in words if word not in TASKS]
     if names and "axis" not in pairs:
         pairs["axis"] = names.pop(0)
     if names and names[-1] in arguments.KNOWN_TASKS:
         raise ConfigError(f"'frontier' searches {' and '.join(TASKS)} only, not '{names[-1]}'.")
     if names or len(set(tasks)) > 1:
-        raise ConfigError(f"'frontier' takes one axis and at most one task; '{(names or tasks)[-1]}' is too much.")
+        raise ConfigError(
+            f"'frontier' takes one axis and at most one task; '{(names or tasks)[-1]}' is too much."
+        )
     if "axis" not in pairs:
-        hint = "".join(f" '{key}' is no key.{nearest(key, ['axis'])}" for key in pairs if nearest(key, ["axis"]))
-        raise ConfigError(f"'frontier' needs an axis: write axis=lr_mult, for instance, or another numeric key.{hint}")
+        hint = "".join(
+            f" '{key}' is no key.{nearest(key, ['axis'])}"
+            for key in pairs
+            if nearest(key, ["axis"])
+        )
+        raise ConfigError(
+            f"'frontier' needs an axis: write axis=lr_mult, for instance, or another numeric key.{hint}"
+        )
     for key, name in (("from", "start"), ("to", "end")):
         if name in pairs:
             raise ConfigError(f"Unknown key '{name}'. Did you mean '{key}'?")

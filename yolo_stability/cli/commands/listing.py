@@ -45,10 +45,16 @@ def run(args: Sequence[str]) -> int:
             )
     for word in words:
         if word not in KINDS:
-            raise ConfigError(f"Nothing to list under '{word}'.{nearest(word, KINDS)} There is {', '.join(KINDS)}.")
+            raise ConfigError(
+                f"Nothing to list under '{word}'.{nearest(word, KINDS)} There is {', '.join(KINDS)}."
+            )
     found = {kind: KINDS[kind]() for kind in words or KINDS}
     if as_json:
-        print(json.dumps({kind: [{"name": n, "summary": text} for n, text in found[kind]] for kind in found}))
+        print(
+            json.dumps(
+                {kind: [{"name": n, "summary": text} for n, text in found[kind]] for kind in found}
+            )
+        )
     for kind in () if as_json else found:
         print(f"{kind}:")
         _show(found[kind])
@@ -88,7 +94,9 @@ def _scenarios() -> list[tuple[str, str]]:
 
 def _interventions() -> list[tuple[str, str]]:
     """Return what is chosen by name, as one writes it, with the first sentence of its file."""
-    summaries = [line for registry in (CLIPS, NORMS, INITS, FAULTS) for line in registry.summaries.values()]
+    summaries = [
+        line for registry in (CLIPS, NORMS, INITS, FAULTS) for line in registry.summaries.values()
+    ]
     parts = [line.strip("`").partition("`: ") for line in summaries]
     return [(setting, text[:1].upper() + text[1:]) for setting, _, text in parts]
 
@@ -125,7 +133,10 @@ def _schema() -> list[tuple[str, str]]:
     """Return the JSON Schemas that editors take."""
     from yolo_stability.benchmarks.suite import schemas
 
-    return [(f"{kind}.json", f"of {kind} files; 'list schema out=FOLDER' writes it") for kind in schemas()]
+    return [
+        (f"{kind}.json", f"of {kind} files; 'list schema out=FOLDER' writes it")
+        for kind in schemas()
+    ]
 
 
 def _write_schemas(folder: Path) -> None:
@@ -136,10 +147,14 @@ def _write_schemas(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for kind, content in schemas().items():
             file = folder / f"{kind}.json"
-            file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            file.write_text(
+                json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
             print(f"written: {file}")
     except OSError as error:
-        raise ConfigError(f"out={folder} cannot be written: {error.strerror}. Name another folder.") from None
+        raise ConfigError(
+            f"out={folder} cannot be written: {error.strerror}. Name another folder."
+        ) from None
 
 
 KINDS: dict[str, Callable[[], list[tuple[str, str]]]] = {
@@ -158,7 +173,11 @@ VERB = Verb(
     usage="[data|interventions|scenarios|suites|rules|executors|sinks|schema] [--json]",
     summary="the names that other commands take",
     run=run,
-    examples=("yolo-stability list", "yolo-stability list interventions", "yolo-stability list schema out=."),
+    examples=(
+        "yolo-stability list",
+        "yolo-stability list interventions",
+        "yolo-stability list schema out=.",
+    ),
     details="""\
   'list schema out=FOLDER' writes the JSON Schemas of suite and scenario files.
   An editor completes and checks a YAML file whose first line is

@@ -35,7 +35,9 @@ def run(args: Sequence[str]) -> int:
     with stdout_to_stderr():
         from yolo_stability.api import mechanics
 
-        result = mechanics(words or STUDIES, out=str(pairs.get("out", "runs/mechanics")), seed=pairs.get("seed", 0))
+        result = mechanics(
+            words or STUDIES, out=str(pairs.get("out", "runs/mechanics")), seed=pairs.get("seed", 0)
+        )
     if as_json:
         print(json.dumps(result.to_json()))
     else:
@@ -46,10 +48,14 @@ def run(args: Sequence[str]) -> int:
 def _check(studies: Sequence[str], pairs: dict[str, Any]) -> None:
     for word in studies:
         if word not in STUDIES:
-            raise ConfigError(f"There is no study '{word}'.{nearest(word, STUDIES)} Choose from {', '.join(STUDIES)}.")
+            raise ConfigError(
+                f"There is no study '{word}'.{nearest(word, STUDIES)} Choose from {', '.join(STUDIES)}."
+            )
     for key in pairs:
         if key not in KEYS:
-            raise ConfigError(f"Unknown key '{key}'.{nearest(key, KEYS)} 'mechanics' takes out=, seed= and --json.")
+            raise ConfigError(
+                f"Unknown key '{key}'.{nearest(key, KEYS)} 'mechanics' takes out=, seed= and --json."
+            )
 
 
 def _show(result: Any) -> None:

@@ -55,11 +55,19 @@ def run(args: Sequence[str]) -> int:
 
         _check_folder(request.out)
         results = probe_grid(
-            model=request.model, data=request.data, task=request.task, grid=request.grid, **request.overrides
+            model=request.model,
+            data=request.data,
+            task=request.task,
+            grid=request.grid,
+            **request.overrides,
         )
         picture = draw_probes(results, request.out)
     if request.json:
-        print(json.dumps({"picture": str(picture), "settings": [result.to_json() for result in results]}))
+        print(
+            json.dumps(
+                {"picture": str(picture), "settings": [result.to_json() for result in results]}
+            )
+        )
     else:
         show_probes(results, picture)
     return DONE if all(result.verdict == "healthy" for result in results) else UNSTABLE
@@ -83,7 +91,9 @@ def _read(args: Sequence[str]) -> _Request:
         print(f"model= is not given: taking {model}, with new weights.", file=sys.stderr)
     data = given.pop("data", None)
     if data is None or isinstance(data, list):
-        raise ConfigError("data= takes one dataset, such as data=shapes (embedded, nothing to download).")
+        raise ConfigError(
+            "data= takes one dataset, such as data=shapes (embedded, nothing to download)."
+        )
     return _Request(
         task=task,
         model=str(model),
@@ -100,7 +110,9 @@ def _task(words: Sequence[str], key: Any) -> str | None:
     for word in words:
         if word not in arguments.KNOWN_TASKS:
             known = (*arguments.KNOWN_TASKS, "json", *OWN_KEYS)
-            raise ConfigError(f"Unknown word '{word}'.{nearest(word, known)} A task or key=value was expected.")
+            raise ConfigError(
+                f"Unknown word '{word}'.{nearest(word, known)} A task or key=value was expected."
+            )
     named = list(dict.fromkeys([*words, *([] if key is None else [str(key)])]))
     if len(named) > 1:
         raise ConfigError(f"Two tasks, {' and '.join(named)}; give one.")
@@ -117,7 +129,9 @@ def _values(key: str, typed: Any) -> list[Any]:
         return [typed]
     pieces = [piece.strip() for piece in typed.split(",")]
     if not all(pieces):
-        raise ConfigError(f"'{key}={typed}' has an empty place between its commas; write {key}=A,B.")
+        raise ConfigError(
+            f"'{key}={typed}' has an empty place between its commas; write {key}=A,B."
+        )
     return [arguments.read([f"{key}={piece}"])[1][key] for piece in pieces]
 
 

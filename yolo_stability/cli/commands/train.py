@@ -56,7 +56,9 @@ def _summary(result: RunResult) -> dict[str, Any]:
         "stopped": result.stopped,
         "steps": result.trace.steps.height,
         "guard_skips": sum(who == "guard" for who in skipped),
-        "metrics": {name: float(v) if math.isfinite(v) else None for name, v in result.metrics.items()},
+        "metrics": {
+            name: float(v) if math.isfinite(v) else None for name, v in result.metrics.items()
+        },
     }
 
 

@@ -31,19 +31,31 @@ def run(args: Sequence[str]) -> int:
     words, pairs, as_json = arguments.read_with_json(args)
     for key in pairs:
         if key not in KEYS:
-            raise ConfigError(f"Unknown key '{key}'.{nearest(key, KEYS)} 'verify' takes sample= and --json.")
+            raise ConfigError(
+                f"Unknown key '{key}'.{nearest(key, KEYS)} 'verify' takes sample= and --json."
+            )
     sample = pairs.get("sample")
     if sample is not None and (not isinstance(sample, int) or isinstance(sample, bool)):
         raise ConfigError(f"sample={sample} is not possible: sample is a whole number, 1 or more.")
     if len(words) != 1:
-        raise ConfigError("'verify' takes the folder of one benchmark: write verify runs/benchmark/demo, for instance.")
+        raise ConfigError(
+            "'verify' takes the folder of one benchmark: write verify runs/benchmark/demo, for instance."
+        )
     with stdout_to_stderr():
         from yolo_stability.api import verify
 
         found = verify(words[0], sample=sample)
     if as_json:
         checks = [{"run": c.run, "identical": c.identical, "text": c.text} for c in found.checks]
-        print(json.dumps({"identical": found.identical, "checks": checks, "environment": list(found.environment)}))
+        print(
+            json.dumps(
+                {
+                    "identical": found.identical,
+                    "checks": checks,
+                    "environment": list(found.environment),
+                }
+            )
+        )
     else:
         tell(found.lines())
     return DONE if found.identical else UNSTABLE

@@ -100,7 +100,9 @@ def audit(data: str | Path, task: str | None = None) -> AuditReport:
     if task not in (None, *LABEL_TASKS):
         raise DataError(f"The check reads labels for {', '.join(LABEL_TASKS)}, not {task}.")
     if "://" in text or Path(text).suffix.lower() in {".zip", ".tar", ".gz", ".tgz", ".ndjson"}:
-        raise DataError(f"{text} is not unpacked here; download and unpack it, then check its data YAML.")
+        raise DataError(
+            f"{text} is not unpacked here; download and unpack it, then check its data YAML."
+        )
     source = Path(os.path.expanduser(text))  # noqa: PTH111 - pathlib raises on an unknown user
     folder = text not in EMBEDDED and os.path.isdir(source)  # noqa: PTH112 - and on an overlong name
     coco = folder and not has_yaml(source) and is_coco(source)
@@ -117,7 +119,9 @@ def audit(data: str | Path, task: str | None = None) -> AuditReport:
 
 
 def _coco_task(folder: Path) -> str:
-    return "detect" if any(True for _ in (folder / "annotations").glob("instances_*.json")) else "pose"
+    return (
+        "detect" if any(True for _ in (folder / "annotations").glob("instances_*.json")) else "pose"
+    )
 
 
 def _layout(config: Mapping[str, Any], task: str | None, text: str) -> tuple[Layout, str]:
@@ -126,15 +130,23 @@ def _layout(config: Mapping[str, Any], task: str | None, text: str) -> tuple[Lay
     task = task or ("pose" if shape else "detect")
     if shape is None:
         shape = (0, 0)
-    good = len(shape) == 2 and all(isinstance(v, int) and not isinstance(v, bool) and 0 <= v < 1e4 for v in shape)
+    good = len(shape) == 2 and all(
+        isinstance(v, int) and not isinstance(v, bool) and 0 <= v < 1e4 for v in shape
+    )
     if not good or (task == "pose" and (shape[0] == 0 or shape[1] not in {2, 3})):
         said = f"kpt_shape: {list(shape)}" if any(shape) else "no kpt_shape"
-        raise DataError(f"{text} has {said}, but pose needs 'kpt_shape: [number of keypoints, 2 or 3]'.")
+        raise DataError(
+            f"{text} has {said}, but pose needs 'kpt_shape: [number of keypoints, 2 or 3]'."
+        )
     classes = len(config["names"])
-    return Layout(classes=classes, keypoints=shape[0], dimensions=shape[1], pose=task == "pose"), task
+    return Layout(
+        classes=classes, keypoints=shape[0], dimensions=shape[1], pose=task == "pose"
+    ), task
 
 
-def _scan(config: Mapping[str, Any], layout: Layout, text: str, task: str, imported: Any) -> AuditReport:
+def _scan(
+    config: Mapping[str, Any], layout: Layout, text: str, task: str, imported: Any
+) -> AuditReport:
     """Scan the splits of a data YAML."""
     base = str(Path(config["path"]).resolve())
     images = {split: images_of(config[split], split) for split in SPLITS if config.get(split)}
@@ -145,7 +157,9 @@ def _scan(config: Mapping[str, Any], layout: Layout, text: str, task: str, impor
         for split, files in images.items():
             audited, tally = _split(split, files, Scanner(layout, Path(work), base), task)
             splits.append(audited)
-            if _is_ours(cache := cache_file(files)):  # copies: what Ultralytics writes there is nobody's loss
+            if _is_ours(
+                cache := cache_file(files)
+            ):  # copies: what Ultralytics writes there is nobody's loss
                 tally.counts.pop("rewritten", None)
             elif audited.images_kept:
                 writes.append(str(cache))
@@ -169,10 +183,15 @@ def _is_ours(path: Path) -> bool:
 
 
 def _found(split: str, tally: Tally) -> list[Found]:
-    return [Found(split=split, kind=k, count=n, examples=tuple(tally.examples[k])) for k, n in tally.counts.items()]
+    return [
+        Found(split=split, kind=k, count=n, examples=tuple(tally.examples[k]))
+        for k, n in tally.counts.items()
+    ]
 
 
-def _split(split: str, files: Sequence[str], scanner: Scanner, task: str) -> tuple[SplitAudit, Tally]:
+def _split(
+    split: str, files: Sequence[str], scanner: Scanner, task: str
+) -> tuple[SplitAudit, Tally]:
     """Scan one split with a few threads, as Ultralytics does."""
     tally, boxes = Tally(), Tally()
     images = rows = labels = background = paired = 0
@@ -195,7 +214,12 @@ def _split(split: str, files: Sequence[str], scanner: Scanner, task: str) -> tup
         tally.counts |= boxes.counts
         tally.examples |= boxes.examples
     audited = SplitAudit(
-        split=split, images=len(files), images_kept=images, labels=rows, labels_kept=labels, background=background
+        split=split,
+        images=len(files),
+        images_kept=images,
+        labels=rows,
+        labels_kept=labels,
+        background=background,
     )
     return audited, tally
 
@@ -239,7 +263,9 @@ class Scanner:
         if seen.kept < 0:
             seen.events.append(self._reason(image, label, verdict, answer))
         elif verdict is not None:
-            places = [("duplicate", line) for line in verdict.duplicates] + [("flat", line) for line in verdict.flat]
+            places = [("duplicate", line) for line in verdict.duplicates] + [
+                ("flat", line) for line in verdict.flat
+            ]
             seen.events += [(kind, f"{self.short(label)}:{line}") for kind, line in places]
         return seen
 
@@ -273,18 +299,26 @@ class Scanner:
         shape = (layout.keypoints, layout.dimensions)
 
         def ask(labels: str) -> tuple[int, str]:
-            return self._verify(image, labels, pose=layout.pose, classes=layout.classes, kpt_shape=shape)
+            return self._verify(
+                image, labels, pose=layout.pose, classes=layout.classes, kpt_shape=shape
+            )
 
         kept, message = ask(label)
         return Answer(kept=kept, message=message, sound=kept >= 0 or ask(os.devnull)[0] >= 0)
 
-    def _reason(self, image: str, label: str, verdict: Verdict | None, answer: Answer) -> tuple[str, str]:
+    def _reason(
+        self, image: str, label: str, verdict: Verdict | None, answer: Answer
+    ) -> tuple[str, str]:
         """Return kind and place of what made Ultralytics ignore an image."""
         said = answer.message.rpartition("ignoring corrupt image/label: ")[2]
         if not answer.sound:
             unknown = "No module named" in said or "cannot identify" in said
             if unknown:
-                said = "needs pip install pi-heif" if Path(image).suffix.lower() in PLUGIN else "no known image format"
+                said = (
+                    "needs pip install pi-heif"
+                    if Path(image).suffix.lower() in PLUGIN
+                    else "no known image format"
+                )
             return "damaged", _place(self.short(image), said)
         if verdict is None:
             return "unreadable", _place(self.short(label), said)

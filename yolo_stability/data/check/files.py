@@ -40,7 +40,9 @@ def plain_config(data: str) -> dict[str, Any]:
         return dataset_config(data)
     except Exception as err:  # Ultralytics checks little, and any type may come out
         said = " ".join(str(err).replace("❌", "").split())[:300].rstrip(" .")
-        raise DataError(f"Ultralytics cannot use the data YAML {data}: {said or type(err).__name__}.") from err
+        raise DataError(
+            f"Ultralytics cannot use the data YAML {data}: {said or type(err).__name__}."
+        ) from err
 
 
 def images_of(places: str | Sequence[str], split: str) -> list[str]:
@@ -67,7 +69,9 @@ def images_of(places: str | Sequence[str], split: str) -> list[str]:
             raise DataError(
                 f"The {split} set is at {place}, which does not exist. Correct '{split}:' in the data YAML."
             )
-    images = sorted(x.replace("/", os.sep) for x in found if f".{x.rpartition('.')[-1].lower()}" in SUFFIXES)
+    images = sorted(
+        x.replace("/", os.sep) for x in found if f".{x.rpartition('.')[-1].lower()}" in SUFFIXES
+    )
     if not images:
         raise DataError(
             f"The {split} set {places if isinstance(places, str) else ', '.join(places)} holds no image."
@@ -127,7 +131,9 @@ def unread_labels(images: Iterable[str]) -> list[str]:
         if labels == pictures or not os.path.isdir(labels) or not os.path.isdir(pictures):  # noqa: PTH112
             continue  # labels beside images: any text file may lie there
         with os.scandir(pictures) as entries:
-            stems = {e.name.rsplit(".", 1)[0] for e in entries if Path(e.name).suffix.lower() in SUFFIXES}
+            stems = {
+                e.name.rsplit(".", 1)[0] for e in entries if Path(e.name).suffix.lower() in SUFFIXES
+            }
         with os.scandir(labels) as entries:
             names = [e.name for e in entries if e.name.endswith(".txt") and e.name != "classes.txt"]
         unread += [os.path.join(labels, name) for name in names if name[:-4] not in stems]  # noqa: PTH118

@@ -46,11 +46,17 @@ class Kind:
 
 GROUPS: Mapping[str, Group] = {
     "refused": Group(title="Refused", effect="Ultralytics ends with an error instead of training"),
-    "ignored": Group(title="Ignored", effect="Ultralytics leaves out the image with all its labels"),
+    "ignored": Group(
+        title="Ignored", effect="Ultralytics leaves out the image with all its labels"
+    ),
     "removed": Group(title="Removed", effect="Ultralytics keeps only the first of equal labels"),
     "unread": Group(title="Never read", effect="Ultralytics looks for labels of images only"),
-    "rewritten": Group(title="Rewritten", effect="Ultralytics compresses them anew, in your folder"),
-    "kept": Group(title="Kept, but look", effect="Ultralytics trains on these as they are", loss=False),
+    "rewritten": Group(
+        title="Rewritten", effect="Ultralytics compresses them anew, in your folder"
+    ),
+    "kept": Group(
+        title="Kept, but look", effect="Ultralytics trains on these as they are", loss=False
+    ),
 }
 """What can happen, the worst first."""
 
@@ -171,21 +177,36 @@ class AuditReport:
     def _imported(self) -> tuple[int, int, int, int]:
         """Return what an import left out, repaired and doubts, as `SplitReport.tallies`, but for what is no damage."""
         tallies = [split.tallies() for split in self.imported.splits] if self.imported else []
-        sums = [sum(n for t in tallies for reason, n in t[i].items() if reason not in BY_DESIGN) for i in range(4)]
+        sums = [
+            sum(n for t in tallies for reason, n in t[i].items() if reason not in BY_DESIGN)
+            for i in range(4)
+        ]
         return sums[0], sums[1], sums[2], sums[3]
 
     def verdict(self) -> str:
         """Return the outcome in one sentence."""
         if not self.damaged:
             return "Nothing would be lost."
-        count = {group: sum(f.count for f in self.found if KINDS[f.kind].group == group) for group in GROUPS}
-        images, labels = sum(s.images for s in self.splits), sum(s.labels - s.labels_kept for s in self.splits)
+        count = {
+            group: sum(f.count for f in self.found if KINDS[f.kind].group == group)
+            for group in GROUPS
+        }
+        images, labels = (
+            sum(s.images for s in self.splits),
+            sum(s.labels - s.labels_kept for s in self.splits),
+        )
         dropped, missed, repaired, doubts = self._imported()
         parts = [
             (count["refused"], "Ultralytics would refuse to train"),
-            (count["ignored"] or labels, f"{count['ignored']} of {images} images and {_counted(labels, LABEL)} lost"),
+            (
+                count["ignored"] or labels,
+                f"{count['ignored']} of {images} images and {_counted(labels, LABEL)} lost",
+            ),
             (count["unread"], f"{_counted(count['unread'], KINDS['unread'].thing)} never read"),
-            (count["rewritten"], f"{_counted(count['rewritten'], KINDS['rewritten'].thing)} rewritten"),
+            (
+                count["rewritten"],
+                f"{_counted(count['rewritten'], KINDS['rewritten'].thing)} rewritten",
+            ),
             (
                 dropped or missed,
                 f"{_counted(dropped, ANNOTATION)} and {_counted(missed, IMAGE)} left out by the import",
@@ -217,7 +238,8 @@ class AuditReport:
         """Return the JSON form."""
         groups = {f.kind: KINDS[f.kind].group for f in self.found}
         found = [
-            asdict(f) | {"group": groups[f.kind], "ultralytics": GROUPS[groups[f.kind]].effect} for f in self.found
+            asdict(f) | {"group": groups[f.kind], "ultralytics": GROUPS[groups[f.kind]].effect}
+            for f in self.found
         ]
         return {
             "data": self.data,
@@ -245,7 +267,12 @@ def _found_lines(one: Found) -> Iterator[str]:
 
 def _import_lines(report: ImportReport) -> Iterator[str]:
     """Yield what the import of a COCO folder left out, repaired and doubts."""
-    titles = ("annotations left out", "images left out", "repaired", "doubtful, taken as the JSON says")
+    titles = (
+        "annotations left out",
+        "images left out",
+        "repaired",
+        "doubtful, taken as the JSON says",
+    )
     for split in report.splits:
         for title, counts in zip(titles, split.tallies(), strict=True):
             if counts:
@@ -253,4 +280,6 @@ def _import_lines(report: ImportReport) -> Iterator[str]:
             for reason, count in counts.items():
                 rule = BY_DESIGN.get(reason)
                 yield f"  {count} {reason} ({rule})" if rule else f"  {count} {reason}"
-                yield from () if rule else (f"    {where}" for where in split.examples.get(reason, ()))
+                yield from (
+                    () if rule else (f"    {where}" for where in split.examples.get(reason, ()))
+                )

@@ -87,13 +87,17 @@ def judge(text: str, layout: Layout) -> Verdict:
     Returns:
         What Ultralytics would do with it.
     """
-    listed = [(number, line.split()) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+    listed = [
+        (number, line.split()) for number, line in enumerate(text.splitlines(), 1) if line.strip()
+    ]
     if not listed:
         return Verdict(rows=0)
     lines = [number for number, _ in listed]
     rows = [words for _, words in listed]
     try:
-        with np.errstate(invalid="ignore", over="ignore"):  # what overflows is infinite, and judged as such
+        with np.errstate(
+            invalid="ignore", over="ignore"
+        ):  # what overflows is infinite, and judged as such
             table, outlines = _table(rows, layout)
             _check(table, layout)
     except Fault as fault:
@@ -124,7 +128,9 @@ def _table(rows: list[list[str]], layout: Layout) -> tuple[Table, list[Table]]:
     corners = np.array([(*o.min(axis=0), *o.max(axis=0)) for o in outlines], dtype=np.float32)
     low, high = corners[:, :2], corners[:, 2:]
     classes = np.array([[row[0]] for row in numbers], dtype=np.float32)
-    return np.concatenate((classes, (low + high) / 2, high - low), axis=1, dtype=np.float32), outlines
+    return np.concatenate(
+        (classes, (low + high) / 2, high - low), axis=1, dtype=np.float32
+    ), outlines
 
 
 def _boxes(rows: list[list[str]], columns: int) -> Table:
@@ -152,7 +158,9 @@ def _check(table: Table, layout: Layout) -> None:
     """Raise Fault for the first row that Ultralytics' assertions reject."""
     points = table[:, 1:]
     if layout.pose:  # there the boxes go unchecked
-        points = table[:, 5:].reshape(len(table), -1, layout.dimensions)[..., :2].reshape(len(table), -1)
+        points = (
+            table[:, 5:].reshape(len(table), -1, layout.dimensions)[..., :2].reshape(len(table), -1)
+        )
     above = ~(points <= HIGHEST).all(axis=1)
     lowest = table.min(axis=1)
     below = ~((lowest >= 0) | ((lowest >= LOWEST) & (table[:, 3:5].min(axis=1) >= 0)))

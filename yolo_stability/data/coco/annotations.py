@@ -60,16 +60,22 @@ def read_annotations(path: Path, task: str) -> dict[str, Any]:
         DataError: If it cannot be read, is no JSON, or lacks one of the three.
     """
     try:
-        content = json.loads(path.read_bytes(), object_hook=None if task == "segment" else _without_outline)
+        content = json.loads(
+            path.read_bytes(), object_hook=None if task == "segment" else _without_outline
+        )
     except OSError as err:
         raise DataError(f"Cannot read {path}: {err.strerror}.") from err
     except RecursionError as err:
         raise DataError(f"{path} is nested too deeply for COCO annotations.") from err
     except ValueError as err:
-        raise DataError(f"{path} is not valid JSON ({err}); is it cut off? Copy or download it again.") from err
+        raise DataError(
+            f"{path} is not valid JSON ({err}); is it cut off? Copy or download it again."
+        ) from err
     for key in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
-            raise DataError(f"{path} has no list '{key}', so it is no COCO annotation file for training.")
+            raise DataError(
+                f"{path} has no list '{key}', so it is no COCO annotation file for training."
+            )
     if not content["categories"]:
         raise DataError(f"{path} lists no categories, so its annotations have no class names.")
     return dict(content)
@@ -107,9 +113,13 @@ def classes_of(documents: Iterable[tuple[Path, Mapping[str, Any]]], task: str) -
     if task == "pose" and any(keypoints.values()):
         names = {identity: name for identity, name in names.items() if keypoints[identity]}
     order = sorted(names, key=lambda identity: (isinstance(identity, str), identity))
-    layouts = {keypoints[identity] or COCO_KEYPOINTS for identity in order} if task == "pose" else {()}
+    layouts = (
+        {keypoints[identity] or COCO_KEYPOINTS for identity in order} if task == "pose" else {()}
+    )
     if len(layouts) > 1:
-        raise DataError("The categories have different keypoints; Ultralytics trains one keypoint layout at a time.")
+        raise DataError(
+            "The categories have different keypoints; Ultralytics trains one keypoint layout at a time."
+        )
     index = {identity: i for i, identity in enumerate(order)}
     return Classes(index=index, names=tuple(names[i] for i in order), keypoints=layouts.pop())
 
@@ -117,7 +127,11 @@ def classes_of(documents: Iterable[tuple[Path, Mapping[str, Any]]], task: str) -
 def _category(category: Any, path: Path) -> tuple[int | str, str, tuple[str, ...]]:
     """Return id, name and keypoint names of one entry of `categories`."""
     identity = category.get("id") if isinstance(category, dict) else None
-    if isinstance(identity, bool) or not isinstance(identity, int | str) or not isinstance(category.get("name"), str):
+    if (
+        isinstance(identity, bool)
+        or not isinstance(identity, int | str)
+        or not isinstance(category.get("name"), str)
+    ):
         raise DataError(f"{path} has a category without id or name: {str(category)[:80]}.")
     points = category.get("keypoints")
     named = tuple(_shown(str(p)) for p in points) if isinstance(points, list) else ()

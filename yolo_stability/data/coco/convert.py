@@ -18,7 +18,13 @@ from yolo_stability.data.coco.file_names import ImageFinder, LinkNames, safe_nam
 from yolo_stability.data.coco.image_size import measure
 from yolo_stability.data.coco.import_report import SplitReport, Tally
 from yolo_stability.data.coco.layout import SUFFIXES, Split
-from yolo_stability.data.coco.sanitize import Unusable, clean_box, clean_keypoints, clean_polygons, number
+from yolo_stability.data.coco.sanitize import (
+    Unusable,
+    clean_box,
+    clean_keypoints,
+    clean_polygons,
+    number,
+)
 
 __all__ = ["Normalised", "normalise"]
 
@@ -66,7 +72,9 @@ class Losses:
         return {reason: places for tally in tallies for reason, places in tally.examples.items()}
 
 
-def normalise(split: Split, content: Mapping[str, Any], classes: Classes, task: str, root: Path) -> Normalised:
+def normalise(
+    split: Split, content: Mapping[str, Any], classes: Classes, task: str, root: Path
+) -> Normalised:
     """Check and renumber one split.
 
     Args:
@@ -92,7 +100,10 @@ def normalise(split: Split, content: Mapping[str, Any], classes: Classes, task: 
             losses.images.add("without labelled people", image.file.name)
             del kept[image.identity]
     if not annotations:
-        why = ", ".join(f"{n} {reason}" for reason, n in losses.annotations.counts.items()) or "it lists none"
+        why = (
+            ", ".join(f"{n} {reason}" for reason, n in losses.annotations.counts.items())
+            or "it lists none"
+        )
         raise DataError(f"{split.annotations} has no usable annotation for {task}: {why}.")
     report = SplitReport(
         split=split.name,
@@ -107,14 +118,23 @@ def normalise(split: Split, content: Mapping[str, Any], classes: Classes, task: 
         doubts=losses.doubts.counts,
         examples=losses.examples(),
     )
-    listed = [{"id": i.identity, "file_name": i.name, "width": i.size[0], "height": i.size[1]} for i in kept.values()]
+    listed = [
+        {"id": i.identity, "file_name": i.name, "width": i.size[0], "height": i.size[1]}
+        for i in kept.values()
+    ]
     document = {"images": listed, "annotations": annotations, "categories": []}
-    return Normalised(document=document, files={i.name: i.file for i in kept.values()}, report=report)
+    return Normalised(
+        document=document, files={i.name: i.file for i in kept.values()}, report=report
+    )
 
 
 def _images(split: Split, entries: list[Any], losses: Losses, root: Path) -> dict[Hashable, Image]:
     """Return the images that exist, by their old id; entries for one file share one image."""
-    names = [safe_name(entry.get("file_name"), split.annotations) for entry in entries if isinstance(entry, dict)]
+    names = [
+        safe_name(entry.get("file_name"), split.annotations)
+        for entry in entries
+        if isinstance(entry, dict)
+    ]
     finder = ImageFinder(root, _folder(split, names))
     links = LinkNames()
     images: dict[Hashable, Image] = {}
@@ -134,10 +154,14 @@ def _images(split: Split, entries: list[Any], losses: Losses, root: Path) -> dic
         if file in by_file:
             losses.images.add("listed twice", str(name))
         else:
-            by_file[file] = Image(identity=len(by_file) + 1, name=links.take(name), file=file, size=size)
+            by_file[file] = Image(
+                identity=len(by_file) + 1, name=links.take(name), file=file, size=size
+            )
         images[identity] = by_file[file]
     if not images:
-        raise DataError(f"{split.annotations} lists no usable image: {losses.images.counts or 'the list is empty'}.")
+        raise DataError(
+            f"{split.annotations} lists no usable image: {losses.images.counts or 'the list is empty'}."
+        )
     return images
 
 
@@ -168,7 +192,11 @@ def _measure(entry: Mapping[str, Any], file: Path | None, doubts: Tally) -> tupl
     if pixels and pixels.upright != size:
         # Boxes are divided by the stated size: right for a picture scaled since, wrong for a mistake in the JSON.
         stored = pixels.turned and pixels.upright == size[::-1]
-        reason = "annotated as stored, but turned by its EXIF tag" if stored else "size in the JSON is not the file's"
+        reason = (
+            "annotated as stored, but turned by its EXIF tag"
+            if stored
+            else "size in the JSON is not the file's"
+        )
         sizes = (f"{w:g}x{h:g}" for w, h in (size, pixels.upright))
         doubts.add(reason, "{}: JSON {}, file {}".format(str(entry["file_name"])[:80], *sizes))
     return size
@@ -188,7 +216,11 @@ def _folder(split: Split, names: Iterable[str]) -> Path:
 
 
 def _annotations(
-    entries: list[Any], images: Mapping[Hashable, Image], classes: Classes, task: str, losses: Losses
+    entries: list[Any],
+    images: Mapping[Hashable, Image],
+    classes: Classes,
+    task: str,
+    losses: Losses,
 ) -> list[dict[str, Any]]:
     """Return the usable annotations with new ids; count the others."""
     kept: list[dict[str, Any]] = []
@@ -227,7 +259,11 @@ def _annotation(
         raise Unusable("of an image that is not there")
     if entry.get("iscrowd"):
         raise Unusable("crowd")
-    if isinstance(category, bool) or not isinstance(category, int | str) or category not in classes.index:
+    if (
+        isinstance(category, bool)
+        or not isinstance(category, int | str)
+        or category not in classes.index
+    ):
         raise Unusable("of an unknown category")
     where = _where(entry)
     result: dict[str, Any] = {
@@ -237,7 +273,9 @@ def _annotation(
     }
     if task == "pose":
         count = len(classes.keypoints)
-        result["keypoints"] = clean_keypoints(entry.get("keypoints"), count, image.size, losses.changed, where)
+        result["keypoints"] = clean_keypoints(
+            entry.get("keypoints"), count, image.size, losses.changed, where
+        )
     elif task == "segment":
         outline = clean_polygons(entry.get("segmentation"), image.size, losses.changed, where)
         result["segmentation"] = outline or [_corners(result["bbox"])]

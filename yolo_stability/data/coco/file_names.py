@@ -35,7 +35,9 @@ def safe_name(value: Any, source: Path) -> str:
         raise DataError(f"{source} lists an image without a file_name.")
     shown = ascii(value[:120])
     if any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in value):
-        raise DataError(f"{source} lists the image {shown}, whose name holds characters that no file has.")
+        raise DataError(
+            f"{source} lists the image {shown}, whose name holds characters that no file has."
+        )
     parts = re.split(r"[\\/]", value)
     if parts[0] == "" or DRIVE.match(value) or ".." in parts:
         raise DataError(
@@ -93,7 +95,9 @@ class LinkNames:
     def take(self, name: str) -> str:
         """Return the name for the file `name`: its own wherever that is free."""
         path = PurePosixPath(UNUSUAL.sub("_", re.sub(r"[\\/]", "__", name)))
-        wish = path.stem.encode()[:LONGEST].decode(errors="ignore")  # no half of a character is left
+        wish = path.stem.encode()[:LONGEST].decode(
+            errors="ignore"
+        )  # no half of a character is left
         stem, count = wish, 1
         while stem.casefold() in self._stems:
             count += 1

@@ -97,11 +97,18 @@ class ImportReport:
 
     def lines(self) -> tuple[str, ...]:
         """Return short lines for a person, one for the import and one per split."""
-        return (f"{self.source} imported for {self.task} as {self.data}", *(s.line() for s in self.splits))
+        return (
+            f"{self.source} imported for {self.task} as {self.data}",
+            *(s.line() for s in self.splits),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form without the place of the cache, which may move."""
-        return {"source": str(self.source), "task": self.task, "splits": [asdict(s) for s in self.splits]}
+        return {
+            "source": str(self.source),
+            "task": self.task,
+            "splits": [asdict(s) for s in self.splits],
+        }
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any], data: Path) -> ImportReport:

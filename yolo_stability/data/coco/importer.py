@@ -55,7 +55,10 @@ def import_coco(folder: Path, task: str) -> ImportReport:
             _convert(normalised, task, fresh)
             _write(normalised, classes, fresh)
             report = ImportReport(
-                source=root, task=task, data=target / YAML, splits=tuple(n.report for n in normalised)
+                source=root,
+                task=task,
+                data=target / YAML,
+                splits=tuple(n.report for n in normalised),
             )
             (fresh / REPORT).write_text(json.dumps(report.to_json(), indent=1), encoding="utf-8")
 
@@ -77,7 +80,9 @@ def _key(root: Path, splits: Iterable[Split], task: str) -> str:
                 content = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as err:
             raise DataError(f"Cannot read {split.annotations}: {err.strerror}.") from err
-        digest.update(f"{split.name} {split.annotations.name} {content}\n".encode(errors="surrogateescape"))
+        digest.update(
+            f"{split.name} {split.annotations.name} {content}\n".encode(errors="surrogateescape")
+        )
     for line in image_listing(root):
         digest.update(f"{line}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()[:16]
@@ -89,7 +94,9 @@ def _intact(target: Path) -> bool:
         return False
     lists = list(target.glob("*.txt"))
     return bool(lists) and all(
-        (target / line).exists() for path in lists for line in path.read_text(encoding="utf-8").splitlines()
+        (target / line).exists()
+        for path in lists
+        for line in path.read_text(encoding="utf-8").splitlines()
     )
 
 
@@ -100,7 +107,11 @@ def _prepare(root: Path, splits: tuple[Split, ...], task: str) -> tuple[list[Nor
 
     with scanning():
         normalised = [normalise(split, content, classes, task, root) for split, content in contents]
-    masks = any(isinstance(a.get("segmentation"), dict) for n in normalised for a in n.document["annotations"])
+    masks = any(
+        isinstance(a.get("segmentation"), dict)
+        for n in normalised
+        for a in n.document["annotations"]
+    )
     if masks and importlib.util.find_spec("faster_coco_eval") is None:
         raise DataError(
             f"{root} holds RLE masks, which need faster-coco-eval to decode: pip install 'yolo-stability[coco]'."
@@ -149,7 +160,9 @@ def _write(splits: Iterable[Normalised], classes: Classes, fresh: Path) -> None:
         content["flip_idx"] = classes.flip()
         content["kpt_names"] = {i: list(classes.keypoints) for i in range(len(classes.names))}
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    (fresh / YAML).write_text(f"# Imported by yolo_stability; see {REPORT}.\n{text}", encoding="utf-8")
+    (fresh / YAML).write_text(
+        f"# Imported by yolo_stability; see {REPORT}.\n{text}", encoding="utf-8"
+    )
 
 
 def _place(files: Mapping[str, Path], folder: Path) -> None:
@@ -157,7 +170,9 @@ def _place(files: Mapping[str, Path], folder: Path) -> None:
     for name, source in files.items():
         link = folder / name
         try:
-            copied = unfinished_jpeg(source)  # Ultralytics would rewrite the user's file through the link
+            copied = unfinished_jpeg(
+                source
+            )  # Ultralytics would rewrite the user's file through the link
         except OSError as err:
             raise DataError(f"Cannot read the image {source}: {err.strerror}.") from err
         if copied:

@@ -43,7 +43,11 @@ def has_yaml(folder: Path) -> bool:
 
 def is_coco(folder: Path) -> bool:
     """Return whether a folder has `annotations/` with COCO files for a known task."""
-    return any(True for prefix in set(PREFIXES.values()) for _ in (folder / "annotations").glob(f"{prefix}*.json"))
+    return any(
+        True
+        for prefix in set(PREFIXES.values())
+        for _ in (folder / "annotations").glob(f"{prefix}*.json")
+    )
 
 
 def find_splits(folder: Path, task: str) -> tuple[Split, ...]:

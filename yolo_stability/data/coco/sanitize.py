@@ -68,7 +68,9 @@ def clean_box(value: Any, size: tuple[float, float], tally: Tally, where: str) -
     return box
 
 
-def clean_keypoints(value: Any, count: int, size: tuple[float, float], tally: Tally, where: str) -> list[float]:
+def clean_keypoints(
+    value: Any, count: int, size: tuple[float, float], tally: Tally, where: str
+) -> list[float]:
     """Check the keypoints of one object; a point that cannot be used becomes unlabelled.
 
     Args:

@@ -65,7 +65,13 @@ class Canvas:
         """Draw the closed line through (n, 2) points; `thickness` in drawn pixels."""
         cv2.polylines(self.image, [_large(points)], True, list(colour), thickness)
 
-    def limb(self, start: NDArray[np.float64], end: NDArray[np.float64], colour: Sequence[int], width: float) -> None:
+    def limb(
+        self,
+        start: NDArray[np.float64],
+        end: NDArray[np.float64],
+        colour: Sequence[int],
+        width: float,
+    ) -> None:
         """Draw a thick line with round ends; `width` in pixels."""
         along = math.atan2(end[1] - start[1], end[0] - start[0])
         caps = [
@@ -92,10 +98,14 @@ class Canvas:
         return painted
 
 
-def _arc(middle: NDArray[np.float64], radius: float, start: float, turn: float) -> NDArray[np.float64]:
+def _arc(
+    middle: NDArray[np.float64], radius: float, start: float, turn: float
+) -> NDArray[np.float64]:
     """Return points (n, 2) on a circle from angle `start` over `turn` radians; pixels."""
     angles = start + turn * np.linspace(0.0, 1.0, 25)
-    points: NDArray[np.float64] = middle + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    points: NDArray[np.float64] = middle + radius * np.stack(
+        [np.cos(angles), np.sin(angles)], axis=1
+    )
     return points
 
 

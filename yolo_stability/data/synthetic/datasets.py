@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 from yolo_stability.core.resources import resource
 from yolo_stability.data.cache import cache_root, publish
 
-__all__ = ["EMBEDDED", "EmbeddedSpec", "checksum", "draw_embedded", "embedded_folder", "embedded_spec"]
+__all__ = [
+    "EMBEDDED",
+    "EmbeddedSpec",
+    "checksum",
+    "draw_embedded",
+    "embedded_folder",
+    "embedded_spec",
+]
 
 EMBEDDED = ("shapes", "figures")
 """Names that `data=` accepts."""
@@ -131,7 +138,9 @@ def checksum(folder: Path) -> str:
             digest.update(np.ascontiguousarray(image).tobytes())
     for path in sorted((folder / "annotations").glob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
-        digest.update(f"{path.name}\n{json.dumps(content, sort_keys=True, separators=(',', ':'))}\n".encode())
+        digest.update(
+            f"{path.name}\n{json.dumps(content, sort_keys=True, separators=(',', ':'))}\n".encode()
+        )
     return digest.hexdigest()
 
 
@@ -152,15 +161,26 @@ def _write(spec: EmbeddedSpec, folder: Path) -> None:
         annotations: list[dict[str, Any]] = []
         for name, image, found in draw_embedded(spec, split):
             cv2.imwrite(str(folder / split / name), image)
-            images.append({"id": len(images) + 1, "file_name": name, "width": spec.size, "height": spec.size})
+            images.append(
+                {"id": len(images) + 1, "file_name": name, "width": spec.size, "height": spec.size}
+            )
             for annotation in found:
-                annotations.append(annotation | {"id": len(annotations) + 1, "image_id": len(images)})
+                annotations.append(
+                    annotation | {"id": len(annotations) + 1, "image_id": len(images)}
+                )
         info = {"description": f"yolo_stability {spec.name}, {split}, drawn from seed {spec.seed}"}
-        content = {"info": info, "images": images, "annotations": annotations, "categories": module.CATEGORIES}
+        content = {
+            "info": info,
+            "images": images,
+            "annotations": annotations,
+            "categories": module.CATEGORIES,
+        }
         for kind in _kinds(spec):
             path = folder / "annotations" / f"{kind}_{split}.json"
             path.write_text(json.dumps(content), encoding="utf-8")
-    (folder / "set.json").write_text(json.dumps({"name": spec.name, "checksum": checksum(folder)}), encoding="utf-8")
+    (folder / "set.json").write_text(
+        json.dumps({"name": spec.name, "checksum": checksum(folder)}), encoding="utf-8"
+    )
 
 
 def _kinds(spec: EmbeddedSpec) -> tuple[str, ...]:

@@ -100,7 +100,9 @@ def _crowd(rng: np.random.Generator, size: int) -> list[tuple[Body, tuple[bool, 
     return bodies
 
 
-def _pose(rng: np.random.Generator, middle: Point, height: float, behind: tuple[bool, bool]) -> Body:
+def _pose(
+    rng: np.random.Generator, middle: Point, height: float, behind: tuple[bool, bool]
+) -> Body:
     """Return the joints of a figure around `middle`, `height` pixels from crown to sole."""
     lean = rng.uniform(-0.15, 0.15)
     up = np.array([math.sin(lean), -math.cos(lean)])
@@ -121,15 +123,29 @@ def _pose(rng: np.random.Generator, middle: Point, height: float, behind: tuple[
         tucked = behind[0] if side == "left" else behind[1]
         raised = rng.uniform(0.25, 1.9) if not tucked else rng.uniform(0.1, 0.4)
         bend = rng.uniform(-0.3, 1.2) if not tucked else -rng.uniform(1.2, 1.9)
-        _limb(body, (f"{side}_shoulder", f"{side}_elbow", f"{side}_wrist"), sign, 0.16 * height, (raised, bend))
+        _limb(
+            body,
+            (f"{side}_shoulder", f"{side}_elbow", f"{side}_wrist"),
+            sign,
+            0.16 * height,
+            (raised, bend),
+        )
         spread = rng.uniform(0.02, 0.5)
         kick = rng.uniform(-0.35, 0.15)
-        _limb(body, (f"{side}_hip", f"{side}_knee", f"{side}_ankle"), sign, 0.215 * height, (spread, kick))
+        _limb(
+            body,
+            (f"{side}_hip", f"{side}_knee", f"{side}_ankle"),
+            sign,
+            0.215 * height,
+            (spread, kick),
+        )
     body["size"] = np.array([height])
     return body
 
 
-def _limb(body: Body, names: tuple[str, str, str], sign: float, length: float, angles: tuple[float, float]) -> None:
+def _limb(
+    body: Body, names: tuple[str, str, str], sign: float, length: float, angles: tuple[float, float]
+) -> None:
     """Add the two lower joints of a limb; `angles` (radians) lift the first bone outward and bend the second."""
     upper, both = angles[0], angles[0] + angles[1]
     body[names[1]] = body[names[0]] + length * np.array([sign * math.sin(upper), math.cos(upper)])
@@ -144,7 +160,9 @@ def _dress(rng: np.random.Generator) -> dict[str, list[int]]:
     }
 
 
-def _paint(canvas: Canvas, body: Body, behind: tuple[bool, bool], colours: dict[str, list[int]]) -> None:
+def _paint(
+    canvas: Canvas, body: Body, behind: tuple[bool, bool], colours: dict[str, list[int]]
+) -> None:
     """Paint back to front: hidden arms, legs, torso, head, arms in front."""
     height = float(body["size"][0])
     width = 0.062 * height
@@ -173,7 +191,9 @@ def _paint(canvas: Canvas, body: Body, behind: tuple[bool, bool], colours: dict[
 
 def _torso(body: Body) -> Point:
     """Return the four corners of the torso, (4, 2)."""
-    return np.stack([body[f"{n}"] for n in ("left_shoulder", "right_shoulder", "right_hip", "left_hip")])
+    return np.stack(
+        [body[f"{n}"] for n in ("left_shoulder", "right_shoulder", "right_hip", "left_hip")]
+    )
 
 
 def _annotate(body: Body, behind: tuple[bool, bool], size: int) -> dict[str, Any]:

@@ -61,7 +61,10 @@ def draw(rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], list[d
 
 
 def _place(
-    rng: np.random.Generator, category: int, size: int, boxes: list[tuple[float, float, float, float]]
+    rng: np.random.Generator,
+    category: int,
+    size: int,
+    boxes: list[tuple[float, float, float, float]],
 ) -> NDArray[np.float64] | None:
     """Return the outline (n, 2) of a shape at a free place, in pixels, or None when none was found."""
     for _ in range(20):
@@ -74,7 +77,9 @@ def _place(
         if category == 3:
             turn = -math.pi / 2 + rng.uniform(-0.35, 0.35)
         angles = turn + 2 * math.pi * np.arange(corners) / corners
-        points: NDArray[np.float64] = middle + radius * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        points: NDArray[np.float64] = middle + radius * np.stack(
+            [np.cos(angles), np.sin(angles)], axis=1
+        )
         x, y = points.min(axis=0).tolist()
         width, height = (points.max(axis=0) - points.min(axis=0)).tolist()
         if all(_overlap((x, y, width, height), box) <= MAX_OVERLAP for box in boxes):
@@ -90,7 +95,9 @@ def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float,
     return shared / (a[2] * a[3] + b[2] * b[3] - shared)
 
 
-def _paint(rng: np.random.Generator, canvas: Canvas, category: int, points: NDArray[np.float64]) -> None:
+def _paint(
+    rng: np.random.Generator, canvas: Canvas, category: int, points: NDArray[np.float64]
+) -> None:
     hue = (HUES[category] + int(rng.integers(-14, 15))) % 180
     pixel = np.array([[[hue, rng.integers(140, 256), rng.integers(150, 256)]]], dtype=np.uint8)
     colour = cv2.cvtColor(pixel, cv2.COLOR_HSV2BGR)[0, 0].tolist()

@@ -11,4 +11,6 @@ if TYPE_CHECKING:
 
 __all__ = ["RULES"]
 
-RULES: Registry[Rule] = Registry("rule", "yolo_stability.diagnosis.rules", "yolo_stability.diagnosis.base.Rule")
+RULES: Registry[Rule] = Registry(
+    "rule", "yolo_stability.diagnosis.rules", "yolo_stability.diagnosis.base.Rule"
+)

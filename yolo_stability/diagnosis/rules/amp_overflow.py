@@ -51,7 +51,9 @@ class AmpOverflow(Rule):
             row = int(min([*tiny[:1], *lost[:1]]))
             text = f"at step {scene.step_at(row)} AMP's scale was {number(float(run.amp_scale[row]))}, and "
             text += f"{times(int(run.scaler[: row + 1].sum()), 'step')} had overflowed"
-            yield self.found("critical", text, scene=scene, rows=(row, run.step.size), remedy=remedy)
+            yield self.found(
+                "critical", text, scene=scene, rows=(row, run.step.size), remedy=remedy
+            )
         elif often.size:
             row = int(often[0])
             text = f"AMP's scaler skipped {times(int(late.sum()), 'step')} after its calibration"

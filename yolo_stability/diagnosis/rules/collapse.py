@@ -42,7 +42,11 @@ class Collapse(Rule):
         if span is None:
             return
         begin, end = span
-        what = "loss and gradients were exactly 0" if zero[begin:end].all() else "the loss was next to nothing"
+        what = (
+            "loss and gradients were exactly 0"
+            if zero[begin:end].all()
+            else "the loss was next to nothing"
+        )
         text = f"{what} for {end - begin} steps from step {scene.step_at(begin)} on: the model has stopped learning"
         if blown[:begin].any():
             text += f", after a loss of {number(float(run.loss[:begin][blown[:begin]].max()))}"

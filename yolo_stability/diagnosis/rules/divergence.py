@@ -48,7 +48,9 @@ class Divergence(Rule):
             return None
         limit = self.factor * np.fmax(scene.lowest_loss, self.floor * first)
         high = loss > limit
-        found = [(b, e) for b, e in spans(high | ~np.isfinite(loss), self.lasting) if high[b:e].any()]
+        found = [
+            (b, e) for b, e in spans(high | ~np.isfinite(loss), self.lasting) if high[b:e].any()
+        ]
         if not found:
             return None
         begin, end = found[0][0], found[-1][1]
@@ -72,7 +74,11 @@ class Divergence(Rule):
         )
 
     def _above_control(self, scene: Scene) -> Finding | None:
-        firsts = [abs(float(c.loss[np.isfinite(c.loss)][0])) for c in scene.others if np.isfinite(c.loss).any()]
+        firsts = [
+            abs(float(c.loss[np.isfinite(c.loss)][0]))
+            for c in scene.others
+            if np.isfinite(c.loss).any()
+        ]
         usual = float(np.median(firsts)) if firsts else 0.0
         span = first_to_last(scene.run.loss > self.control * usual, self.lasting)
         if span is None or not usual > 0:

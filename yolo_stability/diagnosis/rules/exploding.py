@@ -115,7 +115,13 @@ class Exploding(Rule):
         )
 
     def _critical(
-        self, scene: Scene, text: str, rows: tuple[int, int], observed: float, threshold: float, at: int | None = None
+        self,
+        scene: Scene,
+        text: str,
+        rows: tuple[int, int],
+        observed: float,
+        threshold: float,
+        at: int | None = None,
     ) -> Finding:
         block = scene.block_of(rows[0] if at is None else at)
         return self.found(
@@ -133,4 +139,6 @@ class Exploding(Rule):
     def example(cls) -> RunSeries:
         """A norm that rises a thousandfold and stays."""
         run = healthy_run()
-        return with_rows(run, slice(60, 96), norm=run.norm[60:] * 1e3, block_norm=run.block_norm[:, 60:] * 1e3)
+        return with_rows(
+            run, slice(60, 96), norm=run.norm[60:] * 1e3, block_norm=run.block_norm[:, 60:] * 1e3
+        )

@@ -27,7 +27,11 @@ class IgnoredSettings(Rule):
             return
         requested, effective = scene.header.requested, scene.header.effective
         rows = (0, scene.run.step.size)
-        ignored = [f"{key}={requested[key]}" for key in ("lr0", "momentum") if requested.get(key) is not None]
+        ignored = [
+            f"{key}={requested[key]}"
+            for key in ("lr0", "momentum")
+            if requested.get(key) is not None
+        ]
         if str(requested.get("optimizer") or "auto").lower() == "auto" and ignored:
             text = f"optimizer=auto ignored {' and '.join(ignored)} and took {effective.get('optimizer', 'its own')}"
             remedy = "name an optimizer, such as optimizer=SGD"

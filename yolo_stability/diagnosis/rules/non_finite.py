@@ -54,14 +54,28 @@ class NonFinite(Rule):
         where = f"; it began in {block}" if block else ""
         text = f"{what} not finite from step {scene.step_at(row)} on and applied{where}"
         remedy = "guard=skip leaves such a step out and goes on"
-        return self.found("critical", text, scene=scene, rows=(row, end), block=block, threshold=0.0, remedy=remedy)
+        return self.found(
+            "critical",
+            text,
+            scene=scene,
+            rows=(row, end),
+            block=block,
+            threshold=0.0,
+            remedy=remedy,
+        )
 
     def _kept_out(self, scene: Scene) -> Finding:
         run = scene.run
         rows = np.flatnonzero(run.guard)
         first, last = int(rows[0]), int(rows[-1]) + 1
-        lost = run.stop_step is not None or bool(run.guard[-self.recovered :].any() and not scene.live)
-        recent = np.convolve(run.guard, np.ones(self.window), "valid") if run.step.size >= self.window else np.zeros(0)
+        lost = run.stop_step is not None or bool(
+            run.guard[-self.recovered :].any() and not scene.live
+        )
+        recent = (
+            np.convolve(run.guard, np.ones(self.window), "valid")
+            if run.step.size >= self.window
+            else np.zeros(0)
+        )
         lost |= bool((recent > self.share * self.window).any())
         text = f"the guard left out {times(rows.size, 'step')}, the first being step {scene.step_at(first)}, "
         text += "and the run did not recover" if lost else "and the run went on"
@@ -80,7 +94,11 @@ class NonFinite(Rule):
     def example(cls) -> RunSeries:
         """A gradient that is NaN from one step to the end."""
         run = with_rows(healthy_run(), slice(60, 96), nonfinite=7, norm=np.nan, block_norm=np.nan)
-        return replace(run, bad_block=np.array([1]), bad_row=np.array([60]), bad_count=np.array([7]))
+        return replace(
+            run, bad_block=np.array([1]), bad_row=np.array([60]), bad_count=np.array([7])
+        )
 
 
-_LOOK = "look at the incident folder for the image and the module, then take the image out or lower lr0"
+_LOOK = (
+    "look at the incident folder for the image and the module, then take the image out or lower lr0"
+)

@@ -38,7 +38,9 @@ class Oscillation(Rule):
             return
         with np.errstate(invalid="ignore", over="ignore"):
             change = np.diff(loss)
-            level = np.fmax(np.minimum(np.abs(loss[1:]), np.abs(loss[:-1])), self.floor * scene.first_loss)
+            level = np.fmax(
+                np.minimum(np.abs(loss[1:]), np.abs(loss[:-1])), self.floor * scene.first_loss
+            )
             share = np.abs(ratio_of(change, level))
             reversed_ = (np.sign(change[1:]) * np.sign(change[:-1]) < 0) & (share[1:] > self.swing)
         span = first_span(reversed_, self.lasting)
@@ -47,7 +49,8 @@ class Oscillation(Rule):
         begin, end = span[0] + 2, span[1] + 2
         middle = float(median_of(share[begin - 1 : end - 1]))
         text = (
-            f"from step {scene.step_at(begin)} on the loss went up and down at every step by {number(middle)} of itself"
+            f"from step {scene.step_at(begin)} on the loss went up and down at every step by "
+            f"{number(middle)} of itself"
         )
         yield self.found(
             "warning",

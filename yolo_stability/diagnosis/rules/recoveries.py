@@ -17,9 +17,18 @@ from yolo_stability.trace.arrays import RunSeries
 __all__ = ["Recoveries"]
 
 _TOLD = {
-    "nan_recovery": ("Ultralytics went back to its last checkpoint {}", "guard=skip leaves a bad step out instead"),
-    "oom_restart": ("the epoch began again with a smaller batch after running out of memory {}", "a smaller batch="),
-    "rescue": ("the run was mended while it went on {}", "begin the next run with what helped: its events say what"),
+    "nan_recovery": (
+        "Ultralytics went back to its last checkpoint {}",
+        "guard=skip leaves a bad step out instead",
+    ),
+    "oom_restart": (
+        "the epoch began again with a smaller batch after running out of memory {}",
+        "a smaller batch=",
+    ),
+    "rescue": (
+        "the run was mended while it went on {}",
+        "begin the next run with what helped: its events say what",
+    ),
     "rollback": ("an earlier state of the weights was put back {}", USUAL_RATE),
 }
 

@@ -79,7 +79,11 @@ class Spike(Rule):
             if not rows.size:
                 return jumped
             now, leap = norms[:, rows], jump[:, rows]
-            far = (leap > self.block) & (now > scene.usual_norm[rows]) & (now > self.ever * _highest(norms, rows))
+            far = (
+                (leap > self.block)
+                & (now > scene.usual_norm[rows])
+                & (now > self.ever * _highest(norms, rows))
+            )
             alone = self._apart(leap) & (now > self.ever * _highest(norms, rows, self.young))
             jumped[:, rows] = (far | alone) & (now > self.share * scene.run.norm[rows])
         return jumped
@@ -89,7 +93,9 @@ class Spike(Rule):
         if len(leap) < 3:
             return np.zeros(leap.shape, dtype=bool)
         known = np.nan_to_num(leap, nan=0.0)
-        apart: Bools = (known > self.alone) & (known > self.apart * np.partition(known, -2, axis=0)[-2])
+        apart: Bools = (known > self.alone) & (
+            known > self.apart * np.partition(known, -2, axis=0)[-2]
+        )
         return apart
 
     def _where(self, scene: Scene, row: int, jumped: Bools) -> tuple[str | None, float]:

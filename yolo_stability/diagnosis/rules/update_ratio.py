@@ -52,7 +52,9 @@ class UpdateRatio(Rule):
             return
         rows = np.flatnonzero((over & (~young | (over.cumsum() >= self.twice))) | beyond)
         row = int(rows[0]) if rows.size else int(np.argmax(high))
-        severity, limit = ("critical", self.critical) if rows.size else ("warning", float(allowed[row]))
+        severity, limit = (
+            ("critical", self.critical) if rows.size else ("warning", float(allowed[row]))
+        )
         last = int(np.flatnonzero(high)[-1]) + 1
         name = scene.run.names[int(scene.run.update_block[row])]
         text = f"the update of step {scene.step_at(row)} was {number(update[row])} times as long as {name}'s weights"

@@ -53,7 +53,13 @@ class Vanishing(Rule):
         ratio = scene.depth[: self.few]
         ratio = ratio[np.isfinite(ratio)]
         if ratio.size >= 4 and (ratio[:4] < self.at_once).all():
-            return self._finding(scene, "critical", float(median_of(ratio[:4])), self.at_once, (3, scene.run.step.size))
+            return self._finding(
+                scene,
+                "critical",
+                float(median_of(ratio[:4])),
+                self.at_once,
+                (3, scene.run.step.size),
+            )
         if ratio.size < self.few:
             return None
         middle = float(np.median(ratio))
@@ -72,7 +78,9 @@ class Vanishing(Rule):
         if span is None:
             return None
         middle = float(np.nan_to_num(median_of(depth[span[0] : span[1]])))
-        return self._finding(scene, "critical", middle, self.later, (span[0] + self.lasting - 1, span[1]))
+        return self._finding(
+            scene, "critical", middle, self.later, (span[0] + self.lasting - 1, span[1])
+        )
 
     def _below_control(self, scene: Scene) -> Finding | None:
         low = []
@@ -84,7 +92,9 @@ class Vanishing(Rule):
             return None
         row = min(low)[0]
         window = slice(row, row + self.few)
-        ratio, block = min((float(median_of(scene.block_ratio(block, window))), block) for _, block in low)
+        ratio, block = min(
+            (float(median_of(scene.block_ratio(block, window))), block) for _, block in low
+        )
         name = scene.run.names[block]
         text = f"gradients of {name} were {number(ratio)} times the control's from step {scene.step_at(row)} on"
         return self.found(
@@ -98,7 +108,9 @@ class Vanishing(Rule):
             remedy=_REMEDY,
         )
 
-    def _finding(self, scene: Scene, severity: str, ratio: float, limit: float, rows: tuple[int, int]) -> Finding:
+    def _finding(
+        self, scene: Scene, severity: str, ratio: float, limit: float, rows: tuple[int, int]
+    ) -> Finding:
         name = scene.run.names[scene.early[0]]
         text = f"gradients of {name}, the first block, were {number(ratio)} times those of the head"
         return self.found(

@@ -44,7 +44,9 @@ def mixes_files(trainer: Any, epoch: int) -> bool:
         epoch: Counted from 0; Ultralytics mixes no more in the last `close_mosaic` of them.
     """
     arguments = trainer.args
-    if getattr(arguments, "rect", False) or not any(float(getattr(arguments, key, 0) or 0) > 0 for key in _MIXING):
+    if getattr(arguments, "rect", False) or not any(
+        float(getattr(arguments, key, 0) or 0) > 0 for key in _MIXING
+    ):
         return False
     closed = int(getattr(arguments, "close_mosaic", 0) or 0)
     return not closed or epoch < int(trainer.epochs) - closed
@@ -55,7 +57,11 @@ def images_not_finite(batch: dict[str, Any]) -> list[int]:
     found = {i for i, image in enumerate(batch["img"]) if not bool(torch.isfinite(image).all())}
     owners = _owners(batch)
     for key, values in batch.items():
-        if isinstance(values, Tensor) and values.is_floating_point() and _is_label(batch, key, values):
+        if (
+            isinstance(values, Tensor)
+            and values.is_floating_point()
+            and _is_label(batch, key, values)
+        ):
             bad = (~torch.isfinite(values.reshape(len(values), -1))).any(dim=1).tolist()
             found |= {owner for owner, is_bad in zip(owners, bad, strict=True) if is_bad}
     return sorted(found)
@@ -83,7 +89,9 @@ def select(batch: dict[str, Any], images: Sequence[int]) -> dict[str, Any]:
             chosen[key] = values
     if "batch_idx" in batch:
         places = [new_place[owners[row]] for row in rows]
-        chosen["batch_idx"] = batch["batch_idx"].new_tensor(places).reshape(-1, *batch["batch_idx"].shape[1:])
+        chosen["batch_idx"] = (
+            batch["batch_idx"].new_tensor(places).reshape(-1, *batch["batch_idx"].shape[1:])
+        )
     return chosen
 
 
@@ -99,7 +107,9 @@ def labels_of(batch: dict[str, Any]) -> list[list[list[float | str]]]:
     if not parts:
         return found
     owners = _owners(batch) if "batch_idx" in batch else list(range(len(parts[0])))
-    joined = torch.cat([part.detach().float().reshape(len(part), -1).cpu() for part in parts], dim=1)
+    joined = torch.cat(
+        [part.detach().float().reshape(len(part), -1).cpu() for part in parts], dim=1
+    )
     for owner, row in zip(owners, joined.tolist(), strict=False):
         if owner < len(found):
             found[owner].append([round(v, 6) if math.isfinite(v) else str(v) for v in row])
@@ -121,6 +131,11 @@ def _is_label(batch: dict[str, Any], key: str, values: Tensor) -> bool:
 
     Masks come either way; where labels are as many as images they count as one an image, which is the default.
     """
-    if "batch_idx" not in batch or key == "img" or not values.ndim or len(values) != len(batch["batch_idx"]):
+    if (
+        "batch_idx" not in batch
+        or key == "img"
+        or not values.ndim
+        or len(values) != len(batch["batch_idx"])
+    ):
         return False
     return key not in {"masks", "sem_masks"} or len(values) != len(batch["img"])

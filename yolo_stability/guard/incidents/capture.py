@@ -16,7 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from yolo_stability.compat.ultralytics import LOGGER, RANK, Trainer, inner_model, ultralytics_version
+from yolo_stability.compat.ultralytics import (
+    LOGGER,
+    RANK,
+    Trainer,
+    inner_model,
+    ultralytics_version,
+)
 from yolo_stability.config import StabilitySettings
 from yolo_stability.core.errors import printable
 from yolo_stability.guard.buffers import BufferSnapshot
@@ -106,7 +112,9 @@ class IncidentKeeper:
 
     # The bad step
 
-    def evidence(self, trainer: Trainer, agreed: StepSigns, local: StepSigns | None = None) -> Evidence | None:
+    def evidence(
+        self, trainer: Trainer, agreed: StepSigns, local: StepSigns | None = None
+    ) -> Evidence | None:
         """Return what to hold on to, or None where the step is finite or shall not be explained.
 
         Without a guard the weights themselves are bad from the first such step on: only that one says something.
@@ -149,11 +157,15 @@ class IncidentKeeper:
                 if self._left:
                     self._explain(trainer, evidence, folder, {"step": step, "attempt": attempt})
         except Exception as error:
-            self._warn(f"the incident at step {step} could not be kept: {type(error).__name__}: {_first_line(error)}")
+            self._warn(
+                f"the incident at step {step} could not be kept: {type(error).__name__}: {_first_line(error)}"
+            )
         finally:
             self._window.clear()
 
-    def _explain(self, trainer: Trainer, evidence: Evidence, folder: Path, when: dict[str, int]) -> None:
+    def _explain(
+        self, trainer: Trainer, evidence: Evidence, folder: Path, when: dict[str, int]
+    ) -> None:
         """Search for the culprit, write the folder, say so."""
         hits = Hits.of(evidence.sign, evidence.gradients)
         twin = self._twin(trainer)
@@ -193,7 +205,9 @@ class IncidentKeeper:
             extras=extra_tensors(twin),
             window=self._window.batches,
             culprit=culprit.micro_batch,
-            left_out=tuple(f"the images of micro-batch {i}: the window was too large for memory" for i in gone),
+            left_out=tuple(
+                f"the images of micro-batch {i}: the window was too large for memory" for i in gone
+            ),
         )
         self._store(folder, incident, culprit, mixed=mixed)
 

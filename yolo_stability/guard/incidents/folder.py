@@ -52,7 +52,9 @@ class Incident:
     left_out: tuple[str, ...] = field(default=())
 
 
-def write_incident(folder: Path, incident: Incident, limit: int = INCIDENT_BYTES) -> tuple[str, ...]:
+def write_incident(
+    folder: Path, incident: Incident, limit: int = INCIDENT_BYTES
+) -> tuple[str, ...]:
     """Write an incident folder, whole or not at all.
 
     Args:
@@ -78,12 +80,23 @@ def write_incident(folder: Path, incident: Incident, limit: int = INCIDENT_BYTES
             batch = incident.window[i].batch
             _save({k: v for k, v in batch.items() if isinstance(v, Tensor)}, temp / _batch_file(i))
         _save(
-            {f"{i}.{k}": v for i, kept in enumerate(incident.window) for k, v in kept.random.tensors().items()},
+            {
+                f"{i}.{k}": v
+                for i, kept in enumerate(incident.window)
+                for k, v in kept.random.tensors().items()
+            },
             temp / _RANDOM,
         )
         window = [_window_facts(i, kept, i in images) for i, kept in enumerate(incident.window)]
-        facts = {"schema_version": SCHEMA_VERSION, **incident.facts, "window": window, "left_out": list(left_out)}
-        (temp / _JSON).write_text(json.dumps(plain(facts), indent=1, allow_nan=False), encoding="utf-8")
+        facts = {
+            "schema_version": SCHEMA_VERSION,
+            **incident.facts,
+            "window": window,
+            "left_out": list(left_out),
+        }
+        (temp / _JSON).write_text(
+            json.dumps(plain(facts), indent=1, allow_nan=False), encoding="utf-8"
+        )
         temp.replace(folder)
     except BaseException:
         shutil.rmtree(temp, ignore_errors=True)
@@ -108,7 +121,9 @@ def read_incident(folder: Path, device: torch.device) -> Incident:
         )
     size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
     if size > 2 * INCIDENT_BYTES:
-        raise StabilityError(f"'{folder}' holds {size:,} bytes, and no incident more than {INCIDENT_BYTES:,}.")
+        raise StabilityError(
+            f"'{folder}' holds {size:,} bytes, and no incident more than {INCIDENT_BYTES:,}."
+        )
     try:
         facts = json.loads((folder / _JSON).read_text(encoding="utf-8"))
         version = facts["schema_version"]
@@ -119,11 +134,18 @@ def read_incident(folder: Path, device: torch.device) -> Incident:
             )
         stored = _load(folder / _WEIGHTS, device) or {}
         states = _load(folder / _RANDOM, torch.device("cpu")) or {}
-        window = [_kept(folder, i, entry, states, device) for i, entry in enumerate(facts["window"])]
+        window = [
+            _kept(folder, i, entry, states, device) for i, entry in enumerate(facts["window"])
+        ]
         return Incident(
             facts=facts,
-            weights={k.removeprefix("model."): v for k, v in stored.items() if k.startswith("model.")} or None,
-            extras={k.removeprefix("extra."): v for k, v in stored.items() if k.startswith("extra.")},
+            weights={
+                k.removeprefix("model."): v for k, v in stored.items() if k.startswith("model.")
+            }
+            or None,
+            extras={
+                k.removeprefix("extra."): v for k, v in stored.items() if k.startswith("extra.")
+            },
             window=window,
             culprit=facts["culprit"]["micro_batch"],
             left_out=tuple(facts["left_out"]),
@@ -177,12 +199,18 @@ def _window_facts(place: int, kept: KeptBatch, stored: bool) -> dict[str, Any]:
         "iteration": kept.iteration,
         "loss": None if kept.loss is None else float(kept.loss),
         "tensors": _batch_file(place) if stored else None,
-        "images": [{"file": file, "labels": rows} for file, rows in zip(files, labels, strict=True)],
+        "images": [
+            {"file": file, "labels": rows} for file, rows in zip(files, labels, strict=True)
+        ],
     }
 
 
 def _kept(
-    folder: Path, place: int, entry: Mapping[str, Any], states: Mapping[str, Tensor], device: torch.device
+    folder: Path,
+    place: int,
+    entry: Mapping[str, Any],
+    states: Mapping[str, Tensor],
+    device: torch.device,
 ) -> KeptBatch:
     """Return a micro-batch as it was kept."""
     tensors = _load(folder / _batch_file(place), device) if entry["tensors"] else None

@@ -29,7 +29,9 @@ _MAX_NUMBER, _MAX_DEPTH = 10**6, 4
 _WORD = re.compile(r"(?!\d)[\w.-]{0,60}")
 _FACTORS = ("depth_multiple", "width_multiple", "scales")
 _FETCHING = "TorchVision"
-_SPARE = 10**7  # parameters that building makes beyond those that stay, such as the classifier of a backbone
+_SPARE = (
+    10**7
+)  # parameters that building makes beyond those that stay, such as the classifier of a backbone
 
 
 def checked_yaml(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -47,11 +49,19 @@ def checked_yaml(content: Mapping[str, Any]) -> dict[str, Any]:
         _refuse(f"it has more than {_MAX_ROWS:,} layers")
     made = [_row(row) for row in rows]
     count = len(config["backbone"])
-    _plain({key: value for key, value in config.items() if key not in {"backbone", "head", "activation"}}, "the YAML")
+    _plain(
+        {
+            key: value
+            for key, value in config.items()
+            if key not in {"backbone", "head", "activation"}
+        },
+        "the YAML",
+    )
     if not all(abs(n) <= _MAX_FACTOR for n in _factors(config)):
         _refuse(f"it multiplies depth or width by more than {_MAX_FACTOR}")
     if not all(
-        isinstance(config.get(key, 3), int) and config.get(key, 3) <= _MAX_CHANNELS for key in ("ch", "channels")
+        isinstance(config.get(key, 3), int) and config.get(key, 3) <= _MAX_CHANNELS
+        for key in ("ch", "channels")
     ):
         _refuse(f"its images have more than {_MAX_CHANNELS} channels")
     if config.get("activation"):
@@ -104,7 +114,9 @@ def _row(row: Any) -> list[Any]:
     match row:
         case [int() | list() as source, int() as repeats, str() as name, list() as arguments]:
             if not (0 <= repeats <= _MAX_REPEATS and _is_layer(name)):
-                _refuse(f"{name[:60]!r}, {repeats} times, is no layer of torch, torchvision or Ultralytics")
+                _refuse(
+                    f"{name[:60]!r}, {repeats} times, is no layer of torch, torchvision or Ultralytics"
+                )
             _plain(source, name)
             _plain(arguments, name)
             if name == _FETCHING:  # channels, model, weights, ...: the weights lie in the incident

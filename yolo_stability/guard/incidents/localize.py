@@ -84,7 +84,9 @@ class _Diary:
     failure: _Failure | None = None
 
 
-def run_pass(model: nn.Module, batch: dict[str, Any], *, autocast: torch.dtype | None, locate: bool = True) -> Pass:
+def run_pass(
+    model: nn.Module, batch: dict[str, Any], *, autocast: torch.dtype | None, locate: bool = True
+) -> Pass:
     """Pass a batch forward and, if that goes well, backward; gradients add up in the model.
 
     Args:
@@ -99,7 +101,9 @@ def run_pass(model: nn.Module, batch: dict[str, Any], *, autocast: torch.dtype |
     with _forward_watched(model, diary) if locate else _nothing(), precision, torch.enable_grad():
         loss = model(batch)[0].sum()
     value = float(loss.detach())
-    if not (torch.isfinite(loss.detach()) and _all_finite(buffer for _, buffer in _statistics(model))):
+    if not (
+        torch.isfinite(loss.detach()) and _all_finite(buffer for _, buffer in _statistics(model))
+    ):
         return Pass(loss=value, bad=True, place=_forward_place(model, diary) if locate else None)
     with _backward_watched(model, loss, diary) if locate else _nothing():
         loss.backward()
@@ -145,9 +149,15 @@ def _backward_place(model: nn.Module, diary: _Diary) -> Place:
     """Return the module whose operation failed first; without one the first parameter with a bad gradient."""
     failure = diary.failure
     if failure is None:
-        bad = next(n for n, p in model.named_parameters() if p.grad is not None and not _all_finite([p.grad]))
+        bad = next(
+            n
+            for n, p in model.named_parameters()
+            if p.grad is not None and not _all_finite([p.grad])
+        )
         return Place(phase="gradient", block=block_of(model, bad), parameter=bad)
-    inside = [call for call in diary.calls if call.first <= failure.number < call.last and call.name]
+    inside = [
+        call for call in diary.calls if call.first <= failure.number < call.last and call.name
+    ]
     if not inside:
         return Place(phase="backward", block=_loss_name(model), operation=failure.operation)
     call = max(inside, key=lambda c: c.first)
@@ -182,7 +192,9 @@ def _forward_watched(model: nn.Module, diary: _Diary) -> Iterator[None]:
         first = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
         # Now, since an activation may write its result over its input.
         finite = _all_finite(_tensors((args, kwargs)))
-        stack.append(_Call(name=min(below, key=len), module=module, first=first, inputs_finite=finite))
+        stack.append(
+            _Call(name=min(below, key=len), module=module, first=first, inputs_finite=finite)
+        )
 
     def after(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         call = stack.pop()
@@ -209,8 +221,14 @@ def _backward_watched(model: nn.Module, loss: Tensor, diary: _Diary) -> Iterator
     for node in _nodes(loss):
 
         def seen(inner: Any, outer: Any, node: Any = node) -> None:
-            if diary.failure is None and _all_finite(_tensors(outer)) and not _all_finite(_tensors(inner)):
-                diary.failure = _Failure(node.name(), node._sequence_nr(), _hit_parameter(node, inner, names))
+            if (
+                diary.failure is None
+                and _all_finite(_tensors(outer))
+                and not _all_finite(_tensors(inner))
+            ):
+                diary.failure = _Failure(
+                    node.name(), node._sequence_nr(), _hit_parameter(node, inner, names)
+                )
 
         handles.append(node.register_hook(seen))
     try:
@@ -237,7 +255,11 @@ def _nodes(loss: Tensor) -> Iterator[Any]:
 def _hit_parameter(node: Any, gradients: Any, names: Mapping[int, str]) -> str | None:
     """Return the parameter that an operation gave a bad gradient to, if it gave one to a parameter."""
     for (following, _), gradient in zip(node.next_functions, gradients, strict=False):
-        if isinstance(gradient, Tensor) and hasattr(following, "variable") and not _all_finite([gradient]):
+        if (
+            isinstance(gradient, Tensor)
+            and hasattr(following, "variable")
+            and not _all_finite([gradient])
+        ):
             return names.get(id(following.variable))
     return None
 

@@ -29,12 +29,20 @@ def describe_model(model: nn.Module) -> dict[str, Any]:
     """
     own = {k: v for k, v in vars(model).items() if not k.startswith("_")}
     frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
-    still = [name for name, module in model.named_modules() if model.training and not module.training]
+    still = [
+        name for name, module in model.named_modules() if model.training and not module.training
+    ]
     return {
         "class": type(model).__name__,
         "yaml": getattr(model, "yaml", None),
-        "attributes": {k: v for k, v in own.items() if _is_plain(v) and k not in {"training", "yaml", "args"}},
-        "criterion": {k: v for k, v in vars(getattr(model, "criterion", SimpleNamespace())).items() if _is_number(v)},
+        "attributes": {
+            k: v for k, v in own.items() if _is_plain(v) and k not in {"training", "yaml", "args"}
+        },
+        "criterion": {
+            k: v
+            for k, v in vars(getattr(model, "criterion", SimpleNamespace())).items()
+            if _is_number(v)
+        },
         "frozen": frozen,
         "not_training": still,
     }
@@ -46,7 +54,10 @@ def extra_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def rebuild_model(
-    facts: Mapping[str, Any], weights: Mapping[str, Tensor], extras: Mapping[str, Tensor], device: torch.device
+    facts: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    extras: Mapping[str, Tensor],
+    device: torch.device,
 ) -> nn.Module:
     """Build the model of an incident, with the switches of its run and its weights, ready for a training batch.
 
@@ -61,14 +72,18 @@ def rebuild_model(
     """
     described = facts["model"]
     cls = getattr(tasks, str(described["class"]), None)
-    if not (isinstance(cls, type) and issubclass(cls, tasks.BaseModel)) or not isinstance(described["yaml"], Mapping):
+    if not (isinstance(cls, type) and issubclass(cls, tasks.BaseModel)) or not isinstance(
+        described["yaml"], Mapping
+    ):
         raise StabilityError(
             f"A model of class {described['class']} cannot be built from the incident alone; "
             "what was found when it was written stands in incident.json."
         )
     config = checked_yaml(described["yaml"])
     with quiet(), no_larger_than(sum(value.numel() for value in weights.values())):
-        model: nn.Module = cls(config, ch=config.get("channels", config.get("ch", 3)), nc=config["nc"], verbose=False)
+        model: nn.Module = cls(
+            config, ch=config.get("channels", config.get("ch", 3)), nc=config["nc"], verbose=False
+        )
     # The YAML has its depth already, and the weights are loaded.
     settings = StabilitySettings(**facts["settings"]).model_copy(
         update={"init": StabilitySettings.model_fields["init"].default, "depth_mult": 1.0}

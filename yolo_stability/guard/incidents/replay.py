@@ -73,11 +73,20 @@ def _replayed(path: Path) -> ReplayResult:
         missing = "; ".join(incident.left_out) or (
             "weights.pt is not there" if incident.weights is None else "no batch was kept"
         )
-        return _as_recorded(incident.facts["culprit"], f"It cannot be replayed, since something is missing: {missing}.")
+        return _as_recorded(
+            incident.facts["culprit"],
+            f"It cannot be replayed, since something is missing: {missing}.",
+        )
     with forked_random_state(device):
         model = _rebuilt(path, incident, incident.weights, device)
-        found = search(model, incident.window, _hits(incident.facts), autocast=_precision(incident.facts))
-    elsewhere = f" It happened on {recorded} and was replayed on {device}." if device.type not in recorded else ""
+        found = search(
+            model, incident.window, _hits(incident.facts), autocast=_precision(incident.facts)
+        )
+    elsewhere = (
+        f" It happened on {recorded} and was replayed on {device}."
+        if device.type not in recorded
+        else ""
+    )
     return ReplayResult(
         reproduced=found.reproduced,
         culprit_module=None if found.place is None else found.place.block,
@@ -99,20 +108,26 @@ def _told(incident: Incident, found: Culprit) -> str:
     if fault is None or not fault.hits:
         return plain
     steps = {int(incident.facts["step"])}
-    struck = steps if fault.counts == "optimizer step" else {kept.iteration for kept in incident.window}
+    struck = (
+        steps if fault.counts == "optimizer step" else {kept.iteration for kept in incident.window}
+    )
     if not struck & fault.at:
         return plain
     seen = found.message.partition("; ")[2]
     return f"Not reproduced, as it should be: fault={fault} damaged {fault.hits}, and the batch is innocent; {seen}"
 
 
-def _rebuilt(path: Path, incident: Incident, weights: Mapping[str, Tensor], device: torch.device) -> nn.Module:
+def _rebuilt(
+    path: Path, incident: Incident, weights: Mapping[str, Tensor], device: torch.device
+) -> nn.Module:
     """Build the model; a folder that was changed, or written by another version, is told in one sentence."""
     try:
         return rebuild_model(incident.facts, weights, incident.extras, device)
     except StabilityError:
         raise
-    except Exception as error:  # whatever Ultralytics or torch make of a description that does not fit
+    except (
+        Exception
+    ) as error:  # whatever Ultralytics or torch make of a description that does not fit
         raise StabilityError(
             f"The model of '{path}' cannot be built here ({_first_line(error)}); the incident was written "
             f"with {incident.facts['versions']}."
@@ -140,7 +155,10 @@ def _hits(facts: Mapping[str, Any]) -> Hits:
     """Return what the optimizer step had seen."""
     hits = facts["hits"]
     return Hits(
-        sign=str(facts["sign"]), parameters=tuple(hits["parameters"]), count=int(hits["count"]), total=hits["total"]
+        sign=str(facts["sign"]),
+        parameters=tuple(hits["parameters"]),
+        count=int(hits["count"]),
+        total=hits["total"],
     )
 
 

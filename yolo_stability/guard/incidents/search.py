@@ -12,7 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from yolo_stability.guard.buffers import BufferSnapshot
-from yolo_stability.guard.incidents.batch import blank, image_files, image_name, images_not_finite, select
+from yolo_stability.guard.incidents.batch import (
+    blank,
+    image_files,
+    image_name,
+    images_not_finite,
+    select,
+)
 from yolo_stability.guard.incidents.localize import Place, block_of, run_pass
 from yolo_stability.guard.incidents.window import KeptBatch, suspects_first
 
@@ -139,11 +145,16 @@ def _tried(batch: dict[str, Any], bad: Bad, deadline: float) -> tuple[list[int],
         return everyone, "a grey image in its place does not go wrong"
     alone = [i for i in everyone if time.monotonic() < deadline and _fails(bad, select(batch, [i]))]
     if alone:
-        return (alone, "alone it goes wrong") if len(alone) < len(everyone) else ([], "every image goes wrong alone")
+        return (
+            (alone, "alone it goes wrong")
+            if len(alone) < len(everyone)
+            else ([], "every image goes wrong alone")
+        )
     needed = [
         i
         for i in everyone
-        if time.monotonic() < deadline and not _fails(bad, select(batch, [j for j in everyone if j != i]))
+        if time.monotonic() < deadline
+        and not _fails(bad, select(batch, [j for j in everyone if j != i]))
     ]
     if time.monotonic() >= deadline:
         return [], "there was no time to try every image"
@@ -189,7 +200,9 @@ def _not_reproduced(model: nn.Module, window: Sequence[KeptBatch], hits: Hits) -
         return Culprit(reproduced=False, message=message, place=place)
     suspect = next((i for i in suspects_first(window) if _lost(window[i])), None)
     if hits.sign == "loss":
-        whose = "the loss" if suspect is None else f"the loss of iteration {window[suspect].iteration}"
+        whose = (
+            "the loss" if suspect is None else f"the loss of iteration {window[suspect].iteration}"
+        )
         of = "" if suspect is None else f" ({_first_names(window[suspect])})"
         message = f"{lead}; {whose}{of} was not finite"
         place = Place(phase="loss", block=type(getattr(model, "criterion", model)).__name__)

@@ -14,7 +14,14 @@ from torch import Tensor
 
 from yolo_stability.guard.incidents.batch import tensor_bytes
 
-__all__ = ["KEPT_BYTES", "KeptBatch", "KeptWindow", "RandomState", "forked_random_state", "suspects_first"]
+__all__ = [
+    "KEPT_BYTES",
+    "KeptBatch",
+    "KeptWindow",
+    "RandomState",
+    "forked_random_state",
+    "suspects_first",
+]
 
 KEPT_BYTES = 512 * 2**20
 """What the tensors of an open window may hold, beside those of its newest batch."""
@@ -79,7 +86,13 @@ class RandomState:
             raise ValueError("the state of a random generator is none")
         return cls(
             python=(version, tuple(words), gauss[0] if gauss else None),
-            numpy=("MT19937", np.array(keys, dtype=np.uint32), place, has_gauss, float(tensors["numpy_gauss"])),
+            numpy=(
+                "MT19937",
+                np.array(keys, dtype=np.uint32),
+                place,
+                has_gauss,
+                float(tensors["numpy_gauss"]),
+            ),
             cpu=tensors["cpu"],
             cuda=tensors.get("cuda"),
         )
@@ -115,7 +128,11 @@ class KeptBatch:
 
     def lighten(self) -> None:
         """Let go of images and masks; names and labels stay."""
-        self.batch = {k: v for k, v in self.batch.items() if not isinstance(v, Tensor) or tensor_bytes({k: v}) < _SMALL}
+        self.batch = {
+            k: v
+            for k, v in self.batch.items()
+            if not isinstance(v, Tensor) or tensor_bytes({k: v}) < _SMALL
+        }
         self.batch.pop("img", None)
         self.dropped = True
 

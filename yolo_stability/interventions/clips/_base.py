@@ -91,7 +91,9 @@ def scale_to(gradient: Gradient, max_norm: float) -> float:
     """
     if math.isinf(max_norm) or gradient.norm == 0:
         return 1.0
-    torch.nn.utils.clip_grads_with_norm_(gradient.params, max_norm, gradient.total, foreach=gradient.foreach)
+    torch.nn.utils.clip_grads_with_norm_(
+        gradient.params, max_norm, gradient.total, foreach=gradient.foreach
+    )
     if math.isnan(gradient.norm):
         return math.nan
     return min(1.0, max_norm / (gradient.norm + 1e-6))

@@ -32,7 +32,9 @@ class AdaptiveClip(Clip):
     def apply(self, gradient: Gradient) -> Tensor:
         """Scale each unit's gradient down to its bound, and measure how much shorter the whole has become."""
         grads = [p.grad for p in gradient.params if p.grad is not None]
-        bounds = [_unit_norm(p).clamp_(min=_SMALLEST_WEIGHT).mul_(self.value) for p in gradient.params]
+        bounds = [
+            _unit_norm(p).clamp_(min=_SMALLEST_WEIGHT).mul_(self.value) for p in gradient.params
+        ]
         norms = [_unit_norm(g) for g in grads]
         factors = [
             torch.where(norm < bound, 1.0, bound / norm.clamp(min=_SMALLEST_GRADIENT))

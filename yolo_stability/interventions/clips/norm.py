@@ -13,7 +13,9 @@ __all__ = ["NormClip"]
 class NormClip(Clip):
     """Keeps the direction and bounds the length; `norm:10` is what Ultralytics does, bit for bit."""
 
-    argument: ClassVar[Argument] = Argument(meaning="the largest total norm", default=10.0, example=10.0)
+    argument: ClassVar[Argument] = Argument(
+        meaning="the largest total norm", default=10.0, example=10.0
+    )
 
     def apply(self, gradient: Gradient) -> float:
         """Scale by min(1, max_norm / (total + 1e-6))."""

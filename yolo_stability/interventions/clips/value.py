@@ -16,7 +16,9 @@ __all__ = ["ValueClip"]
 class ValueClip(Clip):
     """Clamps every element to [-value, value]."""
 
-    argument: ClassVar[Argument] = Argument(meaning="the largest magnitude of an element", example=0.5)
+    argument: ClassVar[Argument] = Argument(
+        meaning="the largest magnitude of an element", example=0.5
+    )
 
     def apply(self, gradient: Gradient) -> Tensor:
         """Clamp, and measure how much shorter the gradient has become."""

@@ -51,12 +51,16 @@ class Fault(Choice):
             self.value = float("nan")
             return
         if self.at or self.argument is None:
-            raise ConfigError(f"fault={self.name()}: {self._complaint(value)}; write {self._usage()}.")
+            raise ConfigError(
+                f"fault={self.name()}: {self._complaint(value)}; write {self._usage()}."
+            )
         super().__init__(value)
 
     def __str__(self) -> str:
         """Return the fault as a user would write it."""
-        return f"{self.name()}@{','.join(map(str, sorted(self.at)))}" if self.at else super().__str__()
+        return (
+            f"{self.name()}@{','.join(map(str, sorted(self.at)))}" if self.at else super().__str__()
+        )
 
     def on_batch(self, batch: dict[str, Any], iteration: int) -> None:
         """Damage a preprocessed batch, in place.
@@ -131,7 +135,9 @@ class DataFault(Fault):
 class ImageFault(DataFault):
     """Damages whole images; their labels stay."""
 
-    argument: ClassVar[Argument] = Argument(meaning="the share of damaged images", default=0.05, high=1.0, example=0.05)
+    argument: ClassVar[Argument] = Argument(
+        meaning="the share of damaged images", default=0.05, high=1.0, example=0.05
+    )
 
     @abstractmethod
     def damage(self, image: Tensor) -> None:
@@ -147,7 +153,9 @@ class ImageFault(DataFault):
         if self.at:
             chosen = [0] if iteration in self.at else []
         else:
-            chosen = [i for i, file in enumerate(self.files(batch)) if draw(self.seed, file) < self.value]
+            chosen = [
+                i for i, file in enumerate(self.files(batch)) if draw(self.seed, file) < self.value
+            ]
         for i in chosen:
             self.damage(batch["img"][i])
 
@@ -155,7 +163,9 @@ class ImageFault(DataFault):
 def draw(seed: int, *key: object) -> float:
     """Return a number in [0, 1) that follows from its arguments alone, on any machine; equal keys, equal numbers."""
     digest = hashlib.blake2b(repr((seed, *key)).encode(), digest_size=8).digest()
-    return (int.from_bytes(digest, "big") >> 11) / 2**53  # as many bits as a float holds, or 1.0 could come out
+    return (
+        int.from_bytes(digest, "big") >> 11
+    ) / 2**53  # as many bits as a float holds, or 1.0 could come out
 
 
 def parse_fault(text: str | None) -> Fault | None:

@@ -40,7 +40,10 @@ class ScheduleFault(Fault):
         if len(self._left) != len(rates):
             self._planned = rates
         elif before != self._starts:  # a rescue has scaled the rates it found, damage and all
-            self._planned = [p * now / then for p, now, then in zip(self._planned, self._starts, before, strict=True)]
+            self._planned = [
+                p * now / then
+                for p, now, then in zip(self._planned, self._starts, before, strict=True)
+            ]
         else:
             kept = zip(rates, self._left, self._planned, strict=True)
             self._planned = [planned if rate == left else rate for rate, left, planned in kept]

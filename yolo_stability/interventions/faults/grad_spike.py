@@ -45,6 +45,8 @@ class GradientSpike(Fault):
         struck = [name for name, grads in blocks.items() if grads]
         chosen = struck[len(struck) // 2] if self.block is None else self.block
         if chosen not in struck:
-            raise ConfigError(f"fault={self}: no block '{chosen}' has a gradient.{nearest(chosen, struck)}")
+            raise ConfigError(
+                f"fault={self}: no block '{chosen}' has a gradient.{nearest(chosen, struck)}"
+            )
         for grad in blocks[chosen]:
             grad.mul_(_FACTOR)

@@ -29,7 +29,9 @@ class HalfOverflow(Fault):
         if not self.at or step < min(self.at):
             return
         scaler = getattr(trainer, "scaler", None)  # a real one has multiplied already
-        factor = _SCALE / (scaler.get_scale() if scaler is not None and scaler.is_enabled() else 1.0)
+        factor = _SCALE / (
+            scaler.get_scale() if scaler is not None and scaler.is_enabled() else 1.0
+        )
         for p in inner_model(trainer).parameters():
             if p.grad is not None:
                 p.grad.copy_((p.grad * factor).half().to(p.grad.dtype) / factor)

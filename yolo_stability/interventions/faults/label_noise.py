@@ -22,7 +22,9 @@ __all__ = ["LabelNoise"]
 class LabelNoise(DataFault):
     """Wrong labels, as hurried annotators leave them."""
 
-    argument: ClassVar[Argument] = Argument(meaning="the share of wrong labels", default=0.3, high=1.0, example=0.3)
+    argument: ClassVar[Argument] = Argument(
+        meaning="the share of wrong labels", default=0.3, high=1.0, example=0.3
+    )
 
     @torch.no_grad()
     def on_batch(self, batch: dict[str, Any], iteration: int) -> None:
@@ -30,7 +32,9 @@ class LabelNoise(DataFault):
         if self.at and iteration not in self.at:
             return
         if "batch_idx" not in batch or "bboxes" not in batch:
-            raise ConfigError(f"fault={self}: this task has no boxes; label_noise works for detect, pose and the like.")
+            raise ConfigError(
+                f"fault={self}: this task has no boxes; label_noise works for detect, pose and the like."
+            )
         images = [int(i) for i in batch["batch_idx"].tolist()]
         keys = _keys(images, self.files(batch))
         if self.at:

@@ -26,7 +26,9 @@ class NanLoss(Fault):
         if iteration not in self.at:
             return
 
-        def poison(module: nn.Module, inputs: Any, output: tuple[Tensor, Any]) -> tuple[Tensor, Any]:
+        def poison(
+            module: nn.Module, inputs: Any, output: tuple[Tensor, Any]
+        ) -> tuple[Tensor, Any]:
             handle.remove()
             loss, items = output
             return loss * torch.nan, map_loss(items, lambda v: v * torch.nan)

@@ -37,7 +37,11 @@ class LsuvInit(Init):
         def scale(layer: Any, _: Any, output: Tensor) -> Tensor:
             shift = 0 if layer.bias is None else layer.bias.view(-1, *[1] * (output.ndim - 2))
             deviation = (output - shift).std()
-            if id(layer) in scaled or not torch.isfinite(deviation) or deviation < _SMALLEST_DEVIATION:
+            if (
+                id(layer) in scaled
+                or not torch.isfinite(deviation)
+                or deviation < _SMALLEST_DEVIATION
+            ):
                 return output
             scaled.add(id(layer))
             layer.weight.div_(deviation)

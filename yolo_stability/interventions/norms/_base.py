@@ -84,7 +84,9 @@ def apply_norm(model: nn.Module, norm: Norm) -> Replaced:
         for module in list(model.modules()):
             _edit(module, norm, done)
     done.kept = Counter(
-        type(m).__name__ for m in model.modules() if "Norm" in type(m).__name__ and type(m) is not _added(norm)
+        type(m).__name__
+        for m in model.modules()
+        if "Norm" in type(m).__name__ and type(m) is not _added(norm)
     )
     return done
 
@@ -114,7 +116,9 @@ def _edit(module: Any, norm: Norm, done: Replaced) -> None:
             done.merged += 1
         _add_bias(module.conv)
         _take_out(module, norm, done)
-    elif isinstance(module, ConvTranspose) and isinstance(getattr(module, "bn", None), nn.BatchNorm2d):
+    elif isinstance(module, ConvTranspose) and isinstance(
+        getattr(module, "bn", None), nn.BatchNorm2d
+    ):
         _add_bias(module.conv_transpose)
         _take_out(module, norm, done)
     else:
@@ -143,7 +147,13 @@ def _merge_rep(module: Any, norm: Norm, done: Replaced) -> None:
         return
     first, second = module.conv1.conv, module.conv2.conv
     conv = nn.Conv2d(
-        first.in_channels, first.out_channels, 3, first.stride, first.padding, groups=first.groups, bias=True
+        first.in_channels,
+        first.out_channels,
+        3,
+        first.stride,
+        first.padding,
+        groups=first.groups,
+        bias=True,
     )
     conv.weight.copy_(first.weight + nn.functional.pad(second.weight, [1, 1, 1, 1]))
     nn.init.constant_(conv.bias, 0.0)  # type: ignore[arg-type]  # it was asked for
@@ -181,4 +191,6 @@ def _edit_children(module: nn.Module, norm: Norm, done: Replaced) -> None:
 def _add_bias(conv: nn.Conv2d | nn.ConvTranspose2d) -> None:
     """Give a convolution a bias of zeros: that of its BatchNorm goes."""
     if conv.bias is None:
-        conv.bias = nn.Parameter(torch.zeros(conv.out_channels, device=conv.weight.device, dtype=conv.weight.dtype))
+        conv.bias = nn.Parameter(
+            torch.zeros(conv.out_channels, device=conv.weight.device, dtype=conv.weight.dtype)
+        )

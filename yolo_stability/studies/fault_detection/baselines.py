@@ -13,7 +13,14 @@ import numpy as np
 from yolo_stability.studies.fault_detection.runs import LabelledRun
 from yolo_stability.trace.arrays import Bools, Floats
 
-__all__ = ["NAIVE", "autotrainer", "debugger_loss", "debugger_tensors", "lightning_spike", "six_sigma"]
+__all__ = [
+    "NAIVE",
+    "autotrainer",
+    "debugger_loss",
+    "debugger_tensors",
+    "lightning_spike",
+    "six_sigma",
+]
 
 _ROUNDING = 1e-12
 
@@ -43,7 +50,9 @@ def six_sigma(run: LabelledRun) -> int | None:
     for values in (run.series.loss, run.series.norm):
         for row in range(10, values.size):
             past = values[max(0, row - 100) : row]
-            if values[row] > past.mean() + 6 * max(float(past.std()), _ROUNDING * abs(float(past.mean()))):
+            if values[row] > past.mean() + 6 * max(
+                float(past.std()), _ROUNDING * abs(float(past.mean()))
+            ):
                 found.append(row)
                 break
     return _first(found)
@@ -64,7 +73,11 @@ def debugger_tensors(run: LabelledRun) -> int | None:
     with np.errstate(invalid="ignore"):
         vanished = np.asarray((run.series.block_norm / np.sqrt(numel)[:, None] < 1e-7).any(axis=0))
     blocks, ratio = run.trace.blocks, pl.col("update_ratio")
-    moving = set(run.series.step[run.series.lr > 0].tolist()) if np.isfinite(run.series.lr).any() else None
+    moving = (
+        set(run.series.step[run.series.lr > 0].tolist())
+        if np.isfinite(run.series.lr).any()
+        else None
+    )
     odd = blocks.filter((ratio > 10) | (ratio < 1e-8))["step"].unique().to_list()
     odd_rows = np.isin(run.series.step, [step for step in odd if moving is None or step in moving])
     return _first([_first_of(run.bad), _first_of(vanished), _first_of(odd_rows)])
@@ -76,7 +89,10 @@ def debugger_loss(run: LabelledRun) -> int | None:
     Source: SageMaker Debugger's rule LossNotDecreasing: num_steps=10, diff_percent=0.1 (less than 0.1 percent down).
     """
     loss = run.series.loss
-    return next((row for row in range(10, loss.size, 10) if not loss[row] < (1 - 0.001) * loss[row - 10]), None)
+    return next(
+        (row for row in range(10, loss.size, 10) if not loss[row] < (1 - 0.001) * loss[row - 10]),
+        None,
+    )
 
 
 def autotrainer(run: LabelledRun) -> int | None:

@@ -10,7 +10,17 @@ import numpy as np
 from yolo_stability.benchmarks.results import Interval
 from yolo_stability.benchmarks.statistics import wilson
 
-__all__ = ["ANY", "OURS", "CauseScore", "DetectorScore", "HalfScore", "JudgedRun", "KindScore", "Rate", "score_half"]
+__all__ = [
+    "ANY",
+    "OURS",
+    "CauseScore",
+    "DetectorScore",
+    "HalfScore",
+    "JudgedRun",
+    "KindScore",
+    "Rate",
+    "score_half",
+]
 
 OURS = "yolo_stability"
 ANY = "yolo_stability, warnings too"
@@ -220,7 +230,10 @@ def score_half(title: str, runs: Sequence[JudgedRun]) -> HalfScore:
         detectors=[_detector(name, counted, healthy) for name in names],
         masked=_causes(counted, lambda r: r.masked),
         informed=_causes(counted, lambda r: r.informed),
-        kinds=[_kind(arm, [r for r in faulty if r.arm == arm]) for arm in dict.fromkeys(r.arm for r in faulty)],
+        kinds=[
+            _kind(arm, [r for r in faulty if r.arm == arm])
+            for arm in dict.fromkeys(r.arm for r in faulty)
+        ],
         false_criticals=[
             f"{r.arm}, {r.task}, {r.model}, seed {r.seed}: {', '.join(r.critical) or 'withdrawn later'} at step {alarm}"
             for r in healthy
@@ -238,7 +251,9 @@ def _troubled(run: JudgedRun) -> bool:
     return run.verdict in {"failed", "unstable"}
 
 
-def _detector(name: str, counted: Sequence[JudgedRun], healthy: Sequence[JudgedRun]) -> DetectorScore:
+def _detector(
+    name: str, counted: Sequence[JudgedRun], healthy: Sequence[JudgedRun]
+) -> DetectorScore:
     """Return the score of one detector; an alarm before the moment of a fault is a false one."""
     recall = _rate(counted, lambda r: r.detected(name))
     false = _rate(healthy, lambda r: r.alarms.get(name) is not None)

@@ -58,11 +58,17 @@ def effect_of(run: LabelledRun, healthy: Sequence[LabelledRun]) -> Effect:
         healthy: Its references.
     """
     steps, named = run.series.step, run.label.step
-    after = 0 if named is None else int(np.searchsorted(steps, named))  # no fault shows before it strikes
+    after = (
+        0 if named is None else int(np.searchsorted(steps, named))
+    )  # no fault shows before it strikes
     bad = run.bad
     away = _outside(run, healthy)
     away[:after] = False
-    shown = [row for row in (_first(bad), _first_stretch(away, IN_A_ROW)) if row is not None and row >= after]
+    shown = [
+        row
+        for row in (_first(bad), _first_stretch(away, IN_A_ROW))
+        if row is not None and row >= after
+    ]
     onset = int(steps[min(shown)]) if shown else None
     at = _first(bad)
     return Effect(
@@ -84,7 +90,9 @@ def _outside(run: LabelledRun, healthy: Sequence[LabelledRun]) -> Bools:
         return away
     for name, factor in (("loss", LOSS_FACTOR), ("norm", NORM_FACTOR)):
         own = np.abs(getattr(run.series, name)) / run.batch
-        others = np.array([_stretched(np.abs(getattr(h.series, name)) / h.batch, own.size) for h in healthy])
+        others = np.array(
+            [_stretched(np.abs(getattr(h.series, name)) / h.batch, own.size) for h in healthy]
+        )
         away |= ~((own <= factor * others.max(axis=0)) & (own >= others.min(axis=0) / factor))
     return away
 

@@ -42,7 +42,10 @@ def faults_markdown(result: FaultResult) -> str:
         result: What was scored.
     """
     versions = ", ".join(f"{name} {version}" for name, version in sorted(result.versions.items()))
-    parts = ["# Fault benchmark", f"{len(result.runs)} labelled runs, scored {result.written} ({versions})."]
+    parts = [
+        "# Fault benchmark",
+        f"{len(result.runs)} labelled runs, scored {result.written} ({versions}).",
+    ]
     if not result.halves:
         parts.append("No labelled run has ended: run the suite first.")
     for half in result.halves:
@@ -68,19 +71,46 @@ def _half(half: HalfScore) -> list[str]:
         ("Cause among the first two, masked", _rate(half.masked.second)),
         ("Cause first, with settings", _rate(half.informed.first)),
         ("Cause among the first two, with settings", _rate(half.informed.second)),
-        ("Latency, median and 90 %", f"{_steps(seen.latency_median)} and {_steps(seen.latency_90)} steps"),
+        (
+            "Latency, median and 90 %",
+            f"{_steps(seen.latency_median)} and {_steps(seen.latency_90)} steps",
+        ),
         ("Early: 3 steps before the first value that is not finite", _rate(seen.early)),
     ]
     parts = [f"## {half.title}: {', '.join(half.models)}", _table(["", ""], summary)]
-    parts += ["### The same traces under other rules", _table(_DETECTOR_HEAD, map(_detector, half.detectors))]
+    parts += [
+        "### The same traces under other rules",
+        _table(_DETECTOR_HEAD, map(_detector, half.detectors)),
+    ]
     parts += ["### Kinds of faults", _table(_KIND_HEAD, map(_kind, half.kinds))]
     if half.false_criticals:
-        parts += ["### Healthy runs with a critical finding", "\n".join(f"- {line}" for line in half.false_criticals)]
+        parts += [
+            "### Healthy runs with a critical finding",
+            "\n".join(f"- {line}" for line in half.false_criticals),
+        ]
     return parts
 
 
-_DETECTOR_HEAD = ["Rule", "Recall", "Healthy alarmed", "Precision", "Balanced", "Latency (90 %)", "Early"]
-_KIND_HEAD = ["Fault", "Cause", "Onset", "With effect", "Seen", "Masked", "With settings", "At, median", "Told, masked"]
+_DETECTOR_HEAD = [
+    "Rule",
+    "Recall",
+    "Healthy alarmed",
+    "Precision",
+    "Balanced",
+    "Latency (90 %)",
+    "Early",
+]
+_KIND_HEAD = [
+    "Fault",
+    "Cause",
+    "Onset",
+    "With effect",
+    "Seen",
+    "Masked",
+    "With settings",
+    "At, median",
+    "Told, masked",
+]
 
 
 def _detector(score: DetectorScore) -> Sequence[str]:
@@ -143,7 +173,11 @@ def faults_picture(result: FaultResult) -> bytes:
         for half, (left, middle, right) in zip(result.halves, axes, strict=False):
             _detectors(left, half)
             _causes(middle, half)
-            _alarms(right, [run for run in result.runs if run.model in half.models], half.detectors[0].name)
+            _alarms(
+                right,
+                [run for run in result.runs if run.model in half.models],
+                half.detectors[0].name,
+            )
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=100, metadata={"Software": "yolo_stability"})
     return buffer.getvalue()
@@ -163,9 +197,14 @@ def _detectors(axes: Any, half: HalfScore) -> None:
 
 def _causes(axes: Any, half: HalfScore) -> None:
     """Draw how often the cause was named."""
-    scores: list[tuple[str, CauseScore]] = [("trace alone", half.masked), ("with settings", half.informed)]
+    scores: list[tuple[str, CauseScore]] = [
+        ("trace alone", half.masked),
+        ("with settings", half.informed),
+    ]
     bars = [
-        (f"{name}, {word}", rate) for name, c in scores for word, rate in (("first", c.first), ("2 first", c.second))
+        (f"{name}, {word}", rate)
+        for name, c in scores
+        for word, rate in (("first", c.first), ("2 first", c.second))
     ]
     for place, (_, rate) in enumerate(reversed(bars)):
         _bar(axes, place, rate, _OURS_INK, height=0.6)
@@ -192,7 +231,15 @@ def _alarms(axes: Any, runs: Sequence[JudgedRun], name: str) -> None:
     ]
     for gradual, ink, word in ((True, _OURS_INK, "gradual"), (False, BAD, "sudden")):
         chosen = [(x, y) for x, y, kind in points if kind is gradual]
-        axes.plot([x for x, _ in chosen], [y for _, y in chosen], "o", color=ink, alpha=0.5, markersize=4, label=word)
+        axes.plot(
+            [x for x, _ in chosen],
+            [y for _, y in chosen],
+            "o",
+            color=ink,
+            alpha=0.5,
+            markersize=4,
+            label=word,
+        )
     top = max((max(x, y or 0) for x, y, _ in points), default=1)
     axes.plot([0, top], [0, top], color=FAINT, linewidth=0.8)
     axes.set_xlabel("step of the onset")

@@ -14,12 +14,26 @@ import numpy as np
 from yolo_stability.core.provenance import package_versions
 from yolo_stability.core.types import Diagnosis, Trace
 from yolo_stability.studies.fault_detection.baselines import NAIVE
-from yolo_stability.studies.fault_detection.metrics import ANY, OURS, HalfScore, JudgedRun, score_half
+from yolo_stability.studies.fault_detection.metrics import (
+    ANY,
+    OURS,
+    HalfScore,
+    JudgedRun,
+    score_half,
+)
 from yolo_stability.studies.fault_detection.onset import Effect, effect_of, references
 from yolo_stability.studies.fault_detection.runs import LabelledRun, label_of, labelled_runs, prefix
 from yolo_stability.trace.layout import replace_file
 
-__all__ = ["FAULTS_JSON", "FaultResult", "judge", "known_at", "score_faults", "score_labelled", "write_faults"]
+__all__ = [
+    "FAULTS_JSON",
+    "FaultResult",
+    "judge",
+    "known_at",
+    "score_faults",
+    "score_labelled",
+    "write_faults",
+]
 
 FAULTS_JSON = "faults.json"
 SET_ON = "yolov8"
@@ -64,7 +78,9 @@ def score_labelled(folder: Path, arms: Iterable[str], control: str) -> FaultResu
     return write_faults(folder, control) if kinds == {True, False} else None
 
 
-def write_faults(folder: Path, control: str = "control", diagnose: Diagnose | None = None) -> FaultResult:
+def write_faults(
+    folder: Path, control: str = "control", diagnose: Diagnose | None = None
+) -> FaultResult:
     """Score the labelled runs of a benchmark folder and write what came out into it.
 
     Args:
@@ -76,7 +92,8 @@ def write_faults(folder: Path, control: str = "control", diagnose: Diagnose | No
 
     result = score_faults(labelled_runs(folder, control), diagnose or _diagnose)
     replace_file(
-        folder / FAULTS_JSON, json.dumps(asdict(result), indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+        folder / FAULTS_JSON,
+        json.dumps(asdict(result), indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n",
     )
     replace_file(folder / "faults.md", faults_markdown(result).encode())
     replace_file(folder / "faults.png", faults_picture(result))
@@ -93,9 +110,13 @@ def score_faults(runs: Iterable[LabelledRun], diagnose: Diagnose) -> FaultResult
     runs = list(runs)
     healthy = [run for run in runs if run.label.healthy]
     judged = [judge(run, references(run, healthy), diagnose) for run in runs]
-    families = sorted({_family(j) for j in judged}, key=lambda name: (not name.startswith(SET_ON), name))
+    families = sorted(
+        {_family(j) for j in judged}, key=lambda name: (not name.startswith(SET_ON), name)
+    )
     halves = {
-        f"{'Set on' if name.startswith(SET_ON) else 'Unseen'}: {name}": [j for j in judged if _family(j) == name]
+        f"{'Set on' if name.startswith(SET_ON) else 'Unseen'}: {name}": [
+            j for j in judged if _family(j) == name
+        ]
         for name in families
     }
     return FaultResult(
@@ -126,7 +147,11 @@ def judge(run: LabelledRun, healthy: Sequence[LabelledRun], diagnose: Diagnose) 
     for name, rule in NAIVE.items():
         row = rule(run)
         alarms[name] = None if row is None else int(step[row])
-    effect = Effect(onset=None, harmed=False, first_bad=None) if run.label.healthy else effect_of(run, healthy)
+    effect = (
+        Effect(onset=None, harmed=False, first_bad=None)
+        if run.label.healthy
+        else effect_of(run, healthy)
+    )
     return JudgedRun(
         arm=run.arm,
         task=run.task,
@@ -159,7 +184,9 @@ def _unsettled(diagnosis: Diagnosis) -> bool:
     return diagnosis.verdict in {"unstable", "failed"}
 
 
-def known_at(trace: Trace, diagnose: Diagnose, alarming: Callable[[Diagnosis], bool] = _critical) -> int | None:
+def known_at(
+    trace: Trace, diagnose: Diagnose, alarming: Callable[[Diagnosis], bool] = _critical
+) -> int | None:
     """Return the first step after which a diagnosis of what was there so far is alarming; None if never.
 
     A tenth of the run is added at a time, so that a finding which is withdrawn later counts, too: during the run it

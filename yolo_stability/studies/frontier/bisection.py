@@ -29,7 +29,9 @@ Word = Literal["stable", "unstable", "crashed", "inconclusive"]
 EdgeStatus = Literal["found", "nothing", "everything", "undecided"]
 
 _DIGITS = 4
-_MOST_UNDECIDED = 3  # runs of one seed that said nothing, after which more of them are not worth their time
+_MOST_UNDECIDED = (
+    3  # runs of one seed that said nothing, after which more of them are not worth their time
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +91,9 @@ def edge_of(known: Mapping[int, Word], last: int) -> Edge:
         last: The last position.
     """
     failing = min((i for i, word in known.items() if word == "unstable"), default=None)
-    below = [i for i, word in known.items() if word == "stable" and (failing is None or i < failing)]
+    below = [
+        i for i, word in known.items() if word == "stable" and (failing is None or i < failing)
+    ]
     stable = max(below, default=None)
     if stable is None:
         status: EdgeStatus = "nothing" if known.get(0) == "unstable" else "undecided"
@@ -144,4 +148,6 @@ def joint_edge(edges: Sequence[Edge]) -> Edge:
 def stable_again(known: Mapping[int, Word]) -> tuple[int, ...]:
     """Return the stable positions beyond a failing one: without any, stability is monotone as far as it was probed."""
     failing = min((i for i, word in known.items() if word == "unstable"), default=None)
-    return tuple(i for i in sorted(known) if failing is not None and i > failing and known[i] == "stable")
+    return tuple(
+        i for i in sorted(known) if failing is not None and i > failing and known[i] == "stable"
+    )

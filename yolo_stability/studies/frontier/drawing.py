@@ -15,7 +15,10 @@ from yolo_stability.display.style import FAINT, INK, RC, plain_number
 
 __all__ = ["Mark", "Row", "draw_frontier"]
 
-_STABLE, _UNSTABLE = "#0072b2", "#d55e00"  # Okabe and Ito's blue and vermilion, also of different lightness
+_STABLE, _UNSTABLE = (
+    "#0072b2",
+    "#d55e00",
+)  # Okabe and Ito's blue and vermilion, also of different lightness
 _BAR, _GAP = "#c9dff0", "#f6dfcc"
 _GRID = "#e3e6ea"
 _DPI = 120
@@ -65,7 +68,13 @@ _MARKS: dict[str, dict[str, Any]] = {
     "stable": {"marker": "o", "facecolor": _STABLE, "edgecolor": _STABLE, "s": 34},
     "unstable": {"marker": "x", "color": _UNSTABLE, "s": 38, "linewidths": 1.8},
     "crashed": {"marker": "s", "facecolor": "white", "edgecolor": INK, "s": 30, "linewidths": 1.2},
-    "inconclusive": {"marker": "D", "facecolor": "white", "edgecolor": FAINT, "s": 28, "linewidths": 1.2},
+    "inconclusive": {
+        "marker": "D",
+        "facecolor": "white",
+        "edgecolor": FAINT,
+        "s": 28,
+        "linewidths": 1.2,
+    },
 }
 
 
@@ -101,7 +110,9 @@ def draw_frontier(
         temp.unlink(missing_ok=True)
 
 
-def _figure(rows: Sequence[Row], axis: str, ends: tuple[float, float], title: str, note: str) -> Any:
+def _figure(
+    rows: Sequence[Row], axis: str, ends: tuple[float, float], title: str, note: str
+) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -163,30 +174,53 @@ def _draw(axes: Any, row: Row, at: float, start: float) -> None:
     thick = _LANE * lanes + 0.08
     if row.stable is not None:
         left, right = np.log10(start), np.log10(row.stable)
-        axes.barh(middle, right - left, thick, left=left, color=_BAR, edgecolor=_STABLE, lw=0.8, zorder=1)
+        axes.barh(
+            middle, right - left, thick, left=left, color=_BAR, edgecolor=_STABLE, lw=0.8, zorder=1
+        )
         if row.failing is not None:
             wide = np.log10(row.failing) - right
-            axes.barh(middle, wide, thick, left=right, color=_GAP, edgecolor=_UNSTABLE, lw=0.8, hatch="////", zorder=1)
+            axes.barh(
+                middle,
+                wide,
+                thick,
+                left=right,
+                color=_GAP,
+                edgecolor=_UNSTABLE,
+                lw=0.8,
+                hatch="////",
+                zorder=1,
+            )
     top = middle - _LANE * (lanes - 1) / 2
     for verdict, style in _MARKS.items():
         own = [mark for mark in row.marks if mark.verdict == verdict]
         places = [top + _LANE * mark.lane for mark in own]
-        axes.scatter(np.log10([mark.value for mark in own]), places, zorder=3, clip_on=False, **style)
+        axes.scatter(
+            np.log10([mark.value for mark in own]), places, zorder=3, clip_on=False, **style
+        )
     label = row.label if len(row.label) <= _LABEL_WIDTH else f"{row.label[: _LABEL_WIDTH - 1]}…"
     end = axes.get_yaxis_transform()
     axes.text(-0.02, middle, label, transform=end, ha="right", va="center", size=8.5)
-    axes.text(1.02, middle, row.text, transform=end, ha="left", va="center", size=8.5, weight="bold")
+    axes.text(
+        1.02, middle, row.text, transform=end, ha="left", va="center", size=8.5, weight="bold"
+    )
 
 
 def _legend(figure: Any, axes: Any, verdicts: Sequence[str], height: float) -> None:
     """Say what marks and bars mean, in one line at the bottom."""
     from matplotlib.patches import Patch
 
-    words = {"stable": "stable run", "unstable": "unstable run", "crashed": "crashed", "inconclusive": "inconclusive"}
+    words = {
+        "stable": "stable run",
+        "unstable": "unstable run",
+        "crashed": "crashed",
+        "inconclusive": "inconclusive",
+    }
     handles: list[Any] = [axes.scatter([], [], label=words[v], **_MARKS[v]) for v in verdicts]
     handles += [
         Patch(facecolor=_BAR, edgecolor=_STABLE, lw=0.8, label="stable for all seeds"),
-        Patch(facecolor=_GAP, edgecolor=_UNSTABLE, lw=0.8, hatch="////", label="the edge lies in here"),
+        Patch(
+            facecolor=_GAP, edgecolor=_UNSTABLE, lw=0.8, hatch="////", label="the edge lies in here"
+        ),
     ]
     place = {"loc": "lower left", "bbox_to_anchor": (0.1 / _WIDTH, 0.04 / height)}
     figure.legend(handles=handles, ncol=len(handles), frameon=False, fontsize=8, **place)

@@ -15,7 +15,12 @@ from yolo_stability.core.errors import ConfigError
 __all__ = ["Setting", "make_grid", "split_values"]
 
 _LONGEST = 80
-_NORMS = {"batch": "BatchNorm", "group": "GroupNorm", "layer": "LayerNorm", "frozen": "frozen BatchNorm"}
+_NORMS = {
+    "batch": "BatchNorm",
+    "group": "GroupNorm",
+    "layer": "LayerNorm",
+    "frozen": "frozen BatchNorm",
+}
 _COMMA = re.compile(r",(?![^\[(]*[\])])")  # outside brackets
 
 
@@ -52,7 +57,9 @@ def split_values(key: str, typed: Any) -> list[Any]:
         return [typed]
     pieces = [piece.strip() for piece in _COMMA.split(typed)]
     if not all(pieces):
-        raise ConfigError(f"'{key}={typed}' has an empty place between its commas; write {key}=A,B.")
+        raise ConfigError(
+            f"'{key}={typed}' has an empty place between its commas; write {key}=A,B."
+        )
     return [read([f"{key}={piece}"])[1][key] for piece in pieces]
 
 
@@ -70,7 +77,11 @@ def make_grid(axes: Mapping[str, Sequence[Any]]) -> tuple[Setting, ...]:
     names = [_name(keys) for keys in combinations]
     shared = {name for name, count in Counter(name.lower() for name in names).items() if count > 1}
     return tuple(
-        Setting(name=_told_apart(name, keys) if name.lower() in shared else name, label=_label(keys), overrides=keys)
+        Setting(
+            name=_told_apart(name, keys) if name.lower() in shared else name,
+            label=_label(keys),
+            overrides=keys,
+        )
         for name, keys in zip(names, combinations, strict=True)
     )
 

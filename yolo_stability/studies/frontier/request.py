@@ -9,7 +9,13 @@ from typing import Any, Literal
 
 from yolo_stability.benchmarks.scenario import load_scenario
 from yolo_stability.benchmarks.suite import Limits
-from yolo_stability.compat.cfg import DEFAULT_CFG_DICT, check_keys, check_model, check_task, check_values
+from yolo_stability.compat.cfg import (
+    DEFAULT_CFG_DICT,
+    check_keys,
+    check_model,
+    check_task,
+    check_values,
+)
 from yolo_stability.config import OWN_KEYS, ignored_by_auto, make_settings
 from yolo_stability.core.errors import ConfigError, nearest
 from yolo_stability.interventions.switches import Switches
@@ -18,14 +24,32 @@ from yolo_stability.studies.frontier.grid import Setting, make_grid, split_value
 
 __all__ = ["SEARCH_KEYS", "Request", "make_request"]
 
-SEARCH_KEYS = ("axis", "from", "to", "resolution", "grid", "seeds", "jobs", "executor", "address", "out")
+SEARCH_KEYS = (
+    "axis",
+    "from",
+    "to",
+    "resolution",
+    "grid",
+    "seeds",
+    "jobs",
+    "executor",
+    "address",
+    "out",
+)
 """Keys of the search itself, as the command line has them; in Python `from` is `start` and `to` is `end`."""
 
 CONTROL = "control"
 RESOLUTION = 1.5
-_SET_HERE = frozenset({"seed", "project", "name", "exist_ok", "resume", "save_dir", "mode", "fail_on", "cfg"})
+_SET_HERE = frozenset(
+    {"seed", "project", "name", "exist_ok", "resume", "save_dir", "mode", "fail_on", "cfg"}
+)
 _ONE_VALUE = frozenset({"data", "device"})
-_REACH = {"lr_mult": 1e3, "lr0": 1e3, "weight_decay": 1e4, "depth_mult": 4.0}  # `to` by default, times `from`
+_REACH = {
+    "lr_mult": 1e3,
+    "lr0": 1e3,
+    "weight_decay": 1e4,
+    "depth_mult": 4.0,
+}  # `to` by default, times `from`
 _LAST = {"batch": 1.0}  # `to` by default: the small end is the unstable one
 _MOST_VALUES, _MOST_SEEDS = 1000, 1000
 
@@ -89,9 +113,13 @@ def make_request(
     """
     whole = _check_axis(axis)
     for key in sorted(_SET_HERE & set(overrides)):
-        raise ConfigError(f"{key}= is set by 'frontier', run by run; leave it out.{nearest(key, SEARCH_KEYS)}")
+        raise ConfigError(
+            f"{key}= is set by 'frontier', run by run; leave it out.{nearest(key, SEARCH_KEYS)}"
+        )
     if axis in overrides:
-        raise ConfigError(f"{axis} is the axis and has a value, too: leave {axis}= out, or set the ends by from=, to=.")
+        raise ConfigError(
+            f"{axis} is the axis and has a value, too: leave {axis}= out, or set the ends by from=, to=."
+        )
     overrides = _check_names(overrides)
     axes = {key: split_values(key, typed) for key, typed in overrides.items()}
     task = task or ("pose" if "-pose" in str(axes.get("model", [""])[0]) else "detect")
@@ -99,12 +127,16 @@ def make_request(
     shared.update({key: values[0] for key, values in axes.items() if len(values) == 1})
     shared = _normalised({key: value for key, value in shared.items() if key not in {axis, "seed"}})
     several = {key: values for key, values in axes.items() if len(values) > 1}
-    settings = make_grid({key: [_normalised({key: v})[key] for v in values] for key, values in several.items()})
+    settings = make_grid(
+        {key: [_normalised({key: v})[key] for v in values] for key, values in several.items()}
+    )
     standard = {**DEFAULT_CFG_DICT, **{k: own.default for k, own in OWN_KEYS.items()}}
     default = load_scenario(CONTROL).arguments(task).get(axis, standard[axis])
     first, last = _ends(axis, default, start, end, whole=whole)
     if grid is not None and resolution is not None:
-        raise ConfigError("grid= and resolution= exclude each other: a plain grid has as many values as grid= says.")
+        raise ConfigError(
+            "grid= and resolution= exclude each other: a plain grid has as many values as grid= says."
+        )
     request = Request(
         axis=axis,
         whole=whole,
@@ -126,7 +158,9 @@ def make_request(
 def _axes() -> dict[str, bool]:
     """Return every key that can be an axis, and whether it takes whole numbers only."""
     known = {**DEFAULT_CFG_DICT, **{name: key.default for name, key in OWN_KEYS.items()}}
-    numbers = {k: v for k, v in known.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    numbers = {
+        k: v for k, v in known.items() if isinstance(v, int | float) and not isinstance(v, bool)
+    }
     return {key: isinstance(value, int) for key, value in numbers.items() if key not in _SET_HERE}
 
 
@@ -136,13 +170,25 @@ def _check_axis(axis: Any) -> bool:
     if isinstance(axis, str) and axis in axes:
         return axes[axis]
     if not isinstance(axis, str) or "," in axis:
-        named = axis if isinstance(axis, str) else ",".join(map(str, axis)) if isinstance(axis, list | tuple) else axis
-        raise ConfigError(f"axis={named} is not possible: a frontier has one axis; search along one key at a time.")
+        named = (
+            axis
+            if isinstance(axis, str)
+            else ",".join(map(str, axis))
+            if isinstance(axis, list | tuple)
+            else axis
+        )
+        raise ConfigError(
+            f"axis={named} is not possible: a frontier has one axis; search along one key at a time."
+        )
     if axis in {*OWN_KEYS, *DEFAULT_CFG_DICT}:
         why = "is set run by run" if axis in _SET_HERE else "takes no number"
-        raise ConfigError(f"axis={axis} is not possible: {axis} {why}. Axes are lr_mult, lr0, batch, depth_mult, ...")
+        raise ConfigError(
+            f"axis={axis} is not possible: {axis} {why}. Axes are lr_mult, lr0, batch, depth_mult, ..."
+        )
     hint = nearest(axis, axes)
-    raise ConfigError(f"axis={axis} is no key of a training.{hint} Axes are lr_mult, lr0, batch, depth_mult, ...")
+    raise ConfigError(
+        f"axis={axis} is no key of a training.{hint} Axes are lr_mult, lr0, batch, depth_mult, ..."
+    )
 
 
 def _check_names(overrides: dict[str, Any]) -> dict[str, Any]:
@@ -155,7 +201,9 @@ def _check_names(overrides: dict[str, Any]) -> dict[str, Any]:
         )
     for key in sorted(_ONE_VALUE & set(known)):
         if isinstance(known[key], list) or len(split_values(key, known[key])) > 1:
-            raise ConfigError(f"'{key}={known[key]}' is not possible: {key}= takes one value in a frontier.")
+            raise ConfigError(
+                f"'{key}={known[key]}' is not possible: {key}= takes one value in a frontier."
+            )
     return known
 
 
@@ -171,13 +219,21 @@ def _ends(axis: str, default: Any, start: Any, end: Any, *, whole: bool) -> tupl
     """Return the stable and the other end of the axis."""
     for key, value in (("from", start), ("to", end)):
         if value is not None and not _is_positive(value, whole=whole):
-            kind = "a whole number, 1 or more" if whole else "a number above 0: the search goes by factors"
+            kind = (
+                "a whole number, 1 or more"
+                if whole
+                else "a number above 0: the search goes by factors"
+            )
             raise ConfigError(f"{key}={value} is not possible: {key} is {kind}.")
     first = default if start is None else start
     if not _is_positive(first, whole=whole):
-        raise ConfigError(f"axis={axis} starts at {first}: write from=, the stable end, as a number above 0.")
+        raise ConfigError(
+            f"axis={axis} starts at {first}: write from=, the stable end, as a number above 0."
+        )
     if end is None and axis not in {*_REACH, *_LAST}:
-        raise ConfigError(f"axis={axis} needs to=, the end at which training may be unstable; from= is {first:g}.")
+        raise ConfigError(
+            f"axis={axis} needs to=, the end at which training may be unstable; from= is {first:g}."
+        )
     last = _LAST.get(axis, first * _REACH.get(axis, 1.0)) if end is None else end
     if first == last:
         raise ConfigError(
@@ -187,7 +243,12 @@ def _ends(axis: str, default: Any, start: Any, end: Any, *, whole: bool) -> tupl
 
 
 def _is_positive(value: Any, *, whole: bool) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value <= 0:
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not math.isfinite(value)
+        or value <= 0
+    ):
         return False
     return not whole or float(value).is_integer()
 
@@ -196,17 +257,23 @@ def _spread(first: float, last: float, resolution: Any, *, whole: bool) -> tuple
     """Return the values for a resolution."""
     factor = RESOLUTION if resolution is None else resolution
     if not _is_positive(factor, whole=False) or factor <= 1:
-        raise ConfigError(f"resolution={factor} is not possible: resolution is a factor above 1, such as 1.25.")
+        raise ConfigError(
+            f"resolution={factor} is not possible: resolution is a factor above 1, such as 1.25."
+        )
     steps = steps_for(first, last, factor)
     if steps >= _MOST_VALUES:
-        raise ConfigError(f"resolution={factor} is too fine: from={first:g} to={last:g} would be {steps} values.")
+        raise ConfigError(
+            f"resolution={factor} is too fine: from={first:g} to={last:g} would be {steps} values."
+        )
     return whole_values(first, last, factor) if whole else log_values(first, last, steps)
 
 
 def _counted(grid: Any) -> int:
     """Return how many factors lie between the values of a plain grid."""
     if not _is_positive(grid, whole=True) or not 2 <= grid <= _MOST_VALUES:
-        raise ConfigError(f"grid={grid} is not possible: grid is a whole number of values from 2 to {_MOST_VALUES}.")
+        raise ConfigError(
+            f"grid={grid} is not possible: grid is a whole number of values from 2 to {_MOST_VALUES}."
+        )
     return int(grid) - 1
 
 

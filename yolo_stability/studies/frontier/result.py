@@ -12,7 +12,15 @@ from typing import Any
 from yolo_stability.core.notebook import as_html
 from yolo_stability.studies.frontier.bisection import EdgeStatus, Word
 
-__all__ = ["FILE", "PICTURE", "SCHEMA_VERSION", "FrontierResult", "Point", "SeedEdge", "SettingEdge"]
+__all__ = [
+    "FILE",
+    "PICTURE",
+    "SCHEMA_VERSION",
+    "FrontierResult",
+    "Point",
+    "SeedEdge",
+    "SettingEdge",
+]
 
 SCHEMA_VERSION = 1
 FILE, PICTURE = "frontier.json", "frontier.png"
@@ -167,7 +175,10 @@ class FrontierResult:
     def text(self) -> str:
         """Return the content of `frontier.json`: same result, same bytes; no NaN and no Inf."""
         content = {k: v for k, v in asdict(self).items() if k != "folder"}
-        return json.dumps(_finite(content), indent=1, sort_keys=True, allow_nan=False, default=str) + "\n"
+        return (
+            json.dumps(_finite(content), indent=1, sort_keys=True, allow_nan=False, default=str)
+            + "\n"
+        )
 
     def __repr__(self) -> str:
         state = "complete" if self.complete else "incomplete"
@@ -185,7 +196,10 @@ class FrontierResult:
         from yolo_stability.studies.frontier.sentences import cost_line, head_line
 
         told = [f"- {edge.sentence}" for edge in self.edges]
-        lost = [f"- lost: {p.setting}, {self.axis}={p.value:g}, seed {p.seed}: {p.why}" for p in self.lost]
+        lost = [
+            f"- lost: {p.setting}, {self.axis}={p.value:g}, seed {p.seed}: {p.why}"
+            for p in self.lost
+        ]
         places = [f"picture: {self.folder / PICTURE}", f"figures: {self.folder / FILE}"]
         return [head_line(self), *told, *lost, cost_line(self), *places]
 

@@ -37,9 +37,13 @@ def run_frontier(
         raise ConfigError(f"jobs={jobs} is not possible: jobs is a whole number, 1 or more.")
     EXECUTORS.check(str(executor), f"executor={executor}")
     if address is not None and executor == "local":
-        raise ConfigError(f"address={address} is for a cluster: write executor=ray with it, or leave it out.")
+        raise ConfigError(
+            f"address={address} is for a cluster: write executor=ray with it, or leave it out."
+        )
     folder = Path(out) if out is not None else Path("runs") / "frontier" / _name(request.axis)
-    resolve_data(str(request.recipe["data"]), request.task)  # also so that not each of several runs makes it at once
+    resolve_data(
+        str(request.recipe["data"]), request.task
+    )  # also so that not each of several runs makes it at once
     try:
         result = search(
             request,
@@ -50,8 +54,13 @@ def run_frontier(
         )
     except KeyboardInterrupt:
         found = (RunOutcome.read(file.parent) for file in folder.rglob(OUTCOME))
-        done = sum(outcome is not None and outcome.is_final for outcome in found)  # what was killed is run again
-        print(f"finished runs kept in {folder}: {done}; the same command again goes on from there.", file=sys.stderr)
+        done = sum(
+            outcome is not None and outcome.is_final for outcome in found
+        )  # what was killed is run again
+        print(
+            f"finished runs kept in {folder}: {done}; the same command again goes on from there.",
+            file=sys.stderr,
+        )
         raise
     draw(result)
     return result

@@ -11,12 +11,31 @@ from pathlib import Path
 from typing import Any
 
 from yolo_stability.benchmarks.plan import RunOutcome, RunSpec, run_digest
-from yolo_stability.benchmarks.runner import DECIDING, Listener, prepare_folder, run_missing, write_whole
+from yolo_stability.benchmarks.runner import (
+    DECIDING,
+    Listener,
+    prepare_folder,
+    run_missing,
+    write_whole,
+)
 from yolo_stability.core.errors import printable
 from yolo_stability.core.provenance import package_versions
-from yolo_stability.studies.frontier.bisection import Edge, Word, edge_of, joint_edge, next_probes, stable_again
+from yolo_stability.studies.frontier.bisection import (
+    Edge,
+    Word,
+    edge_of,
+    joint_edge,
+    next_probes,
+    stable_again,
+)
 from yolo_stability.studies.frontier.request import Request
-from yolo_stability.studies.frontier.result import FILE, FrontierResult, Point, SeedEdge, SettingEdge
+from yolo_stability.studies.frontier.result import (
+    FILE,
+    FrontierResult,
+    Point,
+    SeedEdge,
+    SettingEdge,
+)
 from yolo_stability.studies.frontier.sentences import sentence
 from yolo_stability.studies.frontier.stability import Judgement, judge
 from yolo_stability.trace import claim_folder, release_folder
@@ -71,7 +90,9 @@ def search(
     points: dict[tuple[Chain, int], Point] = {}
     try:
         result = _result(request, points, out, command, complete=False)
-        if not (out / FILE).exists():  # by which the folder is known; what an earlier search has found stays for now
+        if not (
+            out / FILE
+        ).exists():  # by which the folder is known; what an earlier search has found stays for now
             write_whole(out / FILE, result.text())
         while probes := _wanted(request, points):
             specs = [probe.spec for probe in probes]
@@ -79,10 +100,14 @@ def search(
                 outcomes, ran = run_missing(place, specs, out, listener)
             for probe in probes:
                 outcome = outcomes[str(probe.spec.folder)]
-                points[probe.chain, probe.place] = _point(request, probe, outcome, judged(probe.spec, outcome, out))
+                points[probe.chain, probe.place] = _point(
+                    request, probe, outcome, judged(probe.spec, outcome, out)
+                )
                 _drop_weights(out / probe.spec.folder)
             result = _result(request, points, out, command, complete=False)
-            if ran:  # else nothing is known that was not before, and a complete result may stand there
+            if (
+                ran
+            ):  # else nothing is known that was not before, and a complete result may stand there
                 write_whole(out / FILE, result.text())
         cost = {**result.cost, "sitting_seconds": round(clock() - began, 1)}
         result = replace(result, complete=True, cost=cost)
@@ -122,7 +147,9 @@ def _wanted(request: Request, points: Mapping[tuple[Chain, int], Point]) -> list
             places: Sequence[int] = [i for i in range(last + 1) if i not in known]
         else:
             places = next_probes(known, last)
-        probes += [_Probe(chain=chain, place=i, spec=_spec(request, chain, i, versions)) for i in places]
+        probes += [
+            _Probe(chain=chain, place=i, spec=_spec(request, chain, i, versions)) for i in places
+        ]
     return probes
 
 
@@ -157,7 +184,12 @@ def _point(request: Request, probe: _Probe, outcome: RunOutcome, judgement: Judg
 
 
 def _result(
-    request: Request, points: Mapping[tuple[Chain, int], Point], out: Path, command: str, *, complete: bool
+    request: Request,
+    points: Mapping[tuple[Chain, int], Point],
+    out: Path,
+    command: str,
+    *,
+    complete: bool,
 ) -> FrontierResult:
     """Return what is known so far."""
     ordered = sorted(points, key=lambda key: (key[0], key[1]))
@@ -171,7 +203,9 @@ def _result(
         seeds=request.seeds,
         complete=complete,
         points=tuple(points[key] for key in ordered),
-        edges=tuple(_edge(request, i, points) for i in range(len(request.settings))) if points else (),
+        edges=tuple(_edge(request, i, points) for i in range(len(request.settings)))
+        if points
+        else (),
         cost=_cost(request, points),
         versions=package_versions(),
         command=command,
@@ -196,13 +230,17 @@ def _edge(request: Request, i: int, points: Mapping[tuple[Chain, int], Point]) -
         status=joint.status,
         highest_stable=_value(request, joint.stable),
         lowest_failing=_value(request, joint.failing),
-        all_failing=None if None in failing else _value(request, max(f for f in failing if f is not None)),
+        all_failing=None
+        if None in failing
+        else _value(request, max(f for f in failing if f is not None)),
         agree=_agree(found) if len(found) == len(edges) else None,
         monotone=all(asked) if asked else None,
         seeds=seeds,
         sentence="",
     )
-    own = [points[key] for key in sorted(points, key=lambda key: (key[1], key[0])) if key[0][0] == i]
+    own = [
+        points[key] for key in sorted(points, key=lambda key: (key[1], key[0])) if key[0][0] == i
+    ]
     return replace(bare, sentence=sentence(request, bare, own))
 
 
@@ -223,7 +261,9 @@ def _seed_edge(request: Request, seed: int, known: Mapping[int, Word], edge: Edg
         lowest_failing=_value(request, edge.failing),
         undecided=tuple(request.values[i] for i in undecided),
         stable_again=tuple(request.values[i] for i in again),
-        monotone=not again if request.mode == "grid" else None,  # bisection never looks beyond a failure
+        monotone=not again
+        if request.mode == "grid"
+        else None,  # bisection never looks beyond a failure
     )
 
 
@@ -238,7 +278,10 @@ def _cost(request: Request, points: Mapping[tuple[Chain, int], Point]) -> dict[s
         "seconds": round(sum(point.seconds for point in points.values()), 1),
     }
     if request.mode == "bisection":
-        return {**cost, "grid_runs": len(request.values) * len(request.settings) * len(request.seeds)}
+        return {
+            **cost,
+            "grid_runs": len(request.values) * len(request.settings) * len(request.seeds),
+        }
     runs, seconds, same = 0, 0.0, True
     for chain in _chains(request):
         every = _known(points, chain)
@@ -248,7 +291,12 @@ def _cost(request: Request, points: Mapping[tuple[Chain, int], Point]) -> dict[s
         runs += len(probed)
         seconds += sum(points[chain, place].seconds for place in probed)
         same = same and edge_of(probed, len(every) - 1) == edge_of(every, len(every) - 1)
-    return {**cost, "bisection_runs": runs, "bisection_seconds": round(seconds, 1), "bisection_same_edges": same}
+    return {
+        **cost,
+        "bisection_runs": runs,
+        "bisection_seconds": round(seconds, 1),
+        "bisection_same_edges": same,
+    }
 
 
 def _replayed(every: Mapping[int, Word]) -> dict[int, Word]:

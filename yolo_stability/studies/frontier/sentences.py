@@ -22,7 +22,12 @@ def sentence(request: Request, edge: SettingEdge, points: Sequence[Point]) -> st
         edge: Its edge, still without a sentence.
         points: Its runs.
     """
-    tell = {"found": _found, "nothing": _nothing, "everything": _everything, "undecided": _undecided}[edge.status]
+    tell = {
+        "found": _found,
+        "nothing": _nothing,
+        "everything": _everything,
+        "undecided": _undecided,
+    }[edge.status]
     return f"{edge.label}: {tell(request, edge, points)}."
 
 
@@ -40,7 +45,9 @@ def interval(edge: SettingEdge | SeedEdge) -> str:
 
 def head_line(result: FrontierResult) -> str:
     """Say what was searched."""
-    models = dict.fromkeys(str(e.overrides.get("model", result.recipe["model"])) for e in result.edges)
+    models = dict.fromkeys(
+        str(e.overrides.get("model", result.recipe["model"])) for e in result.edges
+    )
     named = ", ".join(Path(model).stem for model in models)
     how = "bisection" if result.mode == "bisection" else f"a grid of {len(result.values)} values"
     ends = f"{result.axis} from {result.values[0]:g} to {result.values[-1]:g}"
@@ -79,7 +86,11 @@ def _found(request: Request, edge: SettingEdge, points: Sequence[Point]) -> str:
         between = f"is {edge.highest_stable:g}, and {edge.lowest_failing:g} fails"
     alike = [seed for seed in edge.seeds if interval(seed) == interval(edge)]
     others = [f"seed {seed.seed}: {interval(seed)}" for seed in edge.seeds if seed not in alike]
-    sure = "one seed only: anecdotal" if len(edge.seeds) == 1 else f"{len(alike)} of {len(edge.seeds)} seeds"
+    sure = (
+        "one seed only: anecdotal"
+        if len(edge.seeds) == 1
+        else f"{len(alike)} of {len(edge.seeds)} seeds"
+    )
     parts = [sure, *_sign(edge.lowest_failing, points), *others]
     return f"{extreme} {between} ({'; '.join(parts)}){_learned(edge, points)}{_again(edge)}{_gaps(edge)}"
 
@@ -89,22 +100,36 @@ def _nothing(request: Request, edge: SettingEdge, points: Sequence[Point]) -> st
     failed = sum(seed.status == "nothing" for seed in edge.seeds)
     sign = "".join(f", {text}" for text in _sign(first, points))
     count = f"{failed} of {_count(len(edge.seeds), 'seed')} failed there{_anecdotal(edge)}"
-    what = "nothing is stable, not even" if failed == len(edge.seeds) else "not stable for every seed, even at"
+    what = (
+        "nothing is stable, not even"
+        if failed == len(edge.seeds)
+        else "not stable for every seed, even at"
+    )
     return f"{what} {request.axis}={first:g} ({count}{sign}); {_further(request, 'from')}"
 
 
 def _everything(request: Request, edge: SettingEdge, points: Sequence[Point]) -> str:
     count = f"{_count(len(edge.seeds), 'seed')}{_anecdotal(edge)}"
     tried = {point.value for point in points}
-    between = "" if len(tried) == len(request.values) else "; both ends are, between them nothing was tried"
+    between = (
+        ""
+        if len(tried) == len(request.values)
+        else "; both ends are, between them nothing was tried"
+    )
     text = f"no edge: stable as far as {request.axis}={request.values[-1]:g} ({count}{between})"
     return f"{text}{_learned(edge, points)}{_gaps(edge)}; {_further(request, 'to')}"
 
 
 def _undecided(request: Request, edge: SettingEdge, points: Sequence[Point]) -> str:
-    known = "nothing is known to be stable" if edge.highest_stable is None else f"stable up to {edge.highest_stable:g}"
+    known = (
+        "nothing is known to be stable"
+        if edge.highest_stable is None
+        else f"stable up to {edge.highest_stable:g}"
+    )
     silent = [p for p in points if p.verdict in {"crashed", "inconclusive"}]
-    told = f": {request.axis}={silent[0].value:g} {_was(silent[0])}, {silent[0].why}" if silent else ""
+    told = (
+        f": {request.axis}={silent[0].value:g} {_was(silent[0])}, {silent[0].why}" if silent else ""
+    )
     return f"no edge can be named, {known}; {_count(len(silent), 'run')} said neither{told.rstrip('.')}"
 
 
@@ -136,16 +161,25 @@ def _learned(edge: SettingEdge, points: Sequence[Point]) -> str:
     """Say what runs at the last stable value learned beside those at the first, same seeds: stable is not yet good."""
     ends = dict.fromkeys(v for v in (points[0].value, edge.highest_stable) if v is not None)
     stable = [p for p in points if p.verdict == "stable" and p.fitness is not None]
-    learned = {value: {p.seed: p.fitness or 0.0 for p in stable if p.value == value} for value in ends}
+    learned = {
+        value: {p.seed: p.fitness or 0.0 for p in stable if p.value == value} for value in ends
+    }
     seeds = set.intersection(*(set(known) for known in learned.values()))
     if not seeds:
         return ""
-    means = [f"{sum(known[s] for s in seeds) / len(seeds):.2f} at {value:g}" for value, known in learned.items()]
+    means = [
+        f"{sum(known[s] for s in seeds) / len(seeds):.2f} at {value:g}"
+        for value, known in learned.items()
+    ]
     return f"; mAP50 {', '.join(means)}{f', seed {min(seeds)}' if len(seeds) == 1 < len(edge.seeds) else ''}"
 
 
 def _again(edge: SettingEdge) -> str:
-    again = [f"seed {s.seed} is stable again at {s.stable_again[0]:g}" for s in edge.seeds if s.stable_again]
+    again = [
+        f"seed {s.seed} is stable again at {s.stable_again[0]:g}"
+        for s in edge.seeds
+        if s.stable_again
+    ]
     return f"; not monotone: {', '.join(again)}" if again else ""
 
 

@@ -126,7 +126,10 @@ def _figure(panels: Sequence[Panel], title: str, note: str) -> Any:
     FigureCanvasAgg(figure)
     figure.text(0.16 / _WIDTH, 1 - 0.3 / height, title, size=14, weight="bold", va="center")
     figure.text(0.16 / _WIDTH, 1 - 0.6 / height, note, size=9.5, color=FAINT, va="center")
-    ranges = {group: _range([p for p in panels if p.group == group]) for group in {p.group for p in panels}}
+    ranges = {
+        group: _range([p for p in panels if p.group == group])
+        for group in {p.group for p in panels}
+    }
     named = [line.label for panel in panels for line in panel.lines if not line.faint]
     colours = {label: _PALETTE[i % len(_PALETTE)] for i, label in enumerate(dict.fromkeys(named))}
     wide = _WIDTH / 2
@@ -140,7 +143,13 @@ def _figure(panels: Sequence[Panel], title: str, note: str) -> Any:
 
 def _range(panels: Sequence[Panel]) -> tuple[float, float]:
     """Return the limits of the y axis: all positive values, and a floor below them for zeros."""
-    values = [v for panel in panels for line in panel.lines for v in line.y if v is not None and np.isfinite(v)]
+    values = [
+        v
+        for panel in panels
+        for line in panel.lines
+        for v in line.y
+        if v is not None and np.isfinite(v)
+    ]
     values += [panel.limit[0] for panel in panels if panel.limit]
     positive = [v for v in values if v > 0] or [1.0]
     low, high = np.log10(min(positive)), np.log10(max(positive))
@@ -148,24 +157,43 @@ def _range(panels: Sequence[Panel]) -> tuple[float, float]:
     return float(low - margin * (2 if min(values, default=1.0) <= 0 else 1)), float(high + margin)
 
 
-def _draw(axes: Any, panel: Panel, limits: tuple[float, float], colours: dict[str, str], tall: float) -> None:
+def _draw(
+    axes: Any, panel: Panel, limits: tuple[float, float], colours: dict[str, str], tall: float
+) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     ends: list[tuple[float, str, str]] = []
     for line in panel.lines:
         colour = FAINT if line.faint else colours[line.label]
-        y = np.array([np.nan if v is None or not np.isfinite(v) else v for v in line.y], dtype=float)
+        y = np.array(
+            [np.nan if v is None or not np.isfinite(v) else v for v in line.y], dtype=float
+        )
         with np.errstate(divide="ignore"):
             height = np.where(y > 0, np.log10(y), np.nan)
         marker = "o" if len(y) <= 20 else None
         style = (0, (4, 2)) if line.faint else "-"
-        axes.plot(line.x, height, color=colour, lw=1.0 if line.faint else 1.5, ls=style, marker=marker, ms=3)
+        axes.plot(
+            line.x,
+            height,
+            color=colour,
+            lw=1.0 if line.faint else 1.5,
+            ls=style,
+            marker=marker,
+            ms=3,
+        )
         gone = y == 0
         axes.scatter(
-            np.asarray(line.x)[gone], np.full(gone.sum(), limits[0]), marker="v", s=24, c=colour, clip_on=False
+            np.asarray(line.x)[gone],
+            np.full(gone.sum(), limits[0]),
+            marker="v",
+            s=24,
+            c=colour,
+            clip_on=False,
         )
         last = np.flatnonzero(np.isfinite(y))[-1:]
-        if len(last) and last[0] < len(y) - 1:  # not finite to the end: the name stands where the line stops
+        if (
+            len(last) and last[0] < len(y) - 1
+        ):  # not finite to the end: the name stands where the line stops
             place = (line.x[last[0]], height[last[0]])
             axes.plot(*place, marker="x", ms=6, mew=1.6, color=colour)
             axes.annotate(
@@ -173,7 +201,9 @@ def _draw(axes: Any, panel: Panel, limits: tuple[float, float], colours: dict[st
                 color=colour, va="top",
             )  # fmt: skip
         elif len(last):
-            ends.append((limits[0] if y[last[0]] == 0 else float(height[last[0]]), line.label, colour))
+            ends.append(
+                (limits[0] if y[last[0]] == 0 else float(height[last[0]]), line.label, colour)
+            )
     if panel.limit:
         axes.axhline(np.log10(panel.limit[0]), color=INK, lw=1, ls=(0, (5, 3)), zorder=3)
         ends.append((float(np.log10(panel.limit[0])), panel.limit[1], INK))
@@ -195,14 +225,20 @@ def _ticks(limits: tuple[float, float]) -> list[float]:
     """Return at most eight ticks, whole decades where the axis spans several."""
     low, high = limits
     if high - low < 2.5:
-        fine = [p + np.log10(m) for p in range(int(np.floor(low)), int(np.ceil(high)) + 1) for m in (1, 2, 5)]
+        fine = [
+            p + np.log10(m)
+            for p in range(int(np.floor(low)), int(np.ceil(high)) + 1)
+            for m in (1, 2, 5)
+        ]
         return [t for t in fine if low <= t <= high]
     every = int(np.ceil((high - low) / 8))
     first = int(np.ceil(low / every)) * every
     return list(np.arange(first, high, every, dtype=float))
 
 
-def _name_lines(axes: Any, ends: list[tuple[float, str, str]], limits: tuple[float, float], tall: float) -> None:
+def _name_lines(
+    axes: Any, ends: list[tuple[float, str, str]], limits: tuple[float, float], tall: float
+) -> None:
     """Write each name at the height at which its line ends, moved apart where names would overlap."""
     ends = sorted(ends)
     space = _LABEL / tall
@@ -213,4 +249,13 @@ def _name_lines(axes: Any, ends: list[tuple[float, str, str]], limits: tuple[flo
             if lack > 1e-4:
                 at[i - 1], at[i] = at[i - 1] - lack / 2, at[i] + lack / 2
     for y, (_, label, colour) in zip(at, ends, strict=True):
-        axes.text(1.015, y, label, transform=axes.transAxes, size=8.5, color=colour, va="center", clip_on=False)
+        axes.text(
+            1.015,
+            y,
+            label,
+            transform=axes.transAxes,
+            size=8.5,
+            color=colour,
+            va="center",
+            clip_on=False,
+        )

@@ -38,8 +38,18 @@ DESIGNS: Mapping[str, dict[str, Any]] = {
     "ReLU, He, BatchNorm": {"act": "relu", "init": "he", "norm": "batch"},
     "residual sigmoid, Xavier": {"act": "sigmoid", "init": "xavier", "residual": True},
     "residual ReLU, He": {"act": "relu", "init": "he", "residual": True},
-    "residual ReLU, He, LayerNorm": {"act": "relu", "init": "he", "norm": "layer", "residual": True},
-    "residual ReLU, He, BatchNorm": {"act": "relu", "init": "he", "norm": "batch", "residual": True},
+    "residual ReLU, He, LayerNorm": {
+        "act": "relu",
+        "init": "he",
+        "norm": "layer",
+        "residual": True,
+    },
+    "residual ReLU, He, BatchNorm": {
+        "act": "relu",
+        "init": "he",
+        "norm": "batch",
+        "residual": True,
+    },
 }
 """Stacks by label: arguments of `Stacks`."""
 
@@ -98,7 +108,13 @@ class Recurrent(nn.Module):
     """
 
     def __init__(
-        self, cell: str, hidden: int = 32, *, radius: float = 1.0, remember: float | None = 0.0, horizon: int = 200
+        self,
+        cell: str,
+        hidden: int = 32,
+        *,
+        radius: float = 1.0,
+        remember: float | None = 0.0,
+        horizon: int = 200,
     ) -> None:
         super().__init__()
         self.cell, gates = cell, CELLS[cell]
@@ -158,7 +174,9 @@ class Layer(nn.Module):
     def __init__(self, width: int, act: str, *, norm: str, residual: bool) -> None:
         super().__init__()
         self.linear = nn.Linear(width, width)
-        self.norm = {"none": nn.Identity, "layer": nn.LayerNorm, "batch": nn.BatchNorm1d}[norm](width)
+        self.norm = {"none": nn.Identity, "layer": nn.LayerNorm, "batch": nn.BatchNorm1d}[norm](
+            width
+        )
         self.act, self.residual = _ACTIVATIONS[act], residual
 
     def forward(self, x: Tensor) -> Tensor:
@@ -184,7 +202,14 @@ class Stacks(nn.Module):
     """
 
     def __init__(
-        self, depths: Sequence[int], *, act: str, init: str, norm: str = "none", residual: bool = False, width: int = 32
+        self,
+        depths: Sequence[int],
+        *,
+        act: str,
+        init: str,
+        norm: str = "none",
+        residual: bool = False,
+        width: int = 32,
     ) -> None:
         super().__init__()
         for depth in depths:

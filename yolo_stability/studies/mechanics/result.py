@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Curve", "MechanicsResult", "Study", "finite", "fitted_rate"]
 
-_FLAT_DECADES = 2.0  # a change by less than a factor of 100 from the first x to the last is called flat
+_FLAT_DECADES = (
+    2.0  # a change by less than a factor of 100 from the first x to the last is called flat
+)
 _COLUMNS = 4
 
 
@@ -41,14 +43,20 @@ class Curve:
     rate: float | None = None
 
     @classmethod
-    def fitted(cls, label: str, quantity: str, x: Sequence[int], y: Iterable[float | None]) -> Curve:
+    def fitted(
+        cls, label: str, quantity: str, x: Sequence[int], y: Iterable[float | None]
+    ) -> Curve:
         """Return a curve with its rate."""
         values = finite(y)
-        return cls(label=label, quantity=quantity, x=tuple(x), y=values, rate=fitted_rate(x, values))
+        return cls(
+            label=label, quantity=quantity, x=tuple(x), y=values, rate=fitted_rate(x, values)
+        )
 
     def line(self, label: str | None = None) -> Line:
         """Return what a picture shows of it, under another name if one is given."""
-        return Line(label=label or self.label, x=self.x, y=self.y, faint=self.label.startswith("linear"))
+        return Line(
+            label=label or self.label, x=self.x, y=self.y, faint=self.label.startswith("linear")
+        )
 
     def in_words(self, unit: str) -> str:
         """Say how the norm changes with length or depth.
@@ -60,7 +68,13 @@ class Curve:
         if self.rate is None:
             return f"{self.label}: too few gradients were left to measure"
         decades = math.log10(self.rate) * (known[-1] - known[0])
-        word = "stays about flat" if abs(decades) < _FLAT_DECADES else "grows" if decades > 0 else "decays"
+        word = (
+            "stays about flat"
+            if abs(decades) < _FLAT_DECADES
+            else "grows"
+            if decades > 0
+            else "decays"
+        )
         factor = f"1e{decades:+.0f}" if abs(decades) >= 3 else f"{10**decades:.2g}"
         lost = "" if known[-1] == self.x[-1] else f"; beyond {known[-1]} {unit}s it is below 1e-38"
         span = f"fitted: x {self.rate:.3f} per {unit}, x {factor} from {known[0]} to {known[-1]} {unit}s{lost}"
@@ -96,7 +110,11 @@ class Study:
         x = self.curves[0].x
         places = [int(i) for i in np.linspace(0, len(x) - 1, _COLUMNS).round()]
         rated = any(curve.rate is not None for curve in self.curves)
-        headers = [f"at {self.x_name}", *(str(x[i]) for i in places), *(["x per 1"] if rated else [])]
+        headers = [
+            f"at {self.x_name}",
+            *(str(x[i]) for i in places),
+            *(["x per 1"] if rated else []),
+        ]
         rows: list[list[str]] = []
         for quantity in dict.fromkeys(curve.quantity for curve in self.curves):
             rows.append([quantity])
@@ -130,7 +148,12 @@ class MechanicsResult:
     def to_json(self) -> dict[str, Any]:
         """Return everything as what JSON can hold."""
         studies = [{**asdict(study), "picture": str(study.picture)} for study in self.studies]
-        return {"schema_version": 1, "seed": self.seed, "seconds": round(self.seconds, 2), "studies": studies}
+        return {
+            "schema_version": 1,
+            "seed": self.seed,
+            "seconds": round(self.seconds, 2),
+            "studies": studies,
+        }
 
 
 def fitted_rate(x: Sequence[int], y: Sequence[float | None]) -> float | None:
@@ -146,7 +169,9 @@ def fitted_rate(x: Sequence[int], y: Sequence[float | None]) -> float | None:
     known = [(a, math.log10(b)) for a, b in zip(x, y, strict=True) if b]
     if len(known) < 2:
         return None
-    slope = np.polyfit(np.array([a for a, _ in known], dtype=float), np.array([b for _, b in known]), 1)[0]
+    slope = np.polyfit(
+        np.array([a for a, _ in known], dtype=float), np.array([b for _, b in known]), 1
+    )[0]
     return float(10**slope)
 
 

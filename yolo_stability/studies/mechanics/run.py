@@ -23,7 +23,13 @@ from yolo_stability.core.text import number
 from yolo_stability.core.types import Trace
 from yolo_stability.gradients.recorder import record
 from yolo_stability.studies.mechanics.figure import Panel, draw_panels
-from yolo_stability.studies.mechanics.networks import DESIGNS, NETWORKS, Recurrent, Stacks, adding_problem
+from yolo_stability.studies.mechanics.networks import (
+    DESIGNS,
+    NETWORKS,
+    Recurrent,
+    Stacks,
+    adding_problem,
+)
 from yolo_stability.studies.mechanics.result import Curve, MechanicsResult, Study, finite
 from yolo_stability.trace.layout import replace_file
 
@@ -57,18 +63,26 @@ def mechanics(
     names = (studies,) if isinstance(studies, str) else tuple(studies)
     for name in names:
         if name not in STUDIES:
-            raise ConfigError(f"There is no study '{name}'.{nearest(name, STUDIES)} Choose from {', '.join(STUDIES)}.")
+            raise ConfigError(
+                f"There is no study '{name}'.{nearest(name, STUDIES)} Choose from {', '.join(STUDIES)}."
+            )
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise ConfigError(f"seed={seed!r} is not possible: give a whole number from 0 on.")
     folder, begun = Path(out).expanduser(), time.perf_counter()
     if folder.exists() and not folder.is_dir():
-        raise ConfigError(f"out='{out}' is a file: name a folder, which is made if it is not there.")
+        raise ConfigError(
+            f"out='{out}' is a file: name a folder, which is made if it is not there."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     run = {"rnn": _rnn_study, "depth": _depth_study, "clip": _clip_study}
     with _reproducible():
         done = tuple(run[name](folder, seed) for name in STUDIES if name in names)
-    result = MechanicsResult(out=folder, seed=seed, studies=done, seconds=time.perf_counter() - begun)
-    replace_file(folder / "mechanics.json", json.dumps(result.to_json(), indent=1, allow_nan=False).encode())
+    result = MechanicsResult(
+        out=folder, seed=seed, studies=done, seconds=time.perf_counter() - begun
+    )
+    replace_file(
+        folder / "mechanics.json", json.dumps(result.to_json(), indent=1, allow_nan=False).encode()
+    )
     return result
 
 
@@ -79,7 +93,9 @@ def _rnn_study(out: Path, seed: int) -> Study:
     for label, (cell, options) in NETWORKS.items():
         torch.manual_seed(seed)
         model = Recurrent(cell, _WIDTH, horizon=LENGTHS[-1], **options)
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)  # every length meets the same weights
+        optimizer = torch.optim.SGD(
+            model.parameters(), lr=0.0
+        )  # every length meets the same weights
         with _recorded(model, optimizer, out, "rnn", label, seed) as r:
             for length in LENGTHS:
                 inputs, _ = adding_problem(_BATCH, length, torch.Generator().manual_seed(seed))
@@ -98,7 +114,9 @@ def _rnn_study(out: Path, seed: int) -> Study:
             x_label="sequence length (steps)",
             y_label="gradient norm (L2)",
             lines=tuple(
-                c.line() for c in curves if c.quantity == quantity and c.label.startswith(("LSTM", "GRU")) == gated
+                c.line()
+                for c in curves
+                if c.quantity == quantity and c.label.startswith(("LSTM", "GRU")) == gated
             ),
             group=quantity,
         )
@@ -106,7 +124,8 @@ def _rnn_study(out: Path, seed: int) -> Study:
         for kind, gated in (("plain RNN", False), ("LSTM and GRU", True))
     ]
     note = (
-        "plain: spectral radius; bias: of the gate that keeps the state; chrono: biases for memories of 2 to 200 steps"
+        "plain: spectral radius; bias: of the gate that keeps the state; "
+        "chrono: biases for memories of 2 to 200 steps"
     )
     verdicts = tuple(c.in_words("step") for c in curves if c.quantity == start)
     return _study(out, "rnn", title, "sequence length", curves, verdicts, panels, note)
@@ -139,7 +158,9 @@ def _depth_study(out: Path, seed: int) -> Study:
             x_label="depth (layers)",
             y_label="gradient norm (L2)",
             lines=tuple(
-                c.line(c.label.removeprefix("residual ")) for c in curves if c.label.startswith("residual") == residual
+                c.line(c.label.removeprefix("residual "))
+                for c in curves
+                if c.label.startswith("residual") == residual
             ),
             group=quantity,
         )
@@ -147,12 +168,18 @@ def _depth_study(out: Path, seed: int) -> Study:
     ]
     note = f"fully connected, width {_WIDTH}, at initialisation, cross-entropy of one batch; triangle: norm below 1e-38"
     verdicts = tuple(c.in_words("layer") for c in curves)
-    return _study(out, "depth", "Gradient norm against depth", "depth", curves, verdicts, panels, note)
+    return _study(
+        out, "depth", "Gradient norm against depth", "depth", curves, verdicts, panels, note
+    )
 
 
 def _clip_study(out: Path, seed: int) -> Study:
     """SGD on a recurrent network whose gradient explodes, with and without a clip."""
-    update, loss_name, labels = "update size", "loss", {"no clip": None, f"clip {CLIP_NORM:g}": CLIP_NORM}
+    update, loss_name, labels = (
+        "update size",
+        "loss",
+        {"no clip": None, f"clip {CLIP_NORM:g}": CLIP_NORM},
+    )
     curves = []
     for label, max_norm in labels.items():
         torch.manual_seed(seed)
@@ -172,7 +199,9 @@ def _clip_study(out: Path, seed: int) -> Study:
                 optimizer.step()
         steps = tuple(range(CLIP_STEPS))
         curves.append(Curve(label=label, quantity=update, x=steps, y=_update_sizes(r.trace)))
-        curves.append(Curve(label=label, quantity=loss_name, x=steps, y=finite(r.trace.steps["loss"])))
+        curves.append(
+            Curve(label=label, quantity=loss_name, x=steps, y=finite(r.trace.steps["loss"]))
+        )
     bound = CLIP_RATE * CLIP_NORM
     panels = [
         Panel(
@@ -184,7 +213,12 @@ def _clip_study(out: Path, seed: int) -> Study:
             limit=limit,
         )
         for quantity, title, y_label, limit in (
-            (update, "size of each update", "||change of the weights||", (bound, f"lr x {CLIP_NORM:g}")),
+            (
+                update,
+                "size of each update",
+                "||change of the weights||",
+                (bound, f"lr x {CLIP_NORM:g}"),
+            ),
             (loss_name, "loss of each step", "mean squared error", None),
         )
     ]
@@ -201,7 +235,11 @@ def _clip_verdicts(curves: Sequence[Curve], bound: float) -> tuple[str, ...]:
         largest = max((v for v in update.y if v is not None), default=math.nan)
         before, after = _median(loss.y[:5]), _median(loss.y[-20:])
         bad = next((x for x, y in zip(loss.x, loss.y, strict=True) if y is None), None)
-        end = f"and was not finite from step {bad} on" if bad is not None else f"and of the last 20 {number(after)}"
+        end = (
+            f"and was not finite from step {bad} on"
+            if bad is not None
+            else f"and of the last 20 {number(after)}"
+        )
         texts.append(
             f"{update.label}: the largest finite update was {number(largest)}, {number(largest / bound)} times lr x "
             f"{CLIP_NORM:g}; the median loss of the first 5 steps was {number(before)}, {end}"
@@ -216,7 +254,10 @@ def _median(values: Iterable[float | None]) -> float:
 
 def _norms(trace: Trace) -> dict[str, list[float | None]]:
     """Return the gradient norm of each block at every step."""
-    return {str(b.name): trace.blocks.filter(block=b.name)["grad_norm"].to_list() for b in trace.header.blocks}
+    return {
+        str(b.name): trace.blocks.filter(block=b.name)["grad_norm"].to_list()
+        for b in trace.header.blocks
+    }
 
 
 def _update_sizes(trace: Trace) -> tuple[float | None, ...]:
@@ -241,12 +282,24 @@ def _study(
     """Draw a study and put it together."""
     picture = out / f"{name}.png"
     draw_panels(panels, picture, title=title, note=note)
-    return Study(name=name, title=title, x_name=x_name, curves=tuple(curves), verdicts=verdicts, picture=picture)
+    return Study(
+        name=name,
+        title=title,
+        x_name=x_name,
+        curves=tuple(curves),
+        verdicts=verdicts,
+        picture=picture,
+    )
 
 
 @contextmanager
 def _recorded(
-    model: torch.nn.Module, optimizer: torch.optim.Optimizer, out: Path, study: str, label: str, seed: int
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    out: Path,
+    study: str,
+    label: str,
+    seed: int,
 ) -> Iterator[Any]:
     """Record one network into a folder named after it."""
     folder = out / "runs" / study / label.lower().replace(",", "").replace(" ", "-")

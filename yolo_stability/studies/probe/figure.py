@@ -90,8 +90,12 @@ def _one_setting(result: ProbeResult) -> Table:
             cells += [number(block.activation_rms), number(block.activation_std)]
             table.add_row(f" {short_name(block.name, _NAME_WIDTH - 1)}", *cells)
         table.add_section()
-    table.add_row("total", number(result.total), *([number(result.reference.total)] if compared else []))
-    table.add_row("loss", number(result.loss), *([number(result.reference.loss)] if compared else []))
+    table.add_row(
+        "total", number(result.total), *([number(result.reference.total)] if compared else [])
+    )
+    table.add_row(
+        "loss", number(result.loss), *([number(result.reference.loss)] if compared else [])
+    )
     return table
 
 
@@ -112,7 +116,10 @@ def _blocks_as_rows(results: Sequence[ProbeResult]) -> Table:
         table.add_section()
     table.add_row("total", *(number(profile.total) for profile in profiles))
     table.add_row("loss", *(number(profile.loss) for profile in profiles))
-    gains = [*(results[0].measures.stock_gain for _ in stock), *(result.measures.gain for result in results)]
+    gains = [
+        *(results[0].measures.stock_gain for _ in stock),
+        *(result.measures.gain for result in results),
+    ]
     table.add_row("gain, head to first", *map(number, gains))
     table.add_row("verdict", *("" for _ in stock), *map(_verdict, results))
     return table
@@ -122,7 +129,13 @@ def _settings_as_rows(results: Sequence[ProbeResult]) -> Table:
     """Lay out what the verdicts stand on, a row a setting."""
     table = _new_table()
     table.add_column("setting", overflow="fold")
-    for name in ("total\ngradient", "first block\nover head", "gain\nof stock's", "signal\nof stock's", "loss"):
+    for name in (
+        "total\ngradient",
+        "first block\nover head",
+        "gain\nof stock's",
+        "signal\nof stock's",
+        "loss",
+    ):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for result in results:
@@ -172,7 +185,9 @@ def draw_probes(results: Sequence[ProbeResult], path: Path) -> None:
 
     with mpl.rc_context(RC):
         buffer = io.BytesIO()
-        _figure(results).savefig(buffer, format="png", dpi=_DPI, metadata={"Software": "yolo_stability"})
+        _figure(results).savefig(
+            buffer, format="png", dpi=_DPI, metadata={"Software": "yolo_stability"}
+        )
     temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temp.write_bytes(buffer.getvalue())
@@ -193,8 +208,17 @@ def _figure(results: Sequence[ProbeResult]) -> Any:
     request = results[0].request
     title = f"One batch forward and backward: {Path(str(request.get('model', ''))).stem}, {request.get('task', '')}"
     figure.text(_LEFT / _WIDTH, 1 - 0.3 / height, title, size=13, weight="bold", va="center")
-    note = ", ".join(f"{key} {request[key]}" for key in ("data", "imgsz", "batch", "seed") if key in request)
-    figure.text(_LEFT / _WIDTH, 1 - 0.57 / height, f"before any training; {note}", size=9, color=FAINT, va="center")
+    note = ", ".join(
+        f"{key} {request[key]}" for key in ("data", "imgsz", "batch", "seed") if key in request
+    )
+    figure.text(
+        _LEFT / _WIDTH,
+        1 - 0.57 / height,
+        f"before any training; {note}",
+        size=9,
+        color=FAINT,
+        va="center",
+    )
     panel = (height - _TOP - _BOTTOM - _BETWEEN) / 2
     wide = (_WIDTH - _LEFT - _RIGHT) / _WIDTH
     lower, upper = (
@@ -248,17 +272,40 @@ def _draw_lines(axes: Any, results: Sequence[ProbeResult], field: str) -> None:
     _tick_log(axes)
 
 
-def _draw_profile(axes: Any, blocks: Sequence[BlockFlow], field: str, colour: str, dashes: Any, width: float) -> None:
+def _draw_profile(
+    axes: Any, blocks: Sequence[BlockFlow], field: str, colour: str, dashes: Any, width: float
+) -> None:
     places = _positions(blocks)
     values = [getattr(block, field) for block in blocks]
-    lost = [x for x, value in zip(places, values, strict=True) if value is not None and not math.isfinite(value)]
-    axes.plot(lost, [0.97] * len(lost), "x", color=colour, ms=4.5, transform=axes.get_xaxis_transform(), clip_on=False)
+    lost = [
+        x
+        for x, value in zip(places, values, strict=True)
+        if value is not None and not math.isfinite(value)
+    ]
+    axes.plot(
+        lost,
+        [0.97] * len(lost),
+        "x",
+        color=colour,
+        ms=4.5,
+        transform=axes.get_xaxis_transform(),
+        clip_on=False,
+    )
     end = 0
     for _, members in _grouped(blocks):
         part = slice(end, end + len(members))
         end = part.stop
         shown = [value if value and math.isfinite(value) else math.nan for value in values[part]]
-        axes.plot(places[part], shown, color=colour, ls=dashes, lw=width, marker="o", ms=max(3.0, width), mew=0)
+        axes.plot(
+            places[part],
+            shown,
+            color=colour,
+            ls=dashes,
+            lw=width,
+            marker="o",
+            ms=max(3.0, width),
+            mew=0,
+        )
 
 
 def _draw_depth(upper: Any, lower: Any, blocks: Sequence[BlockFlow]) -> None:
@@ -268,7 +315,9 @@ def _draw_depth(upper: Any, lower: Any, blocks: Sequence[BlockFlow]) -> None:
         axes.set_xlim(places[0] - 0.6, places[-1] + 0.6)
         axes.set_xticks(places, [])
         axes.tick_params(axis="x", length=2)
-    lower.set_xticks(places, [short_name(block.name, 22) for block in blocks], rotation=90, size=7.5)
+    lower.set_xticks(
+        places, [short_name(block.name, 22) for block in blocks], rotation=90, size=7.5
+    )
     end = 0
     for group, members in _grouped(blocks):
         middle = (places[end] + places[end + len(members) - 1]) / 2
@@ -301,9 +350,13 @@ def _entries(results: Sequence[ProbeResult]) -> list[_Entry]:
     entries = []
     if all(result.settings for result in results):
         entries.append(_Entry(["stock", "the measure of the others"], _STOCK, "-", False))
-    pairs = sorted(zip(results, _look(results), strict=True), key=lambda pair: _height(pair[0]), reverse=True)
+    pairs = sorted(
+        zip(results, _look(results), strict=True), key=lambda pair: _height(pair[0]), reverse=True
+    )
     for result, (colour, dashes) in pairs:
-        verdict = result.verdict if result.measures.finite else f"{result.verdict}: NaN or Inf (crosses)"
+        verdict = (
+            result.verdict if result.measures.finite else f"{result.verdict}: NaN or Inf (crosses)"
+        )
         lines = [*textwrap.wrap(result.label, _LABEL_WIDTH), verdict]
         entries.append(_Entry(lines, colour, dashes, result.verdict != "healthy"))
     return entries
@@ -323,7 +376,9 @@ def _draw_entries(figure: Any, entries: Sequence[_Entry], height: float) -> None
             colour = INK if not last else BAD if entry.alarm else FAINT
             weight = "bold" if last and entry.alarm else "normal"
             x = (left + 0.52) / _WIDTH
-            figure.text(x, (y - _LINE / 2) / height, text, size=8, color=colour, weight=weight, va="center")
+            figure.text(
+                x, (y - _LINE / 2) / height, text, size=8, color=colour, weight=weight, va="center"
+            )
             y -= _LINE
         y -= _ENTRY_GAP
 

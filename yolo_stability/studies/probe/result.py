@@ -174,8 +174,14 @@ class ProbeResult(Profile):
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON takes it; numbers that are not finite are text."""
-        measures = {**asdict(self.measures), "relative_gain": self.measures.relative_gain, "slope": self.measures.slope}
-        content: dict[str, Any] = _plain({"label": self.label, **asdict(self), "measures": measures})
+        measures = {
+            **asdict(self.measures),
+            "relative_gain": self.measures.relative_gain,
+            "slope": self.measures.slope,
+        }
+        content: dict[str, Any] = _plain(
+            {"label": self.label, **asdict(self), "measures": measures}
+        )
         return content
 
 
@@ -185,7 +191,10 @@ def describe(settings: Mapping[str, Any]) -> str:
     Args:
         settings: Those that differ from stock.
     """
-    texts = {key: str(value).lower() if isinstance(value, bool) else f"{value}" for key, value in settings.items()}
+    texts = {
+        key: str(value).lower() if isinstance(value, bool) else f"{value}"
+        for key, value in settings.items()
+    }
     return " ".join(f"{key}={text}" for key, text in texts.items()) or "stock"
 
 
@@ -204,11 +213,17 @@ def measure(profile: Profile, reference: Profile) -> Measures:
         if (ratio := _ratio(here.activation_std, there.activation_std)) is not None
     }
     farthest = max(signals, key=lambda name: abs(_log10(signals[name])), default=None)
-    weights = [ratio for here, there in pairs if (ratio := _ratio(here.grad_norm, there.grad_norm)) is not None]
+    weights = [
+        ratio
+        for here, there in pairs
+        if (ratio := _ratio(here.grad_norm, there.grad_norm)) is not None
+    ]
     known = [here.growth is not None and there.growth is not None for here, there in pairs]
     return Measures(
         gain=_product([here.growth for (here, _), k in zip(pairs, known, strict=True) if k]),
-        stock_gain=_product([there.growth for (_, there), k in zip(pairs, known, strict=True) if k]),
+        stock_gain=_product(
+            [there.growth for (_, there), k in zip(pairs, known, strict=True) if k]
+        ),
         blocks=sum(known),
         signal=None if farthest is None else signals[farthest],
         signal_block=farthest,
@@ -238,7 +253,9 @@ def judge(measures: Measures) -> tuple[Verdict, tuple[str, ...]]:
         "gradient": _side(measures.relative_gain, GRADIENT_LIMIT),
         "signal": _side(measures.signal, FORWARD_LIMIT),
     }
-    verdict: Verdict = next((side for side in ("exploding", "vanishing") if side in flows.values()), "healthy")
+    verdict: Verdict = next(
+        (side for side in ("exploding", "vanishing") if side in flows.values()), "healthy"
+    )
     said = [sentences[flow] for flow in sorted(flows, key=lambda flow: flows[flow] != verdict)]
     level = _weights_sentence(measures)
     told_first = verdict == "healthy" and _side(measures.weights, FORWARD_LIMIT) != "healthy"
@@ -257,7 +274,11 @@ def with_growth(blocks: Sequence[BlockFlow]) -> tuple[BlockFlow, ...]:
     found = list(blocks)
     trunk = [i for i, block in enumerate(blocks) if block.role in TRUNK]
     # The one2one twins of a head see detached features: nothing flows from them into the trunk.
-    sources = [b.output_grad_norm for b in blocks if b.role not in TRUNK and not b.role.startswith("one2one_")]
+    sources = [
+        b.output_grad_norm
+        for b in blocks
+        if b.role not in TRUNK and not b.role.startswith("one2one_")
+    ]
     known = [norm for norm in sources if norm is not None]
     later = math.hypot(*known) if known else None
     for i in reversed(trunk):
@@ -318,7 +339,11 @@ def _is_finite(profile: Profile) -> bool:
     """Return whether everything that was measured is finite."""
     numbers = [profile.loss, profile.total]
     for block in profile.blocks:
-        numbers += [n for n in (block.grad_norm, block.output_grad_norm, block.activation_rms) if n is not None]
+        numbers += [
+            n
+            for n in (block.grad_norm, block.output_grad_norm, block.activation_rms)
+            if n is not None
+        ]
     return all(math.isfinite(number) for number in numbers)
 
 

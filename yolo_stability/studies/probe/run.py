@@ -31,7 +31,15 @@ from yolo_stability.data.resolve import resolve_data
 from yolo_stability.gradients.blocks import model_blocks
 from yolo_stability.gradients.norms import BlockIndex, exact_norms
 from yolo_stability.interventions.switches import Switches
-from yolo_stability.studies.probe.result import SWITCHES, BlockFlow, ProbeResult, Profile, judge, measure, with_growth
+from yolo_stability.studies.probe.result import (
+    SWITCHES,
+    BlockFlow,
+    ProbeResult,
+    Profile,
+    judge,
+    measure,
+    with_growth,
+)
 from yolo_stability.trainer.base_monitor import Monitor
 from yolo_stability.trainer.launch import load_model
 from yolo_stability.trainer.mixin import stability_class
@@ -56,7 +64,9 @@ _FORCED = {
 }
 
 
-def run_probe(*, model: Any, data: str | Path, task: str | None = None, **settings: Any) -> ProbeResult:
+def run_probe(
+    *, model: Any, data: str | Path, task: str | None = None, **settings: Any
+) -> ProbeResult:
     """Probe one setting; see `run_grid`.
 
     Args:
@@ -77,7 +87,12 @@ def run_probe(*, model: Any, data: str | Path, task: str | None = None, **settin
 
 
 def run_grid(
-    *, model: Any, data: str | Path, task: str | None = None, grid: Sequence[Mapping[str, Any]], **overrides: Any
+    *,
+    model: Any,
+    data: str | Path,
+    task: str | None = None,
+    grid: Sequence[Mapping[str, Any]],
+    **overrides: Any,
 ) -> tuple[ProbeResult, ...]:
     """Probe several settings on the same batch, each against the stock profile, which is measured once.
 
@@ -155,11 +170,17 @@ def _check(overrides: Mapping[str, Any]) -> None:
     """Refuse keys of Ultralytics that make no single batch."""
     batch = overrides.get("batch", 1)
     if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-        raise ConfigError(f"'batch={batch}' is not possible in a probe: give the number of images, such as batch=8.")
+        raise ConfigError(
+            f"'batch={batch}' is not possible in a probe: give the number of images, such as batch=8."
+        )
     if overrides.get("resume"):
-        raise ConfigError("resume= has no place in a probe, which trains nothing. Name the checkpoint as model=.")
+        raise ConfigError(
+            "resume= has no place in a probe, which trains nothing. Name the checkpoint as model=."
+        )
     if len(str(overrides.get("device", "")).split(",")) > 1:
-        raise ConfigError(f"'device={overrides['device']}' is not possible: a probe runs on one device.")
+        raise ConfigError(
+            f"'device={overrides['device']}' is not possible: a probe runs on one device."
+        )
 
 
 @contextmanager
@@ -197,7 +218,13 @@ class _Probes:
     def __init__(self, yolo: Any, data: str, overrides: Mapping[str, Any]) -> None:
         self._yolo = yolo
         self._asked = {**_DEFAULTS, **overrides}
-        self._arguments = {**yolo.overrides, **self._asked, "data": data, "task": yolo.task, **_FORCED}
+        self._arguments = {
+            **yolo.overrides,
+            **self._asked,
+            "data": data,
+            "task": yolo.task,
+            **_FORCED,
+        }
         self._loaders: dict[str, Any] = {}
         self._batch: dict[str, Any] | None = None
 
@@ -229,7 +256,9 @@ class _Probes:
 
     def _trainer(self, monitor: Monitor, folder: str) -> Trainer:
         """Return the trainer that a training would build, up to its model."""
-        callbacks = defaultdict(list, {event: [function] for event, function in monitor.callbacks().items()})
+        callbacks = defaultdict(
+            list, {event: [function] for event, function in monitor.callbacks().items()}
+        )
         # Ultralytics attaches its loggers, which would open runs of their own, to classes called Trainer.
         parent = stability_class(self._yolo._smart_load("trainer"))
         trainer = type("StabilityProbe", (parent,), {})(
@@ -244,9 +273,13 @@ class _Probes:
         """Set a trainer up as for its first batch, and draw that batch unless it is there."""
         load = trainer.get_dataloader
 
-        def once(dataset_path: Any, batch_size: int = 16, rank: int = 0, mode: str = "train") -> Any:
+        def once(
+            dataset_path: Any, batch_size: int = 16, rank: int = 0, mode: str = "train"
+        ) -> Any:
             if mode not in self._loaders:
-                self._loaders[mode] = load(dataset_path, batch_size=batch_size, rank=rank, mode=mode)
+                self._loaders[mode] = load(
+                    dataset_path, batch_size=batch_size, rank=rank, mode=mode
+                )
             return self._loaders[mode]
 
         trainer.get_dataloader = once
@@ -273,7 +306,10 @@ def _pass(trainer: Trainer, model: nn.Module, batch: dict[str, Any]) -> Profile:
             handle.remove()
     grads, positions = index.with_gradient()
     norms = index.combine(exact_norms(grads), positions)
-    blocks = [flows[block.name].finished(block, norm) for block, norm in zip(index.blocks, norms, strict=True)]
+    blocks = [
+        flows[block.name].finished(block, norm)
+        for block, norm in zip(index.blocks, norms, strict=True)
+    ]
     total = float(np.sqrt(np.sum([norm**2 for norm in norms if norm is not None])))
     return Profile(blocks=with_growth(blocks), total=total, loss=float(loss.detach()))
 
@@ -321,7 +357,9 @@ class _Flow:
             grad_norm=grad_norm,
             output_grad_norm=None if self._gradient is None else float(np.sqrt(self._gradient)),
             activation_rms=float(np.sqrt(square)) if self._count else None,
-            activation_std=float(np.sqrt(np.maximum(square - mean**2, 0.0))) if self._count else None,
+            activation_std=float(np.sqrt(np.maximum(square - mean**2, 0.0)))
+            if self._count
+            else None,
         )
 
     def _backward(self, gradient: Tensor) -> None:

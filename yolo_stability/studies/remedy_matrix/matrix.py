@@ -116,7 +116,11 @@ def tally(runs: BySeed, controls: BySeed) -> Tally:
         runs: The arm's runs by seed.
         controls: Those of the healthy control.
     """
-    pairs = [(run, controls[seed]) for seed, run in sorted(runs.items()) if seed in controls and _counts(run)]
+    pairs = [
+        (run, controls[seed])
+        for seed, run in sorted(runs.items())
+        if seed in controls and _counts(run)
+    ]
     pairs = [(run, control) for run, control in pairs if _is_healthy(control)]
     shares = [_fitness(run) / _fitness(control) for run, control in pairs]
     saved = sum(is_saved(run, control) for run, control in pairs)
@@ -187,11 +191,24 @@ def price_of(remedy: str, task: str, arm: str, own: Tally) -> Price:
         own: How they went.
     """
     share = own.fitness.value
-    return Price(remedy=remedy, task=task, arm=arm, own=own, within=None if share is None else share >= 1 - MARGIN)
+    return Price(
+        remedy=remedy,
+        task=task,
+        arm=arm,
+        own=own,
+        within=None if share is None else share >= 1 - MARGIN,
+    )
 
 
 def cell_of(
-    cause: str, price: Price, *, arm: str, void: bool, replaced: Sequence[str], own: Tally, alone: Tally
+    cause: str,
+    price: Price,
+    *,
+    arm: str,
+    void: bool,
+    replaced: Sequence[str],
+    own: Tally,
+    alone: Tally,
 ) -> Cell:
     """Return a cell.
 

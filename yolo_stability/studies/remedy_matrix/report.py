@@ -33,12 +33,25 @@ def remedies_markdown(result: MatrixResult) -> str:
     for task in result.models:
         parts += [f"## {_title(result, task)}", _task_table(result, task)]
     recommended = [cell for cell in result.cells if cell.verdict == "recommended"]
-    parts += ["## Recommended", "\n".join(f"- {_told(cell, result)}" for cell in recommended) or "Nothing, so far."]
-    others = [cell for cell in result.cells if cell.verdict in {"costly", "anecdotal"} and (cell.gain.value or 0) > 0]
+    parts += [
+        "## Recommended",
+        "\n".join(f"- {_told(cell, result)}" for cell in recommended) or "Nothing, so far.",
+    ]
+    others = [
+        cell
+        for cell in result.cells
+        if cell.verdict in {"costly", "anecdotal"} and (cell.gain.value or 0) > 0
+    ]
     if others:
-        parts += ["## Saves runs, but is not recommended", "\n".join(f"- {_told(cell, result)}" for cell in others)]
+        parts += [
+            "## Saves runs, but is not recommended",
+            "\n".join(f"- {_told(cell, result)}" for cell in others),
+        ]
     if result.crashes:
-        parts += ["## Crashes", "\n".join(f"- {n} x {_text(error)}" for error, n in result.crashes.items())]
+        parts += [
+            "## Crashes",
+            "\n".join(f"- {n} x {_text(error)}" for error, n in result.crashes.items()),
+        ]
     parts += ["## Causes and remedies", _names(result), "## How to read this", _words(result)]
     return "\n\n".join(parts) + "\n"
 
@@ -46,10 +59,15 @@ def remedies_markdown(result: MatrixResult) -> str:
 def _preamble(result: MatrixResult) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in sorted(result.versions.items()))
     whole = f"{result.ended_runs} of {result.planned_runs} runs have ended"
-    stale = f"; {result.stale_runs} of other settings lie beside them and count nowhere" if result.stale_runs else ""
+    stale = (
+        f"; {result.stale_runs} of other settings lie beside them and count nowhere"
+        if result.stale_runs
+        else ""
+    )
     if result.uncounted_runs:
         stale += (
-            f"; {result.uncounted_runs} of them count nowhere: lost, or the control of their seed is missing or failed"
+            f"; {result.uncounted_runs} of them count nowhere: lost, or the control of their seed "
+            "is missing or failed"
         )
     command = f" Command: `{result.command}`." if result.command else ""
     return f"{whole}{stale}; the last one {result.measured or 'never'} ({versions}).{command}"
@@ -58,7 +76,11 @@ def _preamble(result: MatrixResult) -> str:
 def _title(result: MatrixResult, task: str) -> str:
     model, data = result.models[task]
     known = [value for value in result.control[task] if value is not None]
-    mean = f"; the healthy control reaches {sum(known) / len(known):.2f} (mean of {len(known)})" if known else ""
+    mean = (
+        f"; the healthy control reaches {sum(known) / len(known):.2f} (mean of {len(known)})"
+        if known
+        else ""
+    )
     return f"{task}: {model} on {data}, {result.epochs} epochs{mean}"
 
 
@@ -69,7 +91,9 @@ def _task_table(result: MatrixResult, task: str) -> str:
     lines = [head, ["---"] * len(head), alone]
     for column in result.columns:
         cells = [_found(result, row, column, task) for row in result.rows]
-        lines.append([f"`{column.settings}`", *map(_cell, cells), _price(_price_of(result, column, task))])
+        lines.append(
+            [f"`{column.settings}`", *map(_cell, cells), _price(_price_of(result, column, task))]
+        )
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -87,7 +111,11 @@ def _tally(own: Tally) -> str:
 
 
 def _price(price: Price) -> str:
-    return f"{_number(price.own.fitness.value)}{_bounds(price.own.fitness)}" if price.own.seeds else _MISSING
+    return (
+        f"{_number(price.own.fitness.value)}{_bounds(price.own.fitness)}"
+        if price.own.seeds
+        else _MISSING
+    )
 
 
 def _told(cell: Cell, result: MatrixResult) -> str:
@@ -110,7 +138,10 @@ def _told(cell: Cell, result: MatrixResult) -> str:
 
 def _names(result: MatrixResult) -> str:
     causes = [f"- **{row.name}** (`{row.settings}`): {_text(row.title)}" for row in result.rows]
-    remedies = [f"- **{column.name}** (`{column.settings}`): {_text(column.title)}" for column in result.columns]
+    remedies = [
+        f"- **{column.name}** (`{column.settings}`): {_text(column.title)}"
+        for column in result.columns
+    ]
     return "\n".join([*causes, *remedies])
 
 
@@ -143,7 +174,9 @@ def remedies_picture(result: MatrixResult) -> bytes:
     with mpl.rc_context({**RC, "text.parse_math": False}):
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasAgg(figure)
-        for axes, task in zip(figure.subplots(len(tasks), 1, squeeze=False)[:, 0], tasks, strict=True):
+        for axes, task in zip(
+            figure.subplots(len(tasks), 1, squeeze=False)[:, 0], tasks, strict=True
+        ):
             _grid(axes, result, task)
         figure.supxlabel(_legend(result), fontsize=8.5, color=FAINT)
         buffer = io.BytesIO()
@@ -170,7 +203,14 @@ def _grid(axes: Any, result: MatrixResult, task: str) -> None:
             if cell.verdict == "void":
                 _empty(axes, x, y, _VOID)
             else:
-                _box(axes, x, y, cell.own, frame=cell.verdict == "recommended", mark="†" * bool(cell.replaced))
+                _box(
+                    axes,
+                    x,
+                    y,
+                    cell.own,
+                    frame=cell.verdict == "recommended",
+                    mark="†" * bool(cell.replaced),
+                )
     for x, column in enumerate(result.columns, 1):
         _box(axes, x, len(result.rows), _price_of(result, column, task).own, frame=False, mark="")
     _empty(axes, 0, len(result.rows), "")
@@ -195,26 +235,38 @@ def _box(axes: Any, x: int, y: int, own: Tally, *, frame: bool, mark: str) -> No
         return
     share = own.share.value or 0.0
     colour = tuple(low + share * (high - low) for low, high in zip(_LOW, _HIGH, strict=True))
-    axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="white", linewidth=1.0))
+    axes.add_patch(
+        Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="white", linewidth=1.0)
+    )
     if frame:
         place, size = (x - 0.46, y - 0.44), (0.92, 0.88)
-        axes.add_patch(Rectangle(place, *size, fill=False, edgecolor=_RECOMMENDED_INK, linewidth=2.4, zorder=3))
+        axes.add_patch(
+            Rectangle(place, *size, fill=False, edgecolor=_RECOMMENDED_INK, linewidth=2.4, zorder=3)
+        )
     ink = "white" if share > _DARK else INK
     head = f"{own.saved}/{len(own.seeds)}{' ✓' if frame else ''}{f' {mark}' if mark else ''}"
-    axes.text(x, y - 0.16, head, ha="center", va="center", color=ink, fontsize=10, fontweight="bold")
-    axes.text(x, y + 0.23, _number(own.fitness.value), ha="center", va="center", color=ink, fontsize=9)
+    axes.text(
+        x, y - 0.16, head, ha="center", va="center", color=ink, fontsize=10, fontweight="bold"
+    )
+    axes.text(
+        x, y + 0.23, _number(own.fitness.value), ha="center", va="center", color=ink, fontsize=9
+    )
 
 
 def _empty(axes: Any, x: int, y: int, text: str) -> None:
     """Draw a cell that says nothing."""
     from matplotlib.patches import Rectangle
 
-    axes.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor="white", edgecolor=BLANK, linewidth=0.6))
+    axes.add_patch(
+        Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor="white", edgecolor=BLANK, linewidth=0.6)
+    )
     axes.text(x, y, text, ha="center", va="center", color=FAINT)
 
 
 def _found(result: MatrixResult, row: CauseRow, column: RemedyColumn, task: str) -> Cell:
-    return next(c for c in result.cells if (c.cause, c.remedy, c.task) == (row.name, column.name, task))
+    return next(
+        c for c in result.cells if (c.cause, c.remedy, c.task) == (row.name, column.name, task)
+    )
 
 
 def _price_of(result: MatrixResult, column: RemedyColumn, task: str) -> Price:

@@ -60,9 +60,13 @@ def suite_of(folder: Path) -> Suite | None:
         suite = Suite.model_validate(plan["suite"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError) as error:
         why = (
-            "" if isinstance(error, FileNotFoundError) else f" that can be read ({' '.join(str(error).split())[:120]})"
+            ""
+            if isinstance(error, FileNotFoundError)
+            else f" that can be read ({' '.join(str(error).split())[:120]})"
         )
-        raise TraceError(f"{folder} holds no {PLAN}{why}; name the folder of a benchmark.") from None
+        raise TraceError(
+            f"{folder} holds no {PLAN}{why}; name the folder of a benchmark."
+        ) from None
     return suite if suite.causes and suite.remedies else None
 
 
@@ -90,11 +94,15 @@ def matrix_runs(folder: Path, suite: Suite) -> MatrixRuns:
         command=command,
         runs=_judged(folder, suite, rows, set(known)),
         stale=stale,
-        newest="" if newest is None else datetime.fromtimestamp(newest, UTC).isoformat(timespec="seconds"),
+        newest=""
+        if newest is None
+        else datetime.fromtimestamp(newest, UTC).isoformat(timespec="seconds"),
     )
 
 
-def _ended(folder: Path, suite: Suite, arm: str, task: str) -> Iterator[tuple[RunResultRow | None, float]]:
+def _ended(
+    folder: Path, suite: Suite, arm: str, task: str
+) -> Iterator[tuple[RunResultRow | None, float]]:
     """Yield the runs of an arm that have ended, and when; None for those of other settings."""
     model = str(suite.settings(arm, task, 0)["model"])
     for file in sorted((folder / "runs" / arm / task / Path(model).stem).glob(f"*/{OUTCOME}")):
@@ -135,7 +143,9 @@ def _assessed(folder: Path, ended: Mapping[Key, float]) -> tuple[dict[Key, RunRe
     return known, str(result.manifest.get("command") or "")
 
 
-def _judged(folder: Path, suite: Suite, rows: Mapping[Key, RunResultRow], known: set[Key]) -> dict[Key, RunResultRow]:
+def _judged(
+    folder: Path, suite: Suite, rows: Mapping[Key, RunResultRow], known: set[Key]
+) -> dict[Key, RunResultRow]:
     """Judge the runs that nobody has judged yet, against all runs of the control that went well."""
     done = {key: row for key, row in rows.items() if key in known}
     for task in suite.tasks:
@@ -149,10 +159,14 @@ def _judged(folder: Path, suite: Suite, rows: Mapping[Key, RunResultRow], known:
                 done[key], series = _judge(folder, row, None, None)
                 if series is not None and done[key].verdict != "failed":
                     controls.append(series)
-                    fitnesses += [fitness for fitness in (done[key].fitness,) if fitness is not None]
+                    fitnesses += [
+                        fitness for fitness in (done[key].fitness,) if fitness is not None
+                    ]
         for key, row in own.items():
             if key not in done:
-                done[key], _ = _judge(folder, row, controls, fmean(fitnesses) if fitnesses else None)
+                done[key], _ = _judge(
+                    folder, row, controls, fmean(fitnesses) if fitnesses else None
+                )
     return done
 
 

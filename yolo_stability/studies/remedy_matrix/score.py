@@ -29,7 +29,14 @@ from yolo_stability.studies.remedy_matrix.matrix import (
 from yolo_stability.studies.remedy_matrix.runs import MatrixRuns, matrix_runs, suite_of
 from yolo_stability.trace.layout import replace_file
 
-__all__ = ["REMEDIES_JSON", "CauseRow", "MatrixResult", "RemedyColumn", "score_matrix", "write_remedies"]
+__all__ = [
+    "REMEDIES_JSON",
+    "CauseRow",
+    "MatrixResult",
+    "RemedyColumn",
+    "score_matrix",
+    "write_remedies",
+]
 
 REMEDIES_JSON = "remedies.json"
 SCHEMA_VERSION = 1
@@ -152,9 +159,14 @@ def write_remedies(folder: str | Path, target: str | Path | None = None) -> Matr
     folder = Path(folder)
     suite = suite_of(folder)
     if suite is None:
-        raise ConfigError(f"{folder} holds a benchmark without causes and remedies; name one of suite=remedies.")
+        raise ConfigError(
+            f"{folder} holds a benchmark without causes and remedies; name one of suite=remedies."
+        )
     result = matrix_of(matrix_runs(folder, suite))
-    content = json.dumps(_plain(asdict(result)), indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    content = (
+        json.dumps(_plain(asdict(result)), indent=1, ensure_ascii=False, allow_nan=False).encode()
+        + b"\n"
+    )
     replace_file(folder / REMEDIES_JSON, content)
     replace_file(folder / "remedies.md", remedies_markdown(result).encode())
     replace_file(folder / "figures" / "remedies.png", remedies_picture(result))
@@ -173,12 +185,18 @@ def matrix_of(found: MatrixRuns) -> MatrixResult:
     by_arm: dict[tuple[str, str], dict[int, RunResultRow]] = {}
     for (arm, task, seed), run in found.runs.items():
         by_arm.setdefault((arm, task), {})[seed] = run
-    controls: dict[str, BySeed] = {task: by_arm.get((suite.control, task), {}) for task in suite.tasks}
+    controls: dict[str, BySeed] = {
+        task: by_arm.get((suite.control, task), {}) for task in suite.tasks
+    }
 
     def counted(arm: str, task: str) -> Tally:
         return tally(by_arm.get((stand_ins[arm], task), {}), controls[task])
 
-    prices = [price_of(name, t, stand_ins[name], counted(name, t)) for t in suite.tasks for name in suite.remedies]
+    prices = [
+        price_of(name, t, stand_ins[name], counted(name, t))
+        for t in suite.tasks
+        for name in suite.remedies
+    ]
     cells = [
         cell_of(
             cause,
@@ -208,10 +226,18 @@ def matrix_of(found: MatrixRuns) -> MatrixResult:
         planned_runs=len(suite.crossing()) * len(suite.tasks) * suite.seeds,
         ended_runs=len(found.runs),
         stale_runs=found.stale,
-        uncounted_runs=sum(len(runs) - len(tally(runs, controls[task]).seeds) for (_, task), runs in by_arm.items()),
+        uncounted_runs=sum(
+            len(runs) - len(tally(runs, controls[task]).seeds) for (_, task), runs in by_arm.items()
+        ),
         crashes=_crashes(found.runs.values()),
-        control={task: [run.fitness for _, run in sorted(runs.items())] for task, runs in controls.items()},
-        rows=[_row(suite, name, {task: counted(name, task) for task in suite.tasks}) for name in suite.causes],
+        control={
+            task: [run.fitness for _, run in sorted(runs.items())]
+            for task, runs in controls.items()
+        },
+        rows=[
+            _row(suite, name, {task: counted(name, task) for task in suite.tasks})
+            for name in suite.causes
+        ],
         columns=[_column(suite, name) for name in suite.remedies],
         prices=prices,
         cells=cells,
@@ -236,7 +262,10 @@ def _column(suite: Suite, name: str) -> RemedyColumn:
     keys = dict(scenario.overrides)
     usual = suite.settings(suite.control, suite.tasks[0], 0).get("lr0")
     if "lr0" in keys and usual:
-        keys = {("lr_mult" if k == "lr0" else k): (v / usual if k == "lr0" else v) for k, v in keys.items()}
+        keys = {
+            ("lr_mult" if k == "lr0" else k): (v / usual if k == "lr0" else v)
+            for k, v in keys.items()
+        }
     told = {k: v for k, v in keys.items() if k not in OWN_KEYS or OWN_KEYS[k].default != v}
     keys = told or keys  # what holds anyway needs no word beside another
     return RemedyColumn(name=name, title=scenario.description, settings=_written(keys))

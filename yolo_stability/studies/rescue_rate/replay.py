@@ -20,7 +20,12 @@ from yolo_stability.core.actions import Action, Ending
 from yolo_stability.core.types import Event, Trace
 from yolo_stability.diagnosis.diagnose import diagnose_trace
 from yolo_stability.diagnosis.rescue_policy import Rescuer
-from yolo_stability.studies.fault_detection.runs import HEALTHY, LabelledRun, label_of, labelled_runs
+from yolo_stability.studies.fault_detection.runs import (
+    HEALTHY,
+    LabelledRun,
+    label_of,
+    labelled_runs,
+)
 from yolo_stability.studies.rescue_rate.score import AUTO, LEARNT
 from yolo_stability.trace.digest import trace_digest
 from yolo_stability.trace.records import as_records
@@ -59,13 +64,24 @@ class Replayed:
 
     def lines(self) -> list[str]:
         """Say it in words."""
-        shares = (("healthy runs left alone", self.healthy), ("structural faults ended in time", self.built_in))
-        known = [f"{name}: {s.value:.3f} ({s.low:.3f} to {s.high:.3f})" for name, s in shares if s.value is not None]
+        shares = (
+            ("healthy runs left alone", self.healthy),
+            ("structural faults ended in time", self.built_in),
+        )
+        known = [
+            f"{name}: {s.value:.3f} ({s.low:.3f} to {s.high:.3f})"
+            for name, s in shares
+            if s.value is not None
+        ]
         told = [
             f"  {arm}: {', '.join(f'{what} {n}' for what, n in sorted(counts.items()))}"
             for arm, counts in sorted(self.told.items())
         ]
-        unbroken = [f"structural faults with which a run learns all the same: {self.unbroken}"] if self.unbroken else []
+        unbroken = (
+            [f"structural faults with which a run learns all the same: {self.unbroken}"]
+            if self.unbroken
+            else []
+        )
         return [*known, *unbroken, f"too short to tell: {self.too_short}", *told]
 
 
@@ -128,7 +144,9 @@ def first_action(trace: Trace) -> Decision | None:
         if kind == "rescue_stop":
             return step, Ending(cause=data["cause"], why=data["text"], advice=data["advice"])
         if kind == "rescue":
-            return step, Action(remedy=data["remedy"], cause=data["cause"], why=data["why"], value=data["value"])
+            return step, Action(
+                remedy=data["remedy"], cause=data["cause"], why=data["why"], value=data["value"]
+            )
     return None
 
 
@@ -157,16 +175,27 @@ def acted_folder(folder: Path | str, control: str = "control") -> Replayed:
     """
     found = list(labelled_runs(Path(folder), control, _rescued_label))
     rescued = [run for run in found if run.arm.endswith(AUTO)]
-    digests = {(run.arm, run.task, run.model, run.seed): trace_digest(run.trace) for run in found if run.label.healthy}
+    digests = {
+        (run.arm, run.task, run.model, run.seed): trace_digest(run.trace)
+        for run in found
+        if run.label.healthy
+    }
 
     def acted(run: LabelledRun) -> Decision | None:
         done = first_action(run.trace)
-        own, twin = (digests.get((arm, run.task, run.model, run.seed)) for arm in (run.arm, _bare(run.arm, control)))
+        own, twin = (
+            digests.get((arm, run.task, run.model, run.seed))
+            for arm in (run.arm, _bare(run.arm, control))
+        )
         if done is None and run.label.healthy and twin is not None and own != twin:
-            return 0, Action(remedy="another trace", cause="unknown", why="the weights are not the same")
+            return 0, Action(
+                remedy="another trace", cause="unknown", why="the weights are not the same"
+            )
         return done
 
-    bare = {(run.arm, run.task, run.model, run.seed): run for run in found if not run.arm.endswith(AUTO)}
+    bare = {
+        (run.arm, run.task, run.model, run.seed): run for run in found if not run.arm.endswith(AUTO)
+    }
 
     def onset(run: LabelledRun) -> int | None:
         twin = bare.get((_bare(run.arm, control), run.task, run.model, run.seed))

@@ -131,7 +131,9 @@ class _Case:
 
     @property
     def by_hand(self) -> list[str]:
-        return [n for n, share in self.remedies.items() if n not in {AUTO, RANDOM} and share >= SHARE]
+        return [
+            n for n, share in self.remedies.items() if n not in {AUTO, RANDOM} and share >= SHARE
+        ]
 
     def repaired(self, remedy: str) -> bool:
         return self.remedies[remedy] >= SHARE
@@ -187,11 +189,17 @@ def score_runs(rows: Sequence[RunResultRow], control: str) -> RescueResult | Non
         return None
     kept = [case for case in cases if case.failing and case.by_hand]
     tried = [case for case in kept if RANDOM in case.remedies]
-    auto, random = [float(c.repaired(AUTO)) for c in kept], [float(c.repaired(RANDOM)) for c in tried]
+    auto, random = (
+        [float(c.repaired(AUTO)) for c in kept],
+        [float(c.repaired(RANDOM)) for c in tried],
+    )
     gains = [float(c.repaired(AUTO)) - float(c.repaired(RANDOM)) for c in tried]
 
     groups = [(cause, task) for cause in causes for task in ("detect", "pose")]
-    counts = [_count(cause, task, [c for c in cases if (c.cause, c.task) == (cause, task)]) for cause, task in groups]
+    counts = [
+        _count(cause, task, [c for c in cases if (c.cause, c.task) == (cause, task)])
+        for cause, task in groups
+    ]
     times = [c.time_ratio for c in kept if c.repaired(AUTO) and c.time_ratio is not None]
     return RescueResult(
         schema_version=_VERSION,
@@ -261,7 +269,10 @@ def _count(cause: str, task: str, cases: Sequence[_Case]) -> CauseCount:
         auto=sum(case.repaired(AUTO) for case in kept),
         tried=sum(RANDOM in case.remedies for case in kept),
         random=sum(case.repaired(RANDOM) for case in kept if RANDOM in case.remedies),
-        by_hand={name: sum(case.repaired(name) for case in failing if name in case.remedies) for name in hands},
+        by_hand={
+            name: sum(case.repaired(name) for case in failing if name in case.remedies)
+            for name in hands
+        },
         auto_all=sum(case.repaired(AUTO) for case in failing),
         fitness_auto=median(case.remedies[AUTO] for case in failing) if failing else None,
     )

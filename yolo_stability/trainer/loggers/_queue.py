@@ -62,7 +62,9 @@ class Courier:
         self.stride = 1
         self.lost_events = 0
         self._deliver, self._name, self._share, self._period = deliver, name, share, period
-        self._moved = threading.Condition()  # reentrant: an interrupt may close the run inside any of this
+        self._moved = (
+            threading.Condition()
+        )  # reentrant: an interrupt may close the run inside any of this
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._parcels: list[Parcel] = []
@@ -145,7 +147,9 @@ class Courier:
 
     def _start(self) -> None:
         if self._thread is None and self.error is None:
-            self._thread = threading.Thread(target=self._work, name=f"stability-{self._name}", daemon=True)
+            self._thread = threading.Thread(
+                target=self._work, name=f"stability-{self._name}", daemon=True
+            )
             self._thread.start()
 
     def _work(self) -> None:
@@ -175,7 +179,9 @@ class Courier:
         with self._moved:
             self._busy = False
             self._delivered += 1
-            if parcels and self._delivered > 1:  # the first one also pays for imports and connections
+            if (
+                parcels and self._delivered > 1
+            ):  # the first one also pays for imports and connections
                 self._adjust(spent / len(parcels))
             self._moved.notify_all()
 
@@ -200,5 +206,6 @@ def _halved(parcels: Sequence[Parcel]) -> list[Parcel]:
     """Return of each two neighbours the larger one."""
     pairs = [parcels[i : i + 2] for i in range(0, len(parcels), 2)]
     return [
-        replace(max(pair, key=Parcel.height), update_ratio=_larger(*(p.update_ratio for p in pair))) for pair in pairs
+        replace(max(pair, key=Parcel.height), update_ratio=_larger(*(p.update_ratio for p in pair)))
+        for pair in pairs
     ]

@@ -91,7 +91,9 @@ class TrackerSink(Sink):
 
     def open(self, header: RunHeader) -> None:
         """Begin a run."""
-        self._courier = Courier(self._deliver, name=self.title, share=self.share, period=self.period)
+        self._courier = Courier(
+            self._deliver, name=self.title, share=self.share, period=self.period
+        )
 
     def write(self, record: StepRecord) -> None:
         """Take one optimizer step."""
@@ -121,11 +123,15 @@ class TrackerSink(Sink):
         if self._over:
             courier.discard()
         if not courier.close(self.patience[1]):
-            _LOG.warning(f"stability: {self.title} took too long for its last numbers; the trace holds all of them")
+            _LOG.warning(
+                f"stability: {self.title} took too long for its last numbers; the trace holds all of them"
+            )
         if courier.error and not self._over:
             raise courier.error
         if courier.lost_events and not self._over:
-            _LOG.info(f"stability: {courier.lost_events} events are not shown in {self.title}; events.jsonl holds all")
+            _LOG.info(
+                f"stability: {courier.lost_events} events are not shown in {self.title}; events.jsonl holds all"
+            )
 
     def _active(self) -> Courier | None:
         """Return the courier while there is a run to write to.
@@ -189,7 +195,10 @@ def _point(parcel: Parcel) -> Point:
         **{f"lr/{group}": rate for group, rate in record.lr_by_group.items()},
         **{f"grad_norm/{stats.block}": stats.grad_norm for stats in record.blocks},
     }
-    return Point(step=record.step, values={f"stability/{k}": float(v) for k, v in values.items() if v is not None})
+    return Point(
+        step=record.step,
+        values={f"stability/{k}": float(v) for k, v in values.items() if v is not None},
+    )
 
 
 def _note(event: Event) -> Note:

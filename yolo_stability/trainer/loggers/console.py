@@ -33,7 +33,9 @@ class ConsoleSink(Sink):
         """Say what is watched."""
         self._epochs = header.effective.get("epochs")
         numel = sum(block.numel for block in header.blocks)
-        _say(f"watching {len(header.blocks)} blocks, {numel:,} weights, guard={header.effective['guard']}")
+        _say(
+            f"watching {len(header.blocks)} blocks, {numel:,} weights, guard={header.effective['guard']}"
+        )
         for key, text in header.effective.get("switches", {}).items():
             _say(f"{key}={header.requested.get(key)}: {text}")
 
@@ -90,15 +92,23 @@ def told(event: Event) -> str | None:
 def _guard_skip(event: Event) -> str:
     """Return the line for a step that the guard skipped."""
     data = event.data
-    where = event.block or (f"{data['blocks']} blocks" if data.get("blocks") else "the forward pass")
-    what = {"loss": "the loss", "gradient": "gradients", "buffer": "BatchNorm statistics"}[data["reason"]]
+    where = event.block or (
+        f"{data['blocks']} blocks" if data.get("blocks") else "the forward pass"
+    )
+    what = {"loss": "the loss", "gradient": "gradients", "buffer": "BatchNorm statistics"}[
+        data["reason"]
+    ]
     return f"update skipped, {what} not finite in {where} ({data['in_a_row']} in a row)"
 
 
 def _rescue(event: Event) -> str:
     """Return the line for a remedy that was applied."""
     data = event.data
-    back = "" if data["restored_step"] is None else f"back to the state of step {data['restored_step']}, "
+    back = (
+        ""
+        if data["restored_step"] is None
+        else f"back to the state of step {data['restored_step']}, "
+    )
     return f"rescue {data['number']} ({data['cause'].replace('_', ' ')}): {back}{data['done']}"
 
 
@@ -107,7 +117,10 @@ def _finding(event: Event) -> str:
     severity = str(event.data["severity"])
     colour = {"critical": "\033[1;31m", "warning": "\033[33m"}.get(severity, "")
     word = f"{colour}{severity}\033[0m" if colour and sys.stdout.isatty() else severity
-    message, remedy = printable(str(event.data["message"])), printable(str(event.data.get("remedy") or ""))
+    message, remedy = (
+        printable(str(event.data["message"])),
+        printable(str(event.data.get("remedy") or "")),
+    )
     room = _LINE - len(f"stability: step {event.step}: {severity} {event.data['rule']}: ")
     if remedy:
         advice = f"; to try: {remedy[: _ends(remedy, room - len(message) - len('; to try: '))]}"
@@ -117,7 +130,10 @@ def _finding(event: Event) -> str:
 
 def _ends(remedy: str, room: int) -> int:
     """Return where to end a remedy: after as many of its alternatives as fit, not before the first, not in brackets."""
-    ends = [*(hit.start() for hit in re.finditer(r"(?:[,;] | or )(?![^(]*\))", remedy)), len(remedy)]
+    ends = [
+        *(hit.start() for hit in re.finditer(r"(?:[,;] | or )(?![^(]*\))", remedy)),
+        len(remedy),
+    ]
     return max((end for end in ends if end <= room), default=ends[0])
 
 
@@ -127,15 +143,21 @@ def _cut(text: str, room: int) -> str:
 
 _TEXTS: dict[str, Callable[[Event], str]] = {
     "guard_skip": _guard_skip,
-    "scaler_skip": lambda e: f"AMP overflow at scale {e.data['scale']:g}, update skipped by the scaler",
+    "scaler_skip": lambda e: (
+        f"AMP overflow at scale {e.data['scale']:g}, update skipped by the scaler"
+    ),
     "fail_on": lambda e: f"run stopped: {e.data['text']}",
     "guard_stop": lambda e: f"run stopped: {e.data['text']}",
     "rescue": _rescue,
     "rescued": lambda e: f"rescued: healthy since {e.data['remedy']} at step {e.data['since']}",
     "rescue_stop": lambda e: f"run stopped: {e.data['text']}",
-    "rollback": lambda e: f"rolled back to the state of step {e.data['restored_step']}: {e.data['why']}",
+    "rollback": lambda e: (
+        f"rolled back to the state of step {e.data['restored_step']}: {e.data['why']}"
+    ),
     "nan_recovery": lambda e: "Ultralytics recovered from last.pt and replays the epoch",
-    "oom_restart": lambda e: f"out of memory, the epoch starts over with batch={e.data.get('batch')}",
+    "oom_restart": lambda e: (
+        f"out of memory, the epoch starts over with batch={e.data.get('batch')}"
+    ),
     "resume": lambda e: f"resumed, attempt {e.attempt}",
     "notice": lambda e: str(e.data["text"]),
 }

@@ -44,7 +44,9 @@ class WandbSink(TrackerSink):
         for note in notes:
             run.log({"stability/event": note.text, _STEP: note.step}, commit=rows)
             if note.serious:
-                run.alert(title="Training stability", text=f"step {note.step}: {note.text}", level="WARN")
+                run.alert(
+                    title="Training stability", text=f"step {note.step}: {note.text}", level="WARN"
+                )
 
 
 def _epochs_have_an_axis() -> bool:

@@ -40,11 +40,15 @@ class Rescue:
         mode: What the user wrote behind `rescue=`.
     """
 
-    def __init__(self, watch: Watch, policy: Policy, remedies: LiveRemedies, emit: Emit, mode: str) -> None:
+    def __init__(
+        self, watch: Watch, policy: Policy, remedies: LiveRemedies, emit: Emit, mode: str
+    ) -> None:
         self._mode = mode
         self._watch, self._policy, self._remedies, self._emit = watch, policy, remedies, emit
         self._count, self._failed = 0, False
-        self._open: tuple[str, int, int] | None = None  # a remedy, its step, and the healthy steps before it
+        self._open: tuple[str, int, int] | None = (
+            None  # a remedy, its step, and the healthy steps before it
+        )
 
     def resume(self, trainer: Trainer, *, known: bool) -> None:
         """Put back in force what earlier sittings did; the policy learns of it.
@@ -58,7 +62,9 @@ class Rescue:
         except TraceError:
             events = None
         if events is None:
-            self._watch.notice("the earlier sittings have left no trace: their remedies are unknown, and not in force")
+            self._watch.notice(
+                "the earlier sittings have left no trace: their remedies are unknown, and not in force"
+            )
             return
         bias, told = None, []
         for kind, step, text in events.select("kind", "step", "data").rows():
@@ -73,7 +79,9 @@ class Rescue:
         self._watch.warmup.back = given_back(told, trainer.start_epoch, len(trainer.train_loader))
         self._remedies.follow(trainer, bias)
         self._remedies.after_rollback(trainer)
-        self._watch.begin_anew(trainer)  # its first state was taken before anybody knew of a warm-up given back
+        self._watch.begin_anew(
+            trainer
+        )  # its first state was taken before anybody knew of a warm-up given back
 
     def recovered(self, trainer: Trainer) -> None:
         """Undo what Ultralytics' own recovery has brought back: the rates of a checkpoint from before a rescue."""
@@ -125,7 +133,9 @@ class Rescue:
             return None if self._failed else self._policy.decide()
         except Exception as error:
             self._failed = True
-            self._watch.notice(f"rescue failed and is off for this run: {type(error).__name__}: {error}")
+            self._watch.notice(
+                f"rescue failed and is off for this run: {type(error).__name__}: {error}"
+            )
             return None
 
     def _carry_out(self, trainer: Trainer, action: Action) -> None:
@@ -137,11 +147,17 @@ class Rescue:
         except Exception as error:
             self._failed = True
             if restored is not None:
-                restored = self._watch.roll_back(trainer, None)  # a model may have been changed in part
+                restored = self._watch.roll_back(
+                    trainer, None
+                )  # a model may have been changed in part
                 self._remedies.after_rollback(trainer)
                 self._policy.undone(restored)
-                self._emit("rollback", None, {"restored_step": restored, "why": f"{action.remedy} failed"})
-            self._watch.notice(f"{action.remedy} failed, and the rescue is off: {type(error).__name__}: {error}")
+                self._emit(
+                    "rollback", None, {"restored_step": restored, "why": f"{action.remedy} failed"}
+                )
+            self._watch.notice(
+                f"{action.remedy} failed, and the rescue is off: {type(error).__name__}: {error}"
+            )
             return
         if action.remedy == "restart":
             self._watch.warmup.return_to(0, self._watch.iteration)  # new weights
@@ -182,7 +198,9 @@ def check_rescue(trainer: Trainer, settings: StabilitySettings) -> str | None:
         return None
     why = _never(trainer, settings.rescue)
     if why:
-        raise ConfigError(f"rescue={settings.rescue} can never act in this run: {why}; rescue=auto has other remedies.")
+        raise ConfigError(
+            f"rescue={settings.rescue} can never act in this run: {why}; rescue=auto has other remedies."
+        )
     return require_memory(trainer)
 
 
@@ -192,7 +210,9 @@ def _never(trainer: Trainer, remedy: str) -> str | None:
     if remedy == "lower_scale" and not trainer.scaler.is_enabled():
         return f"it lowers the loss scale of AMP, which is off (amp={arguments.amp}, device={trainer.device})"
     if remedy == "restart" and not trainer.resume:
-        loaded = arguments.pretrained if isinstance(arguments.pretrained, str) else str(arguments.model)
+        loaded = (
+            arguments.pretrained if isinstance(arguments.pretrained, str) else str(arguments.model)
+        )
         if not loaded.endswith((".yaml", ".yml")):
             return f"it begins with new weights, and those of {PurePath(loaded).name} would be lost"
     if remedy == "quarantine":

@@ -72,7 +72,9 @@ class LiveRemedies:
             gone: Iterations after it that the checkpoint has seen; a new warm-up goes on from there.
         """
         if action.remedy == "lower_rate":
-            trainer.scheduler.base_lrs = [rate * float(action.value or 1) for rate in trainer.scheduler.base_lrs]
+            trainer.scheduler.base_lrs = [
+                rate * float(action.value or 1) for rate in trainer.scheduler.base_lrs
+            ]
         elif action.remedy == "rewarm":
             self._warm_up(trainer, action, gone)
         elif action.remedy in {"tighten_clip", "quarantine"}:
@@ -85,7 +87,9 @@ class LiveRemedies:
             trainer: The trainer.
             warmup_bias_lr: Rate at which the biases begin a warm-up; None leaves it as it is.
         """
-        for group, rate in zip(trainer.optimizer.param_groups, trainer.scheduler.base_lrs, strict=True):
+        for group, rate in zip(
+            trainer.optimizer.param_groups, trainer.scheduler.base_lrs, strict=True
+        ):
             group["initial_lr"] = rate
         if warmup_bias_lr is not None:
             trainer.args.warmup_bias_lr = warmup_bias_lr
@@ -126,7 +130,9 @@ class LiveRemedies:
         """Begin a warm-up, or go on with one after some of its iterations; return how many it has."""
         steps = int(float(action.value or 64))
         shares = [_FIRST + (1 - _FIRST) * k / steps for k in range(steps + 1)][min(gone, steps) :]
-        _scale_rates(trainer, shares[0] * math.prod(self._ramp))  # an unfinished one still owed some
+        _scale_rates(
+            trainer, shares[0] * math.prod(self._ramp)
+        )  # an unfinished one still owed some
         self._ramp = [b / a for a, b in pairwise(shares)]
         return steps
 
@@ -148,7 +154,9 @@ class LiveRemedies:
         from yolo_stability.trainer.mixin import StabilityMixin
 
         model, settings = inner_model(trainer), self._switches.settings
-        fresh = super(StabilityMixin, trainer).get_model(copy.deepcopy(model.yaml), None, verbose=False)  # type: ignore[misc]
+        fresh = super(StabilityMixin, trainer).get_model(
+            copy.deepcopy(model.yaml), None, verbose=False
+        )  # type: ignore[misc]
         Switches(settings.model_copy(update={"init": "default"})).edit(fresh, pretrained=False)
         state = fresh.state_dict()
         model.load_state_dict(state)

@@ -28,13 +28,34 @@ from yolo_stability.interventions.switches import Switches
 from yolo_stability.trace import SCHEMA_VERSION
 from yolo_stability.trainer.mixin import owns_step
 
-__all__ = ["as_first_written", "build_header", "effective_settings", "own_in_force", "possible", "requested_settings"]
+__all__ = [
+    "as_first_written",
+    "build_header",
+    "effective_settings",
+    "own_in_force",
+    "possible",
+    "requested_settings",
+]
 
-_ARGUMENTS = ("task", "model", "data", "imgsz", "epochs", "seed", "deterministic", "nbs", "warmup_epochs", "time")
+_ARGUMENTS = (
+    "task",
+    "model",
+    "data",
+    "imgsz",
+    "epochs",
+    "seed",
+    "deterministic",
+    "nbs",
+    "warmup_epochs",
+    "time",
+)
 
 
 def build_header(
-    trainer: Trainer, blocks: tuple[BlockSpec, ...], requested: Mapping[str, Any], own: Mapping[str, Any]
+    trainer: Trainer,
+    blocks: tuple[BlockSpec, ...],
+    requested: Mapping[str, Any],
+    own: Mapping[str, Any],
 ) -> RunHeader:
     """Describe a run at the start of its training.
 
@@ -102,7 +123,9 @@ def own_in_force(settings: StabilitySettings, switches: Switches) -> dict[str, A
 def requested_settings(trainer: Trainer) -> dict[str, Any]:
     """Return the arguments of a trainer that differ from Ultralytics' defaults."""
     return {
-        k: v for k, v in vars(trainer.args).items() if k not in {"save_dir", "mode"} and v != DEFAULT_CFG_DICT.get(k)
+        k: v
+        for k, v in vars(trainer.args).items()
+        if k not in {"save_dir", "mode"} and v != DEFAULT_CFG_DICT.get(k)
     }
 
 
@@ -123,7 +146,9 @@ def effective_settings(trainer: Trainer) -> dict[str, Any]:
         "momentum": momentum(optimizer),
         "groups": {
             name: {
-                "lr": float(rate),  # of the scheduler: a resumed group may have been lowered by a rescue
+                "lr": float(
+                    rate
+                ),  # of the scheduler: a resumed group may have been lowered by a rescue
                 "weight_decay": float(group.get("weight_decay", 0.0)),
                 "tensors": len(group["params"]),
             }
@@ -153,14 +178,21 @@ def _is_norm(module: nn.Module) -> bool:
 
 def _device(device: torch.device) -> str:
     """Return the device in words."""
-    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+    return (
+        f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+    )
 
 
 def _dataset_digest(trainer: Trainer) -> str | None:
     """Return the digest of the train set, or None for a dataset that does not tell its labels."""
     dataset = trainer.train_loader.dataset
     labels = getattr(dataset, "labels", None)
-    if not isinstance(labels, list) or not labels or not isinstance(labels[0], Mapping) or "im_file" not in labels[0]:
+    if (
+        not isinstance(labels, list)
+        or not labels
+        or not isinstance(labels[0], Mapping)
+        or "im_file" not in labels[0]
+    ):
         return None
     return dataset_digest(_label_bytes(labels))
 

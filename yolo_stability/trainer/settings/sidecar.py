@@ -56,17 +56,31 @@ def resumed_settings(
     file = save_dir / SIDECAR
     if not file.exists():
         return settings
-    given = {k: v for k, v in settings.model_dump().items() if v != StabilitySettings.model_fields[k].default}
+    given = {
+        k: v
+        for k, v in settings.model_dump().items()
+        if v != StabilitySettings.model_fields[k].default
+    }
     try:
         earlier = StabilitySettings(**load_yaml(file.read_text(encoding="utf-8"), str(file)))
     except (OSError, TypeError, ValueError, ConfigError) as error:
-        raise StabilityError(f"{file} cannot be read as settings; delete it to resume with the defaults.") from error
+        raise StabilityError(
+            f"{file} cannot be read as settings; delete it to resume with the defaults."
+        ) from error
     kept = {k: v for k, v in earlier.model_dump().items() if not _was_of_the_moment(k, v)}
-    give_way = ("guard", "fail_on") if "rescue" in given else ("rescue",) if {"guard", "fail_on"} & given.keys() else ()
+    give_way = (
+        ("guard", "fail_on")
+        if "rescue" in given
+        else ("rescue",)
+        if {"guard", "fail_on"} & given.keys()
+        else ()
+    )
     for key in give_way:  # a rescue beside them would never act
         value = kept.pop(key)
         if key not in given and value != StabilitySettings.model_fields[key].default:
-            tell(f"{key}={value} of the earlier sitting gives way: it cannot stand beside what this one asks for")
+            tell(
+                f"{key}={value} of the earlier sitting gives way: it cannot stand beside what this one asks for"
+            )
     merged = StabilitySettings(**{**kept, **given})
     if merged.rescue != "off":
         check_rescue_settings(merged)

@@ -57,7 +57,11 @@ class Reading:
 
 
 def read_gradients(
-    trainer: Trainer, index: BlockIndex, window: Window, largest_buffer: Tensor, deferred: tuple[Tensor, ...]
+    trainer: Trainer,
+    index: BlockIndex,
+    window: Window,
+    largest_buffer: Tensor,
+    deferred: tuple[Tensor, ...],
 ) -> Reading:
     """Measure the gradients of a step; call between `scaler.unscale_` and the clip.
 
@@ -74,7 +78,14 @@ def read_gradients(
     loss = total.new_zeros(1) if window.loss is None else window.loss
     items = torch.stack(list(window.items.values())) if window.items else torch.zeros(0)
     host_norms, host_total, host_loss, host_items, scale, buffer, micro, *travelled = to_host(
-        norms, total, loss, items, scale_tensor(trainer), largest_buffer, window.micro_norm, *deferred
+        norms,
+        total,
+        loss,
+        items,
+        scale_tensor(trainer),
+        largest_buffer,
+        window.micro_norm,
+        *deferred,
     )
     raw_total = float(host_total[0])
     counts = np.zeros(len(grads), dtype=np.int64)
@@ -85,7 +96,9 @@ def read_gradients(
     return Reading(
         total=total,
         raw_norm=raw_total,
-        grad_norm=raw_total if counts.any() or math.isfinite(raw_total) else float(np.sqrt((host_norms**2).sum())),
+        grad_norm=raw_total
+        if counts.any() or math.isfinite(raw_total)
+        else float(np.sqrt((host_norms**2).sum())),
         clip_coef=None,
         signs=StepSigns(
             loss=float(host_loss[0]) / iterations,
@@ -93,11 +106,15 @@ def read_gradients(
             largest_buffer=float(buffer[0]) if len(buffer) else None,
             scaler_enabled=len(scale) > 0,
         ),
-        loss_items={k: float(v) / iterations for k, v in zip(window.items, host_items, strict=True)},
+        loss_items={
+            k: float(v) / iterations for k, v in zip(window.items, host_items, strict=True)
+        },
         amp_scale=float(scale[0]) if len(scale) else None,
         block_norms=index.combine(host_norms, positions),
         block_nonfinite=index.sum_counts(counts, positions),
-        micro_norm=float(micro[0]) / (float(scale[0]) if len(scale) else 1.0) if len(micro) else None,
+        micro_norm=float(micro[0]) / (float(scale[0]) if len(scale) else 1.0)
+        if len(micro)
+        else None,
         deferred=tuple(travelled),
     )
 

@@ -83,14 +83,29 @@ class Watch:
         self.stopped: str | None = None
         self.left_out: set[str] = set()
         self._unhealthy_step = self._unresolved_skip = self.doubtful_step = -1
-        self._settings, self._switches, self._on_record, self._on_event = settings, switches, on_record, on_event
+        self._settings, self._switches, self._on_record, self._on_event = (
+            settings,
+            switches,
+            on_record,
+            on_event,
+        )
         self._index = BlockIndex.of(model, self.blocks)
         self._window, self._fault = Window(), parse_fault(settings.fault)
-        self._sampler = UpdateSampler([p for p in self._index.params if p.requires_grad], settings.watch_every)
-        self._sampled_positions = self._index.positions[np.array([p.requires_grad for p in self._index.params], bool)]
+        self._sampler = UpdateSampler(
+            [p for p in self._index.params if p.requires_grad], settings.watch_every
+        )
+        self._sampled_positions = self._index.positions[
+            np.array([p.requires_grad for p in self._index.params], bool)
+        ]
         self._guard = Guard(trainer) if settings.guard != "off" else None
-        self._youngest = 4 if settings.rescue == "off" else 16  # what a rescue wants to go back to lies before trouble
-        self._limit = 0 if settings.guard == "stop" else max(settings.guard_limit, 1 if settings.rescue == "off" else 3)
+        self._youngest = (
+            4 if settings.rescue == "off" else 16
+        )  # what a rescue wants to go back to lies before trouble
+        self._limit = (
+            0
+            if settings.guard == "stop"
+            else max(settings.guard_limit, 1 if settings.rescue == "off" else 3)
+        )
         self.warmup = WarmUp()
         self.warmup.begin_epoch(trainer, trainer.start_epoch, first_iteration)
         self._healthy: HealthyStates | None = None
@@ -173,7 +188,11 @@ class Watch:
         self._guard.undo(trainer)
         self._sampler.alarm()
         self._finish(trainer, reading, "guard")
-        self.emit("guard_skip", worst_block(self.blocks, reading), skip_details(reading, reason, self._guard.in_a_row))
+        self.emit(
+            "guard_skip",
+            worst_block(self.blocks, reading),
+            skip_details(reading, reason, self._guard.in_a_row),
+        )
         self._incidents.write(trainer, evidence, self.step, self.attempt)
         self._unresolved_skip = self.step
         if self._healthy:
@@ -214,7 +233,9 @@ class Watch:
             self._guard.accept(trainer)
         applied = self._record_applied(trainer, reading)
         if applied:
-            self.outcome.observe(self.step, reading.signs.loss, reading.grad_norm, reading.clip_coef)
+            self.outcome.observe(
+                self.step, reading.signs.loss, reading.grad_norm, reading.clip_coef
+            )
         if applied and self._healthy:
             healthy = self.baseline.judge(reading.signs.loss, reading.grad_norm)
             if healthy:
@@ -222,8 +243,12 @@ class Watch:
             else:
                 self._unhealthy_step = self.step
                 self._sampler.alarm()
-            healthy = healthy and (self.doubtful_step < 0 or self.step > self.doubtful_step + _DOUBT)  # set by a judge
-            self._healthy.observe(trainer, self.step + 1, healthy=healthy, place=self.warmup.place(self.iteration + 1))
+            healthy = healthy and (
+                self.doubtful_step < 0 or self.step > self.doubtful_step + _DOUBT
+            )  # set by a judge
+            self._healthy.observe(
+                trainer, self.step + 1, healthy=healthy, place=self.warmup.place(self.iteration + 1)
+            )
         self.step += 1
 
     def record_only(self, trainer: Trainer) -> None:
@@ -232,8 +257,12 @@ class Watch:
         The gradients are still multiplied by the AMP scale then; a norm is linear, so dividing it is exact enough.
         """
         self.before_unscale(trainer)
-        reading = unscaled(read_gradients(trainer, self._index, self._window, _NOTHING, self._deferred))
-        self._incidents.write(trainer, self._incidents.evidence(trainer, reading.signs), self.step, self.attempt)
+        reading = unscaled(
+            read_gradients(trainer, self._index, self._window, _NOTHING, self._deferred)
+        )
+        self._incidents.write(
+            trainer, self._incidents.evidence(trainer, reading.signs), self.step, self.attempt
+        )
         self._record_applied(trainer, reading)
         self.step += 1
 
@@ -254,7 +283,9 @@ class Watch:
             return
         if not all_ranks(trainer, self._guard.is_finite(trainer)):
             restored = self._restore(trainer, self._healthy)
-            self.emit("rollback", None, {"restored_step": restored, "why": "the weights were not finite"})
+            self.emit(
+                "rollback", None, {"restored_step": restored, "why": "the weights were not finite"}
+            )
 
     def notice(self, text: str) -> None:
         """Say something once, in console and trace."""
@@ -263,7 +294,11 @@ class Watch:
     def skipped_to_the_end(self) -> str | None:
         """Say so if the run ends with steps that were all skipped; None otherwise."""
         count = self._guard.in_a_row if self._guard else 0
-        return f"the last {count} steps were all skipped: nothing was learnt from them" if count > 1 else None
+        return (
+            f"the last {count} steps were all skipped: nothing was learnt from them"
+            if count > 1
+            else None
+        )
 
     def flush(self) -> None:
         """Hand over the record that still waits for its update ratio."""
@@ -281,7 +316,9 @@ class Watch:
         place = self.warmup.place(self.iteration)
         self._healthy = HealthyStates(trainer, self.step, youngest=self._youngest, place=place)
 
-    def end_early(self, trainer: Trainer, kind: str, text: str, data: Mapping[str, Any] = _NO_DATA) -> None:
+    def end_early(
+        self, trainer: Trainer, kind: str, text: str, data: Mapping[str, Any] = _NO_DATA
+    ) -> None:
         """End the run with its last healthy state if there is one.
 
         Args:
@@ -318,16 +355,23 @@ class Watch:
         overflowed = reading.signs.scaler_enabled and reading.signs.nonfinite_gradients > 0
         self._finish(trainer, reading, "scaler" if overflowed else None)
         if overflowed:
-            self.emit("scaler_skip", worst_block(self.blocks, reading), {"scale": reading.amp_scale})
+            self.emit(
+                "scaler_skip", worst_block(self.blocks, reading), {"scale": reading.amp_scale}
+            )
         return not overflowed
 
     def _finish(self, trainer: Trainer, reading: Reading, skipped: Skip | None) -> None:
         """Build the record of the step and hand it over, or hold it until its update ratio arrives."""
         now = time.perf_counter()
         place = StepPlace(
-            attempt=self.attempt, step=self.step, iteration=self.iteration, accumulate=max(self._window.iterations, 1)
+            attempt=self.attempt,
+            step=self.step,
+            iteration=self.iteration,
+            accumulate=max(self._window.iterations, 1),
         )
-        record = step_record(trainer, self.blocks, reading, place, self._rates, skipped, now - self._clock)
+        record = step_record(
+            trainer, self.blocks, reading, place, self._rates, skipped, now - self._clock
+        )
         self._clock = now
         self._window.clear()
         if any(len(vector.reshape(-1)) for vector in self._deferred):
@@ -336,7 +380,10 @@ class Watch:
             self._on_record(record)
 
     def _complete_held(
-        self, weights: NDArray[np.float64], deltas: NDArray[np.float64], coefficient: NDArray[np.float64]
+        self,
+        weights: NDArray[np.float64],
+        deltas: NDArray[np.float64],
+        coefficient: NDArray[np.float64],
     ) -> None:
         """Add what was still on the device to the held record and hand it over."""
         record, self._held = self._held, None
@@ -347,4 +394,6 @@ class Watch:
 
     def emit(self, kind: str, block: str | None, data: dict[str, Any]) -> None:
         """Hand over an event of the current step."""
-        self._on_event(Event(attempt=self.attempt, step=self.step, kind=kind, block=block, data=data))
+        self._on_event(
+            Event(attempt=self.attempt, step=self.step, kind=kind, block=block, data=data)
+        )

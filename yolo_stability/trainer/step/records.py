@@ -16,7 +16,15 @@ from yolo_stability.gradients.norms import BlockIndex
 from yolo_stability.gradients.optimizers import momentum
 from yolo_stability.trainer.step.gradient_reading import Reading
 
-__all__ = ["GroupRates", "StepPlace", "completed", "number", "skip_details", "step_record", "worst_block"]
+__all__ = [
+    "GroupRates",
+    "StepPlace",
+    "completed",
+    "number",
+    "skip_details",
+    "step_record",
+    "worst_block",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +58,9 @@ class GroupRates:
         """
         if self._named is None or self._named[0] is not optimizer:
             self._named = (optimizer, group_names(optimizer))
-        return {n: float(g["lr"]) for n, g in zip(self._named[1], optimizer.param_groups, strict=True)}
+        return {
+            n: float(g["lr"]) for n, g in zip(self._named[1], optimizer.param_groups, strict=True)
+        }
 
 
 def step_record(
@@ -90,7 +100,9 @@ def step_record(
         skipped=skipped,
         nonfinite=reading.signs.nonfinite_gradients,
         seconds=seconds,
-        blocks=tuple(BlockStats(block=b.name, grad_norm=norm, nonfinite_count=bad) for b, norm, bad in norms),
+        blocks=tuple(
+            BlockStats(block=b.name, grad_norm=norm, nonfinite_count=bad) for b, norm, bad in norms
+        ),
         micro_norm=number(reading.micro_norm),
     )
 
@@ -148,5 +160,7 @@ def skip_details(reading: Reading, reason: str, in_a_row: int) -> dict[str, Any]
 
 def worst_block(blocks: tuple[BlockSpec, ...], reading: Reading) -> str | None:
     """Return the one block whose gradient is not finite, or None when several are (the trouble spread) or none."""
-    bad = [block.name for block, count in zip(blocks, reading.block_nonfinite, strict=True) if count]
+    bad = [
+        block.name for block, count in zip(blocks, reading.block_nonfinite, strict=True) if count
+    ]
     return bad[0] if len(bad) == 1 else None

@@ -82,7 +82,9 @@ class WarmUp:
             group["lr"] = at(first, group["initial_lr"] * trainer.lf(trainer.epoch))
             if "momentum" in group:
                 group["momentum"] = at(args.warmup_momentum, args.momentum)
-        nominal = min(max(round(args.nbs / trainer.batch_size), 1), len(trainer.train_loader) * trainer.epochs)
+        nominal = min(
+            max(round(args.nbs / trainer.batch_size), 1), len(trainer.train_loader) * trainer.epochs
+        )
         trainer.accumulate = max(1, round(at(1, nominal)))
 
 

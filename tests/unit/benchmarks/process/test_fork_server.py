@@ -17,7 +17,9 @@ from yolo_stability.benchmarks.plan import RunSpec
 from yolo_stability.benchmarks.process import supervisor as child
 from yolo_stability.benchmarks.process.fork_server import Nursery, Run
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="runs are forked on Linux only")
+pytestmark = pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="runs are forked on Linux only"
+)
 
 FAKE = """
 import json, os, signal, socket, sys, threading, time
@@ -85,7 +87,9 @@ def fork(nursery: Nursery, folder: Path) -> Run:
         ("thread", 0),
     ],
 )
-def test_it_ends_as_a_process_of_its_own_would(what: str, code: int, nursery: Nursery, tmp_path: Path) -> None:
+def test_it_ends_as_a_process_of_its_own_would(
+    what: str, code: int, nursery: Nursery, tmp_path: Path
+) -> None:
     run = fork(nursery, tmp_path / what)
     assert run.wait(20) == code
     assert run.poll() == run.returncode == code
@@ -153,7 +157,9 @@ def test_an_interrupt_of_whoever_supervises_ends_the_run(
         seen.append(pid)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(child, "_forked", lambda *_: fork(nursery, tmp_path / "sleep") if forked else None)
+    monkeypatch.setattr(
+        child, "_forked", lambda *_: fork(nursery, tmp_path / "sleep") if forked else None
+    )
     monkeypatch.setattr(child, "_resident", interrupted)
     with pytest.raises(KeyboardInterrupt):
         child.supervise(spec(), tmp_path)
@@ -174,19 +180,30 @@ def gone(pid: int) -> bool:
 def spec(**changed: float) -> RunSpec:
     limits = {"minutes": 5.0, "gigabytes": 8.0, **changed}
     return RunSpec(
-        arm="a", task="detect", model="m", seed=0, settings={"device": "cpu"}, zero_loss_steps=16, digest="d", **limits
+        arm="a",
+        task="detect",
+        model="m",
+        seed=0,
+        settings={"device": "cpu"},
+        zero_loss_steps=16,
+        digest="d",
+        **limits,
     )
 
 
 @pytest.mark.parametrize("device", ["0", "cuda", None])
-def test_what_may_touch_a_gpu_is_not_forked(device: str | None, nursery: Nursery, tmp_path: Path) -> None:
+def test_what_may_touch_a_gpu_is_not_forked(
+    device: str | None, nursery: Nursery, tmp_path: Path
+) -> None:
     chosen = RunSpec(**{**spec().to_json(), "settings": {"device": device}})
     with (tmp_path / "log").open("wb") as log:
         assert child._forked(nursery, chosen, tmp_path, log) is None
     assert not (tmp_path / "log").read_text()
 
 
-def test_where_nothing_can_be_forked_a_run_is_started_anew(nursery: Nursery, tmp_path: Path) -> None:
+def test_where_nothing_can_be_forked_a_run_is_started_anew(
+    nursery: Nursery, tmp_path: Path
+) -> None:
     assert fork(nursery, tmp_path / "exit-0").wait(20) == 0
     nursery.close()
     with (tmp_path / "log").open("wb") as log:

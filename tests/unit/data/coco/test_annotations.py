@@ -25,7 +25,9 @@ def test_truncated_json_is_refused(coco, keep):
         import_coco(spoil(root, whole[:keep]), "detect")
 
 
-@pytest.mark.parametrize("text", [b"[]", b"3", b"null", b'{"images": []}', b'{"images": {}, "annotations": 1}'])
+@pytest.mark.parametrize(
+    "text", [b"[]", b"3", b"null", b'{"images": []}', b'{"images": {}, "annotations": 1}']
+)
 def test_json_that_is_no_coco_is_refused(coco, text):
     with pytest.raises(DataError, match="has no list"):
         import_coco(spoil(coco.write(), text), "detect")
@@ -47,7 +49,9 @@ def test_each_part_is_needed(coco, key):
         import_coco(spoil(root, json.dumps(content).encode()), "detect")
 
 
-@pytest.mark.parametrize("bad", [None, {"id": 1}, {"name": "x"}, {"id": True, "name": "x"}, {"id": [1], "name": "x"}])
+@pytest.mark.parametrize(
+    "bad", [None, {"id": 1}, {"name": "x"}, {"id": True, "name": "x"}, {"id": [1], "name": "x"}]
+)
 def test_a_bad_category_is_refused(coco, bad):
     coco.categories.append(bad)
     with pytest.raises(DataError, match="a category without id or name"):

@@ -14,7 +14,9 @@ from yolo_stability.data.coco.layout import SUFFIXES, image_listing
 def test_a_missing_val_set_is_one_sentence(coco):
     root = coco.write()
     (root / "annotations" / "instances_val2017.json").unlink()
-    with pytest.raises(DataError, match=r"has no val set for detect: annotations/instances_val\*.json is missing"):
+    with pytest.raises(
+        DataError, match=r"has no val set for detect: annotations/instances_val\*.json is missing"
+    ):
         import_coco(root, "detect")
 
 
@@ -27,7 +29,9 @@ def test_two_train_sets_are_refused(coco):
     root = coco.write()
     annotations = root / "annotations"
     shutil.copy(annotations / "instances_train2017.json", annotations / "instances_train2014.json")
-    with pytest.raises(DataError, match=r"Both instances_train2014.json and instances_train2017.json"):
+    with pytest.raises(
+        DataError, match=r"Both instances_train2014.json and instances_train2017.json"
+    ):
         import_coco(root, "detect")
 
 
@@ -50,4 +54,6 @@ def test_a_loop_of_links_ends(coco):
 def test_the_image_formats_are_those_of_ultralytics():
     from ultralytics.data.utils import IMG_FORMATS
 
-    assert {s.removeprefix(".") for s in SUFFIXES} == IMG_FORMATS - {"jpeg2000"}  # listed by older versions only
+    assert {s.removeprefix(".") for s in SUFFIXES} == IMG_FORMATS - {
+        "jpeg2000"
+    }  # listed by older versions only

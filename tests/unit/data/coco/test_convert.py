@@ -98,12 +98,19 @@ def test_empty_files_and_foreign_formats_are_left_out(coco):
     names = ["empty.png", "movie.gif"]
     coco.picture("empty.png").write_bytes(b"")
     coco.picture("movie.gif.png").rename(coco.root / "train2017" / "movie.gif")
-    coco.images += [{"id": i, "file_name": n, "width": 40, "height": 20} for i, n in enumerate(names)]
+    coco.images += [
+        {"id": i, "file_name": n, "width": 40, "height": 20} for i, n in enumerate(names)
+    ]
     report = import_coco(coco.write(), "detect")
-    assert report.splits[0].images_dropped == {"file empty": 1, "in a format that Ultralytics does not read": 1}
+    assert report.splits[0].images_dropped == {
+        "file empty": 1,
+        "in a format that Ultralytics does not read": 1,
+    }
 
 
-@pytest.mark.parametrize("size", [{}, {"width": 0, "height": 20}, {"width": NAN, "height": 20}, {"width": "x"}])
+@pytest.mark.parametrize(
+    "size", [{}, {"width": 0, "height": 20}, {"width": NAN, "height": 20}, {"width": "x"}]
+)
 def test_a_missing_size_is_read_from_the_image(coco, labels, size):
     coco.images[0] = {"id": 7, "file_name": "a.png", **size}
     assert labels(import_coco(coco.write(), "detect").data)["a.png"] == [[0, 0.35, 0.35, 0.5, 0.5]]
@@ -125,7 +132,10 @@ def test_a_missing_size_is_read_from_the_image(coco, labels, size):
 )
 def test_names_that_leave_the_folder_are_refused(coco, name):
     coco.images.append({"id": 3, "file_name": name, "width": 40, "height": 20})
-    with pytest.raises(DataError, match=r"lists the image .*(leave the dataset's folder|characters that no file has)"):
+    with pytest.raises(
+        DataError,
+        match=r"lists the image .*(leave the dataset's folder|characters that no file has)",
+    ):
         import_coco(coco.write(), "detect")
 
 
@@ -188,7 +198,10 @@ def test_outlines_are_cut_to_the_image_or_become_the_box(coco, labels):
         coco.box(9, 1, [0, 0, 20, 10], segmentation=[[1, 2, 3], [NAN] * 6]),
     ]
     report = import_coco(coco.write(), "segment")
-    assert labels(report.data) == {"a.png": [[0, 0, 0, 1, 0, 1, 1]], "b.png": [[0, 0, 0, 0.5, 0, 0.5, 0.5, 0, 0.5]]}
+    assert labels(report.data) == {
+        "a.png": [[0, 0, 0, 1, 0, 1, 1]],
+        "b.png": [[0, 0, 0, 0.5, 0, 0.5, 0.5, 0, 0.5]],
+    }
     assert report.splits[0].changed == {"without an outline, now its box": 1}
 
 
@@ -228,7 +241,9 @@ def test_a_size_that_is_not_the_files_is_reported(coco, labels, size, orientatio
         pytest.approx([0, 5 / size[0], 5 / size[1], 10 / size[0], 10 / size[1]])
     ]
     if reason:
-        assert report.examples[reason] == [f"turned.jpg: JSON {size[0]}x{size[1]}, file {_upright(orientation)}"]
+        assert report.examples[reason] == [
+            f"turned.jpg: JSON {size[0]}x{size[1]}, file {_upright(orientation)}"
+        ]
         assert reason in report.line()
 
 
@@ -243,7 +258,9 @@ def test_a_turned_image_without_a_stated_size_is_measured_upright(coco, labels):
     Image.open(path).convert("RGB").save(path, exif=exif)
     coco.images.append({"id": 3, "file_name": "turned.jpg"})
     coco.annotations.append(coco.box(3, 1, [0, 0, 10, 10]))
-    assert labels(import_coco(coco.write(), "detect").data)["turned.jpg"] == [[0, 5 / 20, 5 / 40, 10 / 20, 10 / 40]]
+    assert labels(import_coco(coco.write(), "detect").data)["turned.jpg"] == [
+        [0, 5 / 20, 5 / 40, 10 / 20, 10 / 40]
+    ]
 
 
 def test_an_image_that_is_none_is_left_out(coco, labels):

@@ -23,9 +23,17 @@ def test_a_long_name_is_cut_by_bytes_and_no_character_is_split(letter: str, tmp_
         (tmp_path / link).symlink_to("image.jpg")
 
 
-@given(st.lists(st.text(st.characters(exclude_characters="/\\"), min_size=1, max_size=90), min_size=1, max_size=6))
+@given(
+    st.lists(
+        st.text(st.characters(exclude_characters="/\\"), min_size=1, max_size=90),
+        min_size=1,
+        max_size=6,
+    )
+)
 def test_names_differ_and_fit(stems: list[str]) -> None:
     links = LinkNames()
     taken = [links.take(f"{stem}.png") for stem in stems]
     assert len({name.casefold() for name in taken}) == len(taken)
-    assert all(len(name.encode()) <= LONGEST + len("_6.png") and name.endswith(".png") for name in taken)
+    assert all(
+        len(name.encode()) <= LONGEST + len("_6.png") and name.endswith(".png") for name in taken
+    )

@@ -18,13 +18,30 @@ ODD = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(-3, 3),
-    st.sampled_from([10**400, -(10**30), 2**63, 1e308, float("nan"), float("inf"), -0.0, "", "7", "a.png", "../x.png"]),
+    st.sampled_from(
+        [
+            10**400,
+            -(10**30),
+            2**63,
+            1e308,
+            float("nan"),
+            float("inf"),
+            -0.0,
+            "",
+            "7",
+            "a.png",
+            "../x.png",
+        ]
+    ),
     st.text(max_size=5),
     st.floats(),
 )
 JSON = st.recursive(
     ODD,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4) | st.just("id"), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(max_size=4) | st.just("id"), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 KEYS = ("images", "annotations", "categories")
@@ -43,14 +60,31 @@ def healthy() -> dict[str, Any]:
         "segmentation": [[1, 1, 9, 1, 9, 9]],
     }
     person = {"id": 1, "name": "person", "keypoints": ["nose", "left_hand", "right_hand"]}
-    images = [{"id": i, "file_name": name, "width": 40, "height": 20} for i, name in ((7, "a.png"), (9, "b.png"))]
-    return {"images": images, "annotations": [box, box | {"id": 2, "image_id": 9}], "categories": [person]}
+    images = [
+        {"id": i, "file_name": name, "width": 40, "height": 20}
+        for i, name in ((7, "a.png"), (9, "b.png"))
+    ]
+    return {
+        "images": images,
+        "annotations": [box, box | {"id": 2, "image_id": 9}],
+        "categories": [person],
+    }
 
 
 def places(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Return the path of every value in a document."""
-    inner = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
-    return [path, *(p for key, value in inner for p in places(value, (*path, key)))] if path or inner else [path]
+    inner = (
+        node.items()
+        if isinstance(node, dict)
+        else enumerate(node)
+        if isinstance(node, list)
+        else ()
+    )
+    return (
+        [path, *(p for key, value in inner for p in places(value, (*path, key)))]
+        if path or inner
+        else [path]
+    )
 
 
 PLACES = [path for path in places(healthy()) if path]
@@ -104,7 +138,10 @@ def test_no_document_raises_anything_but_our_own_errors(
 
 
 @settings(max_examples=100, suppress_health_check=list(HealthCheck))
-@given(content=st.binary(max_size=60) | st.text(max_size=60).map(lambda s: s.encode("utf-16", "surrogatepass")))
+@given(
+    content=st.binary(max_size=60)
+    | st.text(max_size=60).map(lambda s: s.encode("utf-16", "surrogatepass"))
+)
 def test_no_bytes_raise_anything_but_our_own_errors(
     tmp_path_factory: pytest.TempPathFactory, coco_folder: type, content: bytes
 ) -> None:

@@ -31,7 +31,9 @@ def test_class_names_follow_the_json_whatever_the_ids(coco, labels, ids):
     coco.annotations = [coco.box(7, i, [1 + k, 1, 10, 10]) for k, i in enumerate(ids)]
     report = import_coco(coco.write(), "detect")
     content = yaml.safe_load(report.data.read_text())["names"]
-    found = [content[int(row[0])] for row in sorted(labels(report.data)["a.png"], key=lambda r: r[1])]
+    found = [
+        content[int(row[0])] for row in sorted(labels(report.data)["a.png"], key=lambda r: r[1])
+    ]
     assert found == ["ant", "bee", "cow"]
 
 
@@ -115,7 +117,13 @@ def _scan(data: Path) -> int:
     from ultralytics.data.utils import check_det_dataset
 
     content = check_det_dataset(str(data))
-    cfg = get_cfg(overrides={"imgsz": 32, "task": "pose" if "kpt_shape" in content else "detect", "cache": False})
+    cfg = get_cfg(
+        overrides={
+            "imgsz": 32,
+            "task": "pose" if "kpt_shape" in content else "detect",
+            "cache": False,
+        }
+    )
     return len(build_yolo_dataset(cfg, content["train"], 2, content, mode="train"))
 
 
@@ -156,7 +164,13 @@ def test_the_report_lies_beside_the_yaml(coco):
 
 def test_threads_importing_at_once_agree(coco):
     root = coco.write()
-    found, threads = [], [threading.Thread(target=lambda: found.append(import_coco(root, "detect"))) for _ in range(4)]
+    found, threads = (
+        [],
+        [
+            threading.Thread(target=lambda: found.append(import_coco(root, "detect")))
+            for _ in range(4)
+        ],
+    )
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -245,8 +259,14 @@ def test_coco_mini_against_its_own_json(coco_mini, labels, snapshot, task):
         wanted = expected[image["file_name"]]
         assert sorted(n for n, _ in got) == sorted(n for n, _ in wanted)
         for name, row in wanted:
-            distance = min(float(np.abs(values - row).max()) for other, values in got if other == name)
-            assert distance < (3.0 if task == "segment" else 0.6), (image["file_name"], name, distance)
+            distance = min(
+                float(np.abs(values - row).max()) for other, values in got if other == name
+            )
+            assert distance < (3.0 if task == "segment" else 0.6), (
+                image["file_name"],
+                name,
+                distance,
+            )
 
 
 @pytest.mark.coco_mini

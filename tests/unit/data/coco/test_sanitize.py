@@ -12,10 +12,18 @@ from yolo_stability.data.coco.import_report import Tally
 from yolo_stability.data.coco.sanitize import Unusable, clean_box, clean_keypoints, clean_polygons
 
 number = st.one_of(
-    st.integers(), st.floats(), st.floats(-50, 150), st.booleans(), st.none(), st.text(max_size=3), st.just(10**400)
+    st.integers(),
+    st.floats(),
+    st.floats(-50, 150),
+    st.booleans(),
+    st.none(),
+    st.text(max_size=3),
+    st.just(10**400),
 )
 anything = st.recursive(
-    number, lambda c: st.lists(c, max_size=8) | st.dictionaries(st.text(max_size=6), c, max_size=3), max_leaves=12
+    number,
+    lambda c: st.lists(c, max_size=8) | st.dictionaries(st.text(max_size=6), c, max_size=3),
+    max_leaves=12,
 )
 SIZE = (100.0, 60.0)
 
@@ -35,7 +43,9 @@ def test_a_box_is_inside_with_an_area_or_unusable(value):
 @given(st.floats(0, 50), st.floats(0, 30), st.floats(0.01, 50), st.floats(0.01, 30))
 def test_a_good_box_is_left_alone(x, y, width, height):
     tally = Tally()
-    assert clean_box([x, y, width, height], SIZE, tally, "here") == pytest.approx([x, y, width, height], abs=1e-9)
+    assert clean_box([x, y, width, height], SIZE, tally, "here") == pytest.approx(
+        [x, y, width, height], abs=1e-9
+    )
     assert tally.counts == {}
 
 

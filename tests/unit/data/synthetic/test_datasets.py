@@ -12,7 +12,12 @@ import pytest
 import yaml
 
 from yolo_stability.data import EMBEDDED, resolve_data
-from yolo_stability.data.synthetic.datasets import checksum, draw_embedded, embedded_folder, embedded_spec
+from yolo_stability.data.synthetic.datasets import (
+    checksum,
+    draw_embedded,
+    embedded_folder,
+    embedded_spec,
+)
 
 
 @pytest.fixture(params=EMBEDDED)
@@ -68,7 +73,9 @@ def test_boxes_and_keypoints_lie_in_the_picture(name):
                 assert (points[points[:, 2] == 0] == 0).all()
                 assert ((points[:, :2] >= 0) & (points[:, :2] < spec.size)).all()
                 seen = points[points[:, 2] > 0]
-                assert ((seen[:, :2] >= [x - 1, y - 1]) & (seen[:, :2] <= [x + w + 1, y + h + 1])).all()
+                assert (
+                    (seen[:, :2] >= [x - 1, y - 1]) & (seen[:, :2] <= [x + w + 1, y + h + 1])
+                ).all()
 
 
 def test_every_class_and_visibility_occurs(name):
@@ -82,7 +89,8 @@ def test_every_class_and_visibility_occurs(name):
 
 
 @pytest.mark.parametrize(
-    ("data", "task"), [("shapes", "detect"), ("shapes", "segment"), ("figures", "pose"), ("figures", "detect")]
+    ("data", "task"),
+    [("shapes", "detect"), ("shapes", "segment"), ("figures", "pose"), ("figures", "detect")],
 )
 def test_ultralytics_takes_every_picture(data, task):
     from ultralytics.cfg import get_cfg

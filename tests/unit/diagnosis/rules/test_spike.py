@@ -20,7 +20,9 @@ BEFORE = RUN.block_norm[:, AT - 8 : AT].max(axis=1)
 
 def with_blocks(norms: Norms) -> RunSeries:
     """Return the run with other blocks; the total is theirs."""
-    return with_rows(RUN, slice(None), block_norm=norms, norm=np.sqrt((norms.astype(float) ** 2).sum(axis=0)))
+    return with_rows(
+        RUN, slice(None), block_norm=norms, norm=np.sqrt((norms.astype(float) ** 2).sum(axis=0))
+    )
 
 
 def leaping(blocks: Sequence[int], multiple: float) -> RunSeries:
@@ -46,7 +48,11 @@ def test_one_block_alone_needs_a_multiple_of_fifteen(block: int) -> None:
 def test_what_neighbours_share_needs_a_hundred() -> None:
     assert look(leaping([1, 2], 30)) == []
     (found,) = look(leaping([1, 2], 120))
-    assert (found.block in {RUN.names[1], RUN.names[2]}, found.first_step, found.threshold) == (True, AT, 100)
+    assert (found.block in {RUN.names[1], RUN.names[2]}, found.first_step, found.threshold) == (
+        True,
+        AT,
+        100,
+    )
 
 
 def test_a_block_far_ahead_of_one_that_leapt_too_is_alone() -> None:

@@ -59,10 +59,20 @@ def skipping(*rows: int, scale: float = 1024.0) -> RunSeries:
 def test_amp_may_calibrate_and_skip_now_and_then() -> None:
     assert severity("amp_overflow", skipping(*range(24))) is None
     assert severity("amp_overflow", skipping(30, 50, 70)) is None
-    assert onset("amp_overflow", skipping(40, 44, 48, 52)) == ("warning", 52, 71)  # 4 of 32 are more than a tenth
-    assert severity("amp_overflow", skipping(*range(30, 47))) == "critical"  # 17 of 32 are more than half
+    assert onset("amp_overflow", skipping(40, 44, 48, 52)) == (
+        "warning",
+        52,
+        71,
+    )  # 4 of 32 are more than a tenth
+    assert (
+        severity("amp_overflow", skipping(*range(30, 47))) == "critical"
+    )  # 17 of 32 are more than half
     assert severity("amp_overflow", skipping(*range(30, 46))) == "warning"
-    assert onset("amp_overflow", with_rows(skipping(), slice(70, 96), amp_scale=0.5)) == ("critical", 70, 95)
+    assert onset("amp_overflow", with_rows(skipping(), slice(70, 96), amp_scale=0.5)) == (
+        "critical",
+        70,
+        95,
+    )
     assert severity("amp_overflow", skipping(scale=1.0)) is None
 
 
@@ -79,7 +89,9 @@ def test_amp_may_calibrate_and_skip_now_and_then() -> None:
         (2e-3, 80, None),
     ],
 )
-def test_a_clip_matters_when_it_leaves_next_to_nothing(clip: float, length: int, expected: Any) -> None:
+def test_a_clip_matters_when_it_leaves_next_to_nothing(
+    clip: float, length: int, expected: Any
+) -> None:
     assert onset("clip_saturation", with_rows(RUN, slice(10, 10 + length), clip=clip)) == expected
 
 
@@ -100,9 +112,17 @@ def test_a_collapse_takes_five_steps_without_loss_and_gradient() -> None:
 def test_next_to_no_loss_is_a_collapse_where_the_gradients_went_with_it() -> None:
     """A hundredfold SGD rate under the stock clip: from 64 to 0.03 within 24 steps, no NaN and no blow-up."""
     faint, first = float(abs(RUN.loss[0])) * 5e-4, float(np.median(RUN.norm[:8]))
-    assert onset("collapse", with_rows(RUN, slice(50, 96), loss=faint, norm=first * 5e-4)) == ("critical", 54, 95)
-    assert severity("collapse", with_rows(RUN, slice(50, 96), loss=faint)) is None  # gradients go on
-    assert severity("collapse", with_rows(RUN, slice(50, 96), norm=first * 5e-4)) is None  # the loss goes on
+    assert onset("collapse", with_rows(RUN, slice(50, 96), loss=faint, norm=first * 5e-4)) == (
+        "critical",
+        54,
+        95,
+    )
+    assert (
+        severity("collapse", with_rows(RUN, slice(50, 96), loss=faint)) is None
+    )  # gradients go on
+    assert (
+        severity("collapse", with_rows(RUN, slice(50, 96), norm=first * 5e-4)) is None
+    )  # the loss goes on
 
 
 def test_a_loss_that_falls_below_nothing_is_no_collapse() -> None:
@@ -117,15 +137,57 @@ def test_a_loss_that_falls_below_nothing_is_no_collapse() -> None:
 def test_a_good_loss_is_no_trap_for_divergence() -> None:
     """Once the loss is a hundredth of its first value, a twentieth of it is no divergence."""
     loss = np.where(np.arange(STEPS) < 40, 65.0, 0.5)
-    assert severity("divergence", with_rows(RUN, slice(None), loss=np.where(np.arange(STEPS) < 60, loss, 6.0))) is None
+    assert (
+        severity(
+            "divergence",
+            with_rows(RUN, slice(None), loss=np.where(np.arange(STEPS) < 60, loss, 6.0)),
+        )
+        is None
+    )
     # five times a fifth of the first loss
-    assert severity("divergence", with_rows(RUN, slice(None), loss=np.where(np.arange(STEPS) < 60, loss, 66.0)))
+    assert severity(
+        "divergence", with_rows(RUN, slice(None), loss=np.where(np.arange(STEPS) < 60, loss, 66.0))
+    )
 
 
 # The first losses of a healthy YOLOv8n at imgsz 64 (suite=remedies, control, seeds 2 and 4): hardly any box is matched.
 SLOW_STARTS = (
-    [15.0, 7.6, 118.1, 23.0, 115.1, 114.1, 113.6, 109.6, 99.5, 103.8, 94.9, 86.1, 80.6, 72.6, 65.3, 70.0],
-    [16.7, 46.9, 35.7, 108.8, 120.3, 116.5, 109.7, 106.1, 90.3, 86.8, 78.5, 67.1, 76.6, 78.0, 79.4, 76.9],
+    [
+        15.0,
+        7.6,
+        118.1,
+        23.0,
+        115.1,
+        114.1,
+        113.6,
+        109.6,
+        99.5,
+        103.8,
+        94.9,
+        86.1,
+        80.6,
+        72.6,
+        65.3,
+        70.0,
+    ],
+    [
+        16.7,
+        46.9,
+        35.7,
+        108.8,
+        120.3,
+        116.5,
+        109.7,
+        106.1,
+        90.3,
+        86.8,
+        78.5,
+        67.1,
+        76.6,
+        78.0,
+        79.4,
+        76.9,
+    ],
 )
 
 
@@ -171,7 +233,9 @@ def test_a_loss_that_wavers_about_zero_is_no_alarm() -> None:
 def test_a_block_is_dead_after_32_steps_while_the_rest_learns() -> None:
     assert onset("dead_block", block_times(2, 0, slice(10, 42))) == ("warning", 41, 41)
     assert severity("dead_block", block_times(2, 0, slice(10, 41))) is None
-    assert severity("dead_block", with_rows(RUN, slice(None), block_norm=0.0, norm=0.0)) is None  # that is a collapse
+    assert (
+        severity("dead_block", with_rows(RUN, slice(None), block_norm=0.0, norm=0.0)) is None
+    )  # that is a collapse
     assert severity("dead_block", block_times(2, math.nan)) is None  # frozen
     two = block_times(2, 0, slice(10, 96)).block_norm.copy()
     two[4, 20:] = 0
@@ -184,7 +248,12 @@ def test_a_block_is_dead_after_32_steps_while_the_rest_learns() -> None:
 
 
 def louder(factor: float, rows: slice) -> RunSeries:
-    return with_rows(RUN, rows, norm=RUN.norm[rows] * factor, block_norm=RUN.block_norm[:, rows] * np.float32(factor))
+    return with_rows(
+        RUN,
+        rows,
+        norm=RUN.norm[rows] * factor,
+        block_norm=RUN.block_norm[:, rows] * np.float32(factor),
+    )
 
 
 def test_an_explosion_lasts_and_a_spike_does_not() -> None:
@@ -197,7 +266,9 @@ def test_an_explosion_lasts_and_a_spike_does_not() -> None:
 def test_a_warm_up_may_begin_with_norms_that_fall_a_hundredfold() -> None:
     """The norm of the first steps of pose is thousands of times that of the hundredth."""
     falling = 50 + 2e5 * np.exp(-np.arange(STEPS) / 3.0)
-    warm = with_rows(RUN, slice(None), norm=falling, block_norm=np.outer(np.full(5, 0.447), falling))
+    warm = with_rows(
+        RUN, slice(None), norm=falling, block_norm=np.outer(np.full(5, 0.447), falling)
+    )
     warm = with_rows(warm, slice(0, 32), lr=np.linspace(0.0, 0.005, 32))
     for name in RULES:
         assert look(name, warm) == []
@@ -206,7 +277,12 @@ def test_a_warm_up_may_begin_with_norms_that_fall_a_hundredfold() -> None:
 def test_the_ramp_of_accumulation_makes_no_alarm() -> None:
     """From one batch a step to four: the gradients of four batches add up, and waver less."""
     share = np.clip(1 + np.arange(STEPS) // 12, 1, 4)
-    ramp = replace(RUN, accumulate=share, norm=RUN.norm * share, block_norm=(RUN.block_norm * share).astype(np.float32))
+    ramp = replace(
+        RUN,
+        accumulate=share,
+        norm=RUN.norm * share,
+        block_norm=(RUN.block_norm * share).astype(np.float32),
+    )
     for name in RULES:
         assert look(name, ramp) == []
 
@@ -216,7 +292,9 @@ def test_in_the_first_steps_loss_and_norm_must_leap_together() -> None:
     assert onset("exploding", both) == ("critical", 3, 3)
     assert severity("exploding", louder(100, slice(3, 4))) is None
     assert severity("exploding", with_rows(RUN, slice(3, 4), loss=1e4)) is None
-    assert severity("exploding", replace(both, step=both.step + 100)) is None  # a resumed run has no first steps
+    assert (
+        severity("exploding", replace(both, step=both.step + 100)) is None
+    )  # a resumed run has no first steps
 
 
 def test_a_first_loss_beyond_all_is_known_at_once() -> None:
@@ -269,19 +347,35 @@ def test_the_guard_has_saved_a_run_that_goes_on() -> None:
     assert severity("non_finite", guarded(91)) == "critical"
     assert severity("non_finite", guarded(95), live=True) == "warning"  # the next step may be fine
     assert severity("non_finite", guarded(*range(40, 50))) == "warning"
-    assert severity("non_finite", guarded(*range(40, 51))) == "critical"  # more than half of 20 steps
+    assert (
+        severity("non_finite", guarded(*range(40, 51))) == "critical"
+    )  # more than half of 20 steps
     assert severity("non_finite", replace(guarded(40), stop_step=95)) == "critical"
 
 
 def test_a_scaler_skip_and_a_null_norm_are_not_non_finite() -> None:
-    assert severity("non_finite", replace(RUN, nonfinite=np.full(STEPS, 3), scaler=np.full(STEPS, True))) is None
-    assert severity("non_finite", with_rows(RUN, slice(None), norm=math.nan, block_norm=math.nan)) is None
+    assert (
+        severity(
+            "non_finite", replace(RUN, nonfinite=np.full(STEPS, 3), scaler=np.full(STEPS, True))
+        )
+        is None
+    )
+    assert (
+        severity("non_finite", with_rows(RUN, slice(None), norm=math.nan, block_norm=math.nan))
+        is None
+    )
     assert onset("non_finite", with_rows(RUN, slice(7, 8), norm=math.inf)) == ("critical", 7, 7)
 
 
 def test_skips_that_were_told_stay_told_when_a_bad_step_is_applied() -> None:
-    run = replace(guarded(*range(20, 40)), nonfinite=np.isin(np.arange(STEPS), [*range(20, 40), 70]).astype(int))
-    assert [(f.severity, f.first_step) for f in look("non_finite", run)] == [("critical", 70), ("critical", 20)]
+    run = replace(
+        guarded(*range(20, 40)),
+        nonfinite=np.isin(np.arange(STEPS), [*range(20, 40), 70]).astype(int),
+    )
+    assert [(f.severity, f.first_step) for f in look("non_finite", run)] == [
+        ("critical", 70),
+        ("critical", 20),
+    ]
 
 
 # --- noise and oscillation --------------------------------------------------------------------------------------------
@@ -306,7 +400,9 @@ def accumulating(signal: float, summed: int = 4, steps: int = 400) -> RunSeries:
     gradients = rng.normal(0, 1 / 8, (steps, summed, 64))
     gradients[:, :, 0] += signal
     total = np.linalg.norm(gradients.sum(axis=1), axis=1)
-    run = replace(healthy_run(steps), norm=total, micro_norm=np.linalg.norm(gradients[:, 0], axis=1))
+    run = replace(
+        healthy_run(steps), norm=total, micro_norm=np.linalg.norm(gradients[:, 0], axis=1)
+    )
     return replace(run, accumulate=np.full(steps, summed), epoch=np.zeros(steps, dtype=np.int64))
 
 
@@ -326,7 +422,9 @@ def test_noise_scale_needs_steps_that_sum_and_are_sampled() -> None:
     noisy = accumulating(0.1)
     assert look("noise", replace(noisy, accumulate=np.ones(400, dtype=np.int64))) == []
     rare = np.where(np.arange(400) % 4 == 0, noisy.micro_norm, np.nan)
-    assert look("noise", replace(noisy, micro_norm=rare)) == []  # 96 after the first 16 steps, and 128 are needed
+    assert (
+        look("noise", replace(noisy, micro_norm=rare)) == []
+    )  # 96 after the first 16 steps, and 128 are needed
 
 
 def test_noise_that_an_epoch_without_replacement_explains_is_none() -> None:
@@ -337,9 +435,13 @@ def test_noise_that_an_epoch_without_replacement_explains_is_none() -> None:
     gradients = one[np.array([rng.permutation(8)[:4] for _ in range(400)])]
     total = np.linalg.norm(gradients.sum(axis=1), axis=1)
     micro, four = np.linalg.norm(gradients[:, 0], axis=1), np.full(400, 4)
-    run = replace(healthy_run(400), norm=total, micro_norm=micro, accumulate=four, epoch=np.arange(400) // 2)
+    run = replace(
+        healthy_run(400), norm=total, micro_norm=micro, accumulate=four, epoch=np.arange(400) // 2
+    )
     assert look("noise", run) == []
-    [found] = look("noise", replace(run, epoch=np.zeros(400, dtype=np.int64)))  # as if all were of one long epoch
+    [found] = look(
+        "noise", replace(run, epoch=np.zeros(400, dtype=np.int64))
+    )  # as if all were of one long epoch
     assert found.severity == "info"
 
 
@@ -367,7 +469,11 @@ def test_the_third_recovery_is_no_accident() -> None:
     assert onset("recoveries", recovered("nan_recovery", 5, 40)) == ("warning", 5, 5)
     assert onset("recoveries", recovered("nan_recovery", 5, 40, 60)) == ("critical", 60, 60)
     assert onset("recoveries", recovered("oom_restart", 5, 40, 60, 70)) == ("warning", 5, 5)
-    assert onset("recoveries", recovered("rollback", 500)) == ("warning", 95, 95)  # beyond the last step recorded
+    assert onset("recoveries", recovered("rollback", 500)) == (
+        "warning",
+        95,
+        95,
+    )  # beyond the last step recorded
     kinds = replace(RUN, events=(event("nan_recovery", 3), event("rollback", 9), event("end", 95)))
     assert [f.first_step for f in look("recoveries", kinds)] == [3, 9]
 
@@ -376,14 +482,21 @@ def test_the_third_recovery_is_no_accident() -> None:
     ("requested", "told"),
     [
         ({"optimizer": "auto", "lr0": 0.1}, "optimizer=auto ignored lr0=0.1 and took MuSGD"),
-        ({"lr0": 0.1, "momentum": 0.8}, "optimizer=auto ignored lr0=0.1 and momentum=0.8 and took MuSGD"),
+        (
+            {"lr0": 0.1, "momentum": 0.8},
+            "optimizer=auto ignored lr0=0.1 and momentum=0.8 and took MuSGD",
+        ),
         ({"optimizer": "SGD", "lr0": 0.1}, None),
         ({"optimizer": "auto"}, None),
         ({}, None),
     ],
 )
 def test_settings_that_auto_ignored(requested: Any, told: str | None) -> None:
-    found = look("ignored_settings", RUN, header=header(requested=requested, effective={"optimizer": "MuSGD"}))
+    found = look(
+        "ignored_settings",
+        RUN,
+        header=header(requested=requested, effective={"optimizer": "MuSGD"}),
+    )
     assert [f.message for f in found] == ([told] if told else [])
     assert look("ignored_settings", RUN) == []
 
@@ -405,7 +518,9 @@ def test_a_stall_needs_64_steps_and_a_loss_that_has_not_moved() -> None:
     assert severity("stall", cut(flat, 64)) == "info"
     assert severity("stall", cut(flat, 63)) is None
     assert severity("stall", replace(flat, loss=np.linspace(50, 48, STEPS))) is None
-    assert severity("stall", replace(flat, step=flat.step + 10)) is None  # it began before the trace did
+    assert (
+        severity("stall", replace(flat, step=flat.step + 10)) is None
+    )  # it began before the trace did
 
 
 # --- update_ratio -----------------------------------------------------------------------------------------------------
@@ -434,7 +549,9 @@ def updates(*values: float) -> RunSeries:
     ],
     ids=str,
 )
-def test_an_update_replaces_the_weights_at_first_twice_or_far_beyond(values: Any, expected: Any) -> None:
+def test_an_update_replaces_the_weights_at_first_twice_or_far_beyond(
+    values: Any, expected: Any
+) -> None:
     assert onset("update_ratio", updates(*values)) == expected
     if expected:
         assert look("update_ratio", updates(*values))[0].block == RUN.names[3]

@@ -24,8 +24,12 @@ def made(images: list[int]) -> dict[str, Any]:
         "ori_shape": [(i, i) for i in images],
         "batch_idx": torch.tensor([float(place) for place, _, _ in rows]),
         "cls": torch.tensor([[10.0 * image + k] for _, image, k in rows]).reshape(-1, 1),
-        "bboxes": torch.tensor([[image / 8, k / 8, 0.5, 0.5] for _, image, k in rows]).reshape(-1, 4),
-        "keypoints": torch.tensor([[[float(image), float(k), 2.0]] for _, image, k in rows]).reshape(-1, 1, 3),
+        "bboxes": torch.tensor([[image / 8, k / 8, 0.5, 0.5] for _, image, k in rows]).reshape(
+            -1, 4
+        ),
+        "keypoints": torch.tensor(
+            [[[float(image), float(k), 2.0]] for _, image, k in rows]
+        ).reshape(-1, 1, 3),
         "masks": torch.stack([torch.full((2, 2), i) for i in images]),
     }
 
@@ -58,7 +62,9 @@ def test_the_batch_itself_stays() -> None:
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize(("key", "place", "image"), [("img", (2, 0, 0, 0), 2), ("bboxes", (3, 1), 3),
                                                      ("cls", (0, 0), 0), ("keypoints", (2, 0, 1), 2)])  # fmt: skip
-def test_bad_numbers_are_found_in_pixels_and_labels(value: float, key: str, place: tuple[int, ...], image: int) -> None:
+def test_bad_numbers_are_found_in_pixels_and_labels(
+    value: float, key: str, place: tuple[int, ...], image: int
+) -> None:
     batch = made([0, 1, 2, 3])
     assert images_not_finite(batch) == []
     batch[key][place] = value
@@ -77,8 +83,14 @@ def test_labels_are_listed_by_image_and_can_be_json() -> None:
 
 def test_labels_of_a_batch_without_any_or_of_whole_images() -> None:
     assert labels_of({"img": torch.rand(2, 3, 2, 2), "im_file": ["a", "b"]}) == [[], []]
-    assert labels_of({"img": torch.rand(2, 3, 2, 2), "cls": torch.tensor([4, 5])}) == [[[4.0]], [[5.0]]]
+    assert labels_of({"img": torch.rand(2, 3, 2, 2), "cls": torch.tensor([4, 5])}) == [
+        [[4.0]],
+        [[5.0]],
+    ]
 
 
 def test_bytes_are_those_of_the_tensors() -> None:
-    assert tensor_bytes({"a": torch.zeros(3, 2), "b": torch.zeros(5, dtype=torch.uint8), "c": [1, 2]}) == 29
+    assert (
+        tensor_bytes({"a": torch.zeros(3, 2), "b": torch.zeros(5, dtype=torch.uint8), "c": [1, 2]})
+        == 29
+    )

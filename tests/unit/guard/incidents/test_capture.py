@@ -20,7 +20,11 @@ from yolo_stability.guard.incidents.capture import IncidentKeeper
 def trainer(tmp_path: Path) -> Any:
     model = nn.Sequential(nn.Conv2d(3, 2, 1), nn.BatchNorm2d(2))
     return SimpleNamespace(
-        model=model, device=torch.device("cpu"), loss=torch.tensor(2.0), world_size=1, save_dir=tmp_path
+        model=model,
+        device=torch.device("cpu"),
+        loss=torch.tensor(2.0),
+        world_size=1,
+        save_dir=tmp_path,
     )
 
 
@@ -65,7 +69,8 @@ def test_without_incidents_nothing_is_held_and_nothing_is_evidence(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("guard", "expected"), [("off", [True, False, False, True]), ("skip", [True] * 2 + [False, True])]
+    ("guard", "expected"),
+    [("off", [True, False, False, True]), ("skip", [True] * 2 + [False, True])],
 )
 def test_without_a_guard_only_the_first_bad_step_in_a_row_counts(
     guard: str, expected: list[bool], tmp_path: Path
@@ -89,7 +94,9 @@ def test_keeping_draws_no_random_number(tmp_path: Path) -> None:
     assert torch.equal(torch.get_rng_state(), before[1])
 
 
-def test_what_cannot_be_explained_is_a_warning(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
+def test_what_cannot_be_explained_is_a_warning(
+    tmp_path: Path, log: pytest.LogCaptureFixture
+) -> None:
     """This trainer lacks all that an explanation needs."""
     made = trainer(tmp_path)
     kept = keeper(made)

@@ -14,7 +14,12 @@ import torch
 
 from yolo_stability.core.errors import StabilityError
 from yolo_stability.guard.incidents.folder import Incident, plain, read_incident, write_incident
-from yolo_stability.guard.incidents.window import KeptBatch, KeptWindow, RandomState, forked_random_state
+from yolo_stability.guard.incidents.window import (
+    KeptBatch,
+    KeptWindow,
+    RandomState,
+    forked_random_state,
+)
 
 CPU = torch.device("cpu")
 MB = 2**20
@@ -64,10 +69,18 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     for ours, theirs in zip(read.window, written.window, strict=True):
         assert ours.iteration == theirs.iteration
         assert ours.batch["im_file"] == theirs.batch["im_file"]
-        assert all(torch.equal(ours.batch[k], v) for k, v in theirs.batch.items() if isinstance(v, torch.Tensor))
+        assert all(
+            torch.equal(ours.batch[k], v)
+            for k, v in theirs.batch.items()
+            if isinstance(v, torch.Tensor)
+        )
         assert not ours.dropped
-    assert [float(k.loss) for k in read.window if k.loss is not None] == pytest.approx([1.5, torch.nan], nan_ok=True)
-    labels = json.loads((tmp_path / "x" / "step-000007" / "incident.json").read_text())["window"][0]["images"]
+    assert [float(k.loss) for k in read.window if k.loss is not None] == pytest.approx(
+        [1.5, torch.nan], nan_ok=True
+    )
+    labels = json.loads((tmp_path / "x" / "step-000007" / "incident.json").read_text())["window"][
+        0
+    ]["images"]
     assert labels[0]["file"] == "4.jpg"
     assert labels[0]["labels"][0][0] == 3.0
 
@@ -90,11 +103,16 @@ def test_weights_are_left_out_first_and_the_culprits_images_last(
     assert len(left_out) == len(missing)
     assert all(part in text for part, text in zip(missing, left_out, strict=True))
     assert all(f"more than {int(megabytes * MB) / MB:g} MB" in text for text in left_out)
-    assert sum(path.stat().st_size for path in (tmp_path / "step-1").iterdir()) < megabytes * MB + 0.1 * MB
+    assert (
+        sum(path.stat().st_size for path in (tmp_path / "step-1").iterdir())
+        < megabytes * MB + 0.1 * MB
+    )
     read = read_incident(tmp_path / "step-1", CPU)
     assert read.left_out == left_out
     assert (read.weights is None) == any("weights" in text for text in left_out)
-    assert [k.dropped for k in read.window] == [any(f"micro-batch {i}" in t for t in left_out) for i in range(3)]
+    assert [k.dropped for k in read.window] == [
+        any(f"micro-batch {i}" in t for t in left_out) for i in range(3)
+    ]
 
 
 def test_a_view_is_written_without_what_it_is_a_view_of(tmp_path: Path) -> None:
@@ -120,7 +138,9 @@ class Bomb:
 
 
 @pytest.mark.parametrize("name", ["weights.pt", "batch-0.pt", "rng.pt"])
-def test_a_file_that_would_run_code_does_not(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_would_run_code_does_not(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     write_incident(tmp_path / "step-1", incident(kept(0)))
     torch.save({"img": Bomb()}, tmp_path / "step-1" / name)
@@ -132,7 +152,9 @@ def test_a_file_that_would_run_code_does_not(tmp_path: Path, name: str, monkeypa
     assert not (tmp_path / "exploded").exists()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema_version": 1}', '{"schema_version": 1, "window": 3}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", '{"schema_version": 1}', '{"schema_version": 1, "window": 3}']
+)
 def test_a_damaged_folder_gets_one_sentence(tmp_path: Path, text: str) -> None:
     write_incident(tmp_path / "step-1", incident(kept(0)))
     (tmp_path / "step-1" / "incident.json").write_text(text)

@@ -52,7 +52,9 @@ def same(x: Tensor) -> Tensor:
 class Model(nn.Module):
     """Three blocks that share one activation, which writes over its input, as in YOLO."""
 
-    def __init__(self, functions: dict[int, Function] | None = None, criterion: Function = same) -> None:
+    def __init__(
+        self, functions: dict[int, Function] | None = None, criterion: Function = same
+    ) -> None:
         super().__init__()
         torch.manual_seed(0)
         act = nn.SiLU(inplace=True)
@@ -92,7 +94,11 @@ def test_a_healthy_batch_is_not_bad_and_its_loss_is_the_models() -> None:
 def test_a_bad_pixel_shows_in_the_first_layer(value: float) -> None:
     bad, place = found(Model(), batch(value))
     assert bad
-    assert (place.phase, place.block, place.layer) == ("forward", "model.0 Block", "model.0.conv Conv2d")
+    assert (place.phase, place.block, place.layer) == (
+        "forward",
+        "model.0 Block",
+        "model.0.conv Conv2d",
+    )
 
 
 def test_a_bad_weight_is_found_behind_the_batch_norm_that_hides_nothing() -> None:
@@ -166,7 +172,11 @@ def test_a_gradient_of_one_parameter_names_it() -> None:
     model.model[1].scale = nn.Parameter(torch.ones(1))
     model.model[1].after = lambda x: Weight.apply(x, model.model[1].scale)
     _, place = found(model)
-    assert (place.phase, place.block, place.parameter) == ("backward", "model.1 Block", "model.1.scale")
+    assert (place.phase, place.block, place.parameter) == (
+        "backward",
+        "model.1 Block",
+        "model.1.scale",
+    )
 
 
 def test_no_hook_stays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,9 @@ def kept(values: list[float], first: int = 0, loss: float | None = None) -> Kept
     )
 
 
-def run(model: nn.Module, *window: KeptBatch, hits: Hits | None = None, seconds: float = 60.0) -> Culprit:
+def run(
+    model: nn.Module, *window: KeptBatch, hits: Hits | None = None, seconds: float = 60.0
+) -> Culprit:
     return search(model, window, hits or Hits(sign="loss"), autocast=None, seconds=seconds)
 
 
@@ -71,7 +73,9 @@ def test_the_micro_batch_is_found_wherever_it_lies() -> None:
 
 
 def test_a_finite_image_that_alone_goes_wrong_is_named() -> None:
-    culprit = run(Model(nan_if(lambda x: (x.mean(dim=(1, 2, 3)) > 0.8).any())), kept([0.1, 0.9, 0.3]))
+    culprit = run(
+        Model(nan_if(lambda x: (x.mean(dim=(1, 2, 3)) > 0.8).any())), kept([0.1, 0.9, 0.3])
+    )
     assert culprit.names == ("1.jpg",)
     assert culprit.why == "alone it goes wrong"
 
@@ -107,7 +111,9 @@ def test_a_batch_of_one_image_blames_it_unless_a_grey_one_goes_wrong_too() -> No
 def test_an_image_whose_gradient_alone_is_bad_is_named() -> None:
     """The root has an infinite derivative at zero, while its value is fine."""
     model = Model()
-    model.rule = lambda images: (model.bn.bias.sum() * 0 + (images.mean(dim=(1, 2, 3)) < 0.8).float()).sqrt().sum()
+    model.rule = lambda images: (
+        (model.bn.bias.sum() * 0 + (images.mean(dim=(1, 2, 3)) < 0.8).float()).sqrt().sum()
+    )
     culprit = run(model, kept([0.1, 0.9, 0.2]))
     assert culprit.names == ("1.jpg",)
     assert culprit.place is not None
@@ -115,7 +121,11 @@ def test_an_image_whose_gradient_alone_is_bad_is_named() -> None:
 
 
 def test_without_time_no_image_is_tried() -> None:
-    culprit = run(Model(nan_if(lambda x: (x.mean(dim=(1, 2, 3)) > 0.8).any())), kept([0.1, 0.9, 0.3]), seconds=0.0)
+    culprit = run(
+        Model(nan_if(lambda x: (x.mean(dim=(1, 2, 3)) > 0.8).any())),
+        kept([0.1, 0.9, 0.3]),
+        seconds=0.0,
+    )
     assert culprit.reproduced
     assert culprit.names == ()
     assert culprit.why == "there was no time to try every image"
@@ -130,7 +140,9 @@ def test_a_gradient_hit_from_outside_names_the_parameter() -> None:
     assert (hits.parameters, hits.count, hits.total) == (("conv.weight",), 1, 2)
     culprit = run(model, kept([0.1, 0.2]), hits=hits)
     assert not culprit.reproduced
-    expected = "the batch alone does not reproduce it; the gradient of conv.weight in conv Conv2d was hit"
+    expected = (
+        "the batch alone does not reproduce it; the gradient of conv.weight in conv Conv2d was hit"
+    )
     assert culprit.message == expected
 
 

@@ -21,15 +21,24 @@ SUDDEN = FaultLabel(cause="data", onset="sudden", step=10)
 GRADUAL = FaultLabel(cause="learning_rate", onset="gradual")
 
 
-def steps(losses: Sequence[float], norms: Sequence[Norms] | None = None, **changes: Any) -> list[StepRecord]:
+def steps(
+    losses: Sequence[float], norms: Sequence[Norms] | None = None, **changes: Any
+) -> list[StepRecord]:
     """One record a loss; block norms of 3, 4, 0 and 12 unless given."""
     norms = norms or [(3.0, 4.0, 0.0, 12.0)] * len(losses)
-    return [record(i, n, loss=loss, **changes) for i, (loss, n) in enumerate(zip(losses, norms, strict=True))]
+    return [
+        record(i, n, loss=loss, **changes)
+        for i, (loss, n) in enumerate(zip(losses, norms, strict=True))
+    ]
 
 
-def run(folder: Path, records: Sequence[StepRecord], label: FaultLabel = HEALTHY, **changes: Any) -> LabelledRun:
+def run(
+    folder: Path, records: Sequence[StepRecord], label: FaultLabel = HEALTHY, **changes: Any
+) -> LabelledRun:
     """A labelled run with these records."""
-    trace = load_trace(write(folder, records, effective={"optimizer": changes.pop("optimizer", "AdamW")}))
+    trace = load_trace(
+        write(folder, records, effective={"optimizer": changes.pop("optimizer", "AdamW")})
+    )
     values: dict[str, Any] = {
         "arm": "arm",
         "task": "detect",
@@ -48,7 +57,12 @@ def alarm_above(limit: float) -> Callable[[Trace, bool], Diagnosis]:
 
     def diagnose(trace: Trace, masked: bool) -> Diagnosis:
         high = [s for s, loss in trace.steps.select("step", "loss").iter_rows() if loss > limit]
-        finding = [Finding(rule="high", severity="critical", message="", first_step=s, last_step=s) for s in high[:1]]
-        return Diagnosis(run_id="", verdict="failed" if high else "stable", why="", findings=tuple(finding))
+        finding = [
+            Finding(rule="high", severity="critical", message="", first_step=s, last_step=s)
+            for s in high[:1]
+        ]
+        return Diagnosis(
+            run_id="", verdict="failed" if high else "stable", why="", findings=tuple(finding)
+        )
 
     return diagnose

@@ -25,7 +25,9 @@ EVEN: Norms = (3.0, 4.0, 5.0, 6.0)
 
 def with_ratio(records: list[StepRecord], step: int, ratio: float) -> list[StepRecord]:
     block = records[step].blocks[1]
-    changed = BlockStats(block=block.block, grad_norm=block.grad_norm, weight_norm=1.0, update_ratio=ratio)
+    changed = BlockStats(
+        block=block.block, grad_norm=block.grad_norm, weight_norm=1.0, update_ratio=ratio
+    )
     blocks = (records[step].blocks[0], changed, *records[step].blocks[2:])
     return [replace(r, blocks=blocks) if r.step == step else r for r in records]
 
@@ -35,8 +37,12 @@ def test_all_are_silent_on_a_run_that_just_learns(tmp_path: Path) -> None:
     assert {name: rule(healthy) for name, rule in NAIVE.items()} == dict.fromkeys(NAIVE)
 
 
-@pytest.mark.parametrize(("value", "fires"), [(2.99, None), (3.01, 12), (math.nan, 12), (math.inf, 12)])
-def test_lightning_wants_three_times_the_mean_of_ten(tmp_path: Path, value: float, fires: int | None) -> None:
+@pytest.mark.parametrize(
+    ("value", "fires"), [(2.99, None), (3.01, 12), (math.nan, 12), (math.inf, 12)]
+)
+def test_lightning_wants_three_times_the_mean_of_ten(
+    tmp_path: Path, value: float, fires: int | None
+) -> None:
     losses = [1.0] * 20
     losses[12] = value  # away by twice the mean is three times the mean
     assert lightning_spike(run(tmp_path, steps(losses))) == fires
@@ -61,7 +67,9 @@ def test_six_sigma_of_the_norm(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("norm", "fires"), [(3.1e-7, None), (2.9e-7, 6), (math.nan, 6)])
-def test_debugger_divides_a_block_by_the_root_of_its_size(tmp_path: Path, norm: float, fires: int | None) -> None:
+def test_debugger_divides_a_block_by_the_root_of_its_size(
+    tmp_path: Path, norm: float, fires: int | None
+) -> None:
     norms = [EVEN] * 30
     norms[6] = (norm, 4.0, 5.0, 6.0)  # 9 weights a block: the root mean square is a third
     assert debugger_tensors(run(tmp_path, steps(FALLING, norms))) == fires
@@ -69,7 +77,9 @@ def test_debugger_divides_a_block_by_the_root_of_its_size(tmp_path: Path, norm: 
 
 @pytest.mark.parametrize(("ratio", "fires"), [(9.0, None), (11.0, 4), (2e-8, None), (5e-9, 4)])
 def test_debugger_bounds_update_ratios(tmp_path: Path, ratio: float, fires: int | None) -> None:
-    assert debugger_tensors(run(tmp_path, with_ratio(steps(FALLING, [EVEN] * 30), 4, ratio))) == fires
+    assert (
+        debugger_tensors(run(tmp_path, with_ratio(steps(FALLING, [EVEN] * 30), 4, ratio))) == fires
+    )
 
 
 def test_debugger_forgives_updates_while_the_learning_rate_is_zero(tmp_path: Path) -> None:
@@ -96,7 +106,9 @@ def test_debugger_looks_at_the_loss_every_ten_steps(tmp_path: Path) -> None:
         ((3.0, 4.0, 5.0, 1.0), 999.0, None),
     ],
 )
-def test_autotrainer_at_the_end_of_an_epoch(tmp_path: Path, norms: Norms, loss: float, fires: int | None) -> None:
+def test_autotrainer_at_the_end_of_an_epoch(
+    tmp_path: Path, norms: Norms, loss: float, fires: int | None
+) -> None:
     # the records of the helper have four steps an epoch
     assert autotrainer(run(tmp_path, steps([loss] * 12, [norms] * 12))) == fires
 

@@ -22,13 +22,19 @@ from yolo_stability.trace import TraceWriter, load_trace
 FLAT = [8.0] * 20
 
 
-def put(folder: Path, arm: str, losses: list[float], model: str = "yolov8n.yaml", **outcome: Any) -> Path:
+def put(
+    folder: Path, arm: str, losses: list[float], model: str = "yolov8n.yaml", **outcome: Any
+) -> Path:
     """A run of a benchmark as the worker and its supervisor leave it."""
     place = folder / "runs" / arm / "detect" / Path(model).stem / "0"
     write(place, steps(losses), effective={"optimizer": "AdamW"})
     spec = {"arm": arm, "task": "detect", "model": model, "seed": 0, "settings": {"batch": 8}}
     (place / "spec.json").write_text(json.dumps(spec), encoding="utf-8")
-    values: dict[str, Any] = {"digest": "d", "outcome": "finished", "metrics": {"metrics/mAP50(B)": 0.7}}
+    values: dict[str, Any] = {
+        "digest": "d",
+        "outcome": "finished",
+        "metrics": {"metrics/mAP50(B)": 0.7},
+    }
     RunOutcome(**{**values, **outcome}).write(place)
     return place
 
@@ -49,7 +55,10 @@ def test_an_alarm_that_is_withdrawn_later_was_known_all_the_same(tmp_path: Path)
 
 @pytest.mark.parametrize("size", [1, 2, 9, 11, 23])
 def test_the_last_step_alone_is_enough(tmp_path: Path, size: int) -> None:
-    assert known_at(run(tmp_path, steps([8.0] * (size - 1) + [99.0])).trace, alarm_above(50)) == size - 1
+    assert (
+        known_at(run(tmp_path, steps([8.0] * (size - 1) + [99.0])).trace, alarm_above(50))
+        == size - 1
+    )
 
 
 def test_no_alarm_is_never_known(tmp_path: Path) -> None:
@@ -72,8 +81,15 @@ def test_a_prefix_knows_nothing_of_what_came_later(tmp_path: Path) -> None:
 
 def test_a_judged_run_holds_what_each_detector_said(tmp_path: Path) -> None:
     healthy = [run(tmp_path / "a", steps(FLAT))]
-    found = judge(run(tmp_path / "x", steps([8.0] * 12 + [99.0] * 8), GRADUAL), healthy, alarm_above(50))
-    assert (found.effective, found.onset, found.verdict, found.critical) == (True, 12, "failed", ["high"])
+    found = judge(
+        run(tmp_path / "x", steps([8.0] * 12 + [99.0] * 8), GRADUAL), healthy, alarm_above(50)
+    )
+    assert (found.effective, found.onset, found.verdict, found.critical) == (
+        True,
+        12,
+        "failed",
+        ["high"],
+    )
     assert (found.alarms[OURS], found.alarms["Lightning SpikeDetection"]) == (12, 12)
     calm = judge(healthy[0], [], alarm_above(50))
     assert (calm.effective, calm.onset, calm.alarms[OURS]) == (False, None, None)

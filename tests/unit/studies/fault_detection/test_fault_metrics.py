@@ -43,13 +43,49 @@ def healthy(ours: int | None, other: int | None = None, **changes: Any) -> Judge
 
 
 RUNS = [
-    judged("slow", 22, 30, first_bad=25, masked=["data", "depth"], informed=["data"]),  # 3 before: early
-    judged("slow", 23, 18, first_bad=25, masked=["depth", "data"], informed=["data"], seed=1),  # 2 before: not early
-    judged("slow", None, None, first_bad=30, masked=["depth", "unknown"], informed=["depth", "data"], seed=2),
-    judged("slow", 1, 1, gradual=True, first_bad=2, onset=None, harmed=True, masked=["unknown"], informed=[], seed=4),
-    judged("slow", None, None, effective=False, onset=None, seed=3),  # without effect: counts nowhere
-    judged("blow", 20, 12, gradual=False, named_step=20, label="depth", masked=["depth"], informed=["depth"]),
-    judged("blow", 15, 21, gradual=False, named_step=20, label="depth", seed=1),  # ours came before the blow
+    judged(
+        "slow", 22, 30, first_bad=25, masked=["data", "depth"], informed=["data"]
+    ),  # 3 before: early
+    judged(
+        "slow", 23, 18, first_bad=25, masked=["depth", "data"], informed=["data"], seed=1
+    ),  # 2 before: not early
+    judged(
+        "slow",
+        None,
+        None,
+        first_bad=30,
+        masked=["depth", "unknown"],
+        informed=["depth", "data"],
+        seed=2,
+    ),
+    judged(
+        "slow",
+        1,
+        1,
+        gradual=True,
+        first_bad=2,
+        onset=None,
+        harmed=True,
+        masked=["unknown"],
+        informed=[],
+        seed=4,
+    ),
+    judged(
+        "slow", None, None, effective=False, onset=None, seed=3
+    ),  # without effect: counts nowhere
+    judged(
+        "blow",
+        20,
+        12,
+        gradual=False,
+        named_step=20,
+        label="depth",
+        masked=["depth"],
+        informed=["depth"],
+    ),
+    judged(
+        "blow", 15, 21, gradual=False, named_step=20, label="depth", seed=1
+    ),  # ours came before the blow
     judged("mute", 40, None, onset=None, harmed=True, verdict="inconclusive"),
     healthy(None),
     healthy(None, 3, verdict="unstable"),
@@ -67,7 +103,10 @@ def test_every_score_is_what_one_counts_by_hand() -> None:
     assert (ours.name, other.name) == (OURS, OTHER)
     assert (ours.recall.hits, ours.recall.runs) == (5, 7)
     assert (ours.false_alarms.hits, ours.false_alarms.runs) == (1, 4)
-    assert (ours.precision.hits, ours.precision.runs) == (5, 7)  # alarms: 6 on faults, one of them too soon, 1 healthy
+    assert (ours.precision.hits, ours.precision.runs) == (
+        5,
+        7,
+    )  # alarms: 6 on faults, one of them too soon, 1 healthy
     assert ours.balanced == pytest.approx((5 / 7 + 3 / 4) / 2)
     assert (ours.latency_median, ours.latency_90) == (2.0, pytest.approx(2.8))  # of 2, 3 and 0
     assert (ours.early.hits, ours.early.runs) == (1, 3)
@@ -88,7 +127,11 @@ def test_kinds_say_what_was_told_instead() -> None:
     assert (slow.runs, slow.effective, slow.seen, slow.masked, slow.informed) == (5, 4, 3, 1, 2)
     assert slow.told == "depth 2, data 1, unknown 1"
     assert (slow.onset_median, slow.alarm_median) == (20.0, 22.0)
-    assert (kinds["blow"].gradual, kinds["blow"].seen, kinds["blow"].told) == (False, 1, "depth 1, none 1")
+    assert (kinds["blow"].gradual, kinds["blow"].seen, kinds["blow"].told) == (
+        False,
+        1,
+        "depth 1, none 1",
+    )
 
 
 def test_without_runs_there_are_no_shares() -> None:

@@ -63,7 +63,9 @@ class Silent:
     def ended(self, spec: RunSpec, outcome: RunOutcome) -> None: ...
 
 
-def find(out: Path, truth: Truth, executor: FakeExecutor | None = None, **keys: Any) -> FrontierResult:
+def find(
+    out: Path, truth: Truth, executor: FakeExecutor | None = None, **keys: Any
+) -> FrontierResult:
     """Search along lr_mult with runs that end as `truth` says."""
     request: Request = make_request("lr_mult", **{"start": 1.0, "end": 1000.0, **keys})
 
@@ -79,7 +81,14 @@ def find(out: Path, truth: Truth, executor: FakeExecutor | None = None, **keys: 
         )
 
     place = executor or FakeExecutor()
-    return search(request, out, place, lambda: contextlib.nullcontext(Silent()), judged=judged, clock=lambda: 0.0)
+    return search(
+        request,
+        out,
+        place,
+        lambda: contextlib.nullcontext(Silent()),
+        judged=judged,
+        clock=lambda: 0.0,
+    )
 
 
 def below(threshold: float) -> Truth:

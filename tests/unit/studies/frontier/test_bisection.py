@@ -43,7 +43,11 @@ def test_the_edge_is_found_exactly_and_cheaply(case: tuple[int, int]) -> None:
     assert stable_again(known) == ()
 
 
-@given(st.lists(st.sampled_from(["stable", "unstable", "crashed", "inconclusive"]), min_size=2, max_size=60))
+@given(
+    st.lists(
+        st.sampled_from(["stable", "unstable", "crashed", "inconclusive"]), min_size=2, max_size=60
+    )
+)
 def test_whatever_runs_say_the_edge_is_between_what_was_seen(words: list[Word]) -> None:
     truth = dict(enumerate(words))
     known = searched(truth)
@@ -85,18 +89,33 @@ def test_a_crash_narrows_nothing_and_the_wider_side_of_it_is_asked() -> None:
 
 
 def test_after_three_silent_runs_no_more_are_spent() -> None:
-    known: dict[int, Word] = {0: "stable", 8: "unstable", 4: "crashed", 3: "inconclusive", 5: "crashed"}
+    known: dict[int, Word] = {
+        0: "stable",
+        8: "unstable",
+        4: "crashed",
+        3: "inconclusive",
+        5: "crashed",
+    }
     assert next_probes(known, 8) == ()
     assert next_probes({**known, 5: "unstable"}, 8) == (1,)
 
 
 def test_an_end_that_crashed_still_lets_the_edge_be_found() -> None:
-    truth: dict[int, Word] = {i: "stable" if i < 3 else "unstable" for i in range(8)} | {8: "crashed"}
+    truth: dict[int, Word] = {i: "stable" if i < 3 else "unstable" for i in range(8)} | {
+        8: "crashed"
+    }
     assert edge_of(searched(truth), 8) == Edge(status="found", stable=2, failing=3)
 
 
 def test_stable_beyond_a_failure_is_told() -> None:
-    words: dict[int, Word] = {0: "stable", 1: "unstable", 2: "stable", 3: "unstable", 4: "crashed", 5: "stable"}
+    words: dict[int, Word] = {
+        0: "stable",
+        1: "unstable",
+        2: "stable",
+        3: "unstable",
+        4: "crashed",
+        5: "stable",
+    }
     assert stable_again(words) == (2, 5)
     assert edge_of(words, 5) == Edge(status="found", stable=0, failing=1)
 

@@ -37,17 +37,25 @@ def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any
     return seen
 
 
-@pytest.mark.parametrize(("out", "code"), [("edge", 0), ("none", 4), ("all", 4), ("unknown", 4), ("lost", 3)])
-def test_exit_codes(calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str], out: str, code: int) -> None:
+@pytest.mark.parametrize(
+    ("out", "code"), [("edge", 0), ("none", 4), ("all", 4), ("unknown", 4), ("lost", 3)]
+)
+def test_exit_codes(
+    calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str], out: str, code: int
+) -> None:
     assert main(["frontier", "axis=lr_mult", f"out={out}"]) == code
     said, err = capsys.readouterr()
-    assert said.startswith("lr_mult from 1 to 1000: yolo26n on shapes, 1 seed, bisection\n- the recipe: ")
+    assert said.startswith(
+        "lr_mult from 1 to 1000: yolo26n on shapes, 1 seed, bisection\n- the recipe: "
+    )
     assert "progress" not in said
     assert "progress" in err
 
 
 def test_words_and_keys_reach_the_api(calls: list[dict[str, Any]]) -> None:
-    line = "frontier pose lr_mult from=0.1 to=1e3 clip=norm:10,none seeds=[3,4] classes=[0,1] out=edge"
+    line = (
+        "frontier pose lr_mult from=0.1 to=1e3 clip=norm:10,none seeds=[3,4] classes=[0,1] out=edge"
+    )
     main(line.split(" "))
     assert calls == [
         {
@@ -57,7 +65,9 @@ def test_words_and_keys_reach_the_api(calls: list[dict[str, Any]]) -> None:
     ]  # fmt: skip
 
 
-def test_json_is_all_there_is_on_stdout(calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_is_all_there_is_on_stdout(
+    calls: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["frontier", "axis=lr_mult", "out=edge", "--json"]) == 0
     content = json.loads(capsys.readouterr().out)
     assert content["edges"][0]["status"] == "found"

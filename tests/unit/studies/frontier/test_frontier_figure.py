@@ -17,7 +17,10 @@ VERDICTS = ("stable", "unstable", "crashed", "inconclusive")
 
 
 def row(**changes: Any) -> Row:
-    marks = (Mark(value=1.0, lane=0, verdict="stable"), Mark(value=100.0, lane=0, verdict="unstable"))
+    marks = (
+        Mark(value=1.0, lane=0, verdict="stable"),
+        Mark(value=100.0, lane=0, verdict="unstable"),
+    )
     values: dict[str, Any] = {
         "label": "clip 10", "stable": 10.0, "failing": 31.6, "text": "10 to 31.6", "lanes": ("seed 0",), "marks": marks,
     }  # fmt: skip
@@ -79,7 +82,12 @@ def test_seeds_lie_below_each_other_inside_their_row() -> None:
 
 
 def test_every_text_lies_inside_the_picture() -> None:
-    rows = [row(label="BatchNorm + clip 10 + weight_decay=0.0005 + AdamW", text="0.03162, then undecided")]
+    rows = [
+        row(
+            label="BatchNorm + clip 10 + weight_decay=0.0005 + AdamW",
+            text="0.03162, then undecided",
+        )
+    ]
     figure = drawn(rows * 3)
     width, height = figure.canvas.get_width_height()
     texts = [*figure.texts, *figure.axes[0].texts, *figure.legends[0].texts]
@@ -100,7 +108,9 @@ def test_there_are_a_few_ticks_on_any_range(ends: tuple[float, float]) -> None:
 def test_the_file_is_written_at_once_and_settings_stay(tmp_path: Path) -> None:
     before = dict(mpl.rcParams)
     for _ in range(2):
-        draw_frontier([row()], tmp_path / "f.png", axis="lr_mult", ends=(1.0, 1000.0), title="t", note="n")
+        draw_frontier(
+            [row()], tmp_path / "f.png", axis="lr_mult", ends=(1.0, 1000.0), title="t", note="n"
+        )
     assert dict(mpl.rcParams) == before
     assert [f.name for f in tmp_path.iterdir()] == ["f.png"]
     image = cv2.imread(str(tmp_path / "f.png"))

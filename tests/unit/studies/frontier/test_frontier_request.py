@@ -18,7 +18,9 @@ def test_without_anything_else_it_is_the_control_recipe() -> None:
     request = make_request("lr_mult")
     control = load_scenario("control").arguments("detect")
     run = request.arguments(request.settings[0], 0, 4)
-    assert {key: run[key] for key in control if key != "seed"} == {k: v for k, v in control.items() if k != "seed"}
+    assert {key: run[key] for key in control if key != "seed"} == {
+        k: v for k, v in control.items() if k != "seed"
+    }
     assert {key: run[key] for key in run.keys() - control.keys()} == {
         "lr_mult": 1.0,
         "fail_on": "critical",
@@ -37,14 +39,18 @@ def test_the_task_follows_the_model() -> None:
 
 def test_the_axis_takes_the_place_of_its_key_and_whole_numbers_stay_whole() -> None:
     request = make_request("batch", nbs=1)
-    runs = [request.arguments(request.settings[0], i, 0)["batch"] for i in range(len(request.values))]
+    runs = [
+        request.arguments(request.settings[0], i, 0)["batch"] for i in range(len(request.values))
+    ]
     assert runs == [8, 6, 4, 3, 2, 1]
     assert all(type(value) is int for value in runs)
     assert "batch" not in request.recipe
 
 
 def test_values_with_commas_make_a_grid() -> None:
-    request = make_request("lr_mult", clip="norm:10,none", norm="batch,none", epochs=1e1, weight_decay=(0.0, 0.01))
+    request = make_request(
+        "lr_mult", clip="norm:10,none", norm="batch,none", epochs=1e1, weight_decay=(0.0, 0.01)
+    )
     assert [setting.label for setting in request.settings[:3]] == [
         "clip 10 + BatchNorm + weight_decay=0.0",
         "clip 10 + BatchNorm + weight_decay=0.01",
@@ -52,7 +58,12 @@ def test_values_with_commas_make_a_grid() -> None:
     ]
     assert len({setting.name for setting in request.settings}) == 8
     last = request.arguments(request.settings[-1], 0, 0)
-    assert (last["clip"], last["norm"], last["weight_decay"], last["epochs"]) == ("none", "none", 0.01, 10)
+    assert (last["clip"], last["norm"], last["weight_decay"], last["epochs"]) == (
+        "none",
+        "none",
+        0.01,
+        10,
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,7 +121,10 @@ def test_keys_of_the_search_are_no_keys_of_a_training() -> None:
         ("axis=lr_mult to=big", "to=big is not possible"),
         ("axis=batch to=1.5", "to=1.5 is not possible: to is a whole number"),
         ("axis=l1", "axis=l1 starts at 0.0: write from="),
-        ("axis=momentum", "axis=momentum needs to=, the end at which training may be unstable; from= is 0.937"),
+        (
+            "axis=momentum",
+            "axis=momentum needs to=, the end at which training may be unstable; from= is 0.937",
+        ),
         ("axis=momentum to=5", "momentum"),
         ("axis=lr_mult resolution=1", "resolution is a factor above 1"),
         ("axis=lr_mult resolution=1.0001", "too fine"),
@@ -121,7 +135,10 @@ def test_keys_of_the_search_are_no_keys_of_a_training() -> None:
         ("axis=lr_mult seeds=[]", "seeds=[] is not possible"),
         ("axis=lr_mult seeds=two", "seeds=two is not possible"),
         ("axis=lr_mult jobs=0", "jobs=0 is not possible"),
-        ("axis=lr_mult seed=3", "seed= is set by 'frontier', run by run; leave it out. Did you mean 'seeds'?"),
+        (
+            "axis=lr_mult seed=3",
+            "seed= is set by 'frontier', run by run; leave it out. Did you mean 'seeds'?",
+        ),
         ("axis=lr_mult fail_on=never", "fail_on= is set by 'frontier'"),
         ("axis=lr_mult rescue=auto", "'rescue=auto' is not possible in a frontier"),
         ("axis=lr_mult rescue=off,lower_rate", "leave rescue= out"),
@@ -142,7 +159,11 @@ def test_keys_of_the_search_are_no_keys_of_a_training() -> None:
     ],
 )
 def test_a_mistake_is_one_sentence(
-    capsys: pytest.CaptureFixture[str], tmp_path: Any, monkeypatch: pytest.MonkeyPatch, line: str, said: str
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    line: str,
+    said: str,
 ) -> None:
     import yolo_stability.api  # noqa: F401 - Ultralytics greets on stdout when it is imported for the first time
 

@@ -24,7 +24,9 @@ from yolo_stability.studies.frontier.result import FILE
 
 @settings(max_examples=25)
 @given(st.floats(1.01, 999.0), st.floats(1.1, 10))
-def test_a_known_threshold_is_found_within_the_resolution(threshold: float, resolution: float) -> None:
+def test_a_known_threshold_is_found_within_the_resolution(
+    threshold: float, resolution: float
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
         result = find(Path(folder) / "out", below(threshold), resolution=resolution)
     (edge,) = result.edges
@@ -39,7 +41,9 @@ def test_a_known_threshold_is_found_within_the_resolution(threshold: float, reso
 
 @settings(max_examples=25)
 @given(st.lists(st.floats(2, 900), min_size=2, max_size=4))
-def test_the_edge_over_seeds_is_that_of_the_weakest_and_disagreement_is_told(thresholds: list[float]) -> None:
+def test_the_edge_over_seeds_is_that_of_the_weakest_and_disagreement_is_told(
+    thresholds: list[float],
+) -> None:
     def truth(value: float, clip: str, seed: int) -> Any:
         return "stable" if value < thresholds[seed] else "unstable"
 
@@ -156,12 +160,20 @@ def test_a_plain_grid_runs_every_value_and_says_what_bisection_saves(tmp_path: P
 
 
 def test_a_grid_shows_that_stability_is_not_monotone(tmp_path: Path) -> None:
-    result = find(tmp_path / "out", lambda v, clip, seed: "unstable" if v > 100 or v == 10 else "stable", grid=4)
+    result = find(
+        tmp_path / "out",
+        lambda v, clip, seed: "unstable" if v > 100 or v == 10 else "stable",
+        grid=4,
+    )
     (edge,) = result.edges
     assert (edge.highest_stable, edge.lowest_failing, edge.monotone) == (1.0, 10.0, False)
     assert edge.seeds[0].stable_again == (100.0,)
     assert "not monotone: seed 0 is stable again at 100" in edge.sentence
-    lucky = find(tmp_path / "other", lambda v, clip, seed: "unstable" if v > 500 or 3 < v < 10 else "stable", grid=20)
+    lucky = find(
+        tmp_path / "other",
+        lambda v, clip, seed: "unstable" if v > 500 or 3 < v < 10 else "stable",
+        grid=20,
+    )
     assert lucky.cost["bisection_same_edges"] is False
     assert "other edges" in lucky.lines()[2]
 
@@ -169,14 +181,22 @@ def test_a_grid_shows_that_stability_is_not_monotone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("truth", "status", "said"),
     [
-        (below(0.0), "nothing", "nothing is stable, not even lr_mult=1 (2 of 2 seeds failed there, at 1 divergence"),
+        (
+            below(0.0),
+            "nothing",
+            "nothing is stable, not even lr_mult=1 (2 of 2 seeds failed there, at 1 divergence",
+        ),
         (
             below(1e9),
             "everything",
             "no edge: stable as far as lr_mult=1000 (2 seeds; both ends are, between them nothing was tried); "
             "mAP50 0.50 at 1, 0.50 at 1000",
         ),
-        (lambda v, c, s: "inconclusive", "undecided", "nothing is known to be stable; 4 runs said neither: lr_mult=1"),
+        (
+            lambda v, c, s: "inconclusive",
+            "undecided",
+            "nothing is known to be stable; 4 runs said neither: lr_mult=1",
+        ),
         (
             lambda v, c, s: "stable" if v < 9 else "crashed",
             "undecided",
@@ -208,18 +228,25 @@ def test_where_to_look_for_an_edge_that_was_not_met(
 
 
 def test_undecided_runs_are_named_and_never_called_stable(tmp_path: Path) -> None:
-    result = find(tmp_path / "out", lambda v, c, s: "stable" if v < 20 else "crashed" if v < 60 else "unstable")
+    result = find(
+        tmp_path / "out",
+        lambda v, c, s: "stable" if v < 20 else "crashed" if v < 60 else "unstable",
+    )
     (edge,) = result.edges
     assert edge.highest_stable is not None
     assert edge.lowest_failing is not None
     assert edge.highest_stable < 20
     assert 60 < edge.lowest_failing < 150
-    assert [p.value for p in result.points if p.verdict == "crashed"] == list(edge.seeds[0].undecided)
+    assert [p.value for p in result.points if p.verdict == "crashed"] == list(
+        edge.seeds[0].undecided
+    )
     assert f"undecided at {edge.seeds[0].undecided[0]:g}" in edge.sentence
 
 
 def test_the_smaller_end_may_be_the_unstable_one(tmp_path: Path) -> None:
-    result = find(tmp_path / "out", lambda v, c, s: "stable" if v > 5 else "unstable", start=1000.0, end=1.0)
+    result = find(
+        tmp_path / "out", lambda v, c, s: "stable" if v > 5 else "unstable", start=1000.0, end=1.0
+    )
     assert result.edges[0].highest_stable == 6.813
     assert "the smallest stable lr_mult is between 4.642 and 6.813" in result.edges[0].sentence
 
@@ -240,7 +267,9 @@ def test_checkpoints_are_dropped_and_nothing_else(tmp_path: Path) -> None:
 
 def test_a_frontier_shows_itself(tmp_path: Path) -> None:
     found = find(tmp_path / "out", below(40.0), clip="norm:10,none", seeds=2)
-    assert repr(found) == f"<FrontierResult 'lr_mult': settings 2, runs {len(found.points)}, complete>"
+    assert (
+        repr(found) == f"<FrontierResult 'lr_mult': settings 2, runs {len(found.points)}, complete>"
+    )
     assert str(found).splitlines() == found.lines()
     assert found._repr_html_().count("<li>") == len(found.lines()) - 1
 
@@ -285,7 +314,10 @@ def test_a_search_of_another_machine_in_the_same_folder_is_told(
     assert find(tmp_path / "out", below(40.0)).complete
     told, err = capsys.readouterr()
     assert told == ""
-    assert f"stability: '{tmp_path / 'out'}' was last in use by process 7 on else\\x1b[31mwhere: " in err
+    assert (
+        f"stability: '{tmp_path / 'out'}' was last in use by process 7 on else\\x1b[31mwhere: "
+        in err
+    )
 
 
 def test_a_complete_result_stays_until_something_new_was_run(tmp_path: Path) -> None:
@@ -310,4 +342,6 @@ def test_the_order_of_runs_is_seed_by_seed(tmp_path: Path) -> None:
     executor = FakeExecutor()
     find(tmp_path / "out", below(40.0), executor, seeds=[7, 3], clip="norm:10,none")
     assert [seed for _, _, seed in executor.ran[:8]] == [7, 7, 7, 7, 3, 3, 3, 3]
-    assert RunOutcome.read(tmp_path / "out" / "runs" / "clip-none" / "lr_mult-1" / "detect" / "yolo26n" / "7")
+    assert RunOutcome.read(
+        tmp_path / "out" / "runs" / "clip-none" / "lr_mult-1" / "detect" / "yolo26n" / "7"
+    )

@@ -25,7 +25,9 @@ def calm(steps: int) -> list[StepRecord]:
 def broken(steps: int, at: int) -> list[StepRecord]:
     """Loss and gradients are not finite from a step on."""
     nan = float("nan")
-    return [r if r.step < at else record(r.step, (nan, nan, nan, nan), loss=nan) for r in calm(steps)]
+    return [
+        r if r.step < at else record(r.step, (nan, nan, nan, nan), loss=nan) for r in calm(steps)
+    ]
 
 
 def judged(folder: Path, records: list[StepRecord] | None, outcome: str, **known: Any) -> Judgement:
@@ -35,8 +37,15 @@ def judged(folder: Path, records: list[StepRecord] | None, outcome: str, **known
 
 
 def test_a_calm_run_that_ended_is_stable(tmp_path: Path) -> None:
-    found = judged(tmp_path, calm(40), "finished", metrics={"metrics/mAP50(B)": 0.25, "metrics/mAP50(P)": 0.5})
-    assert (found.verdict, found.diagnosis, found.steps, found.fitness) == ("stable", "stable", 40, 0.25)
+    found = judged(
+        tmp_path, calm(40), "finished", metrics={"metrics/mAP50(B)": 0.25, "metrics/mAP50(P)": 0.5}
+    )
+    assert (found.verdict, found.diagnosis, found.steps, found.fitness) == (
+        "stable",
+        "stable",
+        40,
+        0.25,
+    )
     assert (found.onset_step, found.onset_sign) == (None, None)
 
 
@@ -53,15 +62,22 @@ def test_a_run_that_a_rule_of_the_suite_ended_is_unstable(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("outcome", ["crashed", "timeout", "memory", "killed"])
 @pytest.mark.parametrize("steps", [None, 0, 40])
-def test_a_run_that_died_without_a_sign_is_neither(tmp_path: Path, outcome: str, steps: int | None) -> None:
-    found = judged(tmp_path, None if steps is None else calm(steps), outcome, error="OSError: no space")
+def test_a_run_that_died_without_a_sign_is_neither(
+    tmp_path: Path, outcome: str, steps: int | None
+) -> None:
+    found = judged(
+        tmp_path, None if steps is None else calm(steps), outcome, error="OSError: no space"
+    )
     assert (found.verdict, found.why) == ("crashed", "OSError: no space")
     assert found.onset_sign is None
 
 
 @pytest.mark.parametrize("steps", [None, 0, 8])
 def test_too_little_is_inconclusive(tmp_path: Path, steps: int | None) -> None:
-    assert judged(tmp_path, None if steps is None else calm(steps), "finished").verdict == "inconclusive"
+    assert (
+        judged(tmp_path, None if steps is None else calm(steps), "finished").verdict
+        == "inconclusive"
+    )
 
 
 def test_warnings_alone_leave_a_run_stable(tmp_path: Path) -> None:

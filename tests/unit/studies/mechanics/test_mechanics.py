@@ -22,7 +22,14 @@ from yolo_stability.cli.commands import mechanics as command
 from yolo_stability.core.errors import ConfigError
 from yolo_stability.studies.mechanics.networks import Recurrent, Stacks, adding_problem
 from yolo_stability.studies.mechanics.result import Curve, MechanicsResult, fitted_rate
-from yolo_stability.studies.mechanics.run import CLIP_LENGTH, CLIP_NORM, CLIP_RATE, CLIP_STEPS, STUDIES, mechanics
+from yolo_stability.studies.mechanics.run import (
+    CLIP_LENGTH,
+    CLIP_NORM,
+    CLIP_RATE,
+    CLIP_STEPS,
+    STUDIES,
+    mechanics,
+)
 from yolo_stability.trace import load_trace
 
 FIRST, WEIGHT = "first state", "recurrent weight"
@@ -53,7 +60,9 @@ def test_linear_gradient_is_the_matrix_power(length: int, seed: int, scale: floa
     torch.manual_seed(seed)
     model = Recurrent("linear", 6)
     with torch.no_grad():
-        model.recurrent.weight.normal_(std=scale / math.sqrt(6))  # not normal: its powers are no powers of one number
+        model.recurrent.weight.normal_(
+            std=scale / math.sqrt(6)
+        )  # not normal: its powers are no powers of one number
     model(sequences(length)).mean().backward()
     weight, head = (m.weight.detach().numpy() for m in (model.recurrent, model.head))
     expected = np.linalg.norm(np.linalg.matrix_power(weight.T, length) @ head[0])
@@ -74,7 +83,9 @@ def test_cells_compute_what_those_of_torch_do(cell: str) -> None:
     model = Recurrent(cell, 7, remember=0.5)
     with torch.no_grad():
         model.start.value.normal_()
-    reference: Any = {"tanh": nn.RNNCell, "lstm": nn.LSTMCell, "gru": nn.GRUCell}[cell](2, 7).double()
+    reference: Any = {"tanh": nn.RNNCell, "lstm": nn.LSTMCell, "gru": nn.GRUCell}[cell](
+        2, 7
+    ).double()
     reference.weight_ih.data.copy_(model.inputs.weight)
     reference.weight_hh.data.copy_(model.recurrent.weight)
     reference.bias_ih.data.copy_(model.inputs.bias)
@@ -88,7 +99,9 @@ def test_cells_compute_what_those_of_torch_do(cell: str) -> None:
     hidden = state[0] if cell == "lstm" else state
     expected = hidden @ model.head.weight[0].detach() + model.head.bias.detach()
     answer = model(x)
-    np.testing.assert_allclose(answer.detach().numpy(), expected.detach().numpy(), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(
+        answer.detach().numpy(), expected.detach().numpy(), rtol=1e-9, atol=1e-12
+    )
     answer.square().sum().backward()
     expected.square().sum().backward()
     pairs = {
@@ -116,7 +129,9 @@ def test_the_target_is_the_sum_of_one_value_of_each_half(length: int, seed: int)
     half = length // 2
     assert (marks[:half].sum(0) == 1).all()
     assert (marks[half:].sum(0) == 1).all()
-    np.testing.assert_allclose(target.numpy(), [v[m == 1].sum() for v, m in zip(values.T, marks.T, strict=True)])
+    np.testing.assert_allclose(
+        target.numpy(), [v[m == 1].sum() for v, m in zip(values.T, marks.T, strict=True)]
+    )
 
 
 @pytest.mark.parametrize("residual", [False, True])
@@ -125,7 +140,11 @@ def test_the_first_layers_gradient_is_the_product_of_the_jacobians(residual: boo
     model = Stacks([4, 6], act="tanh", init="xavier", residual=residual, width=5)
     x = torch.randn(1, 5, dtype=torch.float64)
     model(x, 6)[0, 3].backward()
-    weights = [m.weight.detach().numpy() for n, m in model.named_modules() if "_6" in n and isinstance(m, nn.Linear)]
+    weights = [
+        m.weight.detach().numpy()
+        for n, m in model.named_modules()
+        if "_6" in n and isinstance(m, nn.Linear)
+    ]
     first, *rest, head = weights
     h = first @ x[0].numpy() if residual else np.tanh(first @ x[0].numpy())
     product = np.eye(5) if residual else np.diag(1 - h**2)
@@ -148,7 +167,9 @@ def test_the_first_layers_gradient_is_the_product_of_the_jacobians(residual: boo
 def test_initial_weights_have_the_variance_of_their_paper(init: str, variance: float) -> None:
     torch.manual_seed(0)
     model = Stacks([2], act="relu", init=init, width=200)
-    assert float(model.get_parameter("first_2.weight").detach().var()) == pytest.approx(variance, rel=0.02)
+    assert float(model.get_parameter("first_2.weight").detach().var()) == pytest.approx(
+        variance, rel=0.02
+    )
 
 
 @given(factor=st.floats(0.5, 2.0), start=st.floats(1e-3, 1e3))
@@ -172,7 +193,9 @@ def test_a_linear_network_changes_by_its_spectral_radius_per_step(result: Mechan
     assert rate(result, "rnn", "linear 1.1", FIRST) == pytest.approx(1.1, rel=1e-5)
 
 
-def test_plain_networks_decay_or_grow_and_gates_that_remember_flatten(result: MechanicsResult) -> None:
+def test_plain_networks_decay_or_grow_and_gates_that_remember_flatten(
+    result: MechanicsResult,
+) -> None:
     assert rate(result, "rnn", "tanh 0.9", FIRST) < 0.9  # tanh' <= 1 can only shrink it further
     assert rate(result, "rnn", "tanh 1.0", FIRST) < 1.0
     assert rate(result, "rnn", "tanh 2.0", FIRST) > 1.1
@@ -182,16 +205,29 @@ def test_plain_networks_decay_or_grow_and_gates_that_remember_flatten(result: Me
         assert curve.y[-1] is not None
         assert curve.y[0] is not None
         assert 0.1 < curve.y[-1] / curve.y[0] < 10
-    assert rate(result, "rnn", "GRU, bias 0", FIRST) < 0.85  # gates alone are not enough: they must start open
+    assert (
+        rate(result, "rnn", "GRU, bias 0", FIRST) < 0.85
+    )  # gates alone are not enough: they must start open
 
 
 def test_depth_vanishes_explodes_or_stays(result: MechanicsResult) -> None:
     assert rate(result, "depth", "sigmoid, Xavier", "first layer") < 0.25 + 0.02  # sigmoid' <= 1/4
-    assert rate(result, "depth", "ReLU, Xavier", "first layer") == pytest.approx(math.sqrt(0.5), rel=0.06)
-    assert rate(result, "depth", "residual ReLU, He", "first layer") == pytest.approx(math.sqrt(2), rel=0.06)
+    assert rate(result, "depth", "ReLU, Xavier", "first layer") == pytest.approx(
+        math.sqrt(0.5), rel=0.06
+    )
+    assert rate(result, "depth", "residual ReLU, He", "first layer") == pytest.approx(
+        math.sqrt(2), rel=0.06
+    )
     # Yang et al. (2019): batch normalisation makes the gradient of a plain ReLU stack grow by about 1.21 a layer
-    assert rate(result, "depth", "ReLU, He, BatchNorm", "first layer") == pytest.approx(1.21, rel=0.04)
-    for label in ("residual ReLU, He, LayerNorm", "residual sigmoid, Xavier", "ReLU, He, LayerNorm", "tanh, Xavier"):
+    assert rate(result, "depth", "ReLU, He, BatchNorm", "first layer") == pytest.approx(
+        1.21, rel=0.04
+    )
+    for label in (
+        "residual ReLU, He, LayerNorm",
+        "residual sigmoid, Xavier",
+        "ReLU, He, LayerNorm",
+        "tanh, Xavier",
+    ):
         assert rate(result, "depth", label, "first layer") == pytest.approx(1.0, abs=0.03)
 
 
@@ -233,7 +269,9 @@ def test_clipping_bounds_the_update_and_saves_the_training(result: MechanicsResu
     finally:
         torch.set_num_threads(threads)
     assert study.curve("clip 1", "loss").y == tuple(losses)
-    np.testing.assert_allclose(np.array(study.curve("clip 1", "update size").y, float), sizes, rtol=1e-3)
+    np.testing.assert_allclose(
+        np.array(study.curve("clip 1", "update size").y, float), sizes, rtol=1e-3
+    )
     assert max(sizes) <= CLIP_RATE * CLIP_NORM * (1 + 1e-4)
     bad = next(i for i, loss in enumerate(wild) if not math.isfinite(loss))
     assert study.curve("no clip", "loss").y[: bad + 1] == (*wild[:bad], None)
@@ -265,14 +303,20 @@ def test_the_same_seed_gives_the_same_figures_and_leaves_the_callers_state(
     assert again.studies[0].curves == result.studies[2].curves
     with old:  # whoever reads, or a kill, meets the old file or the new one, and never half of it
         assert old.read() == "of an earlier call"
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["clip.png", "mechanics.json", "runs"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [
+        "clip.png",
+        "mechanics.json",
+        "runs",
+    ]
 
 
 def test_everything_is_on_disk(result: MechanicsResult) -> None:
     def refuse(name: str) -> None:
         raise AssertionError(name)
 
-    saved = json.loads((result.out / "mechanics.json").read_text(encoding="utf-8"), parse_constant=refuse)
+    saved = json.loads(
+        (result.out / "mechanics.json").read_text(encoding="utf-8"), parse_constant=refuse
+    )
     assert [s["name"] for s in saved["studies"]] == list(STUDIES)
     assert saved["studies"][0]["curves"][0]["rate"] == pytest.approx(0.9, rel=1e-5)
     for study in result.studies:
@@ -303,7 +347,9 @@ def test_tables_fit_into_eighty_columns(result: MechanicsResult) -> None:
         ({"out": __file__}, "is a file"),
     ],
 )
-def test_impossible_arguments_are_refused(tmp_path: Path, options: dict[str, Any], words: str) -> None:
+def test_impossible_arguments_are_refused(
+    tmp_path: Path, options: dict[str, Any], words: str
+) -> None:
     with pytest.raises(ConfigError, match=words):
         mechanics(**{"out": tmp_path, **options})
 
@@ -311,7 +357,9 @@ def test_impossible_arguments_are_refused(tmp_path: Path, options: dict[str, Any
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
-def test_the_command_prints_table_sentences_and_place(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_table_sentences_and_place(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert command.run(["clip", f"out={tmp_path}", "seed=1"]) == 0
     out = capfd.readouterr().out
     assert "update size" in out
@@ -319,7 +367,9 @@ def test_the_command_prints_table_sentences_and_place(tmp_path: Path, capfd: pyt
     assert f"picture: {tmp_path / 'clip.png'}" in out
 
 
-def test_the_command_prints_json_and_nothing_else(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_json_and_nothing_else(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert command.run(["clip", "--json", f"out={tmp_path}"]) == 0
     data = json.loads(capfd.readouterr().out)
     assert (data["seed"], [s["name"] for s in data["studies"]]) == (0, ["clip"])

@@ -19,7 +19,13 @@ NAMES = [f"network {i}" for i in range(7)]
 
 
 def panel(lines: list[Line], **changes: Any) -> Panel:
-    values: dict[str, Any] = {"title": "t", "x_label": "length", "y_label": "norm", "group": "g", **changes}
+    values: dict[str, Any] = {
+        "title": "t",
+        "x_label": "length",
+        "y_label": "norm",
+        "group": "g",
+        **changes,
+    }
     return Panel(lines=tuple(lines), **values)
 
 
@@ -35,7 +41,9 @@ def boxes(figure: Any, names: list[str]) -> list[Any]:
     return [text.get_window_extent() for text in texts]
 
 
-@pytest.mark.parametrize("ends", [[1.0] * 7, [1.0, 1.1, 1e9, 1e-9, 1.2, 0.9, 1.0], list(np.logspace(-3, 3, 7))])
+@pytest.mark.parametrize(
+    "ends", [[1.0] * 7, [1.0, 1.1, 1e9, 1e-9, 1.2, 0.9, 1.0], list(np.logspace(-3, 3, 7))]
+)
 def test_names_at_the_ends_never_overlap_and_stay_inside(ends: list[float]) -> None:
     lines = [Line(label=n, x=(1, 2), y=(1.0, end)) for n, end in zip(NAMES, ends, strict=True)]
     figure = drawn([panel(lines), panel(lines)])
@@ -76,7 +84,10 @@ def test_a_zero_is_a_triangle_on_the_floor() -> None:
 
 
 def test_a_line_that_stops_says_why() -> None:
-    lines = [Line(label="a", x=(0, 1, 2, 3), y=(1.0, 1e9, None, None)), Line(label="b", x=(0, 1), y=(1.0, 2.0))]
+    lines = [
+        Line(label="a", x=(0, 1, 2, 3), y=(1.0, 1e9, None, None)),
+        Line(label="b", x=(0, 1), y=(1.0, 2.0)),
+    ]
     axes = drawn([panel(lines)]).axes[0]
     texts = {text.get_text(): text for text in axes.texts}
     assert set(texts) == {"a: NaN or Inf\nfrom here on", "b"}
@@ -91,7 +102,12 @@ def test_a_line_without_any_value_draws_nothing() -> None:
 def test_the_file_is_written_at_once_and_settings_stay(tmp_path: Path) -> None:
     before = dict(mpl.rcParams)
     path = tmp_path / "new" / "picture.png"
-    draw_panels([panel([Line(label="a", x=(1, 2), y=(1.0, 2.0))], limit=(0.5, "limit"))], path, title="t", note="n")
+    draw_panels(
+        [panel([Line(label="a", x=(1, 2), y=(1.0, 2.0))], limit=(0.5, "limit"))],
+        path,
+        title="t",
+        note="n",
+    )
     assert dict(mpl.rcParams) == before
     assert [f.name for f in path.parent.iterdir()] == ["picture.png"]
     image = cv2.imread(str(path))

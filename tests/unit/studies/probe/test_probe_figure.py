@@ -14,7 +14,14 @@ from PIL import Image
 from rich.console import Console
 
 from yolo_stability.studies.probe.figure import draw_probes, probe_lines, probe_table
-from yolo_stability.studies.probe.result import BlockFlow, ProbeResult, Profile, judge, measure, with_growth
+from yolo_stability.studies.probe.result import (
+    BlockFlow,
+    ProbeResult,
+    Profile,
+    judge,
+    measure,
+    with_growth,
+)
 
 NAMES = {
     "model.0 Conv": "backbone",
@@ -40,7 +47,9 @@ def profile(scale: float = 1.0) -> Profile:
     return Profile(blocks=with_growth(flows), total=200.0 * scale, loss=60.0)
 
 
-def result(settings: dict[str, Any] | None = None, scale: float = 1.0, **changed: Any) -> ProbeResult:
+def result(
+    settings: dict[str, Any] | None = None, scale: float = 1.0, **changed: Any
+) -> ProbeResult:
     run = replace(profile(scale), **changed)
     measures = measure(run, profile())
     verdict, reasons = judge(measures)
@@ -55,7 +64,14 @@ def result(settings: dict[str, Any] | None = None, scale: float = 1.0, **changed
         settings=settings or {},
         changes={},
         warnings=("a note",),
-        request={"model": "yolo26n.yaml", "task": "detect", "data": "shapes", "imgsz": 160, "batch": 8, "seed": 0},
+        request={
+            "model": "yolo26n.yaml",
+            "task": "detect",
+            "data": "shapes",
+            "imgsz": 160,
+            "batch": 8,
+            "seed": 0,
+        },
         seconds=1.0,
     )
 
@@ -84,13 +100,30 @@ def words(lines: list[str], start: str) -> list[str]:
 
 def test_one_setting_shows_all_that_was_measured_beside_stock() -> None:
     lines = text([result({"norm": "none"}, scale=0.1)])
-    assert words(lines, "0 Conv") == ["0", "Conv", "0.0100", "100", "0.00100", "0.100", "1.00", "0.500"]
+    assert words(lines, "0 Conv") == [
+        "0",
+        "Conv",
+        "0.0100",
+        "100",
+        "0.00100",
+        "0.100",
+        "1.00",
+        "0.500",
+    ]
     assert words(lines, "total") == ["total", "20.0", "200"]
     assert lines[1].startswith("norm=none")
 
 
 def test_the_stock_model_alone_is_not_compared_with_itself() -> None:
-    assert words(text([result()]), "0 Conv") == ["0", "Conv", "100", "10.0", "1.00", "1.00", "0.500"]
+    assert words(text([result()]), "0 Conv") == [
+        "0",
+        "Conv",
+        "100",
+        "10.0",
+        "1.00",
+        "1.00",
+        "0.500",
+    ]
 
 
 def test_up_to_four_settings_stand_side_by_side_with_the_blocks_as_rows() -> None:
@@ -106,12 +139,23 @@ def test_more_settings_are_the_rows() -> None:
     many = [result(), lost(), *(result({"init": f"gain:{i}"}, scale=1 + i / 10) for i in range(4))]
     lines = text(many)
     assert words(lines, "stock")[-1] == "healthy"
-    assert len([line for line in lines if line.endswith(("healthy", "exploding")) or "healthy" in line]) == 6
+    assert (
+        len(
+            [line for line in lines if line.endswith(("healthy", "exploding")) or "healthy" in line]
+        )
+        == 6
+    )
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 5, 12])
 def test_no_line_is_wider_than_80_columns_and_no_name_wraps(count: int) -> None:
-    long = {"norm": "none", "init": "gain:30", "act": "leaky_relu", "residual": False, "depth_mult": 2.0}
+    long = {
+        "norm": "none",
+        "init": "gain:30",
+        "act": "leaky_relu",
+        "residual": False,
+        "depth_mult": 2.0,
+    }
     lines = text([result(long, scale=1e-3 * (i + 1)) for i in range(count)])
     assert max(len(line) for line in lines) <= 80
     if count <= 2:  # more settings with so long names are the rows
@@ -124,7 +168,9 @@ def test_lines_say_each_verdict_with_its_reason_and_each_note_once() -> None:
     assert lines[0].startswith("stock: healthy. From the head back")
     assert lines[1].startswith("norm=none: vanishing. From the head back")
     assert lines[2:] == ["note: a note"]
-    assert len(probe_lines([result({"norm": "none"}, scale=0.1)])[0]) > 2 * len(lines[1])  # all reasons of a single one
+    assert len(probe_lines([result({"norm": "none"}, scale=0.1)])[0]) > 2 * len(
+        lines[1]
+    )  # all reasons of a single one
 
 
 def colours(path: Path) -> set[tuple[int, ...]]:
@@ -137,7 +183,10 @@ def test_the_picture_has_a_line_for_stock_and_one_for_each_setting(tmp_path: Pat
     draw_probes([result({"norm": "none"}, scale=0.1)], tmp_path / "one.png")
     assert {stock, blue} <= colours(tmp_path / "one.png")
     assert vermillion not in colours(tmp_path / "one.png")
-    draw_probes([result({"norm": "none"}, scale=0.1), result({"norm": "group"}, scale=0.9)], tmp_path / "two.png")
+    draw_probes(
+        [result({"norm": "none"}, scale=0.1), result({"norm": "group"}, scale=0.9)],
+        tmp_path / "two.png",
+    )
     assert {stock, blue, vermillion} <= colours(tmp_path / "two.png")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["one.png", "two.png"]
 

@@ -24,13 +24,20 @@ from yolo_stability.studies.probe.result import (
 ROLES = ("backbone", "backbone", "neck", "box", "cls", "one2one_box")
 
 
-def blocks(gradients: tuple[float | None, ...], stds: float | tuple[float, ...] = 1.0) -> tuple[BlockFlow, ...]:
+def blocks(
+    gradients: tuple[float | None, ...], stds: float | tuple[float, ...] = 1.0
+) -> tuple[BlockFlow, ...]:
     """Make three blocks of a trunk, two head branches and a one2one twin out of their output gradients."""
     deviations = stds if isinstance(stds, tuple) else (stds,) * len(ROLES)
     return with_growth(
         [
             BlockFlow(
-                name=f"model.{i}", role=role, grad_norm=1.0, output_grad_norm=g, activation_rms=1.0, activation_std=s
+                name=f"model.{i}",
+                role=role,
+                grad_norm=1.0,
+                output_grad_norm=g,
+                activation_rms=1.0,
+                activation_std=s,
             )
             for i, (role, g, s) in enumerate(zip(ROLES, gradients, deviations, strict=True))
         ]
@@ -39,7 +46,10 @@ def blocks(gradients: tuple[float | None, ...], stds: float | tuple[float, ...] 
 
 def profile(first: float = 24.0, stds: float | tuple[float, ...] = 1.0, **changed: Any) -> Profile:
     """Make a profile whose gradient grows from 5 at the head to `first` at the first block."""
-    return replace(Profile(blocks=blocks((first, 12.0, 6.0, 3.0, 4.0, 99.0), stds), total=2.0, loss=1.0), **changed)
+    return replace(
+        Profile(blocks=blocks((first, 12.0, 6.0, 3.0, 4.0, 99.0), stds), total=2.0, loss=1.0),
+        **changed,
+    )
 
 
 def test_growth_is_the_ratio_to_the_next_block_and_to_the_whole_head_at_the_end() -> None:
@@ -91,7 +101,11 @@ def test_the_unit_of_the_loss_does_not_matter(unit: float) -> None:
     """A loss times 1e9 has gradients times 1e9, and flows as before: no absolute constant is in the verdict."""
     scaled = Profile(
         blocks=tuple(
-            replace(b, grad_norm=b.grad_norm and b.grad_norm * unit, output_grad_norm=b.output_grad_norm * unit)
+            replace(
+                b,
+                grad_norm=b.grad_norm and b.grad_norm * unit,
+                output_grad_norm=b.output_grad_norm * unit,
+            )
             for b in profile().blocks
             if b.output_grad_norm is not None
         ),
@@ -114,7 +128,9 @@ def test_the_unit_of_the_loss_does_not_matter(unit: float) -> None:
     ],
 )
 def test_the_signal_is_judged_where_it_departs_most(factor: float, verdict: str) -> None:
-    measures = measure(profile(stds=(0.9, factor, 1.1, 1e9, 1e9, 1e9)), profile())  # the head's outputs do not count
+    measures = measure(
+        profile(stds=(0.9, factor, 1.1, 1e9, 1e9, 1e9)), profile()
+    )  # the head's outputs do not count
     assert (measures.signal, measures.signal_block) == (factor, "model.1")
     found, reasons = judge(measures)
     assert found == verdict
@@ -132,7 +148,9 @@ def test_exploding_comes_before_vanishing() -> None:
         profile(loss=math.nan),
         profile(total=math.inf),
         profile(blocks=blocks((24.0, math.nan, 6.0, 3.0, 4.0, 1.0))),
-        profile(blocks=(replace(profile().blocks[0], activation_rms=math.inf), *profile().blocks[1:])),
+        profile(
+            blocks=(replace(profile().blocks[0], activation_rms=math.inf), *profile().blocks[1:])
+        ),
         profile(blocks=(*profile().blocks[:5], replace(profile().blocks[5], grad_norm=math.nan))),
     ],
 )
@@ -172,7 +190,10 @@ def test_the_first_block_is_compared_with_the_whole_head() -> None:
 
 def test_settings_are_written_as_one_types_them() -> None:
     assert describe({}) == "stock"
-    assert describe({"norm": "none", "residual": False, "depth_mult": 2.0}) == "norm=none residual=false depth_mult=2.0"
+    assert (
+        describe({"norm": "none", "residual": False, "depth_mult": 2.0})
+        == "norm=none residual=false depth_mult=2.0"
+    )
 
 
 def test_json_holds_everything_and_stays_json_where_numbers_are_not_finite() -> None:

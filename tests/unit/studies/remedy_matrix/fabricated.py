@@ -28,7 +28,9 @@ def matrix_suite(**changes: Any) -> Suite:
     return Suite.model_validate(content)
 
 
-def fill(folder: Path, suite: Suite, fitness: Mapping[str, list[float | None]], outcome: str = "finished") -> Path:
+def fill(
+    folder: Path, suite: Suite, fitness: Mapping[str, list[float | None]], outcome: str = "finished"
+) -> Path:
     """Write a benchmark folder: for each arm one run a seed with that fitness; None is a run that was stopped."""
     folder.mkdir(parents=True, exist_ok=True)
     plan = {"schema_version": 1, "suite": suite.model_dump(), "runs": []}
@@ -40,12 +42,20 @@ def fill(folder: Path, suite: Suite, fitness: Mapping[str, list[float | None]], 
                 place = folder / "runs" / arm / task / Path(settings["model"]).stem / str(seed)
                 place.mkdir(parents=True, exist_ok=True)
                 digest = run_digest(settings, {}, {})
-                spec = {"arm": arm, "task": task, "seed": seed, "settings": settings, "digest": digest}
+                spec = {
+                    "arm": arm,
+                    "task": task,
+                    "seed": seed,
+                    "settings": settings,
+                    "digest": digest,
+                }
                 (place / "spec.json").write_text(json.dumps(spec))
                 metrics = {METRIC[task]: value or 0.0}
-                RunOutcome(digest=digest, outcome=outcome if value is not None else "stopped", metrics=metrics).write(
-                    place
-                )
+                RunOutcome(
+                    digest=digest,
+                    outcome=outcome if value is not None else "stopped",
+                    metrics=metrics,
+                ).write(place)
                 assert (place / OUTCOME).is_file()
     return folder
 

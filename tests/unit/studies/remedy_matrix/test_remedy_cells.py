@@ -7,7 +7,14 @@ from fabricated import rows
 
 from yolo_stability.benchmarks.results import Interval
 from yolo_stability.benchmarks.statistics import wilson
-from yolo_stability.studies.remedy_matrix.matrix import Cell, Tally, cell_of, gain_of, price_of, tally
+from yolo_stability.studies.remedy_matrix.matrix import (
+    Cell,
+    Tally,
+    cell_of,
+    gain_of,
+    price_of,
+    tally,
+)
 
 CONTROL = rows(0.8, 0.8, 0.8, 0.8, 0.8)
 DEAD, ALIVE = [0.0] * 5, [0.8] * 5
@@ -41,7 +48,11 @@ def test_a_run_is_saved_that_ended_by_itself_and_learned_half_of_its_own_control
         ({"verdict": "failed"}, 0, 5),
         ({"outcome": "stopped"}, 0, 5),
         ({"outcome": "crashed"}, 0, 5),
-        ({"outcome": "crashed", "steps": 0}, 0, 0),  # it never began: a broken machine, not a failure
+        (
+            {"outcome": "crashed", "steps": 0},
+            0,
+            0,
+        ),  # it never began: a broken machine, not a failure
         ({"outcome": "timeout"}, 0, 0),
         ({"outcome": "memory"}, 0, 0),
     ],
@@ -75,7 +86,9 @@ def test_a_run_without_any_fitness_has_learned_nothing() -> None:
         (10, 10, 0, 10, 0.6075, 1.0000),
     ],
 )
-def test_the_interval_of_a_gain_is_that_of_the_paper(a: int, m: int, b: int, n: int, low: float, high: float) -> None:
+def test_the_interval_of_a_gain_is_that_of_the_paper(
+    a: int, m: int, b: int, n: int, low: float, high: float
+) -> None:
     gain = gain_of(counted(a, m), counted(b, n))
     assert gain.low == pytest.approx(low, abs=6e-5)
     assert gain.high == pytest.approx(high, abs=6e-5)
@@ -103,7 +116,12 @@ def cell(own: list[float], alone: list[float], price: list[float], *, void: bool
     [
         (ALIVE, DEAD, ALIVE, "recommended"),
         ([0.8, 0.8, 0.8, 0.8, 0.0], DEAD, ALIVE, "recommended"),
-        ([0.8, 0.8, 0.8, 0.0, 0.0], DEAD, ALIVE, "unproven"),  # Newcombe alone would do: 0.03 to 0.88; p = 0.07
+        (
+            [0.8, 0.8, 0.8, 0.0, 0.0],
+            DEAD,
+            ALIVE,
+            "unproven",
+        ),  # Newcombe alone would do: 0.03 to 0.88; p = 0.07
         (ALIVE, ALIVE, ALIVE, "unproven"),
         (DEAD, ALIVE, ALIVE, "unproven"),
         (ALIVE, DEAD, [0.73] * 5, "recommended"),
@@ -115,7 +133,9 @@ def cell(own: list[float], alone: list[float], price: list[float], *, void: bool
         ([], DEAD, ALIVE, "missing"),
     ],
 )
-def test_what_is_recommended(own: list[float], alone: list[float], price: list[float], verdict: str) -> None:
+def test_what_is_recommended(
+    own: list[float], alone: list[float], price: list[float], verdict: str
+) -> None:
     assert cell(own, alone, price).verdict == verdict
 
 

@@ -51,7 +51,9 @@ def test_a_whole_matrix(tmp_path: Path) -> None:
     }
     saved = found(result, "sgd-lr-100", "remedy-agc")
     assert (saved.own.saved, saved.gain.value, saved.replaced) == (5, 1.0, ("clip",))
-    assert found(result, "no-norm", "group-norm").arm == "group-norm"  # takes all of it back: the same runs
+    assert (
+        found(result, "no-norm", "group-norm").arm == "group-norm"
+    )  # takes all of it back: the same runs
     assert {p.remedy: p.own.fitness.value for p in result.prices} == pytest.approx(
         {"remedy-agc": 0.95, "remedy-adamw": 1.0, "group-norm": 0.75}
     )
@@ -62,7 +64,9 @@ def test_a_whole_matrix(tmp_path: Path) -> None:
 
 
 def test_a_partial_matrix_is_anecdotal_and_says_what_is_missing(tmp_path: Path) -> None:
-    bench = fill(tmp_path, SUITE, {"control": [0.8], "sgd-lr-100": [None], "sgd-lr-100+remedy-agc": [0.8]})
+    bench = fill(
+        tmp_path, SUITE, {"control": [0.8], "sgd-lr-100": [None], "sgd-lr-100+remedy-agc": [0.8]}
+    )
     result = write_remedies(bench)
     assert (result.ended_runs, result.planned_runs) == (3, 45)
     assert found(result, "sgd-lr-100", "remedy-agc").verdict == "anecdotal"
@@ -97,9 +101,14 @@ def test_the_files(tmp_path: Path) -> None:
     line = next(line for line in text.splitlines() if line.startswith("| `clip=agc:0.01`"))
     assert line == "| `clip=agc:0.01` | 1/5, 0.15 | **5/5, 1.00 †** ✓ | 0.95 [0.95, 0.95] |"
     assert "| `norm=group` | 5/5, 0.75 † | 0/5, 0.00 | 0.75 [0.75, 0.75] |" in text
-    before = [(bench / name).read_bytes() for name in ("remedies.json", "remedies.md", "figures/remedies.png")]
+    before = [
+        (bench / name).read_bytes()
+        for name in ("remedies.json", "remedies.md", "figures/remedies.png")
+    ]
     write_remedies(bench)
-    assert before == [(bench / n).read_bytes() for n in ("remedies.json", "remedies.md", "figures/remedies.png")]
+    assert before == [
+        (bench / n).read_bytes() for n in ("remedies.json", "remedies.md", "figures/remedies.png")
+    ]
 
 
 def test_runs_of_other_settings_count_nowhere(tmp_path: Path) -> None:
@@ -132,12 +141,16 @@ def results(suite: Suite, *rows: RunResultRow) -> str:
 
 def judged(seed: int, verdict: str) -> RunResultRow:
     values = {"outcome": "finished", "verdict": verdict, "fitness": 0.8, "steps": 128}
-    return RunResultRow(arm="sgd-lr-100+remedy-agc", task="detect", model="yolo26n.yaml", seed=seed, **values)
+    return RunResultRow(
+        arm="sgd-lr-100+remedy-agc", task="detect", model="yolo26n.yaml", seed=seed, **values
+    )
 
 
 def test_verdicts_come_from_the_results_unless_a_run_has_ended_since(tmp_path: Path) -> None:
     bench = fill(tmp_path, SUITE, WHOLE)
-    (bench / "results.json").write_text(results(SUITE, *(judged(seed, "failed") for seed in range(5))))
+    (bench / "results.json").write_text(
+        results(SUITE, *(judged(seed, "failed") for seed in range(5)))
+    )
     result = write_remedies(bench)
     assert found(result, "sgd-lr-100", "remedy-agc").own.called_failed == 5
     assert result.command == "yolo-stability benchmark suite=mine"
@@ -147,11 +160,15 @@ def test_verdicts_come_from_the_results_unless_a_run_has_ended_since(tmp_path: P
 
 
 def test_other_benchmarks_have_no_matrix(tmp_path: Path) -> None:
-    plain = Suite.model_validate({"name": "mine", "control": "control", "arms": ["control", "no-norm"]})
+    plain = Suite.model_validate(
+        {"name": "mine", "control": "control", "arms": ["control", "no-norm"]}
+    )
     bench = fill(tmp_path, plain, {"control": ALIVE})
     assert score_matrix(bench) is None
     assert not (bench / "remedies.json").exists()
-    with pytest.raises(ConfigError, match="without causes and remedies; name one of suite=remedies"):
+    with pytest.raises(
+        ConfigError, match="without causes and remedies; name one of suite=remedies"
+    ):
         write_remedies(bench)
 
 
@@ -166,7 +183,11 @@ def test_what_is_no_benchmark_is_told_in_one_sentence(text: str | None, tmp_path
 
 def test_a_crash_is_named(tmp_path: Path) -> None:
     bench = fill(tmp_path, SUITE, {"control": ALIVE})
-    rows = (replace(judged(0, "failed"), arm="control", outcome="crashed", error="RuntimeError: no | luck"),)
+    rows = (
+        replace(
+            judged(0, "failed"), arm="control", outcome="crashed", error="RuntimeError: no | luck"
+        ),
+    )
     (bench / "results.json").write_text(results(SUITE, *rows))
     assert write_remedies(bench).crashes == {"RuntimeError: no | luck": 1}
     assert "- 1 x RuntimeError: no / luck" in (bench / "remedies.md").read_text()

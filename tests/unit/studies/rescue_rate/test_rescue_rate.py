@@ -7,7 +7,12 @@ from pathlib import Path
 
 from yolo_stability.benchmarks.results import Arm, BenchmarkResult, Interval, RunResultRow
 from yolo_stability.studies.rescue_rate.report import rescue_markdown
-from yolo_stability.studies.rescue_rate.score import RESCUE_JSON, RescueResult, score_rescues, write_rescues
+from yolo_stability.studies.rescue_rate.score import (
+    RESCUE_JSON,
+    RescueResult,
+    score_rescues,
+    write_rescues,
+)
 
 HEALTHY = 0.8
 
@@ -33,14 +38,24 @@ def row(
 def benchmark(*rows: RunResultRow) -> BenchmarkResult:
     names = list(dict.fromkeys(r.arm for r in rows))
     arms = tuple(
-        Arm(name=n, is_control=n == "control", kind="cause", claim="", expects="", overrides={}) for n in names
+        Arm(name=n, is_control=n == "control", kind="cause", claim="", expects="", overrides={})
+        for n in names
     )
     return BenchmarkResult(
-        schema_version=1, suite="rescue", description="", manifest={}, arms=arms, runs=rows, comparisons=(), totals={}
+        schema_version=1,
+        suite="rescue",
+        description="",
+        manifest={},
+        arms=arms,
+        runs=rows,
+        comparisons=(),
+        totals={},
     )
 
 
-def case(seed: int, bare: float, auto: float, random: float, hand: float, **more: str) -> list[RunResultRow]:
+def case(
+    seed: int, bare: float, auto: float, random: float, hand: float, **more: str
+) -> list[RunResultRow]:
     """A failing run, the same rescued, and its healthy twin."""
     return [
         row("control", HEALTHY, seed=seed),
@@ -57,7 +72,9 @@ def test_each_run_is_held_against_its_own_twin() -> None:
             *case(0, bare=0.1, auto=0.75, random=0.1, hand=0.74),  # repaired, by choice only
             *case(1, bare=0.1, auto=0.75, random=0.75, hand=0.1),  # not repairable by hand
             *case(2, bare=0.79, auto=0.79, random=0.79, hand=0.79),  # did not fail
-            *case(3, bare=0.8, auto=0.1, random=0.8, hand=0.8, outcome="crashed"),  # died, whatever it had reached
+            *case(
+                3, bare=0.8, auto=0.1, random=0.8, hand=0.8, outcome="crashed"
+            ),  # died, whatever it had reached
         )
     )
     assert scored is not None
@@ -90,7 +107,11 @@ def test_causes_of_one_seed_are_drawn_together() -> None:
         for cause in range(causes):
             for seed in range(6):
                 arm, random = f"rate-{cause}", 0.1 if seed < 4 else 0.75
-                for remedy, fitness in (("", 0.1), ("+rescue-auto", 0.75), ("+rescue-random", random)):
+                for remedy, fitness in (
+                    ("", 0.1),
+                    ("+rescue-auto", 0.75),
+                    ("+rescue-random", random),
+                ):
                     rows.append(row(f"{arm}{remedy}", fitness, seed=seed))
                 rows.append(row(f"{arm}+rescue-lower-rate", 0.75, seed=seed))
         found = score_rescues(benchmark(*rows))
@@ -117,7 +138,9 @@ def test_below_three_seeds_single_runs_are_drawn_and_it_says_so() -> None:
 
 def test_a_random_choice_on_fewer_seeds_is_drawn_by_run() -> None:
     rows = [r for seed in range(4) for r in case(seed, 0.1, 0.75, 0.1 if seed else 0.75, 0.75)]
-    scored = score_rescues(benchmark(*(r for r in rows if r.seed < 2 or not r.arm.endswith("random"))))
+    scored = score_rescues(
+        benchmark(*(r for r in rows if r.seed < 2 or not r.arm.endswith("random")))
+    )
     assert scored is not None
     assert (scored.drawn, scored.drawn_tried, scored.counts[-1].tried) == ("seed", "run", 2)
     assert scored.difference.value == 0.5
@@ -129,7 +152,9 @@ def test_a_random_choice_on_fewer_seeds_is_drawn_by_run() -> None:
 
 def test_healthy_runs_tell_the_price() -> None:
     rows = case(0, 0.1, 0.75, 0.1, 0.75)
-    scored = score_rescues(benchmark(*rows, row("rescue-auto", HEALTHY), row("rescue-auto", 0.4, seed=1, digest="e")))
+    scored = score_rescues(
+        benchmark(*rows, row("rescue-auto", HEALTHY), row("rescue-auto", 0.4, seed=1, digest="e"))
+    )
     assert scored is not None
     assert scored.price == {"runs": 1, "fitness": 1.0, "identical": 1}
 
@@ -145,7 +170,11 @@ def test_files_and_words(tmp_path: Path) -> None:
     scored = write_rescues(tmp_path, result)
     assert scored is not None
     written = json.loads((tmp_path / RESCUE_JSON).read_text())
-    assert (written["schema_version"], written["auto"]["value"], written["drawn"]) == (2, 1.0, "run")
+    assert (written["schema_version"], written["auto"]["value"], written["drawn"]) == (
+        2,
+        1.0,
+        "run",
+    )
     text = (tmp_path / "rescue.md").read_text()
     assert text == rescue_markdown(scored)
     assert "| rescue=auto | 1 of 1 | 1.00 | 0.21 to 1.00 | unknown, by run |" in text
@@ -167,7 +196,11 @@ def test_a_random_choice_counts_where_it_was_tried(tmp_path: Path) -> None:
 
 def test_a_remedy_by_hand_that_was_not_tried_repairs_nothing() -> None:
     rows = case(0, bare=0.1, auto=0.75, random=0.1, hand=0.74)
-    more = [row("control", HEALTHY, seed=1), row("rate-30", 0.1, seed=1), row("rate-30+rescue-auto", 0.75, seed=1)]
+    more = [
+        row("control", HEALTHY, seed=1),
+        row("rate-30", 0.1, seed=1),
+        row("rate-30+rescue-auto", 0.75, seed=1),
+    ]
     scored = score_rescues(benchmark(*rows, *more))
     assert scored is not None
     assert (scored.counts[-1].failing, scored.counts[-1].repairable) == (2, 1)

@@ -27,13 +27,22 @@ def test_records_come_back_as_they_were_written(tmp_path: Path) -> None:
     read = list(as_records(load_trace(write(tmp_path, records, names=names))))
     assert len(read) == 40
     for one, other in zip(records, read, strict=True):
-        assert (one.step, one.epoch, one.skipped, one.accumulate) == (other.step, other.epoch, other.skipped, 2)
+        assert (one.step, one.epoch, one.skipped, one.accumulate) == (
+            other.step,
+            other.epoch,
+            other.skipped,
+            2,
+        )
         assert other.loss == pytest.approx(one.loss, rel=1e-6)
         assert other.lr_by_group == pytest.approx(one.lr_by_group, rel=1e-6)
         assert other.loss_items.keys() == one.loss_items.keys()
         assert [b.block for b in other.blocks] == names
-        assert [b.grad_norm for b in other.blocks] == pytest.approx([b.grad_norm for b in one.blocks], rel=1e-6)
-        assert [b.update_ratio is None for b in other.blocks] == [b.update_ratio is None for b in one.blocks]
+        assert [b.grad_norm for b in other.blocks] == pytest.approx(
+            [b.grad_norm for b in one.blocks], rel=1e-6
+        )
+        assert [b.update_ratio is None for b in other.blocks] == [
+            b.update_ratio is None for b in one.blocks
+        ]
 
 
 def test_the_first_decision_is_that_of_the_rules(tmp_path: Path) -> None:
@@ -51,7 +60,13 @@ def benchmark(folder: Path, arms: dict[str, tuple[list[StepRecord], dict[str, An
     for arm, (records, told) in arms.items():
         run = folder / "runs" / arm / "detect" / "yolo26n" / "0"
         write(run, records, **told)
-        spec = {"arm": arm, "task": "detect", "model": "yolo26n.yaml", "seed": 0, "settings": {"batch": 8}}
+        spec = {
+            "arm": arm,
+            "task": "detect",
+            "model": "yolo26n.yaml",
+            "seed": 0,
+            "settings": {"batch": 8},
+        }
         (run / "spec.json").write_text(json.dumps(spec))
         RunOutcome(digest="d", outcome="finished").write(run)
     return folder
@@ -97,10 +112,16 @@ def test_what_was_done_is_read_off_the_events(tmp_path: Path) -> None:
             "healthy-sgd": (HEALTHY, {}),
             "healthy-sgd+rescue-auto": (HEALTHY, {}),  # something was done to it
             "healthy-cosine": (HEALTHY, {}),
-            "healthy-cosine+rescue-auto": (VANISHING, {}),  # nothing was said, and yet it is not the same
+            "healthy-cosine+rescue-auto": (
+                VANISHING,
+                {},
+            ),  # nothing was said, and yet it is not the same
             "no-norm+rescue-auto": (VANISHING, {}),
             "bad-init+rescue-auto": (VANISHING, {}),  # too late
-            "sigmoid-no-norm+rescue-auto": (VANISHING, {}),  # a learning rate is not what is wrong with it
+            "sigmoid-no-norm+rescue-auto": (
+                VANISHING,
+                {},
+            ),  # a learning rate is not what is wrong with it
             "fault-deep-plain+rescue-auto": (VANISHING, {}),  # nothing was done
         },
     )
@@ -136,7 +157,12 @@ LATE = [*HEALTHY[:40], *(record(s, [0.0] * 4, loss=0.0) for s in range(40, 60))]
     ],
 )
 def test_the_onset_is_that_of_the_run_without_a_rescue(
-    bare: list[StepRecord], fitness: float, step: int | None, built_in: float | None, unbroken: int, tmp_path: Path
+    bare: list[StepRecord],
+    fitness: float,
+    step: int | None,
+    built_in: float | None,
+    unbroken: int,
+    tmp_path: Path,
 ) -> None:
     arms = {"control": (HEALTHY, {}), "bad-init": (bare, {}), "bad-init+rescue-auto": (HEALTHY, {})}
     folder = benchmark(tmp_path, arms)
@@ -145,12 +171,19 @@ def test_the_onset_is_that_of_the_run_without_a_rescue(
     RunOutcome(digest="d", outcome="finished", metrics=metrics).write(run)
     if step is not None:
         data = {**ENDED, "cause": "initialisation"}
-        acted(folder / "runs" / "bad-init+rescue-auto" / "detect" / "yolo26n" / "0", step, "rescue_stop", data)
+        acted(
+            folder / "runs" / "bad-init+rescue-auto" / "detect" / "yolo26n" / "0",
+            step,
+            "rescue_stop",
+            data,
+        )
     found = acted_folder(folder)
     assert (found.built_in.value, found.unbroken) == (built_in, unbroken)
 
 
-def test_the_rules_are_asked_at_the_end_of_an_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rules_are_asked_at_the_end_of_an_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As in a running training, which validates nothing that is in trouble."""
     steps = [record(s, [3.0, 4.0, 2.0, 12.0], loss=8 - 0.01 * s, epoch=s // 13) for s in range(39)]
     asked: list[int] = []

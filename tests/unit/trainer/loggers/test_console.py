@@ -65,7 +65,9 @@ def test_an_epoch_is_one_line(sink: ConsoleSink, caplog: pytest.LogCaptureFixtur
     sink.end_epoch(0)
     sink.end_epoch(1)  # nothing happened: no line
     lines = [message for message in caplog.messages if "epoch" in message]
-    assert lines == ["stability: epoch 1/2, 3 steps, grad norm 5 (max 50), most in b, 2 clipped, 1 skipped by guard"]
+    assert lines == [
+        "stability: epoch 1/2, 3 steps, grad norm 5 (max 50), most in b, 2 clipped, 1 skipped by guard"
+    ]
     assert len(lines[0]) <= 100
 
 
@@ -82,14 +84,20 @@ EVENTS = {
 
 
 @pytest.mark.parametrize("kind", EVENTS)
-def test_every_event_is_one_line(kind: str, sink: ConsoleSink, caplog: pytest.LogCaptureFixture) -> None:
+def test_every_event_is_one_line(
+    kind: str, sink: ConsoleSink, caplog: pytest.LogCaptureFixture
+) -> None:
     sink.event(Event(attempt=0, step=7, kind=kind, data=EVENTS[kind]))
     assert len(caplog.messages) == 1
     assert caplog.messages[0].strip().startswith("stability: step 7: ")
 
 
-def test_a_skip_names_the_block_when_it_is_one(sink: ConsoleSink, caplog: pytest.LogCaptureFixture) -> None:
-    sink.event(Event(attempt=0, step=3, kind="guard_skip", block="model.6 C3k2", data=EVENTS["guard_skip"]))
+def test_a_skip_names_the_block_when_it_is_one(
+    sink: ConsoleSink, caplog: pytest.LogCaptureFixture
+) -> None:
+    sink.event(
+        Event(attempt=0, step=3, kind="guard_skip", block="model.6 C3k2", data=EVENTS["guard_skip"])
+    )
     assert "gradients not finite in model.6 C3k2 (2 in a row)" in caplog.text
 
 

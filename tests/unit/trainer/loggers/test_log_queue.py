@@ -13,7 +13,9 @@ from yolo_stability.core.types import BlockStats, Event, StepRecord
 from yolo_stability.trainer.loggers._queue import Courier, Parcel
 
 
-def record(step: int, norm: float | None = 1.0, *, ratio: float | None = None, skipped: bool = False) -> StepRecord:
+def record(
+    step: int, norm: float | None = 1.0, *, ratio: float | None = None, skipped: bool = False
+) -> StepRecord:
     return StepRecord(
         attempt=0,
         step=step,
@@ -30,7 +32,10 @@ def record(step: int, norm: float | None = 1.0, *, ratio: float | None = None, s
         skipped="guard" if skipped else None,
         nonfinite=0,
         seconds=0.1,
-        blocks=(BlockStats(block="a", grad_norm=norm, update_ratio=ratio), BlockStats(block="b", grad_norm=None)),
+        blocks=(
+            BlockStats(block="a", grad_norm=norm, update_ratio=ratio),
+            BlockStats(block="b", grad_norm=None),
+        ),
     )
 
 
@@ -172,7 +177,11 @@ def test_of_a_stride_the_largest_goes_with_the_largest_ratio(office: Office, wor
     post = courier(office)
     post.stride = 8
     for step in range(20):
-        post.step(record(step, worst if step == 11 else 1.0 + 0.01 * step, ratio={9: 0.3, 14: 0.2}.get(step)))
+        post.step(
+            record(
+                step, worst if step == 11 else 1.0 + 0.01 * step, ratio={9: 0.3, 14: 0.2}.get(step)
+            )
+        )
     post.close(5)
     assert office.steps == [7, 11, 19]  # 16 to 19 are no whole stride, but the run is over
     assert [p.update_ratio for p in office.parcels] == [None, 0.3, None]

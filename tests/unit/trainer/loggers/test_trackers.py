@@ -32,7 +32,13 @@ FINDING = Event(
     step=1,
     kind="finding",
     block="a",
-    data={"rule": "spike", "severity": "critical", "message": "m" * 300, "remedy": "clip=agc", "first_step": 1},
+    data={
+        "rule": "spike",
+        "severity": "critical",
+        "message": "m" * 300,
+        "remedy": "clip=agc",
+        "first_step": 1,
+    },
 )
 
 
@@ -142,7 +148,9 @@ def test_a_sink_travels_to_workers_before_it_is_opened(name: str) -> None:
 
 
 def test_a_monitor_has_every_sink() -> None:
-    assert [type(sink) for sink in StabilityMonitor()._make_sinks()] == [SINKS[name] for name in SINKS]
+    assert [type(sink) for sink in StabilityMonitor()._make_sinks()] == [
+        SINKS[name] for name in SINKS
+    ]
     assert set(SINKS) == {"console", "mlflow", "tensorboard", "wandb"}
 
 
@@ -260,7 +268,9 @@ def test_mlflow_gets_batches_that_it_takes(trackers: Trackers) -> None:
     delivered(sink)
     batches = [kwargs["metrics"] for _, kwargs in trackers.backend.named("log_batch")]
     assert [len(batch) for batch in batches] == [1000, 500]
-    assert [m[3] for batch in batches for m in batch if m[0] == "stability/grad_norm_total"] == list(range(300))
+    assert [
+        m[3] for batch in batches for m in batch if m[0] == "stability/grad_norm_total"
+    ] == list(range(300))
     assert all(args == ("run-1",) for args, _ in trackers.backend.named("log_batch"))
     (args, _), *more = trackers.backend.named("set_tag")
     assert args[:2] == ("run-1", "stability.spike")
@@ -272,7 +282,9 @@ def test_mlflow_gets_batches_that_it_takes(trackers: Trackers) -> None:
 def test_mlflow_is_given_no_name_that_it_refuses(trackers: Trackers) -> None:
     trackers.open()
     sink = MlflowSink()
-    sink.send("run-1", [SimpleNamespace(step=0, values={"stability/grad_norm/a(b)@c é.0 Conv": 1.0})], [])
+    sink.send(
+        "run-1", [SimpleNamespace(step=0, values={"stability/grad_norm/a(b)@c é.0 Conv": 1.0})], []
+    )
     ((_, kwargs),) = trackers.backend.named("log_batch")
     assert kwargs["metrics"][0][0] == "stability/grad_norm/a_b__c _.0 Conv"
 
@@ -332,10 +344,14 @@ def test_a_failing_tracker_is_dropped_with_a_warning(
     for step in range(1, 100):
         run._record(record(step))
     assert run._sinks == []
-    records = {id(r): r for r in log.records if r.levelno >= logging.WARNING}  # two handlers may see the same one
+    records = {
+        id(r): r for r in log.records if r.levelno >= logging.WARNING
+    }  # two handlers may see the same one
     warnings = [r.getMessage() for r in records.values()]
     warnings = [text.removeprefix("WARNING ⚠️ ") for text in warnings]  # Ultralytics puts it there
-    assert warnings == [f"stability: {kind.__name__} failed and is off for this run: the server is gone"]
+    assert warnings == [
+        f"stability: {kind.__name__} failed and is off for this run: the server is gone"
+    ]
 
 
 @pytest.mark.parametrize("kind", TRACKERS)

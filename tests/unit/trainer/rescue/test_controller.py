@@ -18,7 +18,13 @@ from yolo_stability.trainer.step.warmup import WarmUp
 
 
 def told(**more: Any) -> str:
-    base = {"remedy": "lower_rate", "cause": "learning_rate", "why": "so", "value": "0.1", "images": []}
+    base = {
+        "remedy": "lower_rate",
+        "cause": "learning_rate",
+        "why": "so",
+        "value": "0.1",
+        "images": [],
+    }
     return json.dumps({**base, "restored_step": 0, "iterations": 12, "warmup_back": 10, **more})
 
 
@@ -26,11 +32,17 @@ def test_the_first_state_of_a_sitting_knows_of_the_warm_up_that_was_given_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the cap of the AMP scale is in force before it is taken."""
-    events = pl.DataFrame({"kind": ["rescue"], "step": [12], "data": [told(amp_cap=[4096.0, 20000])]})
+    events = pl.DataFrame(
+        {"kind": ["rescue"], "step": [12], "data": [told(amp_cap=[4096.0, 20000])]}
+    )
     monkeypatch.setattr(rescuing, "load_trace", lambda folder: SimpleNamespace(events=events))
     watch, remedies, seen = Mock(attempt=1, warmup=WarmUp()), Mock(amp_cap=None), []
-    watch.begin_anew.side_effect = lambda trainer: seen.append((watch.warmup.back, remedies.after_rollback.call_count))
-    trainer: Any = SimpleNamespace(save_dir=tmp_path, start_epoch=2, train_loader=[None] * 8, epochs=9)
+    watch.begin_anew.side_effect = lambda trainer: seen.append(
+        (watch.warmup.back, remedies.after_rollback.call_count)
+    )
+    trainer: Any = SimpleNamespace(
+        save_dir=tmp_path, start_epoch=2, train_loader=[None] * 8, epochs=9
+    )
     Rescue(watch, Mock(), remedies, Mock(), "auto").resume(trainer, known=True)
     assert seen == [(10, 1)]
     assert remedies.amp_cap == (4096.0, 20000)
@@ -41,9 +53,13 @@ def test_a_remedy_that_fails_leaves_the_state_put_back_and_says_so() -> None:
     watch, policy, remedies = Mock(step=50), Mock(), Mock()
     watch.roll_back.side_effect = [30, 28]
     remedies.apply.side_effect = RuntimeError("no such group")
-    policy.decide.return_value = Action(remedy="lower_rate", cause="learning_rate", why="so", value="0.1", onset=40)
+    policy.decide.return_value = Action(
+        remedy="lower_rate", cause="learning_rate", why="so", value="0.1", onset=40
+    )
     told: list[tuple[str, Any]] = []
-    rescue = Rescue(watch, policy, remedies, lambda kind, block, data: told.append((kind, data)), "auto")
+    rescue = Rescue(
+        watch, policy, remedies, lambda kind, block, data: told.append((kind, data)), "auto"
+    )
     rescue.act(Mock(), stepped=True)
     assert told == [("rollback", {"restored_step": 28, "why": "lower_rate failed"})]
     policy.undone.assert_called_once_with(28)

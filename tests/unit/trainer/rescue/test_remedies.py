@@ -24,7 +24,9 @@ from yolo_stability.trainer.rescue.remedies import LiveRemedies, leave_out
 def make_trainer() -> SimpleNamespace:
     """A trainer as Ultralytics keeps it: the rate in groups, scheduler and arguments."""
     model = nn.Linear(4, 2)
-    optimizer = torch.optim.SGD([{"params": [model.weight]}, {"params": [model.bias], "param_group": "bias"}], lr=0.1)
+    optimizer = torch.optim.SGD(
+        [{"params": [model.weight]}, {"params": [model.bias], "param_group": "bias"}], lr=0.1
+    )
     return SimpleNamespace(
         model=model,
         ema=ModelEMA(model),
@@ -59,7 +61,9 @@ def test_a_lowered_rate_outlives_the_epoch_and_the_warm_up() -> None:
     assert rates(trainer) == pytest.approx([0.01, 0.01])
     next_epoch(trainer)
     assert rates(trainer) == pytest.approx([0.009, 0.009])
-    assert [group["initial_lr"] for group in trainer.optimizer.param_groups] == pytest.approx([0.01, 0.01])
+    assert [group["initial_lr"] for group in trainer.optimizer.param_groups] == pytest.approx(
+        [0.01, 0.01]
+    )
     assert trainer.args.warmup_bias_lr == 0.1  # stock, which no factor has raised
 
 
@@ -72,7 +76,9 @@ def test_after_a_resume_rates_are_lowered_once_whatever_the_checkpoint_says(save
     trainer.args.warmup_bias_lr = saved
     live.resume(trainer, action("lower_rate", "0.1"))
     live.follow(trainer, 0.01)
-    assert [group["initial_lr"] for group in trainer.optimizer.param_groups] == pytest.approx([0.01, 0.01])
+    assert [group["initial_lr"] for group in trainer.optimizer.param_groups] == pytest.approx(
+        [0.01, 0.01]
+    )
     assert trainer.args.warmup_bias_lr == 0.01
     next_epoch(trainer)
     assert rates(trainer) == pytest.approx([0.009, 0.009])
@@ -104,14 +110,20 @@ def test_a_second_warm_up_before_the_first_has_ended_gives_no_more_than_the_whol
 
 
 @pytest.mark.parametrize(("gone", "first"), [(0, 0.002), (5, 0.051), (10, 0.1), (99, 0.1)])
-def test_after_a_resume_a_new_warm_up_goes_on_where_the_checkpoint_was(gone: int, first: float) -> None:
+def test_after_a_resume_a_new_warm_up_goes_on_where_the_checkpoint_was(
+    gone: int, first: float
+) -> None:
     trainer, live = make_trainer(), remedies()
     live.resume(trainer, action("rewarm", "10"), gone)
     live.follow(trainer, 0.1)
-    assert [group["initial_lr"] for group in trainer.optimizer.param_groups] == pytest.approx([first, first])
+    assert [group["initial_lr"] for group in trainer.optimizer.param_groups] == pytest.approx(
+        [first, first]
+    )
     for _ in range(12):
         live.after_iteration(trainer)
-    assert [group["initial_lr"] for group in trainer.optimizer.param_groups] == pytest.approx([0.1, 0.1])
+    assert [group["initial_lr"] for group in trainer.optimizer.param_groups] == pytest.approx(
+        [0.1, 0.1]
+    )
     assert trainer.args.warmup_bias_lr == pytest.approx(0.1)
 
 
@@ -123,13 +135,18 @@ def test_two_warm_ups_and_a_lowered_rate_are_put_back_in_force_together() -> Non
     live.resume(trainer, action("rewarm", "10"), 3)
     live.follow(trainer, 0.01)
     share = 0.02 + 0.98 * 0.3
-    assert [group["initial_lr"] for group in trainer.optimizer.param_groups] == pytest.approx([0.01 * share] * 2)
+    assert [group["initial_lr"] for group in trainer.optimizer.param_groups] == pytest.approx(
+        [0.01 * share] * 2
+    )
 
 
 def test_a_tighter_clip_is_the_one_that_the_run_uses() -> None:
     switches = Switches(make_settings())
     live = LiveRemedies(switches)
-    assert live.apply(make_trainer(), action("tighten_clip", "agc:0.01")) == "clip=agc:0.01 instead of norm:10"
+    assert (
+        live.apply(make_trainer(), action("tighten_clip", "agc:0.01"))
+        == "clip=agc:0.01 instead of norm:10"
+    )
     assert str(switches.clip) == "agc:0.01"
 
 
@@ -153,9 +170,14 @@ def test_a_lower_scale_is_in_force_before_the_first_step_of_a_resumed_run() -> N
     first.scaler.scale(torch.ones(1))
     live = remedies()
     live.apply(first, action("lower_scale", "0.0625"))
-    for scale, expected in ((65536.0, 4096), (1024.0, 1024)):  # a checkpoint from before the rescue, and a younger one
+    for scale, expected in (
+        (65536.0, 4096),
+        (1024.0, 1024),
+    ):  # a checkpoint from before the rescue, and a younger one
         trainer, again = make_trainer(), remedies()
-        trainer.scaler.load_state_dict({**first.scaler.state_dict(), "scale": scale, "growth_interval": 2000})
+        trainer.scaler.load_state_dict(
+            {**first.scaler.state_dict(), "scale": scale, "growth_interval": 2000}
+        )
         again.amp_cap = live.amp_cap
         again.after_rollback(trainer)
         trainer.scaler.scale(torch.ones(1))
@@ -167,7 +189,11 @@ def batch(*names: str, size: int = 64) -> dict[str, Any]:
     """Images with two boxes each."""
     count = len(names)
     return {
-        "img": torch.arange(count).float().reshape(count, 1, 1, 1).expand(count, 3, size, size).clone(),
+        "img": torch.arange(count)
+        .float()
+        .reshape(count, 1, 1, 1)
+        .expand(count, 3, size, size)
+        .clone(),
         "im_file": [f"/data/{name}" for name in names],
         "batch_idx": torch.arange(count).repeat_interleave(2).float(),
         "cls": torch.arange(2 * count).float().reshape(-1, 1),
@@ -199,9 +225,13 @@ def test_a_batch_of_small_images_is_not_left_with_one(size: int, kept: int) -> N
     assert len(given["img"]) == kept
 
 
-def test_what_does_not_fit_into_memory_is_refused_with_both_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_fit_into_memory_is_refused_with_both_figures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     trainer = make_trainer()
-    assert state_bytes(trainer) == 2 * 10 * 4 + 2 * 10 * 4  # 10 numbers, model and EMA, and two moments
+    assert (
+        state_bytes(trainer) == 2 * 10 * 4 + 2 * 10 * 4
+    )  # 10 numbers, model and EMA, and two moments
     assert "320 B" in require_memory(trainer) or "0.00032 MB" in require_memory(trainer)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=100))
     with pytest.raises(ConfigError, match=r"two training states .* GB are free: write guard=off"):

@@ -31,10 +31,16 @@ def test_a_damaged_sidecar_is_one_sentence(tmp_path: Path, content: str) -> None
         resumed_settings(tmp_path, StabilitySettings())
 
 
-def test_a_sidecar_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sidecar_is_replaced_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write_sidecar(tmp_path, StabilitySettings(guard="stop"))
     with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
+        patch.setattr(
+            os,
+            "fsync",
+            lambda _: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")),
+        )
         with pytest.raises(OSError, match="No space left"):
             write_sidecar(tmp_path, StabilitySettings(guard="off"))
     assert resumed_settings(tmp_path, StabilitySettings()).guard == "stop"
@@ -48,20 +54,26 @@ def test_damage_to_a_share_of_the_data_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("earlier", [{"guard": "stop"}, {"guard": "off"}, {"fail_on": "critical"}])
-def test_a_rescue_outranks_what_it_cannot_stand_beside(earlier: dict[str, str], tmp_path: Path) -> None:
+def test_a_rescue_outranks_what_it_cannot_stand_beside(
+    earlier: dict[str, str], tmp_path: Path
+) -> None:
     """Otherwise the run would end before it acts."""
     write_sidecar(tmp_path, StabilitySettings(**earlier, watch_every=3))
     told: list[str] = []
     now = resumed_settings(tmp_path, StabilitySettings(rescue="auto"), told.append)
     ((key, value),) = earlier.items()
-    assert told == [f"{key}={value} of the earlier sitting gives way: it cannot stand beside what this one asks for"]
+    assert told == [
+        f"{key}={value} of the earlier sitting gives way: it cannot stand beside what this one asks for"
+    ]
     assert now == StabilitySettings(rescue="auto", watch_every=3)
 
 
 @pytest.mark.parametrize("given", [{"guard": "stop"}, {"fail_on": "critical"}])
 def test_what_a_rescue_cannot_stand_beside_ends_it(given: dict[str, str], tmp_path: Path) -> None:
     write_sidecar(tmp_path, StabilitySettings(rescue="auto", watch_every=3))
-    assert resumed_settings(tmp_path, StabilitySettings(**given)) == StabilitySettings(**given, watch_every=3)
+    assert resumed_settings(tmp_path, StabilitySettings(**given)) == StabilitySettings(
+        **given, watch_every=3
+    )
 
 
 def test_a_rescue_that_could_do_nothing_is_refused(tmp_path: Path) -> None:
@@ -73,6 +85,8 @@ def test_a_rescue_that_could_do_nothing_is_refused(tmp_path: Path) -> None:
 def test_nothing_is_told_where_nothing_gives_way(tmp_path: Path) -> None:
     write_sidecar(tmp_path, StabilitySettings(watch_every=3))
     told: list[str] = []
-    assert resumed_settings(tmp_path, StabilitySettings(rescue="auto"), told.append).rescue == "auto"
+    assert (
+        resumed_settings(tmp_path, StabilitySettings(rescue="auto"), told.append).rescue == "auto"
+    )
     assert resumed_settings(tmp_path, StabilitySettings(guard="stop"), told.append).guard == "stop"
     assert told == []

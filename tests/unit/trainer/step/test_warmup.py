@@ -28,7 +28,11 @@ def make_trainer(*, warmup_epochs: float = 2.0, nbs: int = 8) -> SimpleNamespace
         accumulate=2,
         lf=lambda epoch: 0.5,
         args=SimpleNamespace(
-            warmup_bias_lr=0.1, warmup_momentum=0.8, momentum=0.9, warmup_epochs=warmup_epochs, nbs=nbs
+            warmup_bias_lr=0.1,
+            warmup_momentum=0.8,
+            momentum=0.9,
+            warmup_epochs=warmup_epochs,
+            nbs=nbs,
         ),
         _get_warmup_iterations=lambda batches: round(warmup_epochs * batches),
     )
@@ -78,7 +82,9 @@ def test_a_state_that_was_taken_while_it_warmed_up_again_goes_on_from_there() ->
 
 def test_an_epoch_that_begins_anew_is_counted_as_ultralytics_does() -> None:
     trainer, warmup = make_trainer(), WarmUp()
-    warmup.begin_epoch(trainer, 1, 7)  # killed in the middle of epoch 1, resumed at its beginning: 3 iterations twice
+    warmup.begin_epoch(
+        trainer, 1, 7
+    )  # killed in the middle of epoch 1, resumed at its beginning: 3 iterations twice
     assert warmup.place(7) == 4
     warmup.return_to(2, 9)
     warmup.begin_epoch(trainer, 2, 11)
@@ -94,9 +100,12 @@ def test_without_a_warm_up_there_is_none_to_give_back() -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "factor", "after"), [(0.1, 0.001, 0.1), (10.0, 0.1, 1.0), (10.0, 0.001, 0.1), (0.02, 0.1, 0.02)]
+    ("before", "factor", "after"),
+    [(0.1, 0.001, 0.1), (10.0, 0.1, 1.0), (10.0, 0.001, 0.1), (0.02, 0.1, 0.02)],
 )
-def test_biases_never_begin_below_what_stock_begins_with(before: float, factor: float, after: float) -> None:
+def test_biases_never_begin_below_what_stock_begins_with(
+    before: float, factor: float, after: float
+) -> None:
     assert DEFAULT_CFG_DICT["warmup_bias_lr"] == 0.1
     trainer = SimpleNamespace(args=SimpleNamespace(warmup_bias_lr=before))
     lower_bias_rate(trainer, factor)
@@ -116,7 +125,9 @@ def test_biases_never_begin_below_what_stock_begins_with(before: float, factor: 
     ],
     ids=str,
 )
-def test_a_warm_up_is_given_back_to_what_was_put_back(told: list[tuple[str, int, int]], epoch: int, back: int) -> None:
+def test_a_warm_up_is_given_back_to_what_was_put_back(
+    told: list[tuple[str, int, int]], epoch: int, back: int
+) -> None:
     events = [
         (kind, {"iterations": at, "warmup_back": given} if kind == "rescue" else {"epoch": at})
         for kind, at, given in told
