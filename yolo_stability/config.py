@@ -14,7 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from yolo_stability.core.actions import LIVE_REMEDIES
 from yolo_stability.core.errors import ConfigError, nearest
-from yolo_stability.interventions.registries import CLIPS, FAULTS, INITS, NORMS
+from yolo_stability.interventions.clips import CLIPS
+from yolo_stability.interventions.faults import FAULTS
+from yolo_stability.interventions.inits import INITS
+from yolo_stability.interventions.norms import NORMS
 
 __all__ = [
     "OWN_FLAGS",

@@ -17,11 +17,12 @@ from torch import nn
 
 from yolo_stability.core.errors import ConfigError
 from yolo_stability.interventions.choice import Choice
-from yolo_stability.interventions.clips._base import Clip, Gradient, make_clip
-from yolo_stability.interventions.faults._base import Fault, parse_fault
-from yolo_stability.interventions.inits._base import make_init
-from yolo_stability.interventions.norms._base import make_norm
-from yolo_stability.interventions.registries import CLIPS, FAULTS, INITS, NORMS
+from yolo_stability.interventions.clips import CLIPS, make_clip
+from yolo_stability.interventions.clips._base import Clip, Gradient
+from yolo_stability.interventions.faults import FAULTS, parse_fault
+from yolo_stability.interventions.faults._base import Fault
+from yolo_stability.interventions.inits import INITS, make_init
+from yolo_stability.interventions.norms import NORMS, make_norm
 
 Make = Callable[[str], Any]
 KEYS: dict[str, tuple[Any, Make]] = {

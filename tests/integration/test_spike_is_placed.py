@@ -16,7 +16,7 @@ from yolo_stability import StabilityMonitor, Trace
 from yolo_stability.core.types import Finding
 from yolo_stability.diagnosis.base import RULES
 from yolo_stability.diagnosis.diagnose import diagnose_trace
-from yolo_stability.interventions.registries import FAULTS
+from yolo_stability.interventions.faults import FAULTS
 
 pytestmark = pytest.mark.trains
 

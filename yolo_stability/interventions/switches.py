@@ -11,17 +11,16 @@ from torch.optim import Optimizer
 from yolo_stability.config import StabilitySettings
 from yolo_stability.core.errors import ConfigError
 from yolo_stability.interventions.activation import apply_activation, check_activation
-from yolo_stability.interventions.clips._base import STOCK_CLIP, make_clip
+from yolo_stability.interventions.clips import make_clip
+from yolo_stability.interventions.clips._base import STOCK_CLIP
 from yolo_stability.interventions.depth import deepen
-from yolo_stability.interventions.inits._base import STOCK_INIT, make_init
+from yolo_stability.interventions.faults import FAULTS
+from yolo_stability.interventions.inits import make_init
+from yolo_stability.interventions.inits._base import STOCK_INIT
 from yolo_stability.interventions.learning_rate import scale_learning_rate
-from yolo_stability.interventions.norms._base import (
-    STOCK_NORM,
-    apply_norm,
-    freeze_statistics,
-    make_norm,
-)
-from yolo_stability.interventions.registries import FAULTS
+from yolo_stability.interventions.norms import make_norm
+from yolo_stability.interventions.norms._base import STOCK_NORM
+from yolo_stability.interventions.norms._replace import apply_norm, freeze_statistics
 from yolo_stability.interventions.regularization import add_l1, penalised
 from yolo_stability.interventions.residual import remove_residuals
 

@@ -13,7 +13,7 @@ from yolo_stability.compat.ultralytics import LOGGER, RANK, BaseTrainer, Trainer
 from yolo_stability.config import StabilitySettings, make_settings
 from yolo_stability.core.errors import StabilityError
 from yolo_stability.core.types import RunHeader
-from yolo_stability.interventions.faults._base import parse_fault
+from yolo_stability.interventions.faults import parse_fault
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.trace import load_trace
 from yolo_stability.trainer.loggers import Sink

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 from yolo_stability.cli.main import main
-from yolo_stability.interventions.registries import CLIPS, FAULTS, INITS, NORMS
+from yolo_stability.interventions.clips import CLIPS
+from yolo_stability.interventions.faults import FAULTS
+from yolo_stability.interventions.inits import INITS
+from yolo_stability.interventions.norms import NORMS
 
 
 @pytest.fixture

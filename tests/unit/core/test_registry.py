@@ -12,7 +12,10 @@ import pytest
 
 from yolo_stability.core.errors import ConfigError
 from yolo_stability.core.registry import Registry
-from yolo_stability.interventions.registries import CLIPS, FAULTS, INITS, NORMS
+from yolo_stability.interventions.clips import CLIPS
+from yolo_stability.interventions.faults import FAULTS
+from yolo_stability.interventions.inits import INITS
+from yolo_stability.interventions.norms import NORMS
 
 BASE = """
 from abc import ABC, abstractmethod
@@ -135,7 +138,10 @@ def test_a_folder_that_is_not_there_is_named() -> None:
 def test_names_and_summaries_of_all_registries_load_no_torch() -> None:
     code = (
         "import sys\n"
-        "from yolo_stability.interventions.registries import CLIPS, FAULTS, INITS, NORMS\n"
+        "from yolo_stability.interventions.clips import CLIPS\n"
+        "from yolo_stability.interventions.faults import FAULTS\n"
+        "from yolo_stability.interventions.inits import INITS\n"
+        "from yolo_stability.interventions.norms import NORMS\n"
         "assert all(r.summaries for r in (CLIPS, FAULTS, INITS, NORMS))\n"
         "print([m for m in ('torch', 'ultralytics', 'numpy') if m in sys.modules])\n"
     )

@@ -13,7 +13,7 @@ from traces import NAMES, header, record
 from yolo_stability.core.actions import LIVE_REMEDIES, Action, Ending
 from yolo_stability.core.types import CauseName, Event, RunHeader, StepRecord
 from yolo_stability.diagnosis.rescue_policy import PLANS, Rescuer
-from yolo_stability.interventions.clips._base import make_clip
+from yolo_stability.interventions.clips import make_clip
 
 
 def told(optimizer: str = "AdamW", lr: float = 0.005, **requested: Any) -> RunHeader:

@@ -16,7 +16,9 @@ from timm.utils.agc import adaptive_clip_grad
 from torch import Tensor, nn
 
 from yolo_stability.core.errors import ConfigError
-from yolo_stability.interventions.clips._base import Clip, Gradient, make_clip, scale_to, shortening
+from yolo_stability.interventions.clips import make_clip
+from yolo_stability.interventions.clips._base import Clip, Gradient
+from yolo_stability.interventions.clips._ops import scale_to, shortening
 
 SHAPES = [(8, 3, 3, 3), (8,), (1, 8, 1, 1), (4, 8), (4,), ()]
 """A convolution, a vector, a filter bank of one, a linear layer, its biases, a scalar."""

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from yolo_stability.core.errors import ConfigError
-from yolo_stability.interventions.faults._base import Fault, draw, parse_fault
-from yolo_stability.interventions.registries import FAULTS
+from yolo_stability.interventions.faults import FAULTS, parse_fault
+from yolo_stability.interventions.faults._base import Fault, draw
 
 ON_IMAGES = ("nan_pixel", "inf_pixel", "hot_pixel", "black_images")
 ON_DATA = (*ON_IMAGES, "label_noise")

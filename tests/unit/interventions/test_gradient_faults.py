@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from yolo_stability.core.errors import ConfigError
-from yolo_stability.interventions.faults._base import Fault, parse_fault
-from yolo_stability.interventions.registries import FAULTS
+from yolo_stability.interventions.faults import FAULTS, parse_fault
+from yolo_stability.interventions.faults._base import Fault
 
 
 def made(text: str) -> Fault:

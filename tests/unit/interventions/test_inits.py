@@ -11,9 +11,10 @@ from torch import nn
 from ultralytics.nn.tasks import DetectionModel
 
 from yolo_stability.core.errors import ConfigError
-from yolo_stability.interventions.inits._base import make_init, weighted_layers
-from yolo_stability.interventions.norms._base import apply_norm, make_norm
-from yolo_stability.interventions.registries import INITS
+from yolo_stability.interventions.inits import INITS, make_init
+from yolo_stability.interventions.inits._base import weighted_layers
+from yolo_stability.interventions.norms import make_norm
+from yolo_stability.interventions.norms._replace import apply_norm
 
 
 @pytest.fixture

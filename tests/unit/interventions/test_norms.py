@@ -12,8 +12,8 @@ from ultralytics.nn.modules.conv import Conv2, RepConv
 from ultralytics.nn.tasks import DetectionModel, PoseModel, RTDETRDetectionModel
 
 from yolo_stability.core.errors import ConfigError
-from yolo_stability.interventions.norms._base import apply_norm, freeze_statistics, make_norm
-from yolo_stability.interventions.registries import NORMS
+from yolo_stability.interventions.norms import NORMS, make_norm
+from yolo_stability.interventions.norms._replace import apply_norm, freeze_statistics
 
 MODELS = {
     "yolov8n.yaml": DetectionModel,

@@ -14,7 +14,10 @@ from yolo_stability.cli.exit_codes import DONE
 from yolo_stability.cli.output import stdout_to_stderr
 from yolo_stability.cli.parser import bare, read_with_json
 from yolo_stability.core.errors import ConfigError, nearest
-from yolo_stability.interventions.registries import CLIPS, FAULTS, INITS, NORMS
+from yolo_stability.interventions.clips import CLIPS
+from yolo_stability.interventions.faults import FAULTS
+from yolo_stability.interventions.inits import INITS
+from yolo_stability.interventions.norms import NORMS
 
 __all__ = ["VERB"]
 

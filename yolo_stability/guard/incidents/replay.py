@@ -15,7 +15,7 @@ from yolo_stability.guard.incidents.folder import Incident, read_incident
 from yolo_stability.guard.incidents.model import rebuild_model
 from yolo_stability.guard.incidents.search import Culprit, Hits, search
 from yolo_stability.guard.incidents.window import forked_random_state
-from yolo_stability.interventions.faults._base import parse_fault
+from yolo_stability.interventions.faults import parse_fault
 
 __all__ = ["ReplayResult", "replay_incident"]
 

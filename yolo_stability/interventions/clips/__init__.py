@@ -1,1 +1,33 @@
-"""One clip a file; the file's name is what users write before the colon."""
+"""One clip a file; the file's name is what users write before the colon.
+
+Importing this folder loads no torch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from yolo_stability.core.registry import Registry
+from yolo_stability.interventions.choice import split_choice
+
+if TYPE_CHECKING:
+    from yolo_stability.interventions.clips._base import Clip
+
+__all__ = ["CLIPS", "make_clip"]
+
+CLIPS: Registry[Clip] = Registry("clip", __name__, f"{__name__}._base.Clip")
+
+
+def make_clip(text: str) -> Clip:
+    """Read a clip such as `norm:10` or `agc:0.01`.
+
+    Args:
+        text: `kind` or `kind:number`.
+
+    Raises:
+        ConfigError: There is no such clip, or its number is impossible.
+    """
+    where = f"clip={text}"
+    kind, value = split_choice(text, where)
+    CLIPS.check(kind, where)
+    return CLIPS[kind](value)

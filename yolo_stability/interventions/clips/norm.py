@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import ClassVar
 
 from yolo_stability.interventions.choice import Argument
-from yolo_stability.interventions.clips._base import Clip, Gradient, scale_to
+from yolo_stability.interventions.clips._base import Clip, Gradient
+from yolo_stability.interventions.clips._ops import scale_to
 
 __all__ = ["NormClip"]
 

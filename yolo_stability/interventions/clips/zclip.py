@@ -12,7 +12,8 @@ import math
 from typing import ClassVar
 
 from yolo_stability.interventions.choice import Argument
-from yolo_stability.interventions.clips._base import Clip, Gradient, scale_to
+from yolo_stability.interventions.clips._base import Clip, Gradient
+from yolo_stability.interventions.clips._ops import scale_to
 
 __all__ = ["ZClip"]
 

@@ -9,7 +9,6 @@ every epoch, as a corrupt file would: which ones follows from the run's `seed` a
 from __future__ import annotations
 
 import hashlib
-import re
 from abc import abstractmethod
 from collections.abc import Iterable
 from pathlib import PurePath
@@ -19,12 +18,9 @@ import torch
 from torch import Tensor
 
 from yolo_stability.core.errors import ConfigError
-from yolo_stability.interventions.choice import Argument, Choice, split_choice
-from yolo_stability.interventions.registries import FAULTS
+from yolo_stability.interventions.choice import Argument, Choice
 
-__all__ = ["DataFault", "Fault", "ImageFault", "draw", "parse_fault"]
-
-_MOMENTS = re.compile(r"[0-9]{1,12}(,[0-9]{1,12})*")
+__all__ = ["DataFault", "Fault", "ImageFault", "draw"]
 
 
 class Fault(Choice):
@@ -166,26 +162,3 @@ def draw(seed: int, *key: object) -> float:
     return (
         int.from_bytes(digest, "big") >> 11
     ) / 2**53  # as many bits as a float holds, or 1.0 could come out
-
-
-def parse_fault(text: str | None) -> Fault | None:
-    """Read a fault such as `nan_grad@3`, `nan_loss@5,9` or `label_noise:0.3`.
-
-    Args:
-        text: KIND[:SHARE] or KIND@N,N,...; None for no fault.
-
-    Raises:
-        ConfigError: There is no such fault, its number is impossible, or it lacks its moment.
-    """
-    if text is None:
-        return None
-    where = f"fault={text}"
-    choice, at, moments = str(text).strip().partition("@")
-    kind, value = split_choice(choice, where)
-    FAULTS.check(kind, where)
-    if at and not _MOMENTS.fullmatch(moments):
-        raise ConfigError(
-            f"{where}: '{moments}' is no moment; say when as {kind}@N or {kind}@N,N with whole numbers, "
-            f"{FAULTS[kind].counts}s counted from 0."
-        )
-    return FAULTS[kind](value, [int(n) for n in moments.split(",")] if at else ())

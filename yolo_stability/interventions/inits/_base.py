@@ -12,10 +12,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from yolo_stability.interventions.choice import Choice, split_choice
-from yolo_stability.interventions.registries import INITS
+from yolo_stability.interventions.choice import Choice
 
-__all__ = ["STOCK_INIT", "Init", "make_init", "weighted_layers"]
+__all__ = ["STOCK_INIT", "Init", "weighted_layers"]
 
 STOCK_INIT = "default"
 _WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
@@ -54,21 +53,6 @@ class Init(Choice):
         for layer in layers:
             self.weight(layer.weight)
         return len(layers)
-
-
-def make_init(text: str) -> Init:
-    """Read an initialisation such as `kaiming` or `gain:3`.
-
-    Args:
-        text: `kind` or `kind:number`.
-
-    Raises:
-        ConfigError: There is none of that name, or its number is impossible.
-    """
-    where = f"init={text}"
-    kind, value = split_choice(text, where)
-    INITS.check(kind, where)
-    return INITS[kind](value)
 
 
 def weighted_layers(model: nn.Module) -> Iterator[tuple[str, Any]]:

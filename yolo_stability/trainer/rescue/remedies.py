@@ -14,7 +14,7 @@ import torch
 from yolo_stability.compat.ultralytics import Trainer, inner_model
 from yolo_stability.core.actions import Action
 from yolo_stability.guard.incidents.batch import image_files, select
-from yolo_stability.interventions.clips._base import make_clip
+from yolo_stability.interventions.clips import make_clip
 from yolo_stability.interventions.learning_rate import scale_learning_rate
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.trainer.step.warmup import lower_bias_rate

@@ -25,7 +25,7 @@ from yolo_stability.guard.incidents.capture import IncidentKeeper
 from yolo_stability.guard.outcome import Outcome
 from yolo_stability.guard.snapshots import HealthyStates, start_over
 from yolo_stability.interventions.clips._base import Gradient
-from yolo_stability.interventions.faults._base import parse_fault
+from yolo_stability.interventions.faults import parse_fault
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.trainer.rescue.remedies import leave_out
 from yolo_stability.trainer.step.accumulation import Window
