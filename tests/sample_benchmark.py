@@ -23,7 +23,7 @@ from yolo_stability.benchmarks.results import (
     RunResultRow,
     results_to_json,
 )
-from yolo_stability.core.types import Cause, Finding
+from yolo_stability.core.findings import Cause, Finding
 
 HOSTILE = "<script>alert(1)</script>\"'&|`_*[x](y)\u202e"
 BINS = 60

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     )
     from yolo_stability.benchmarks.results import BenchmarkResult
     from yolo_stability.core.errors import StabilityError
-    from yolo_stability.core.types import Diagnosis, Trace
+    from yolo_stability.core.findings import Diagnosis
+    from yolo_stability.core.types import Trace
     from yolo_stability.gradients.recorder import record
     from yolo_stability.trace import load_trace
     from yolo_stability.trainer.result import RunResult
@@ -46,7 +47,7 @@ _HOMES = {
     "BenchmarkResult": "benchmarks.results",
     "benchmark": "api",
     "compare": "api",
-    "Diagnosis": "core.types",
+    "Diagnosis": "core.findings",
     "diagnose": "api",
     "frontier": "api",
     "RunResult": "trainer.result",

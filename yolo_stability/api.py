@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from yolo_stability.benchmarks.compare import compare_runs
-from yolo_stability.benchmarks.request import run_benchmark
 from yolo_stability.benchmarks.results import BenchmarkResult
 from yolo_stability.benchmarks.verify import Verification, verify_benchmark
 from yolo_stability.compat.cfg import check_keys, check_model, check_values
 from yolo_stability.config import OWN_KEYS, ignored_by_auto
 from yolo_stability.core.errors import TraceError, printable
-from yolo_stability.core.types import Diagnosis, Trace
+from yolo_stability.core.findings import Diagnosis
+from yolo_stability.core.types import Trace
 from yolo_stability.data.resolve import resolve_data
 from yolo_stability.diagnosis.diagnose import diagnose_trace
 from yolo_stability.diagnosis.targets import Examined
@@ -25,6 +25,7 @@ from yolo_stability.studies.frontier.result import FrontierResult
 from yolo_stability.studies.mechanics.run import mechanics
 from yolo_stability.studies.probe.result import ProbeResult
 from yolo_stability.studies.probe.run import run_grid, run_probe
+from yolo_stability.studies.run_benchmark import run_benchmark
 from yolo_stability.trace import FOLDER, empty_trace
 from yolo_stability.trainer.launch import final_metrics, load_model, run_training
 from yolo_stability.trainer.monitor import StabilityMonitor, draw, show

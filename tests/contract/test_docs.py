@@ -189,7 +189,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         setattr(module, name, fake)
     monkeypatch.setitem(sys.modules, "yolo_stability.api", module)
     monkeypatch.setattr(
-        "yolo_stability.data.resolve.check_data",
+        "yolo_stability.data.check.check.check_data",
         lambda *_: SimpleNamespace(lines=list, damaged=False),
     )
     monkeypatch.setattr(

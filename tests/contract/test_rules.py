@@ -13,11 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from odd_runs import cut, disturbed_runs, frozen, golden_folders
 
-from yolo_stability.core.types import Finding, Trace
-from yolo_stability.diagnosis.base import RULES, Rule
+from yolo_stability.core.findings import Finding
+from yolo_stability.core.types import Trace
+from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.diagnose import diagnose_trace, find_all
 from yolo_stability.diagnosis.examples import example_header, healthy_run
+from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.trace import load_trace
 from yolo_stability.trace.arrays import RunSeries, as_series
 

@@ -36,7 +36,7 @@ from yolo_stability.benchmarks.plan import RunOutcome
 from yolo_stability.benchmarks.process import worker
 from yolo_stability.benchmarks.process.fork_server import Nursery, serve
 from yolo_stability.benchmarks.process.supervisor import _environment
-from yolo_stability.benchmarks.request import run_benchmark
+from yolo_stability.studies.run_benchmark import run_benchmark
 from yolo_stability.trainer.trainers import StabilityDetectionTrainer  # noqa: F401
 
 MARKS = ("spec.json", "header.json", "run.json")

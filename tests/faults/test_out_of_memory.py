@@ -16,8 +16,8 @@ from inside import Inside, small_model
 from process import loads
 from ultralytics.utils.torch_utils import unwrap_model
 
-from yolo_stability.benchmarks.request import run_benchmark
 from yolo_stability.report.write import write_report
+from yolo_stability.studies.run_benchmark import run_benchmark
 
 pytestmark = [pytest.mark.trains, pytest.mark.full]
 HUGE = 2**46

@@ -18,11 +18,11 @@ import psutil
 import pytest
 
 from yolo_stability.benchmarks.compare import compare_runs
-from yolo_stability.benchmarks.request import run_benchmark
 from yolo_stability.benchmarks.results import BenchmarkResult, read_results
 from yolo_stability.benchmarks.verify import verify_benchmark
 from yolo_stability.core.errors import StabilityError
 from yolo_stability.data.resolve import resolve_data
+from yolo_stability.studies.run_benchmark import run_benchmark
 
 pytestmark = pytest.mark.trains
 

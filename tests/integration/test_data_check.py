@@ -21,7 +21,7 @@ from PIL import Image
 from yolo_stability.cli.main import main
 from yolo_stability.compat.ultralytics import ultralytics_version
 from yolo_stability.core.errors import DataError, StabilityError
-from yolo_stability.data.check.check import audit
+from yolo_stability.data.check.check import check_data
 from yolo_stability.data.check.files import cache_file, images_of, label_file
 from yolo_stability.data.check.findings import KINDS
 from yolo_stability.data.check.labels import Layout, judge
@@ -138,7 +138,7 @@ def content(folder: Path) -> dict[str, tuple[int, bytes]]:
 def test_the_counts_are_those_of_ultralytics_own_scan(spoiled: YoloFolder, tmp_path: Path) -> None:
     spoiled.write()
     before = content(spoiled.root)
-    report = audit(str(spoiled.yaml))
+    report = check_data(str(spoiled.yaml))
     assert content(spoiled.root) == before
 
     copy = copied(spoiled, tmp_path / "copy")
@@ -167,7 +167,7 @@ def test_the_counts_are_those_of_ultralytics_own_scan(spoiled: YoloFolder, tmp_p
 
 @current
 def test_each_defect_is_named_with_its_file_and_line(spoiled: YoloFolder) -> None:
-    report = audit(str(spoiled.write()))
+    report = check_data(str(spoiled.write()))
     found = {(f.split, f.kind): (f.count, f.examples) for f in report.found}
     for kind in DEFECTS:
         count, (where,) = found["train", kind]
@@ -230,7 +230,7 @@ def test_an_image_list_may_name_files_that_are_not_there(yolo: YoloFolder, tmp_p
     (yolo.root / "train.txt").write_text(
         "./images/train/good.png\n./images/train/gone.png\nimages/elsewhere.png\n"
     )
-    report = audit(str(yolo.write()))
+    report = check_data(str(yolo.write()))
     assert [(f.kind, f.count) for f in report.found] == [("missing", 2)]
     assert report.splits[0].images_kept == len(stock(copied(yolo, tmp_path / "copy"), "train")) == 1
 
@@ -249,12 +249,12 @@ def test_keypoints_are_checked_for_pose_and_dropped_for_detect(
     yolo.add("train/long.png", f"{row} 1")
     yolo.add("train/out.png", row.replace(" .4", " 1.4"))
     yolo.write()
-    report = audit(str(yolo.yaml))
+    report = check_data(str(yolo.yaml))
     assert report.task == "pose"
     assert {f.kind for f in report.found} == {"columns", "above"}
     for task in ("pose", "detect"):
         kept = stock(copied(yolo, tmp_path / task), "train", task)
-        train = audit(str(yolo.yaml), task).splits[0]
+        train = check_data(str(yolo.yaml), task).splits[0]
         assert (train.images_kept, train.labels_kept) == (len(kept), sum(kept.values())), task
 
 
@@ -262,16 +262,16 @@ def test_keypoints_are_checked_for_pose_and_dropped_for_detect(
 def test_what_ultralytics_refuses_as_a_whole_is_said(yolo: YoloFolder, tmp_path: Path) -> None:
     outline = YoloFolder(tmp_path / "outline")
     outline.add("train/outline.png", "0 .1 .1 .2 .2 .3 .1\n")
-    assert "boxes" in {f.kind for f in audit(str(outline.write()), "segment").found}
+    assert "boxes" in {f.kind for f in check_data(str(outline.write()), "segment").found}
     with pytest.raises(ValueError, match="equal numbers of boxes and segments"):
         stock(copied(outline, tmp_path / "copy"), "train", "segment")
-    assert not audit(str(outline.yaml)).damaged
+    assert not check_data(str(outline.yaml)).damaged
 
     (yolo.root / "labels" / "train" / "good.txt").unlink()
-    report = audit(str(yolo.write()))
+    report = check_data(str(yolo.write()))
     assert [f.kind for f in report.found] == ["unlabelled"]
     yolo.add("train/good.png", None, content=b"")
-    assert [f.kind for f in audit(str(yolo.yaml)).found] == ["damaged", "empty"]
+    assert [f.kind for f in check_data(str(yolo.yaml)).found] == ["damaged", "empty"]
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ def test_what_ultralytics_refuses_as_a_whole_is_said(yolo: YoloFolder, tmp_path:
 def test_a_broken_data_yaml_is_one_sentence(yolo: YoloFolder, text: str, said: str) -> None:
     yolo.yaml_text = text
     with pytest.raises(DataError, match=said) as caught:
-        audit(str(yolo.write()))
+        check_data(str(yolo.write()))
     assert "\n" not in str(caught.value)
 
 
@@ -328,11 +328,11 @@ def test_mistakes_are_one_sentence(
 @pytest.mark.parametrize("data", ["https://x.org/a.zip", "a.zip", "set.ndjson"])
 def test_what_lies_elsewhere_is_not_fetched(data: str) -> None:
     with pytest.raises(DataError, match="download and unpack"):
-        audit(data)
+        check_data(data)
 
 
 def test_an_embedded_set_is_healthy_and_writes_nothing_of_the_users() -> None:
-    report = audit("figures")
+    report = check_data("figures")
     assert (report.task, report.damaged, report.writes) == ("pose", False, ())
     assert all(s.images == s.images_kept for s in report.splits)
 
@@ -340,7 +340,7 @@ def test_an_embedded_set_is_healthy_and_writes_nothing_of_the_users() -> None:
 @pytest.mark.coco_mini
 @pytest.mark.parametrize("task", ["detect", "pose"])
 def test_coco_mini_is_healthy(coco_mini: Path, task: str) -> None:
-    report = audit(coco_mini, task)
+    report = check_data(coco_mini, task)
     assert report.writes == ()
     assert report.found == ()
     assert report.imported is not None
@@ -449,8 +449,8 @@ def test_nothing_is_written_below_the_users_folder_even_for_a_moment(
 ) -> None:
     spoiled.write()
     seen = [watch(spoiled.root), watch(spoiled_coco)]
-    audit(str(spoiled.yaml))
-    audit(str(spoiled_coco))
+    check_data(str(spoiled.yaml))
+    check_data(str(spoiled_coco))
     resolve_data(spoiled.yaml, "detect")
     assert seen == [[], []]
     (spoiled_coco / "probe").write_text("the watch works")
@@ -592,7 +592,7 @@ def test_no_label_or_image_makes_the_check_raise(
     yolo.add("train/a.jpg", text, content=image)
     before = content(yolo.root)
     yolo.write()
-    report = audit(str(yolo.yaml))
+    report = check_data(str(yolo.yaml))
     assert "other" not in {f.kind for f in report.found}
     assert "".join(report.lines())
     json.dumps(report.to_json())
@@ -612,7 +612,7 @@ def test_no_data_yaml_raises_anything_but_our_own_errors(
     path = tmp_path_factory.mktemp("yaml") / "data.yaml"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
     try:
-        audit(str(path))
+        check_data(str(path))
     except StabilityError:
         return
 
@@ -663,7 +663,7 @@ def test_a_turned_picture_is_measured_as_ultralytics_reads_it(tmp_path: Path) ->
 )
 def test_no_name_of_a_dataset_raises_anything_but_our_own_errors(text: str) -> None:
     try:
-        audit(text)
+        check_data(text)
     except StabilityError as err:
         message = str(err)
     assert message

@@ -11,7 +11,8 @@ from training import bad_tensors, overrides
 from ultralytics import YOLO
 
 from yolo_stability import train
-from yolo_stability.core.types import Finding, StepRecord
+from yolo_stability.core.findings import Finding
+from yolo_stability.core.types import StepRecord
 from yolo_stability.diagnosis.live import LiveRules
 from yolo_stability.trace import load_trace
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from yolo_stability.benchmarks.request import run_benchmark
 from yolo_stability.studies.fault_detection import FAULTS_JSON
+from yolo_stability.studies.run_benchmark import run_benchmark
 
 pytestmark = [pytest.mark.trains, pytest.mark.full]
 

@@ -17,12 +17,12 @@ from training import MODELS, one_thread, overrides, state
 from ultralytics import YOLO
 
 from yolo_stability import Trace, train
-from yolo_stability.core.types import Diagnosis
+from yolo_stability.core.findings import Diagnosis
 from yolo_stability.diagnosis import live
-from yolo_stability.diagnosis.base import RULES
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.diagnose import diagnose_scene, diagnose_trace
 from yolo_stability.diagnosis.live import LiveRules
+from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.trace import load_trace
 from yolo_stability.trace.arrays import as_series
 from yolo_stability.trainer.base_monitor import Monitor

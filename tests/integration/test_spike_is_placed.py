@@ -13,9 +13,9 @@ from training import MODELS, one_thread, overrides
 from ultralytics import YOLO
 
 from yolo_stability import StabilityMonitor, Trace
-from yolo_stability.core.types import Finding
-from yolo_stability.diagnosis.base import RULES
+from yolo_stability.core.findings import Finding
 from yolo_stability.diagnosis.diagnose import diagnose_trace
+from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.interventions.faults import FAULTS
 
 pytestmark = pytest.mark.trains

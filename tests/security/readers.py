@@ -32,8 +32,9 @@ from yolo_stability.core.errors import StabilityError
 from yolo_stability.core.resources import resource
 from yolo_stability.core.strict_yaml import load_yaml
 from yolo_stability.data import import_coco
-from yolo_stability.data.check.check import audit
-from yolo_stability.diagnosis.targets import _plain_series, diagnose_run, examine
+from yolo_stability.data.check.check import check_data
+from yolo_stability.diagnosis.results_csv import results_series
+from yolo_stability.diagnosis.targets import diagnose_run, examine
 from yolo_stability.guard.incidents.replay import replay_incident
 from yolo_stability.report.run_bins import read_series
 from yolo_stability.report.write import write_report
@@ -179,7 +180,7 @@ def plain_run(folder: Path) -> Reader:
 
     def read(number: int) -> object:
         (folder / "results.csv").write_bytes(of_bytes(rows.encode(), number))
-        return _plain_series(folder / "results.csv")
+        return results_series(folder / "results.csv")
 
     return read
 
@@ -353,7 +354,7 @@ def dataset(folder: Path) -> Reader:
     def read(number: int) -> object:
         (folder / "data.yaml").write_bytes(config if number % 2 else of_bytes(config, number))
         (folder / "labels" / "a.txt").write_bytes(of_bytes(rows, number) if number % 2 else rows)
-        return list(audit(folder / "data.yaml").lines())
+        return list(check_data(folder / "data.yaml").lines())
 
     return read
 

@@ -14,7 +14,7 @@ from sample_benchmark import write_sample
 from traces import record, write
 
 from yolo_stability.benchmarks.results import read_results
-from yolo_stability.core.types import Cause, Diagnosis, Finding
+from yolo_stability.core.findings import Cause, Diagnosis, Finding
 from yolo_stability.diagnosis.targets import diagnose_run
 from yolo_stability.report.write import write_report
 from yolo_stability.trace import load_trace

@@ -24,7 +24,8 @@ from yolo_stability.benchmarks.statistics import (
     wilson,
 )
 from yolo_stability.benchmarks.verdict import verdict
-from yolo_stability.core.types import Finding, RunHeader, Trace
+from yolo_stability.core.findings import Finding
+from yolo_stability.core.types import RunHeader, Trace
 from yolo_stability.diagnosis.diagnose import DIED
 from yolo_stability.diagnosis.rolling import number
 from yolo_stability.trace.arrays import BlockProfile, RunSeries, as_series, median_of

@@ -1,4 +1,4 @@
-"""`benchmark`: a suite with what the user changed of it, run to its report."""
+"""A suite with what the user changed of it, checked before anything runs."""
 
 from __future__ import annotations
 
@@ -6,64 +6,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from yolo_stability.benchmarks.process.supervisor import PROGRESS
-from yolo_stability.benchmarks.progress import SuiteProgress
-from yolo_stability.benchmarks.results import BenchmarkResult
-from yolo_stability.benchmarks.runner import run_suite
-from yolo_stability.benchmarks.suite import Suite, load_suite
-from yolo_stability.cli.parser import typed_command
+from yolo_stability.benchmarks.suite import Suite
 from yolo_stability.compat.cfg import check_keys, check_model, check_values
 from yolo_stability.config import OWN_KEYS, make_settings
 from yolo_stability.core.errors import ConfigError, nearest
 from yolo_stability.interventions.switches import Switches
-from yolo_stability.studies.fault_detection import score_labelled
-from yolo_stability.studies.remedy_matrix import score_matrix
-from yolo_stability.studies.rescue_rate.score import write_rescues
 
-__all__ = ["run_benchmark"]
+__all__ = ["changed_suite", "check_arms"]
 
 _PER_RUN = frozenset({"seed", "project", "name", "exist_ok", "resume", "save_dir", "task", "mode"})
 """Keys that a suite sets itself, run by run."""
 
 
-def run_benchmark(  # noqa: PLR0913 - each is a word of the command line
-    suite: str,
-    *,
-    out: str | Path | None = None,
-    jobs: int = 1,
-    seeds: int | None = None,
-    arms: str | Sequence[str] | None = None,
-    executor: str = "local",
-    address: str | None = None,
-    model: str | None = None,
-    data: str | None = None,
-    task: str | None = None,
-    **overrides: Any,
-) -> tuple[BenchmarkResult, Path]:
-    """Run a suite and return its result and its folder; see `yolo_stability.benchmark`."""
-    chosen = _changed(
-        load_suite(suite),
-        seeds=seeds,
-        arms=arms,
-        model=model,
-        data=data,
-        task=task,
-        overrides=overrides,
-    )
-    _check_arms(chosen)
-    folder = Path(out) if out is not None else Path("runs") / "benchmark" / chosen.name
-    command = typed_command("benchmark")
-    with SuiteProgress(folder, PROGRESS) as progress:
-        result = run_suite(
-            chosen, folder, progress, jobs=jobs, executor=executor, command=command, address=address
-        )
-    score_labelled(folder, chosen.arms, chosen.control)
-    score_matrix(folder)
-    write_rescues(folder, result)
-    return result, folder
-
-
-def _changed(
+def changed_suite(
     suite: Suite,
     *,
     seeds: int | None,
@@ -107,7 +62,7 @@ def _model_for(model: str, task: str) -> str:
     return str(path.with_name(f"{plain}{'-pose' if task == 'pose' else ''}{path.suffix}"))
 
 
-def _check_arms(suite: Suite) -> None:
+def check_arms(suite: Suite) -> None:
     """Refuse before the first run what would end each of them."""
     for arm in suite.arms:
         for task in suite.tasks:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yolo_stability.core.errors import TraceError
+from yolo_stability.core.findings import Cause, Finding
 from yolo_stability.core.notebook import as_html
-from yolo_stability.core.types import AS_READ, Cause, Finding
+from yolo_stability.core.types import AS_READ
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter

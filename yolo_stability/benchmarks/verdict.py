@@ -5,19 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from yolo_stability.core.types import (
-    Cause,
-    CauseName,
-    Diagnosis,
-    Finding,
-    RunHeader,
-    Trace,
-    VerdictWord,
-)
-from yolo_stability.diagnosis.base import RULES
+from yolo_stability.core.findings import Cause, Diagnosis, Finding
+from yolo_stability.core.types import CauseName, RunHeader, Trace, VerdictWord
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.diagnose import diagnose_scene
 from yolo_stability.diagnosis.rolling import number
+from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.trace.arrays import RunSeries, as_series
 
 __all__ = ["Verdict", "verdict"]

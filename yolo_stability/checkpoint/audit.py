@@ -14,9 +14,10 @@ from typing import Any
 
 from yolo_stability.checkpoint.reader import Checkpoint, open_checkpoint
 from yolo_stability.checkpoint.stats import TensorStats, measure
-from yolo_stability.core.types import Finding, Severity, VerdictWord
+from yolo_stability.core.findings import Diagnosis, Finding
+from yolo_stability.core.types import Severity, VerdictWord
 
-__all__ = ["AuditResult", "audit_checkpoint", "findings_of"]
+__all__ = ["AuditResult", "audit_checkpoint", "diagnosis_of_audit", "findings_of"]
 
 # Operator size of a weight, rms x sqrt(fan-in): healthy ones of all YOLO families lie below 2, embeddings at 16; the
 # runs at 1000 times the learning rate had 51 to 1.5 million. A weight must be large itself, too: an embedding of 4096
@@ -321,3 +322,15 @@ def _names(tensors: Sequence[TensorStats]) -> str:
 
 def _sentence(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}."
+
+
+def diagnosis_of_audit(audit: AuditResult) -> Diagnosis:
+    """Return the diagnosis that an audit comes to."""
+    why = {
+        "stable": "every tensor is finite and none stands out",
+        "inconclusive": "it holds no weights that could be judged, or some of a kind that is not read",
+    }
+    first = audit.findings[0].message if audit.findings else why.get(audit.verdict, "")
+    return Diagnosis(
+        run_id="", verdict=audit.verdict, why=why.get(audit.verdict, first), findings=audit.findings
+    )

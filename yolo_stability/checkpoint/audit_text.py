@@ -6,11 +6,11 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from yolo_stability.report.phrases import clean, count, setting
+from yolo_stability.core.text import clean, count, setting
 
 if TYPE_CHECKING:
     from yolo_stability.checkpoint.audit import AuditResult
-    from yolo_stability.core.types import Finding
+    from yolo_stability.core.findings import Finding
 
 __all__ = ["WIDTH", "audit_lines"]
 

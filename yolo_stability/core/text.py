@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import math
+import unicodedata
+from collections.abc import Iterable, Mapping
 from pathlib import PurePath
+from typing import Any
 
 from yolo_stability.core.types import RunHeader
 
-__all__ = ["number", "percent", "run_title", "short_name"]
+__all__ = [
+    "clean",
+    "count",
+    "listing",
+    "number",
+    "percent",
+    "run_title",
+    "setting",
+    "short_name",
+    "times",
+]
 
 
 def number(value: float | None) -> str:
@@ -55,3 +68,39 @@ def short_name(name: str, width: int) -> str:
         del words[1]
     short = " ".join(words)
     return short if len(short) <= width else short[: max(width - 1, 0)] + "…"
+
+
+def clean(text: object) -> str:
+    """Return a text without control and direction characters, which could hide or reorder what stands around it."""
+    return "".join(
+        c if unicodedata.category(c)[0] != "C" else " " if c in "\n\t\r" else "" for c in str(text)
+    )
+
+
+def count(n: int, word: str) -> str:
+    """Write `1 run`, `2 runs`."""
+    return f"{n:,} {word}" if n == 1 else f"{n:,} {word}s"
+
+
+def listing(items: Iterable[str]) -> str:
+    """Write `a, b and c`."""
+    *front, last = list(items) or [""]
+    return f"{', '.join(front)} and {last}" if front else last
+
+
+def setting(value: Any) -> str:
+    """Write the value of a setting as one types it."""
+    if isinstance(value, bool) or value is None:
+        return str(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={setting(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(setting(item) for item in value)
+    return clean(value)
+
+
+def times(count: int, noun: str) -> str:
+    """Return a count with its noun: `1 step`, `3 steps`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

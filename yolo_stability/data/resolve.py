@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from yolo_stability.core.errors import DataError, nearest
 from yolo_stability.data.coco.importer import import_coco
@@ -13,10 +12,7 @@ from yolo_stability.data.coco.layout import PREFIXES, has_yaml, is_coco
 from yolo_stability.data.notices import announce
 from yolo_stability.data.synthetic.datasets import EMBEDDED, embedded_folder, embedded_spec
 
-if TYPE_CHECKING:
-    from yolo_stability.data.check.findings import AuditReport
-
-__all__ = ["ResolvedData", "check_data", "resolve_data"]
+__all__ = ["ResolvedData", "resolve_data"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,13 +65,6 @@ def resolve_data(data: str | Path, task: str) -> ResolvedData:
     if finds_dataset(text):
         return ResolvedData(data=text, notes=announce(text, task))
     raise _missing(path, text)
-
-
-def check_data(data: str | Path, task: str | None = None) -> AuditReport:
-    """Check what Ultralytics would silently do with `data=`; see `audit`, which stands on this module."""
-    from yolo_stability.data.check.check import audit
-
-    return audit(data, task)
 
 
 def _embedded(name: str, task: str) -> ResolvedData:

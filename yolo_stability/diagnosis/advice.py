@@ -13,8 +13,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from yolo_stability.core.findings import Cause, Finding
 from yolo_stability.core.resources import resource
-from yolo_stability.core.types import Cause, Finding, RunHeader
+from yolo_stability.core.types import RunHeader
 
 __all__ = ["NOT_MEASURED", "SCHEMA_VERSION", "advice", "advised"]
 

@@ -10,12 +10,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import ClassVar
 
-from yolo_stability.core.types import Finding, Severity
+from yolo_stability.core.findings import Finding
+from yolo_stability.core.types import Severity
 from yolo_stability.diagnosis.context import Scene
-from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.trace.arrays import RunSeries
 
-__all__ = ["RULES", "USUAL_RATE", "Rule"]
+__all__ = ["USUAL_RATE", "Rule"]
 
 USUAL_RATE = "a usual learning rate (lr_mult=1; optimizer=AdamW lr0=0.002 or SGD lr0=0.01)"
 """Where to go back to; `auto` ignores `lr0`. A tenth of a hundredfold rate saves nothing (`suite=remedies`)."""

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from yolo_stability.core.types import Cause, CauseName, Finding
+from yolo_stability.core.findings import Cause, Finding
+from yolo_stability.core.types import CauseName
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.rolling import number, ratio_of, swing
 from yolo_stability.trace.arrays import median_of

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from yolo_stability.core.types import Diagnosis, Finding, RunHeader, Trace, VerdictWord
+from yolo_stability.core.findings import Diagnosis, Finding
+from yolo_stability.core.text import times
+from yolo_stability.core.types import RunHeader, Trace, VerdictWord
 from yolo_stability.diagnosis.advice import advised
-from yolo_stability.diagnosis.base import RULES, Rule
+from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.causes import rank_causes
 from yolo_stability.diagnosis.context import Scene
-from yolo_stability.diagnosis.rolling import number, ratio_of, times
+from yolo_stability.diagnosis.rolling import number, ratio_of
+from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.trace.arrays import RunSeries, as_series
 
 __all__ = ["DIED", "diagnose_scene", "diagnose_series", "diagnose_trace", "find_all"]

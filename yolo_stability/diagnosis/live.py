@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 
 from yolo_stability.core.actions import Action, Ending
-from yolo_stability.core.types import BlockSpec, Event, Finding, RunHeader, StepRecord
-from yolo_stability.diagnosis.base import RULES, Rule
+from yolo_stability.core.findings import Finding
+from yolo_stability.core.types import BlockSpec, Event, RunHeader, StepRecord
+from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.diagnose import find_all
+from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.trace.arrays import RunSeries, SeriesEvent
 
 __all__ = ["LiveRules"]

@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 
 from yolo_stability.core.actions import Action, Ending
-from yolo_stability.core.types import BlockSpec, CauseName, Event, Finding, RunHeader, StepRecord
-from yolo_stability.diagnosis.base import RULES
+from yolo_stability.core.findings import Finding
+from yolo_stability.core.types import BlockSpec, CauseName, Event, RunHeader, StepRecord
 from yolo_stability.diagnosis.causes import rank_causes
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.live import LiveRules
 from yolo_stability.diagnosis.rolling import ratio_of
+from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.trace.arrays import median_of
 
 __all__ = ["PLANS", "SGD_PLAN", "Rescuer", "lower_rate_by", "tighter_clip"]

@@ -19,7 +19,6 @@ __all__ = [
     "rolling_median",
     "spans",
     "swing",
-    "times",
     "usual_before",
 ]
 
@@ -111,8 +110,3 @@ def number(value: float | None, digits: int = 3) -> str:
         return "unknown"
     mantissa, _, power = f"{value:.{digits}g}".partition("e")
     return f"{mantissa}e{int(power)}" if power else mantissa
-
-
-def times(count: int, noun: str) -> str:
-    """Return a count with its noun: `1 step`, `3 steps`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

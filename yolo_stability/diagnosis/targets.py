@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import json
 import logging
 import math
 from collections.abc import Mapping
@@ -12,37 +10,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from yolo_stability.core.errors import StabilityError, TraceError, nearest
-from yolo_stability.core.types import Cause, Diagnosis, Finding, Trace, VerdictWord
-from yolo_stability.diagnosis.diagnose import diagnose_series, diagnose_trace
-from yolo_stability.diagnosis.rolling import times
+from yolo_stability.checkpoint.audit import diagnosis_of_audit
+from yolo_stability.core.errors import TraceError, nearest
+from yolo_stability.core.findings import Diagnosis, Finding
+from yolo_stability.core.text import times
+from yolo_stability.core.types import Trace, VerdictWord
+from yolo_stability.diagnosis.diagnose import diagnose_trace
+from yolo_stability.diagnosis.results_csv import RESULTS, diagnose_results_csv
+from yolo_stability.diagnosis.store import diagnosis_to_json, write_diagnosis
 from yolo_stability.trace import find_trace, load_trace
-from yolo_stability.trace.arrays import Floats, RunSeries, SeriesEvent
-from yolo_stability.trace.layout import list_parts, replace_file
+from yolo_stability.trace.layout import list_parts
 from yolo_stability.trace.locate import said
 from yolo_stability.trace.serialize import plain
 
 if TYPE_CHECKING:
     from yolo_stability.checkpoint.audit import AuditResult
 
-__all__ = [
-    "FILE",
-    "INCIDENT",
-    "Examined",
-    "diagnose_run",
-    "diagnosis_to_json",
-    "examine",
-    "kind_of",
-    "write_diagnosis",
-]
+__all__ = ["INCIDENT", "Examined", "diagnose_run", "examine", "kind_of"]
 
-FILE = "diagnosis.json"
 INCIDENT = "incident.json"
-SCHEMA_VERSION = 1
 _CHECKPOINTS = {".pt", ".pth"}
-_PLAIN, _PLAN = "results.csv", "plan.json"
+_PLAN = "plan.json"
 _LONG = 200
 _LOG = logging.getLogger(__name__)
 
@@ -95,7 +83,7 @@ def examine(path: Path) -> Examined:
     from yolo_stability.checkpoint.audit import audit_checkpoint
 
     audit = audit_checkpoint(path)
-    return Examined(diagnosis=_of_checkpoint(audit), audit=audit)
+    return Examined(diagnosis=diagnosis_of_audit(audit), audit=audit)
 
 
 def kind_of(path: Path) -> str:
@@ -152,8 +140,8 @@ def diagnose_run(folder: Path) -> Diagnosis:
     try:
         trace = load_trace(find_trace(folder))
     except TraceError:
-        if (folder / _PLAIN).is_file():
-            return _diagnose_plain(folder)
+        if (folder / RESULTS).is_file():
+            return diagnose_results_csv(folder)
         if (folder / _PLAN).is_file():
             raise TraceError(
                 f"'{folder}' is the folder of a benchmark: name one of the runs in {folder / 'runs'}, "
@@ -186,18 +174,6 @@ def _of_trace(trace: Trace) -> Diagnosis:
     return found
 
 
-def _of_checkpoint(audit: AuditResult) -> Diagnosis:
-    """Return the diagnosis that an audit comes to."""
-    why = {
-        "stable": "every tensor is finite and none stands out",
-        "inconclusive": "it holds no weights that could be judged, or some of a kind that is not read",
-    }
-    first = audit.findings[0].message if audit.findings else why.get(audit.verdict, "")
-    return Diagnosis(
-        run_id="", verdict=audit.verdict, why=why.get(audit.verdict, first), findings=audit.findings
-    )
-
-
 def _replayed(folder: Path) -> Examined:
     """Run the kept batch of an incident again, in this process."""
     from yolo_stability.guard.incidents.replay import replay_incident
@@ -215,126 +191,6 @@ def _replayed(folder: Path) -> Examined:
     )
     diagnosis = Diagnosis(run_id="", verdict=word, why=result.message, findings=(finding,))
     return Examined(diagnosis=diagnosis, reproduced=result.reproduced if kept else None)
-
-
-def write_diagnosis(trace: Trace, diagnosis: Diagnosis) -> None:
-    """Write `diagnosis.json` beside a trace; a folder that cannot be written is left as it is."""
-    try:
-        replace_file(
-            trace.path / FILE, (json.dumps(diagnosis_to_json(diagnosis), indent=1) + "\n").encode()
-        )
-    except OSError:
-        return
-
-
-def diagnosis_to_json(diagnosis: Diagnosis) -> dict[str, Any]:
-    """Return what `diagnosis.json` holds; strict JSON."""
-    content: dict[str, Any] = plain(dataclasses.asdict(diagnosis))
-    return {"schema_version": SCHEMA_VERSION, **content}
-
-
-# --- plain folders of Ultralytics -------------------------------------------------------------------------------------
-
-
-def _diagnose_plain(folder: Path) -> Diagnosis:
-    """Diagnose what `results.csv` can tell: one row an epoch, losses and metrics, no gradients."""
-    series = _plain_series(folder / _PLAIN)
-    found = diagnose_series(series, run_id=folder.name)
-    epochs = times(series.step.size, "epoch")
-    if found.verdict in {"failed", "unstable"}:
-        evidence = "one loss an epoch does not tell causes apart: train with yolo-stability to know"
-        return dataclasses.replace(
-            found,
-            why=f"by its {epochs} in results.csv (a step here is an epoch): {found.why}",
-            cause="unknown",
-            causes=(Cause(name="unknown", score=1.0, evidence=evidence),),
-        )
-    damage = _damage(folder / "weights" / "last.pt")
-    if damage is not None:
-        return dataclasses.replace(damage, run_id=folder.name)
-    why = (
-        f"the losses of its {epochs} show no sign of trouble, but its gradients were not recorded: "
-        "train with yolo-stability to know"
-    )
-    return Diagnosis(run_id=folder.name, verdict="inconclusive", why=why, findings=found.findings)
-
-
-def _damage(checkpoint: Path) -> Diagnosis | None:
-    """Return what is wrong with the last checkpoint of a run; None where nothing is, or it cannot be read."""
-    from yolo_stability.checkpoint.audit import audit_checkpoint
-
-    try:
-        found = _of_checkpoint(audit_checkpoint(checkpoint)) if checkpoint.is_file() else None
-    except StabilityError:  # the losses are what was asked for
-        return None
-    if found is None or found.verdict != "failed":
-        return None
-    return dataclasses.replace(found, why=f"weights/{checkpoint.name}: {found.why}")
-
-
-def _plain_series(file: Path) -> RunSeries:
-    """Return the training losses of `results.csv`, summed, as a run with one step an epoch.
-
-    Raises:
-        TraceError: It is not readable as a table with losses.
-    """
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as text:
-            rows = [{str(k).strip(): v for k, v in row.items()} for row in csv.DictReader(text)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise TraceError(f"'{file}' cannot be read: {error}.") from error
-    names = [name for name in (rows[0] if rows else {}) if name.startswith("train/")]
-    rows = [
-        row for row in rows if all(_is_number(row.get(name)) for name in names)
-    ]  # a kill may cut the last one
-    if not (names and rows):
-        raise TraceError(f"'{file}' holds no training losses; is it the results.csv of a training?")
-    loss = np.array(
-        [sum(_number(row.get(name)) for name in names) for row in rows], dtype=np.float64
-    )
-    rate = [
-        [_number(row[name]) for name in row if name.startswith("lr/")] or [math.nan] for row in rows
-    ]
-    size, nothing = loss.size, np.zeros(0, dtype=np.int64)
-    unknown: Floats = np.full(size, np.nan)
-    return RunSeries(
-        names=(),
-        roles=(),
-        step=np.arange(size, dtype=np.int64),
-        loss=loss,
-        norm=unknown,
-        micro_norm=unknown,
-        nonfinite=np.zeros(size, dtype=np.int64),
-        guard=np.zeros(size, dtype=bool),
-        scaler=np.zeros(size, dtype=bool),
-        clip=unknown,
-        block_norm=np.zeros((0, size), dtype=np.float32),
-        bad_block=nothing,
-        bad_row=nothing,
-        bad_count=nothing,
-        epoch=np.arange(size, dtype=np.int64),
-        attempt=np.zeros(size, dtype=np.int64),
-        accumulate=np.ones(size, dtype=np.int64),
-        lr=np.array([max(values) for values in rate], dtype=np.float64),
-        amp_scale=unknown,
-        update=unknown,
-        update_block=np.full(size, -1, dtype=np.int64),
-        events=tuple[SeriesEvent, ...](),
-        stop_step=None,
-        completed=None,
-    )
-
-
-def _number(text: Any) -> float:
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        return math.nan
-
-
-def _is_number(text: Any) -> bool:
-    """Whether a cell holds a number, NaN and Inf among them."""
-    return not math.isnan(_number(text)) or str(text).strip().lower().lstrip("+-") == "nan"
 
 
 def _finite(value: Any) -> Any:

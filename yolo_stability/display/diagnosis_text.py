@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from yolo_stability.core.errors import printable
-from yolo_stability.core.types import Diagnosis
+from yolo_stability.core.findings import Diagnosis
 
 __all__ = ["COLOURS", "coloured", "told_in_short"]
 

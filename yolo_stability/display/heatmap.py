@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from yolo_stability.core.text import short_name
+from yolo_stability.core.types import Trace
 from yolo_stability.display.curves import draw_curves
 from yolo_stability.display.style import (
     BAD,
@@ -24,9 +25,9 @@ from yolo_stability.display.style import (
     ZERO,
     plain_number,
 )
-from yolo_stability.trace.summary import HeatMatrix
+from yolo_stability.trace.summary import HeatMatrix, heat_matrix, summarise
 
-__all__ = ["draw_heatmap"]
+__all__ = ["PICTURE", "draw", "draw_heatmap"]
 
 _DPI = 130
 _WIDTH = 12.0  # inches, as all that follow
@@ -335,3 +336,30 @@ def _visible(matrix: HeatMatrix) -> tuple[Any, Any]:
     left, right = matrix.edges[:-1].astype(float), matrix.edges[1:].astype(float)
     lack = np.maximum(0.0, 0.0035 * (right[-1] - left[0]) - (right - left)) / 2
     return left - lack, right + lack
+
+
+PICTURE = "gradient_norms.png"
+
+
+def draw(trace: Trace) -> Path:
+    """Draw a run's `gradient_norms.png` into its `stability/` folder.
+
+    Args:
+        trace: From `load_trace`.
+
+    Returns:
+        Path of the picture.
+    """
+    from yolo_stability.core.text import run_title
+    from yolo_stability.display.heatmap import draw_heatmap
+    from yolo_stability.display.run_table import headline
+
+    summary, path = summarise(trace), trace.path / PICTURE
+    draw_heatmap(
+        heat_matrix(trace),
+        path,
+        title=run_title(trace.header),
+        note=headline(summary),
+        clip_norm=summary.clip_norm,
+    )
+    return path

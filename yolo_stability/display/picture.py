@@ -2,35 +2,4 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from yolo_stability.core.types import Trace
-from yolo_stability.trace.summary import heat_matrix, summarise
-
-__all__ = ["PICTURE", "draw"]
-
-PICTURE = "gradient_norms.png"
-
-
-def draw(trace: Trace) -> Path:
-    """Draw a run's `gradient_norms.png` into its `stability/` folder.
-
-    Args:
-        trace: From `load_trace`.
-
-    Returns:
-        Path of the picture.
-    """
-    from yolo_stability.core.text import run_title
-    from yolo_stability.display.heatmap import draw_heatmap
-    from yolo_stability.display.run_table import headline
-
-    summary, path = summarise(trace), trace.path / PICTURE
-    draw_heatmap(
-        heat_matrix(trace),
-        path,
-        title=run_title(trace.header),
-        note=headline(summary),
-        clip_norm=summary.clip_norm,
-    )
-    return path
+__all__ = []

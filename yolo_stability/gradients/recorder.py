@@ -384,7 +384,7 @@ class Recorder:
 
     def _draw(self) -> None:
         """Draw `gradient_norms.png`; a picture that fails ends no training."""
-        from yolo_stability.display.picture import draw
+        from yolo_stability.display.heatmap import draw
 
         try:
             draw(self.trace)

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from yolo_stability.benchmarks.results import RunResultRow
-from yolo_stability.core.text import number
+from yolo_stability.core.text import clean, number
 from yolo_stability.report.outline import Section
-from yolo_stability.report.phrases import clean
 from yolo_stability.report.plotly import ARM, BAD, CONTROL, Chart, axis, log_ticks, plain, rounded
 from yolo_stability.report.run_bins import RunSeries
 

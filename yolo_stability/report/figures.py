@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from yolo_stability.core.text import clean
 from yolo_stability.display.style import BAD, BLANK, FAINT, GUARD, INK, RC, ZERO, plain_number
 from yolo_stability.report.heatmaps import colour_limits, steps_shown
 from yolo_stability.report.moments import Pair, pairs, worst_pair
 from yolo_stability.report.outline import Group, Section, Story
-from yolo_stability.report.phrases import clean
 from yolo_stability.report.plotly import axis_name
 from yolo_stability.report.run_bins import RunSeries
 

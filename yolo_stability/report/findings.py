@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from yolo_stability.benchmarks.results import RunResultRow
-from yolo_stability.core.types import Cause, Finding
-from yolo_stability.report.phrases import CAUSES, SIGNS, clean
+from yolo_stability.core.findings import Cause, Finding
+from yolo_stability.core.text import clean
+from yolo_stability.report.phrases import CAUSES, SIGNS
 
 __all__ = ["Diagnosed", "Seen", "cause_of", "diagnosed"]
 

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from yolo_stability.core.text import number
+from yolo_stability.core.text import clean, number
 from yolo_stability.display.style import ZERO
 from yolo_stability.report.moments import Moment, Pair, moments, pairs
 from yolo_stability.report.outline import Section
-from yolo_stability.report.phrases import clean
 from yolo_stability.report.plotly import (
     ARM,
     BAD,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from yolo_stability.core.text import clean, setting
 from yolo_stability.report.figures import Picture
 from yolo_stability.report.findings import Diagnosed, diagnosed
 from yolo_stability.report.moments import pairs, worst_pair
 from yolo_stability.report.outline import Cell, Section, Story, flatten, headline
-from yolo_stability.report.phrases import clean, run_sentence, setting
+from yolo_stability.report.phrases import run_sentence
 from yolo_stability.report.tables import (
     GLOSSARY,
     Table,

@@ -13,17 +13,9 @@ from yolo_stability.benchmarks.results import (
     Interval,
     RunResultRow,
 )
+from yolo_stability.core.text import clean, count, listing, setting
 from yolo_stability.report.findings import cause_of
-from yolo_stability.report.phrases import (
-    SIGNS,
-    amount,
-    clean,
-    count,
-    listing,
-    range_percent,
-    setting,
-    task_name,
-)
+from yolo_stability.report.phrases import SIGNS, amount, range_percent, task_name
 from yolo_stability.report.run_bins import Key, RunSeries
 
 __all__ = [

@@ -12,13 +12,13 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from yolo_stability.core.text import number
+from yolo_stability.core.text import clean, number, setting
 from yolo_stability.report.curves import curves_chart
 from yolo_stability.report.findings import diagnosed
 from yolo_stability.report.heatmaps import Grids, depth_charts, heat_charts, own_steps, steps_shown
 from yolo_stability.report.moments import Pair, moments, pairs, worst_pair
 from yolo_stability.report.outline import Section, Story, flatten, headline
-from yolo_stability.report.phrases import clean, run_sentence, setting
+from yolo_stability.report.phrases import run_sentence
 from yolo_stability.report.plotly import Chart
 from yolo_stability.report.run_bins import Key, RunSeries
 from yolo_stability.report.tables import (

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from yolo_stability.benchmarks.results import Interval, RunResultRow
-from yolo_stability.core.text import number
+from yolo_stability.core.text import clean, count, number
 from yolo_stability.report.run_bins import RunSeries
 
 __all__ = [
     "CAUSES",
     "SIGNS",
     "amount",
-    "clean",
-    "count",
     "interval",
-    "listing",
     "range_percent",
     "run_sentence",
-    "setting",
     "steps_text",
     "task_name",
 ]
@@ -60,24 +55,6 @@ SIGNS = {
 _TASKS = {"detect": "Detection", "pose": "Pose", "segment": "Segmentation", "obb": "Oriented boxes"}
 
 
-def clean(text: object) -> str:
-    """Return a text without control and direction characters, which could hide or reorder what stands around it."""
-    return "".join(
-        c if unicodedata.category(c)[0] != "C" else " " if c in "\n\t\r" else "" for c in str(text)
-    )
-
-
-def count(n: int, word: str) -> str:
-    """Write `1 run`, `2 runs`."""
-    return f"{n:,} {word}" if n == 1 else f"{n:,} {word}s"
-
-
-def listing(items: Iterable[str]) -> str:
-    """Write `a, b and c`."""
-    *front, last = list(items) or [""]
-    return f"{', '.join(front)} and {last}" if front else last
-
-
 def amount(value: float | None) -> str:
     """Write a number as it stands in a sentence: whole numbers whole, others with 3 digits."""
     if value is not None and float(value).is_integer() and abs(value) < 1e7:
@@ -104,19 +81,6 @@ def range_percent(value: Interval) -> str:
 def task_name(task: str) -> str:
     """Return the name of a task as a heading shows it."""
     return _TASKS.get(task, task)
-
-
-def setting(value: Any) -> str:
-    """Write the value of a setting as one types it."""
-    if isinstance(value, bool) or value is None:
-        return str(value)
-    if isinstance(value, float):
-        return f"{value:g}"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key}={setting(item)}" for key, item in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(setting(item) for item in value)
-    return clean(value)
 
 
 def steps_text(series: RunSeries, column: int) -> str:

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from yolo_stability.core.text import short_name
+from yolo_stability.core.text import clean, short_name
 from yolo_stability.display.style import plain_number
-from yolo_stability.report.phrases import clean
 
 __all__ = [
     "ARM",

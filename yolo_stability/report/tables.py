@@ -9,18 +9,10 @@ from typing import Any
 import numpy as np
 
 from yolo_stability.benchmarks.results import Comparison
-from yolo_stability.core.text import number, percent
+from yolo_stability.core.text import clean, count, listing, number, percent
 from yolo_stability.report.moments import Pair, moments
 from yolo_stability.report.outline import VERDICTS, Cell, Section, Story, differences
-from yolo_stability.report.phrases import (
-    amount,
-    clean,
-    count,
-    interval,
-    listing,
-    range_percent,
-    task_name,
-)
+from yolo_stability.report.phrases import amount, interval, range_percent, task_name
 
 __all__ = [
     "GLOSSARY",

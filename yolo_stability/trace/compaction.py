@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from yolo_stability.core.files import replace_file
 from yolo_stability.core.types import StepRecord
 from yolo_stability.trace import tables as frames
-from yolo_stability.trace.layout import Part, Table, list_parts, part_path, replace_file, standing
+from yolo_stability.trace.layout import Part, Table, list_parts, part_path, standing
 
 __all__ = ["SEALED_STEPS", "Tiers", "merge_from"]
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -22,7 +22,6 @@ __all__ = [
     "list_parts",
     "part_path",
     "remove_stale_temps",
-    "replace_file",
     "standing",
 ]
 
@@ -87,32 +86,6 @@ def standing(parts: Iterable[Part]) -> list[Part]:
         if not kept or part.last > kept[-1].last:
             kept.append(part)
     return kept
-
-
-def replace_file(path: Path, content: bytes | Sequence[bytes], *, sync: bool = False) -> None:
-    """Write a file so that a reader, or a kill at any moment, sees the old content or the new, never a mixture.
-
-    Args:
-        path: File to create or replace; its folder is created.
-        content: What it shall hold.
-        sync: Whether the bytes must be on the disk, not just handed to it, before the name points to them.
-
-    Raises:
-        OSError: The disk is full, or the folder cannot be written; the old content stays.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temp.open("wb") as file:
-            for chunk in [content] if isinstance(content, bytes) else content:
-                file.write(chunk)
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
-        temp.replace(path)
-    except BaseException:
-        temp.unlink(missing_ok=True)
-        raise
 
 
 def remove_stale_temps(folder: Path) -> None:

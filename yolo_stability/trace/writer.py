@@ -9,9 +9,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from yolo_stability.core.files import replace_file
 from yolo_stability.core.types import Event, RunHeader, StepRecord
 from yolo_stability.trace.compaction import Tiers
-from yolo_stability.trace.layout import EVENTS, HEADER, remove_stale_temps, replace_file
+from yolo_stability.trace.layout import EVENTS, HEADER, remove_stale_temps
 from yolo_stability.trace.serialize import event_line, header_to_json
 from yolo_stability.trace.tables import warm_up
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from yolo_stability.core.types import Event, Finding, StepRecord
+from yolo_stability.core.findings import Finding
+from yolo_stability.core.types import Event, StepRecord
 from yolo_stability.trainer.policy import Policy
 
 __all__ = ["Judge"]

@@ -9,12 +9,13 @@ from typing import Any
 
 from yolo_stability.compat.ultralytics import Trainer
 from yolo_stability.config import StabilitySettings
-from yolo_stability.core.types import Diagnosis, Trace
+from yolo_stability.core.findings import Diagnosis
+from yolo_stability.core.types import Trace
 from yolo_stability.diagnosis.diagnose import diagnose_trace
 from yolo_stability.diagnosis.live import LiveRules
 from yolo_stability.diagnosis.rescue_policy import Rescuer
-from yolo_stability.diagnosis.targets import write_diagnosis
-from yolo_stability.display.picture import draw
+from yolo_stability.diagnosis.store import write_diagnosis
+from yolo_stability.display.heatmap import draw
 from yolo_stability.trace import load_trace
 from yolo_stability.trace.summary import summarise
 from yolo_stability.trainer.base_monitor import Monitor

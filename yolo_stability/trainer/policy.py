@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from yolo_stability.core.actions import Action, Ending
-from yolo_stability.core.types import BlockSpec, Event, Finding, RunHeader, StepRecord
+from yolo_stability.core.findings import Finding
+from yolo_stability.core.types import BlockSpec, Event, RunHeader, StepRecord
 
 __all__ = ["Policy"]
 

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from yolo_stability.core.types import Diagnosis, Trace
+from yolo_stability.core.findings import Diagnosis
+from yolo_stability.core.types import Trace
 
 __all__ = ["RunResult"]
 

@@ -29,7 +29,8 @@ from yolo_stability.benchmarks.results import (
     results_to_json,
 )
 from yolo_stability.benchmarks.verdict import Verdict
-from yolo_stability.core.types import Finding, StepRecord, Trace
+from yolo_stability.core.findings import Finding
+from yolo_stability.core.types import StepRecord, Trace
 from yolo_stability.diagnosis.diagnose import diagnose_series
 from yolo_stability.diagnosis.examples import healthy_run
 from yolo_stability.trace import load_trace

@@ -23,7 +23,8 @@ from yolo_stability.cli.commands.data import EMBEDDED
 from yolo_stability.cli.main import main
 from yolo_stability.config import OWN_KEYS
 from yolo_stability.core.errors import DataError
-from yolo_stability.core.types import Diagnosis, VerdictWord
+from yolo_stability.core.findings import Diagnosis
+from yolo_stability.core.types import VerdictWord
 from yolo_stability.diagnosis.targets import Examined
 
 CODES = {0, 1, 2, 3, 4, 130}
@@ -103,8 +104,10 @@ def resolve(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 
     module = ModuleType("yolo_stability.data.resolve")
     module.resolve_data = resolve_data  # type: ignore[attr-defined]
-    module.check_data = check_data  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "yolo_stability.data.resolve", module)
+    checking = ModuleType("yolo_stability.data.check.check")
+    checking.check_data = check_data  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "yolo_stability.data.check.check", checking)
     return calls
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from traces import header
 
-from yolo_stability.core.types import Cause, Finding
+from yolo_stability.core.findings import Cause, Finding
 from yolo_stability.diagnosis import advice as module
 from yolo_stability.diagnosis.advice import NOT_MEASURED, advice, advised
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from traces import header
 
-from yolo_stability.core.types import Diagnosis
+from yolo_stability.core.findings import Diagnosis
 from yolo_stability.diagnosis.causes import rank_causes
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.diagnose import diagnose_series

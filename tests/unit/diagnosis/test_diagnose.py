@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from traces import header, record, write
 
-from yolo_stability.core.types import Finding
-from yolo_stability.diagnosis.base import RULES, Rule
+from yolo_stability.core.findings import Finding
+from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.diagnose import (
     DIED,
@@ -21,6 +21,7 @@ from yolo_stability.diagnosis.diagnose import (
     find_all,
 )
 from yolo_stability.diagnosis.examples import event, example_header, healthy_run, with_rows
+from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.trace import load_trace
 from yolo_stability.trace.arrays import RunSeries
 

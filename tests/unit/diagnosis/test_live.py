@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from traces import NAMES, ROLES, header, noisy, record, write
 
-from yolo_stability.core.types import Event, Finding, StepRecord
+from yolo_stability.core.findings import Finding
+from yolo_stability.core.types import Event, StepRecord
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.diagnose import find_all
 from yolo_stability.diagnosis.live import LiveRules

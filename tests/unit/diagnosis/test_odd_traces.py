@@ -16,7 +16,8 @@ from odd_runs import PER_STEP, odd_runs
 from traces import NAMES, header, record
 
 from yolo_stability.benchmarks.verdict import verdict
-from yolo_stability.core.types import BlockStats, Diagnosis, RunHeader, StepRecord, Trace
+from yolo_stability.core.findings import Diagnosis
+from yolo_stability.core.types import BlockStats, RunHeader, StepRecord, Trace
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.diagnose import diagnose_scene, diagnose_series, diagnose_trace
 from yolo_stability.diagnosis.examples import example_header, healthy_run

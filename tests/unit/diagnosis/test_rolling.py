@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from yolo_stability.core.text import times
 from yolo_stability.diagnosis.rolling import (
     first_span,
     first_to_last,
@@ -18,7 +19,6 @@ from yolo_stability.diagnosis.rolling import (
     ratio_of,
     rolling_median,
     spans,
-    times,
     usual_before,
 )
 

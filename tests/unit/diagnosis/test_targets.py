@@ -12,8 +12,9 @@ import pytest
 from traces import record, write
 
 from yolo_stability.core.errors import TraceError
-from yolo_stability.core.types import Cause, Diagnosis, Finding
-from yolo_stability.diagnosis.targets import FILE, diagnose_run, diagnosis_to_json, kind_of
+from yolo_stability.core.findings import Cause, Diagnosis, Finding
+from yolo_stability.diagnosis.store import FILE, diagnosis_to_json
+from yolo_stability.diagnosis.targets import diagnose_run, kind_of
 from yolo_stability.display.diagnosis_text import told_in_short
 from yolo_stability.trace import load_trace
 

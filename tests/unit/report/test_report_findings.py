@@ -13,8 +13,9 @@ from sample_benchmark import HOSTILE, write_sample
 from sample_benchmark import sample as make
 
 from yolo_stability.benchmarks.results import RunResultRow, read_results, results_to_json
-from yolo_stability.core.types import Cause, CauseName, Finding
-from yolo_stability.diagnosis.base import RULES
+from yolo_stability.core.findings import Cause, Finding
+from yolo_stability.core.types import CauseName
+from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.report.findings import cause_of, diagnosed
 from yolo_stability.report.phrases import CAUSES, SIGNS
 from yolo_stability.report.write import write_report

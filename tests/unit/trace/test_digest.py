@@ -14,11 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from traces import NAMES, header, noisy, record, write
 
+from yolo_stability.core.files import replace_file
 from yolo_stability.core.types import Event, StepRecord, Trace
 from yolo_stability.trace import TraceWriter, empty_trace, load_trace
 from yolo_stability.trace import digest as module
 from yolo_stability.trace.digest import trace_digest
-from yolo_stability.trace.layout import part_path, replace_file
+from yolo_stability.trace.layout import part_path
 from yolo_stability.trace.tables import blocks_frame, steps_frame, to_parquet
 
 BAD = (math.nan, math.inf, None, 12.0)

@@ -11,7 +11,8 @@ import pytest
 from odd_runs import golden_folders
 
 from yolo_stability.benchmarks.results import Arm, BenchmarkResult, RunResultRow
-from yolo_stability.core.types import Cause, Diagnosis, Finding, Trace
+from yolo_stability.core.findings import Cause, Diagnosis, Finding
+from yolo_stability.core.types import Trace
 from yolo_stability.diagnosis.diagnose import diagnose_trace
 from yolo_stability.trace import load_trace
 from yolo_stability.trainer.result import RunResult

@@ -68,7 +68,7 @@ def _check(words: Sequence[str], pairs: dict[str, Any], as_json: bool) -> int:
             f" The check reads labels for {', '.join(CHECK_TASKS)}."
         )
     with stdout_to_stderr():
-        from yolo_stability.data.resolve import check_data
+        from yolo_stability.data.check.check import check_data
 
         report = check_data(names[0], tasks[0] if tasks else None)
     tell([json.dumps(report.to_json())] if as_json else report.lines())

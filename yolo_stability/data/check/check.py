@@ -35,7 +35,7 @@ from yolo_stability.data.coco.layout import has_yaml, is_coco
 from yolo_stability.data.resolve import resolve_data
 from yolo_stability.data.synthetic.datasets import EMBEDDED, embedded_spec
 
-__all__ = ["audit"]
+__all__ = ["check_data"]
 
 SPLITS = ("train", "val")
 WORKERS = min(8, os.cpu_count() or 1)
@@ -81,7 +81,7 @@ class Answer:
     sound: bool = True
 
 
-def audit(data: str | Path, task: str | None = None) -> AuditReport:
+def check_data(data: str | Path, task: str | None = None) -> AuditReport:
     """Check a dataset as Ultralytics would scan it before a training.
 
     Nothing is written but the cache of this package, where a COCO folder is imported.

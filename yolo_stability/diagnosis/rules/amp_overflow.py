@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from yolo_stability.core.types import Finding
+from yolo_stability.core.findings import Finding
+from yolo_stability.core.text import times
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
-from yolo_stability.diagnosis.rolling import number, times
+from yolo_stability.diagnosis.rolling import number
 from yolo_stability.trace.arrays import RunSeries
 
 __all__ = ["AmpOverflow"]

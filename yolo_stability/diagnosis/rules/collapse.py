@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from yolo_stability.core.types import Finding
+from yolo_stability.core.findings import Finding
 from yolo_stability.diagnosis.base import USUAL_RATE, Rule
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.examples import healthy_run, with_rows

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from yolo_stability.core.types import Finding
+from yolo_stability.core.findings import Finding
+from yolo_stability.core.text import times
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.examples import healthy_run
-from yolo_stability.diagnosis.rolling import times
 from yolo_stability.trace.arrays import RunSeries
 
 __all__ = ["DroppedImages"]

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from yolo_stability.core.types import Finding
+from yolo_stability.core.findings import Finding
+from yolo_stability.core.text import times
 from yolo_stability.diagnosis.base import USUAL_RATE, Rule
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.examples import event, healthy_run
-from yolo_stability.diagnosis.rolling import times
 from yolo_stability.trace.arrays import RunSeries
 
 __all__ = ["Recoveries"]

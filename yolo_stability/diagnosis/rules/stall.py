@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
-from yolo_stability.core.types import Finding
+from yolo_stability.core.findings import Finding
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.examples import healthy_run, with_rows

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from yolo_stability.core.types import Finding
+from yolo_stability.core.findings import Finding
 from yolo_stability.diagnosis.base import USUAL_RATE, Rule
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.examples import healthy_run, with_rows

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
         KindScore,
         Rate,
     )
-    from yolo_stability.studies.fault_detection.score import FaultResult
+    from yolo_stability.studies.fault_detection.result import FaultResult
 
 __all__ = ["faults_markdown", "faults_picture"]
 

@@ -4,36 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
+from yolo_stability.core.files import replace_file
+from yolo_stability.core.findings import Diagnosis
 from yolo_stability.core.provenance import package_versions
-from yolo_stability.core.types import Diagnosis, Trace
+from yolo_stability.core.types import Trace
 from yolo_stability.studies.fault_detection.baselines import NAIVE
 from yolo_stability.studies.fault_detection.metrics import (
     ANY,
     OURS,
-    HalfScore,
     JudgedRun,
     score_half,
 )
 from yolo_stability.studies.fault_detection.onset import Effect, effect_of, references
+from yolo_stability.studies.fault_detection.result import FaultResult
 from yolo_stability.studies.fault_detection.runs import LabelledRun, label_of, labelled_runs, prefix
-from yolo_stability.trace.layout import replace_file
 
-__all__ = [
-    "FAULTS_JSON",
-    "FaultResult",
-    "judge",
-    "known_at",
-    "score_faults",
-    "score_labelled",
-    "write_faults",
-]
+__all__ = ["FAULTS_JSON", "judge", "known_at", "score_faults", "score_labelled", "write_faults"]
 
 FAULTS_JSON = "faults.json"
 SET_ON = "yolov8"
@@ -42,25 +35,6 @@ SET_ON = "yolov8"
 _TENTHS = 10
 
 Diagnose = Callable[[Trace, bool], Diagnosis]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FaultResult:
-    """What `faults.json` holds.
-
-    Attributes:
-        schema_version: Of this file.
-        written: When, ISO 8601.
-        versions: Versions of Python and packages that scored.
-        halves: The half on which thresholds are set, then the unseen one; only those that have runs.
-        runs: Every run.
-    """
-
-    schema_version: int
-    written: str
-    versions: dict[str, str]
-    halves: Sequence[HalfScore]
-    runs: Sequence[JudgedRun]
 
 
 def score_labelled(folder: Path, arms: Iterable[str], control: str) -> FaultResult | None:

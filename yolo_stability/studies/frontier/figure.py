@@ -5,8 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from yolo_stability.studies.frontier.drawing import Mark, Row, draw_frontier
-from yolo_stability.studies.frontier.result import PICTURE, FrontierResult, SettingEdge
-from yolo_stability.studies.frontier.sentences import cost_line, head_line, interval
+from yolo_stability.studies.frontier.result import (
+    PICTURE,
+    FrontierResult,
+    SettingEdge,
+    cost_line,
+    head_line,
+    interval,
+)
 
 __all__ = ["draw"]
 

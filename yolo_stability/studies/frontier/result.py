@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_stability.core.notebook import as_html
+from yolo_stability.core.text import times
 from yolo_stability.studies.frontier.bisection import EdgeStatus, Word
 
 __all__ = [
@@ -20,6 +21,9 @@ __all__ = [
     "Point",
     "SeedEdge",
     "SettingEdge",
+    "cost_line",
+    "head_line",
+    "interval",
 ]
 
 SCHEMA_VERSION = 1
@@ -193,8 +197,6 @@ class FrontierResult:
 
     def lines(self) -> list[str]:
         """Return what a terminal shows of it."""
-        from yolo_stability.studies.frontier.sentences import cost_line, head_line
-
         told = [f"- {edge.sentence}" for edge in self.edges]
         lost = [
             f"- lost: {p.setting}, {self.axis}={p.value:g}, seed {p.seed}: {p.why}"
@@ -211,3 +213,49 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def interval(edge: SettingEdge | SeedEdge) -> str:
+    """Return an edge in a few words, such as `10 to 14.68`."""
+    low, high = edge.highest_stable, edge.lowest_failing
+    if edge.status == "nothing":
+        return "nothing stable"
+    if edge.status == "everything" and low is not None:
+        return f"stable up to {low:g}"
+    if edge.status == "undecided" or low is None or high is None:
+        return "undecided" if low is None else f"{low:g}, then undecided"
+    return f"{low:g} to {high:g}"
+
+
+def head_line(result: FrontierResult) -> str:
+    """Say what was searched."""
+    models = dict.fromkeys(
+        str(e.overrides.get("model", result.recipe["model"])) for e in result.edges
+    )
+    named = ", ".join(Path(model).stem for model in models)
+    how = "bisection" if result.mode == "bisection" else f"a grid of {len(result.values)} values"
+    ends = f"{result.axis} from {result.values[0]:g} to {result.values[-1]:g}"
+    return f"{ends}: {named} on {result.recipe['data']}, {times(len(result.seeds), 'seed')}, {how}"
+
+
+def cost_line(result: FrontierResult) -> str:
+    """Say what it took, and what the other mode would have taken."""
+    cost = result.cost
+    runs, seconds = cost["runs"], cost["seconds"]
+    text = f"cost: {times(runs, 'run')}, {seconds:.0f} s"
+    if not runs:
+        return text
+    if "grid_runs" in cost:
+        if cost["grid_runs"] == runs:
+            return f"{text}; a grid of these values would take as many"
+        factor = f"{cost['grid_runs'] / runs:.1f} times as many"
+        return f"{text}; a grid of these values would take {cost['grid_runs']} runs, {factor}"
+    if "bisection_runs" in cost:
+        again = any(seed.stable_again for edge in result.edges for seed in edge.seeds)
+        why = "stability is not monotone" if again else "runs crashed or said nothing"
+        same = "the same edges" if cost["bisection_same_edges"] else f"other edges, for {why}"
+        part = (
+            f"{times(cost['bisection_runs'], 'run')} and {cost['bisection_seconds']:.0f} s of these"
+        )
+        return f"{text}; bisection would have taken {part}, and found {same}"
+    return text

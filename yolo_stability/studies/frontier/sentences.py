@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from yolo_stability.studies.frontier.result import FrontierResult, Point, SeedEdge, SettingEdge
+from yolo_stability.core.text import times
+from yolo_stability.studies.frontier.result import (
+    Point,
+    SettingEdge,
+    interval,
+)
 
 if TYPE_CHECKING:
     from yolo_stability.studies.frontier.request import Request
 
-__all__ = ["cost_line", "head_line", "interval", "sentence"]
+__all__ = ["sentence"]
 
 
 def sentence(request: Request, edge: SettingEdge, points: Sequence[Point]) -> str:
@@ -29,50 +33,6 @@ def sentence(request: Request, edge: SettingEdge, points: Sequence[Point]) -> st
         "undecided": _undecided,
     }[edge.status]
     return f"{edge.label}: {tell(request, edge, points)}."
-
-
-def interval(edge: SettingEdge | SeedEdge) -> str:
-    """Return an edge in a few words, such as `10 to 14.68`."""
-    low, high = edge.highest_stable, edge.lowest_failing
-    if edge.status == "nothing":
-        return "nothing stable"
-    if edge.status == "everything" and low is not None:
-        return f"stable up to {low:g}"
-    if edge.status == "undecided" or low is None or high is None:
-        return "undecided" if low is None else f"{low:g}, then undecided"
-    return f"{low:g} to {high:g}"
-
-
-def head_line(result: FrontierResult) -> str:
-    """Say what was searched."""
-    models = dict.fromkeys(
-        str(e.overrides.get("model", result.recipe["model"])) for e in result.edges
-    )
-    named = ", ".join(Path(model).stem for model in models)
-    how = "bisection" if result.mode == "bisection" else f"a grid of {len(result.values)} values"
-    ends = f"{result.axis} from {result.values[0]:g} to {result.values[-1]:g}"
-    return f"{ends}: {named} on {result.recipe['data']}, {_count(len(result.seeds), 'seed')}, {how}"
-
-
-def cost_line(result: FrontierResult) -> str:
-    """Say what it took, and what the other mode would have taken."""
-    cost = result.cost
-    runs, seconds = cost["runs"], cost["seconds"]
-    text = f"cost: {_count(runs, 'run')}, {seconds:.0f} s"
-    if not runs:
-        return text
-    if "grid_runs" in cost:
-        if cost["grid_runs"] == runs:
-            return f"{text}; a grid of these values would take as many"
-        times = f"{cost['grid_runs'] / runs:.1f} times as many"
-        return f"{text}; a grid of these values would take {cost['grid_runs']} runs, {times}"
-    if "bisection_runs" in cost:
-        again = any(seed.stable_again for edge in result.edges for seed in edge.seeds)
-        why = "stability is not monotone" if again else "runs crashed or said nothing"
-        same = "the same edges" if cost["bisection_same_edges"] else f"other edges, for {why}"
-        part = f"{_count(cost['bisection_runs'], 'run')} and {cost['bisection_seconds']:.0f} s of these"
-        return f"{text}; bisection would have taken {part}, and found {same}"
-    return text
 
 
 def _found(request: Request, edge: SettingEdge, points: Sequence[Point]) -> str:
@@ -99,7 +59,7 @@ def _nothing(request: Request, edge: SettingEdge, points: Sequence[Point]) -> st
     first = request.values[0]
     failed = sum(seed.status == "nothing" for seed in edge.seeds)
     sign = "".join(f", {text}" for text in _sign(first, points))
-    count = f"{failed} of {_count(len(edge.seeds), 'seed')} failed there{_anecdotal(edge)}"
+    count = f"{failed} of {times(len(edge.seeds), 'seed')} failed there{_anecdotal(edge)}"
     what = (
         "nothing is stable, not even"
         if failed == len(edge.seeds)
@@ -109,7 +69,7 @@ def _nothing(request: Request, edge: SettingEdge, points: Sequence[Point]) -> st
 
 
 def _everything(request: Request, edge: SettingEdge, points: Sequence[Point]) -> str:
-    count = f"{_count(len(edge.seeds), 'seed')}{_anecdotal(edge)}"
+    count = f"{times(len(edge.seeds), 'seed')}{_anecdotal(edge)}"
     tried = {point.value for point in points}
     between = (
         ""
@@ -130,7 +90,9 @@ def _undecided(request: Request, edge: SettingEdge, points: Sequence[Point]) -> 
     told = (
         f": {request.axis}={silent[0].value:g} {_was(silent[0])}, {silent[0].why}" if silent else ""
     )
-    return f"no edge can be named, {known}; {_count(len(silent), 'run')} said neither{told.rstrip('.')}"
+    return (
+        f"no edge can be named, {known}; {times(len(silent), 'run')} said neither{told.rstrip('.')}"
+    )
 
 
 def _anecdotal(edge: SettingEdge) -> str:
@@ -186,7 +148,3 @@ def _again(edge: SettingEdge) -> str:
 def _gaps(edge: SettingEdge) -> str:
     values = sorted({value for seed in edge.seeds for value in seed.undecided})
     return f"; undecided at {', '.join(f'{v:g}' for v in values)}" if values else ""
-
-
-def _count(n: int, word: str) -> str:
-    return f"{n} {word}" if n == 1 else f"{n} {word}s"

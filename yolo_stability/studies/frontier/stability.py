@@ -8,9 +8,10 @@ from pathlib import Path
 from yolo_stability.benchmarks.assessment import final_fitness
 from yolo_stability.benchmarks.plan import RunOutcome, RunSpec
 from yolo_stability.core.errors import TraceError
-from yolo_stability.core.types import Diagnosis, Finding, Trace
-from yolo_stability.diagnosis.base import RULES
+from yolo_stability.core.findings import Diagnosis, Finding
+from yolo_stability.core.types import Trace
 from yolo_stability.diagnosis.diagnose import DIED, diagnose_trace
+from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.studies.frontier.bisection import Word
 from yolo_stability.trace import load_trace
 

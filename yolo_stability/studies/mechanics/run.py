@@ -19,6 +19,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 
 from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.core.files import replace_file
 from yolo_stability.core.text import number
 from yolo_stability.core.types import Trace
 from yolo_stability.gradients.recorder import record
@@ -31,7 +32,6 @@ from yolo_stability.studies.mechanics.networks import (
     adding_problem,
 )
 from yolo_stability.studies.mechanics.result import Curve, MechanicsResult, Study, finite
-from yolo_stability.trace.layout import replace_file
 
 __all__ = ["STUDIES", "mechanics"]
 

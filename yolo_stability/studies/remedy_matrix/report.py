@@ -10,7 +10,7 @@ from yolo_stability.display.style import BLANK, FAINT, INK, RC
 if TYPE_CHECKING:
     from yolo_stability.benchmarks.results import Interval
     from yolo_stability.studies.remedy_matrix.matrix import Cell, Price, Tally
-    from yolo_stability.studies.remedy_matrix.score import CauseRow, MatrixResult, RemedyColumn
+    from yolo_stability.studies.remedy_matrix.result import CauseRow, MatrixResult, RemedyColumn
 
 __all__ = ["remedies_markdown", "remedies_picture"]
 

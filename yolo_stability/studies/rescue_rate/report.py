@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from yolo_stability.benchmarks.results import Interval
-    from yolo_stability.studies.rescue_rate.score import RescueResult
+    from yolo_stability.studies.rescue_rate.result import RescueResult
 
 __all__ = ["rescue_markdown"]
 

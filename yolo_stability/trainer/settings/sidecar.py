@@ -12,8 +12,8 @@ import yaml
 
 from yolo_stability.config import StabilitySettings, check_rescue_settings
 from yolo_stability.core.errors import ConfigError, StabilityError
+from yolo_stability.core.files import replace_file
 from yolo_stability.core.strict_yaml import load_yaml
-from yolo_stability.trace.layout import replace_file
 
 __all__ = ["SIDECAR", "resumed_settings", "write_sidecar"]
 

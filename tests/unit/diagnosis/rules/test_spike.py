@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from yolo_stability.core.types import Finding
+from yolo_stability.core.findings import Finding
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
 from yolo_stability.diagnosis.rules.spike import Spike

@@ -11,10 +11,10 @@ import pytest
 from odd_runs import cut
 from traces import header
 
-from yolo_stability.core.types import Finding
-from yolo_stability.diagnosis.base import RULES
+from yolo_stability.core.findings import Finding
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.examples import event, healthy_run, with_rows
+from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.trace.arrays import RunSeries
 
 RUN = healthy_run()

@@ -12,7 +12,8 @@ from labelled import GRADUAL, alarm_above, run, steps
 from traces import write
 
 from yolo_stability.benchmarks.plan import RunOutcome
-from yolo_stability.core.types import Cause, Diagnosis, Event, StepRecord, Trace
+from yolo_stability.core.findings import Cause, Diagnosis
+from yolo_stability.core.types import Event, StepRecord, Trace
 from yolo_stability.studies.fault_detection import FAULTS_JSON, score_labelled
 from yolo_stability.studies.fault_detection.metrics import OURS
 from yolo_stability.studies.fault_detection.runs import labelled_runs, prefix

@@ -15,7 +15,7 @@ from yolo_stability.benchmarks.suite import Suite
 from yolo_stability.core.errors import ConfigError, TraceError
 from yolo_stability.studies.remedy_matrix import score_matrix, write_remedies
 from yolo_stability.studies.remedy_matrix.matrix import Cell
-from yolo_stability.studies.remedy_matrix.score import MatrixResult
+from yolo_stability.studies.remedy_matrix.result import MatrixResult
 
 SUITE = matrix_suite()
 ALIVE: list[float | None] = [0.8] * 5

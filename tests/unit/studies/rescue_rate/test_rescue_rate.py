@@ -7,12 +7,8 @@ from pathlib import Path
 
 from yolo_stability.benchmarks.results import Arm, BenchmarkResult, Interval, RunResultRow
 from yolo_stability.studies.rescue_rate.report import rescue_markdown
-from yolo_stability.studies.rescue_rate.score import (
-    RESCUE_JSON,
-    RescueResult,
-    score_rescues,
-    write_rescues,
-)
+from yolo_stability.studies.rescue_rate.result import RescueResult
+from yolo_stability.studies.rescue_rate.score import RESCUE_JSON, score_rescues, write_rescues
 
 HEALTHY = 0.8
 

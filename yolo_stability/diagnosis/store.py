@@ -1,0 +1,36 @@
+"""`diagnosis.json`: written beside the trace, strict JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from yolo_stability.core.files import replace_file
+from yolo_stability.core.findings import Diagnosis
+from yolo_stability.core.types import Trace
+from yolo_stability.trace.serialize import plain
+
+__all__ = ["FILE", "diagnosis_to_json", "write_diagnosis"]
+
+
+FILE = "diagnosis.json"
+
+
+SCHEMA_VERSION = 1
+
+
+def write_diagnosis(trace: Trace, diagnosis: Diagnosis) -> None:
+    """Write `diagnosis.json` beside a trace; a folder that cannot be written is left as it is."""
+    try:
+        replace_file(
+            trace.path / FILE, (json.dumps(diagnosis_to_json(diagnosis), indent=1) + "\n").encode()
+        )
+    except OSError:
+        return
+
+
+def diagnosis_to_json(diagnosis: Diagnosis) -> dict[str, Any]:
+    """Return what `diagnosis.json` holds; strict JSON."""
+    content: dict[str, Any] = plain(dataclasses.asdict(diagnosis))
+    return {"schema_version": SCHEMA_VERSION, **content}
