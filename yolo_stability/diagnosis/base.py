@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from yolo_stability.core.findings import Finding
+from yolo_stability.core.registry import entry_name
 from yolo_stability.core.types import Severity
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.trace.arrays import RunSeries
@@ -45,8 +46,8 @@ class Rule(ABC):
 
     @classmethod
     def name(cls) -> str:
-        """Return the name of the file that defines it."""
-        return cls.__module__.rpartition(".")[2]
+        """Return its name: that of its file, or of its entry point."""
+        return entry_name(cls)
 
     def found(
         self,

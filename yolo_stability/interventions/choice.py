@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from yolo_stability.core.errors import ConfigError
+from yolo_stability.core.registry import entry_name
 
 __all__ = ["Argument", "Choice", "split_choice"]
 
@@ -45,8 +46,8 @@ class Choice:
 
     @classmethod
     def name(cls) -> str:
-        """Return the kind: the name of the file that defines it."""
-        return cls.__module__.rpartition(".")[2]
+        """Return the kind as users write it: the name of its file, or of its entry point."""
+        return entry_name(cls)
 
     def __str__(self) -> str:
         """Return the choice as a user would write it."""

@@ -1,0 +1,185 @@
+"""A package that adds a clip and a rule: installed for real, then listed, chosen, trained with and diagnosed by."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "detect-26n"
+CLIP = '''"""`clip=halve:SHARE`: keeps that share of every gradient."""
+
+from yolo_stability.interventions.choice import Argument
+from yolo_stability.interventions.clips._base import Clip
+
+
+class Halve(Clip):
+    """Scales all gradients alike."""
+
+    argument = Argument(meaning="the share that is kept", high=1.0, example=0.5)
+
+    def apply(self, gradient):
+        for param in gradient.params:
+            param.grad.mul_(self.value)
+        return self.value
+'''
+RULE = '''"""Fires on every run that has a step."""
+
+from dataclasses import dataclass
+
+from yolo_stability.diagnosis.base import Rule
+
+
+@dataclass(frozen=True)
+class FirstStep(Rule):
+    """Names the first step."""
+
+    unsettles = False
+
+    def look(self, scene):
+        yield self.found("info", "the run has a first step", scene=scene, rows=(0, 1))
+
+    @classmethod
+    def example(cls):
+        raise NotImplementedError
+'''
+POINTS = """[yolo_stability.clips]
+halve = tiny_plugin.clips:Halve
+
+[yolo_stability.rules]
+first_step = tiny_plugin.rules:FirstStep
+"""
+
+
+def wheel(folder: Path, files: Mapping[str, str], points: str) -> Path:
+    """Write the wheel of a package, which takes no build tool."""
+    info = "tiny_plugin-1.0.dist-info"
+    content = {
+        "tiny_plugin/__init__.py": "",
+        **{f"tiny_plugin/{name}.py": text for name, text in files.items()},
+        f"{info}/METADATA": "Metadata-Version: 2.1\nName: tiny-plugin\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": points,
+    }
+    rows = []
+    for name, text in content.items():
+        digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        rows.append(f"{name},sha256={digest.rstrip('=')},{len(text.encode())}")
+    path = folder / "tiny_plugin-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, text in content.items():
+            archive.writestr(name, text)
+        archive.writestr(f"{info}/RECORD", "\n".join([*rows, f"{info}/RECORD,,", ""]))
+    return path
+
+
+def install(folder: Path, files: Mapping[str, str], points: str = POINTS) -> dict[str, str]:
+    """Install the package into a folder of its own and return the environment that sees it."""
+    site = folder / "site"
+    pip = [sys.executable if find_spec("pip") else "python3", "-m", "pip"]
+    subprocess.run(
+        [
+            *(*pip, "--disable-pip-version-check", "install", "-q", "--no-index", "--no-deps"),
+            *("--target", str(site), str(wheel(folder, files, points))),
+        ],
+        check=True,
+    )
+    path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": path}
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Give the environment in which the package is installed."""
+    return install(tmp_path_factory.mktemp("plugin"), {"clips": CLIP, "rules": RULE})
+
+
+def run(env: Mapping[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "yolo_stability", *words]
+    return subprocess.run(command, env=dict(env), capture_output=True, text=True, check=False)
+
+
+def test_it_is_listed_with_the_package_that_it_comes_from(installed: dict[str, str]) -> None:
+    listed = run(installed, "list", "rules").stdout
+    assert "first_step" in listed
+    assert "Fires on every run that has a step. (from tiny-plugin)" in " ".join(listed.split())
+    assert "halve" in run(installed, "list", "interventions").stdout
+
+
+def test_its_rule_finds(installed: dict[str, str], tmp_path: Path) -> None:
+    shutil.copytree(GOLDEN, tmp_path / "run")
+    done = run(installed, "diagnose", str(tmp_path / "run"), "--json")
+    found = [f for f in json.loads(done.stdout)["findings"] if f["rule"] == "first_step"]
+    assert [(f["severity"], f["first_step"]) for f in found] == [("info", 0)]
+    alone = run(os.environ, "diagnose", str(tmp_path / "run"), "--json")
+    rest = [f for f in json.loads(done.stdout)["findings"] if f["rule"] != "first_step"]
+    assert rest == json.loads(alone.stdout)["findings"]
+
+
+@pytest.mark.trains
+def test_its_clip_clips(installed: dict[str, str], tmp_path: Path) -> None:
+    line = "model=yolov8n.yaml data=shapes imgsz=32 batch=8 epochs=1 device=cpu plots=False"
+    done = run(
+        installed, "train", *line.split(), "clip=halve:0.5", f"project={tmp_path}", "name=run"
+    )
+    assert done.returncode == 0, done.stderr
+    code = (
+        "import sys, yolo_stability; trace = yolo_stability.load_trace(sys.argv[1]);"
+        "print(trace.header.requested['clip'], set(trace.steps['clip_coef']))"
+    )
+    read = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert read.stdout.split("\n")[0] == "halve:0.5 {0.5}"
+
+
+def test_an_impossible_number_gets_the_sentence_of_any_clip(installed: dict[str, str]) -> None:
+    done = run(installed, "train", "model=yolo26n.yaml", "data=shapes", "clip=halve:2")
+    assert done.returncode == 2
+    assert "halve:2" in done.stderr
+    assert "the share that is kept" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("raise OSError('no driver')", "cannot be imported (OSError: no driver)"),
+        ("class Halve: ...", "must be a subclass of yolo_stability.interventions.clips._base.Clip"),
+    ],
+)
+def test_a_broken_package_is_named(tmp_path: Path, source: str, said: str) -> None:
+    env = install(tmp_path, {"clips": source, "rules": RULE})
+    assert run(env, "--help").returncode == 0
+    done = run(env, "train", "model=yolo26n.yaml", "data=shapes", "clip=halve:0.5")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "The clip 'halve' of the package tiny-plugin" in done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_name_that_is_taken_is_ignored_aloud(tmp_path: Path) -> None:
+    env = install(
+        tmp_path,
+        {"clips": CLIP, "rules": RULE},
+        "[yolo_stability.clips]\nagc = tiny_plugin.clips:Halve\n",
+    )
+    code = "from yolo_stability.interventions.clips import CLIPS; print(CLIPS['agc'].__module__)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "yolo_stability.interventions.clips.agc"
+    assert "clip 'agc' of the package tiny-plugin is ignored" in done.stderr
