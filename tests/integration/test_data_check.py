@@ -22,9 +22,9 @@ from yolo_stability.cli.main import main
 from yolo_stability.compat.ultralytics import ultralytics_version
 from yolo_stability.core.errors import DataError, StabilityError
 from yolo_stability.data.check.check import check_data
-from yolo_stability.data.check.files import cache_file, images_of, label_file
 from yolo_stability.data.check.findings import KINDS
 from yolo_stability.data.check.labels import Layout, judge
+from yolo_stability.data.files import cache_file, images_of, label_file
 from yolo_stability.data.resolve import resolve_data
 
 VERSION = tuple(int(part) for part in re.findall(r"\d+", ultralytics_version)[:3])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from yolo_stability.core.errors import DataError
-from yolo_stability.data.check.files import (
+from yolo_stability.data.files import (
     LABEL_TASKS,
     cache_file,
     images_of,

@@ -18,7 +18,12 @@ from typing import Any
 
 from yolo_stability.core.errors import DataError
 from yolo_stability.data.cache import cache_root
-from yolo_stability.data.check.files import (
+from yolo_stability.data.check.findings import AuditReport, Found, SplitAudit
+from yolo_stability.data.check.labels import Layout, Verdict, judge
+from yolo_stability.data.coco.import_report import Tally
+from yolo_stability.data.coco.importer import import_coco
+from yolo_stability.data.coco.layout import has_yaml, is_coco
+from yolo_stability.data.files import (
     LABEL_TASKS,
     cache_file,
     images_of,
@@ -27,11 +32,6 @@ from yolo_stability.data.check.files import (
     unfinished_jpeg,
     unread_labels,
 )
-from yolo_stability.data.check.findings import AuditReport, Found, SplitAudit
-from yolo_stability.data.check.labels import Layout, Verdict, judge
-from yolo_stability.data.coco.import_report import Tally
-from yolo_stability.data.coco.importer import import_coco
-from yolo_stability.data.coco.layout import has_yaml, is_coco
 from yolo_stability.data.resolve import resolve_data
 from yolo_stability.data.synthetic.datasets import EMBEDDED, embedded_spec
 

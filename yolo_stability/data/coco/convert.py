@@ -17,7 +17,7 @@ from yolo_stability.data.coco.annotations import Classes
 from yolo_stability.data.coco.file_names import ImageFinder, LinkNames, safe_name
 from yolo_stability.data.coco.image_size import measure
 from yolo_stability.data.coco.import_report import SplitReport, Tally
-from yolo_stability.data.coco.layout import SUFFIXES, Split
+from yolo_stability.data.coco.layout import Split
 from yolo_stability.data.coco.sanitize import (
     Unusable,
     clean_box,
@@ -25,6 +25,7 @@ from yolo_stability.data.coco.sanitize import (
     clean_polygons,
     number,
 )
+from yolo_stability.data.files import SUFFIXES
 
 __all__ = ["Normalised", "normalise"]
 

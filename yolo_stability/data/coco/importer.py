@@ -15,11 +15,11 @@ from typing import Any
 
 from yolo_stability.core.errors import DataError
 from yolo_stability.data.cache import cache_root, publish
-from yolo_stability.data.check.files import unfinished_jpeg
 from yolo_stability.data.coco.annotations import Classes, classes_of, read_annotations
 from yolo_stability.data.coco.convert import Normalised, normalise
 from yolo_stability.data.coco.import_report import ImportReport
 from yolo_stability.data.coco.layout import Split, find_splits, image_listing
+from yolo_stability.data.files import unfinished_jpeg
 
 __all__ = ["import_coco"]
 

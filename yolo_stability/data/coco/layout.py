@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yolo_stability.core.errors import DataError
+from yolo_stability.data.files import SUFFIXES
 
 __all__ = ["PREFIXES", "Split", "find_splits", "has_yaml", "image_listing", "is_coco"]
 
@@ -16,9 +17,6 @@ PREFIXES = {"detect": "instances_", "segment": "instances_", "pose": "person_key
 
 SPLITS = {"train": "train", "val": "val"}
 """Split by the start of a file name; `val` covers `valid`. Test sets are not needed to train."""
-FORMATS = "avif bmp dng heic heif jp2 jpeg jpg mpo png tif tiff webp"
-SUFFIXES = frozenset(f".{name}" for name in FORMATS.split())
-"""What Ultralytics reads; a test compares it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from yolo_stability.studies.fault_detection.runs import LabelledRun
+from yolo_stability.benchmarks.labelled_runs import LabelledRun
 from yolo_stability.trace.arrays import Bools, Floats
 
 __all__ = [

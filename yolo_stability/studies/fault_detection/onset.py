@@ -14,7 +14,7 @@ from statistics import median
 
 import numpy as np
 
-from yolo_stability.studies.fault_detection.runs import LabelledRun
+from yolo_stability.benchmarks.labelled_runs import LabelledRun
 from yolo_stability.trace.arrays import Bools, Floats
 
 __all__ = ["Effect", "effect_of", "references"]

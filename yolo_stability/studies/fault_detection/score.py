@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from yolo_stability.benchmarks.labelled_runs import LabelledRun, label_of, labelled_runs, prefix
 from yolo_stability.core.files import replace_file
 from yolo_stability.core.findings import Diagnosis
 from yolo_stability.core.provenance import package_versions
@@ -24,7 +25,6 @@ from yolo_stability.studies.fault_detection.metrics import (
 )
 from yolo_stability.studies.fault_detection.onset import Effect, effect_of, references
 from yolo_stability.studies.fault_detection.result import FaultResult
-from yolo_stability.studies.fault_detection.runs import LabelledRun, label_of, labelled_runs, prefix
 
 __all__ = ["FAULTS_JSON", "judge", "known_at", "score_faults", "score_labelled", "write_faults"]
 

@@ -13,6 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yolo_stability.benchmarks.arms import SIGN
+from yolo_stability.benchmarks.labelled_runs import (
+    HEALTHY,
+    LabelledRun,
+    label_of,
+    labelled_runs,
+)
 from yolo_stability.benchmarks.results import Interval
 from yolo_stability.benchmarks.scenario import FaultLabel
 from yolo_stability.benchmarks.statistics import wilson
@@ -20,12 +26,6 @@ from yolo_stability.core.actions import Action, Ending
 from yolo_stability.core.types import Event, Trace
 from yolo_stability.diagnosis.diagnose import diagnose_trace
 from yolo_stability.diagnosis.rescue_policy import Rescuer
-from yolo_stability.studies.fault_detection.runs import (
-    HEALTHY,
-    LabelledRun,
-    label_of,
-    labelled_runs,
-)
 from yolo_stability.studies.rescue_rate.score import AUTO, LEARNT
 from yolo_stability.trace.digest import trace_digest
 from yolo_stability.trace.records import as_records

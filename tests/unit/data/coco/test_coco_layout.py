@@ -8,7 +8,8 @@ import pytest
 
 from yolo_stability.core.errors import DataError
 from yolo_stability.data import import_coco
-from yolo_stability.data.coco.layout import SUFFIXES, image_listing
+from yolo_stability.data.coco.layout import image_listing
+from yolo_stability.data.files import SUFFIXES
 
 
 def test_a_missing_val_set_is_one_sentence(coco):

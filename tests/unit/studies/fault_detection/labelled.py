@@ -8,10 +8,10 @@ from typing import Any
 
 from traces import record, write
 
+from yolo_stability.benchmarks.labelled_runs import LabelledRun
 from yolo_stability.benchmarks.scenario import FaultLabel
 from yolo_stability.core.findings import Diagnosis, Finding
 from yolo_stability.core.types import StepRecord, Trace
-from yolo_stability.studies.fault_detection.runs import LabelledRun
 from yolo_stability.trace import load_trace
 from yolo_stability.trace.arrays import as_series
 

@@ -11,12 +11,12 @@ import pytest
 from labelled import GRADUAL, alarm_above, run, steps
 from traces import write
 
+from yolo_stability.benchmarks.labelled_runs import labelled_runs, prefix
 from yolo_stability.benchmarks.plan import RunOutcome
 from yolo_stability.core.findings import Cause, Diagnosis
 from yolo_stability.core.types import Event, StepRecord, Trace
 from yolo_stability.studies.fault_detection import FAULTS_JSON, score_labelled
 from yolo_stability.studies.fault_detection.metrics import OURS
-from yolo_stability.studies.fault_detection.runs import labelled_runs, prefix
 from yolo_stability.studies.fault_detection.score import judge, known_at, write_faults
 from yolo_stability.trace import TraceWriter, load_trace
 

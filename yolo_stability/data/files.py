@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from yolo_stability.core.errors import DataError
-from yolo_stability.data.coco.layout import SUFFIXES
 
 __all__ = [
     "LABEL_TASKS",
+    "SUFFIXES",
     "cache_file",
     "images_of",
     "label_file",
@@ -20,6 +20,12 @@ __all__ = [
     "unfinished_jpeg",
     "unread_labels",
 ]
+
+FORMATS = "avif bmp dng heic heif jp2 jpeg jpg mpo png tif tiff webp"
+
+
+SUFFIXES = frozenset(f".{name}" for name in FORMATS.split())
+"""Images that Ultralytics reads; a test compares it."""
 
 LABEL_TASKS = ("detect", "segment", "pose", "obb")
 """Tasks whose labels are text files beside the images."""
