@@ -24,7 +24,7 @@ from ultralytics.nn.modules.conv import Conv, Conv2, ConvTranspose, RepConv
 from ultralytics.nn.tasks import yaml_model_load
 from ultralytics.utils import DEFAULT_CFG_DICT, LOGGER, RANK, ROOT
 from ultralytics.utils.checks import check_file
-from ultralytics.utils.torch_utils import unwrap_model
+from ultralytics.utils.torch_utils import unset_deterministic, unwrap_model
 
 __all__ = [
     "DEFAULT_CFG_DICT",
@@ -55,6 +55,7 @@ __all__ = [
     "scanning",
     "stock_bias_rate",
     "ultralytics_version",
+    "unset_deterministic",
     "warmup_iterations",
 ]
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -74,6 +74,13 @@ def embedded_spec(name: str) -> EmbeddedSpec:
     return EmbeddedSpec(**{**content, "tasks": tuple(content["tasks"])})
 
 
+def _drawer(name: str) -> ModuleType:
+    """Return the module that draws a set; it loads OpenCV."""
+    from yolo_stability.data.synthetic import figures, shapes
+
+    return {"figures": figures, "shapes": shapes}[name]
+
+
 def draw_embedded(spec: EmbeddedSpec, split: str) -> Iterator[Picture]:
     """Draw the pictures of a split; each has its own generator, so none depends on another.
 
@@ -84,7 +91,7 @@ def draw_embedded(spec: EmbeddedSpec, split: str) -> Iterator[Picture]:
     Yields:
         File name, picture (size, size, 3) uint8 BGR, COCO annotations without ids.
     """
-    module = importlib.import_module(f"yolo_stability.data.synthetic.{spec.name}")
+    module = _drawer(spec.name)
     for index in range(spec.train if split == "train" else spec.val):
         rng = np.random.Generator(np.random.PCG64([spec.seed, SPLITS.index(split), index]))
         image, annotations = module.draw(rng, spec.size)
@@ -153,7 +160,7 @@ def _write(spec: EmbeddedSpec, folder: Path) -> None:
     """Fill `folder` with the drawings, their annotations and `set.json`."""
     import cv2
 
-    module = importlib.import_module(f"yolo_stability.data.synthetic.{spec.name}")
+    module = _drawer(spec.name)
     (folder / "annotations").mkdir()
     for split in SPLITS:
         (folder / split).mkdir()

@@ -20,10 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from ultralytics.utils.torch_utils import unset_deterministic
 
 from yolo_stability.compat.cfg import check_keys, check_model, check_task, check_values
-from yolo_stability.compat.ultralytics import Trainer, inner_model, quiet
+from yolo_stability.compat.ultralytics import Trainer, inner_model, quiet, unset_deterministic
 from yolo_stability.config import OWN_KEYS
 from yolo_stability.core.errors import ConfigError
 from yolo_stability.core.types import BlockSpec
