@@ -1,4 +1,4 @@
-"""A package that adds a clip and a rule: installed for real, then listed, chosen, trained with and diagnosed by."""
+"""The package of `docs/pages/how-to/own-parts.md`, installed for real, then listed, trained and diagnosed with."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,49 +17,16 @@ from pathlib import Path
 
 import pytest
 
-GOLDEN = Path(__file__).resolve().parents[1] / "golden" / "detect-26n"
-CLIP = '''"""`clip=halve:SHARE`: keeps that share of every gradient."""
-
-from yolo_stability.interventions.choice import Argument
-from yolo_stability.interventions.clips._base import Clip
-
-
-class Halve(Clip):
-    """Scales all gradients alike."""
-
-    argument = Argument(meaning="the share that is kept", high=1.0, example=0.5)
-
-    def apply(self, gradient):
-        for param in gradient.params:
-            param.grad.mul_(self.value)
-        return self.value
-'''
-RULE = '''"""Fires on every run that has a step."""
-
-from dataclasses import dataclass
-
-from yolo_stability.diagnosis.base import Rule
-
-
-@dataclass(frozen=True)
-class FirstStep(Rule):
-    """Names the first step."""
-
-    unsettles = False
-
-    def look(self, scene):
-        yield self.found("info", "the run has a first step", scene=scene, rows=(0, 1))
-
-    @classmethod
-    def example(cls):
-        raise NotImplementedError
-'''
-POINTS = """[yolo_stability.clips]
-halve = tiny_plugin.clips:Halve
-
-[yolo_stability.rules]
-first_step = tiny_plugin.rules:FirstStep
-"""
+REPO = Path(__file__).resolve().parents[2]
+GOLDEN = REPO / "tests" / "golden" / "detect-26n"
+PAGE = (REPO / "docs" / "pages" / "how-to" / "own-parts.md").read_text(encoding="utf-8")
+CLIP, RULE = (
+    text.replace("my_package", "tiny_plugin")
+    for text in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+)
+POINTS = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)[0]
+POINTS = re.sub(r'\[project\.entry-points\."(.*?)"\]', r"[\1]", POINTS).replace('"', "")
+POINTS = POINTS.replace("my_package", "tiny_plugin")
 
 
 def wheel(folder: Path, files: Mapping[str, str], points: str) -> Path:
@@ -111,18 +79,19 @@ def run(env: Mapping[str, str], *words: str) -> subprocess.CompletedProcess[str]
 
 def test_it_is_listed_with_the_package_that_it_comes_from(installed: dict[str, str]) -> None:
     listed = run(installed, "list", "rules").stdout
-    assert "first_step" in listed
-    assert "Fires on every run that has a step. (from tiny-plugin)" in " ".join(listed.split())
+    assert "too_steep" in listed
+    assert "A gradient norm above a fixed limit. (from tiny-plugin)" in " ".join(listed.split())
     assert "halve" in run(installed, "list", "interventions").stdout
 
 
 def test_its_rule_finds(installed: dict[str, str], tmp_path: Path) -> None:
     shutil.copytree(GOLDEN, tmp_path / "run")
     done = run(installed, "diagnose", str(tmp_path / "run"), "--json")
-    found = [f for f in json.loads(done.stdout)["findings"] if f["rule"] == "first_step"]
-    assert [(f["severity"], f["first_step"]) for f in found] == [("info", 0)]
+    found = [f for f in json.loads(done.stdout)["findings"] if f["rule"] == "too_steep"]
+    assert [(f["severity"], f["threshold"]) for f in found] == [("warning", 1000.0)]
+    assert found[0]["observed"] > 1000
     alone = run(os.environ, "diagnose", str(tmp_path / "run"), "--json")
-    rest = [f for f in json.loads(done.stdout)["findings"] if f["rule"] != "first_step"]
+    rest = [f for f in json.loads(done.stdout)["findings"] if f["rule"] != "too_steep"]
     assert rest == json.loads(alone.stdout)["findings"]
 
 

@@ -1,21 +1,21 @@
 """One fault a file; the file's name is what users write after `fault=`.
 
-Importing this folder loads no torch.
+Importing this folder loads no torch; the base class, which needs it, is imported when it is asked for.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from yolo_stability.core.errors import ConfigError
 from yolo_stability.core.registry import Registry
 from yolo_stability.interventions.choice import split_choice
 
 if TYPE_CHECKING:
-    from yolo_stability.interventions.faults._base import Fault
+    from yolo_stability.interventions.faults._base import DataFault, Fault, ImageFault
 
-__all__ = ["FAULTS", "parse_fault"]
+__all__ = ["FAULTS", "DataFault", "Fault", "ImageFault", "parse_fault"]
 
 FAULTS: Registry[Fault] = Registry("fault", __name__, f"{__name__}._base.Fault")
 
@@ -43,3 +43,12 @@ def parse_fault(text: str | None) -> Fault | None:
             f"{FAULTS[kind].counts}s counted from 0."
         )
     return FAULTS[kind](value, [int(n) for n in moments.split(",")] if at else ())
+
+
+def __getattr__(name: str) -> Any:
+    """Import what a new fault builds on, when it is asked for."""
+    if name in __all__:
+        from yolo_stability.interventions.faults import _base
+
+        return getattr(_base, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
