@@ -139,7 +139,7 @@ def _ours(stepper: Stepper, name: str, settings: dict[str, Any]) -> Variant:
     assert run._writer is not None
     run._writer._flush_seconds = 3600.0  # `before_turn` wakes it instead
     trainer = stepper.trainer
-    from yolo_stability.trainer.mixin import stability_class
+    from yolo_stability.trainer.trainers import stability_class
 
     def enter() -> None:
         trainer.__class__, trainer.callbacks = stability_class(stepper.stock_class), callbacks

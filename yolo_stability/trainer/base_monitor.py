@@ -17,7 +17,6 @@ from yolo_stability.interventions.faults._base import parse_fault
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.trace import load_trace
 from yolo_stability.trainer.loggers import Sink
-from yolo_stability.trainer.mixin import adopt
 from yolo_stability.trainer.policy import Policy
 from yolo_stability.trainer.session import WatchedRun
 
@@ -153,6 +152,8 @@ class Monitor:
         """Give the trainer the seam; the first event that reaches this process does it."""
         run: WatchedRun | None = getattr(trainer, "stability", None)
         if run is None:
+            from yolo_stability.trainer.trainers import adopt  # loads every task of Ultralytics
+
             adopt(trainer)
             sinks, policy = self._make_sinks(), self._make_policy
             trainer.stability = WatchedRun(self, self._settings, self._requested, sinks, policy)

@@ -7,7 +7,6 @@ Ultralytics but never called) and an optimizer hook sees clipped gradients only;
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from yolo_stability.compat.ultralytics import (
@@ -22,7 +21,7 @@ from yolo_stability.guard.checkpoints import atomic_checkpoints
 if TYPE_CHECKING:
     from yolo_stability.trainer.session import WatchedRun
 
-__all__ = ["StabilityMixin", "adopt", "owns_step", "stability_class"]
+__all__ = ["StabilityMixin", "owns_step"]
 
 
 class StabilityMixin:
@@ -143,28 +142,3 @@ def owns_step(cls: type) -> bool:
     behind = cls.__mro__[cls.__mro__.index(StabilityMixin) + 1 :]
     owner = next((c for c in behind if "optimizer_step" in vars(c)), None)
     return owner is BaseTrainer
-
-
-@cache
-def stability_class(cls: Any) -> Any:
-    """Return the trainer class with the mixin before it.
-
-    Its name still ends in `Trainer`: Ultralytics attaches its loggers by that name.
-
-    Args:
-        cls: Any trainer class.
-    """
-    if issubclass(cls, StabilityMixin):
-        return cls
-    from yolo_stability.trainer import trainers
-
-    static = getattr(trainers, f"Stability{cls.__name__}", None)
-    if static is not None and static.__mro__[2] is cls:
-        return static
-    return type(f"Stability{cls.__name__}", (StabilityMixin, cls), {"__doc__": cls.__doc__})
-
-
-def adopt(trainer: Trainer) -> None:
-    """Give an existing trainer the seam, by changing its class."""
-    cls: Any = type(trainer)
-    trainer.__class__ = stability_class(cls)

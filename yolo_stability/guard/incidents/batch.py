@@ -16,12 +16,14 @@ __all__ = [
     "image_name",
     "images_not_finite",
     "labels_of",
+    "leave_out",
     "mixes_files",
     "select",
     "tensor_bytes",
 ]
 
 _LABELS = ("cls", "bboxes", "keypoints")
+_SMALL = 32  # images of this size are one pixel at the largest stride
 _MIXING = ("mosaic", "mixup", "cutmix", "copy_paste")
 
 
@@ -93,6 +95,22 @@ def select(batch: dict[str, Any], images: Sequence[int]) -> dict[str, Any]:
             batch["batch_idx"].new_tensor(places).reshape(-1, *batch["batch_idx"].shape[1:])
         )
     return chosen
+
+
+def leave_out(batch: dict[str, Any], names: set[str]) -> None:
+    """Take images out of a preprocessed batch, in place; one that would be empty, or too small for BatchNorm, stays.
+
+    Args:
+        batch: The batch.
+        names: Names of image files, without folders.
+    """
+    files = [PurePath(file).name for file in image_files(batch)]
+    kept = [i for i, name in enumerate(files) if name not in names]
+    least = 2 if batch["img"].shape[-1] <= _SMALL else 1  # deep layers see one pixel an image
+    if least <= len(kept) < len(files):
+        chosen = select(batch, kept)
+        batch.clear()
+        batch.update(chosen)
 
 
 def blank(batch: dict[str, Any]) -> dict[str, Any]:

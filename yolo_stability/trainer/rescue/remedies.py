@@ -6,23 +6,19 @@ import copy
 import math
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from pathlib import PurePath
-from typing import Any
 
 import torch
 
 from yolo_stability.compat.ultralytics import Trainer, inner_model
 from yolo_stability.core.actions import Action
-from yolo_stability.guard.incidents.batch import image_files, select
 from yolo_stability.interventions.clips._base import make_clip
 from yolo_stability.interventions.learning_rate import scale_learning_rate
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.trainer.step.warmup import lower_bias_rate
 
-__all__ = ["LiveRemedies", "leave_out"]
+__all__ = ["LiveRemedies"]
 
 _GROWTH = 10  # an AMP scale that was too large may grow again, this many times as slowly
-_SMALL = 32  # images of this size are one pixel at the largest stride
 _FIRST = 0.02  # share of the learning rate with which a new warm-up begins
 
 
@@ -164,22 +160,6 @@ class LiveRemedies:
             trainer.ema.ema.load_state_dict(state)
         trainer.optimizer.state.clear()
         return f"new weights with init=default instead of init={settings.init}"
-
-
-def leave_out(batch: dict[str, Any], names: set[str]) -> None:
-    """Take images out of a preprocessed batch, in place; one that would be empty, or too small for BatchNorm, stays.
-
-    Args:
-        batch: The batch.
-        names: Names of image files, without folders.
-    """
-    files = [PurePath(file).name for file in image_files(batch)]
-    kept = [i for i, name in enumerate(files) if name not in names]
-    least = 2 if batch["img"].shape[-1] <= _SMALL else 1  # deep layers see one pixel an image
-    if least <= len(kept) < len(files):
-        chosen = select(batch, kept)
-        batch.clear()
-        batch.update(chosen)
 
 
 def _scale_rates(trainer: Trainer, factor: float) -> None:

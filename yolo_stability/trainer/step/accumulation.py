@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from yolo_stability.compat.ultralytics import Trainer, loss_items
+from yolo_stability.gradients.norms import BlockIndex, tensor_norms
 
-__all__ = ["Window"]
+__all__ = ["Window", "gradient_norm"]
 
 _UNKNOWN = torch.zeros(0)
 
@@ -51,3 +52,18 @@ class Window:
         """Forget everything: the step was taken, skipped, or the loop started over."""
         self.iterations, self.loss, self.items, self.pending = 0, None, {}, False
         self.micro_norm = _UNKNOWN
+
+
+@torch.no_grad()
+def gradient_norm(index: BlockIndex) -> Tensor:
+    """Return the total norm of the gradients as they lie there, on their device, shape (1,); nothing waits for it.
+
+    After the first backward of a window they are those of one micro-batch, after the last the sum of all. They are
+    still multiplied by AMP's scale, and under DDP already averaged over the ranks, as the sum is.
+
+    Args:
+        index: The parameters.
+    """
+    grads, _ = index.with_gradient()
+    norm: Tensor = torch.linalg.vector_norm(tensor_norms(grads), 2.0).reshape(1)
+    return norm

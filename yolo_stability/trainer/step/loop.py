@@ -21,16 +21,15 @@ from yolo_stability.gradients.updates import UpdateSampler
 from yolo_stability.guard.baseline import Baseline
 from yolo_stability.guard.distributed import agree, all_ranks
 from yolo_stability.guard.guard import Guard, Reason
+from yolo_stability.guard.incidents.batch import leave_out
 from yolo_stability.guard.incidents.capture import IncidentKeeper
 from yolo_stability.guard.outcome import Outcome
 from yolo_stability.guard.snapshots import HealthyStates, start_over
 from yolo_stability.interventions.clips._base import Gradient
 from yolo_stability.interventions.faults._base import parse_fault
 from yolo_stability.interventions.switches import Switches
-from yolo_stability.trainer.rescue.remedies import leave_out
-from yolo_stability.trainer.step.accumulation import Window
+from yolo_stability.trainer.step.accumulation import Window, gradient_norm
 from yolo_stability.trainer.step.gradient_reading import Reading, read_gradients, unscaled
-from yolo_stability.trainer.step.micro import gradient_norm
 from yolo_stability.trainer.step.records import (
     GroupRates,
     StepPlace,

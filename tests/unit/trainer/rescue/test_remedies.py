@@ -18,7 +18,7 @@ from yolo_stability.core.actions import Action
 from yolo_stability.core.errors import ConfigError
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.trainer.rescue.controller import require_memory, state_bytes
-from yolo_stability.trainer.rescue.remedies import LiveRemedies, leave_out
+from yolo_stability.trainer.rescue.remedies import LiveRemedies
 
 
 def make_trainer() -> SimpleNamespace:
@@ -183,46 +183,6 @@ def test_a_lower_scale_is_in_force_before_the_first_step_of_a_resumed_run() -> N
         trainer.scaler.scale(torch.ones(1))
         assert trainer.scaler.get_scale() == expected
         assert trainer.scaler.get_growth_interval() == 20000
-
-
-def batch(*names: str, size: int = 64) -> dict[str, Any]:
-    """Images with two boxes each."""
-    count = len(names)
-    return {
-        "img": torch.arange(count)
-        .float()
-        .reshape(count, 1, 1, 1)
-        .expand(count, 3, size, size)
-        .clone(),
-        "im_file": [f"/data/{name}" for name in names],
-        "batch_idx": torch.arange(count).repeat_interleave(2).float(),
-        "cls": torch.arange(2 * count).float().reshape(-1, 1),
-        "bboxes": torch.zeros(2 * count, 4),
-    }
-
-
-def test_an_image_in_quarantine_leaves_the_batch_with_its_labels() -> None:
-    given = batch("a.png", "bad.png", "c.png")
-    leave_out(given, {"bad.png"})
-    assert given["im_file"] == ["/data/a.png", "/data/c.png"]
-    assert given["img"][:, 0, 0, 0].tolist() == [0.0, 2.0]
-    assert given["batch_idx"].tolist() == [0, 0, 1, 1]
-    assert given["cls"].flatten().tolist() == [0, 1, 4, 5]
-
-
-@pytest.mark.parametrize("names", [{"other.png"}, {"a.png", "b.png"}])
-def test_a_batch_stays_whole_where_nothing_or_everything_would_go(names: set[str]) -> None:
-    given = batch("a.png", "b.png")
-    leave_out(given, names)
-    assert len(given["img"]) == 2
-
-
-@pytest.mark.parametrize(("size", "kept"), [(64, 1), (32, 2)])
-def test_a_batch_of_small_images_is_not_left_with_one(size: int, kept: int) -> None:
-    """BatchNorm needs more than one value a channel in training."""
-    given = batch("a.png", "bad.png", size=size)
-    leave_out(given, {"bad.png"})
-    assert len(given["img"]) == kept
 
 
 def test_what_does_not_fit_into_memory_is_refused_with_both_figures(
