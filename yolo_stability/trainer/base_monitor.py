@@ -17,6 +17,7 @@ from yolo_stability.interventions.faults._base import parse_fault
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.trace import load_trace
 from yolo_stability.trainer.loggers import Sink
+from yolo_stability.trainer.mixin import owns_step
 from yolo_stability.trainer.policy import Policy
 from yolo_stability.trainer.session import WatchedRun
 
@@ -156,7 +157,14 @@ class Monitor:
 
             adopt(trainer)
             sinks, policy = self._make_sinks(), self._make_policy
-            trainer.stability = WatchedRun(self, self._settings, self._requested, sinks, policy)
+            trainer.stability = WatchedRun(
+                self,
+                self._settings,
+                self._requested,
+                sinks,
+                policy,
+                owns_step=owns_step(type(trainer)),
+            )
         elif run.owner is not self:
             raise StabilityError("Two monitors are attached to one training; attach only one.")
 

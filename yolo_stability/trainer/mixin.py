@@ -7,7 +7,8 @@ Ultralytics but never called) and an optimizer hook sees clipped gradients only;
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from yolo_stability.compat.ultralytics import (
     BaseTrainer,
@@ -17,11 +18,38 @@ from yolo_stability.compat.ultralytics import (
     model_config,
 )
 from yolo_stability.guard.checkpoints import atomic_checkpoints
+from yolo_stability.interventions.switches import Switches
+from yolo_stability.trainer.hooks import built
 
-if TYPE_CHECKING:
-    from yolo_stability.trainer.session import WatchedRun
+__all__ = ["Session", "StabilityMixin", "owns_step"]
 
-__all__ = ["StabilityMixin", "owns_step"]
+
+class Session(Protocol):
+    """What a trainer needs of the session that watches it; `trainer/session.py` has it.
+
+    Attributes:
+        owner: The monitor; its `close(trainer)` writes everything.
+        watch: What follows the steps; None until the training starts.
+    """
+
+    owner: Any
+    watch: Any
+
+    @property
+    def stopped(self) -> str | None:
+        """Why the guard, `fail_on` or a rescue ended the run; None while none did."""
+
+    def switches(self, trainer: Trainer) -> Switches:
+        """Return the switches of this run."""
+
+    def before_save(self, trainer: Trainer) -> None:
+        """See to it that what is saved is finite."""
+
+    def after_save(self, trainer: Trainer) -> None:
+        """Take note of a checkpoint."""
+
+    def recovered(self, trainer: Trainer) -> None:
+        """Note that Ultralytics went back to `last.pt`."""
 
 
 class StabilityMixin:
@@ -33,13 +61,11 @@ class StabilityMixin:
         stability: What watches this trainer; None until a monitor has bound itself.
     """
 
-    stability: WatchedRun | None = None
+    stability: Session | None = None
 
     def __init__(self: Trainer, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        from yolo_stability.trainer.base_monitor import attach_in_worker
-
-        attach_in_worker(self)
+        built(self)
 
     def get_model(
         self: Trainer, cfg: Any = None, weights: Any = None, *args: Any, **kwargs: Any
@@ -54,6 +80,14 @@ class StabilityMixin:
         if weights:
             model.load(weights)
         return model
+
+    def build_stock_model(self: Trainer, config: Mapping[str, Any]) -> Any:
+        """Return a model that nobody has changed, with new weights.
+
+        Args:
+            config: Its YAML dictionary.
+        """
+        return super().get_model(config, None, verbose=False)  # type: ignore[misc]
 
     def build_optimizer(
         self: Trainer, model: Any, name: str = "auto", *args: Any, **kwargs: Any

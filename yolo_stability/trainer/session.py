@@ -47,6 +47,7 @@ class WatchedRun:
         requested: What the user asked for; None to take what differs from Ultralytics' defaults.
         sinks: Sinks of this run.
         policy: Makes what judges it while it goes on, from the settings in force; None for nobody.
+        owns_step: The optimizer step of the trainer is ours.
     """
 
     def __init__(
@@ -56,12 +57,14 @@ class WatchedRun:
         requested: Mapping[str, Any] | None,
         sinks: Sequence[Sink],
         policy: Callable[[StabilitySettings], Policy] | None = None,
+        *,
+        owns_step: bool = True,
     ) -> None:
         self.owner = owner
         self.watch: Watch | None = None
         self.header: RunHeader | None = None
         self._settings, self._requested, self._sinks = settings, requested, list(sinks)
-        self._make_policy = policy
+        self._make_policy, self._owns_step = policy, owns_step
         self._judge: Judge | None = None
         self._rescue: Rescue | None = None
         self._switches: Switches | None = None
@@ -113,7 +116,7 @@ class WatchedRun:
             self.switches(trainer),
             self._settings,
         )  # in this order: a resume brings settings
-        self._settings = effective.possible(trainer, asked)
+        self._settings = effective.possible(trainer, asked, owns_step=self._owns_step)
         self._batch = trainer.batch_size
         self._first_step = point.step + 1 if point else 0
         self._first_iteration = point.iteration + 1 if point else 0

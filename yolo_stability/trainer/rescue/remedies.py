@@ -147,12 +147,8 @@ class LiveRemedies:
     @torch.no_grad()
     def _restart(self, trainer: Trainer, action: Action) -> str:
         """Build the model again with the initialisation it would have had, and begin with those weights."""
-        from yolo_stability.trainer.mixin import StabilityMixin
-
         model, settings = inner_model(trainer), self._switches.settings
-        fresh = super(StabilityMixin, trainer).get_model(
-            copy.deepcopy(model.yaml), None, verbose=False
-        )  # type: ignore[misc]
+        fresh = trainer.build_stock_model(copy.deepcopy(model.yaml))
         Switches(settings.model_copy(update={"init": "default"})).edit(fresh, pretrained=False)
         state = fresh.state_dict()
         model.load_state_dict(state)
