@@ -184,7 +184,7 @@ class Monitor:
         if run is None or run.closed:
             return
         run.close()
-        if run.watch is None:
+        if run.loop is None:
             return
         self._stopped, self._header = run.stopped, run.header
         if not is_writer():
@@ -234,8 +234,8 @@ def _begin_epoch(trainer: Trainer) -> None:
 
 
 def _begin_iteration(trainer: Trainer) -> None:
-    """Tell the watch that a batch starts."""
-    trainer.stability.watch.begin_iteration(trainer)
+    """Tell the step loop that a batch starts."""
+    trainer.stability.loop.begin_iteration()
 
 
 def _end_iteration(trainer: Trainer) -> None:

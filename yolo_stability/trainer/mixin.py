@@ -29,11 +29,11 @@ class Session(Protocol):
 
     Attributes:
         owner: The monitor; its `close(trainer)` writes everything.
-        watch: What follows the steps; None until the training starts.
+        loop: What follows the steps; None until the training starts.
     """
 
     owner: Any
-    watch: Any
+    loop: Any
 
     @property
     def stopped(self) -> str | None:
@@ -48,7 +48,7 @@ class Session(Protocol):
     def after_save(self, trainer: Trainer) -> None:
         """Take note of a checkpoint."""
 
-    def recovered(self, trainer: Trainer) -> None:
+    def recovered(self) -> None:
         """Note that Ultralytics went back to `last.pt`."""
 
 
@@ -114,33 +114,33 @@ class StabilityMixin:
 
     def optimizer_step(self: Trainer) -> None:
         """Take one optimizer step as stock does, measured before the clip and left out if it is bad."""
-        watch = self.stability.watch if self.stability else None
-        if watch is None:
+        loop = self.stability.loop if self.stability else None
+        if loop is None:
             super().optimizer_step()  # type: ignore[misc]
             return
         if not owns_step(type(self)):
-            watch.record_only(self)
+            loop.record_only()
             super().optimizer_step()  # type: ignore[misc]
             return
-        watch.before_unscale(self)
+        loop.before_unscale()
         self.scaler.unscale_(self.optimizer)
-        if not watch.admits(self):
+        if not loop.admits():
             return
-        watch.clip(self)
-        watch.before_update()
+        loop.clip()
+        loop.before_update()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
         if self.ema:
             self.ema.update(self.model)
-        watch.after_update(self)
+        loop.after_update()
 
     def preprocess_batch(self: Trainer, batch: Any) -> Any:
         """Preprocess as stock does; a fault may damage the result."""
         batch = super().preprocess_batch(batch)  # type: ignore[misc]
-        watch = self.stability.watch if self.stability else None
-        if watch is not None and self.model.training:
-            watch.on_batch(self, batch)
+        loop = self.stability.loop if self.stability else None
+        if loop is not None and self.model.training:
+            loop.on_batch(batch)
         return batch
 
     def save_model(self: Trainer) -> Any:
@@ -167,7 +167,7 @@ class StabilityMixin:
             return False
         recovered: bool = super()._handle_nan_recovery(epoch)  # type: ignore[misc]
         if recovered and self.stability:
-            self.stability.recovered(self)
+            self.stability.recovered()
         return recovered
 
 

@@ -63,10 +63,10 @@ class Progress:
             trainer.stop = True
         if now - self._told >= _PROGRESS_SECONDS:
             self._told = now
-            watch = trainer.stability.watch
+            loop = trainer.stability.loop
             self._say(
                 {
-                    "step": watch.step if watch else self._batches,
+                    "step": loop.journal.step if loop else self._batches,
                     "planned": self.planned,
                     "epoch": trainer.epoch,
                 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -38,20 +38,20 @@ def image_name(batch: dict[str, Any], image: int) -> str:
     return PurePath(image_files(batch)[image]).name or f"image {image}"
 
 
-def mixes_files(trainer: Any, epoch: int) -> bool:
+def mixes_files(arguments: Mapping[str, Any], epochs: int, epoch: int) -> bool:
     """Return whether images of an epoch are made of several files each, of which a batch names but the first.
 
     Args:
-        trainer: The trainer.
+        arguments: Arguments of the training.
+        epochs: How many epochs it has.
         epoch: Counted from 0; Ultralytics mixes no more in the last `close_mosaic` of them.
     """
-    arguments = trainer.args
-    if getattr(arguments, "rect", False) or not any(
-        float(getattr(arguments, key, 0) or 0) > 0 for key in _MIXING
+    if arguments.get("rect", False) or not any(
+        float(arguments.get(key, 0) or 0) > 0 for key in _MIXING
     ):
         return False
-    closed = int(getattr(arguments, "close_mosaic", 0) or 0)
-    return not closed or epoch < int(trainer.epochs) - closed
+    closed = int(arguments.get("close_mosaic", 0) or 0)
+    return not closed or epoch < epochs - closed
 
 
 def images_not_finite(batch: dict[str, Any]) -> list[int]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from yolo_stability.compat.ultralytics import Trainer, loss_items
 from yolo_stability.gradients.norms import BlockIndex, tensor_norms
+from yolo_stability.trainer.step.loop_state import LoopState
 
 __all__ = ["Window", "gradient_norm"]
 
@@ -37,15 +37,15 @@ class Window:
         """Note that an iteration starts."""
         self.pending = True
 
-    def absorb(self, trainer: Trainer) -> None:
+    def absorb(self, state: LoopState) -> None:
         """Add the losses of the current iteration, once."""
-        if not self.pending or trainer.loss is None:
+        if not self.pending or state.loss is None:
             return
         self.pending = False
         self.iterations += 1
-        loss = trainer.loss.detach()
+        loss = state.loss.detach()
         self.loss = loss if self.loss is None else self.loss + loss
-        for name, value in loss_items(trainer).items():
+        for name, value in state.loss_items().items():
             self.items[name] = self.items[name] + value if name in self.items else value
 
     def clear(self) -> None:
