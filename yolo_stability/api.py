@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +10,7 @@ from typing import Any
 from yolo_stability.benchmarks.compare import compare_runs
 from yolo_stability.benchmarks.results import BenchmarkResult
 from yolo_stability.benchmarks.verify import Verification, verify_benchmark
-from yolo_stability.compat.cfg import check_keys, check_model, check_values
-from yolo_stability.config import OWN_KEYS, ignored_by_auto
-from yolo_stability.core.errors import TraceError, printable
 from yolo_stability.core.findings import Diagnosis
-from yolo_stability.core.types import Trace
-from yolo_stability.data.resolve import resolve_data
-from yolo_stability.diagnosis.diagnose import diagnose_trace
 from yolo_stability.diagnosis.targets import Examined
 from yolo_stability.diagnosis.targets import examine as diagnose_path
 from yolo_stability.studies.frontier.result import FrontierResult
@@ -26,10 +18,8 @@ from yolo_stability.studies.mechanics.run import mechanics
 from yolo_stability.studies.probe.result import ProbeResult
 from yolo_stability.studies.probe.run import run_grid, run_probe
 from yolo_stability.studies.run_benchmark import run_benchmark
-from yolo_stability.trace import FOLDER, empty_trace
-from yolo_stability.trainer.launch import final_metrics, load_model, run_training
 from yolo_stability.trainer.monitor import StabilityMonitor, draw, show
-from yolo_stability.trainer.result import RunResult
+from yolo_stability.trainer.train import train
 
 __all__ = [
     "StabilityMonitor",
@@ -49,85 +39,6 @@ __all__ = [
     "train",
     "verify",
 ]
-
-
-def train(
-    task: str | None = None,
-    *,
-    model: str | Path | Any,
-    data: str | Path | Sequence[str | Path] | None = None,
-    **overrides: Any,
-) -> RunResult:
-    """Train a YOLO model as `model.train(...)` does, watched and guarded.
-
-    Args:
-        task: detect, pose, ...; None to take the model's own.
-        model: Path or name of a model (`yolo26n.yaml`, `last.pt`), or a `YOLO` object.
-        data: Whatever Ultralytics takes, a folder in COCO's own layout, or the embedded sets `shapes` (detect) and
-            `figures` (pose). Several in a list are trained on one after the other from the same weights, as
-            Ultralytics does; the result is that of the last one. May be left out only to resume.
-        overrides: Every key of Ultralytics' training, and every one of `StabilityMonitor` (`guard`, `clip`, `norm`,
-            `lr_mult`, ...); `trainer` may be a trainer class of your own.
-
-    Returns:
-        Run folder, trace and final metrics; `stopped` says why the guard, `fail_on` or a rescue ended the run early.
-
-    Raises:
-        ConfigError: A key or value is impossible, or the model does not exist.
-        DataError: The dataset does not exist or does not fit the task.
-    """
-    trainer_class = overrides.pop("trainer", None)
-    own = {key: overrides.pop(key) for key in OWN_KEYS if key in overrides}
-    overrides = check_values(check_keys(overrides, ()))
-    if isinstance(model, str | Path):
-        check_model(str(model))
-    ignored = ignored_by_auto(overrides)
-    yolo = load_model(model, task)
-    requested = {"task": yolo.task, "model": _text(model, yolo), "data": data, **overrides}
-    monitor = StabilityMonitor(requested=requested, **own)
-    if ignored:
-        print(f"WARNING: {ignored}", file=sys.stderr)
-    if data is not None:
-        overrides["data"] = _resolve(data, yolo.task)
-    run_training(yolo, monitor, overrides, trainer_class)
-    trace = _read_back(monitor)
-    return RunResult(
-        save_dir=monitor.save_dir,
-        trace=trace,
-        metrics=final_metrics(yolo),
-        stopped=monitor.stopped,
-        diagnosis=diagnose_trace(trace) if trace.steps.height else None,
-    )
-
-
-def _read_back(monitor: StabilityMonitor) -> Trace:
-    """Return the trace of a finished training; an empty one if the disk did not even take its header."""
-    try:
-        return monitor.trace
-    except TraceError as error:
-        if monitor.header is None:
-            raise
-        print(f"WARNING: nothing of this run was recorded. {error}", file=sys.stderr)
-        return empty_trace(monitor.save_dir / FOLDER, monitor.header)
-
-
-def _resolve(data: str | Path | Sequence[str | Path], task: str) -> str | list[str]:
-    """Return what to hand to Ultralytics, and print what was imported."""
-    if not isinstance(data, str | Path):
-        return [str(_resolve(one, task)) for one in data]
-    resolved = resolve_data(data, task)
-    for note in resolved.notes:
-        print(f"data: {printable(note)}")
-    return resolved.data
-
-
-def _text(model: Any, yolo: Any) -> str:
-    """Return the name of the model for the header."""
-    return (
-        os.fspath(model)
-        if isinstance(model, str | Path)
-        else str(yolo.overrides.get("model") or type(model))
-    )
 
 
 def probe(

@@ -142,12 +142,13 @@ def troubles(variant: Any, folder: Path) -> list[str]:
     found = (
         [f"{variant.name}: {left_out} of {len(skipped)} steps were left out"] if left_out else []
     )
-    if run.watch.unhealthy_step >= 0:
+    unhealthy = run.loop.recovery.health.unhealthy_step
+    if unhealthy >= 0:
         found.append(
-            f"{variant.name}: step {run.watch.unhealthy_step} was unhealthy, so updates were measured densely"
+            f"{variant.name}: step {unhealthy} was unhealthy, so updates were measured densely"
         )
-    if run._writer.error:
-        found.append(f"{variant.name}: {run._writer.error}")
+    if run._outputs._writer.error:
+        found.append(f"{variant.name}: {run._outputs._writer.error}")
     return found
 
 

@@ -26,7 +26,9 @@ from yolo_stability.trace import TraceWriter
 from yolo_stability.trainer.loggers.console import ConsoleSink
 from yolo_stability.trainer.step import gradient_reading as reading_module
 from yolo_stability.trainer.step.accumulation import Window
-from yolo_stability.trainer.step.loop import Watch
+from yolo_stability.trainer.step.clipping import Clipping
+from yolo_stability.trainer.step.loop import StepLoop
+from yolo_stability.trainer.step.record_keeper import RecordKeeper
 
 STEPS = 70
 PARTS: dict[str, tuple[Any, str]] = {
@@ -39,11 +41,11 @@ PARTS: dict[str, tuple[Any, str]] = {
     "block sums": (reading_module.BlockIndex, "combine"),
     "losses of the window": (Window, "absorb"),
     "losses remembered": (Guard, "accept"),
-    "clip by the known norm": (Watch, "clip"),
+    "clip by the known norm": (Clipping, "apply"),
     "weights copied before the update": (UpdateSampler, "before"),
     "norms of weights and updates": (UpdateSampler, "after"),
     "healthy snapshot": (Snapshot, "take"),
-    "record built and handed on": (Watch, "_finish"),
+    "record built and handed on": (RecordKeeper, "add"),
     "of that: trace writer": (TraceWriter, "append"),
     "of that: console sums": (ConsoleSink, "write"),
     "of that: live rules": (live_module.LiveRules, "observe"),
@@ -51,10 +53,10 @@ PARTS: dict[str, tuple[Any, str]] = {
     "incidents: batch and random state kept": (IncidentKeeper, "keep"),
     "incidents: loss noted": (IncidentKeeper, "note_loss"),
     "flush to disk (own thread)": (TraceWriter, "_flush"),
-    "admits: read and decide, all of it": (Watch, "admits"),
-    "after_update: all of it": (Watch, "after_update"),
-    "begin_iteration: all of it": (Watch, "begin_iteration"),
-    "end_iteration: all of it": (Watch, "end_iteration"),
+    "admits: read and decide, all of it": (StepLoop, "admits"),
+    "after_update: all of it": (StepLoop, "after_update"),
+    "begin_iteration: all of it": (StepLoop, "begin_iteration"),
+    "end_iteration: all of it": (StepLoop, "end_iteration"),
 }
 
 

@@ -64,7 +64,7 @@ class Variant:
             last, self.steps = self.steps, self.steps + steps
             if self.steps // self.flush_every > last // self.flush_every:
                 self.flushed = True
-                self.run._writer._wake.set()  # type: ignore[union-attr]
+                self.run._outputs._writer._wake.set()  # type: ignore[union-attr]
 
     def label(self, before: int) -> str:
         """Return what was special about the turn just taken; `before` is `snapshot_step` from before it."""
@@ -72,27 +72,27 @@ class Variant:
             return "snapshot"
         if self.policy and self.policy._since < self.turn:
             return "rules"
-        if self.run and self.run.watch and self.run.watch._sampling:
+        if self.run and self.run.loop and self.run.loop._sampling.due:
             return "sampled"
         return "flush" if self.flushed else "plain"
 
     @property
     def policy(self) -> LiveRules | None:
         """The rules that look on, if it is one of ours."""
-        judge = self.run._judge if self.run else None
+        judge = self.run._outputs.judge if self.run else None
         policy = judge.policy if judge else None
         assert policy is None or isinstance(policy, LiveRules)
         return policy
 
     def snapshot_step(self) -> int:
         """Return when the youngest healthy snapshot was taken; -1 without any."""
-        healthy = self.run.watch._healthy if self.run and self.run.watch else None
+        healthy = self.run.loop.recovery._healthy if self.run and self.run.loop else None
         return healthy._candidate.step if healthy else -1
 
     def end_dense_phase(self) -> None:
         """Let the update sampler go over to its usual sampling, and the rules see as much as they ever do."""
-        if self.run and self.run.watch:
-            self.run.watch._sampler._left = 0
+        if self.run and self.run.loop:
+            self.run.loop._sampling._sampler._left = 0
         if self.policy:
             fill_window(self.policy)
 
@@ -136,10 +136,10 @@ def make_variants(stepper: Stepper, folder: Path) -> tuple[list[Variant], list[s
 def _ours(stepper: Stepper, name: str, settings: dict[str, Any]) -> Variant:
     """Return this package at work with the given settings."""
     callbacks, run = stepper.watched(name.replace(" ", "_"), **settings)
-    assert run._writer is not None
-    run._writer._flush_seconds = 3600.0  # `before_turn` wakes it instead
+    assert run._outputs._writer is not None
+    run._outputs._writer._flush_seconds = 3600.0  # `before_turn` wakes it instead
     trainer = stepper.trainer
-    from yolo_stability.trainer.mixin import stability_class
+    from yolo_stability.trainer.trainers import stability_class
 
     def enter() -> None:
         trainer.__class__, trainer.callbacks = stability_class(stepper.stock_class), callbacks

@@ -217,7 +217,7 @@ def test_an_interrupt_before_the_first_step_blames_nobody(tmp_path: Path) -> Non
     monitor = StabilityMonitor().attach(model)
 
     def stop(trainer: Any) -> None:
-        if monitor.save_dir and trainer.stability.watch.iteration == 3:
+        if monitor.save_dir and trainer.stability.loop.journal.iteration == 3:
             raise Interrupted
 
     model.add_callback("on_train_batch_end", stop)

@@ -19,7 +19,7 @@ from ultralytics.utils.dist import ddp_cleanup, generate_ddp_file
 
 from yolo_stability import StabilityMonitor, load_trace
 from yolo_stability.core.types import Trace
-from yolo_stability.trainer.mixin import stability_class
+from yolo_stability.trainer.trainers import stability_class
 
 pytestmark = pytest.mark.trains
 

@@ -26,6 +26,8 @@ from ultralytics.utils import DEFAULT_CFG_DICT, LOGGER, RANK, ROOT
 from ultralytics.utils.checks import check_file
 from ultralytics.utils.torch_utils import unset_deterministic, unwrap_model
 
+from yolo_stability.compat.losses import map_loss
+
 __all__ = [
     "DEFAULT_CFG_DICT",
     "LOGGER",
@@ -115,24 +117,6 @@ def loss_items(trainer: Trainer) -> dict[str, Tensor]:
     names = list(getattr(trainer, "loss_names", ()))
     names += [f"item_{i}" for i in range(len(names), len(values))]
     return {str(name): value for name, value in zip(names, values, strict=False)}
-
-
-def map_loss(value: Any, function: Any, *others: Any) -> Any:
-    """Apply a function to a running loss (`tloss`), which is a dict, a tensor or None depending on the version.
-
-    Args:
-        value: The running loss.
-        function: Called with each tensor of it, and the matching tensor of each of the others.
-        others: Running losses of the same shape.
-    """
-    if value is None:
-        return None
-    if isinstance(value, Mapping):
-        return {
-            k: function(torch.as_tensor(v), *(torch.as_tensor(o[k]) for o in others))
-            for k, v in value.items()
-        }
-    return function(torch.as_tensor(value), *others)
 
 
 def group_names(optimizer: torch.optim.Optimizer) -> list[str]:

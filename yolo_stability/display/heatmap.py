@@ -351,7 +351,6 @@ def draw(trace: Trace) -> Path:
         Path of the picture.
     """
     from yolo_stability.core.text import run_title
-    from yolo_stability.display.heatmap import draw_heatmap
     from yolo_stability.display.run_table import headline
 
     summary, path = summarise(trace), trace.path / PICTURE

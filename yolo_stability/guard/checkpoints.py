@@ -8,29 +8,42 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
-from yolo_stability.compat.ultralytics import Trainer
-
-__all__ = ["HealthyCheckpoint", "atomic_checkpoints"]
+__all__ = ["CheckpointPaths", "HealthyCheckpoint", "atomic_checkpoints"]
 
 _STAGING = ".writing"
 
 
+class CheckpointPaths(Protocol):
+    """Where a training saves its checkpoints.
+
+    Attributes:
+        wdir: Their folder.
+        last: The latest one.
+        best: The best one.
+    """
+
+    wdir: Path
+    last: Path
+    best: Path
+
+
 @contextmanager
-def atomic_checkpoints(trainer: Trainer, *, copy: bool = False) -> Iterator[None]:
+def atomic_checkpoints(paths: CheckpointPaths, *, copy: bool = False) -> Iterator[None]:
     """Let `save_model` or `final_eval` write into a folder beside its own, then move each file into place.
 
     Ultralytics writes `last.pt` in place: a kill or a full disk in that moment destroys the old and the new one.
 
     Args:
-        trainer: The trainer; its paths point to the staging folder inside the context.
+        paths: The training's; they point to the staging folder inside the context.
         copy: Begin with copies of the last and the best checkpoint there, for what rewrites them.
     """
-    wdir, last, best = trainer.wdir, trainer.last, trainer.best
+    wdir, last, best = paths.wdir, paths.last, paths.best
     staging = wdir / _STAGING
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
-    trainer.wdir, trainer.last, trainer.best = staging, staging / last.name, staging / best.name
+    paths.wdir, paths.last, paths.best = staging, staging / last.name, staging / best.name
     try:
         for file in (last, best) if copy else ():
             if file.exists():
@@ -40,7 +53,7 @@ def atomic_checkpoints(trainer: Trainer, *, copy: bool = False) -> Iterator[None
             _sync(file)
             file.replace(wdir / file.name)
     finally:
-        trainer.wdir, trainer.last, trainer.best = wdir, last, best
+        paths.wdir, paths.last, paths.best = wdir, last, best
         shutil.rmtree(staging, ignore_errors=True)
 
 

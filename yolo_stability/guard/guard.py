@@ -13,10 +13,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from yolo_stability.compat.ultralytics import Trainer, inner_model, map_loss
+from yolo_stability.compat.losses import map_loss
 from yolo_stability.gradients.norms import tensor_norms
 from yolo_stability.guard.buffers import BufferSnapshot
-from yolo_stability.guard.preconditions import require_sound_start
+from yolo_stability.guard.training_state import TrainingState
 
 __all__ = ["Guard", "StepSigns"]
 
@@ -58,15 +58,11 @@ class Guard:
     """Keeps the buffers and losses from before a bad step, and puts them back.
 
     Args:
-        trainer: The trainer, after its set-up.
-
-    Raises:
-        StabilityError: It would begin with NaN or Inf from a checkpoint: there is no healthy state to protect.
+        state: The training after its set-up; see `require_sound_start` for what it may begin from.
     """
 
-    def __init__(self, trainer: Trainer) -> None:
-        require_sound_start(trainer)
-        self._buffers = BufferSnapshot(inner_model(trainer))
+    def __init__(self, state: TrainingState) -> None:
+        self._buffers = BufferSnapshot(state.model)
         self._loss: Tensor | None = None
         self._running_loss: Any = None
         self.in_a_row = 0
@@ -79,60 +75,64 @@ class Guard:
         """Return the sign to look at, on the device; see `BufferSnapshot.largest`."""
         return self._buffers.largest()
 
-    def is_finite(self, trainer: Trainer) -> bool:
+    def is_finite(self, state: TrainingState) -> bool:
         """Return whether the model's parameters, all of the EMA and AMP's scale are finite (waits for the device).
 
         The model's own buffers may hold what a bad micro-batch left in them until the next step decides; neither
         validation nor a checkpoint reads them. A scale of inf would stay: half of it is inf.
         """
-        tensors = list(inner_model(trainer).parameters())
-        if trainer.ema:
-            buffers = dict(trainer.ema.ema.named_buffers())
+        tensors: list[Tensor] = list(state.model.parameters())
+        if state.ema:
+            buffers = dict(state.ema.ema.named_buffers())
             tensors += [
-                *trainer.ema.ema.parameters(),
+                *state.ema.ema.parameters(),
                 *(buffers[n] for n in self._buffers.watched if n in buffers),
             ]
-        scale = getattr(trainer.scaler, "_scale", None)
+        scale = getattr(state.scaler, "_scale", None)
         tensors += [] if scale is None else [scale]
         floating = [t.detach() for t in tensors if t.is_floating_point() and t.numel()]
         return bool(torch.isfinite(tensor_norms(floating, math.inf)).all())
 
-    def accept(self, trainer: Trainer) -> None:
+    def accept(self, state: TrainingState) -> None:
         """Remember the losses of a step that may be applied."""
         self.in_a_row = 0
-        self._loss, self._running_loss = trainer.loss.detach(), trainer.tloss
+        self._loss, self._running_loss = state.loss.detach(), state.running_loss
 
-    def undo(self, trainer: Trainer) -> None:
+    def undo(self, state: TrainingState) -> None:
         """Make a bad window as if it had not been: buffers and losses as they were, no gradients.
 
-        Ultralytics' own recovery looks at `trainer.loss` at the end of the epoch and `results.csv` shows
-        `trainer.tloss`; both keep their last finite values. The scaler's state is closed, or the next `unscale_`
+        Ultralytics' own recovery looks at the loss at the end of the epoch and `results.csv` shows the
+        running loss; both keep their last finite values. The scaler's state is closed, or the next `unscale_`
         raises. Weights, optimizer and EMA have not been touched yet.
         """
         self.in_a_row += 1
         self._buffers.restore()
-        self.restore_losses(trainer)
-        trainer.scaler.update()
-        trainer.optimizer.zero_grad()
+        self.restore_losses(state)
+        state.scaler.update()
+        state.optimizer.zero_grad()
 
-    def restore_losses(self, trainer: Trainer) -> None:
+    def restore_losses(self, state: TrainingState) -> None:
         """Put the last finite losses back (zero when there was none yet)."""
-        trainer.loss = torch.zeros_like(trainer.loss.detach()) if self._loss is None else self._loss
+        state.loss = torch.zeros_like(state.loss.detach()) if self._loss is None else self._loss
         known = self._running_loss
-        trainer.tloss = map_loss(trainer.tloss, torch.zeros_like) if known is None else known
+        state.running_loss = (
+            map_loss(state.running_loss, torch.zeros_like) if known is None else known
+        )
 
-    def screen_losses(self, trainer: Trainer) -> None:
+    def screen_losses(self, state: TrainingState) -> None:
         """Replace non-finite losses by the last finite ones, on the device, without waiting for it.
 
         For iterations that end without an optimizer step: whether they were bad is known only at the step.
         """
-        last = torch.zeros_like(trainer.loss) if self._loss is None else self._loss
-        trainer.loss = _finite_or(trainer.loss.detach(), last)
+        last = torch.zeros_like(state.loss) if self._loss is None else self._loss
+        state.loss = _finite_or(state.loss.detach(), last)
         if self._running_loss is None:
-            trainer.tloss = map_loss(trainer.tloss, lambda v: _finite_or(v, torch.zeros_like(v)))
+            state.running_loss = map_loss(
+                state.running_loss, lambda v: _finite_or(v, torch.zeros_like(v))
+            )
         else:
-            trainer.tloss = map_loss(trainer.tloss, _finite_or, self._running_loss)
-        self._loss, self._running_loss = trainer.loss, trainer.tloss
+            state.running_loss = map_loss(state.running_loss, _finite_or, self._running_loss)
+        self._loss, self._running_loss = state.loss, state.running_loss
 
 
 def _finite_or(value: Tensor, fallback: Tensor) -> Tensor:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from yolo_stability.compat.ultralytics import Trainer, inner_model
 from yolo_stability.core.errors import StabilityError
+from yolo_stability.guard.training_state import TrainingState
 from yolo_stability.trace.layout import FOLDER
 
-__all__ = ["is_number", "require_sound_start"]
+__all__ = ["StartingState", "is_number", "require_sound_start"]
 
 _STATISTICS = (
     "running_mean",
@@ -23,7 +23,29 @@ _STATISTICS = (
 _SCHEDULED = ("lr", "initial_lr")  # Ultralytics sets them anew
 
 
-def require_sound_start(trainer: Trainer) -> None:
+class StartingState(TrainingState, Protocol):
+    """A training that is about to begin.
+
+    Attributes:
+        best_fitness: The best one so far; None without any.
+    """
+
+    best_fitness: Any
+
+    @property
+    def checkpoint(self) -> str | None:
+        """File from which it goes on; None where its weights are new."""
+
+    @property
+    def resume(self) -> bool:
+        """Whether it goes on with the run of that file."""
+
+    @property
+    def save_dir(self) -> Path:
+        """The run folder."""
+
+
+def require_sound_start(state: StartingState) -> None:
     """Refuse a training that goes on from a checkpoint with NaN or Inf in it.
 
     A best fitness that is no number is forgotten instead: no later one would ever be better.
@@ -32,21 +54,21 @@ def require_sound_start(trainer: Trainer) -> None:
     Weights that were just initialised may hold what they like: that is what a suite measures.
 
     Args:
-        trainer: The trainer, after its set-up.
+        state: The training after its set-up.
 
     Raises:
         StabilityError: Something in it is not finite.
     """
-    source = str(trainer.args.model)
-    if not (trainer.resume or source.endswith(".pt")):
+    source = state.checkpoint
+    if source is None:
         return
-    if not is_number(getattr(trainer, "best_fitness", None)):
-        trainer.best_fitness = None
-    bad = list(_broken(trainer))
+    if not is_number(state.best_fitness):
+        state.best_fitness = None
+    bad = list(_broken(state))
     if not bad:
         return
-    healthy = Path(trainer.save_dir) / FOLDER / "healthy.pt"
-    other = f"model={healthy}" if trainer.resume and healthy.is_file() else "another checkpoint"
+    healthy = Path(state.save_dir) / FOLDER / "healthy.pt"
+    other = f"model={healthy}" if state.resume and healthy.is_file() else "another checkpoint"
     more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
     raise StabilityError(
         f"{source} holds NaN or Inf in {bad[0]}{more}: no training can go on from that. Begin a new run from {other}; "
@@ -63,23 +85,23 @@ def is_number(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
-def _broken(trainer: Trainer) -> Iterator[str]:
+def _broken(state: TrainingState) -> Iterator[str]:
     """Yield the names of what is not finite."""
-    yield from _tensors("", inner_model(trainer))
-    if trainer.ema:
-        yield from _tensors("EMA: ", trainer.ema.ema)
-        if not is_number(trainer.ema.updates):
+    yield from _tensors("", state.model)
+    if state.ema:
+        yield from _tensors("EMA: ", state.ema.ema)
+        if not is_number(state.ema.updates):
             yield "the EMA's number of updates"
-    for slots in trainer.optimizer.state.values():
+    for slots in state.optimizer.state.values():
         yield from (
             f"the optimizer's {key}" for key, value in slots.items() if not is_number(value)
         )
-    for group in trainer.optimizer.param_groups:
+    for group in state.optimizer.param_groups:
         numbers = {k: v for k, v in group.items() if k != "params" and k not in _SCHEDULED}
         yield from (
             f"the optimizer's {key}" for key, value in numbers.items() if not is_number(value)
         )
-    if not is_number(trainer.scaler.get_scale()):
+    if not is_number(state.scaler.get_scale()):
         yield "the scale of AMP"
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from yolo_stability.compat.ultralytics import Trainer, inner_model
 from yolo_stability.guard.distributed import broadcast
 from yolo_stability.guard.preconditions import is_number
+from yolo_stability.guard.training_state import TrainingState
 
 __all__ = ["HealthyStates", "Snapshot", "start_over"]
 
@@ -23,13 +23,13 @@ class Snapshot:
     precision of the originals: `last.pt` is half precision and passed through `nan_to_num`.
 
     Args:
-        trainer: The trainer, after its set-up.
+        state: The training, after its set-up.
     """
 
-    def __init__(self, trainer: Trainer) -> None:
+    def __init__(self, state: TrainingState) -> None:
         self.step = -1
         self.place = 0
-        self._pin = trainer.device.type == "cuda"
+        self._pin = state.device.type == "cuda"
         self._copies: dict[Any, Tensor] = {}
         self._of: tuple[Any, Any] | None = None
         self._sources: list[Tensor] = []
@@ -40,58 +40,58 @@ class Snapshot:
         self._scaler: dict[str, Any] = {}
 
     @torch.no_grad()
-    def take(self, trainer: Trainer, step: int, place: int = 0) -> None:
+    def take(self, state: TrainingState, step: int, place: int = 0) -> None:
         """Copy the state as it is now.
 
         Args:
-            trainer: The trainer.
+            state: The training.
             step: Optimizer steps applied so far.
             place: Iterations of the warm-up that the state has passed.
         """
         self.step, self.place = step, place
-        model = (inner_model(trainer), trainer.ema.ema if trainer.ema else None)
+        model = (state.model, state.ema.ema if state.ema else None)
         if self._of is None or any(a is not b for a, b in zip(model, self._of, strict=True)):
             self._of = model  # a recovery makes a new EMA; naming a thousand tensors costs more than copying them
-            named = _state_tensors(trainer)
+            named = _state_tensors(state)
             self._sources = [tensor for _, tensor in named]
             self._places = [self._place(key, tensor) for key, tensor in named]
         torch._foreach_copy_(self._places, self._sources, non_blocking=self._pin)
         self._optimizer = {
             p: {
                 k: self._copy((id(p), k), v) if isinstance(v, Tensor) else v
-                for k, v in state.items()
+                for k, v in slots.items()
             }
-            for p, state in trainer.optimizer.state.items()
+            for p, slots in state.optimizer.state.items()
         }
         self._groups = [
-            {k: v for k, v in g.items() if k != "params"} for g in trainer.optimizer.param_groups
+            {k: v for k, v in g.items() if k != "params"} for g in state.optimizer.param_groups
         ]
-        self._ema_updates = trainer.ema.updates if trainer.ema else 0
-        self._scaler = trainer.scaler.state_dict()
+        self._ema_updates = state.ema.updates if state.ema else 0
+        self._scaler = state.scaler.state_dict()
 
     @torch.no_grad()
-    def restore(self, trainer: Trainer) -> None:
+    def restore(self, state: TrainingState) -> None:
         """Write the copy back in place; learning rates and the schedule go on as they are, if they are numbers.
 
         In place, since the EMA holds on to the very tensors it saw first; replaced ones would never be averaged.
         """
-        for key, tensor in _state_tensors(trainer):
+        for key, tensor in _state_tensors(state):
             tensor.copy_(self._copies[key])
-        state = trainer.optimizer.state
-        for p in [p for p in state if p not in self._optimizer]:
-            del state[p]
+        slots = state.optimizer.state
+        for p in [p for p in slots if p not in self._optimizer]:
+            del slots[p]
         for p, saved in self._optimizer.items():
             for k, v in saved.items():
-                if isinstance(v, Tensor) and isinstance(state[p].get(k), Tensor):
-                    state[p][k].copy_(v)
+                if isinstance(v, Tensor) and isinstance(slots[p].get(k), Tensor):
+                    slots[p][k].copy_(v)
                 else:
-                    state[p][k] = v.to(p.device, copy=True) if isinstance(v, Tensor) else v
-        for group, known in zip(trainer.optimizer.param_groups, self._groups, strict=False):
+                    slots[p][k] = v.to(p.device, copy=True) if isinstance(v, Tensor) else v
+        for group, known in zip(state.optimizer.param_groups, self._groups, strict=False):
             group.update({k: known[k] for k, v in group.items() if k in known and not is_number(v)})
-        if trainer.ema:
-            trainer.ema.updates = self._ema_updates
+        if state.ema:
+            state.ema.updates = self._ema_updates
         if self._scaler:
-            trainer.scaler.load_state_dict(self._scaler)
+            state.scaler.load_state_dict(self._scaler)
 
     def _copy(self, key: Any, tensor: Tensor) -> Tensor:
         """Copy a tensor into its place in host memory."""
@@ -119,7 +119,7 @@ class HealthyStates:
     `youngest`.
 
     Args:
-        trainer: The trainer at the start of training; its first state counts as healthy.
+        state: The training at its start; its first state counts as healthy.
         step: Optimizer steps applied so far.
         place: Iterations of the warm-up that the first state has passed.
         age: Healthy steps after which a snapshot is trusted.
@@ -127,11 +127,11 @@ class HealthyStates:
     """
 
     def __init__(
-        self, trainer: Trainer, step: int, age: int = 32, youngest: int = 4, place: int = 0
+        self, state: TrainingState, step: int, age: int = 32, youngest: int = 4, place: int = 0
     ) -> None:
         self._age, self._youngest, self._first = age, youngest, step
-        self._trusted, self._candidate = Snapshot(trainer), Snapshot(trainer)
-        self._trusted.take(trainer, step, place)
+        self._trusted, self._candidate = Snapshot(state), Snapshot(state)
+        self._trusted.take(state, step, place)
         self._candidate_healthy = False
         self._proof = self._wait = 0
 
@@ -145,11 +145,11 @@ class HealthyStates:
         """Iterations of the warm-up that the trusted state has passed."""
         return self._trusted.place
 
-    def observe(self, trainer: Trainer, step: int, *, healthy: bool, place: int = 0) -> None:
+    def observe(self, state: TrainingState, step: int, *, healthy: bool, place: int = 0) -> None:
         """Take note of a step; call after the update.
 
         Args:
-            trainer: The trainer.
+            state: The training.
             step: Optimizer steps taken so far.
             healthy: The step was applied, and within the run's own baseline.
             place: Iterations of the warm-up passed so far.
@@ -160,25 +160,25 @@ class HealthyStates:
         self._proof, self._wait = self._proof + 1, max(self._wait - 1, 0)
         if not self._candidate_healthy:
             if not self._wait:  # until then the one before the trouble may still be wanted
-                self._take(trainer, step, place)
+                self._take(state, step, place)
         elif self._proof >= self._needed(self._candidate.step - self._first):
             self._trusted, self._candidate = self._candidate, self._trusted
-            self._take(trainer, step, place)
+            self._take(state, step, place)
 
-    def _take(self, trainer: Trainer, step: int, place: int) -> None:
+    def _take(self, state: TrainingState, step: int, place: int) -> None:
         """Make the present state the candidate."""
-        self._candidate.take(trainer, step, place)
+        self._candidate.take(state, step, place)
         self._candidate_healthy, self._proof = True, 0
 
     def _needed(self, lived: int) -> int:
         """Return how many healthy steps a snapshot needs that was taken after this many steps."""
         return min(self._age, max(self._youngest, lived))
 
-    def restore(self, trainer: Trainer, before: int | None = None) -> int:
-        """Roll the trainer back to the trusted state.
+    def restore(self, state: TrainingState, before: int | None = None) -> int:
+        """Roll the training back to the trusted state.
 
         Args:
-            trainer: The trainer.
+            state: The training.
             before: Step at which trouble first showed, where that is known: the younger snapshot will do, too, if it
                 was taken well before.
 
@@ -187,7 +187,7 @@ class HealthyStates:
         """
         if before is not None and self._trusted.step < self._candidate.step <= before - _CLEAR:
             self._trusted, self._candidate = self._candidate, self._trusted
-        self._trusted.restore(trainer)
+        self._trusted.restore(state)
         if self._candidate.step > self._trusted.step:
             self._candidate.step = -1  # of the steps that are undone
         self._candidate_healthy = False
@@ -195,26 +195,26 @@ class HealthyStates:
 
 
 @torch.no_grad()
-def start_over(trainer: Trainer) -> None:
+def start_over(state: TrainingState) -> None:
     """Make new weights the beginning of a training: on every rank, and in the EMA.
 
     Args:
-        trainer: The trainer, before its first step; the model has just been changed in place.
+        state: The training, before its first step; the model has just been changed in place.
     """
-    model = inner_model(trainer)
-    broadcast(trainer, list(model.parameters()))
-    if trainer.ema:
-        average = dict(trainer.ema.ema.named_parameters())
+    model = state.model
+    broadcast(state, list(model.parameters()))
+    if state.ema:
+        average = dict(state.ema.ema.named_parameters())
         for name, tensor in model.named_parameters():
             if name in average:
                 average[name].copy_(tensor)
 
 
-def _state_tensors(trainer: Trainer) -> list[tuple[str, Tensor]]:
+def _state_tensors(state: TrainingState) -> list[tuple[str, Tensor]]:
     """Return the tensors of model and EMA by name."""
-    named = [(f"model.{k}", v) for k, v in _tensors(inner_model(trainer))]
-    if trainer.ema:
-        named += [(f"ema.{k}", v) for k, v in _tensors(trainer.ema.ema)]
+    named = [(f"model.{k}", v) for k, v in _tensors(state.model)]
+    if state.ema:
+        named += [(f"ema.{k}", v) for k, v in _tensors(state.ema.ema)]
     return named
 
 

@@ -17,7 +17,7 @@ from yolo_stability.interventions.faults import parse_fault
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.trace import load_trace
 from yolo_stability.trainer.loggers import Sink
-from yolo_stability.trainer.mixin import adopt
+from yolo_stability.trainer.mixin import owns_step
 from yolo_stability.trainer.policy import Policy
 from yolo_stability.trainer.session import WatchedRun
 
@@ -153,9 +153,18 @@ class Monitor:
         """Give the trainer the seam; the first event that reaches this process does it."""
         run: WatchedRun | None = getattr(trainer, "stability", None)
         if run is None:
+            from yolo_stability.trainer.trainers import adopt  # loads every task of Ultralytics
+
             adopt(trainer)
             sinks, policy = self._make_sinks(), self._make_policy
-            trainer.stability = WatchedRun(self, self._settings, self._requested, sinks, policy)
+            trainer.stability = WatchedRun(
+                self,
+                self._settings,
+                self._requested,
+                sinks,
+                policy,
+                owns_step=owns_step(type(trainer)),
+            )
         elif run.owner is not self:
             raise StabilityError("Two monitors are attached to one training; attach only one.")
 
@@ -175,7 +184,7 @@ class Monitor:
         if run is None or run.closed:
             return
         run.close()
-        if run.watch is None:
+        if run.loop is None:
             return
         self._stopped, self._header = run.stopped, run.header
         if not is_writer():
@@ -225,8 +234,8 @@ def _begin_epoch(trainer: Trainer) -> None:
 
 
 def _begin_iteration(trainer: Trainer) -> None:
-    """Tell the watch that a batch starts."""
-    trainer.stability.watch.begin_iteration(trainer)
+    """Tell the step loop that a batch starts."""
+    trainer.stability.loop.begin_iteration()
 
 
 def _end_iteration(trainer: Trainer) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 from yolo_stability.compat.ultralytics import Trainer
 from yolo_stability.core.errors import ConfigError
 from yolo_stability.trainer.base_monitor import Monitor, settings_for_workers
-from yolo_stability.trainer.mixin import stability_class
 
 __all__ = ["final_metrics", "load_model", "run_training"]
 
@@ -42,6 +41,8 @@ def run_training(
         overrides: Keys of Ultralytics' training.
         trainer_class: A trainer class of the user; None for that of the task.
     """
+    from yolo_stability.trainer.trainers import stability_class  # loads every task of Ultralytics
+
     _check_resumable(model, overrides)
     trainer_class = trainer_class or model._smart_load("trainer")
     before = {event: list(functions) for event, functions in model.callbacks.items()}

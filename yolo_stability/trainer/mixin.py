@@ -7,8 +7,8 @@ Ultralytics but never called) and an optimizer hook sees clipped gradients only;
 
 from __future__ import annotations
 
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from yolo_stability.compat.ultralytics import (
     BaseTrainer,
@@ -18,11 +18,38 @@ from yolo_stability.compat.ultralytics import (
     model_config,
 )
 from yolo_stability.guard.checkpoints import atomic_checkpoints
+from yolo_stability.interventions.switches import Switches
+from yolo_stability.trainer.hooks import built
 
-if TYPE_CHECKING:
-    from yolo_stability.trainer.session import WatchedRun
+__all__ = ["Session", "StabilityMixin", "owns_step"]
 
-__all__ = ["StabilityMixin", "adopt", "owns_step", "stability_class"]
+
+class Session(Protocol):
+    """What a trainer needs of the session that watches it; `trainer/session.py` has it.
+
+    Attributes:
+        owner: The monitor; its `close(trainer)` writes everything.
+        loop: What follows the steps; None until the training starts.
+    """
+
+    owner: Any
+    loop: Any
+
+    @property
+    def stopped(self) -> str | None:
+        """Why the guard, `fail_on` or a rescue ended the run; None while none did."""
+
+    def switches(self, trainer: Trainer) -> Switches:
+        """Return the switches of this run."""
+
+    def before_save(self, trainer: Trainer) -> None:
+        """See to it that what is saved is finite."""
+
+    def after_save(self, trainer: Trainer) -> None:
+        """Take note of a checkpoint."""
+
+    def recovered(self) -> None:
+        """Note that Ultralytics went back to `last.pt`."""
 
 
 class StabilityMixin:
@@ -34,13 +61,11 @@ class StabilityMixin:
         stability: What watches this trainer; None until a monitor has bound itself.
     """
 
-    stability: WatchedRun | None = None
+    stability: Session | None = None
 
     def __init__(self: Trainer, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        from yolo_stability.trainer.base_monitor import attach_in_worker
-
-        attach_in_worker(self)
+        built(self)
 
     def get_model(
         self: Trainer, cfg: Any = None, weights: Any = None, *args: Any, **kwargs: Any
@@ -55,6 +80,14 @@ class StabilityMixin:
         if weights:
             model.load(weights)
         return model
+
+    def build_stock_model(self: Trainer, config: Mapping[str, Any]) -> Any:
+        """Return a model that nobody has changed, with new weights.
+
+        Args:
+            config: Its YAML dictionary.
+        """
+        return super().get_model(config, None, verbose=False)  # type: ignore[misc]
 
     def build_optimizer(
         self: Trainer, model: Any, name: str = "auto", *args: Any, **kwargs: Any
@@ -81,33 +114,33 @@ class StabilityMixin:
 
     def optimizer_step(self: Trainer) -> None:
         """Take one optimizer step as stock does, measured before the clip and left out if it is bad."""
-        watch = self.stability.watch if self.stability else None
-        if watch is None:
+        loop = self.stability.loop if self.stability else None
+        if loop is None:
             super().optimizer_step()  # type: ignore[misc]
             return
         if not owns_step(type(self)):
-            watch.record_only(self)
+            loop.record_only()
             super().optimizer_step()  # type: ignore[misc]
             return
-        watch.before_unscale(self)
+        loop.before_unscale()
         self.scaler.unscale_(self.optimizer)
-        if not watch.admits(self):
+        if not loop.admits():
             return
-        watch.clip(self)
-        watch.before_update()
+        loop.clip()
+        loop.before_update()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
         if self.ema:
             self.ema.update(self.model)
-        watch.after_update(self)
+        loop.after_update()
 
     def preprocess_batch(self: Trainer, batch: Any) -> Any:
         """Preprocess as stock does; a fault may damage the result."""
         batch = super().preprocess_batch(batch)  # type: ignore[misc]
-        watch = self.stability.watch if self.stability else None
-        if watch is not None and self.model.training:
-            watch.on_batch(self, batch)
+        loop = self.stability.loop if self.stability else None
+        if loop is not None and self.model.training:
+            loop.on_batch(batch)
         return batch
 
     def save_model(self: Trainer) -> Any:
@@ -134,7 +167,7 @@ class StabilityMixin:
             return False
         recovered: bool = super()._handle_nan_recovery(epoch)  # type: ignore[misc]
         if recovered and self.stability:
-            self.stability.recovered(self)
+            self.stability.recovered()
         return recovered
 
 
@@ -143,28 +176,3 @@ def owns_step(cls: type) -> bool:
     behind = cls.__mro__[cls.__mro__.index(StabilityMixin) + 1 :]
     owner = next((c for c in behind if "optimizer_step" in vars(c)), None)
     return owner is BaseTrainer
-
-
-@cache
-def stability_class(cls: Any) -> Any:
-    """Return the trainer class with the mixin before it.
-
-    Its name still ends in `Trainer`: Ultralytics attaches its loggers by that name.
-
-    Args:
-        cls: Any trainer class.
-    """
-    if issubclass(cls, StabilityMixin):
-        return cls
-    from yolo_stability.trainer import trainers
-
-    static = getattr(trainers, f"Stability{cls.__name__}", None)
-    if static is not None and static.__mro__[2] is cls:
-        return static
-    return type(f"Stability{cls.__name__}", (StabilityMixin, cls), {"__doc__": cls.__doc__})
-
-
-def adopt(trainer: Trainer) -> None:
-    """Give an existing trainer the seam, by changing its class."""
-    cls: Any = type(trainer)
-    trainer.__class__ = stability_class(cls)

@@ -15,6 +15,7 @@ from ultralytics.utils.torch_utils import ModelEMA
 
 from yolo_stability.core.errors import StabilityError
 from yolo_stability.guard.preconditions import is_number, require_sound_start
+from yolo_stability.trainer.trainer_state import TrainerState
 
 
 def make_trainer(folder: Path, *, resume: bool = True, model: str = "last.pt") -> SimpleNamespace:
@@ -61,11 +62,11 @@ BROKEN: dict[str, tuple[Callable[[Any], None], str]] = {
 @pytest.mark.parametrize("what", BROKEN)
 def test_what_is_broken_is_named_and_refused(what: str, tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path)
-    require_sound_start(trainer)
+    require_sound_start(TrainerState(trainer))
     breaks, said = BROKEN[what]
     breaks(trainer)
     with pytest.raises(StabilityError) as caught:
-        require_sound_start(trainer)
+        require_sound_start(TrainerState(trainer))
     assert said in str(caught.value)
     assert "from another checkpoint" in str(caught.value)
 
@@ -77,24 +78,24 @@ def test_the_healthy_checkpoint_of_the_run_is_named(tmp_path: Path) -> None:
     put(trainer.model[0].weight)
     put(trainer.model[1].running_mean)
     with pytest.raises(StabilityError, match=r"and 1 more: .*model=.*healthy\.pt"):
-        require_sound_start(trainer)
+        require_sound_start(TrainerState(trainer))
 
 
 def test_new_weights_may_hold_what_they_like(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path, resume=False, model="yolo26n.yaml")
     put(trainer.model[0].weight)
-    require_sound_start(trainer)
+    require_sound_start(TrainerState(trainer))
     trainer.args.model = "bad.pt"
     with pytest.raises(StabilityError, match=r"bad\.pt holds NaN or Inf"):
-        require_sound_start(trainer)
+        require_sound_start(TrainerState(trainer))
 
 
 def test_a_best_fitness_that_is_no_number_is_forgotten(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path)
-    require_sound_start(trainer)
+    require_sound_start(TrainerState(trainer))
     assert trainer.best_fitness == 0.5
     trainer.best_fitness = math.nan
-    require_sound_start(trainer)
+    require_sound_start(TrainerState(trainer))
     assert trainer.best_fitness is None
 
 

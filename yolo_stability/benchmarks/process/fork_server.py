@@ -16,7 +16,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -124,7 +123,8 @@ class Nursery:
                 [
                     sys.executable,
                     "-m",
-                    "yolo_stability.benchmarks.process.fork_server",
+                    "yolo_stability.benchmarks.process.worker",
+                    "--serve",
                     str(theirs.fileno()),
                 ],
                 stdin=subprocess.DEVNULL,
@@ -202,29 +202,3 @@ def _become(folder: Path, log: int, pipe: int, run: Callable[[Path], int]) -> No
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code)
-
-
-def main(descriptor: int) -> int:
-    """Import what every run needs, then serve; return the exit code."""
-    import torch
-    import torch._inductor.config  # deterministic algorithms ask for it: 2 seconds
-    import torchvision  # type: ignore[import-untyped]  # noqa: F401 - the validator asks for it
-
-    from yolo_stability.api import train  # noqa: F401
-    from yolo_stability.benchmarks.process import worker
-    from yolo_stability.trainer.trainers import StabilityDetectionTrainer, StabilityPoseTrainer  # noqa: F401
-
-    torch.set_num_threads(1)
-    if len(list(Path("/proc/self/task").iterdir())) > 1:
-        return 1  # a fork takes one thread along: the others' locks would never open
-
-    def run(folder: Path) -> int:
-        return worker.main(folder, start=time.monotonic())
-
-    with socket.socket(fileno=descriptor) as connection:
-        serve(connection, run)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))

@@ -1,10 +1,14 @@
-"""What runs in the process of one run, as `python -m ...worker FOLDER`, where FOLDER holds `spec.json`."""
+"""What runs in the process of one run, as `python -m ...worker FOLDER`, where FOLDER holds `spec.json`.
+
+As `python -m ...worker --serve DESCRIPTOR` it is the process that such runs are forked from.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import os
+import socket
 import sys
 import threading
 import time
@@ -12,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_stability.benchmarks.plan import RunOutcome
+from yolo_stability.benchmarks.process.fork_server import serve
 
 __all__ = ["main"]
 
@@ -58,10 +63,10 @@ class Progress:
             trainer.stop = True
         if now - self._told >= _PROGRESS_SECONDS:
             self._told = now
-            watch = trainer.stability.watch
+            loop = trainer.stability.loop
             self._say(
                 {
-                    "step": watch.step if watch else self._batches,
+                    "step": loop.journal.step if loop else self._batches,
                     "planned": self.planned,
                     "epoch": trainer.epoch,
                 }
@@ -111,8 +116,8 @@ def main(folder: Path, start: float = _START) -> int:
 
 def _train(spec: dict[str, Any], folder: Path, progress: Progress) -> Any:
     """Train under the API that people use."""
-    from yolo_stability.api import train
     from yolo_stability.trainer.launch import load_model
+    from yolo_stability.trainer.train import train
 
     settings = dict(spec["settings"])
     model = load_model(settings.pop("model"), spec["task"])
@@ -137,5 +142,24 @@ def _end_with_parent() -> None:
         os._exit(137)
 
 
+def serve_runs(descriptor: int) -> int:
+    """Import what every run needs, then serve; return the exit code."""
+    import torch
+    import torch._inductor.config  # deterministic algorithms ask for it: 2 seconds
+    import torchvision  # type: ignore[import-untyped]  # noqa: F401 - the validator asks for it
+
+    from yolo_stability.trainer.train import train  # noqa: F401
+    from yolo_stability.trainer.trainers import StabilityDetectionTrainer, StabilityPoseTrainer  # noqa: F401
+
+    torch.set_num_threads(1)
+    if len(list(Path("/proc/self/task").iterdir())) > 1:
+        return 1  # a fork takes one thread along: the others' locks would never open
+    with socket.socket(fileno=descriptor) as connection:
+        serve(connection, lambda folder: main(folder, start=time.monotonic()))
+    return 0
+
+
 if __name__ == "__main__":
+    if sys.argv[1] == "--serve":
+        sys.exit(serve_runs(int(sys.argv[2])))
     sys.exit(main(Path(sys.argv[1]).resolve()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -16,12 +16,14 @@ __all__ = [
     "image_name",
     "images_not_finite",
     "labels_of",
+    "leave_out",
     "mixes_files",
     "select",
     "tensor_bytes",
 ]
 
 _LABELS = ("cls", "bboxes", "keypoints")
+_SMALL = 32  # images of this size are one pixel at the largest stride
 _MIXING = ("mosaic", "mixup", "cutmix", "copy_paste")
 
 
@@ -36,20 +38,20 @@ def image_name(batch: dict[str, Any], image: int) -> str:
     return PurePath(image_files(batch)[image]).name or f"image {image}"
 
 
-def mixes_files(trainer: Any, epoch: int) -> bool:
+def mixes_files(arguments: Mapping[str, Any], epochs: int, epoch: int) -> bool:
     """Return whether images of an epoch are made of several files each, of which a batch names but the first.
 
     Args:
-        trainer: The trainer.
+        arguments: Arguments of the training.
+        epochs: How many epochs it has.
         epoch: Counted from 0; Ultralytics mixes no more in the last `close_mosaic` of them.
     """
-    arguments = trainer.args
-    if getattr(arguments, "rect", False) or not any(
-        float(getattr(arguments, key, 0) or 0) > 0 for key in _MIXING
+    if arguments.get("rect", False) or not any(
+        float(arguments.get(key, 0) or 0) > 0 for key in _MIXING
     ):
         return False
-    closed = int(getattr(arguments, "close_mosaic", 0) or 0)
-    return not closed or epoch < int(trainer.epochs) - closed
+    closed = int(arguments.get("close_mosaic", 0) or 0)
+    return not closed or epoch < epochs - closed
 
 
 def images_not_finite(batch: dict[str, Any]) -> list[int]:
@@ -93,6 +95,22 @@ def select(batch: dict[str, Any], images: Sequence[int]) -> dict[str, Any]:
             batch["batch_idx"].new_tensor(places).reshape(-1, *batch["batch_idx"].shape[1:])
         )
     return chosen
+
+
+def leave_out(batch: dict[str, Any], names: set[str]) -> None:
+    """Take images out of a preprocessed batch, in place; one that would be empty, or too small for BatchNorm, stays.
+
+    Args:
+        batch: The batch.
+        names: Names of image files, without folders.
+    """
+    files = [PurePath(file).name for file in image_files(batch)]
+    kept = [i for i, name in enumerate(files) if name not in names]
+    least = 2 if batch["img"].shape[-1] <= _SMALL else 1  # deep layers see one pixel an image
+    if least <= len(kept) < len(files):
+        chosen = select(batch, kept)
+        batch.clear()
+        batch.update(chosen)
 
 
 def blank(batch: dict[str, Any]) -> dict[str, Any]:

@@ -19,8 +19,6 @@ from torch import Tensor, nn
 from yolo_stability.compat.ultralytics import (
     LOGGER,
     RANK,
-    Trainer,
-    inner_model,
     ultralytics_version,
 )
 from yolo_stability.config import StabilitySettings
@@ -39,6 +37,7 @@ from yolo_stability.guard.incidents.window import (
     RandomState,
     forked_random_state,
 )
+from yolo_stability.guard.training_state import Processes, TrainingRun
 from yolo_stability.trace import FOLDER
 
 __all__ = ["Evidence", "IncidentKeeper"]
@@ -68,27 +67,27 @@ class IncidentKeeper:
     """Keeps what is needed to explain a bad step, and explains it.
 
     Args:
-        trainer: The trainer, after its set-up.
+        run: The training after its set-up.
         settings: How many incidents to write, and what else was set.
         emit: Takes kind, block and data of an event.
     """
 
-    def __init__(self, trainer: Trainer, settings: StabilitySettings, emit: Emit) -> None:
+    def __init__(self, run: TrainingRun, settings: StabilitySettings, emit: Emit) -> None:
         self._settings, self._emit = settings, emit
         self._left = settings.incidents
         self._window = KeptWindow(limit=KEPT_BYTES)
         # Where no guard keeps them
         guarded = settings.guard != "off"
-        self._buffers = None if guarded or not self._left else BufferSnapshot(inner_model(trainer))
+        self._buffers = None if guarded or not self._left else BufferSnapshot(run.model)
         self._was_bad = self._counted = False
 
     # The healthy path
 
-    def keep(self, trainer: Trainer, batch: dict[str, Any], iteration: int, *, first: bool) -> None:
+    def keep(self, run: TrainingRun, batch: dict[str, Any], iteration: int, *, first: bool) -> None:
         """Keep a preprocessed batch by reference; call right before its forward.
 
         Args:
-            trainer: The trainer.
+            run: The training.
             batch: The batch as the model will be given it.
             iteration: Its iteration.
             first: It is the first since an optimizer step, or since the loop started over.
@@ -99,12 +98,12 @@ class IncidentKeeper:
             self._window.clear()
             if self._buffers:
                 self._buffers.take()
-        random_state = RandomState.now(trainer.device)
+        random_state = RandomState.now(run.device)
         self._window.add(KeptBatch(iteration=iteration, batch=dict(batch), random=random_state))
 
-    def note_loss(self, trainer: Trainer) -> None:
+    def note_loss(self, run: TrainingRun) -> None:
         """Note the loss of the batch that was kept last, before anybody replaces it by a finite one."""
-        self._window.note_loss(trainer.loss)
+        self._window.note_loss(run.loss)
 
     def largest_buffer(self) -> Tensor:
         """Return the sign to look at where there is no guard; see `BufferSnapshot.largest`."""
@@ -113,49 +112,49 @@ class IncidentKeeper:
     # The bad step
 
     def evidence(
-        self, trainer: Trainer, agreed: StepSigns, local: StepSigns | None = None
+        self, run: TrainingRun, agreed: StepSigns, local: StepSigns | None = None
     ) -> Evidence | None:
         """Return what to hold on to, or None where the step is finite or shall not be explained.
 
         Without a guard the weights themselves are bad from the first such step on: only that one says something.
 
         Args:
-            trainer: The trainer, gradients in place.
+            run: The training, gradients in place.
             agreed: What all ranks know together.
             local: What this rank knows; None where nobody asked the others.
         """
-        self.note_loss(trainer)
+        self.note_loss(run)
         reason, follows = agreed.reason, self._was_bad and self._settings.guard == "off"
         self._was_bad = reason is not None
         if reason is None or follows or not self._left or not self._window.batches:
             self._window.clear()
             return None
-        named = inner_model(trainer).named_parameters()
+        named = run.model.named_parameters()
         return Evidence(
             sign=reason,
             gradients=[(name, p.grad) for name, p in named if p.grad is not None],
-            mine=_saw_it(trainer, agreed, local or agreed),
+            mine=_saw_it(run, agreed, local or agreed),
         )
 
-    def write(self, trainer: Trainer, evidence: Evidence | None, step: int, attempt: int) -> None:
+    def write(self, run: TrainingRun, evidence: Evidence | None, step: int, attempt: int) -> None:
         """Explain a bad step and write its folder; the model must be as it was before the step.
 
         Whatever fails here costs the explanation, never the run.
 
         Args:
-            trainer: The trainer; with a guard the step is undone already.
+            run: The training; with a guard the step is undone already.
             evidence: From `evidence`; None does nothing.
             step: The optimizer step.
             attempt: The attempt.
         """
         if evidence is None:
             return
-        folder = Path(trainer.save_dir) / FOLDER / INCIDENTS / f"step-{step:06d}{_suffix(trainer)}"
+        folder = Path(run.save_dir) / FOLDER / INCIDENTS / f"step-{step:06d}{_suffix(run)}"
         try:
-            with forked_random_state(trainer.device):
+            with forked_random_state(run.device):
                 self._count_earlier(folder.parent)
                 if self._left:
-                    self._explain(trainer, evidence, folder, {"step": step, "attempt": attempt})
+                    self._explain(run, evidence, folder, {"step": step, "attempt": attempt})
         except Exception as error:
             self._warn(
                 f"the incident at step {step} could not be kept: {type(error).__name__}: {_first_line(error)}"
@@ -164,19 +163,19 @@ class IncidentKeeper:
             self._window.clear()
 
     def _explain(
-        self, trainer: Trainer, evidence: Evidence, folder: Path, when: dict[str, int]
+        self, run: TrainingRun, evidence: Evidence, folder: Path, when: dict[str, int]
     ) -> None:
         """Search for the culprit, write the folder, say so."""
         hits = Hits.of(evidence.sign, evidence.gradients)
-        twin = self._twin(trainer)
+        twin = self._twin(run)
         described = describe_model(twin)
         state = {k: v.detach().clone() for k, v in twin.state_dict().items()}
         try:
-            culprit = search(twin, self._window.batches, hits, autocast=_precision(trainer))
+            culprit = search(twin, self._window.batches, hits, autocast=run.precision)
         except Exception as error:
             message = f"the search for it failed ({type(error).__name__}: {_first_line(error)})"
             culprit = Culprit(reproduced=False, message=message)
-        mixed = bool(culprit.names) and mixes_files(trainer, int(trainer.epoch))
+        mixed = bool(culprit.names) and mixes_files(run.arguments, int(run.epochs), int(run.epoch))
         if mixed:
             culprit = replace(culprit, message=f"{culprit.message}; {_MIXED}")
         if not (evidence.mine or culprit.reproduced):
@@ -184,18 +183,18 @@ class IncidentKeeper:
         self._left -= 1
         facts = {
             **when,
-            "epoch": int(trainer.epoch),
+            "epoch": int(run.epoch),
             "rank": RANK,
             "sign": evidence.sign,
             "culprit": _described(culprit),
             "hits": {"parameters": hits.parameters, "count": hits.count, "total": hits.total},
             "model": described,
-            "task": trainer.args.task,
-            "args": vars(trainer.args),
+            "task": run.arguments["task"],
+            "args": run.arguments,
             "settings": self._settings.model_dump(),
-            "amp": _word(_precision(trainer)),
-            "amp_scale": float(trainer.scaler.get_scale()) if trainer.scaler.is_enabled() else None,
-            "device": str(trainer.device),
+            "amp": _word(run.precision),
+            "amp_scale": float(run.scaler.get_scale()) if run.scaler.is_enabled() else None,
+            "device": str(run.device),
             "versions": {"torch": torch.__version__, "ultralytics": ultralytics_version},
         }
         gone = [i for i, kept in enumerate(self._window.batches) if kept.dropped]
@@ -239,9 +238,9 @@ class IncidentKeeper:
         )
         self._warn(text)
 
-    def _twin(self, trainer: Trainer) -> nn.Module:
+    def _twin(self, run: TrainingRun) -> nn.Module:
         """Return a copy of the eager model, with buffers as before the window."""
-        model = inner_model(trainer)
+        model = run.model
         if self._buffers is None:  # the guard has restored them
             return copy.deepcopy(model)
         now = BufferSnapshot(model)
@@ -264,9 +263,9 @@ class IncidentKeeper:
         LOGGER.warning(f"stability: {printable(text)}")
 
 
-def _saw_it(trainer: Trainer, agreed: StepSigns, local: StepSigns) -> bool:
+def _saw_it(run: Processes, agreed: StepSigns, local: StepSigns) -> bool:
     """Return whether this rank saw what is wrong; gradients are shared, and rank 0 speaks for them."""
-    if not is_distributed(trainer):
+    if not is_distributed(run):
         return True
     return RANK == 0 if agreed.reason == "gradient" else local.reason in {"loss", "buffer"}
 
@@ -288,21 +287,14 @@ def _described(culprit: Culprit) -> dict[str, Any]:
     }
 
 
-def _precision(trainer: Trainer) -> torch.dtype | None:
-    """Return the precision of AMP; None when off."""
-    if trainer.args.amp == "bf16":
-        return torch.bfloat16
-    return torch.float16 if bool(trainer.amp) else None
-
-
 def _word(precision: torch.dtype | None) -> str | None:
     """Return the name of a precision."""
     return None if precision is None else str(precision).removeprefix("torch.")
 
 
-def _suffix(trainer: Trainer) -> str:
+def _suffix(run: Processes) -> str:
     """Return what tells the folders of several ranks apart."""
-    return f"-rank{RANK}" if is_distributed(trainer) else ""
+    return f"-rank{RANK}" if is_distributed(run) else ""
 
 
 def _first_line(error: Exception) -> str:

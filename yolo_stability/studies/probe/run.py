@@ -41,7 +41,6 @@ from yolo_stability.studies.probe.result import (
 )
 from yolo_stability.trainer.base_monitor import Monitor
 from yolo_stability.trainer.launch import load_model
-from yolo_stability.trainer.mixin import stability_class
 
 __all__ = ["run_grid", "run_probe"]
 
@@ -259,6 +258,8 @@ class _Probes:
             list, {event: [function] for event, function in monitor.callbacks().items()}
         )
         # Ultralytics attaches its loggers, which would open runs of their own, to classes called Trainer.
+        from yolo_stability.trainer.trainers import stability_class  # loads every task
+
         parent = stability_class(self._yolo._smart_load("trainer"))
         trainer = type("StabilityProbe", (parent,), {})(
             overrides={**self._arguments, "project": folder}, _callbacks=callbacks

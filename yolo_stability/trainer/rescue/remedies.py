@@ -1,29 +1,33 @@
-"""The live remedies: what each of them does to a trainer, in place, between two iterations."""
+"""The live remedies: what each of them does to a state, in place, between two iterations."""
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from pathlib import PurePath
-from typing import Any
+from typing import Protocol
 
 import torch
+from torch import nn
 
-from yolo_stability.compat.ultralytics import Trainer, inner_model
 from yolo_stability.core.actions import Action
-from yolo_stability.guard.incidents.batch import image_files, select
+from yolo_stability.guard.training_state import TrainingState
 from yolo_stability.interventions.clips import make_clip
 from yolo_stability.interventions.learning_rate import scale_learning_rate
 from yolo_stability.interventions.switches import Switches
-from yolo_stability.trainer.step.warmup import lower_bias_rate
+from yolo_stability.trainer.step.warmup import BiasedState, lower_bias_rate
 
-__all__ = ["LiveRemedies", "leave_out"]
+__all__ = ["LiveRemedies", "RemediedState"]
 
 _GROWTH = 10  # an AMP scale that was too large may grow again, this many times as slowly
-_SMALL = 32  # images of this size are one pixel at the largest stride
 _FIRST = 0.02  # share of the learning rate with which a new warm-up begins
+
+
+class RemediedState(TrainingState, BiasedState, Protocol):
+    """A training that remedies can change."""
+
+    def fresh_model(self) -> nn.Module:
+        """Return a model of the same kind with new weights, as if nobody had changed it."""
 
 
 class LiveRemedies:
@@ -43,14 +47,14 @@ class LiveRemedies:
         self._ramp: list[float] = []
         self.amp_cap: tuple[float, int] | None = None
 
-    def apply(self, trainer: Trainer, action: Action) -> str:
+    def apply(self, state: RemediedState, action: Action) -> str:
         """Apply a remedy; return in words what was done.
 
         Args:
-            trainer: The trainer, rolled back if the action asks for it.
+            state: The training, rolled back if the action asks for it.
             action: What to do.
         """
-        does: Mapping[str, Callable[[Trainer, Action], str]] = {
+        does: Mapping[str, Callable[[RemediedState, Action], str]] = {
             "lower_rate": self._lower_rate,
             "tighten_clip": self._tighten_clip,
             "rewarm": self._rewarm,
@@ -58,131 +62,107 @@ class LiveRemedies:
             "quarantine": self._quarantine,
             "restart": self._restart,
         }
-        return does[action.remedy](trainer, action)
+        return does[action.remedy](state, action)
 
-    def resume(self, trainer: Trainer, action: Action, gone: int = 0) -> None:
+    def resume(self, state: RemediedState, action: Action, gone: int = 0) -> None:
         """Put back in force what an earlier sitting did; `follow` comes after the last of them.
 
         A checkpoint may be older than the rescue or younger: what it says of rates is not relied upon. The scheduler
         was built with the rates that were asked for.
 
         Args:
-            trainer: The resumed trainer.
+            state: The resumed training.
             action: What was done.
             gone: Iterations after it that the checkpoint has seen; a new warm-up goes on from there.
         """
         if action.remedy == "lower_rate":
-            trainer.scheduler.base_lrs = [
-                rate * float(action.value or 1) for rate in trainer.scheduler.base_lrs
+            state.scheduler.base_lrs = [
+                rate * float(action.value or 1) for rate in state.scheduler.base_lrs
             ]
         elif action.remedy == "rewarm":
-            self._warm_up(trainer, action, gone)
+            self._warm_up(state, action, gone)
         elif action.remedy in {"tighten_clip", "quarantine"}:
-            self.apply(trainer, action)
+            self.apply(state, action)
 
-    def follow(self, trainer: Trainer, warmup_bias_lr: float | None = None) -> None:
+    def follow(self, state: RemediedState, warmup_bias_lr: float | None = None) -> None:
         """Let the optimizer's groups follow the scheduler's rates, after a checkpoint was loaded into them.
 
         Args:
-            trainer: The trainer.
+            state: The training.
             warmup_bias_lr: Rate at which the biases begin a warm-up; None leaves it as it is.
         """
-        for group, rate in zip(
-            trainer.optimizer.param_groups, trainer.scheduler.base_lrs, strict=True
-        ):
+        for group, rate in zip(state.optimizer.param_groups, state.scheduler.base_lrs, strict=True):
             group["initial_lr"] = rate
         if warmup_bias_lr is not None:
-            trainer.args.warmup_bias_lr = warmup_bias_lr
+            state.warmup_bias_lr = warmup_bias_lr
 
-    def after_rollback(self, trainer: Trainer) -> None:
+    def after_rollback(self, state: RemediedState) -> None:
         """Lower the AMP scale once more that a rollback, a recovery or a resume has brought back.
 
         By its state, for before its first step a scaler takes no new scale.
         """
-        if self.amp_cap is not None and trainer.scaler.is_enabled():
-            state, (scale, interval) = trainer.scaler.state_dict(), self.amp_cap
-            capped = {"scale": min(scale, float(state["scale"])), "growth_interval": interval}
-            trainer.scaler.load_state_dict({**state, **capped})
+        if self.amp_cap is not None and state.scaler.is_enabled():
+            saved, (scale, interval) = state.scaler.state_dict(), self.amp_cap
+            capped = {"scale": min(scale, float(saved["scale"])), "growth_interval": interval}
+            state.scaler.load_state_dict({**saved, **capped})
 
-    def after_iteration(self, trainer: Trainer) -> None:
+    def after_iteration(self, state: RemediedState) -> None:
         """Let a new warm-up go on by one iteration."""
         if self._ramp:
-            _scale_rates(trainer, self._ramp.pop(0))
+            _scale_rates(state, self._ramp.pop(0))
 
-    def _lower_rate(self, trainer: Trainer, action: Action) -> str:
+    def _lower_rate(self, state: RemediedState, action: Action) -> str:
         """Lower all rates: a lowered `group["lr"]` alone lasts until the next warm-up batch or epoch."""
         factor = float(action.value or 0.1)
-        _scale_rates(trainer, factor)
-        lower_bias_rate(trainer, factor)
-        rates = sorted({f"{group['initial_lr']:.3g}" for group in trainer.optimizer.param_groups})
+        _scale_rates(state, factor)
+        lower_bias_rate(state, factor)
+        rates = sorted({f"{group['initial_lr']:.3g}" for group in state.optimizer.param_groups})
         return f"learning rate times {factor:.3g}, now {' and '.join(rates)}"
 
-    def _tighten_clip(self, trainer: Trainer, action: Action) -> str:
+    def _tighten_clip(self, state: RemediedState, action: Action) -> str:
         """Take another clip from the next step on."""
         before, self._switches.clip = str(self._switches.clip), make_clip(str(action.value))
         return f"clip={self._switches.clip} instead of {before}"
 
-    def _rewarm(self, trainer: Trainer, action: Action) -> str:
+    def _rewarm(self, state: RemediedState, action: Action) -> str:
         """Begin with a small part of the rate and give it back in equal steps."""
-        return f"the learning rate rises anew over {self._warm_up(trainer, action)} iterations"
+        return f"the learning rate rises anew over {self._warm_up(state, action)} iterations"
 
-    def _warm_up(self, trainer: Trainer, action: Action, gone: int = 0) -> int:
+    def _warm_up(self, state: RemediedState, action: Action, gone: int = 0) -> int:
         """Begin a warm-up, or go on with one after some of its iterations; return how many it has."""
         steps = int(float(action.value or 64))
         shares = [_FIRST + (1 - _FIRST) * k / steps for k in range(steps + 1)][min(gone, steps) :]
-        _scale_rates(
-            trainer, shares[0] * math.prod(self._ramp)
-        )  # an unfinished one still owed some
+        _scale_rates(state, shares[0] * math.prod(self._ramp))  # an unfinished one still owed some
         self._ramp = [b / a for a, b in pairwise(shares)]
         return steps
 
-    def _lower_scale(self, trainer: Trainer, action: Action) -> str:
+    def _lower_scale(self, state: RemediedState, action: Action) -> str:
         """Lower the loss scale, and let it grow more slowly."""
-        scale = float(trainer.scaler.get_scale()) * float(action.value or 0.0625)
-        self.amp_cap = (scale, int(trainer.scaler.get_growth_interval()) * _GROWTH)
-        self.after_rollback(trainer)
+        scale = float(state.scaler.get_scale()) * float(action.value or 0.0625)
+        self.amp_cap = (scale, int(state.scaler.get_growth_interval()) * _GROWTH)
+        self.after_rollback(state)
         return f"loss scale {scale:g}, growing {_GROWTH} times as slowly"
 
-    def _quarantine(self, trainer: Trainer, action: Action) -> str:
+    def _quarantine(self, state: RemediedState, action: Action) -> str:
         """Leave images out of every batch from now on."""
         self.left_out |= set(action.images)
         return f"left out from now on: {', '.join(sorted(action.images))}"
 
     @torch.no_grad()
-    def _restart(self, trainer: Trainer, action: Action) -> str:
+    def _restart(self, state: RemediedState, action: Action) -> str:
         """Build the model again with the initialisation it would have had, and begin with those weights."""
-        from yolo_stability.trainer.mixin import StabilityMixin
-
-        model, settings = inner_model(trainer), self._switches.settings
-        fresh = super(StabilityMixin, trainer).get_model(
-            copy.deepcopy(model.yaml), None, verbose=False
-        )  # type: ignore[misc]
+        model, settings = state.model, self._switches.settings
+        fresh = state.fresh_model()
         Switches(settings.model_copy(update={"init": "default"})).edit(fresh, pretrained=False)
-        state = fresh.state_dict()
-        model.load_state_dict(state)
-        if trainer.ema:
-            trainer.ema.ema.load_state_dict(state)
-        trainer.optimizer.state.clear()
+        weights = fresh.state_dict()
+        model.load_state_dict(weights)
+        if state.ema:
+            state.ema.ema.load_state_dict(weights)
+        state.optimizer.state.clear()
         return f"new weights with init=default instead of init={settings.init}"
 
 
-def leave_out(batch: dict[str, Any], names: set[str]) -> None:
-    """Take images out of a preprocessed batch, in place; one that would be empty, or too small for BatchNorm, stays.
-
-    Args:
-        batch: The batch.
-        names: Names of image files, without folders.
-    """
-    files = [PurePath(file).name for file in image_files(batch)]
-    kept = [i for i, name in enumerate(files) if name not in names]
-    least = 2 if batch["img"].shape[-1] <= _SMALL else 1  # deep layers see one pixel an image
-    if least <= len(kept) < len(files):
-        chosen = select(batch, kept)
-        batch.clear()
-        batch.update(chosen)
-
-
-def _scale_rates(trainer: Trainer, factor: float) -> None:
+def _scale_rates(state: RemediedState, factor: float) -> None:
     """Scale the learning rate wherever it is kept: in the groups, for warm-up and schedule."""
-    scale_learning_rate(trainer.optimizer, factor)
-    trainer.scheduler.base_lrs = [rate * factor for rate in trainer.scheduler.base_lrs]
+    scale_learning_rate(state.optimizer, factor)
+    state.scheduler.base_lrs = [rate * factor for rate in state.scheduler.base_lrs]

@@ -26,7 +26,6 @@ from yolo_stability.gradients.optimizers import momentum
 from yolo_stability.guard.distributed import is_distributed
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.trace import SCHEMA_VERSION
-from yolo_stability.trainer.mixin import owns_step
 
 __all__ = [
     "as_first_written",
@@ -96,14 +95,17 @@ def as_first_written(header: RunHeader, first: RunHeader) -> RunHeader:
     )
 
 
-def possible(trainer: Trainer, settings: StabilitySettings) -> StabilitySettings:
+def possible(
+    trainer: Trainer, settings: StabilitySettings, *, owns_step: bool
+) -> StabilitySettings:
     """Return settings without what cannot be had: a guard for a step that is not ours, a rescue on several processes.
 
     Args:
         trainer: The trainer.
         settings: What was asked for.
+        owns_step: The optimizer step is ours.
     """
-    guard = settings.guard if owns_step(type(trainer)) else "off"
+    guard = settings.guard if owns_step else "off"
     rescue = "off" if guard == "off" or is_distributed(trainer) else settings.rescue
     return settings.model_copy(update={"guard": guard, "rescue": rescue})
 

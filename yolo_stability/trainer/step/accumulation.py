@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from yolo_stability.compat.ultralytics import Trainer, loss_items
+from yolo_stability.gradients.norms import BlockIndex, tensor_norms
+from yolo_stability.trainer.step.loop_state import LoopState
 
-__all__ = ["Window"]
+__all__ = ["Window", "gradient_norm"]
 
 _UNKNOWN = torch.zeros(0)
 
@@ -36,18 +37,33 @@ class Window:
         """Note that an iteration starts."""
         self.pending = True
 
-    def absorb(self, trainer: Trainer) -> None:
+    def absorb(self, state: LoopState) -> None:
         """Add the losses of the current iteration, once."""
-        if not self.pending or trainer.loss is None:
+        if not self.pending or state.loss is None:
             return
         self.pending = False
         self.iterations += 1
-        loss = trainer.loss.detach()
+        loss = state.loss.detach()
         self.loss = loss if self.loss is None else self.loss + loss
-        for name, value in loss_items(trainer).items():
+        for name, value in state.loss_items().items():
             self.items[name] = self.items[name] + value if name in self.items else value
 
     def clear(self) -> None:
         """Forget everything: the step was taken, skipped, or the loop started over."""
         self.iterations, self.loss, self.items, self.pending = 0, None, {}, False
         self.micro_norm = _UNKNOWN
+
+
+@torch.no_grad()
+def gradient_norm(index: BlockIndex) -> Tensor:
+    """Return the total norm of the gradients as they lie there, on their device, shape (1,); nothing waits for it.
+
+    After the first backward of a window they are those of one micro-batch, after the last the sum of all. They are
+    still multiplied by AMP's scale, and under DDP already averaged over the ranks, as the sum is.
+
+    Args:
+        index: The parameters.
+    """
+    grads, _ = index.with_gradient()
+    norm: Tensor = torch.linalg.vector_norm(tensor_norms(grads), 2.0).reshape(1)
+    return norm

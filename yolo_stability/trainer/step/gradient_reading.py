@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from yolo_stability.compat.ultralytics import Trainer, scale_tensor
+from yolo_stability.compat.ultralytics import scale_tensor
 from yolo_stability.gradients.norms import (
     BlockIndex,
     count_nonfinite,
@@ -20,6 +20,7 @@ from yolo_stability.gradients.norms import (
     without_overflow,
 )
 from yolo_stability.guard.guard import StepSigns
+from yolo_stability.guard.training_state import TrainingState
 from yolo_stability.trainer.step.accumulation import Window
 
 __all__ = ["Reading", "read_gradients", "unscaled"]
@@ -57,7 +58,7 @@ class Reading:
 
 
 def read_gradients(
-    trainer: Trainer,
+    state: TrainingState,
     index: BlockIndex,
     window: Window,
     largest_buffer: Tensor,
@@ -66,7 +67,7 @@ def read_gradients(
     """Measure the gradients of a step; call between `scaler.unscale_` and the clip.
 
     Args:
-        trainer: The trainer, gradients unscaled.
+        state: The training, gradients unscaled.
         index: The parameters and their blocks.
         window: Losses of the iterations that the step sums.
         largest_buffer: From `Guard.largest_buffer`; empty when nobody guards.
@@ -82,7 +83,7 @@ def read_gradients(
         total,
         loss,
         items,
-        scale_tensor(trainer),
+        scale_tensor(state),
         largest_buffer,
         window.micro_norm,
         *deferred,

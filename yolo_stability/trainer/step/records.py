@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from yolo_stability.compat.ultralytics import Trainer, group_names
+from yolo_stability.compat.ultralytics import group_names
 from yolo_stability.core.types import BlockSpec, BlockStats, Skip, StepRecord
 from yolo_stability.gradients.norms import BlockIndex
 from yolo_stability.gradients.optimizers import momentum
 from yolo_stability.trainer.step.gradient_reading import Reading
+from yolo_stability.trainer.step.loop_state import LoopState
 
 __all__ = [
     "GroupRates",
@@ -64,7 +65,7 @@ class GroupRates:
 
 
 def step_record(
-    trainer: Trainer,
+    state: LoopState,
     blocks: tuple[BlockSpec, ...],
     reading: Reading,
     place: StepPlace,
@@ -75,7 +76,7 @@ def step_record(
     """Return the record of a step, without what is still on the device.
 
     Args:
-        trainer: The trainer.
+        state: The training.
         blocks: Its blocks.
         reading: What was measured.
         place: Where in the run.
@@ -88,12 +89,12 @@ def step_record(
         attempt=place.attempt,
         step=place.step,
         iteration=place.iteration,
-        epoch=trainer.epoch,
+        epoch=state.epoch,
         accumulate=place.accumulate,
         loss=reading.signs.loss,
         loss_items=reading.loss_items,
-        lr_by_group=rates.of(trainer.optimizer),
-        momentum=momentum(trainer.optimizer),
+        lr_by_group=rates.of(state.optimizer),
+        momentum=momentum(state.optimizer),
         grad_norm=reading.grad_norm,
         clip_coef=None if skipped == "guard" else number(reading.clip_coef),
         amp_scale=reading.amp_scale,

@@ -8,13 +8,32 @@ learnt half as much (`docs/pages/how-to/learning-rate.md`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
-import numpy as np
+from yolo_stability.compat.ultralytics import stock_bias_rate
 
-from yolo_stability.compat.ultralytics import Trainer, stock_bias_rate, warmup_iterations
+__all__ = ["BiasedState", "WarmUp", "WarmedState", "given_back", "lower_bias_rate"]
 
-__all__ = ["WarmUp", "given_back", "lower_bias_rate"]
+
+class WarmedState(Protocol):
+    """A training with a warm-up."""
+
+    @property
+    def batches(self) -> int:
+        """Iterations of an epoch."""
+
+    def warm_up(self, place: int) -> None:
+        """Set rates, momentum and accumulation as they are at a place of the warm-up, while it lasts."""
+
+
+class BiasedState(Protocol):
+    """A training whose biases begin the warm-up at a rate of their own.
+
+    Attributes:
+        warmup_bias_lr: That rate.
+    """
+
+    warmup_bias_lr: float
 
 
 class WarmUp:
@@ -27,15 +46,15 @@ class WarmUp:
     def __init__(self) -> None:
         self.back = self._ahead = 0
 
-    def begin_epoch(self, trainer: Trainer, epoch: int, iteration: int) -> None:
+    def begin_epoch(self, state: WarmedState, epoch: int, iteration: int) -> None:
         """Note where Ultralytics stands: it counts iterations by epochs, and begins one anew after a kill or a failure.
 
         Args:
-            trainer: The trainer.
+            state: The training.
             epoch: The epoch that begins.
             iteration: The iteration that comes next, as the run counts them.
         """
-        self._ahead = iteration - epoch * len(trainer.train_loader)
+        self._ahead = iteration - epoch * state.batches
 
     def passed(self, iteration: int) -> int:
         """Return the iterations before one as Ultralytics counts them.
@@ -62,30 +81,15 @@ class WarmUp:
         """
         self.back = self.passed(iteration) - place
 
-    def apply(self, trainer: Trainer, iteration: int) -> None:
-        """Set rates, momentum and accumulation as Ultralytics does in a warm-up; call after it has set its own.
+    def apply(self, state: WarmedState, iteration: int) -> None:
+        """Warm a restored state up from its own place; call after Ultralytics has set its rates.
 
         Args:
-            trainer: The trainer, before a forward.
+            state: The training, before a forward.
             iteration: The iteration.
         """
-        place, end = self.place(iteration), warmup_iterations(trainer)
-        if not (self.back and end) or place > end:
-            return
-        args = trainer.args
-
-        def at(first: float, last: float) -> float:
-            return float(np.interp(place, [0, end], [first, last]))
-
-        for group in trainer.optimizer.param_groups:
-            first = args.warmup_bias_lr if group.get("param_group") == "bias" else 0.0
-            group["lr"] = at(first, group["initial_lr"] * trainer.lf(trainer.epoch))
-            if "momentum" in group:
-                group["momentum"] = at(args.warmup_momentum, args.momentum)
-        nominal = min(
-            max(round(args.nbs / trainer.batch_size), 1), len(trainer.train_loader) * trainer.epochs
-        )
-        trainer.accumulate = max(1, round(at(1, nominal)))
+        if self.back:
+            state.warm_up(self.place(iteration))
 
 
 def given_back(told: Iterable[tuple[str, Mapping[str, Any]]], epoch: int, batches: int) -> int:
@@ -107,14 +111,14 @@ def given_back(told: Iterable[tuple[str, Mapping[str, Any]]], epoch: int, batche
     return back
 
 
-def lower_bias_rate(trainer: Trainer, factor: float) -> None:
+def lower_bias_rate(state: BiasedState, factor: float) -> None:
     """Lower the rate at which biases begin a warm-up, but not below what stock begins with.
 
     `lr_mult` does not raise it, so that a rate which comes down a thousandfold must not take it along.
 
     Args:
-        trainer: The trainer.
+        state: The training.
         factor: The factor of all other rates.
     """
-    now = float(trainer.args.warmup_bias_lr)
-    trainer.args.warmup_bias_lr = max(now * factor, min(now, stock_bias_rate()))
+    now = state.warmup_bias_lr
+    state.warmup_bias_lr = max(now * factor, min(now, stock_bias_rate()))

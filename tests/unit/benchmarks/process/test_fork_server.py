@@ -58,7 +58,7 @@ def nursery(monkeypatch: pytest.MonkeyPatch) -> Iterator[Nursery]:
     popen = subprocess.Popen
 
     def start(command: list[str], **options: object) -> subprocess.Popen[bytes]:
-        if "yolo_stability.benchmarks.process.fork_server" in command:
+        if "--serve" in command:
             command = [sys.executable, "-c", FAKE, command[-1]]
         return popen(command, **options)  # type: ignore[call-overload,no-any-return]
 

@@ -10,7 +10,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yolo_stability.guard.incidents.batch import images_not_finite, labels_of, select, tensor_bytes
+from yolo_stability.guard.incidents.batch import (
+    images_not_finite,
+    labels_of,
+    leave_out,
+    select,
+    tensor_bytes,
+)
 
 COUNTS = [2, 0, 1, 3]
 
@@ -94,3 +100,43 @@ def test_bytes_are_those_of_the_tensors() -> None:
         tensor_bytes({"a": torch.zeros(3, 2), "b": torch.zeros(5, dtype=torch.uint8), "c": [1, 2]})
         == 29
     )
+
+
+def batch(*names: str, size: int = 64) -> dict[str, Any]:
+    """Images with two boxes each."""
+    count = len(names)
+    return {
+        "img": torch.arange(count)
+        .float()
+        .reshape(count, 1, 1, 1)
+        .expand(count, 3, size, size)
+        .clone(),
+        "im_file": [f"/data/{name}" for name in names],
+        "batch_idx": torch.arange(count).repeat_interleave(2).float(),
+        "cls": torch.arange(2 * count).float().reshape(-1, 1),
+        "bboxes": torch.zeros(2 * count, 4),
+    }
+
+
+def test_an_image_in_quarantine_leaves_the_batch_with_its_labels() -> None:
+    given = batch("a.png", "bad.png", "c.png")
+    leave_out(given, {"bad.png"})
+    assert given["im_file"] == ["/data/a.png", "/data/c.png"]
+    assert given["img"][:, 0, 0, 0].tolist() == [0.0, 2.0]
+    assert given["batch_idx"].tolist() == [0, 0, 1, 1]
+    assert given["cls"].flatten().tolist() == [0, 1, 4, 5]
+
+
+@pytest.mark.parametrize("names", [{"other.png"}, {"a.png", "b.png"}])
+def test_a_batch_stays_whole_where_nothing_or_everything_would_go(names: set[str]) -> None:
+    given = batch("a.png", "b.png")
+    leave_out(given, names)
+    assert len(given["img"]) == 2
+
+
+@pytest.mark.parametrize(("size", "kept"), [(64, 1), (32, 2)])
+def test_a_batch_of_small_images_is_not_left_with_one(size: int, kept: int) -> None:
+    """BatchNorm needs more than one value a channel in training."""
+    given = batch("a.png", "bad.png", size=size)
+    leave_out(given, {"bad.png"})
+    assert len(given["img"]) == kept

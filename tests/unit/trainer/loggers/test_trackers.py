@@ -23,7 +23,7 @@ from yolo_stability.trainer.loggers.mlflow import MlflowSink
 from yolo_stability.trainer.loggers.tensorboard import TensorboardSink
 from yolo_stability.trainer.loggers.wandb import WandbSink
 from yolo_stability.trainer.monitor import StabilityMonitor
-from yolo_stability.trainer.session import WatchedRun
+from yolo_stability.trainer.outputs import Outputs
 
 CALLBACKS = "ultralytics.utils.callbacks"
 TRACKERS = [MlflowSink, TensorboardSink, WandbSink]
@@ -326,8 +326,8 @@ def test_a_run_that_ended_under_way_is_no_failure(trackers: Trackers) -> None:
 # --- the contract: it never harms the run -----------------------------------------------------------------------------
 
 
-def watched(sink: Sink) -> WatchedRun:
-    return WatchedRun(None, StabilityMonitor().settings, None, [sink])
+def watched(sink: Sink) -> Outputs:
+    return Outputs([sink])
 
 
 @pytest.mark.parametrize("kind", TRACKERS)
@@ -338,11 +338,11 @@ def test_a_failing_tracker_is_dropped_with_a_warning(
     trackers.backend.fails = ConnectionError("the server is gone")
     sink = started(kind, 0)
     run = watched(sink)
-    run._record(record(0))
+    run.record(record(0))
     assert sink._courier is not None
     sink._courier.wait(5)
     for step in range(1, 100):
-        run._record(record(step))
+        run.record(record(step))
     assert run._sinks == []
     records = {
         id(r): r for r in log.records if r.levelno >= logging.WARNING

@@ -14,7 +14,6 @@ import pytest
 from yolo_stability.core.actions import Action
 from yolo_stability.trainer.rescue import controller as rescuing
 from yolo_stability.trainer.rescue.controller import Rescue
-from yolo_stability.trainer.step.warmup import WarmUp
 
 
 def told(**more: Any) -> str:
@@ -36,34 +35,31 @@ def test_the_first_state_of_a_sitting_knows_of_the_warm_up_that_was_given_back(
         {"kind": ["rescue"], "step": [12], "data": [told(amp_cap=[4096.0, 20000])]}
     )
     monkeypatch.setattr(rescuing, "load_trace", lambda folder: SimpleNamespace(events=events))
-    watch, remedies, seen = Mock(attempt=1, warmup=WarmUp()), Mock(amp_cap=None), []
-    watch.begin_anew.side_effect = lambda trainer: seen.append(
-        (watch.warmup.back, remedies.after_rollback.call_count)
+    run, remedies, seen = Mock(), Mock(amp_cap=None), []
+    run.begin_anew.side_effect = lambda warmup_back: seen.append(
+        (warmup_back, remedies.after_rollback.call_count)
     )
-    trainer: Any = SimpleNamespace(
-        save_dir=tmp_path, start_epoch=2, train_loader=[None] * 8, epochs=9
-    )
-    Rescue(watch, Mock(), remedies, Mock(), "auto").resume(trainer, known=True)
+    state: Any = SimpleNamespace(save_dir=tmp_path, start_epoch=2, batches=8)
+    Rescue(state, run, Mock(attempt=1), Mock(), remedies, "auto").resume(known=True)
     assert seen == [(10, 1)]
     assert remedies.amp_cap == (4096.0, 20000)
 
 
 def test_a_remedy_that_fails_leaves_the_state_put_back_and_says_so() -> None:
     """The trace tells that weights went back, and the rules forget the steps that were undone."""
-    watch, policy, remedies = Mock(step=50), Mock(), Mock()
-    watch.roll_back.side_effect = [30, 28]
+    run, journal, policy, remedies = Mock(), Mock(step=50), Mock(), Mock()
+    run.roll_back.side_effect = [30, 28]
     remedies.apply.side_effect = RuntimeError("no such group")
     policy.decide.return_value = Action(
         remedy="lower_rate", cause="learning_rate", why="so", value="0.1", onset=40
     )
-    told: list[tuple[str, Any]] = []
-    rescue = Rescue(
-        watch, policy, remedies, lambda kind, block, data: told.append((kind, data)), "auto"
+    rescue = Rescue(Mock(), run, journal, policy, remedies, "auto")
+    rescue.act(stepped=True)
+    journal.emit.assert_called_once_with(
+        "rollback", None, {"restored_step": 28, "why": "lower_rate failed"}
     )
-    rescue.act(Mock(), stepped=True)
-    assert told == [("rollback", {"restored_step": 28, "why": "lower_rate failed"})]
     policy.undone.assert_called_once_with(28)
     assert remedies.after_rollback.call_count == 2
-    assert "no such group" in watch.notice.call_args[0][0]
-    rescue.act(Mock(), stepped=True)
-    assert watch.roll_back.call_count == 2  # nothing is tried again
+    assert "no such group" in journal.notice.call_args[0][0]
+    rescue.act(stepped=True)
+    assert run.roll_back.call_count == 2  # nothing is tried again

@@ -17,8 +17,9 @@ from yolo_stability.config import make_settings
 from yolo_stability.core.actions import Action
 from yolo_stability.core.errors import ConfigError
 from yolo_stability.interventions.switches import Switches
-from yolo_stability.trainer.rescue.controller import require_memory, state_bytes
-from yolo_stability.trainer.rescue.remedies import LiveRemedies, leave_out
+from yolo_stability.trainer.rescue.preconditions import require_memory, state_bytes
+from yolo_stability.trainer.rescue.remedies import LiveRemedies
+from yolo_stability.trainer.trainer_state import TrainerState
 
 
 def make_trainer() -> SimpleNamespace:
@@ -56,7 +57,7 @@ def next_epoch(trainer: SimpleNamespace) -> None:
 
 def test_a_lowered_rate_outlives_the_epoch_and_the_warm_up() -> None:
     trainer = make_trainer()
-    told = remedies().apply(trainer, action("lower_rate", "0.1"))
+    told = remedies().apply(TrainerState(trainer), action("lower_rate", "0.1"))
     assert "0.01" in told
     assert rates(trainer) == pytest.approx([0.01, 0.01])
     next_epoch(trainer)
@@ -74,8 +75,8 @@ def test_after_a_resume_rates_are_lowered_once_whatever_the_checkpoint_says(save
     for group in trainer.optimizer.param_groups:
         group["lr"] = group["initial_lr"] = saved
     trainer.args.warmup_bias_lr = saved
-    live.resume(trainer, action("lower_rate", "0.1"))
-    live.follow(trainer, 0.01)
+    live.resume(TrainerState(trainer), action("lower_rate", "0.1"))
+    live.follow(TrainerState(trainer), 0.01)
     assert [group["initial_lr"] for group in trainer.optimizer.param_groups] == pytest.approx(
         [0.01, 0.01]
     )
@@ -86,10 +87,10 @@ def test_after_a_resume_rates_are_lowered_once_whatever_the_checkpoint_says(save
 
 def test_a_new_warm_up_gives_the_whole_rate_back_and_follows_the_schedule() -> None:
     trainer, live = make_trainer(), remedies()
-    live.apply(trainer, action("rewarm", "10"))
+    live.apply(TrainerState(trainer), action("rewarm", "10"))
     seen = [rates(trainer)[0]]
     for _ in range(12):
-        live.after_iteration(trainer)
+        live.after_iteration(TrainerState(trainer))
         seen.append(rates(trainer)[0])
     assert seen[0] == pytest.approx(0.002)
     assert all(a < b for a, b in pairwise(seen[:11]))
@@ -100,12 +101,12 @@ def test_a_new_warm_up_gives_the_whole_rate_back_and_follows_the_schedule() -> N
 
 def test_a_second_warm_up_before_the_first_has_ended_gives_no_more_than_the_whole_rate() -> None:
     trainer, live = make_trainer(), remedies()
-    live.apply(trainer, action("rewarm", "10"))
+    live.apply(TrainerState(trainer), action("rewarm", "10"))
     for _ in range(4):
-        live.after_iteration(trainer)
-    live.apply(trainer, action("rewarm", "10"))
+        live.after_iteration(TrainerState(trainer))
+    live.apply(TrainerState(trainer), action("rewarm", "10"))
     for _ in range(12):
-        live.after_iteration(trainer)
+        live.after_iteration(TrainerState(trainer))
     assert rates(trainer) == pytest.approx([0.1, 0.1])
 
 
@@ -114,13 +115,13 @@ def test_after_a_resume_a_new_warm_up_goes_on_where_the_checkpoint_was(
     gone: int, first: float
 ) -> None:
     trainer, live = make_trainer(), remedies()
-    live.resume(trainer, action("rewarm", "10"), gone)
-    live.follow(trainer, 0.1)
+    live.resume(TrainerState(trainer), action("rewarm", "10"), gone)
+    live.follow(TrainerState(trainer), 0.1)
     assert [group["initial_lr"] for group in trainer.optimizer.param_groups] == pytest.approx(
         [first, first]
     )
     for _ in range(12):
-        live.after_iteration(trainer)
+        live.after_iteration(TrainerState(trainer))
     assert [group["initial_lr"] for group in trainer.optimizer.param_groups] == pytest.approx(
         [0.1, 0.1]
     )
@@ -130,10 +131,10 @@ def test_after_a_resume_a_new_warm_up_goes_on_where_the_checkpoint_was(
 def test_two_warm_ups_and_a_lowered_rate_are_put_back_in_force_together() -> None:
     """The second began before the first had ended, and the checkpoint is three iterations younger than it."""
     trainer, live = make_trainer(), remedies()
-    live.resume(trainer, action("rewarm", "10"), 9)
-    live.resume(trainer, action("lower_rate", "0.1"), 9)
-    live.resume(trainer, action("rewarm", "10"), 3)
-    live.follow(trainer, 0.01)
+    live.resume(TrainerState(trainer), action("rewarm", "10"), 9)
+    live.resume(TrainerState(trainer), action("lower_rate", "0.1"), 9)
+    live.resume(TrainerState(trainer), action("rewarm", "10"), 3)
+    live.follow(TrainerState(trainer), 0.01)
     share = 0.02 + 0.98 * 0.3
     assert [group["initial_lr"] for group in trainer.optimizer.param_groups] == pytest.approx(
         [0.01 * share] * 2
@@ -144,7 +145,7 @@ def test_a_tighter_clip_is_the_one_that_the_run_uses() -> None:
     switches = Switches(make_settings())
     live = LiveRemedies(switches)
     assert (
-        live.apply(make_trainer(), action("tighten_clip", "agc:0.01"))
+        live.apply(TrainerState(make_trainer()), action("tighten_clip", "agc:0.01"))
         == "clip=agc:0.01 instead of norm:10"
     )
     assert str(switches.clip) == "agc:0.01"
@@ -155,11 +156,11 @@ def test_a_lower_scale_grows_more_slowly() -> None:
     trainer.scaler.scale(torch.ones(1))  # the scale exists only then
     interval, before = trainer.scaler.get_growth_interval(), trainer.scaler.state_dict()
     live = remedies()
-    live.apply(trainer, action("lower_scale", "0.0625"))
+    live.apply(TrainerState(trainer), action("lower_scale", "0.0625"))
     assert trainer.scaler.get_scale() == 4096
     assert trainer.scaler.get_growth_interval() == 10 * interval
     trainer.scaler.load_state_dict(before)  # as a rollback does
-    live.after_rollback(trainer)
+    live.after_rollback(TrainerState(trainer))
     assert trainer.scaler.get_scale() == 4096
     assert trainer.scaler.get_growth_interval() == 10 * interval
 
@@ -169,7 +170,7 @@ def test_a_lower_scale_is_in_force_before_the_first_step_of_a_resumed_run() -> N
     first = make_trainer()
     first.scaler.scale(torch.ones(1))
     live = remedies()
-    live.apply(first, action("lower_scale", "0.0625"))
+    live.apply(TrainerState(first), action("lower_scale", "0.0625"))
     for scale, expected in (
         (65536.0, 4096),
         (1024.0, 1024),
@@ -179,50 +180,10 @@ def test_a_lower_scale_is_in_force_before_the_first_step_of_a_resumed_run() -> N
             {**first.scaler.state_dict(), "scale": scale, "growth_interval": 2000}
         )
         again.amp_cap = live.amp_cap
-        again.after_rollback(trainer)
+        again.after_rollback(TrainerState(trainer))
         trainer.scaler.scale(torch.ones(1))
         assert trainer.scaler.get_scale() == expected
         assert trainer.scaler.get_growth_interval() == 20000
-
-
-def batch(*names: str, size: int = 64) -> dict[str, Any]:
-    """Images with two boxes each."""
-    count = len(names)
-    return {
-        "img": torch.arange(count)
-        .float()
-        .reshape(count, 1, 1, 1)
-        .expand(count, 3, size, size)
-        .clone(),
-        "im_file": [f"/data/{name}" for name in names],
-        "batch_idx": torch.arange(count).repeat_interleave(2).float(),
-        "cls": torch.arange(2 * count).float().reshape(-1, 1),
-        "bboxes": torch.zeros(2 * count, 4),
-    }
-
-
-def test_an_image_in_quarantine_leaves_the_batch_with_its_labels() -> None:
-    given = batch("a.png", "bad.png", "c.png")
-    leave_out(given, {"bad.png"})
-    assert given["im_file"] == ["/data/a.png", "/data/c.png"]
-    assert given["img"][:, 0, 0, 0].tolist() == [0.0, 2.0]
-    assert given["batch_idx"].tolist() == [0, 0, 1, 1]
-    assert given["cls"].flatten().tolist() == [0, 1, 4, 5]
-
-
-@pytest.mark.parametrize("names", [{"other.png"}, {"a.png", "b.png"}])
-def test_a_batch_stays_whole_where_nothing_or_everything_would_go(names: set[str]) -> None:
-    given = batch("a.png", "b.png")
-    leave_out(given, names)
-    assert len(given["img"]) == 2
-
-
-@pytest.mark.parametrize(("size", "kept"), [(64, 1), (32, 2)])
-def test_a_batch_of_small_images_is_not_left_with_one(size: int, kept: int) -> None:
-    """BatchNorm needs more than one value a channel in training."""
-    given = batch("a.png", "bad.png", size=size)
-    leave_out(given, {"bad.png"})
-    assert len(given["img"]) == kept
 
 
 def test_what_does_not_fit_into_memory_is_refused_with_both_figures(

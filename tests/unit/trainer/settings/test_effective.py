@@ -17,8 +17,9 @@ from yolo_stability.trainer.settings import effective
 def test_a_rescue_needs_one_process_and_a_step_that_is_guarded(
     ours: bool, several: bool, guard: str, rescue: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(effective, "owns_step", lambda cls: ours)
     monkeypatch.setattr(effective, "is_distributed", lambda trainer: several)
     trainer: Any = object()
-    found = effective.possible(trainer, StabilitySettings(rescue="auto", watch_every=3))
+    found = effective.possible(
+        trainer, StabilitySettings(rescue="auto", watch_every=3), owns_step=ours
+    )
     assert found == StabilitySettings(guard=guard, rescue=rescue, watch_every=3)

@@ -10,6 +10,7 @@ from torch import nn
 
 from yolo_stability.compat.ultralytics import DEFAULT_CFG_DICT
 from yolo_stability.trainer.step.warmup import WarmUp, given_back, lower_bias_rate
+from yolo_stability.trainer.trainer_state import TrainerState
 
 
 def make_trainer(*, warmup_epochs: float = 2.0, nbs: int = 8) -> SimpleNamespace:
@@ -44,7 +45,7 @@ def rates(trainer: SimpleNamespace) -> list[float]:
 
 def test_nothing_is_touched_while_nothing_was_given_back() -> None:
     trainer, warmup = make_trainer(), WarmUp()
-    warmup.apply(trainer, 1)
+    warmup.apply(TrainerState(trainer), 1)
     assert rates(trainer) == [0.01, 0.01]
 
 
@@ -58,7 +59,7 @@ def test_a_restored_state_warms_up_from_its_own_place(
     trainer, warmup = make_trainer(), WarmUp()
     warmup.return_to(0, 20)
     assert warmup.back == 20
-    warmup.apply(trainer, iteration)
+    warmup.apply(TrainerState(trainer), iteration)
     assert rates(trainer) == pytest.approx([weight, bias])
     assert trainer.optimizer.param_groups[0]["momentum"] == pytest.approx(momentum)
     assert trainer.accumulate == accumulate
@@ -67,7 +68,7 @@ def test_a_restored_state_warms_up_from_its_own_place(
 def test_after_its_end_the_schedule_is_left_alone() -> None:
     trainer, warmup = make_trainer(), WarmUp()
     warmup.return_to(0, 20)
-    warmup.apply(trainer, 29)
+    warmup.apply(TrainerState(trainer), 29)
     assert rates(trainer) == [0.01, 0.01]
 
 
@@ -83,11 +84,11 @@ def test_a_state_that_was_taken_while_it_warmed_up_again_goes_on_from_there() ->
 def test_an_epoch_that_begins_anew_is_counted_as_ultralytics_does() -> None:
     trainer, warmup = make_trainer(), WarmUp()
     warmup.begin_epoch(
-        trainer, 1, 7
+        TrainerState(trainer), 1, 7
     )  # killed in the middle of epoch 1, resumed at its beginning: 3 iterations twice
     assert warmup.place(7) == 4
     warmup.return_to(2, 9)
-    warmup.begin_epoch(trainer, 2, 11)
+    warmup.begin_epoch(TrainerState(trainer), 2, 11)
     assert warmup.place(11) == 4
 
 
@@ -95,7 +96,7 @@ def test_without_a_warm_up_there_is_none_to_give_back() -> None:
     trainer, warmup = make_trainer(warmup_epochs=0.0), WarmUp()
     warmup.return_to(0, 20)
     for iteration in (19, 20, 21):
-        warmup.apply(trainer, iteration)
+        warmup.apply(TrainerState(trainer), iteration)
         assert rates(trainer) == [0.01, 0.01]
 
 
@@ -108,7 +109,7 @@ def test_biases_never_begin_below_what_stock_begins_with(
 ) -> None:
     assert DEFAULT_CFG_DICT["warmup_bias_lr"] == 0.1
     trainer = SimpleNamespace(args=SimpleNamespace(warmup_bias_lr=before))
-    lower_bias_rate(trainer, factor)
+    lower_bias_rate(TrainerState(trainer), factor)
     assert trainer.args.warmup_bias_lr == pytest.approx(after)
 
 

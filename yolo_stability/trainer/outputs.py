@@ -1,0 +1,115 @@
+"""Where the records and events of one run go: trace, rules, sinks, and the checkpoint that nothing overwrites."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from yolo_stability.compat.ultralytics import LOGGER
+from yolo_stability.core.types import Event, RunHeader, StepRecord
+from yolo_stability.guard.checkpoints import HealthyCheckpoint
+from yolo_stability.trace import TraceWriter
+from yolo_stability.trainer.live_findings import Judge
+from yolo_stability.trainer.loggers import Sink
+
+__all__ = ["Outputs"]
+
+
+class Outputs:
+    """Hands records and events on; what fails is dropped, and the run goes on.
+
+    Args:
+        sinks: Sinks of the run.
+
+    Attributes:
+        judge: What looks for findings; None without any, and until the run has begun.
+    """
+
+    def __init__(self, sinks: Sequence[Sink]) -> None:
+        self.judge: Judge | None = None
+        self._sinks = list(sinks)
+        self._writer: TraceWriter | None = None
+        self._checkpoint: HealthyCheckpoint | None = None
+        self._told: set[str] = set()
+
+    def open(self, folder: Path, header: RunHeader, *, guarded: bool) -> None:
+        """Create the trace and open the sinks.
+
+        Args:
+            folder: Of the trace.
+            header: Of the run.
+            guarded: Keep a healthy checkpoint.
+        """
+        self._writer = TraceWriter(folder, [block.name for block in header.blocks])
+        self._writer.write_header(header)
+        if guarded:
+            self._checkpoint = HealthyCheckpoint(folder)
+        self._each_sink(lambda sink: sink.open(header))
+
+    def mute(self) -> None:
+        """Do without sinks: another process writes."""
+        self._sinks.clear()
+
+    def warn(self, text: str | None) -> None:
+        """Log a warning, each one once."""
+        if text and text not in self._told:
+            self._told.add(text)
+            LOGGER.warning(f"stability: {text}")
+
+    def record(self, record: StepRecord) -> None:
+        """Pass a record on; if the disk no longer takes any, say so while the run can still be saved."""
+        if self._writer:
+            self._writer.append(record)
+            self.warn(self._writer.error)
+        self._each_sink(lambda sink: sink.write(record))
+        if self.judge:
+            self.judge.observe(record)
+
+    def event(self, event: Event) -> None:
+        """Pass an event on."""
+        if self._writer:
+            self._writer.event(event)
+        if self.judge:
+            self.judge.event(event)
+        self._each_sink(lambda sink: sink.event(event))
+
+    def end_epoch(self, epoch: int) -> None:
+        """Let sinks sum up, and compact the trace."""
+        self._each_sink(lambda sink: sink.end_epoch(epoch))
+        if self._writer:
+            self._writer.compact()
+
+    def saved(self, last: Path, *, step: int, unhealthy_step: int, proven: bool) -> None:
+        """Consider a checkpoint for `healthy.pt`; see `HealthyCheckpoint.saved`."""
+        if self._checkpoint and last.exists():
+            self._checkpoint.saved(
+                last, step=step, unhealthy_step=self._unhealthy(unhealthy_step), proven=proven
+            )
+            self.warn(self._checkpoint.error)
+
+    def close(self, *, step: int, unhealthy_step: int, ended: bool) -> None:
+        """Settle the healthy checkpoint, and close sinks and trace; see `HealthyCheckpoint.close`."""
+        if self._checkpoint:
+            unhealthy_step = self._unhealthy(unhealthy_step)
+            self._checkpoint.close(step=step, unhealthy_step=unhealthy_step, ended=ended)
+            self.warn(self._checkpoint.error)
+        self._each_sink(lambda sink: sink.close())
+        if self._writer:
+            self._writer.close()
+            if self._writer.error:  # once more, where it is read
+                LOGGER.warning(f"stability: {self._writer.error}")
+
+    def _unhealthy(self, step: int) -> int:
+        """Return the last step at which something was wrong, by its numbers or by a finding; -1 if there was none."""
+        return max(step, self.judge.unhealthy_step if self.judge else -1)
+
+    def _each_sink(self, call: Callable[[Sink], None]) -> None:
+        """Call every sink; one that fails is dropped with a warning."""
+        for sink in list(self._sinks):
+            try:
+                call(sink)
+            except Exception as error:
+                self._sinks.remove(sink)
+                LOGGER.warning(
+                    f"stability: {type(sink).__name__} failed and is off for this run: {error}"
+                )
