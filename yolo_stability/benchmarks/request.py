@@ -11,9 +11,9 @@ from yolo_stability.benchmarks.progress import SuiteProgress
 from yolo_stability.benchmarks.results import BenchmarkResult
 from yolo_stability.benchmarks.runner import run_suite
 from yolo_stability.benchmarks.suite import Suite, load_suite
-from yolo_stability.cli.parser import typed_command
 from yolo_stability.compat.cfg import check_keys, check_model, check_values
 from yolo_stability.config import OWN_KEYS, make_settings
+from yolo_stability.core.command_line import typed_command
 from yolo_stability.core.errors import ConfigError, nearest
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.studies.fault_detection import score_labelled

@@ -1,32 +1,26 @@
-"""From what the user typed to what `api.train` takes: verb, task, our settings, and the rest for Ultralytics.
+"""From what the user typed to what `api.train` takes: task, our settings, and the rest for Ultralytics.
 
-Finding the verb needs no library, so help and a mistyped verb answer at once; reading `key=value` pairs is left to
-Ultralytics' own parser, so both programs read a line alike.
+Reading `key=value` pairs is left to Ultralytics' own parser, so both programs read a line alike.
 """
 
 from __future__ import annotations
 
 import os
-import shlex
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from yolo_stability.config import OWN_FLAGS, OWN_KEYS, StabilitySettings, make_settings
+from yolo_stability.core.command_line import bare
 from yolo_stability.core.errors import ConfigError, nearest
 
 __all__ = [
     "KNOWN_TASKS",
     "TrainRequest",
-    "bare",
-    "find_verb",
     "is_true",
     "read",
     "read_with_json",
     "train_request",
-    "typed_command",
     "wants_help",
 ]
 
@@ -57,34 +51,6 @@ class TrainRequest:
     notes: tuple[str, ...]
 
 
-def bare(args: Sequence[str]) -> list[tuple[int, str]]:
-    """Return position and text of the arguments that belong to no `key=value`, without dashes and commas."""
-    found = []
-    for i, arg in enumerate(args):
-        value_of_previous = i > 0 and args[i - 1].endswith("=") and "=" not in arg
-        key_of_next = i + 1 < len(args) and args[i + 1].startswith("=")
-        if "=" not in arg and not value_of_previous and not key_of_next:
-            found.append((i, arg.removeprefix("--").removesuffix(",")))
-    return found
-
-
-def find_verb(args: Sequence[str], verbs: Iterable[str]) -> tuple[str | None, list[str]]:
-    """Find the verb, wherever it stands.
-
-    Args:
-        args: What the user typed after the program's name.
-        verbs: Verbs to look for.
-
-    Returns:
-        The verb, or None, and the arguments without it.
-    """
-    known = set(verbs)
-    for i, word in bare(args):
-        if word in known:
-            return word, [*args[:i], *args[i + 1 :]]
-    return None, list(args)
-
-
 def wants_help(args: Sequence[str]) -> bool:
     """Tell whether one of the arguments asks for help."""
     return any(args[i] in HELP_WORDS for i, _ in bare(args))
@@ -112,14 +78,6 @@ def read_with_json(args: Sequence[str]) -> tuple[list[str], dict[str, Any], bool
     words, pairs = read(args)
     asked = is_true("json", pairs.pop("json", False))
     return [word for word in words if word != "json"], pairs, asked or "json" in words
-
-
-def typed_command(verb: str) -> str:
-    """Return the command line of this process if it is ours and has this verb; empty for anybody else's program."""
-    program, *args = sys.argv or [""]  # a host may leave it empty
-    module = Path(program).parts[-2:] == ("yolo_stability", "__main__.py")
-    ours = module or Path(program).stem == "yolo-stability"
-    return shlex.join(["yolo-stability", *args]) if ours and find_verb(args, [verb])[0] else ""
 
 
 def train_request(args: Sequence[str]) -> TrainRequest:

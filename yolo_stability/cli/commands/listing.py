@@ -12,7 +12,8 @@ from yolo_stability.cli.commands.data import EMBEDDED
 from yolo_stability.cli.commands.verb import Verb
 from yolo_stability.cli.exit_codes import DONE
 from yolo_stability.cli.output import stdout_to_stderr
-from yolo_stability.cli.parser import bare, read_with_json
+from yolo_stability.cli.parser import read_with_json
+from yolo_stability.core.command_line import bare
 from yolo_stability.core.errors import ConfigError, nearest
 from yolo_stability.interventions.registries import CLIPS, FAULTS, INITS, NORMS
 
