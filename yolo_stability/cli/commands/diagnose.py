@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from yolo_stability.cli import parser as arguments
+from yolo_stability.cli import show
 from yolo_stability.cli.commands.verb import Verb
 from yolo_stability.cli.exit_codes import DONE, INCONCLUSIVE, UNSTABLE
 from yolo_stability.cli.output import stdout_to_stderr
 from yolo_stability.core.errors import ConfigError, nearest
-
-if TYPE_CHECKING:
-    from yolo_stability.diagnosis.targets import Examined
 
 __all__ = ["VERB"]
 
@@ -44,28 +41,16 @@ def run(args: Sequence[str]) -> int:
             "'diagnose' takes one path: write diagnose runs/detect/train, or diagnose last.pt."
         )
     with stdout_to_stderr():
-        examined = _examine(words[0])
+        from yolo_stability.api import examine
+
+        examined = examine(words[0])
     if as_json:
         print(json.dumps(examined.to_json(), allow_nan=False))
     else:
-        _show(examined)
+        show.show_examined(examined, min(shutil.get_terminal_size().columns, 100))
     if examined.reproduced is not None:
         return DONE if examined.reproduced else UNSTABLE
     return _CODES[examined.diagnosis.verdict]
-
-
-def _examine(path: str) -> Examined:
-    """Hand the path to the API."""
-    from yolo_stability.api import examine
-
-    return examine(path)
-
-
-def _show(examined: Examined) -> None:
-    """Print what was found."""
-    from yolo_stability.api import show_examined
-
-    show_examined(examined, min(shutil.get_terminal_size().columns, 100))
 
 
 VERB = Verb(

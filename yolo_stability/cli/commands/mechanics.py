@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from yolo_stability.cli import parser as arguments
+from yolo_stability.cli import show
 from yolo_stability.cli.commands.verb import Verb
 from yolo_stability.cli.exit_codes import DONE
 from yolo_stability.cli.output import stdout_to_stderr
@@ -41,7 +42,7 @@ def run(args: Sequence[str]) -> int:
     if as_json:
         print(json.dumps(result.to_json()))
     else:
-        _show(result)
+        show.show_mechanics(result)
     return DONE
 
 
@@ -56,21 +57,6 @@ def _check(studies: Sequence[str], pairs: dict[str, Any]) -> None:
             raise ConfigError(
                 f"Unknown key '{key}'.{nearest(key, KEYS)} 'mechanics' takes out=, seed= and --json."
             )
-
-
-def _show(result: Any) -> None:
-    """Print a table, the sentences and the place of the picture for each study."""
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False)
-    for study in result.studies:
-        console.print()
-        console.print(study.table())
-        console.print()
-        for text in study.verdicts:
-            console.print(f"- {text}")
-        console.print(f"picture: {study.picture}", soft_wrap=True)
-    console.print(f"\nfigures: {result.out / 'mechanics.json'}", soft_wrap=True)
 
 
 VERB = Verb(

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_stability.cli import parser as arguments
+from yolo_stability.cli import show
 from yolo_stability.cli.commands.verb import Verb
 from yolo_stability.cli.exit_codes import DONE, UNSTABLE
 from yolo_stability.cli.output import stdout_to_stderr
@@ -51,7 +52,7 @@ def run(args: Sequence[str]) -> int:
     """
     with stdout_to_stderr():
         request = _read(args)
-        from yolo_stability.api import draw_probes, probe_grid, show_probes
+        from yolo_stability.api import draw_probes, probe_grid
 
         _check_folder(request.out)
         results = probe_grid(
@@ -69,7 +70,7 @@ def run(args: Sequence[str]) -> int:
             )
         )
     else:
-        show_probes(results, picture)
+        show.show_probes(results, picture)
     return DONE if all(result.verdict == "healthy" for result in results) else UNSTABLE
 
 
