@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from yolo_stability.benchmarks.arms import SIGN, arm_scenario, crossed_names, is_arm, told
 from yolo_stability.benchmarks.scenario import Scenario, load_scenario, scenario_names
+from yolo_stability.config import OWN_KEYS, option_schemas
 from yolo_stability.core.errors import ConfigError, nearest
 from yolo_stability.core.resources import resource
 from yolo_stability.core.strict_yaml import load_yaml
@@ -206,7 +207,16 @@ def schemas() -> dict[str, dict[str, Any]]:
     }
     del properties["arms"]["default"]
     suite["anyOf"] = [{"required": ["arms"]}, {"required": ["causes", "remedies"]}]
-    return {"suite": suite, "scenario": _described(Scenario)}
+    scenario = _described(Scenario)
+    for keys in (
+        properties["overrides"],
+        scenario["properties"]["overrides"],
+        scenario["properties"]["tasks"]["additionalProperties"],
+    ):
+        keys["properties"] = {name: {"$ref": f"#/$defs/{name}"} for name in OWN_KEYS}
+    for schema in (suite, scenario):
+        schema["$defs"] |= option_schemas()
+    return {"suite": suite, "scenario": scenario}
 
 
 def _described(model: type[BaseModel]) -> dict[str, Any]:
