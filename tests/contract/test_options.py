@@ -24,8 +24,13 @@ from yolo_stability.config import (
     make_settings,
     option_schemas,
 )
+from yolo_stability.gradients.recorder import record
 from yolo_stability.interventions.activation import ACTIVATIONS
 from yolo_stability.interventions.activation_names import ACTIVATION_NAMES
+from yolo_stability.interventions.clips._base import STOCK_CLIP
+from yolo_stability.interventions.inits._base import STOCK_INIT
+from yolo_stability.interventions.norms._base import STOCK_NORM
+from yolo_stability.interventions.switches import Switches
 from yolo_stability.trainer.monitor import StabilityMonitor
 from yolo_stability.trainer.settings.sidecar import resumed_settings, write_sidecar
 
@@ -145,3 +150,23 @@ def test_a_bare_word_is_that_word(name: str) -> None:
 
 def test_activations_are_listed_without_torch() -> None:
     assert tuple(ACTIVATIONS) == ACTIVATION_NAMES
+
+
+def test_defaults_are_what_the_parts_call_stock() -> None:
+    """Nothing is changed, nothing is said of a switch, and the recorder of other loops samples alike."""
+    stock = make_settings()
+    assert (stock.clip, stock.norm, stock.init) == (STOCK_CLIP, STOCK_NORM, STOCK_INIT)
+    assert not Switches(stock).edit_model
+    assert inspect.signature(record).parameters["watch_every"].default == stock.watch_every
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, key in OWN_KEYS.items() if key.default is not None]
+)
+def test_the_readme_names_its_default(name: str) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    row = re.search(rf"^\| `{name}=` \|(.*)$", readme, re.MULTILINE)
+    default = OWN_KEYS[name].default
+    said = str(default).lower() if isinstance(default, bool) else f"{default}"
+    said = f"{default:g}" if isinstance(default, float) else said
+    assert row is None or re.search(rf"\*\*`?{said}`?\*\*", row[1])
