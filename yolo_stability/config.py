@@ -1,8 +1,9 @@
 """The settings of this package that a user can type, checked by one pydantic model.
 
-`StabilitySettings` defines each of our own keys once: name, type, default, values, one line of help, group. Help, the
-signature of `StabilityMonitor`, the JSON Schemas, the page of keys and the sidecar follow from it; a contract test
-proves it. Keys of Ultralytics never appear here; a test proves that the two sets do not meet.
+`StabilitySettings` defines each of our own keys once: name, type, default, values, one line of
+help, group. Help, the signature of `StabilityMonitor`, the JSON Schemas, the page of keys and the
+sidecar follow from it; a contract test proves it. Keys of Ultralytics never appear here; a test
+proves that the two sets do not meet.
 """
 
 from __future__ import annotations
@@ -30,7 +31,6 @@ __all__ = [
     "ignored_by_auto",
     "is_default",
     "make_settings",
-    "option_schemas",
 ]
 
 OWN_FLAGS = {"json": "result as JSON on stdout, everything else on stderr"}
@@ -239,21 +239,8 @@ MODEL_SWITCHES = tuple(name for name, key in OWN_KEYS.items() if key.group == "m
 
 
 def is_default(key: str, value: Any) -> bool:
-    """Return whether an own key has the value that holds anyway; False for a key that is not our own."""
+    """Return whether a key is our own and has its default value."""
     return key in OWN_KEYS and bool(OWN_KEYS[key].default == value)
-
-
-def option_schemas() -> dict[str, dict[str, Any]]:
-    """Return the JSON Schema of each own key, for the files of scenarios and suites."""
-    fields = StabilitySettings.model_json_schema()["properties"]
-    found = {}
-    for name, key in OWN_KEYS.items():
-        schema = {part: value for part, value in fields[name].items() if part != "title"}
-        if key.bare is not None:
-            default = schema.pop("default")
-            schema = {"anyOf": [schema, {"const": key.bare[0]}], "default": default}
-        found[name] = {**schema, "description": f"{key.help}: {key.valid}."}
-    return found
 
 
 def make_settings(**own: Any) -> StabilitySettings:

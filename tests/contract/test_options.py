@@ -1,4 +1,4 @@
-"""Every own key is defined once in `config.py`; everything that shows or stores it follows from there."""
+"""Every own key is defined once, in `config.py`; all that shows or stores it follows from there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from yolo_stability.benchmarks.suite import schemas
+from yolo_stability.benchmarks.suite import option_schemas, schemas
 from yolo_stability.cli import help as pages
 from yolo_stability.cli.commands import VERBS
 from yolo_stability.config import (
@@ -22,7 +22,6 @@ from yolo_stability.config import (
     StabilitySettings,
     is_default,
     make_settings,
-    option_schemas,
 )
 from yolo_stability.gradients.recorder import record
 from yolo_stability.interventions.activation import ACTIVATIONS
@@ -153,7 +152,7 @@ def test_activations_are_listed_without_torch() -> None:
 
 
 def test_defaults_are_what_the_parts_call_stock() -> None:
-    """Nothing is changed, nothing is said of a switch, and the recorder of other loops samples alike."""
+    """No switch changes anything, and the recorder of other loops samples alike."""
     stock = make_settings()
     assert (stock.clip, stock.norm, stock.init) == (STOCK_CLIP, STOCK_NORM, STOCK_INIT)
     assert not Switches(stock).edit_model

@@ -1,4 +1,4 @@
-"""How a command declares its line: words, tasks and keys, and what is said about a line that does not fit."""
+"""How a command declares its line: words, tasks and keys, and the answers to a wrong line."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ class Grammar:
     Attributes:
         keys: Keys of the command, in the order in which their values are checked.
         hints: Names to suggest for an unknown key; those of the keys when empty.
-        unknown_key: Sentence for a key that is none of them; empty where every key of training is taken as well.
+        unknown_key: Sentence for a key that is none of them; empty where every key of training is
+            taken as well.
         words: The only possible words; empty for any.
         unknown_word: Sentence for a word that is none of them.
         tasks: Words that name a task, as `task=` does.

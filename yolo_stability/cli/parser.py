@@ -1,4 +1,4 @@
-"""From what the user typed to what the API takes: the line of any command by its grammar, and that of `train`.
+"""Reads command lines: that of any command by its grammar, and that of `train`.
 
 Reading `key=value` pairs is left to Ultralytics' own parser, so both programs read a line alike.
 """
@@ -125,7 +125,7 @@ def arrange(grammar: Grammar, line: Line) -> Line:
 
 
 def _read_light(args: Sequence[str]) -> tuple[list[str], dict[str, Any], bool]:
-    """Read arguments as `read_with_json` does, without importing Ultralytics where all are bare words."""
+    """Read arguments as `read_with_json` does; Ultralytics is imported only for more than words."""
     typed = [word for _, word in bare(args)]
     as_json = "json" in typed
     words = [word for word in typed if word != "json"]

@@ -115,7 +115,9 @@ def _grid(axes: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], ...]:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that cannot be made, before anything takes time; make none yet, for the probe may fail.
+    """Refuse a folder that cannot be made, before anything takes time.
+
+    None is made yet, for the probe may fail.
 
     Args:
         folder: The folder.

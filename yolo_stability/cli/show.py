@@ -1,4 +1,4 @@
-"""Prints results that are more than lines: the tables and pictures of `probe` and `mechanics`, and a diagnosis."""
+"""Prints results that are more than lines: tables of `probe` and `mechanics`, and a diagnosis."""
 
 from __future__ import annotations
 

@@ -49,7 +49,9 @@ VERB = Verb(
         Key(name="arms", read=_joined),
         Key(name="suite", read=str),
     ),
-    missing="'benchmark' needs a suite: write suite=quick, for instance; 'list suites' names them all.",
+    missing=(
+        "'benchmark' needs a suite: write suite=quick, for instance; 'list suites' names them all."
+    ),
     surplus="'benchmark' takes one suite and at most one task; '{word}' is too much.",
     examples=(
         "yolo-stability benchmark suite=demo",

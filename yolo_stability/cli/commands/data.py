@@ -50,7 +50,8 @@ def call(line: Line) -> int:
     if kind not in KINDS:
         got = f" '{kind}' is neither." if kind else ""
         raise ConfigError(
-            f"Write 'data embedded NAME' or 'data coco FOLDER'.{got} 'data check DATA' looks for damage."
+            f"Write 'data embedded NAME' or 'data coco FOLDER'.{got} "
+            "'data check DATA' looks for damage."
         )
     if kind == "check":
         keys = {key: value for key, value in line.keys.items() if value is not None}
@@ -80,7 +81,8 @@ def _resolve(kind: str, line: Line) -> int:
     task = line.keys.get("task", EMBEDDED.get(name, "detect") if kind == "embedded" else "detect")
     if kind == "embedded" and name not in EMBEDDED:
         raise ConfigError(
-            f"No embedded set is called '{name}'.{nearest(name, EMBEDDED)} There are {', '.join(EMBEDDED)}."
+            f"No embedded set is called '{name}'.{nearest(name, EMBEDDED)} "
+            f"There are {', '.join(EMBEDDED)}."
         )
     if task not in TASKS:
         raise ConfigError(f"task={task} is not possible here; task is {' or '.join(TASKS)}.")

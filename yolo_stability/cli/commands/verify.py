@@ -48,7 +48,10 @@ VERB = Verb(
     call=call,
     keys=(Key(name="sample", is_valid=is_whole_or_none, valid="a whole number, 1 or more"),),
     unknown_key="Unknown key '{key}'.{hint} 'verify' takes sample= and --json.",
-    one="'verify' takes the folder of one benchmark: write verify runs/benchmark/demo, for instance.",
+    one=(
+        "'verify' takes the folder of one benchmark: "
+        "write verify runs/benchmark/demo, for instance."
+    ),
     examples=("yolo-stability verify runs/benchmark/demo sample=3",),
     details="""\
   FOLDER is that of a benchmark. Each run, or sample= of them spread over the
