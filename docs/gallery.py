@@ -17,8 +17,8 @@ from tempfile import TemporaryDirectory
 from PIL import Image
 
 from yolo_stability import load_trace
-from yolo_stability.api import draw
 from yolo_stability.diagnosis.diagnose import diagnose_trace
+from yolo_stability.display.heatmap import draw
 
 OUT = Path(__file__).parent / "pages" / "img"
 SIGNATURES: Mapping[str, str] = {

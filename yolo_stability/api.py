@@ -18,7 +18,7 @@ from yolo_stability.studies.mechanics.run import mechanics
 from yolo_stability.studies.probe.result import ProbeResult
 from yolo_stability.studies.probe.run import run_grid, run_probe
 from yolo_stability.studies.run_benchmark import run_benchmark
-from yolo_stability.trainer.monitor import StabilityMonitor, draw, show
+from yolo_stability.trainer.monitor import StabilityMonitor
 from yolo_stability.trainer.train import train
 
 __all__ = [
@@ -26,16 +26,12 @@ __all__ = [
     "benchmark",
     "compare",
     "diagnose",
-    "draw",
     "draw_probes",
     "examine",
     "frontier",
     "mechanics",
     "probe",
     "probe_grid",
-    "show",
-    "show_examined",
-    "show_probes",
     "train",
     "verify",
 ]
@@ -104,26 +100,6 @@ def draw_probes(results: Sequence[ProbeResult], folder: Path) -> Path:
     return path
 
 
-def show_probes(results: Sequence[ProbeResult], picture: Path | None = None) -> None:
-    """Print probes side by side, the verdicts and their reasons.
-
-    Args:
-        results: From `probe_grid`, or `[probe(...)]`.
-        picture: Path of their picture, if there is one.
-    """
-    from rich.console import Console
-
-    from yolo_stability.studies.probe.figure import probe_lines, probe_table
-
-    console = Console(highlight=False)
-    console.print()
-    console.print(probe_table(results))
-    for line in probe_lines(results):
-        console.print(line, markup=False)
-    if picture:
-        console.print(f"picture: {picture}", soft_wrap=True)
-
-
 def diagnose(path: str | Path) -> Diagnosis:
     """Say what went wrong, where, since when and why.
 
@@ -157,22 +133,6 @@ def examine(path: str | Path) -> Examined:
     except RuntimeError:  # `~nobody`
         place = Path(path)
     return diagnose_path(place)
-
-
-def show_examined(examined: Examined, width: int = 80) -> None:
-    """Print what was found.
-
-    Args:
-        examined: What `examine` returned.
-        width: Columns that a line may take.
-    """
-    from rich.console import Console
-
-    from yolo_stability.display.diagnosis_text import coloured
-
-    console = Console(highlight=False)
-    for line in coloured(examined.lines(width)):
-        console.print(line, soft_wrap=True)
 
 
 def benchmark(suite: str, *, out: str | Path | None = None, **changes: Any) -> BenchmarkResult:

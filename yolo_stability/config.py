@@ -1,25 +1,30 @@
 """The settings of this package that a user can type, checked by one pydantic model.
 
-`StabilitySettings` is the only list of our own keys: the command line, the Python API and the help all read it. Keys
-of Ultralytics never appear here; a test proves that the two sets do not meet.
+`StabilitySettings` defines each of our own keys once: name, type, default, values, one line of
+help, group. Help, the signature of `StabilityMonitor`, the JSON Schemas, the page of keys and the
+sidecar follow from it; a contract test proves it. Keys of Ultralytics never appear here; a test
+proves that the two sets do not meet.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
 
 from yolo_stability.core.actions import LIVE_REMEDIES
 from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.interventions.activation_names import ACTIVATION_NAMES
 from yolo_stability.interventions.clips import CLIPS
 from yolo_stability.interventions.faults import FAULTS
 from yolo_stability.interventions.inits import INITS
 from yolo_stability.interventions.norms import NORMS
 
 __all__ = [
+    "MODEL_SWITCHES",
     "OWN_FLAGS",
     "OWN_KEYS",
     "SWITCHES",
@@ -27,11 +32,16 @@ __all__ = [
     "StabilitySettings",
     "check_rescue_settings",
     "ignored_by_auto",
+    "is_default",
     "make_settings",
 ]
 
 OWN_FLAGS = {"json": "result as JSON on stdout, everything else on stderr"}
 """Bare words of the command line that are no settings of a run."""
+
+RESCUES = ("off", "auto", "random", *LIVE_REMEDIES)
+
+Group = Literal["guard", "rescue", "record", "fault", "optimizer switch", "model switch"]
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -40,102 +50,130 @@ def _listed(names: Iterable[str]) -> str:
     return f"{', '.join(first)} or {last}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _About:
+    """What is to be said of a key beside its type and default.
+
+    Attributes:
+        help: One line that says what the key does.
+        group: What the key belongs to.
+        valid: The possible values, in words; empty to derive them from the type and its bounds.
+        note: What follows the derived words.
+        bare: A value that YAML or Ultralytics' parser makes of a bare word, and that word.
+    """
+
+    help: str
+    group: Group
+    valid: str = ""
+    note: str = ""
+    bare: tuple[bool | None, str] | None = None
+
+
+_OFF, _NONE = (False, "off"), (None, "none")
+_CLIPS = f"one of {', '.join(CLIPS)}; a number follows a colon, such as norm:10"
+_INITS = f"one of {', '.join(INITS)}; a number follows a colon, such as gain:3"
+_FAULTS = f"KIND@N or KIND:SHARE; KIND is one of {', '.join(FAULTS)}"
+_REMEDIES = f"off, auto, random or one of {', '.join(LIVE_REMEDIES)}"
+
+
 class StabilitySettings(BaseModel):
     """What this package does to a training run; every field is a key on the command line."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
-    guard: Literal["off", "skip", "stop"] = Field(
-        default="skip",
-        description="on a step with NaN or Inf",
-        json_schema_extra={"valid": "off, skip or stop"},
-    )
-    guard_limit: int = Field(
-        default=10,
-        ge=1,
-        description="more skips in a row than this end the run",
-        json_schema_extra={"valid": "a whole number, 1 or more"},
-    )
-    fail_on: Literal["never", "critical"] = Field(
-        default="never",
-        description="such a finding ends the run",
-        json_schema_extra={"valid": "never or critical"},
-    )
-    rescue: str = Field(
-        default="off",
-        description="auto: go back and mend the run when it fails",
-        json_schema_extra={"valid": f"off, auto, random or one of {', '.join(LIVE_REMEDIES)}"},
-    )
-    rescue_limit: int = Field(
-        default=3,
-        ge=1,
-        description="remedies before a run is given up",
-        json_schema_extra={"valid": "a whole number, 1 or more"},
-    )
-    watch_every: int = Field(
-        default=10,
-        ge=0,
-        description="weight norms every so many steps; 0: never",
-        json_schema_extra={"valid": "a whole number, 0 or more"},
-    )
-    incidents: int = Field(
-        default=3,
-        ge=0,
-        description="bad steps explained and kept; 0: none",
-        json_schema_extra={"valid": "a whole number, 0 or more"},
-    )
-    fault: str | None = Field(
-        default=None,
-        description="damage on purpose: nan_grad@3, label_noise:0.3, ...",
-        json_schema_extra={"valid": f"KIND@N or KIND:SHARE; KIND is one of {', '.join(FAULTS)}"},
-    )
-    clip: str = Field(
-        default="norm:10",
-        description=f"by {_listed(CLIPS)}",
-        json_schema_extra={
-            "valid": f"one of {', '.join(CLIPS)}; a number follows a colon, such as norm:10"
-        },
-    )
-    norm: str = Field(
-        default="batch",
-        description=f"by {_listed(NORMS)}",
-        json_schema_extra={"valid": f"one of {', '.join(NORMS)}"},
-    )
-    init: str = Field(
-        default="default",
-        description=f"weights: {_listed(INITS)}",
-        json_schema_extra={
-            "valid": f"one of {', '.join(INITS)}; a number follows a colon, such as gain:3"
-        },
-    )
-    act: str | None = Field(
-        default=None,
-        description="silu, relu, leaky_relu, gelu, tanh or sigmoid",
-        json_schema_extra={"valid": "silu, relu, leaky_relu, gelu, tanh or sigmoid"},
-    )
-    residual: bool = Field(
-        default=True,
-        description="false: no skip connections inside blocks",
-        json_schema_extra={"valid": "true or false"},
-    )
-    depth_mult: float = Field(
-        default=1.0,
-        gt=0,
-        description="times as many repeats of every block",
-        json_schema_extra={"valid": "a number above 0; 1 is the model's own depth"},
-    )
-    lr_mult: float = Field(
-        default=1.0,
-        gt=0,
-        description="every learning rate times this factor",
-        json_schema_extra={"valid": "a number above 0"},
-    )
-    l1: float = Field(
-        default=0.0,
-        ge=0,
-        description="strength of an L1 penalty on the weights",
-        json_schema_extra={"valid": "a number, 0 or more, such as 1e-5"},
-    )
+    guard: Annotated[
+        Literal["off", "skip", "stop"],
+        _About(help="on a step with NaN or Inf", group="guard", bare=_OFF),
+    ] = "skip"
+    guard_limit: Annotated[
+        int,
+        Field(ge=1),
+        _About(help="more skips in a row than this end the run", group="guard"),
+    ] = 10
+    fail_on: Annotated[
+        Literal["never", "critical"],
+        _About(help="such a finding ends the run", group="guard"),
+    ] = "never"
+    rescue: Annotated[
+        str,
+        _About(
+            help="auto: go back and mend the run when it fails",
+            group="rescue",
+            valid=_REMEDIES,
+            bare=_OFF,
+        ),
+    ] = "off"
+    rescue_limit: Annotated[
+        int,
+        Field(ge=1),
+        _About(help="remedies before a run is given up", group="rescue"),
+    ] = 3
+    watch_every: Annotated[
+        int,
+        Field(ge=0),
+        _About(help="weight norms every so many steps; 0: never", group="record"),
+    ] = 10
+    incidents: Annotated[
+        int,
+        Field(ge=0),
+        _About(help="bad steps explained and kept; 0: none", group="record"),
+    ] = 3
+    fault: Annotated[
+        str | None,
+        _About(
+            help="damage on purpose: nan_grad@3, label_noise:0.3, ...", group="fault", valid=_FAULTS
+        ),
+    ] = None
+    clip: Annotated[
+        str,
+        _About(help=f"by {_listed(CLIPS)}", group="optimizer switch", valid=_CLIPS, bare=_NONE),
+    ] = "norm:10"
+    norm: Annotated[
+        str,
+        _About(
+            help=f"by {_listed(NORMS)}",
+            group="model switch",
+            valid=f"one of {', '.join(NORMS)}",
+            bare=_NONE,
+        ),
+    ] = "batch"
+    init: Annotated[
+        str,
+        _About(help=f"weights: {_listed(INITS)}", group="model switch", valid=_INITS),
+    ] = "default"
+    act: Annotated[
+        str | None,
+        _About(
+            help=_listed(ACTIVATION_NAMES), group="model switch", valid=_listed(ACTIVATION_NAMES)
+        ),
+    ] = None
+    residual: Annotated[
+        bool,
+        _About(help="false: no skip connections inside blocks", group="model switch"),
+    ] = True
+    depth_mult: Annotated[
+        float,
+        Field(gt=0),
+        _About(
+            help="times as many repeats of every block",
+            group="model switch",
+            note="; 1 is the model's own depth",
+        ),
+    ] = 1.0
+    lr_mult: Annotated[
+        float,
+        Field(gt=0),
+        _About(help="every learning rate times this factor", group="optimizer switch"),
+    ] = 1.0
+    l1: Annotated[
+        float,
+        Field(ge=0),
+        _About(
+            help="strength of an L1 penalty on the weights",
+            group="optimizer switch",
+            note=", such as 1e-5",
+        ),
+    ] = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,39 +182,68 @@ class OwnKey:
 
     Attributes:
         name: What the user types before the equals sign.
+        type: Type of the value.
         valid: The possible values, in words.
         default: What holds when the key is not given.
         help: One line that says what the key does.
+        group: What the key belongs to.
         is_choice: Whether the values are a few fixed words.
+        bare: A value that YAML or Ultralytics' parser makes of a bare word, and that word.
     """
 
     name: str
+    type: Any
     valid: str
     default: Any
     help: str
+    group: Group
     is_choice: bool
+    bare: tuple[bool | None, str] | None
 
 
 def _table() -> dict[str, OwnKey]:
     """Read the table of own keys off the fields of `StabilitySettings`."""
     rows = {}
     for name, info in StabilitySettings.model_fields.items():
-        extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+        about = next(part for part in info.metadata if isinstance(part, _About))
         rows[name] = OwnKey(
             name=name,
-            valid=str(extra["valid"]),
+            type=info.annotation,
+            valid=about.valid or f"{_valid(info)}{about.note}",
             default=info.default,
-            help=str(info.description),
+            help=about.help,
+            group=about.group,
             is_choice=get_origin(info.annotation) is Literal,
+            bare=about.bare,
         )
     return rows
+
+
+def _valid(info: FieldInfo) -> str:
+    """Return the possible values of a field in words, from its type and bounds."""
+    if get_origin(info.annotation) is Literal:
+        return _listed(get_args(info.annotation))
+    if info.annotation is bool:
+        return "true or false"
+    above = [part.gt for part in info.metadata if hasattr(part, "gt")]
+    least = [part.ge for part in info.metadata if hasattr(part, "ge")]
+    kind = "a whole number" if info.annotation is int else "a number"
+    return f"{kind} above {above[0]}" if above else f"{kind}, {least[0]} or more"
 
 
 OWN_KEYS: Mapping[str, OwnKey] = _table()
 """Our own keys by name, in the order in which help prints them."""
 
-SWITCHES = ("clip", "norm", "init", "act", "residual", "depth_mult", "lr_mult", "l1")
+SWITCHES = tuple(name for name, key in OWN_KEYS.items() if key.group.endswith("switch"))
 """Those of them that change what is trained, and how."""
+
+MODEL_SWITCHES = tuple(name for name, key in OWN_KEYS.items() if key.group == "model switch")
+"""Those of them that act on the model, and so on a probe."""
+
+
+def is_default(key: str, value: Any) -> bool:
+    """Return whether a key is our own and has its default value."""
+    return key in OWN_KEYS and bool(OWN_KEYS[key].default == value)
 
 
 def make_settings(**own: Any) -> StabilitySettings:
@@ -191,14 +258,14 @@ def make_settings(**own: Any) -> StabilitySettings:
     Raises:
         ConfigError: If a key is unknown or a value impossible; the text names the valid values of each.
     """
-    for key in ("guard", "rescue"):
-        if own.get(key) is False:  # YAML reads a bare `off` as False
-            own[key] = "off"
-    for key in ("clip", "norm"):
-        if key in own and own[key] is None:  # Ultralytics' parser reads a bare `none` as None
-            own[key] = "none"
+    for (
+        name,
+        key,
+    ) in OWN_KEYS.items():  # YAML makes False of a bare `off`, Ultralytics None of `none`
+        if key.bare is not None and name in own and own[name] is key.bare[0]:
+            own[name] = key.bare[1]
     rescue = own.get("rescue", "off")
-    if isinstance(rescue, str) and rescue not in {"off", "auto", "random", *LIVE_REMEDIES}:
+    if isinstance(rescue, str) and rescue not in RESCUES:
         raise ConfigError(
             f"{_complaint('rescue', rescue)}{nearest(rescue, ['off', 'auto', *LIVE_REMEDIES])}"
         )

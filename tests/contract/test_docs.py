@@ -180,14 +180,14 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "examine": lambda _: SimpleNamespace(
             diagnosis=SimpleNamespace(verdict="stable"), reproduced=None, to_json=dict
         ),
-        "show_examined": lambda *_: None,
         "mechanics": lambda *_, **__: SimpleNamespace(studies=(), out=Path("runs")),
         "probe_grid": lambda **_: (),
         "draw_probes": lambda *_: Path("probe.png"),
-        "show_probes": lambda *_: None,
     }.items():
         setattr(module, name, fake)
     monkeypatch.setitem(sys.modules, "yolo_stability.api", module)
+    for name in ("show_examined", "show_probes"):
+        monkeypatch.setattr(f"yolo_stability.cli.show.{name}", lambda *_: None)
     monkeypatch.setattr(
         "yolo_stability.data.check.check.check_data",
         lambda *_: SimpleNamespace(lines=list, damaged=False),

@@ -370,7 +370,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setattr(
         api, "draw_probes", lambda results, folder: folder / "probe.png", raising=False
     )
-    monkeypatch.setattr(api, "show_probes", lambda results, picture: None, raising=False)
+    monkeypatch.setattr("yolo_stability.cli.show.show_probes", lambda results, picture: None)
     return taken
 
 

@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 from yolo_stability.benchmarks.scenario import Scenario, load_scenario, scenario_names
-from yolo_stability.config import OWN_KEYS
+from yolo_stability.config import is_default
 
 __all__ = ["SIGN", "arm_scenario", "crossed_names", "is_arm", "parts", "replaced", "told"]
 
@@ -67,10 +67,7 @@ def replaced(cause: Scenario, remedy: Scenario, task: str) -> list[str]:
 
 def told(runs: Iterable[Mapping[str, Any]]) -> str:
     """Return the settings of some runs as one text, the same whether or not they say what would hold anyway."""
-    said = [
-        {k: v for k, v in run.items() if k not in OWN_KEYS or OWN_KEYS[k].default != v}
-        for run in runs
-    ]
+    said = [{k: v for k, v in run.items() if not is_default(k, v)} for run in runs]
     return json.dumps(said, sort_keys=True, default=str)
 
 

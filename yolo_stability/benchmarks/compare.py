@@ -25,7 +25,7 @@ from yolo_stability.benchmarks.results import (
     read_results,
 )
 from yolo_stability.benchmarks.runner import prepare_folder, write_results
-from yolo_stability.cli.parser import typed_command
+from yolo_stability.core.command_line import typed_command
 from yolo_stability.core.errors import ConfigError, TraceError
 from yolo_stability.core.provenance import package_versions
 from yolo_stability.core.strict_yaml import load_yaml

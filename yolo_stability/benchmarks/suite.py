@@ -12,11 +12,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from yolo_stability.benchmarks.arms import SIGN, arm_scenario, crossed_names, is_arm, told
 from yolo_stability.benchmarks.scenario import Scenario, load_scenario, scenario_names
+from yolo_stability.config import OWN_KEYS, StabilitySettings
 from yolo_stability.core.errors import ConfigError, nearest
 from yolo_stability.core.resources import resource
 from yolo_stability.core.strict_yaml import load_yaml
 
-__all__ = ["Limits", "Suite", "load_suite", "schemas", "suite_names"]
+__all__ = ["Limits", "Suite", "load_suite", "option_schemas", "schemas", "suite_names"]
 
 _MAX_SEEDS = 1000
 
@@ -206,7 +207,29 @@ def schemas() -> dict[str, dict[str, Any]]:
     }
     del properties["arms"]["default"]
     suite["anyOf"] = [{"required": ["arms"]}, {"required": ["causes", "remedies"]}]
-    return {"suite": suite, "scenario": _described(Scenario)}
+    scenario = _described(Scenario)
+    for keys in (
+        properties["overrides"],
+        scenario["properties"]["overrides"],
+        scenario["properties"]["tasks"]["additionalProperties"],
+    ):
+        keys["properties"] = {name: {"$ref": f"#/$defs/{name}"} for name in OWN_KEYS}
+    for schema in (suite, scenario):
+        schema["$defs"] |= option_schemas()
+    return {"suite": suite, "scenario": scenario}
+
+
+def option_schemas() -> dict[str, dict[str, Any]]:
+    """Return the JSON Schema of each own key, for the files of scenarios and suites."""
+    fields = StabilitySettings.model_json_schema()["properties"]
+    found = {}
+    for name, key in OWN_KEYS.items():
+        schema = {part: value for part, value in fields[name].items() if part != "title"}
+        if key.bare is not None:
+            default = schema.pop("default")
+            schema = {"anyOf": [schema, {"const": key.bare[0]}], "default": default}
+        found[name] = {**schema, "description": f"{key.help}: {key.valid}."}
+    return found
 
 
 def _described(model: type[BaseModel]) -> dict[str, Any]:

@@ -43,7 +43,9 @@ def main() -> int:
 
 def _run(task: str, fault: str | None) -> RunResult:
     """Train one recipe and print what it did."""
-    from yolo_stability.api import draw, show, train
+    from yolo_stability.api import train
+    from yolo_stability.display.heatmap import draw
+    from yolo_stability.trainer.monitor import show
 
     arguments = {
         **load_scenario("control").arguments(task),

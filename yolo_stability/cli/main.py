@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from yolo_stability.cli import help as pages
 from yolo_stability.cli.commands import ELSEWHERE, VERBS
 from yolo_stability.cli.exit_codes import BUG, DONE, judge
-from yolo_stability.cli.parser import KNOWN_TASKS, bare, find_verb, wants_help
+from yolo_stability.cli.parser import KNOWN_TASKS, wants_help
+from yolo_stability.core.command_line import bare, find_verb
 from yolo_stability.core.errors import ConfigError, nearest
 from yolo_stability.core.signals import orderly_interrupts
 

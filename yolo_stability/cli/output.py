@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
 
 from yolo_stability.core.errors import printable
 
-__all__ = ["stdout_to_stderr", "tell"]
+__all__ = ["stdout_to_stderr", "tell", "tell_result"]
+
+
+class _Result(Protocol):
+    """What most functions of the API return."""
+
+    def to_json(self) -> dict[str, Any]: ...
+
+    def lines(self) -> Iterable[str]: ...
 
 
 def tell(lines: Iterable[str]) -> None:
     """Print lines that may hold names from files of others."""
     print("\n".join(printable(line) for line in lines))
+
+
+def tell_result(result: _Result, *, as_json: bool) -> None:
+    """Print what a command found, as JSON or in lines."""
+    tell([json.dumps(result.to_json())] if as_json else result.lines())
 
 
 @contextlib.contextmanager

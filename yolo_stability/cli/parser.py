@@ -1,32 +1,29 @@
-"""From what the user typed to what `api.train` takes: verb, task, our settings, and the rest for Ultralytics.
+"""Reads command lines: that of any command by its grammar, and that of `train`.
 
-Finding the verb needs no library, so help and a mistyped verb answer at once; reading `key=value` pairs is left to
-Ultralytics' own parser, so both programs read a line alike.
+Reading `key=value` pairs is left to Ultralytics' own parser, so both programs read a line alike.
 """
 
 from __future__ import annotations
 
 import os
-import shlex
-import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from yolo_stability.cli.grammar import Grammar, Line
 from yolo_stability.config import OWN_FLAGS, OWN_KEYS, StabilitySettings, make_settings
+from yolo_stability.core.command_line import bare
 from yolo_stability.core.errors import ConfigError, nearest
 
 __all__ = [
     "KNOWN_TASKS",
     "TrainRequest",
-    "bare",
-    "find_verb",
+    "arrange",
     "is_true",
+    "parse",
     "read",
     "read_with_json",
     "train_request",
-    "typed_command",
     "wants_help",
 ]
 
@@ -55,34 +52,6 @@ class TrainRequest:
     overrides: dict[str, Any]
     json: bool
     notes: tuple[str, ...]
-
-
-def bare(args: Sequence[str]) -> list[tuple[int, str]]:
-    """Return position and text of the arguments that belong to no `key=value`, without dashes and commas."""
-    found = []
-    for i, arg in enumerate(args):
-        value_of_previous = i > 0 and args[i - 1].endswith("=") and "=" not in arg
-        key_of_next = i + 1 < len(args) and args[i + 1].startswith("=")
-        if "=" not in arg and not value_of_previous and not key_of_next:
-            found.append((i, arg.removeprefix("--").removesuffix(",")))
-    return found
-
-
-def find_verb(args: Sequence[str], verbs: Iterable[str]) -> tuple[str | None, list[str]]:
-    """Find the verb, wherever it stands.
-
-    Args:
-        args: What the user typed after the program's name.
-        verbs: Verbs to look for.
-
-    Returns:
-        The verb, or None, and the arguments without it.
-    """
-    known = set(verbs)
-    for i, word in bare(args):
-        if word in known:
-            return word, [*args[:i], *args[i + 1 :]]
-    return None, list(args)
 
 
 def wants_help(args: Sequence[str]) -> bool:
@@ -114,12 +83,111 @@ def read_with_json(args: Sequence[str]) -> tuple[list[str], dict[str, Any], bool
     return [word for word in words if word != "json"], pairs, asked or "json" in words
 
 
-def typed_command(verb: str) -> str:
-    """Return the command line of this process if it is ours and has this verb; empty for anybody else's program."""
-    program, *args = sys.argv or [""]  # a host may leave it empty
-    module = Path(program).parts[-2:] == ("yolo_stability", "__main__.py")
-    ours = module or Path(program).stem == "yolo-stability"
-    return shlex.join(["yolo-stability", *args]) if ours and find_verb(args, [verb])[0] else ""
+def parse(grammar: Grammar, args: Sequence[str]) -> Line:
+    """Read the line of a command and check it by the grammar of the command.
+
+    Args:
+        grammar: What the command takes.
+        args: What the user typed, without the verb.
+
+    Returns:
+        The line; only `args` of it where the command reads the line itself.
+
+    Raises:
+        ConfigError: If a word, key or value does not fit.
+    """
+    if grammar.free:
+        return Line(args=args)
+    words, pairs, as_json = (_read_light if grammar.light else read_with_json)(args)
+    return arrange(grammar, Line(words=words, keys=pairs, json=as_json, args=args))
+
+
+def arrange(grammar: Grammar, line: Line) -> Line:
+    """Check a line that has been read, and put words and values where the API takes them.
+
+    Args:
+        grammar: What the command takes.
+        line: Words and values by key, as typed.
+
+    Returns:
+        Words, and values by keyword.
+
+    Raises:
+        ConfigError: If a word, key or value does not fit.
+    """
+    _check_words(grammar, line.words)
+    _check_keys(grammar, line.keys)
+    words, keys, tasks = _sort(grammar, line)
+    keys = _check_values(grammar, keys)
+    if grammar.one and (len(words) != 1 or len(set(tasks)) > 1):
+        raise ConfigError(grammar.one)
+    return replace(line, words=words, keys={**keys, **({"task": tasks[0]} if tasks else {})})
+
+
+def _read_light(args: Sequence[str]) -> tuple[list[str], dict[str, Any], bool]:
+    """Read arguments as `read_with_json` does; Ultralytics is imported only for more than words."""
+    typed = [word for _, word in bare(args)]
+    as_json = "json" in typed
+    words = [word for word in typed if word != "json"]
+    return (words, {}, as_json) if len(words) + as_json == len(args) else read_with_json(args)
+
+
+def _check_words(grammar: Grammar, words: Sequence[str]) -> None:
+    """Refuse a word that is none of the possible ones."""
+    for word in words if grammar.words else ():
+        if word not in grammar.words:
+            hint = nearest(word, grammar.words)
+            raise ConfigError(grammar.unknown_word.format(word=word, hint=hint))
+
+
+def _check_keys(grammar: Grammar, pairs: Mapping[str, Any]) -> None:
+    """Refuse a key that the command does not have."""
+    known = [key.name for key in grammar.keys]
+    for key in pairs if grammar.unknown_key else ():
+        if key not in known:
+            hint = nearest(key, grammar.hints or known)
+            raise ConfigError(grammar.unknown_key.format(key=key, hint=hint))
+
+
+def _sort(grammar: Grammar, line: Line) -> tuple[list[str], dict[str, Any], list[str]]:
+    """Return the words that name no task, the values with that of the first word, and the tasks."""
+    keys = dict(line.keys)
+    tasks = [word for word in line.words if word in grammar.tasks]
+    if grammar.tasks and "task" in keys:
+        tasks.append(str(keys.pop("task")))
+    names = [word for word in line.words if word not in grammar.tasks]
+    if not grammar.first:
+        return names, keys, tasks
+    if names and grammar.first not in keys:
+        keys[grammar.first] = names.pop(0)
+    if grammar.other_task and names and names[-1] in KNOWN_TASKS:
+        raise ConfigError(grammar.other_task.format(word=names[-1]))
+    if names or len(set(tasks)) > 1:
+        raise ConfigError(grammar.surplus.format(word=(names or tasks)[-1]))
+    if grammar.first not in keys:
+        near = {key: nearest(key, [grammar.first]) for key in keys}
+        hints = "".join(f" '{key}' is no key.{hint}" for key, hint in near.items() if hint)
+        raise ConfigError(f"{grammar.missing}{hints}")
+    return names, keys, tasks
+
+
+def _check_values(grammar: Grammar, typed: Mapping[str, Any]) -> dict[str, Any]:
+    """Refuse impossible values; return those that are given, and the defaults, by keyword."""
+    keys = dict(typed)
+    for key in grammar.keys:
+        if key.keyword and key.keyword in keys:
+            raise ConfigError(f"Unknown key '{key.keyword}'. Did you mean '{key.name}'?")
+        if key.name not in keys:
+            if key.default is not None:
+                keys[key.keyword or key.name] = key.default
+            continue
+        value = keys.pop(key.name) if key.keyword else keys[key.name]
+        if key.is_valid is not None and not key.is_valid(value):
+            raise ConfigError(f"{key.name}={value} is not possible: {key.name} is {key.valid}.")
+        keys[key.keyword or key.name] = value if key.read is None else key.read(value)
+        if key.read is not None and keys[key.keyword or key.name] is None:
+            del keys[key.keyword or key.name]
+    return keys
 
 
 def train_request(args: Sequence[str]) -> TrainRequest:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
 import re
 import warnings
@@ -35,6 +34,7 @@ from ultralytics.utils import LOGGER, ROOT, SETTINGS, YAML
 from ultralytics.utils.checks import check_yaml, check_yolov5u_filename
 from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES
 
+from yolo_stability.compat.late_values import check_late
 from yolo_stability.core.errors import ConfigError, nearest
 
 __all__ = [
@@ -52,7 +52,6 @@ __all__ = [
 ]
 
 BARE_FLAGS = frozenset({"half", "int8", "end2end", "nms"})
-OPTIMIZERS = ("auto", "SGD", "MuSGD", "Adam", "Adamax", "AdamW", "NAdam", "RAdam", "RMSProp")
 SCALE = re.compile(r"(\d+)([nslmx])(.+)?$")
 NO_TRAINING = re.compile(r"sam2?(\.1)?_|mobile_sam|fastsam|yolo_nas", re.IGNORECASE)
 UNTRAINABLE = frozenset({".onnx", ".engine", ".torchscript", ".tflite", ".pb", ".mlpackage"})
@@ -196,53 +195,13 @@ def check_values(overrides: Mapping[str, Any]) -> dict[str, Any]:
         ConfigError: If a value is impossible; the text says what is valid.
     """
     for key, value in overrides.items():
-        _check_late(key, value)
+        check_late(key, value)
     given = dict(overrides)
     try:
         values = vars(get_cfg(overrides=given))
     except (TypeError, ValueError, OverflowError, AttributeError, SyntaxError) as error:
         raise ConfigError(_one_line(error)) from None
     return {key: values[key] for key in given}
-
-
-def _check_late(key: str, value: Any) -> None:
-    """Refuse what Ultralytics' check lets through and its trainer then dies of."""
-    valid = None
-    if isinstance(value, float) and not math.isfinite(value):
-        valid = "a finite number"
-    elif key == "imgsz" and not _is_size(value):
-        valid = "a whole number of pixels, 1 or more (such as imgsz=640)"
-    elif key == "batch" and not _is_batch(value):
-        valid = "a whole number, 1 or more; -1 for automatic; or a fraction of GPU memory between 0 and 1"
-    elif key == "workers" and isinstance(value, int) and value < 0:
-        valid = "a whole number, 0 or more"
-    elif key in {"time", "warmup_epochs"} and isinstance(value, int | float) and value < 0:
-        valid = "a number, 0 or more"
-    elif key == "optimizer" and str(value).lower() not in {name.lower() for name in OPTIMIZERS}:
-        valid = f"one of {', '.join(OPTIMIZERS)}"
-    elif key == "cache" and str(value).lower() not in {"true", "false", "none", "ram", "disk"}:
-        valid = "True, False, ram or disk"
-    if valid:
-        raise ConfigError(f"'{key}={value}' is not possible: {key} is {valid}.")
-
-
-def _is_size(value: Any) -> bool:
-    """Tell whether a value can be an image size."""
-    sizes = value if isinstance(value, list | tuple) else [value]
-    return bool(sizes) and all(
-        isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in sizes
-    )
-
-
-def _is_batch(value: Any) -> bool:
-    """Tell whether a value can be a batch size."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return (
-        value == -1
-        or 0 < value < 1
-        or (value >= 1 and (isinstance(value, int) or value.is_integer()))
-    )
 
 
 def default_model(task: str | None) -> str:

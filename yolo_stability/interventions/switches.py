@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol, Self
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from yolo_stability.config import StabilitySettings
 from yolo_stability.core.errors import ConfigError
 from yolo_stability.interventions.activation import apply_activation, check_activation
 from yolo_stability.interventions.clips import make_clip
@@ -24,17 +23,35 @@ from yolo_stability.interventions.norms._replace import apply_norm, freeze_stati
 from yolo_stability.interventions.regularization import add_l1, penalised
 from yolo_stability.interventions.residual import remove_residuals
 
-__all__ = ["Switches"]
+__all__ = ["SwitchSettings", "Switches"]
 
 # They divide each gradient by its own running size, so a change of its length hardly reaches the weights.
 _SCALE_FREE = frozenset({"Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop"})
+
+
+class SwitchSettings(Protocol):
+    """The settings that switches read; `StabilitySettings` has them."""
+
+    clip: str
+    norm: str
+    init: str
+    act: str | None
+    residual: bool
+    depth_mult: float
+    lr_mult: float
+    l1: float
+    fault: str | None
+
+    def model_copy(self, *, update: Mapping[str, Any]) -> Self:
+        """Return the same settings with some of them changed."""
+        ...
 
 
 class Switches:
     """The switches of one run.
 
     Args:
-        settings: Every own key.
+        settings: Settings with a value for each switch.
 
     Attributes:
         done: What each switch that is set has really changed, one sentence by key.
@@ -44,7 +61,7 @@ class Switches:
         ConfigError: A value is impossible.
     """
 
-    def __init__(self, settings: StabilitySettings) -> None:
+    def __init__(self, settings: SwitchSettings) -> None:
         self.settings = settings
         self.clip = make_clip(settings.clip)
         self._norm, self._init = make_norm(settings.norm), make_init(settings.init)

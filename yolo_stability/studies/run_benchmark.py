@@ -12,7 +12,7 @@ from yolo_stability.benchmarks.request import changed_suite, check_arms
 from yolo_stability.benchmarks.results import BenchmarkResult
 from yolo_stability.benchmarks.runner import run_suite
 from yolo_stability.benchmarks.suite import load_suite
-from yolo_stability.cli.parser import typed_command
+from yolo_stability.core.command_line import typed_command
 from yolo_stability.studies.fault_detection import score_labelled
 from yolo_stability.studies.remedy_matrix import score_matrix
 from yolo_stability.studies.rescue_rate.score import write_rescues

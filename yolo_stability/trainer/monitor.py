@@ -5,10 +5,10 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from yolo_stability.compat.ultralytics import Trainer
-from yolo_stability.config import StabilitySettings
+from yolo_stability.config import OWN_KEYS, StabilitySettings
 from yolo_stability.core.findings import Diagnosis
 from yolo_stability.core.types import Trace
 from yolo_stability.diagnosis.diagnose import diagnose_trace
@@ -64,10 +64,10 @@ class StabilityMonitor(Monitor):
 
     def __init__(  # noqa: PLR0913 - every own key by its name
         self,
-        guard: str = "skip",
+        guard: Literal["off", "skip", "stop"] = "skip",
         *,
         guard_limit: int = 10,
-        fail_on: str = "never",
+        fail_on: Literal["never", "critical"] = "never",
         rescue: str = "off",
         rescue_limit: int = 3,
         incidents: int = 3,
@@ -83,26 +83,12 @@ class StabilityMonitor(Monitor):
         l1: float = 0.0,
         requested: Mapping[str, Any] | None = None,
     ) -> None:
+        given = locals()
         super().__init__(
             requested=requested,
             make_sinks=_make_sinks,
             make_policy=_policy,
-            guard=guard,
-            guard_limit=guard_limit,
-            fail_on=fail_on,
-            rescue=rescue,
-            rescue_limit=rescue_limit,
-            incidents=incidents,
-            watch_every=watch_every,
-            fault=fault,
-            clip=clip,
-            norm=norm,
-            init=init,
-            act=act,
-            residual=residual,
-            depth_mult=depth_mult,
-            lr_mult=lr_mult,
-            l1=l1,
+            **{key: given[key] for key in OWN_KEYS},
         )
 
     @property

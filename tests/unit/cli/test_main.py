@@ -61,13 +61,12 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Api:
     module.train = fake.train  # type: ignore[attr-defined]
     module.probe_grid = lambda **_: ()  # type: ignore[attr-defined]
     module.draw_probes = lambda results, folder: folder / "probe.png"  # type: ignore[attr-defined]
-    module.show_probes = lambda results, picture: None  # type: ignore[attr-defined]
+    monkeypatch.setattr("yolo_stability.cli.show.show_probes", lambda results, picture: None)
     ended = SimpleNamespace(
         lines=list, to_json=dict, lost=(), open=(), identical=True, checks=(), environment=()
     )
     module.benchmark = module.compare = module.verify = module.frontier = lambda *_, **__: ended  # type: ignore[attr-defined]
     module.examine = _examined  # type: ignore[attr-defined]
-    module.show_examined = lambda examined, width: print("\n".join(examined.lines(width)))  # type: ignore[attr-defined]
     drawn = SimpleNamespace(studies=(), out=Path("runs/mechanics"), to_json=dict)
     module.mechanics = lambda names, out, seed: drawn  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "yolo_stability.api", module)

@@ -14,15 +14,13 @@ from ultralytics import cfg as yolo_cfg
 
 from yolo_stability.cli.parser import (
     KNOWN_TASKS,
-    bare,
-    find_verb,
     read_with_json,
     train_request,
-    typed_command,
     wants_help,
 )
 from yolo_stability.compat import cfg as yolo
 from yolo_stability.config import make_settings
+from yolo_stability.core.command_line import bare, find_verb, typed_command
 from yolo_stability.core.errors import ConfigError
 
 BASE = ["model=yolo26n.yaml", "data=shapes"]

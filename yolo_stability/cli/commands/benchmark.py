@@ -2,89 +2,57 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from typing import Any
 
-from yolo_stability.cli import parser as arguments
 from yolo_stability.cli.commands.verb import Verb
 from yolo_stability.cli.exit_codes import DONE, UNSTABLE
-from yolo_stability.cli.output import stdout_to_stderr, tell
-from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.cli.grammar import Key, Line, is_count
+from yolo_stability.cli.output import stdout_to_stderr, tell_result
 
 __all__ = ["VERB"]
 
-TASKS = ("detect", "pose")
 
-
-def run(args: Sequence[str]) -> int:
-    """Run a suite as the arguments say and print what came out.
+def call(line: Line) -> int:
+    """Run a suite and print what came out.
 
     Args:
-        args: What the user typed, without the verb.
+        line: The keywords of the API's function.
 
     Returns:
         Exit code 0, also when arms failed as they were meant to; 3 when runs were lost.
-
-    Raises:
-        ConfigError: If a word, key or value is impossible.
     """
-    words, pairs, as_json = arguments.read_with_json(args)
-    chosen = _request(words, pairs)
     with stdout_to_stderr():
         from yolo_stability.api import benchmark
 
-        result = benchmark(**chosen)
-    tell([json.dumps(result.to_json())] if as_json else result.lines())
+        result = benchmark(**line.keys)
+    tell_result(result, as_json=line.json)
     return UNSTABLE if result.lost else DONE
 
 
-def _request(words: Sequence[str], pairs: dict[str, Any]) -> dict[str, Any]:
-    """Return the keywords of the api's function."""
-    tasks = [
-        *(word for word in words if word in TASKS),
-        *([str(pairs.pop("task"))] if "task" in pairs else []),
-    ]
-    names = [word for word in words if word not in TASKS]
-    if names and "suite" not in pairs:
-        pairs["suite"] = names.pop(0)
-    if names or len(set(tasks)) > 1:
-        raise ConfigError(
-            f"'benchmark' takes one suite and at most one task; '{(names or tasks)[-1]}' is too much."
-        )
-    if "suite" not in pairs:
-        hint = "".join(
-            f" '{key}' is no key.{nearest(key, ['suite'])}"
-            for key in pairs
-            if nearest(key, ["suite"])
-        )
-        raise ConfigError(
-            f"'benchmark' needs a suite: write suite=quick, for instance; 'list suites' names them all.{hint}"
-        )
-    for key, least in (("jobs", 1), ("seeds", 1)):
-        value = pairs.get(key, least)
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise ConfigError(
-                f"{key}={value} is not possible: {key} is a whole number, {least} or more."
-            )
-    arms = pairs.pop("arms", None)
-    return {
-        **pairs,
-        **(
-            {"arms": ",".join(arms) if isinstance(arms, list | tuple) else str(arms)}
-            if arms is not None
-            else {}
-        ),
-        **({"task": tasks[0]} if tasks else {}),
-        "suite": str(pairs["suite"]),
-    }
+def _joined(arms: Any) -> str | None:
+    """Return names of arms as one text."""
+    if arms is None:
+        return None
+    return ",".join(arms) if isinstance(arms, list | tuple) else str(arms)
 
 
 VERB = Verb(
     name="benchmark",
     usage="suite= [key=value ...] [--json]",
     summary="stable defaults against destabilised settings, with a report",
-    run=run,
+    call=call,
+    tasks=("detect", "pose"),
+    first="suite",
+    keys=(
+        Key(name="jobs", is_valid=is_count, valid="a whole number, 1 or more"),
+        Key(name="seeds", is_valid=is_count, valid="a whole number, 1 or more"),
+        Key(name="arms", read=_joined),
+        Key(name="suite", read=str),
+    ),
+    missing=(
+        "'benchmark' needs a suite: write suite=quick, for instance; 'list suites' names them all."
+    ),
+    surplus="'benchmark' takes one suite and at most one task; '{word}' is too much.",
     examples=(
         "yolo-stability benchmark suite=demo",
         "yolo-stability benchmark suite=quick seeds=3 jobs=2 out=runs/quick",

@@ -2,43 +2,31 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-
-from yolo_stability.cli import parser as arguments
 from yolo_stability.cli.commands.verb import Verb
 from yolo_stability.cli.exit_codes import DONE
-from yolo_stability.cli.output import stdout_to_stderr, tell
-from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.cli.grammar import Key, Line
+from yolo_stability.cli.output import stdout_to_stderr, tell_result
 
 __all__ = ["VERB"]
 
-KEYS = ("out",)
 
-
-def run(args: Sequence[str]) -> int:
+def call(line: Line) -> int:
     """Compare runs and print what came out.
 
     Args:
-        args: What the user typed, without the verb.
+        line: Run folders, and `out`.
 
     Returns:
         Exit code 0.
 
     Raises:
-        ConfigError: If there are too few runs, or a key is unknown.
+        ConfigError: If there are too few runs.
     """
-    words, pairs, as_json = arguments.read_with_json(args)
-    for key in pairs:
-        if key not in KEYS:
-            raise ConfigError(
-                f"Unknown key '{key}'.{nearest(key, KEYS)} 'compare' takes run folders, out= and --json."
-            )
     with stdout_to_stderr():
         from yolo_stability.api import compare
 
-        result = compare(*words, out=str(pairs.get("out", "runs/compare")))
-    tell([json.dumps(result.to_json())] if as_json else result.lines())
+        result = compare(*line.words, **line.keys)
+    tell_result(result, as_json=line.json)
     return DONE
 
 
@@ -46,7 +34,9 @@ VERB = Verb(
     name="compare",
     usage="RUN RUN ... [out=FOLDER] [--json]",
     summary="the same report from any runs at hand, the first as control",
-    run=run,
+    call=call,
+    keys=(Key(name="out", default="runs/compare", read=str),),
+    unknown_key="Unknown key '{key}'.{hint} 'compare' takes run folders, out= and --json.",
     examples=("yolo-stability compare runs/detect/train runs/detect/train-2 out=runs/compared",),
     details="""\
   Each RUN is a run folder; the first one is the control. Runs that this

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
 
-from yolo_stability.cli import parser as arguments
 from yolo_stability.cli.commands.verb import Verb
 from yolo_stability.cli.exit_codes import DONE, UNSTABLE
-from yolo_stability.cli.output import stdout_to_stderr, tell
+from yolo_stability.cli.grammar import Grammar, Key, Line
+from yolo_stability.cli.output import stdout_to_stderr, tell, tell_result
+from yolo_stability.cli.parser import arrange
 from yolo_stability.core.errors import ConfigError, nearest
 
 __all__ = ["EMBEDDED", "VERB"]
@@ -18,106 +18,94 @@ EMBEDDED = {"shapes": "detect", "figures": "pose"}
 """Embedded sets and the task each is for."""
 TASKS = ("detect", "pose")
 CHECK_TASKS = ("detect", "segment", "pose", "obb")
-KINDS = ("embedded", "coco", "check")
+
+KINDS = {
+    "embedded": Grammar(
+        tasks=TASKS,
+        one=f"'data embedded' takes one of {', '.join(EMBEDDED)}, and at most one task.",
+    ),
+    "coco": Grammar(tasks=TASKS, one="'data coco' takes one folder, and at most one task."),
+    "check": Grammar(
+        tasks=CHECK_TASKS,
+        one="'data check' takes one dataset (a data YAML, a folder, a name), and at most one task.",
+    ),
+}
+"""The lines after the first word."""
 
 
-def run(args: Sequence[str]) -> int:
+def call(line: Line) -> int:
     """Resolve a dataset and print where it is and what was dropped, or check it.
 
     Args:
-        args: What the user typed, without the verb.
+        line: `embedded NAME`, `coco FOLDER` or `check DATA`, and `task`.
 
     Returns:
         Exit code 0, or 3 when a check found damage.
 
     Raises:
-        ConfigError: If the line is not `embedded NAME`, `coco FOLDER` or `check DATA`.
+        ConfigError: If the line is none of these.
         DataError: If the dataset cannot be used.
     """
-    words, pairs, as_json = arguments.read_with_json(args)
-    if words[:1] == ["check"]:
-        return _check(words[1:], pairs, as_json)
-    data, task = _request(words, pairs)
+    kind, *words = line.words or [""]
+    if kind not in KINDS:
+        got = f" '{kind}' is neither." if kind else ""
+        raise ConfigError(
+            f"Write 'data embedded NAME' or 'data coco FOLDER'.{got} "
+            "'data check DATA' looks for damage."
+        )
+    if kind == "check":
+        keys = {key: value for key, value in line.keys.items() if value is not None}
+        return _check(arrange(KINDS[kind], replace(line, words=words, keys=keys)))
+    return _resolve(kind, arrange(KINDS[kind], replace(line, words=words)))
+
+
+def _check(line: Line) -> int:
+    """Check a dataset and print the report; return the exit code."""
+    task = line.keys.get("task")
+    if task is not None and task not in CHECK_TASKS:
+        raise ConfigError(
+            f"task={task} is not possible here.{nearest(task, CHECK_TASKS)}"
+            f" The check reads labels for {', '.join(CHECK_TASKS)}."
+        )
+    with stdout_to_stderr():
+        from yolo_stability.data.check.check import check_data
+
+        report = check_data(line.words[0], task)
+    tell_result(report, as_json=line.json)
+    return UNSTABLE if report.damaged else DONE
+
+
+def _resolve(kind: str, line: Line) -> int:
+    """Draw or import a dataset and print where it is; return the exit code."""
+    name = line.words[0]
+    task = line.keys.get("task", EMBEDDED.get(name, "detect") if kind == "embedded" else "detect")
+    if kind == "embedded" and name not in EMBEDDED:
+        raise ConfigError(
+            f"No embedded set is called '{name}'.{nearest(name, EMBEDDED)} "
+            f"There are {', '.join(EMBEDDED)}."
+        )
+    if task not in TASKS:
+        raise ConfigError(f"task={task} is not possible here; task is {' or '.join(TASKS)}.")
+    if kind == "coco" and name in EMBEDDED:
+        name = f"./{name}"  # the folder of that name, not the embedded set
     with stdout_to_stderr():
         from yolo_stability.data.resolve import resolve_data
 
-        resolved = resolve_data(data, task)
-    if as_json:
+        resolved = resolve_data(name, task)
+    if line.json:
         print(json.dumps({"data": resolved.data, "notes": list(resolved.notes)}))
     else:
         tell([str(resolved.data), *resolved.notes])
     return DONE
 
 
-def _check(words: Sequence[str], pairs: dict[str, Any], as_json: bool) -> int:
-    """Check a dataset and print the report; return the exit code."""
-    task = pairs.pop("task", None)
-    _only_task(pairs)
-    names = [word for word in words if word not in CHECK_TASKS]
-    tasks = [
-        *(word for word in words if word in CHECK_TASKS),
-        *([] if task is None else [str(task)]),
-    ]
-    if len(names) != 1 or len(set(tasks)) > 1:
-        raise ConfigError(
-            "'data check' takes one dataset (a data YAML, a folder, a name), and at most one task."
-        )
-    if tasks and tasks[0] not in CHECK_TASKS:
-        raise ConfigError(
-            f"task={tasks[0]} is not possible here.{nearest(tasks[0], CHECK_TASKS)}"
-            f" The check reads labels for {', '.join(CHECK_TASKS)}."
-        )
-    with stdout_to_stderr():
-        from yolo_stability.data.check.check import check_data
-
-        report = check_data(names[0], tasks[0] if tasks else None)
-    tell([json.dumps(report.to_json())] if as_json else report.lines())
-    return UNSTABLE if report.damaged else DONE
-
-
-def _only_task(pairs: dict[str, Any]) -> None:
-    unknown = [key for key in pairs if key != "task"]
-    if unknown:
-        raise ConfigError(
-            f"Unknown key '{unknown[0]}'.{nearest(unknown[0], ['task'])} 'data' takes task= only."
-        )
-
-
-def _request(words: Sequence[str], pairs: dict[str, Any]) -> tuple[str, str]:
-    """Return dataset and task of the line."""
-    _only_task(pairs)
-    if not words or words[0] not in KINDS:
-        got = f" '{words[0]}' is neither." if words else ""
-        raise ConfigError(
-            f"Write 'data embedded NAME' or 'data coco FOLDER'.{got} 'data check DATA' looks for damage."
-        )
-    kind, names = words[0], [word for word in words[1:] if word not in TASKS]
-    tasks = [
-        *(word for word in words[1:] if word in TASKS),
-        *([str(pairs["task"])] if "task" in pairs else []),
-    ]
-    if len(names) != 1 or len(set(tasks)) > 1:
-        what = f"one of {', '.join(EMBEDDED)}" if kind == "embedded" else "one folder"
-        raise ConfigError(f"'data {kind}' takes {what}, and at most one task.")
-    if kind == "embedded" and names[0] not in EMBEDDED:
-        raise ConfigError(
-            f"No embedded set is called '{names[0]}'.{nearest(names[0], EMBEDDED)} There are {', '.join(EMBEDDED)}."
-        )
-    if kind == "coco" and names[0] in EMBEDDED:
-        names = [f"./{names[0]}"]  # the folder of that name, not the embedded set
-    task = (
-        tasks[0] if tasks else EMBEDDED.get(names[0], "detect") if kind == "embedded" else "detect"
-    )
-    if task not in TASKS:
-        raise ConfigError(f"task={task} is not possible here; task is {' or '.join(TASKS)}.")
-    return names[0], task
-
-
 VERB = Verb(
     name="data",
     usage="embedded NAME | coco FOLDER | check DATA [task=] [--json]",
     summary="draw a set, import a COCO folder, or check any dataset",
-    run=run,
+    call=call,
+    keys=(Key(name="task"),),
+    unknown_key="Unknown key '{key}'.{hint} 'data' takes task= only.",
     examples=("yolo-stability data embedded figures", "yolo-stability data coco my/coco task=pose"),
     details="""\
   NAME is shapes (detect) or figures (pose).

@@ -4,75 +4,49 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-from yolo_stability.cli import parser as arguments
+from yolo_stability.cli import show
 from yolo_stability.cli.commands.verb import Verb
 from yolo_stability.cli.exit_codes import DONE, INCONCLUSIVE, UNSTABLE
+from yolo_stability.cli.grammar import Line
 from yolo_stability.cli.output import stdout_to_stderr
-from yolo_stability.core.errors import ConfigError, nearest
-
-if TYPE_CHECKING:
-    from yolo_stability.diagnosis.targets import Examined
 
 __all__ = ["VERB"]
 
 _CODES = {"stable": DONE, "unstable": UNSTABLE, "failed": UNSTABLE, "inconclusive": INCONCLUSIVE}
 
 
-def run(args: Sequence[str]) -> int:
+def call(line: Line) -> int:
     """Diagnose what lies at a path and print it.
 
     Args:
-        args: What the user typed, without the verb.
+        line: The path.
 
     Returns:
         Exit code 0 for a stable run, a sound checkpoint, or an incident that was reproduced; 3 for an unstable or
         failed run, damage in a checkpoint, or an incident that was not reproduced; 4 where the data do not suffice.
-
-    Raises:
-        ConfigError: If the line names no path, or a key.
     """
-    words, pairs, as_json = arguments.read_with_json(args)
-    for key in pairs:
-        raise ConfigError(
-            f"Unknown key '{key}'.{nearest(key, ('json',))} 'diagnose' takes a path and --json."
-        )
-    if len(words) != 1:
-        raise ConfigError(
-            "'diagnose' takes one path: write diagnose runs/detect/train, or diagnose last.pt."
-        )
     with stdout_to_stderr():
-        examined = _examine(words[0])
-    if as_json:
+        from yolo_stability.api import examine
+
+        examined = examine(line.words[0])
+    if line.json:
         print(json.dumps(examined.to_json(), allow_nan=False))
     else:
-        _show(examined)
+        show.show_examined(examined, min(shutil.get_terminal_size().columns, 100))
     if examined.reproduced is not None:
         return DONE if examined.reproduced else UNSTABLE
     return _CODES[examined.diagnosis.verdict]
-
-
-def _examine(path: str) -> Examined:
-    """Hand the path to the API."""
-    from yolo_stability.api import examine
-
-    return examine(path)
-
-
-def _show(examined: Examined) -> None:
-    """Print what was found."""
-    from yolo_stability.api import show_examined
-
-    show_examined(examined, min(shutil.get_terminal_size().columns, 100))
 
 
 VERB = Verb(
     name="diagnose",
     usage="PATH [--json]",
     summary="what went wrong, where, since when and why",
-    run=run,
+    call=call,
+    hints=("json",),
+    unknown_key="Unknown key '{key}'.{hint} 'diagnose' takes a path and --json.",
+    one="'diagnose' takes one path: write diagnose runs/detect/train, or diagnose last.pt.",
     examples=(
         "yolo-stability diagnose runs/detect/train",
         "yolo-stability diagnose runs/detect/train/weights/last.pt",

@@ -2,84 +2,48 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from typing import Any
-
-from yolo_stability.cli import parser as arguments
 from yolo_stability.cli.commands.verb import Verb
 from yolo_stability.cli.exit_codes import DONE, INCONCLUSIVE, UNSTABLE
-from yolo_stability.cli.output import stdout_to_stderr, tell
-from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.cli.grammar import Key, Line
+from yolo_stability.cli.output import stdout_to_stderr, tell_result
 
 __all__ = ["VERB"]
 
-TASKS = ("detect", "pose")
 
-
-def run(args: Sequence[str]) -> int:
-    """Search as the arguments say and print what came out.
+def call(line: Line) -> int:
+    """Search and print what came out.
 
     Args:
-        args: What the user typed, without the verb.
+        line: The keywords of the API's function.
 
     Returns:
         Exit code 0 when every setting has an edge, 4 when one has none, 3 when runs were lost.
-
-    Raises:
-        ConfigError: If a word, key or value is impossible.
     """
-    words, pairs, as_json = arguments.read_with_json(args)
-    asked = _request(words, pairs)
     with stdout_to_stderr():
         from yolo_stability.api import frontier
 
-        result = frontier(**asked)
-    tell([json.dumps(result.to_json())] if as_json else result.lines())
+        result = frontier(**line.keys)
+    tell_result(result, as_json=line.json)
     if result.lost:
         return UNSTABLE
     return INCONCLUSIVE if result.open else DONE
-
-
-def _request(words: Sequence[str], pairs: dict[str, Any]) -> dict[str, Any]:
-    """Return the keywords of the api's function."""
-    tasks = [
-        *(word for word in words if word in TASKS),
-        *([str(pairs.pop("task"))] if "task" in pairs else []),
-    ]
-    names = [word for word in words if word not in TASKS]
-    if names and "axis" not in pairs:
-        pairs["axis"] = names.pop(0)
-    if names and names[-1] in arguments.KNOWN_TASKS:
-        raise ConfigError(f"'frontier' searches {' and '.join(TASKS)} only, not '{names[-1]}'.")
-    if names or len(set(tasks)) > 1:
-        raise ConfigError(
-            f"'frontier' takes one axis and at most one task; '{(names or tasks)[-1]}' is too much."
-        )
-    if "axis" not in pairs:
-        hint = "".join(
-            f" '{key}' is no key.{nearest(key, ['axis'])}"
-            for key in pairs
-            if nearest(key, ["axis"])
-        )
-        raise ConfigError(
-            f"'frontier' needs an axis: write axis=lr_mult, for instance, or another numeric key.{hint}"
-        )
-    for key, name in (("from", "start"), ("to", "end")):
-        if name in pairs:
-            raise ConfigError(f"Unknown key '{name}'. Did you mean '{key}'?")
-        if key in pairs:
-            pairs[name] = pairs.pop(key)
-    if "out" in pairs:
-        pairs["out"] = str(pairs["out"])
-    return {**pairs, **({"task": tasks[0]} if tasks else {})}
 
 
 VERB = Verb(
     name="frontier",
     usage="axis= [from= to=] [key=value,value ...] [--json]",
     summary="how far a number can go before training is unstable",
-    run=run,
+    call=call,
+    tasks=("detect", "pose"),
+    first="axis",
+    keys=(
+        Key(name="from", keyword="start"),
+        Key(name="to", keyword="end"),
+        Key(name="out", read=str),
+    ),
+    missing="'frontier' needs an axis: write axis=lr_mult, for instance, or another numeric key.",
+    surplus="'frontier' takes one axis and at most one task; '{word}' is too much.",
+    other_task="'frontier' searches detect and pose only, not '{word}'.",
     examples=(
         "yolo-stability frontier axis=lr_mult",
         "yolo-stability frontier axis=lr_mult clip=norm:10,none norm=batch,none",

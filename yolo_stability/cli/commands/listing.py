@@ -11,8 +11,8 @@ from pathlib import Path
 from yolo_stability.cli.commands.data import EMBEDDED
 from yolo_stability.cli.commands.verb import Verb
 from yolo_stability.cli.exit_codes import DONE
+from yolo_stability.cli.grammar import Key, Line
 from yolo_stability.cli.output import stdout_to_stderr
-from yolo_stability.cli.parser import bare, read_with_json
 from yolo_stability.core.errors import ConfigError, nearest
 from yolo_stability.interventions.clips import CLIPS
 from yolo_stability.interventions.faults import FAULTS
@@ -24,11 +24,11 @@ __all__ = ["VERB"]
 WIDTH = 80
 
 
-def run(args: Sequence[str]) -> int:
+def call(line: Line) -> int:
     """Print the names of one kind, or of all.
 
     Args:
-        args: What the user typed, without the verb.
+        line: Kinds, and `out`.
 
     Returns:
         Exit code 0.
@@ -36,33 +36,26 @@ def run(args: Sequence[str]) -> int:
     Raises:
         ConfigError: If there is no such kind.
     """
-    words, out = [word for _, word in bare(args)], None
-    as_json = "json" in words
-    words = [word for word in words if word != "json"]
-    if len(words) + as_json < len(args):
-        words, pairs, as_json = read_with_json(args)
-        out = pairs.pop("out", None)
-        if pairs or (out is not None and words != ["schema"]):
-            raise ConfigError(
-                f"'list' takes no key=value but 'list schema out=FOLDER'; write 'list {'|'.join(KINDS)}'."
-            )
-    for word in words:
+    out = line.keys.get("out")
+    if out is not None and line.words != ["schema"]:
+        raise ConfigError(_NO_KEYS)
+    for word in line.words:
         if word not in KINDS:
             raise ConfigError(
                 f"Nothing to list under '{word}'.{nearest(word, KINDS)} There is {', '.join(KINDS)}."
             )
-    found = {kind: KINDS[kind]() for kind in words or KINDS}
-    if as_json:
+    found = {kind: KINDS[kind]() for kind in line.words or KINDS}
+    if line.json:
         print(
             json.dumps(
                 {kind: [{"name": n, "summary": text} for n, text in found[kind]] for kind in found}
             )
         )
-    for kind in () if as_json else found:
+    for kind in () if line.json else found:
         print(f"{kind}:")
         _show(found[kind])
     if out is not None:
-        with stdout_to_stderr() if as_json else nullcontext():
+        with stdout_to_stderr() if line.json else nullcontext():
             _write_schemas(Path(str(out)))
     return DONE
 
@@ -171,11 +164,18 @@ KINDS: dict[str, Callable[[], list[tuple[str, str]]]] = {
     "schema": _schema,
 }
 
+_NO_KEYS = (
+    f"'list' takes no key=value but 'list schema out=FOLDER'; write 'list {'|'.join(KINDS)}'."
+)
+
 VERB = Verb(
     name="list",
     usage="[data|interventions|scenarios|suites|rules|executors|sinks|schema] [--json]",
     summary="the names that other commands take",
-    run=run,
+    call=call,
+    keys=(Key(name="out"),),
+    unknown_key=_NO_KEYS,
+    light=True,
     examples=(
         "yolo-stability list",
         "yolo-stability list interventions",

@@ -3,81 +3,51 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any
 
-from yolo_stability.cli import parser as arguments
+from yolo_stability.cli import show
 from yolo_stability.cli.commands.verb import Verb
 from yolo_stability.cli.exit_codes import DONE
+from yolo_stability.cli.grammar import Key, Line
 from yolo_stability.cli.output import stdout_to_stderr
-from yolo_stability.core.errors import ConfigError, nearest
 
-__all__ = ["KEYS", "STUDIES", "VERB"]
+__all__ = ["VERB"]
 
 STUDIES = ("rnn", "depth", "clip")
-KEYS = ("out", "seed", "json")
 
 
-def run(args: Sequence[str]) -> int:
+def call(line: Line) -> int:
     """Run the studies, print their tables and what they show.
 
     Args:
-        args: What the user typed, without the verb.
+        line: Names of studies, `out` and `seed`.
 
     Returns:
         Exit code 0.
 
     Raises:
-        ConfigError: If a word is no study, or a key or value is impossible.
+        ConfigError: If a value is impossible.
     """
-    words, pairs, as_json = arguments.read_with_json(args)
-    _check(words, pairs)
     with stdout_to_stderr():
         from yolo_stability.api import mechanics
 
-        result = mechanics(
-            words or STUDIES, out=str(pairs.get("out", "runs/mechanics")), seed=pairs.get("seed", 0)
-        )
-    if as_json:
+        result = mechanics(line.words or STUDIES, **line.keys)
+    if line.json:
         print(json.dumps(result.to_json()))
     else:
-        _show(result)
+        show.show_mechanics(result)
     return DONE
-
-
-def _check(studies: Sequence[str], pairs: dict[str, Any]) -> None:
-    for word in studies:
-        if word not in STUDIES:
-            raise ConfigError(
-                f"There is no study '{word}'.{nearest(word, STUDIES)} Choose from {', '.join(STUDIES)}."
-            )
-    for key in pairs:
-        if key not in KEYS:
-            raise ConfigError(
-                f"Unknown key '{key}'.{nearest(key, KEYS)} 'mechanics' takes out=, seed= and --json."
-            )
-
-
-def _show(result: Any) -> None:
-    """Print a table, the sentences and the place of the picture for each study."""
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False)
-    for study in result.studies:
-        console.print()
-        console.print(study.table())
-        console.print()
-        for text in study.verdicts:
-            console.print(f"- {text}")
-        console.print(f"picture: {study.picture}", soft_wrap=True)
-    console.print(f"\nfigures: {result.out / 'mechanics.json'}", soft_wrap=True)
 
 
 VERB = Verb(
     name="mechanics",
     usage="[rnn] [depth] [clip] [out=DIR] [seed=0] [--json]",
     summary="why gradients vanish and explode, on small networks",
-    run=run,
+    call=call,
+    words=STUDIES,
+    unknown_word=f"There is no study '{{word}}'.{{hint}} Choose from {', '.join(STUDIES)}.",
+    keys=(Key(name="out", default="runs/mechanics", read=str), Key(name="seed", default=0)),
+    hints=("out", "seed", "json"),
+    unknown_key="Unknown key '{key}'.{hint} 'mechanics' takes out=, seed= and --json.",
     examples=("yolo-stability mechanics", "yolo-stability mechanics depth seed=1"),
     details="""\
   rnn    gradient norm against sequence length (2 to 200): plain RNNs of several

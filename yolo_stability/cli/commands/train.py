@@ -6,11 +6,11 @@ import contextlib
 import json
 import math
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from yolo_stability.cli.commands.verb import Verb
 from yolo_stability.cli.exit_codes import DONE, UNSTABLE
+from yolo_stability.cli.grammar import Line
 from yolo_stability.cli.output import stdout_to_stderr
 from yolo_stability.cli.parser import TrainRequest, train_request
 
@@ -20,18 +20,20 @@ if TYPE_CHECKING:
 __all__ = ["VERB"]
 
 
-def run(args: Sequence[str]) -> int:
-    """Train as the arguments say.
+def call(line: Line) -> int:
+    """Train as the line says.
 
     Args:
-        args: What the user typed, without the verb.
+        line: What the user typed.
 
     Returns:
         Exit code: 0 when the run reached its end, 3 when the guard, `fail_on` or a rescue ended it.
     """
-    as_json = any(word.removeprefix("--").removesuffix(",").startswith("json") for word in args)
+    as_json = any(
+        word.removeprefix("--").removesuffix(",").startswith("json") for word in line.args
+    )
     with stdout_to_stderr() if as_json else contextlib.nullcontext():
-        request = train_request(args)
+        request = train_request(line.args)
         for note in request.notes:
             print(note, file=sys.stderr)
         result = _train(request)
@@ -66,7 +68,8 @@ VERB = Verb(
     name="train",
     usage="[detect|pose|...] model= data= [key=value ...] [--json]",
     summary="a yolo training run, watched and guarded",
-    run=run,
+    call=call,
+    free=True,
     examples=(
         "yolo-stability train data=shapes model=yolo26n.yaml imgsz=96 epochs=10",
         "yolo-stability train pose data=my/coco model=yolo26n-pose.pt guard=stop",

@@ -11,7 +11,7 @@ from yolo_stability.benchmarks.executors import EXECUTORS
 from yolo_stability.benchmarks.plan import OUTCOME, RunOutcome
 from yolo_stability.benchmarks.process.supervisor import PROGRESS
 from yolo_stability.benchmarks.progress import SuiteProgress
-from yolo_stability.cli.parser import typed_command
+from yolo_stability.core.command_line import typed_command
 from yolo_stability.core.errors import ConfigError
 from yolo_stability.data.resolve import resolve_data
 from yolo_stability.studies.frontier.figure import draw

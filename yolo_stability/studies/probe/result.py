@@ -18,7 +18,6 @@ from yolo_stability.core.notebook import as_html
 __all__ = [
     "FORWARD_LIMIT",
     "GRADIENT_LIMIT",
-    "SWITCHES",
     "TRUNK",
     "BlockFlow",
     "Measures",
@@ -33,8 +32,6 @@ __all__ = [
 
 Verdict = Literal["healthy", "vanishing", "exploding"]
 
-SWITCHES = ("norm", "init", "act", "residual", "depth_mult")
-"""Own keys that act on the model, and so on a probe."""
 TRUNK = frozenset({"backbone", "neck"})
 """Roles of blocks that follow each other; the branches of a head lie side by side."""
 

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from yolo_stability.compat.cfg import check_keys, check_model, check_task, check_values
 from yolo_stability.compat.ultralytics import Trainer, inner_model, quiet, unset_deterministic
-from yolo_stability.config import OWN_KEYS
+from yolo_stability.config import MODEL_SWITCHES, OWN_KEYS, is_default
 from yolo_stability.core.errors import ConfigError
 from yolo_stability.core.types import BlockSpec
 from yolo_stability.data.resolve import resolve_data
@@ -31,7 +31,6 @@ from yolo_stability.gradients.blocks import model_blocks
 from yolo_stability.gradients.norms import BlockIndex, exact_norms
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.studies.probe.result import (
-    SWITCHES,
     BlockFlow,
     ProbeResult,
     Profile,
@@ -150,10 +149,10 @@ def _monitor(settings: Mapping[str, Any]) -> Monitor:
     """Return a monitor with the switches of one setting; every impossible one is refused before anything is built."""
     monitor = Monitor(**settings)
     for key, value in monitor.settings.model_dump().items():
-        if key not in SWITCHES and value != OWN_KEYS[key].default:
+        if key not in MODEL_SWITCHES and not is_default(key, value):
             raise ConfigError(
                 f"{key}={value} cannot show in a probe, which takes no optimizer step. Leave it out, or train with it; "
-                f"a probe takes {', '.join(SWITCHES)}."
+                f"a probe takes {', '.join(MODEL_SWITCHES)}."
             )
     return monitor
 
@@ -161,7 +160,7 @@ def _monitor(settings: Mapping[str, Any]) -> Monitor:
 def _changed(monitor: Monitor) -> dict[str, Any]:
     """Return the switches that differ from stock."""
     values = monitor.settings.model_dump()
-    return {key: values[key] for key in SWITCHES if values[key] != OWN_KEYS[key].default}
+    return {key: values[key] for key in MODEL_SWITCHES if not is_default(key, values[key])}
 
 
 def _check(overrides: Mapping[str, Any]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from yolo_stability.benchmarks.arms import SIGN, replaced
 from yolo_stability.benchmarks.results import RunResultRow
 from yolo_stability.benchmarks.suite import Suite
-from yolo_stability.config import OWN_KEYS
+from yolo_stability.config import is_default
 from yolo_stability.core.errors import ConfigError
 from yolo_stability.core.files import replace_file
 from yolo_stability.core.provenance import package_versions
@@ -173,7 +173,7 @@ def _column(suite: Suite, name: str) -> RemedyColumn:
             ("lr_mult" if k == "lr0" else k): (v / usual if k == "lr0" else v)
             for k, v in keys.items()
         }
-    told = {k: v for k, v in keys.items() if k not in OWN_KEYS or OWN_KEYS[k].default != v}
+    told = {k: v for k, v in keys.items() if not is_default(k, v)}
     keys = told or keys  # what holds anyway needs no word beside another
     return RemedyColumn(name=name, title=scenario.description, settings=_written(keys))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from yolo_stability.config import StabilitySettings, check_rescue_settings
+from yolo_stability.config import StabilitySettings, check_rescue_settings, is_default
 from yolo_stability.core.errors import ConfigError, StabilityError
 from yolo_stability.core.files import replace_file
 from yolo_stability.core.strict_yaml import load_yaml
@@ -56,11 +56,7 @@ def resumed_settings(
     file = save_dir / SIDECAR
     if not file.exists():
         return settings
-    given = {
-        k: v
-        for k, v in settings.model_dump().items()
-        if v != StabilitySettings.model_fields[k].default
-    }
+    given = {k: v for k, v in settings.model_dump().items() if not is_default(k, v)}
     try:
         earlier = StabilitySettings(**load_yaml(file.read_text(encoding="utf-8"), str(file)))
     except (OSError, TypeError, ValueError, ConfigError) as error:
@@ -77,7 +73,7 @@ def resumed_settings(
     )
     for key in give_way:  # a rescue beside them would never act
         value = kept.pop(key)
-        if key not in given and value != StabilitySettings.model_fields[key].default:
+        if key not in given and not is_default(key, value):
             tell(
                 f"{key}={value} of the earlier sitting gives way: it cannot stand beside what this one asks for"
             )

@@ -1,0 +1,135 @@
+"""From what the user typed after `probe` to a grid of settings and the rest for Ultralytics."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from yolo_stability.cli import parser as arguments
+from yolo_stability.config import OWN_KEYS
+from yolo_stability.core.errors import ConfigError, nearest
+
+__all__ = ["ProbeRequest", "check_folder", "probe_request"]
+
+OUT = "runs/probe"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeRequest:
+    """What a `probe` line asks for."""
+
+    task: str | None
+    model: str
+    data: str
+    grid: tuple[dict[str, Any], ...]
+    overrides: dict[str, Any]
+    out: Path
+    json: bool
+
+
+def probe_request(args: Sequence[str]) -> ProbeRequest:
+    """Read and check the line.
+
+    Args:
+        args: What the user typed, without the verb.
+
+    Returns:
+        What it asks for.
+
+    Raises:
+        ConfigError: If a word, key or value cannot be used.
+    """
+    from yolo_stability.compat import cfg as yolo
+
+    words, typed, as_json = arguments.read_with_json(args)
+    file = typed.pop("cfg", None)
+    given = typed if file is None else {**yolo.load_cfg(str(file)), **typed}
+    as_json |= arguments.is_true("json", given.pop("json", False))  # of a cfg file
+    task = _task(words, given.pop("task", None))
+    out = Path(str(given.pop("out", OUT)))
+    axes = {key: _values(key, given.pop(key)) for key in OWN_KEYS if key in given}
+    yolo.check_keys(given, (*OWN_KEYS, "out", "json"))
+    model = given.pop("model", None)
+    if model is None:
+        model = yolo.default_model(task).replace(".pt", ".yaml")
+        print(f"model= is not given: taking {model}, with new weights.", file=sys.stderr)
+    data = given.pop("data", None)
+    if data is None or isinstance(data, list):
+        raise ConfigError(
+            "data= takes one dataset, such as data=shapes (embedded, nothing to download)."
+        )
+    return ProbeRequest(
+        task=task,
+        model=str(model),
+        data=str(data),
+        grid=_grid(axes),
+        overrides=yolo.check_values(given),
+        out=out,
+        json=as_json,
+    )
+
+
+def _task(words: Sequence[str], key: Any) -> str | None:
+    """Return the one task that was named, as a word or as `task=`."""
+    for word in words:
+        if word not in arguments.KNOWN_TASKS:
+            known = (*arguments.KNOWN_TASKS, "json", *OWN_KEYS)
+            raise ConfigError(
+                f"Unknown word '{word}'.{nearest(word, known)} A task or key=value was expected."
+            )
+    named = list(dict.fromkeys([*words, *([] if key is None else [str(key)])]))
+    if len(named) > 1:
+        raise ConfigError(f"Two tasks, {' and '.join(named)}; give one.")
+    if named and named[0] not in arguments.KNOWN_TASKS:
+        raise ConfigError(f"Unknown task '{named[0]}'.{nearest(named[0], arguments.KNOWN_TASKS)}")
+    return named[0] if named else None
+
+
+def _values(key: str, typed: Any) -> list[Any]:
+    """Split the values of one of our keys at commas, each read as if it stood alone."""
+    if isinstance(typed, list | tuple):
+        return list(typed)
+    if not isinstance(typed, str) or "," not in typed:
+        return [typed]
+    pieces = [piece.strip() for piece in typed.split(",")]
+    if not all(pieces):
+        raise ConfigError(
+            f"'{key}={typed}' has an empty place between its commas; write {key}=A,B."
+        )
+    return [arguments.read([f"{key}={piece}"])[1][key] for piece in pieces]
+
+
+def _grid(axes: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], ...]:
+    """Return every combination of the values, the last key changing fastest, each once."""
+    grid: list[dict[str, Any]] = []
+    for values in itertools.product(*axes.values()):
+        setting = dict(zip(axes, values, strict=True))
+        if setting not in grid:
+            grid.append(setting)
+    return tuple(grid)
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be made, before anything takes time.
+
+    None is made yet, for the probe may fail.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        ConfigError: It cannot be made.
+    """
+    try:
+        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        if there.is_dir() and os.access(there, os.W_OK):
+            return
+        why = f"{there} is {'not writable' if there.is_dir() else 'no folder'}"
+    except (OSError, ValueError):  # an overlong name, a NUL
+        why = "no file can have this name"
+    raise ConfigError(f"out={folder} cannot be made a folder: {why}. Name another one.")

@@ -1,0 +1,69 @@
+"""Prints results that are more than lines: tables of `probe` and `mechanics`, and a diagnosis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from yolo_stability.diagnosis.targets import Examined
+    from yolo_stability.studies.mechanics.result import MechanicsResult
+    from yolo_stability.studies.probe.result import ProbeResult
+
+__all__ = ["show_examined", "show_mechanics", "show_probes"]
+
+
+def show_probes(results: Sequence[ProbeResult], picture: Path | None = None) -> None:
+    """Print probes side by side, the verdicts and their reasons.
+
+    Args:
+        results: From `api.probe_grid`, or `[probe(...)]`.
+        picture: Path of their picture, if there is one.
+    """
+    from rich.console import Console
+
+    from yolo_stability.studies.probe.figure import probe_lines, probe_table
+
+    console = Console(highlight=False)
+    console.print()
+    console.print(probe_table(results))
+    for line in probe_lines(results):
+        console.print(line, markup=False)
+    if picture:
+        console.print(f"picture: {picture}", soft_wrap=True)
+
+
+def show_examined(examined: Examined, width: int = 80) -> None:
+    """Print a diagnosis.
+
+    Args:
+        examined: From `api.examine`.
+        width: Columns that a line may take.
+    """
+    from rich.console import Console
+
+    from yolo_stability.display.diagnosis_text import coloured
+
+    console = Console(highlight=False)
+    for line in coloured(examined.lines(width)):
+        console.print(line, soft_wrap=True)
+
+
+def show_mechanics(result: MechanicsResult) -> None:
+    """Print a table, the sentences and the place of the picture for each study.
+
+    Args:
+        result: From `api.mechanics`.
+    """
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False)
+    for study in result.studies:
+        console.print()
+        console.print(study.table())
+        console.print()
+        for text in study.verdicts:
+            console.print(f"- {text}")
+        console.print(f"picture: {study.picture}", soft_wrap=True)
+    console.print(f"\nfigures: {result.out / 'mechanics.json'}", soft_wrap=True)
