@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from yolo_stability.core.errors import printable
 
-__all__ = ["stdout_to_stderr", "tell", "tell_result"]
+__all__ = ["descriptor_to_stderr", "stdout_to_stderr", "tell", "tell_result"]
 
 
 class _Result(Protocol):
@@ -37,14 +37,14 @@ def tell_result(result: _Result, *, as_json: bool) -> None:
 def stdout_to_stderr() -> Iterator[None]:
     """Send to stderr what is printed to stdout: by Python, by Ultralytics' logger, by C code and by child processes."""
     with contextlib.ExitStack() as stack:
-        stack.enter_context(_descriptor_to_stderr())
+        stack.enter_context(descriptor_to_stderr())
         stack.enter_context(_logger_to_stderr("ultralytics"))
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         yield
 
 
 @contextlib.contextmanager
-def _descriptor_to_stderr() -> Iterator[None]:
+def descriptor_to_stderr() -> Iterator[None]:
     """Point file descriptor 1 at stderr, where there are descriptors."""
     try:
         out, err = sys.stdout.fileno(), sys.stderr.fileno()

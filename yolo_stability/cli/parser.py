@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from yolo_stability.cli.grammar import Grammar, Line
+from yolo_stability.cli.output import descriptor_to_stderr
 from yolo_stability.config import OWN_FLAGS, OWN_KEYS, StabilitySettings, make_settings
 from yolo_stability.core.command_line import bare
 from yolo_stability.core.errors import ConfigError, nearest
@@ -61,7 +62,10 @@ def wants_help(args: Sequence[str]) -> bool:
 
 def read(args: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     """Read arguments in yolo grammar; return the bare words and the values by key."""
-    from yolo_stability.compat import cfg as yolo
+    with (
+        descriptor_to_stderr()
+    ):  # where Ultralytics finds no settings file, it reports on stdout that it writes one
+        from yolo_stability.compat import cfg as yolo
 
     return yolo.read(args)
 
@@ -202,9 +206,9 @@ def train_request(args: Sequence[str]) -> TrainRequest:
     Raises:
         ConfigError: If a word, key, value or model cannot be used.
     """
+    words, typed = read(args)
     from yolo_stability.compat import cfg as yolo
 
-    words, typed = yolo.read(args)
     tasks = [word for word in words if word in yolo.TASKS]
     for word in words:
         if word not in yolo.TASKS:
