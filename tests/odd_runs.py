@@ -54,7 +54,7 @@ _KINDS = [
 
 def golden_folders() -> list[Path]:
     """Return the folders of the golden healthy runs."""
-    return sorted(path for path in GOLDEN.iterdir() if path.is_dir())
+    return sorted(path for path in GOLDEN.iterdir() if (path / "stability").is_dir())
 
 
 def cut(run: RunSeries, rows: int) -> RunSeries:
