@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
 import textwrap
 from itertools import groupby
 from pathlib import Path
@@ -11,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from yolo_stability.core.files import replace_file
 from yolo_stability.core.text import short_name
 from yolo_stability.core.types import Trace
 from yolo_stability.display.curves import draw_curves
+from yolo_stability.display.picture import png_of
 from yolo_stability.display.style import (
     BAD,
     BLANK,
@@ -67,15 +67,8 @@ def draw_heatmap(
     import matplotlib as mpl
 
     with mpl.rc_context(RC):
-        figure = _figure(matrix, title, note, clip_norm)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": "yolo_stability"})
-    temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temp.write_bytes(buffer.getvalue())
-        temp.replace(path)
-    finally:
-        temp.unlink(missing_ok=True)
+        content = png_of(_figure(matrix, title, note, clip_norm), _DPI)
+    replace_file(path, content, make_folder=False)
 
 
 def _figure(matrix: HeatMatrix, title: str, note: str, clip_norm: float | None) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from yolo_stability.core.text import clean
+from yolo_stability.display.picture import png_of
 from yolo_stability.display.style import BAD, BLANK, FAINT, GUARD, INK, RC, ZERO, plain_number
 from yolo_stability.report.heatmaps import colour_limits, steps_shown
 from yolo_stability.report.moments import Pair, pairs, worst_pair
@@ -55,20 +55,14 @@ def figures(story: Story) -> Iterator[Picture]:
                 yield Picture(
                     name=f"{group.id}-{slug}-blocks.png",
                     alt=f"Gradient norm of every block over the steps, {group.title}, one map an arm",
-                    content=_png(_heat_maps(group, shown)),
+                    content=png_of(_heat_maps(group, shown), _DPI),
                 )
             if curves:
                 yield Picture(
                     name=f"{group.id}-{slug}-curves.png",
                     alt=f"Total gradient norm and loss over the steps, seed by seed, {group.title}, one column an arm",
-                    content=_png(_curves(group, curves)),
+                    content=png_of(_curves(group, curves), _DPI),
                 )
-
-
-def _png(figure: Any) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": "yolo_stability"})
-    return buffer.getvalue()
 
 
 def _new_figure(height: float, title: str) -> Any:

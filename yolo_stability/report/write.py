@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from pathlib import Path
 
 from yolo_stability.benchmarks.results import SERIES, read_results
 from yolo_stability.core.errors import TraceError
+from yolo_stability.core.files import replace_file
 
 __all__ = ["FIGURES", "HTML", "MARKDOWN", "write_report"]
 
@@ -49,9 +49,9 @@ def write_report(folder: Path) -> tuple[Path, ...]:
         if NAME.fullmatch(old.name) and old.name not in {picture.name for picture in pictures}:
             old.unlink()
     for picture in pictures:
-        _replace(folder / FIGURES / picture.name, picture.content)
-    _replace(folder / HTML, page(story, series).encode())
-    _replace(folder / MARKDOWN, markdown(story, pictures, FIGURES).encode())
+        replace_file(folder / FIGURES / picture.name, picture.content)
+    replace_file(folder / HTML, page(story, series).encode())
+    replace_file(folder / MARKDOWN, markdown(story, pictures, FIGURES).encode())
     return (
         folder / HTML,
         folder / MARKDOWN,
@@ -66,13 +66,3 @@ def _sweep(*folders: Path) -> None:
             with contextlib.suppress(OSError):
                 if time.time() - temp.stat().st_mtime > _STALE_SECONDS:
                     temp.unlink()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file at once or not at all."""
-    temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temp.write_bytes(content)
-        temp.replace(path)
-    finally:
-        temp.unlink(missing_ok=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_stability.benchmarks.plan import RunOutcome
+from yolo_stability.core.files import replace_file
 
 __all__ = ["main"]
 
@@ -74,9 +75,7 @@ class Progress:
 
     def _say(self, content: dict[str, Any]) -> None:
         """Replace the file."""
-        partial = self._file.with_suffix(".writing")
-        partial.write_text(json.dumps(content), encoding="utf-8")
-        partial.replace(self._file)
+        replace_file(self._file, json.dumps(content).encode(), make_folder=False)
 
 
 def main(folder: Path, start: float = _START) -> int:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from yolo_stability.display.picture import png_of
 from yolo_stability.display.style import BAD, FAINT, INK, RC
 
 if TYPE_CHECKING:
@@ -178,9 +178,7 @@ def faults_picture(result: FaultResult) -> bytes:
                 [run for run in result.runs if run.model in half.models],
                 half.detectors[0].name,
             )
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=100, metadata={"Software": "yolo_stability"})
-    return buffer.getvalue()
+        return png_of(figure, dpi=100)
 
 
 def _detectors(axes: Any, half: HalfScore) -> None:

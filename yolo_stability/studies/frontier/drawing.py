@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from yolo_stability.core.files import replace_file
+from yolo_stability.display.picture import png_of
 from yolo_stability.display.style import FAINT, INK, RC, plain_number
 
 __all__ = ["Mark", "Row", "draw_frontier"]
@@ -99,15 +99,8 @@ def draw_frontier(
     import matplotlib as mpl
 
     with mpl.rc_context(RC):
-        buffer = io.BytesIO()
-        figure = _figure(rows, axis, ends, title, note)
-        figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": "yolo_stability"})
-    temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temp.write_bytes(buffer.getvalue())
-        temp.replace(path)
-    finally:
-        temp.unlink(missing_ok=True)
+        content = png_of(_figure(rows, axis, ends, title, note), _DPI)
+    replace_file(path, content, make_folder=False)
 
 
 def _figure(

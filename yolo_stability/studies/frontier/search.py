@@ -16,9 +16,9 @@ from yolo_stability.benchmarks.runner import (
     Listener,
     prepare_folder,
     run_missing,
-    write_whole,
 )
 from yolo_stability.core.errors import printable
+from yolo_stability.core.files import replace_file
 from yolo_stability.core.provenance import package_versions
 from yolo_stability.studies.frontier.bisection import (
     Edge,
@@ -93,7 +93,7 @@ def search(
         if not (
             out / FILE
         ).exists():  # by which the folder is known; what an earlier search has found stays for now
-            write_whole(out / FILE, result.text())
+            replace_file(out / FILE, result.text().encode())
         while probes := _wanted(request, points):
             specs = [probe.spec for probe in probes]
             with round_of() as listener:
@@ -108,10 +108,10 @@ def search(
             if (
                 ran
             ):  # else nothing is known that was not before, and a complete result may stand there
-                write_whole(out / FILE, result.text())
+                replace_file(out / FILE, result.text().encode())
         cost = {**result.cost, "sitting_seconds": round(clock() - began, 1)}
         result = replace(result, complete=True, cost=cost)
-        write_whole(out / FILE, result.text())
+        replace_file(out / FILE, result.text().encode())
     finally:
         release_folder(out)
     return result

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import math
-import os
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +10,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from yolo_stability.core.files import replace_file
 from yolo_stability.core.text import number, short_name
+from yolo_stability.display.picture import png_of
 from yolo_stability.display.style import BAD, FAINT, INK, RC, plain_number
 
 if TYPE_CHECKING:
@@ -184,16 +184,8 @@ def draw_probes(results: Sequence[ProbeResult], path: Path) -> None:
     import matplotlib as mpl
 
     with mpl.rc_context(RC):
-        buffer = io.BytesIO()
-        _figure(results).savefig(
-            buffer, format="png", dpi=_DPI, metadata={"Software": "yolo_stability"}
-        )
-    temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temp.write_bytes(buffer.getvalue())
-        temp.replace(path)
-    finally:
-        temp.unlink(missing_ok=True)
+        content = png_of(_figure(results), _DPI)
+    replace_file(path, content, make_folder=False)
 
 
 def _figure(results: Sequence[ProbeResult]) -> Any:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
+from yolo_stability.display.picture import png_of
 from yolo_stability.display.style import BLANK, FAINT, INK, RC
 
 if TYPE_CHECKING:
@@ -179,9 +179,7 @@ def remedies_picture(result: MatrixResult) -> bytes:
         ):
             _grid(axes, result, task)
         figure.supxlabel(_legend(result), fontsize=8.5, color=FAINT)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=110, metadata={"Software": "yolo_stability"})
-    return buffer.getvalue()
+        return png_of(figure, dpi=110)
 
 
 def _legend(result: MatrixResult) -> str:
