@@ -25,9 +25,9 @@ from yolo_stability.benchmarks.statistics import (
 )
 from yolo_stability.benchmarks.verdict import verdict
 from yolo_stability.core.findings import Finding
+from yolo_stability.core.text import brief, times
 from yolo_stability.core.types import RunHeader, Trace
 from yolo_stability.diagnosis.diagnose import DIED
-from yolo_stability.diagnosis.rolling import number
 from yolo_stability.trace.arrays import BlockProfile, RunSeries, as_series, median_of
 from yolo_stability.trace.digest import trace_digest
 
@@ -158,8 +158,8 @@ def measured(
         causes=found.causes[:_MOST_CAUSES],
         findings=_telling(found.findings),
         steps=int(run.step.size),
-        peak_norm=_known(np.max(run.norm, where=np.isfinite(run.norm), initial=-np.inf)),
-        median_norm=_known(median_of(run.norm)),
+        peak_norm=_finite_or_none(np.max(run.norm, where=np.isfinite(run.norm), initial=-np.inf)),
+        median_norm=_finite_or_none(median_of(run.norm)),
         clip_saturation=float((clipped < 1).mean()) if clipped.size else None,
         skipped=int(run.guard.sum()),
     )
@@ -182,7 +182,7 @@ def _telling(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 def _finite(value: float | None) -> float | None:
     """Return a number that JSON can hold, so that a result is the same before and after it was written."""
-    return None if value is None else _known(value)
+    return None if value is None else _finite_or_none(value)
 
 
 def _began(finding: Finding) -> int:
@@ -298,7 +298,8 @@ def _blocks(
     known = [profiles[key_of(run)] for run in runs if key_of(run) in profiles]
     names = dict.fromkeys(name for profile in known for name in profile.names)
     medians = {
-        key: dict(zip(p.names, map(_known, p.medians), strict=True)) for key, p in profiles.items()
+        key: dict(zip(p.names, map(_finite_or_none, p.medians), strict=True))
+        for key, p in profiles.items()
     }
     broken = Counter(
         name for p in known for name, bad in zip(p.names, p.nonfinite, strict=True) if bad
@@ -337,11 +338,11 @@ def _sentence(
     if low is None or high is None:
         sure = f"one run only: anecdotal; {against}"
     else:
-        p_value = "" if drafted.p_value is None else f", p = {number(drafted.p_value, 2)}"
+        p_value = "" if drafted.p_value is None else f", p = {brief(drafted.p_value, 2)}"
         sure = f"95 % interval {100 * low:.0f} % to {100 * high:.0f} %; {against}{p_value}"
     worst = "failed" if failed else "unstable" if drafted.unstable else "stable"
     told = _told([run for run in decided if run.verdict == worst], runs)
-    rest = f"; {_runs(len(runs) - count)} inconclusive" if count < len(runs) else ""
+    rest = f"; {times(len(runs) - count, 'run')} inconclusive" if count < len(runs) else ""
     head = f"{drafted.arm} on {drafted.task} {_head(drafted, count)}"
     return f"{head} ({sure}): {told}{_fitness(runs, control, told)}{rest}."
 
@@ -370,7 +371,7 @@ def _fitness(runs: Sequence[RunResultRow], control: Sequence[RunResultRow], told
     own, stock = _mean(run.fitness for run in runs), _mean(run.fitness for run in control)
     if own is None or stock is None or "final fitness" in told:
         return ""
-    return f"; {'final' if len(runs) == 1 else 'mean final'} fitness {number(own)}, that of the control {number(stock)}"
+    return f"; {'final' if len(runs) == 1 else 'mean final'} fitness {brief(own)}, that of the control {brief(stock)}"
 
 
 def _grouped(rows: Iterable[RunResultRow]) -> dict[tuple[str, str], list[RunResultRow]]:
@@ -391,9 +392,5 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return fmean(known) if known else None
 
 
-def _known(value: float) -> float | None:
+def _finite_or_none(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
-
-
-def _runs(count: int) -> str:
-    return "1 run" if count == 1 else f"{count} runs"

@@ -223,7 +223,8 @@ def _results(
         manifest=_manifest(suite, command),
         arms=arms,
         runs=tuple(
-            replace(run, effective=_plain(effective.get(run.folder, {}))) for run in assessed.runs
+            replace(run, effective=_json_round_trip(effective.get(run.folder, {})))
+            for run in assessed.runs
         ),
         comparisons=assessed.comparisons,
         totals=times,
@@ -280,7 +281,7 @@ def _manifest(suite: Suite, command: str) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
+def _json_round_trip(value: Any) -> Any:
     """Return a value as JSON would hold it."""
     return json.loads(json.dumps(value, default=str))
 

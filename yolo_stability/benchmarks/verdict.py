@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from yolo_stability.core.findings import Cause, Diagnosis, Finding
+from yolo_stability.core.text import brief
 from yolo_stability.core.types import CauseName, RunHeader, Trace, VerdictWord
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.diagnose import diagnose_scene
-from yolo_stability.diagnosis.rolling import number
 from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.trace.arrays import RunSeries, as_series
 
@@ -74,7 +74,7 @@ def verdict(
     diagnosis = diagnose_scene(scene)
     share = _share(fitness, control_fitness)
     unlearned = share is not None and share < _LEARNED
-    fitnesses = f"final fitness {number(fitness)} against {number(control_fitness)} of the control"
+    fitnesses = f"final fitness {brief(fitness)} against {brief(control_fitness)} of the control"
     if diagnosis.verdict in {"stable", "inconclusive"}:
         if diagnosis.verdict == "stable" and unlearned:
             why = f"it did not learn ({fitnesses}), yet its trace shows no sign of why"

@@ -151,7 +151,7 @@ def _difference(before: Trace, again: Trace) -> str:
     for key in sorted({*before.header.effective, *again.header.effective}):
         old, new = before.header.effective.get(key), again.header.effective.get(key)
         if old != new:
-            parts.append(f"{key} was {_short(old)} and is {_short(new)}")
+            parts.append(f"{key} was {_cut_to_60(old)} and is {_cut_to_60(new)}")
     if before.steps.height != again.steps.height:
         parts.append(f"{before.steps.height} steps then, {again.steps.height} now")
     for name in ("loss", "grad_norm"):
@@ -179,7 +179,7 @@ def _differences(manifest: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _short(value: Any) -> str:
+def _cut_to_60(value: Any) -> str:
     """Return a value in at most 60 characters."""
     text = str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

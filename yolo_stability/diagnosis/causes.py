@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from yolo_stability.core.findings import Cause, Finding
+from yolo_stability.core.text import brief
 from yolo_stability.core.types import CauseName
 from yolo_stability.diagnosis.context import Scene
-from yolo_stability.diagnosis.rolling import number, ratio_of, swing
+from yolo_stability.diagnosis.rolling import ratio_of, swing
 from yolo_stability.trace.arrays import median_of
 
 __all__ = ["Evidence", "rank_causes"]
@@ -122,7 +123,7 @@ def _along_depth(scene: Scene) -> Evidence | None:
     if not scene.begins or not ratio.size:
         return None
     middle = float(median_of(ratio))
-    text = f"in the first steps the first block's gradient was {number(middle)} times the head's"
+    text = f"in the first steps the first block's gradient was {brief(middle)} times the head's"
     if middle < 1e-8:
         return Evidence(weights={"activation": 4.0, "normalisation": 2.0, "depth": 0.5}, text=text)
     if middle < 1e-4:
@@ -146,7 +147,7 @@ def _against_weights(scene: Scene) -> Evidence | None:
     share = float(ratio_of(run.update[row], run.lr[row]))
     if not share > _HUGE_GRADIENT:
         return None
-    text = f"the gradient of step {scene.step_at(row)} was {number(share)} times as long as the weights it acted on"
+    text = f"the gradient of step {scene.step_at(row)} was {brief(share)} times as long as the weights it acted on"
     return Evidence(weights={"initialisation": 4.0, "normalisation": 2.0}, text=text)
 
 
@@ -175,7 +176,7 @@ def _rate_jump(scene: Scene, onset: int) -> Evidence | None:
         return None
     row = int(np.nanargmax(leap))
     text = (
-        f"the learning rate leapt {number(float(leap[row]))} times at step {scene.step_at(row + 1)}"
+        f"the learning rate leapt {brief(float(leap[row]))} times at step {scene.step_at(row + 1)}"
     )
     return Evidence(weights={"learning_rate": 6.0}, text=text)
 
@@ -308,7 +309,7 @@ def _rate_settings(
     name = str(effective.get("optimizer") or "")
     plain = _PLAIN_ADAM if "adam" in name.lower() else _PLAIN_SGD
     if rates and max(rates) > plain:
-        text = f"a learning rate of {number(max(rates))} with {name}"
+        text = f"a learning rate of {brief(max(rates))} with {name}"
         yield Evidence(weights={"learning_rate": 4.0 if max(rates) > 3 * plain else 2.0}, text=text)
     if requested.get("warmup_epochs") == 0 and rates and max(rates) > plain / 2:
         yield Evidence(weights={"learning_rate": 0.5}, text="no warm-up")

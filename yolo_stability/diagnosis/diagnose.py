@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from yolo_stability.core.findings import Diagnosis, Finding
-from yolo_stability.core.text import times
+from yolo_stability.core.text import brief, times
 from yolo_stability.core.types import RunHeader, Trace, VerdictWord
 from yolo_stability.diagnosis.advice import advised
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.causes import rank_causes
 from yolo_stability.diagnosis.context import Scene
-from yolo_stability.diagnosis.rolling import number, ratio_of
+from yolo_stability.diagnosis.rolling import ratio_of
 from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.trace.arrays import RunSeries, as_series
 
@@ -161,6 +161,6 @@ def _calm(scene: Scene) -> str:
     text = f"no sign of trouble in {times(scene.run.step.size, 'step')}"
     if np.isfinite(own).any():
         text += (
-            f": the gradient norm reached {number(float(np.nanmax(own)))} times its running median"
+            f": the gradient norm reached {brief(float(np.nanmax(own)))} times its running median"
         )
     return text

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from yolo_stability.checkpoint.audit import diagnosis_of_audit
 from yolo_stability.core.errors import TraceError, nearest
 from yolo_stability.core.findings import Diagnosis, Finding
+from yolo_stability.core.json_values import finite_json
 from yolo_stability.core.text import times
 from yolo_stability.core.types import Trace, VerdictWord
 from yolo_stability.diagnosis.diagnose import diagnose_trace
@@ -65,7 +64,7 @@ class Examined:
         if self.reproduced is not None:
             content["reproduced"] = self.reproduced
         if self.audit is not None:
-            content["facts"] = plain(_finite(self.audit.facts))
+            content["facts"] = plain(finite_json(self.audit.facts))
         return content
 
 
@@ -105,13 +104,13 @@ def kind_of(path: Path) -> str:
     except (OSError, ValueError) as error:  # an overlong name, a folder without permission
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         what = f"cannot be looked into ({reason})"
-    name = f"'{_short(path)}'"
+    name = f"'{_at_most_long(path)}'"
     raise TraceError(
         f"{name} {what}; name a run folder such as runs/detect/train, or a .pt file.{_near(path)}"
     )
 
 
-def _short(path: Path) -> str:
+def _at_most_long(path: Path) -> str:
     """Return a path as a sentence can hold it."""
     return f"{str(path)[:_LONG]}..." if len(str(path)) > _LONG else str(path)
 
@@ -191,10 +190,3 @@ def _replayed(folder: Path) -> Examined:
     )
     diagnosis = Diagnosis(run_id="", verdict=word, why=result.message, findings=(finding,))
     return Examined(diagnosis=diagnosis, reproduced=result.reproduced if kept else None)
-
-
-def _finite(value: Any) -> Any:
-    """Return a value with None for each number that is NaN or Inf."""
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -23,7 +23,7 @@ from yolo_stability.display.style import (
     RC,
     SCALER,
     ZERO,
-    plain_number,
+    tick_number,
 )
 from yolo_stability.trace.summary import HeatMatrix, heat_matrix, summarise
 
@@ -284,7 +284,7 @@ def _draw_bar(figure: Any, axes: Any, image: Any) -> None:
     ticks = whole if len(whole) > 3 else [t for t in fine if low <= t <= high]
     bar.ax.yaxis.set_major_locator(FixedLocator(list(ticks)))
     bar.ax.yaxis.set_minor_locator(NullLocator())
-    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: plain_number(10**v)))
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: tick_number(10**v)))
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=2, labelsize=8)
     bar.set_label("gradient norm (L2, before clipping)", size=8.5)

@@ -106,13 +106,13 @@ def _seen(finding: Finding) -> Seen:
     return Seen(
         severity=clean(finding.severity),
         what=SIGNS.get(finding.rule, clean(finding.rule)),
-        where=", ".join(part for part in (_steps(finding), block) if part),
+        where=", ".join(part for part in (_step_range(finding), block) if part),
         message=clean(finding.message),
         remedy=clean(finding.remedy),
     )
 
 
-def _steps(finding: Finding) -> str:
+def _step_range(finding: Finding) -> str:
     first, last = finding.first_step, finding.last_step
     if first is None:
         return ""

@@ -200,25 +200,25 @@ class AuditReport:
             (count["refused"], "Ultralytics would refuse to train"),
             (
                 count["ignored"] or labels,
-                f"{count['ignored']} of {images} images and {_counted(labels, LABEL)} lost",
+                f"{count['ignored']} of {images} images and {_with_noun(labels, LABEL)} lost",
             ),
-            (count["unread"], f"{_counted(count['unread'], KINDS['unread'].thing)} never read"),
+            (count["unread"], f"{_with_noun(count['unread'], KINDS['unread'].thing)} never read"),
             (
                 count["rewritten"],
-                f"{_counted(count['rewritten'], KINDS['rewritten'].thing)} rewritten",
+                f"{_with_noun(count['rewritten'], KINDS['rewritten'].thing)} rewritten",
             ),
             (
                 dropped or missed,
-                f"{_counted(dropped, ANNOTATION)} and {_counted(missed, IMAGE)} left out by the import",
+                f"{_with_noun(dropped, ANNOTATION)} and {_with_noun(missed, IMAGE)} left out by the import",
             ),
             (repaired, f"{repaired} repaired"),
-            (doubts, f"{_counted(doubts, IMAGE)} doubtful"),
+            (doubts, f"{_with_noun(doubts, IMAGE)} doubtful"),
         ]
         return f"Damage: {'; '.join(text for number, text in parts if number)}. Mend or remove what is named above."
 
     def lines(self) -> Iterator[str]:
         """Yield the report for a person, at most 80 columns except for paths."""
-        yield f"{self.data}, {self.task}, {_counted(self.classes, ('class', 'classes'))}"
+        yield f"{self.data}, {self.task}, {_with_noun(self.classes, ('class', 'classes'))}"
         for split in self.splits:
             yield f"  {split.line()}"
         if self.imported:
@@ -253,13 +253,13 @@ class AuditReport:
         }
 
 
-def _counted(count: int, thing: tuple[str, str]) -> str:
+def _with_noun(count: int, thing: tuple[str, str]) -> str:
     return f"{count} {thing[count != 1]}"
 
 
 def _found_lines(one: Found) -> Iterator[str]:
     kind = KINDS[one.kind]
-    yield f"  {one.split}: {_counted(one.count, kind.thing)} {kind.why}"
+    yield f"  {one.split}: {_with_noun(one.count, kind.thing)} {kind.why}"
     yield from (f"    {where}" for where in one.examples)
     if one.count > len(one.examples):
         yield f"    and {one.count - len(one.examples)} more"

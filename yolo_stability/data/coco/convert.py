@@ -23,7 +23,7 @@ from yolo_stability.data.coco.sanitize import (
     clean_box,
     clean_keypoints,
     clean_polygons,
-    number,
+    float_of,
 )
 
 __all__ = ["Normalised", "normalise"]
@@ -184,7 +184,7 @@ def _measure(entry: Mapping[str, Any], file: Path | None, doubts: Tally) -> tupl
         pixels = measure(file)
     except ValueError:
         raise Unusable("file damaged") from None
-    size = (number(entry.get("width")), number(entry.get("height")))
+    size = (float_of(entry.get("width")), float_of(entry.get("height")))
     if not all(0 < v < 1e6 for v in size):
         if pixels is None:
             raise Unusable("without a size")

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from yolo_stability.core.findings import Finding
-from yolo_stability.core.text import times
+from yolo_stability.core.text import brief, times
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
-from yolo_stability.diagnosis.rolling import number
 from yolo_stability.trace.arrays import RunSeries
 
 __all__ = ["AmpOverflow"]
@@ -50,7 +49,7 @@ class AmpOverflow(Rule):
         remedy = "amp=False, or lower lr_mult= so that gradients shrink"
         if tiny.size or lost.size:
             row = int(min([*tiny[:1], *lost[:1]]))
-            text = f"at step {scene.step_at(row)} AMP's scale was {number(float(run.amp_scale[row]))}, and "
+            text = f"at step {scene.step_at(row)} AMP's scale was {brief(float(run.amp_scale[row]))}, and "
             text += f"{times(int(run.scaler[: row + 1].sum()), 'step')} had overflowed"
             yield self.found(
                 "critical", text, scene=scene, rows=(row, run.step.size), remedy=remedy

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from yolo_stability.core.findings import Finding
+from yolo_stability.core.text import brief
 from yolo_stability.diagnosis.base import USUAL_RATE, Rule
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
-from yolo_stability.diagnosis.rolling import first_span, number
+from yolo_stability.diagnosis.rolling import first_span
 from yolo_stability.trace.arrays import RunSeries
 
 __all__ = ["Collapse"]
@@ -49,7 +50,7 @@ class Collapse(Rule):
         )
         text = f"{what} for {end - begin} steps from step {scene.step_at(begin)} on: the model has stopped learning"
         if blown[:begin].any():
-            text += f", after a loss of {number(float(run.loss[:begin][blown[:begin]].max()))}"
+            text += f", after a loss of {brief(float(run.loss[:begin][blown[:begin]].max()))}"
         yield self.found(
             "critical",
             text,

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from yolo_stability.core.findings import Finding
+from yolo_stability.core.text import brief
 from yolo_stability.diagnosis.base import USUAL_RATE, Rule
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
-from yolo_stability.diagnosis.rolling import first_to_last, number, spans
+from yolo_stability.diagnosis.rolling import first_to_last, spans
 from yolo_stability.trace.arrays import RunSeries
 
 __all__ = ["Divergence"]
@@ -59,8 +60,8 @@ class Divergence(Rule):
         top = float(np.max(loss[row:end], where=np.isfinite(loss[row:end]), initial=loss[row]))
         level = float(limit[row]) / self.factor
         text = (
-            f"from step {scene.step_at(row)} on the loss stayed above {number(self.factor)} times the level it had "
-            f"reached ({number(level)}), and rose to {number(top)}"
+            f"from step {scene.step_at(row)} on the loss stayed above {brief(self.factor)} times the level it had "
+            f"reached ({brief(level)}), and rose to {brief(top)}"
         )
         return self.found(
             "critical",
@@ -84,8 +85,8 @@ class Divergence(Rule):
         if span is None or not usual > 0:
             return None
         loss = float(scene.run.loss[span[0]])
-        text = f"the loss was {number(loss)} at step {scene.step_at(span[0])}, "
-        text += f"{number(loss / usual)} times the control's first"
+        text = f"the loss was {brief(loss)} at step {scene.step_at(span[0])}, "
+        text += f"{brief(loss / usual)} times the control's first"
         return self.found(
             "warning",
             text,

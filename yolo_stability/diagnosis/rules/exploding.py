@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from yolo_stability.core.findings import Finding
+from yolo_stability.core.text import brief
 from yolo_stability.diagnosis.base import USUAL_RATE, Rule
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
-from yolo_stability.diagnosis.rolling import number, ratio_of, spans
+from yolo_stability.diagnosis.rolling import ratio_of, spans
 from yolo_stability.trace.arrays import RunSeries
 
 __all__ = ["Exploding"]
@@ -48,7 +49,7 @@ class Exploding(Rule):
         loss, norm = float(scene.run.loss[0]), float(scene.run.norm[0])
         if not scene.begins or not loss > self.start:
             return None
-        text = f"the first step had a loss of {number(loss)} and a gradient norm of {number(norm)}, before any update"
+        text = f"the first step had a loss of {brief(loss)} and a gradient norm of {brief(norm)}, before any update"
         return self.found(
             "critical",
             text,
@@ -73,8 +74,8 @@ class Exploding(Rule):
             return None
         row = int(rows[0])
         text = (
-            f"the gradient norm leapt to {number(norm[row])} at step {scene.step_at(row)}, "
-            f"{number(own[row - 1])} times the highest before, and the loss rose {number(risen[row - 1])} times"
+            f"the gradient norm leapt to {brief(norm[row])} at step {scene.step_at(row)}, "
+            f"{brief(own[row - 1])} times the highest before, and the loss rose {brief(risen[row - 1])} times"
         )
         return self._critical(scene, text, (row, row + 1), float(own[row - 1]), self.leap)
 
@@ -87,7 +88,7 @@ class Exploding(Rule):
         span = found[0][0], found[-1][1]
         row = span[0] + int(np.argmax(own[span[0] : span[1]] > self.past))
         text = (
-            f"from step {scene.step_at(row)} on the gradient norm was {number(own[row])} times its running median, "
+            f"from step {scene.step_at(row)} on the gradient norm was {brief(own[row])} times its running median, "
             "and not for one step only"
         )
         # it can be known only at the third of them
@@ -101,8 +102,8 @@ class Exploding(Rule):
             return None
         row = int(rows[0])
         text = (
-            f"the gradient norm was {number(scene.run.norm[row])} at step {scene.step_at(row)}, "
-            f"{number(other[row])} times the control's"
+            f"the gradient norm was {brief(scene.run.norm[row])} at step {scene.step_at(row)}, "
+            f"{brief(other[row])} times the control's"
         )
         return self.found(
             "warning",

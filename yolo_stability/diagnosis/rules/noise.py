@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from yolo_stability.core.findings import Finding
+from yolo_stability.core.text import brief
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
 from yolo_stability.diagnosis.noise_scale import epoch_length, excess_of, step_noise
-from yolo_stability.diagnosis.rolling import number, swing
+from yolo_stability.diagnosis.rolling import swing
 from yolo_stability.trace.arrays import RunSeries
 
 __all__ = ["Noise"]
@@ -67,7 +68,7 @@ class Noise(Rule):
             row = int(rows[0])
             text = (
                 f"in the {self.window} steps up to step {scene.step_at(row)} the {name} changed by "
-                f"{number(share[row])} of itself from one step to the next"
+                f"{brief(share[row])} of itself from one step to the next"
             )
             yield self.found(
                 "warning",
@@ -93,7 +94,7 @@ class Noise(Rule):
         first, last = int(found.rows[high[0]]), int(found.rows[high[-1]])
         least = float(found.least[high[0]])
         text = (
-            f"up to step {scene.step_at(first)} the gradient noise scale was at least {number(least)} times "
+            f"up to step {scene.step_at(first)} the gradient noise scale was at least {brief(least)} times "
             "the nominal batch: most of each step is noise"
         )
         yield self.found(

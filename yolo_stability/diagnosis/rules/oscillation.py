@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from yolo_stability.core.findings import Finding
+from yolo_stability.core.text import brief
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
-from yolo_stability.diagnosis.rolling import first_span, number, ratio_of
+from yolo_stability.diagnosis.rolling import first_span, ratio_of
 from yolo_stability.trace.arrays import RunSeries, median_of
 
 __all__ = ["Oscillation"]
@@ -50,7 +51,7 @@ class Oscillation(Rule):
         middle = float(median_of(share[begin - 1 : end - 1]))
         text = (
             f"from step {scene.step_at(begin)} on the loss went up and down at every step by "
-            f"{number(middle)} of itself"
+            f"{brief(middle)} of itself"
         )
         yield self.found(
             "warning",

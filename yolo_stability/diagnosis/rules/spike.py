@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from yolo_stability.core.findings import Finding
-from yolo_stability.core.text import times
+from yolo_stability.core.text import brief, times
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
-from yolo_stability.diagnosis.rolling import number, ratio_of
+from yolo_stability.diagnosis.rolling import ratio_of
 from yolo_stability.trace.arrays import Bools, Ints, Norms, RunSeries
 
 __all__ = ["Spike"]
@@ -52,13 +52,13 @@ class Spike(Rule):
         block, most = self._where(scene, row, jumped[:, row])
         text = (
             f"{times(rows.size, 'step')} stood out, the first being step {scene.step_at(row)} with a gradient norm of "
-            f"{number(scene.run.norm[row])}"
+            f"{brief(scene.run.norm[row])}"
         )
         known = np.isfinite(most)  # not for 8 steps after a step without norms
         if block:
             text += f"; most in {block}"
         if block and known:
-            text += f", {number(most)} times its highest of the 8 steps before"
+            text += f", {brief(most)} times its highest of the 8 steps before"
         yield self.found(
             "warning",
             text,

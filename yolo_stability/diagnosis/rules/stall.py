@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from yolo_stability.core.findings import Finding
+from yolo_stability.core.text import brief
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
-from yolo_stability.diagnosis.rolling import number
 from yolo_stability.trace.arrays import RunSeries, median_of
 
 __all__ = ["Stall"]
@@ -39,7 +39,7 @@ class Stall(Rule):
         begin, end = float(median_of(loss[: self.few])), float(median_of(loss[-self.few :]))
         if not abs(end - begin) < self.moved * abs(begin):
             return
-        text = f"the loss stands at {number(end)}, where it began ({number(begin)}), after {loss.size} steps"
+        text = f"the loss stands at {brief(end)}, where it began ({brief(begin)}), after {loss.size} steps"
         yield self.found(
             "info",
             text,

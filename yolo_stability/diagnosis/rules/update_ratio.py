@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from yolo_stability.core.findings import Finding
+from yolo_stability.core.text import brief
 from yolo_stability.diagnosis.base import USUAL_RATE, Rule
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
-from yolo_stability.diagnosis.rolling import number
 from yolo_stability.trace.arrays import Bools, RunSeries
 
 __all__ = ["UpdateRatio"]
@@ -57,7 +57,7 @@ class UpdateRatio(Rule):
         )
         last = int(np.flatnonzero(high)[-1]) + 1
         name = scene.run.names[int(scene.run.update_block[row])]
-        text = f"the update of step {scene.step_at(row)} was {number(update[row])} times as long as {name}'s weights"
+        text = f"the update of step {scene.step_at(row)} was {brief(update[row])} times as long as {name}'s weights"
         yield self.found(
             "critical" if severity == "critical" else "warning",
             text,

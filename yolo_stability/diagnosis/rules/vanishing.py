@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from yolo_stability.core.findings import Finding
+from yolo_stability.core.text import brief
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import Scene
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
-from yolo_stability.diagnosis.rolling import first_to_last, number
+from yolo_stability.diagnosis.rolling import first_to_last
 from yolo_stability.trace.arrays import RunSeries, median_of
 
 __all__ = ["Vanishing"]
@@ -96,7 +97,7 @@ class Vanishing(Rule):
             (float(median_of(scene.block_ratio(block, window))), block) for _, block in low
         )
         name = scene.run.names[block]
-        text = f"gradients of {name} were {number(ratio)} times the control's from step {scene.step_at(row)} on"
+        text = f"gradients of {name} were {brief(ratio)} times the control's from step {scene.step_at(row)} on"
         return self.found(
             "warning",
             text,
@@ -112,7 +113,7 @@ class Vanishing(Rule):
         self, scene: Scene, severity: str, ratio: float, limit: float, rows: tuple[int, int]
     ) -> Finding:
         name = scene.run.names[scene.early[0]]
-        text = f"gradients of {name}, the first block, were {number(ratio)} times those of the head"
+        text = f"gradients of {name}, the first block, were {brief(ratio)} times those of the head"
         return self.found(
             "critical" if severity == "critical" else "warning",
             text,

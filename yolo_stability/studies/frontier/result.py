@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from yolo_stability.core.json_values import finite_json
 from yolo_stability.core.notebook import as_html
 from yolo_stability.core.text import times
 from yolo_stability.studies.frontier.bisection import EdgeStatus, Word
@@ -180,7 +180,7 @@ class FrontierResult:
         """Return the content of `frontier.json`: same result, same bytes; no NaN and no Inf."""
         content = {k: v for k, v in asdict(self).items() if k != "folder"}
         return (
-            json.dumps(_finite(content), indent=1, sort_keys=True, allow_nan=False, default=str)
+            json.dumps(finite_json(content), indent=1, sort_keys=True, allow_nan=False, default=str)
             + "\n"
         )
 
@@ -204,15 +204,6 @@ class FrontierResult:
         ]
         places = [f"picture: {self.folder / PICTURE}", f"figures: {self.folder / FILE}"]
         return [head_line(self), *told, *lost, cost_line(self), *places]
-
-
-def _finite(value: Any) -> Any:
-    """Return a value with every number that is not finite replaced by None."""
-    if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def interval(edge: SettingEdge | SeedEdge) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from yolo_stability.core.files import replace_file
 from yolo_stability.core.text import number, short_name
 from yolo_stability.display.picture import png_of
-from yolo_stability.display.style import BAD, FAINT, INK, RC, plain_number
+from yolo_stability.display.style import BAD, FAINT, INK, RC, tick_number
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -323,7 +323,7 @@ def _tick_log(axes: Any) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     axes.yaxis.set_major_locator(LogLocator(numticks=8))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: plain_number(v)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: tick_number(v)))
     axes.yaxis.set_minor_locator(NullLocator())
 
 

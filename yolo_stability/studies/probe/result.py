@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from yolo_stability.core.json_values import spelled_json
 from yolo_stability.core.notebook import as_html
 
 __all__ = [
@@ -179,7 +180,7 @@ class ProbeResult(Profile):
             "relative_gain": self.measures.relative_gain,
             "slope": self.measures.slope,
         }
-        content: dict[str, Any] = _plain(
+        content: dict[str, Any] = spelled_json(
             {"label": self.label, **asdict(self), "measures": measures}
         )
         return content
@@ -362,14 +363,3 @@ def _log10(number: float) -> float:
 def _product(factors: Sequence[float | None]) -> float | None:
     """Return the product; None of nothing."""
     return math.prod(factor for factor in factors if factor is not None) if factors else None
-
-
-def _plain(value: Any) -> Any:
-    """Return a value made of what JSON knows."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

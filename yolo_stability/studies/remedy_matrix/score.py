@@ -71,7 +71,9 @@ def write_remedies(folder: str | Path, target: str | Path | None = None) -> Matr
         )
     result = matrix_of(matrix_runs(folder, suite))
     content = (
-        json.dumps(_plain(asdict(result)), indent=1, ensure_ascii=False, allow_nan=False).encode()
+        json.dumps(
+            _six_digits(asdict(result)), indent=1, ensure_ascii=False, allow_nan=False
+        ).encode()
         + b"\n"
     )
     replace_file(folder / REMEDIES_JSON, content)
@@ -195,10 +197,10 @@ def _crashes(runs: Any) -> dict[str, int]:
     return {error: errors.count(error) for error in dict.fromkeys(errors)}
 
 
-def _plain(value: Any) -> Any:
+def _six_digits(value: Any) -> Any:
     """Return numbers as short as they are sure: six significant digits, so that a file can be read and compared."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _six_digits(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_six_digits(item) for item in value]
     return float(f"{value:.6g}") if isinstance(value, float) else value
