@@ -14,10 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from yolo_stability.core import views
 from yolo_stability.core.errors import TraceError
 from yolo_stability.core.findings import Cause, Finding
 from yolo_stability.core.json_values import finite_json
-from yolo_stability.core.notebook import as_html
 from yolo_stability.core.text import times
 from yolo_stability.core.types import AS_READ
 
@@ -269,7 +269,7 @@ class BenchmarkResult:
 
     def _repr_html_(self) -> str:
         """Show the result in a notebook."""
-        return as_html(str(self).splitlines())
+        return views.html(self)
 
     def _times(self) -> list[str]:
         """Return what the runs cost beyond their steps, in two lines; none where nothing was run."""

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from yolo_stability.core import views
 from yolo_stability.core.json_values import finite_json
-from yolo_stability.core.notebook import as_html
 from yolo_stability.core.text import times
 from yolo_stability.studies.frontier.bisection import EdgeStatus, Word
 
@@ -193,7 +193,7 @@ class FrontierResult:
 
     def _repr_html_(self) -> str:
         """Show the result in a notebook."""
-        return as_html(self.lines())
+        return views.html(self)
 
     def lines(self) -> list[str]:
         """Return what a terminal shows of it."""

@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from yolo_stability.core import views
 from yolo_stability.core.json_values import spelled_json
-from yolo_stability.core.notebook import as_html
 
 __all__ = [
     "FORWARD_LIMIT",
@@ -171,7 +171,8 @@ class ProbeResult(Profile):
         return "\n- ".join([f"{self.label}: {self.verdict}", *self.reasons, *self.warnings])
 
     def _repr_html_(self) -> str:
-        return as_html(str(self).splitlines())
+        """Show the result in a notebook."""
+        return views.html(self)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON takes it; numbers that are not finite are text."""

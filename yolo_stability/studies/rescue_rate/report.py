@@ -52,7 +52,9 @@ def rescue_markdown(result: RescueResult) -> str:
             lines.append(f"| {' | '.join(found)} |")
     if result.difference.value is not None:
         range_text = _low_to_high(result.difference)
-        told = f"{result.difference.value:.2f} (95 % interval by {result.drawn_tried}, {range_text})"
+        told = (
+            f"{result.difference.value:.2f} (95 % interval by {result.drawn_tried}, {range_text})"
+        )
         lines += ["", f"Difference, paired by run, where both were tried: {told}."]
     lines += ["", _how(result)]
     if result.time_ratio is not None:
