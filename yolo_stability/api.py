@@ -19,8 +19,9 @@ from yolo_stability.core.findings import Diagnosis
 from yolo_stability.core.types import Trace
 from yolo_stability.data.resolve import resolve_data
 from yolo_stability.diagnosis.diagnose import diagnose_trace
-from yolo_stability.diagnosis.targets import Examined
-from yolo_stability.diagnosis.targets import examine as diagnose_path
+from yolo_stability.diagnosis.targets import Examination
+from yolo_stability.diagnosis.targets import examine_target as diagnose_path
+from yolo_stability.display.heatmap import draw_run as draw
 from yolo_stability.studies.frontier.result import FrontierResult
 from yolo_stability.studies.mechanics.run import mechanics
 from yolo_stability.studies.probe.result import ProbeResult
@@ -28,7 +29,7 @@ from yolo_stability.studies.probe.run import run_grid, run_probe
 from yolo_stability.studies.run_benchmark import run_benchmark
 from yolo_stability.trace import FOLDER, empty_trace
 from yolo_stability.trainer.launch import final_metrics, load_model, run_training
-from yolo_stability.trainer.monitor import StabilityMonitor, draw, show
+from yolo_stability.trainer.monitor import StabilityMonitor, show
 from yolo_stability.trainer.result import RunResult
 
 __all__ = [
@@ -185,7 +186,7 @@ def draw_probes(results: Sequence[ProbeResult], folder: Path) -> Path:
     Returns:
         Path of the picture.
     """
-    from yolo_stability.studies.probe.figure import draw_probes as draw_picture
+    from yolo_stability.studies.probe.figure import draw_probe_figure as draw_picture
 
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "probe.png"
@@ -229,7 +230,7 @@ def diagnose(path: str | Path) -> Diagnosis:
     return examine(path).diagnosis
 
 
-def examine(path: str | Path) -> Examined:
+def examine(path: str | Path) -> Examination:
     """Diagnose as `diagnose` does, and return all that is known beside it.
 
     Args:
@@ -248,19 +249,19 @@ def examine(path: str | Path) -> Examined:
     return diagnose_path(place)
 
 
-def show_examined(examined: Examined, width: int = 80) -> None:
+def show_examined(examined: Examination, width: int = 80) -> None:
     """Print what was found.
 
     Args:
-        examined: What `examine` returned.
+        examined: What `examine_target` returned.
         width: Columns that a line may take.
     """
     from rich.console import Console
 
-    from yolo_stability.display.diagnosis_text import coloured
+    from yolo_stability.display.diagnosis_text import colored
 
     console = Console(highlight=False)
-    for line in coloured(examined.lines(width)):
+    for line in colored(examined.lines(width)):
         console.print(line, soft_wrap=True)
 
 

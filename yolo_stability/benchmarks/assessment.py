@@ -23,7 +23,7 @@ from yolo_stability.benchmarks.statistics import (
     paired_ratios,
     wilson,
 )
-from yolo_stability.benchmarks.verdict import verdict
+from yolo_stability.benchmarks.verdict import classify_run
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.text import brief, times
 from yolo_stability.core.types import RunHeader, Trace
@@ -38,11 +38,11 @@ __all__ = [
     "Assessment",
     "Key",
     "assess",
-    "compare",
+    "compare_arms",
     "final_fitness",
     "fitness_of",
     "key_of",
-    "measured",
+    "with_measures",
 ]
 
 Key = tuple[str, str, str, int]
@@ -90,7 +90,9 @@ def assess(arms: Sequence[Arm], rows: Iterable[RunResultRow], load: Load) -> Ass
         series = None if trace is None else as_series(trace)
         header = None if trace is None else trace.header
         trace = None  # its tables are far larger than the arrays, which live on for a control
-        done[key] = replace(measured(row, series, controls, fitness, header), trace_digest=digest)
+        done[key] = replace(
+            with_measures(row, series, controls, fitness, header), trace_digest=digest
+        )
         if series is not None:
             profiles[key] = series.profile()
             parts.append((key, binned(series, row.planned_steps)))
@@ -107,10 +109,10 @@ def assess(arms: Sequence[Arm], rows: Iterable[RunResultRow], load: Load) -> Ass
                 judge(row, list(usable.values()), fitness)
     runs = tuple(done[key_of(row)] for row in rows)
     frame = series_frame(parts, [arm.name for arm in arms])
-    return Assessment(runs=runs, comparisons=compare(arms, runs, profiles), series=frame)
+    return Assessment(runs=runs, comparisons=compare_arms(arms, runs, profiles), series=frame)
 
 
-def measured(
+def with_measures(
     row: RunResultRow,
     trace: Trace | RunSeries | None,
     control: Sequence[RunSeries] | None,
@@ -143,7 +145,7 @@ def measured(
         )
     run = as_series(trace)
     controls = [run] if control is None else control
-    found = verdict(
+    found = classify_run(
         run, controls, outcome=row.outcome, fitness=own, control_fitness=fitness, header=header
     )
     clipped = run.clip[np.isfinite(run.clip) & np.isfinite(run.norm)]
@@ -213,7 +215,7 @@ def key_of(row: RunResultRow) -> Key:
     return row.arm, row.task, row.model, row.seed
 
 
-def compare(
+def compare_arms(
     arms: Sequence[Arm], runs: Sequence[RunResultRow], profiles: Mapping[Key, BlockProfile]
 ) -> tuple[Comparison, ...]:
     """Compare every arm with the control, on each task and model.

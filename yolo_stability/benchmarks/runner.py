@@ -34,7 +34,7 @@ from yolo_stability.core.files import replace_file
 from yolo_stability.core.lock import CLAIM
 from yolo_stability.core.provenance import package_versions
 from yolo_stability.core.types import Trace
-from yolo_stability.trace import claim_folder, load_trace, release_folder
+from yolo_stability.trace import load_trace, lock_folder, unlock_folder
 
 if TYPE_CHECKING:
     import polars as pl
@@ -138,7 +138,7 @@ def run_suite(
     place = EXECUTORS[executor](jobs=jobs, address=address)
     plan = make_plan(suite)
     _prepare(out)
-    if note := claim_folder(out, shown=out, option="out"):
+    if note := lock_folder(out, shown=out, option="out"):
         print(f"stability: {printable(note)}", file=sys.stderr)
     start = time.monotonic()
     try:
@@ -148,7 +148,7 @@ def run_suite(
         times = _times(outcomes, ran, wall=time.monotonic() - start, jobs=jobs)
         result = _results(suite, plan, outcomes, out, command=command, times=times)
     finally:
-        release_folder(out)
+        unlock_folder(out)
     return result
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_stability.benchmarks.plan import PLAN, RunSpec
-from yolo_stability.benchmarks.process.fork_server import Nursery
+from yolo_stability.benchmarks.process.fork_server import ForkServer
 from yolo_stability.benchmarks.process.supervisor import shared_imports, supervise
 from yolo_stability.benchmarks.results import RunResultRow, read_results
 from yolo_stability.core.errors import ConfigError, TraceError, printable
@@ -102,10 +102,10 @@ def verify_benchmark(
     checks = []
     with (
         tempfile.TemporaryDirectory(prefix="yolo-stability-verify-") as place,
-        shared_imports() as nursery,
+        shared_imports() as fork_server,
     ):
         for spec in chosen:
-            checks.append(_check(spec, known[str(spec.folder)], folder, Path(place), nursery))
+            checks.append(_check(spec, known[str(spec.folder)], folder, Path(place), fork_server))
             tell(f"{checks[-1].run}: {checks[-1].text}")
     return Verification(checks=tuple(checks), environment=tuple(_differences(result.manifest)))
 
@@ -122,10 +122,10 @@ def _specs(folder: Path) -> list[RunSpec]:
 
 
 def _check(
-    spec: RunSpec, before: RunResultRow, folder: Path, place: Path, nursery: Nursery
+    spec: RunSpec, before: RunResultRow, folder: Path, place: Path, fork_server: ForkServer
 ) -> Check:
     """Run one again and compare."""
-    outcome = supervise(spec, place, nursery=nursery)
+    outcome = supervise(spec, place, fork_server=fork_server)
     try:
         again = load_trace(place / spec.folder)
     except TraceError:

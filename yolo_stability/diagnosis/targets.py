@@ -19,13 +19,13 @@ from yolo_stability.diagnosis.results_csv import RESULTS, diagnose_results_csv
 from yolo_stability.diagnosis.store import diagnosis_to_json, write_diagnosis
 from yolo_stability.trace import find_trace, load_trace
 from yolo_stability.trace.layout import list_parts
-from yolo_stability.trace.locate import said
-from yolo_stability.trace.serialize import plain
+from yolo_stability.trace.locate import error_line
+from yolo_stability.trace.serialize import strict_json
 
 if TYPE_CHECKING:
     from yolo_stability.checkpoint.audit import AuditResult
 
-__all__ = ["INCIDENT", "Examined", "diagnose_run", "examine", "kind_of"]
+__all__ = ["INCIDENT", "Examination", "diagnose_run", "examine_target", "kind_of"]
 
 INCIDENT = "incident.json"
 _CHECKPOINTS = {".pt", ".pth"}
@@ -35,7 +35,7 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Examined:
+class Examination:
     """What lies at a path, and what was found there.
 
     Attributes:
@@ -64,11 +64,11 @@ class Examined:
         if self.reproduced is not None:
             content["reproduced"] = self.reproduced
         if self.audit is not None:
-            content["facts"] = plain(finite_json(self.audit.facts))
+            content["facts"] = strict_json(finite_json(self.audit.facts))
         return content
 
 
-def examine(path: Path) -> Examined:
+def examine_target(path: Path) -> Examination:
     """Diagnose whatever lies at a path.
 
     Raises:
@@ -78,11 +78,11 @@ def examine(path: Path) -> Examined:
     if kind == "incident":
         return _replayed(path)
     if kind == "run":
-        return Examined(diagnosis=diagnose_run(path))
+        return Examination(diagnosis=diagnose_run(path))
     from yolo_stability.checkpoint.audit import audit_checkpoint
 
     audit = audit_checkpoint(path)
-    return Examined(diagnosis=diagnosis_of_audit(audit), audit=audit)
+    return Examination(diagnosis=diagnosis_of_audit(audit), audit=audit)
 
 
 def kind_of(path: Path) -> str:
@@ -159,7 +159,7 @@ def _of_trace(trace: Trace) -> Diagnosis:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         _LOG.warning(
             "the settings in header.json are not as this version writes them, and left out: %s",
-            said(error),
+            error_line(error),
         )
         found = diagnose_trace(trace, masked=True)
     if not trace.steps.height and list_parts(trace.path, "steps"):
@@ -173,7 +173,7 @@ def _of_trace(trace: Trace) -> Diagnosis:
     return found
 
 
-def _replayed(folder: Path) -> Examined:
+def _replayed(folder: Path) -> Examination:
     """Run the kept batch of an incident again, in this process."""
     from yolo_stability.guard.incidents.replay import replay_incident
 
@@ -189,4 +189,4 @@ def _replayed(folder: Path) -> Examined:
         remedy=remedy if result.reproduced else "",
     )
     diagnosis = Diagnosis(run_id="", verdict=word, why=result.message, findings=(finding,))
-    return Examined(diagnosis=diagnosis, reproduced=result.reproduced if kept else None)
+    return Examination(diagnosis=diagnosis, reproduced=result.reproduced if kept else None)

@@ -25,9 +25,9 @@ from yolo_stability.display.style import (
     ZERO,
     tick_number,
 )
-from yolo_stability.trace.summary import HeatMatrix, heat_matrix, summarise
+from yolo_stability.trace.summary import HeatMatrix, heat_matrix, summarize
 
-__all__ = ["PICTURE", "draw", "draw_heatmap"]
+__all__ = ["PICTURE", "draw_heatmap", "draw_run"]
 
 _DPI = 130
 _WIDTH = 12.0  # inches, as all that follow
@@ -334,7 +334,7 @@ def _visible(matrix: HeatMatrix) -> tuple[Any, Any]:
 PICTURE = "gradient_norms.png"
 
 
-def draw(trace: Trace) -> Path:
+def draw_run(trace: Trace) -> Path:
     """Draw a run's `gradient_norms.png` into its `stability/` folder.
 
     Args:
@@ -345,14 +345,14 @@ def draw(trace: Trace) -> Path:
     """
     from yolo_stability.core.text import run_title
     from yolo_stability.display.heatmap import draw_heatmap
-    from yolo_stability.display.run_table import headline
+    from yolo_stability.display.run_table import run_headline
 
-    summary, path = summarise(trace), trace.path / PICTURE
+    summary, path = summarize(trace), trace.path / PICTURE
     draw_heatmap(
         heat_matrix(trace),
         path,
         title=run_title(trace.header),
-        note=headline(summary),
+        note=run_headline(summary),
         clip_norm=summary.clip_norm,
     )
     return path

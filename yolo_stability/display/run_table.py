@@ -12,7 +12,7 @@ from yolo_stability.trace.summary import BlockSummary, RunSummary
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["headline", "summary_table"]
+__all__ = ["run_headline", "summary_table"]
 
 _NAME_WIDTH = 27
 
@@ -21,7 +21,7 @@ def summary_table(summary: RunSummary) -> Table:
     """Lay out the blocks of a run, grouped by the part of the network, in at most 80 columns.
 
     Args:
-        summary: What `summarise` returned.
+        summary: What `summarize` returned.
 
     Returns:
         A table for `rich.console.Console.print`; norms are L2 before clipping, `share` is the block's part of the
@@ -52,7 +52,7 @@ def summary_table(summary: RunSummary) -> Table:
     return table
 
 
-def headline(summary: RunSummary) -> str:
+def run_headline(summary: RunSummary) -> str:
     """Tell a run in one line of words."""
     if not summary.steps:
         return "No optimizer step was recorded."

@@ -19,8 +19,8 @@ __all__ = [
     "Chart",
     "axis",
     "axis_name",
+    "escape_text",
     "log_ticks",
-    "plain",
     "rounded",
     "shown_name",
 ]
@@ -55,7 +55,7 @@ def rounded(values: Any) -> list[float | None]:
     ]
 
 
-def plain(text: object) -> str:
+def escape_text(text: object) -> str:
     """Return a text that plotly shows as it is: plotly reads a little HTML."""
     return html.escape(clean(text), quote=False)
 
@@ -102,4 +102,4 @@ def axis(**more: Any) -> dict[str, Any]:
 
 def shown_name(block: str) -> str:
     """Return what an axis of plotly shows for a block."""
-    return plain(axis_name(block))
+    return escape_text(axis_name(block))

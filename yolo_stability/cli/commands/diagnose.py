@@ -14,7 +14,7 @@ from yolo_stability.cli.output import stdout_to_stderr
 from yolo_stability.core.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
-    from yolo_stability.diagnosis.targets import Examined
+    from yolo_stability.diagnosis.targets import Examination
 
 __all__ = ["VERB"]
 
@@ -54,14 +54,14 @@ def run(args: Sequence[str]) -> int:
     return _CODES[examined.diagnosis.verdict]
 
 
-def _examine(path: str) -> Examined:
+def _examine(path: str) -> Examination:
     """Hand the path to the API."""
     from yolo_stability.api import examine
 
     return examine(path)
 
 
-def _show(examined: Examined) -> None:
+def _show(examined: Examination) -> None:
     """Print what was found."""
     from yolo_stability.api import show_examined
 

@@ -9,13 +9,13 @@ from typing import Any
 
 from yolo_stability.data.coco.import_report import ImportReport
 
-__all__ = ["BY_DESIGN", "KINDS", "AuditReport", "Found", "Kind", "SplitAudit"]
+__all__ = ["BY_DESIGN", "KINDS", "AuditReport", "DamageKind", "Found", "SplitAudit"]
 
 WIDTH = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class DamageGroup:
     """What Ultralytics does with a kind of damage.
 
     Attributes:
@@ -30,7 +30,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class DamageKind:
     """One kind of damage.
 
     Attributes:
@@ -44,17 +44,21 @@ class Kind:
     why: str
 
 
-GROUPS: Mapping[str, Group] = {
-    "refused": Group(title="Refused", effect="Ultralytics ends with an error instead of training"),
-    "ignored": Group(
+GROUPS: Mapping[str, DamageGroup] = {
+    "refused": DamageGroup(
+        title="Refused", effect="Ultralytics ends with an error instead of training"
+    ),
+    "ignored": DamageGroup(
         title="Ignored", effect="Ultralytics leaves out the image with all its labels"
     ),
-    "removed": Group(title="Removed", effect="Ultralytics keeps only the first of equal labels"),
-    "unread": Group(title="Never read", effect="Ultralytics looks for labels of images only"),
-    "rewritten": Group(
+    "removed": DamageGroup(
+        title="Removed", effect="Ultralytics keeps only the first of equal labels"
+    ),
+    "unread": DamageGroup(title="Never read", effect="Ultralytics looks for labels of images only"),
+    "rewritten": DamageGroup(
         title="Rewritten", effect="Ultralytics compresses them anew, in your folder"
     ),
-    "kept": Group(
+    "kept": DamageGroup(
         title="Kept, but look", effect="Ultralytics trains on these as they are", loss=False
     ),
 }
@@ -64,11 +68,11 @@ IMAGE, SET, LABEL = ("image", "images"), ("set", "sets"), ("label", "labels")
 ANNOTATION = ("annotation", "annotations")
 
 
-def _kind(group: str, thing: tuple[str, str], why: str) -> Kind:
-    return Kind(group=group, thing=thing, why=why)
+def _kind(group: str, thing: tuple[str, str], why: str) -> DamageKind:
+    return DamageKind(group=group, thing=thing, why=why)
 
 
-KINDS: Mapping[str, Kind] = {
+KINDS: Mapping[str, DamageKind] = {
     "empty": _kind("refused", SET, "without one usable image"),
     "unlabelled": _kind("refused", SET, "without one label file"),
     "boxes": _kind("refused", IMAGE, "labelled with boxes, where this task needs outlines"),

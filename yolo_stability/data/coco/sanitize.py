@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from yolo_stability.data.coco.import_report import Tally
+from yolo_stability.data.coco.import_report import ReasonCounts
 
 __all__ = ["Unusable", "clean_box", "clean_keypoints", "clean_polygons"]
 
@@ -31,7 +31,9 @@ def float_of(value: Any) -> float:
         return math.inf
 
 
-def clean_box(value: Any, size: tuple[float, float], tally: Tally, where: str) -> list[float]:
+def clean_box(
+    value: Any, size: tuple[float, float], tally: ReasonCounts, where: str
+) -> list[float]:
     """Check a COCO box and cut it to its image.
 
     Args:
@@ -69,7 +71,7 @@ def clean_box(value: Any, size: tuple[float, float], tally: Tally, where: str) -
 
 
 def clean_keypoints(
-    value: Any, count: int, size: tuple[float, float], tally: Tally, where: str
+    value: Any, count: int, size: tuple[float, float], tally: ReasonCounts, where: str
 ) -> list[float]:
     """Check the keypoints of one object; a point that cannot be used becomes unlabelled.
 
@@ -104,7 +106,7 @@ def clean_keypoints(
     return points
 
 
-def clean_polygons(value: Any, size: tuple[float, float], tally: Tally, where: str) -> Any:
+def clean_polygons(value: Any, size: tuple[float, float], tally: ReasonCounts, where: str) -> Any:
     """Check an outline; RLE masks pass as they are, polygons are cut to the image point by point.
 
     Args:

@@ -9,7 +9,7 @@ from typing import ClassVar
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.text import brief
 from yolo_stability.diagnosis.base import Rule
-from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
 from yolo_stability.trace.arrays import RunSeries, median_of
 
@@ -31,10 +31,10 @@ class Stall(Rule):
     least: int = 64
     moved: float = 0.03
 
-    def look(self, scene: Scene) -> Iterator[Finding]:
+    def look(self, context: DiagnosisContext) -> Iterator[Finding]:
         """Compare the beginning with the end."""
-        loss = scene.run.loss
-        if loss.size < self.least or not scene.begins:
+        loss = context.run.loss
+        if loss.size < self.least or not context.begins:
             return
         begin, end = float(median_of(loss[: self.few])), float(median_of(loss[-self.few :]))
         if not abs(end - begin) < self.moved * abs(begin):
@@ -43,7 +43,7 @@ class Stall(Rule):
         yield self.found(
             "info",
             text,
-            scene=scene,
+            context=context,
             rows=(loss.size - self.few, loss.size),
             observed=(begin - end) / begin if begin else 0.0,
             threshold=self.moved,

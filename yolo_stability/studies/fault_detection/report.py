@@ -13,9 +13,9 @@ if TYPE_CHECKING:
         CauseScore,
         DetectorScore,
         HalfScore,
-        JudgedRun,
         KindScore,
         Rate,
+        ScoredRun,
     )
     from yolo_stability.studies.fault_detection.result import FaultResult
 
@@ -226,7 +226,7 @@ def _bar(axes: Any, place: float, rate: Rate, ink: str, height: float = 0.36) ->
     axes.plot([share.low, share.high], [place, place], color=INK, linewidth=0.8)
 
 
-def _alarms(axes: Any, runs: Sequence[JudgedRun], name: str) -> None:
+def _alarms(axes: Any, runs: Sequence[ScoredRun], name: str) -> None:
     """Draw onset against alarm of each faulty run; on the line the alarm came at once."""
     points = [
         (run.onset, run.alarms[name], run.gradual)

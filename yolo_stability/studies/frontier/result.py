@@ -17,13 +17,13 @@ __all__ = [
     "FILE",
     "PICTURE",
     "SCHEMA_VERSION",
+    "FrontierPoint",
     "FrontierResult",
-    "Point",
     "SeedEdge",
     "SettingEdge",
     "cost_line",
+    "edge_text",
     "head_line",
-    "interval",
 ]
 
 SCHEMA_VERSION = 1
@@ -31,7 +31,7 @@ FILE, PICTURE = "frontier.json", "frontier.png"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class FrontierPoint:
     """One run, and what it came to.
 
     Attributes:
@@ -154,7 +154,7 @@ class FrontierResult:
     resolution: float | None
     seeds: tuple[int, ...]
     complete: bool
-    points: tuple[Point, ...]
+    points: tuple[FrontierPoint, ...]
     edges: tuple[SettingEdge, ...]
     cost: Mapping[str, Any]
     versions: Mapping[str, str]
@@ -167,7 +167,7 @@ class FrontierResult:
         return tuple(edge for edge in self.edges if edge.status != "found")
 
     @property
-    def lost(self) -> tuple[Point, ...]:
+    def lost(self) -> tuple[FrontierPoint, ...]:
         """Runs that were killed from outside; the same call again runs them."""
         return tuple(point for point in self.points if point.outcome == "killed")
 
@@ -206,7 +206,7 @@ class FrontierResult:
         return [head_line(self), *told, *lost, cost_line(self), *places]
 
 
-def interval(edge: SettingEdge | SeedEdge) -> str:
+def edge_text(edge: SettingEdge | SeedEdge) -> str:
     """Return an edge in a few words, such as `10 to 14.68`."""
     low, high = edge.highest_stable, edge.lowest_failing
     if edge.status == "nothing":

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from yolo_stability.studies.probe.result import BlockFlow, ProbeResult
 
-__all__ = ["draw_probes", "probe_lines", "probe_table"]
+__all__ = ["draw_probe_figure", "probe_lines", "probe_table"]
 
 _SIDE_BY_SIDE = 4
 _NAME_WIDTH, _VALUES_WIDTH = 21, 48
@@ -169,7 +169,7 @@ def _group(role: str) -> str:
     return "one2one head" if role.startswith("one2one_") else "head"
 
 
-def draw_probes(results: Sequence[ProbeResult], path: Path) -> None:
+def draw_probe_figure(results: Sequence[ProbeResult], path: Path) -> None:
     """Draw the gradients of every setting against depth into one PNG.
 
     The user's matplotlib backend, open figures and settings stay as they are.

@@ -24,15 +24,15 @@ __all__ = [
     "BlockFlow",
     "Measures",
     "ProbeResult",
+    "ProbeVerdict",
     "Profile",
-    "Verdict",
-    "describe",
-    "judge",
-    "measure",
+    "classify_profile",
+    "compare_with_stock",
+    "describe_switches",
     "with_growth",
 ]
 
-Verdict = Literal["healthy", "vanishing", "exploding"]
+ProbeVerdict = Literal["healthy", "vanishing", "exploding"]
 
 SWITCHES = ("norm", "init", "act", "residual", "depth_mult")
 """Own keys that act on the model, and so on a probe."""
@@ -149,7 +149,7 @@ class ProbeResult(Profile):
         seconds: Time for building the model and the two passes.
     """
 
-    verdict: Verdict
+    verdict: ProbeVerdict
     reasons: tuple[str, ...]
     measures: Measures
     reference: Profile
@@ -162,7 +162,7 @@ class ProbeResult(Profile):
     @property
     def label(self) -> str:
         """The setting as one types it: `norm=none init=kaiming`, or `stock`."""
-        return describe(self.settings)
+        return describe_switches(self.settings)
 
     def __repr__(self) -> str:
         return f"<ProbeResult '{self.label}': {self.verdict}, {len(self.blocks)} blocks>"
@@ -187,7 +187,7 @@ class ProbeResult(Profile):
         return content
 
 
-def describe(settings: Mapping[str, Any]) -> str:
+def describe_switches(settings: Mapping[str, Any]) -> str:
     """Write switches as one types them.
 
     Args:
@@ -200,7 +200,7 @@ def describe(settings: Mapping[str, Any]) -> str:
     return " ".join(f"{key}={text}" for key, text in texts.items()) or "stock"
 
 
-def measure(profile: Profile, reference: Profile) -> Measures:
+def compare_with_stock(profile: Profile, reference: Profile) -> Measures:
     """Compare a profile with that of the stock model.
 
     Args:
@@ -236,14 +236,14 @@ def measure(profile: Profile, reference: Profile) -> Measures:
     )
 
 
-def judge(measures: Measures) -> tuple[Verdict, tuple[str, ...]]:
+def classify_profile(measures: Measures) -> tuple[ProbeVerdict, tuple[str, ...]]:
     """Say whether gradients vanish or explode, and why.
 
     The gradient of a weight is the product of what flows forward and what flows back: with weights three times too
     large it is huge but equally so in every block. So each of the two flows is judged, not their product.
 
     Args:
-        measures: From `measure`.
+        measures: From `compare_with_stock`.
 
     Returns:
         The verdict, and a sentence for each measure, the decisive one first; if healthy, one that is worth knowing.
@@ -255,7 +255,7 @@ def judge(measures: Measures) -> tuple[Verdict, tuple[str, ...]]:
         "gradient": _side(measures.relative_gain, GRADIENT_LIMIT),
         "signal": _side(measures.signal, FORWARD_LIMIT),
     }
-    verdict: Verdict = next(
+    verdict: ProbeVerdict = next(
         (side for side in ("exploding", "vanishing") if side in flows.values()), "healthy"
     )
     said = [sentences[flow] for flow in sorted(flows, key=lambda flow: flows[flow] != verdict)]
@@ -291,7 +291,7 @@ def with_growth(blocks: Sequence[BlockFlow]) -> tuple[BlockFlow, ...]:
     return tuple(found)
 
 
-def _side(ratio: float | None, limit: float) -> Verdict:
+def _side(ratio: float | None, limit: float) -> ProbeVerdict:
     """Return on which side of its limits a ratio to stock lies."""
     if ratio is None or 1 / limit <= ratio <= limit:
         return "healthy"

@@ -9,7 +9,7 @@ from yolo_stability.display.style import BLANK, FAINT, INK, RC
 
 if TYPE_CHECKING:
     from yolo_stability.benchmarks.results import Interval
-    from yolo_stability.studies.remedy_matrix.matrix import Cell, Price, Tally
+    from yolo_stability.studies.remedy_matrix.matrix import OutcomeCounts, Price, RemedyCell
     from yolo_stability.studies.remedy_matrix.result import CauseRow, MatrixResult, RemedyColumn
 
 __all__ = ["remedies_markdown", "remedies_picture"]
@@ -97,14 +97,14 @@ def _task_table(result: MatrixResult, task: str) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: RemedyCell) -> str:
     if cell.verdict in {"void", "missing"}:
         return _VOID if cell.verdict == "void" else _MISSING
     text = _tally(cell.own) + (" †" if cell.replaced else "")
     return f"**{text}** ✓" if cell.verdict == "recommended" else text
 
 
-def _tally(own: Tally) -> str:
+def _tally(own: OutcomeCounts) -> str:
     if not own.seeds:
         return _MISSING
     return f"{own.saved}/{len(own.seeds)}, {_decimals(own.fitness.value)}"
@@ -118,7 +118,7 @@ def _price(price: Price) -> str:
     )
 
 
-def _told(cell: Cell, result: MatrixResult) -> str:
+def _told(cell: RemedyCell, result: MatrixResult) -> str:
     """Say all about one cell."""
     column = next(c for c in result.columns if c.name == cell.remedy)
     alone = next(r for r in result.rows if r.name == cell.cause).alone[cell.task]
@@ -224,7 +224,7 @@ def _grid(axes: Any, result: MatrixResult, task: str) -> None:
     axes.set_title(_title(result, task), loc="left", color=INK, fontsize=10)
 
 
-def _box(axes: Any, x: int, y: int, own: Tally, *, frame: bool, mark: str) -> None:
+def _box(axes: Any, x: int, y: int, own: OutcomeCounts, *, frame: bool, mark: str) -> None:
     """Draw one cell."""
     from matplotlib.patches import Rectangle
 
@@ -267,7 +267,7 @@ def _empty(axes: Any, x: int, y: int, text: str) -> None:
     axes.text(x, y, text, ha="center", va="center", color=FAINT)
 
 
-def _found(result: MatrixResult, row: CauseRow, column: RemedyColumn, task: str) -> Cell:
+def _found(result: MatrixResult, row: CauseRow, column: RemedyColumn, task: str) -> RemedyCell:
     return next(
         c for c in result.cells if (c.cause, c.remedy, c.task) == (row.name, column.name, task)
     )

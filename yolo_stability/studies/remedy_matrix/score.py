@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from yolo_stability.benchmarks.arms import SIGN, replaced
+from yolo_stability.benchmarks.arms import SIGN, overridden_keys
 from yolo_stability.benchmarks.results import RunResultRow
 from yolo_stability.benchmarks.suite import Suite
 from yolo_stability.config import OWN_KEYS
@@ -20,10 +20,10 @@ from yolo_stability.studies.remedy_matrix.matrix import (
     LEARNED,
     MARGIN,
     BySeed,
-    Tally,
+    OutcomeCounts,
     cell_of,
+    count_outcomes,
     price_of,
-    tally,
 )
 from yolo_stability.studies.remedy_matrix.result import CauseRow, MatrixResult, RemedyColumn
 from yolo_stability.studies.remedy_matrix.runs import MatrixRuns, matrix_runs, suite_of
@@ -98,8 +98,8 @@ def matrix_of(found: MatrixRuns) -> MatrixResult:
         task: by_arm.get((suite.control, task), {}) for task in suite.tasks
     }
 
-    def counted(arm: str, task: str) -> Tally:
-        return tally(by_arm.get((stand_ins[arm], task), {}), controls[task])
+    def counted(arm: str, task: str) -> OutcomeCounts:
+        return count_outcomes(by_arm.get((stand_ins[arm], task), {}), controls[task])
 
     prices = [
         price_of(name, t, stand_ins[name], counted(name, t))
@@ -112,7 +112,9 @@ def matrix_of(found: MatrixRuns) -> MatrixResult:
             price,
             arm=stand_ins[arm],
             void=stand_ins[arm] == stand_ins[cause],
-            replaced=replaced(suite.scenario(cause), suite.scenario(price.remedy), price.task),
+            replaced=overridden_keys(
+                suite.scenario(cause), suite.scenario(price.remedy), price.task
+            ),
             own=counted(arm, price.task),
             alone=counted(cause, price.task),
         )
@@ -136,7 +138,8 @@ def matrix_of(found: MatrixRuns) -> MatrixResult:
         ended_runs=len(found.runs),
         stale_runs=found.stale,
         uncounted_runs=sum(
-            len(runs) - len(tally(runs, controls[task]).seeds) for (_, task), runs in by_arm.items()
+            len(runs) - len(count_outcomes(runs, controls[task]).seeds)
+            for (_, task), runs in by_arm.items()
         ),
         crashes=_crashes(found.runs.values()),
         control={
@@ -153,7 +156,7 @@ def matrix_of(found: MatrixRuns) -> MatrixResult:
     )
 
 
-def _row(suite: Suite, name: str, alone: Mapping[str, Tally]) -> CauseRow:
+def _row(suite: Suite, name: str, alone: Mapping[str, OutcomeCounts]) -> CauseRow:
     scenario = suite.scenario(name)
     return CauseRow(
         name=name,
