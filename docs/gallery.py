@@ -18,7 +18,7 @@ from PIL import Image
 
 from yolo_stability import load_trace
 from yolo_stability.diagnosis.diagnose import diagnose_trace
-from yolo_stability.display.heatmap import draw
+from yolo_stability.display.heatmap import draw_run
 
 OUT = Path(__file__).parent / "pages" / "img"
 SIGNATURES: Mapping[str, str] = {
@@ -39,7 +39,7 @@ def main(folder: Path) -> None:
     for name, run in SIGNATURES.items():
         trace = load_trace(folder / "runs" / run)
         with TemporaryDirectory() as scratch:
-            picture = Image.open(draw(replace(trace, path=Path(scratch)))).convert("RGB")
+            picture = Image.open(draw_run(replace(trace, path=Path(scratch)))).convert("RGB")
         path = OUT / f"{name}.png"
         picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
         diagnosis = diagnose_trace(trace)

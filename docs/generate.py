@@ -20,8 +20,8 @@ from yolo_stability.cli.commands import ELSEWHERE, VERBS
 from yolo_stability.cli.commands.listing import KINDS
 from yolo_stability.config import OWN_KEYS, SWITCHES
 from yolo_stability.core.types import BlockStats, Event, StepRecord
-from yolo_stability.trace.layout import Table
-from yolo_stability.trace.tables import empty, normalise
+from yolo_stability.trace.layout import TableName
+from yolo_stability.trace.tables import conform, empty
 
 REPO = Path(__file__).resolve().parents[1]
 OUT = REPO / "docs" / "pages" / "generated"
@@ -177,9 +177,9 @@ def trace() -> str:
     )
 
 
-def _columns(table: Table, texts: Mapping[str, str]) -> list[tuple[str, str, str]]:
+def _columns(table: TableName, texts: Mapping[str, str]) -> list[tuple[str, str, str]]:
     """Return name, type and meaning of the fixed columns of a table, as it is read back."""
-    schema = normalise(empty(table), table, ["model.0 Conv"]).schema
+    schema = conform(empty(table), table, ["model.0 Conv"]).schema
     return [(f"`{name}`", type(dtype).__name__, texts[name]) for name, dtype in schema.items()]
 
 

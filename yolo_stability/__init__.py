@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from yolo_stability.core import views
+
 if TYPE_CHECKING:
     from yolo_stability.api import (
         StabilityMonitor,
@@ -65,9 +67,19 @@ def __getattr__(name: str) -> Any:
     """Import a public name on first use."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:
     """Return the public names."""
     return sorted(__all__)
+
+
+def _register_views() -> None:
+    """Import what shows results in notebooks."""
+    from yolo_stability.display.notebook import register_views
+
+    register_views()
+
+
+views.wire(_register_views)

@@ -11,8 +11,8 @@ from yolo_stability.benchmarks.compare import compare_runs
 from yolo_stability.benchmarks.results import BenchmarkResult
 from yolo_stability.benchmarks.verify import Verification, verify_benchmark
 from yolo_stability.core.findings import Diagnosis
-from yolo_stability.diagnosis.targets import Examined
-from yolo_stability.diagnosis.targets import examine as diagnose_path
+from yolo_stability.diagnosis.targets import Examination
+from yolo_stability.diagnosis.targets import examine_target as diagnose_path
 from yolo_stability.studies.frontier.result import FrontierResult
 from yolo_stability.studies.mechanics.run import mechanics
 from yolo_stability.studies.probe.result import ProbeResult
@@ -92,7 +92,7 @@ def draw_probes(results: Sequence[ProbeResult], folder: Path) -> Path:
     Returns:
         Path of the picture.
     """
-    from yolo_stability.studies.probe.figure import draw_probes as draw_picture
+    from yolo_stability.studies.probe.figure import draw_probe_figure as draw_picture
 
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "probe.png"
@@ -116,7 +116,7 @@ def diagnose(path: str | Path) -> Diagnosis:
     return examine(path).diagnosis
 
 
-def examine(path: str | Path) -> Examined:
+def examine(path: str | Path) -> Examination:
     """Diagnose as `diagnose` does, and return all that is known beside it.
 
     Args:

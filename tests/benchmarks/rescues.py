@@ -31,6 +31,7 @@ from yolo_stability.benchmarks.results import RunResultRow  # noqa: E402
 from yolo_stability.benchmarks.runner import make_plan  # noqa: E402
 from yolo_stability.benchmarks.suite import load_suite  # noqa: E402
 from yolo_stability.core.errors import TraceError  # noqa: E402
+from yolo_stability.core.files import replace_file  # noqa: E402
 from yolo_stability.studies.rescue_rate.report import rescue_markdown  # noqa: E402
 from yolo_stability.studies.rescue_rate.score import AUTO, RANDOM, SHARE, score_runs  # noqa: E402
 from yolo_stability.trace import load_trace  # noqa: E402
@@ -227,10 +228,7 @@ def read_rows(file: Path) -> list[Row]:
 def write_rows(file: Path, rows: Sequence[Row]) -> None:
     """Write all rows, one a line, in an order that does not depend on when they were measured."""
     ordered = sorted(rows, key=lambda row: (*row.group, row.seed, row.task, row.arm))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{file.name}.writing")
-    partial.write_text("".join(json.dumps(asdict(row)) + "\n" for row in ordered), encoding="utf-8")
-    partial.replace(file)
+    replace_file(file, "".join(json.dumps(asdict(row)) + "\n" for row in ordered).encode())
 
 
 def measure(chosen: Mapping[str, Any], rows: list[Row]) -> Iterator[Row]:

@@ -16,7 +16,7 @@ from odd_runs import cut, disturbed_runs, frozen, golden_folders
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.types import Trace
 from yolo_stability.diagnosis.base import Rule
-from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.diagnose import diagnose_trace, find_all
 from yolo_stability.diagnosis.examples import example_header, healthy_run
 from yolo_stability.diagnosis.rules import RULES
@@ -34,12 +34,12 @@ def golden(folder: Path) -> Trace:
     return load_trace(folder)
 
 
-def looked(rule: Rule, scene: Scene) -> list[Finding]:
-    return list(rule.look(scene))
+def looked(rule: Rule, context: DiagnosisContext) -> list[Finding]:
+    return list(rule.look(context))
 
 
-def example_scene(name: str) -> Scene:
-    return Scene(RULES[name].example(), header=example_header())
+def example_context(name: str) -> DiagnosisContext:
+    return DiagnosisContext(RULES[name].example(), header=example_header())
 
 
 # --- what a rule is ---------------------------------------------------------------------------------------------------
@@ -67,25 +67,25 @@ def test_a_rule_is_a_frozen_dataclass_of_documented_numbers(name: str) -> None:
 
 @rules
 def test_a_rule_fires_on_its_own_example(name: str) -> None:
-    found = looked(RULES[name](), example_scene(name))
+    found = looked(RULES[name](), example_context(name))
     assert found
     assert {f.rule for f in found} == {name}
 
 
 @rules
 def test_findings_are_sane(name: str) -> None:
-    scene = example_scene(name)
-    for finding in looked(RULES[name](), scene):
+    context = example_context(name)
+    for finding in looked(RULES[name](), context):
         assert finding.severity in SEVERE
         assert 10 < len(finding.message) < 300
         assert "\n" not in finding.message + finding.remedy
         assert not finding.message.endswith(".")
         assert not re.search(r"\bnan\b|\binf\b|[.\d]{9}", finding.message)
         assert finding.remedy or finding.severity != "critical"
-        assert finding.block is None or finding.block in scene.run.names
+        assert finding.block is None or finding.block in context.run.names
         assert finding.first_step is not None
         assert finding.last_step is not None
-        assert 0 <= finding.first_step <= finding.last_step <= scene.step_at(-1)
+        assert 0 <= finding.first_step <= finding.last_step <= context.step_at(-1)
 
 
 # --- silence ----------------------------------------------------------------------------------------------------------
@@ -94,8 +94,11 @@ def test_findings_are_sane(name: str) -> None:
 @rules
 @pytest.mark.parametrize("steps", [1, 2, 5, 8, 9, 16, 17, 40, 96, 500, 3000])
 def test_a_rule_is_silent_on_a_healthy_run(name: str, steps: int) -> None:
-    assert looked(RULES[name](), Scene(healthy_run(steps))) == []
-    assert looked(RULES[name](), Scene(healthy_run(steps), controls=[healthy_run(60)])) == []
+    assert looked(RULES[name](), DiagnosisContext(healthy_run(steps))) == []
+    assert (
+        looked(RULES[name](), DiagnosisContext(healthy_run(steps), controls=[healthy_run(60)]))
+        == []
+    )
 
 
 @rules
@@ -107,7 +110,8 @@ def test_a_rule_is_silent_on_golden_runs_at_every_moment(name: str, folder: Path
     for rows in [*range(1, 40), *range(40, run.step.size, 5), run.step.size]:
         assert (
             looked(
-                RULES[name](), Scene(cut(run, rows), header=trace.header, live=rows < run.step.size)
+                RULES[name](),
+                DiagnosisContext(cut(run, rows), header=trace.header, live=rows < run.step.size),
             )
             == []
         )
@@ -145,12 +149,14 @@ def test_golden_runs_hold_each_others_place_as_controls() -> None:
 @rules
 def test_a_rule_changes_nothing_and_says_the_same_twice(name: str) -> None:
     run, rule = frozen(RULES[name].example()), RULES[name]()
-    scene = Scene(run, header=example_header(), controls=[frozen(healthy_run(60))])
-    first = looked(rule, scene)
+    context = DiagnosisContext(run, header=example_header(), controls=[frozen(healthy_run(60))])
+    first = looked(rule, context)
     assert (
         first
-        == looked(rule, scene)
-        == looked(RULES[name](), Scene(run, header=scene.header, controls=scene.controls))
+        == looked(rule, context)
+        == looked(
+            RULES[name](), DiagnosisContext(run, header=context.header, controls=context.controls)
+        )
     )
 
 
@@ -162,7 +168,9 @@ def complaints(name: str, run: RunSeries) -> Iterator[str]:
     """
     before: list[Finding] = []
     for rows in range(1, run.step.size + 1):
-        now = looked(RULES[name](), Scene(cut(run, rows), header=example_header(), live=True))
+        now = looked(
+            RULES[name](), DiagnosisContext(cut(run, rows), header=example_header(), live=True)
+        )
         for old in before:
             same = [
                 f
@@ -193,9 +201,9 @@ def test_a_rule_keeps_to_what_it_said_of_any_run(name: str, run: RunSeries) -> N
 
 def test_findings_come_most_severe_first_and_then_in_time() -> None:
     run = RULES["collapse"].example()
-    found = find_all(Scene(run, header=example_header()))
+    found = find_all(DiagnosisContext(run, header=example_header()))
     ranks = [(-SEVERE[f.severity], f.first_step) for f in found]
     assert len(found) >= 3
     assert ranks == sorted(ranks)  # type: ignore[type-var]
-    assert find_all(Scene(run), [RULES["spike"]()]) == ()
-    assert find_all(Scene(healthy_run(0), header=example_header())) == ()
+    assert find_all(DiagnosisContext(run), [RULES["spike"]()]) == ()
+    assert find_all(DiagnosisContext(healthy_run(0), header=example_header())) == ()

@@ -56,7 +56,7 @@ def watch_phases() -> None:
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
     from yolo_stability.guard import checkpoints
-    from yolo_stability.trace.compaction import Tiers
+    from yolo_stability.trace.compaction import Compactor
     from yolo_stability.trace.writer import TraceWriter
     from yolo_stability.trainer import base_monitor as monitor
     from yolo_stability.trainer import mixin as seam
@@ -75,7 +75,7 @@ def watch_phases() -> None:
     TraceWriter._write = within("flush", TraceWriter._write)  # type: ignore[method-assign]
     TraceWriter.write_header = within("header", TraceWriter.write_header)  # type: ignore[method-assign]
     TraceWriter.close = within("close", TraceWriter.close)  # type: ignore[method-assign]
-    Tiers.merge = within("merge", Tiers.merge)  # type: ignore[method-assign]
+    Compactor.merge = within("merge", Compactor.merge)  # type: ignore[method-assign]
     begin = monitor.Monitor._start
 
     def start(self: Any, trainer: Any) -> None:

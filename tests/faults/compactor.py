@@ -31,8 +31,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import polars  # noqa: F401 - once for all; nothing of it may run before a fork, which would lose its workers
 from traces import NAMES, header, record
 
-from yolo_stability.trace import TraceWriter
-from yolo_stability.trace import compaction as tiers
+from yolo_stability.trace import TraceWriter, compaction
 
 PACE = 0.002
 COMPACT_EVERY = 40
@@ -62,7 +61,7 @@ def at_the_nth(
 def arm(kind: str, numbers: list[str], log: int) -> None:
     """See to it that this process dies at its moment."""
     number = int(numbers[0]) if kind != "outside" else 0
-    merge = tiers.Tiers.merge
+    merge = compaction.Compactor.merge
     merges = iter(range(1, 10**9))
 
     def late() -> None:
@@ -83,13 +82,13 @@ def arm(kind: str, numbers: list[str], log: int) -> None:
             die(log)
         replace(path, content, sync=sync)
 
-    replace = tiers.replace_file
+    replace = compaction.replace_file
     if kind == "merge":
-        tiers.Tiers.merge = merged  # type: ignore[method-assign]
+        compaction.Compactor.merge = merged  # type: ignore[method-assign]
     elif kind == "half":
-        tiers.replace_file = half  # type: ignore[assignment]
+        compaction.replace_file = half  # type: ignore[assignment]
     elif kind == "named":
-        tiers.replace_file = at_the_nth(replace, number, lambda: die(log))  # type: ignore[assignment]
+        compaction.replace_file = at_the_nth(replace, number, lambda: die(log))  # type: ignore[assignment]
     elif kind == "removed":
         Path.unlink = at_the_nth(Path.unlink, number, lambda: die(log))  # type: ignore[method-assign]
 

@@ -18,8 +18,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from traces import header, record
 
 from yolo_stability.core.types import BlockStats, StepRecord
-from yolo_stability.trace import TraceWriter
-from yolo_stability.trace import compaction as tiers
+from yolo_stability.trace import TraceWriter, compaction
 
 FOLDER, STEPS, BLOCKS, STRETCH = Path(sys.argv[1]), *map(int, sys.argv[2:5])
 NAMES = [f"model.{i} C3k2" for i in range(BLOCKS)]
@@ -65,21 +64,21 @@ def fresh(step: int) -> StepRecord:
 
 
 def main() -> None:
-    replace = tiers.replace_file
+    replace = compaction.replace_file
 
     def counted(path: Path, content: bytes, *, sync: bool = False) -> None:
         WRITTEN[0] += len(content)
         replace(path, content, sync=sync)
 
-    tiers.replace_file = counted  # type: ignore[assignment]
-    merge, merging = tiers.Tiers.merge, [0.0]
+    compaction.replace_file = counted  # type: ignore[assignment]
+    merge, merging = compaction.Compactor.merge, [0.0]
 
-    def timed(self: tiers.Tiers, *, everything: bool = False) -> None:
+    def timed(self: compaction.Compactor, *, everything: bool = False) -> None:
         began = time.thread_time()
         merge(self, everything=everything)
         merging[0] += time.thread_time() - began
 
-    tiers.Tiers.merge = timed  # type: ignore[method-assign]
+    compaction.Compactor.merge = timed  # type: ignore[method-assign]
     writer = TraceWriter(FOLDER / "stability", NAMES)
     writer.write_header(header(NAMES))
     began = time.monotonic()

@@ -16,15 +16,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import matplotlib.figure  # noqa: F401 - imported once for all
-import polars as pl
 
+from yolo_stability.benchmarks import runner
 from yolo_stability.benchmarks.compare import compare_runs
-from yolo_stability.report import figures, markdown, page  # noqa: F401
+from yolo_stability.core.files import replace_file
+from yolo_stability.report import figures, markdown, page, write  # noqa: F401
 from yolo_stability.report.write import write_report
 
 
@@ -37,20 +37,12 @@ def arm(moment: str) -> None:
     kind, _, number = moment.partition(":")
     calls = iter(range(1, 10**9))
 
-    def halved(write: Callable[..., Any]) -> Callable[..., Any]:
-        def wrapped(target: Any, content: Any, *args: Any, **kwargs: Any) -> Any:
-            if next(calls) == int(number):
-                write(target, content[: len(content) // 2], *args, **kwargs)
-                die()
-            return write(target, content, *args, **kwargs)
-
-        return wrapped
-
-    def cut(frame: pl.DataFrame, file: Path, **kwargs: Any) -> None:
-        parquet(frame, file, **kwargs)
+    def halved(path: Path, content: bytes) -> None:
         if next(calls) == int(number):
-            os.truncate(file, file.stat().st_size // 2)
+            temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+            temp.write_bytes(content[: len(content) // 2])
             die()
+        replace_file(path, content)
 
     def renamed(path: Path, target: Any) -> Path:
         result = replace(path, target)
@@ -58,11 +50,10 @@ def arm(moment: str) -> None:
             die()
         return result
 
-    parquet, replace = pl.DataFrame.write_parquet, Path.replace
+    replace = Path.replace
     if kind == "half":
-        Path.write_bytes = halved(Path.write_bytes)  # type: ignore[method-assign]
-        Path.write_text = halved(Path.write_text)  # type: ignore[method-assign]
-        pl.DataFrame.write_parquet = cut  # type: ignore[assignment,method-assign]
+        for module in (runner, write):
+            module.replace_file = halved  # type: ignore[attr-defined]
     elif kind == "named":
         Path.replace = renamed  # type: ignore[method-assign]
 

@@ -34,7 +34,7 @@ from yolo_stability.api import train  # noqa: F401
 from yolo_stability.benchmarks.executors import local
 from yolo_stability.benchmarks.plan import RunOutcome
 from yolo_stability.benchmarks.process import worker
-from yolo_stability.benchmarks.process.fork_server import Nursery, serve
+from yolo_stability.benchmarks.process.fork_server import ForkServer, serve
 from yolo_stability.benchmarks.process.supervisor import _environment
 from yolo_stability.studies.run_benchmark import run_benchmark
 from yolo_stability.trainer.trainers import StabilityDetectionTrainer  # noqa: F401
@@ -43,7 +43,7 @@ MARKS = ("spec.json", "header.json", "run.json")
 
 
 class Forked:
-    """What a nursery would know of a process that it started."""
+    """What a fork server would know of a process that it started."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
@@ -57,7 +57,7 @@ class Forked:
             os.waitpid(self._pid, 0)
 
 
-def ready_nursery(config: Path) -> Nursery:
+def ready_fork_server(config: Path) -> ForkServer:
     """Fork what forks runs; before any thread is there."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     pid = os.fork()
@@ -70,9 +70,9 @@ def ready_nursery(config: Path) -> Nursery:
         finally:
             os._exit(0)
     theirs.close()
-    nursery = Nursery({})
-    nursery._socket, nursery._process = ours, Forked(pid)  # type: ignore[assignment]
-    return nursery
+    fork_server = ForkServer({})
+    fork_server._socket, fork_server._process = ours, Forked(pid)  # type: ignore[assignment]
+    return fork_server
 
 
 def benchmark(suite: str, out: Path, config: Path) -> int:
@@ -85,12 +85,12 @@ def benchmark(suite: str, out: Path, config: Path) -> int:
         log = os.open(out.with_suffix(".txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        nursery = ready_nursery(config)
+        fork_server = ready_fork_server(config)
 
         @contextlib.contextmanager
-        def shared() -> Iterator[Nursery]:
-            yield nursery
-            nursery.close()
+        def shared() -> Iterator[ForkServer]:
+            yield fork_server
+            fork_server.close()
 
         local.shared_imports = shared  # type: ignore[assignment]
         run_benchmark(suite, out=out, jobs=1)

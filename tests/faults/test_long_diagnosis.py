@@ -16,7 +16,7 @@ from traces import header, record
 
 from yolo_stability.trace import TraceWriter
 from yolo_stability.trace.layout import part_path
-from yolo_stability.trace.tables import blocks_frame, normalise, steps_frame, to_parquet
+from yolo_stability.trace.tables import blocks_frame, conform, steps_frame, to_parquet
 
 STEPS, BLOCKS = 100_000, 25
 NAMES = [f"model.{i} C3k2" for i in range(BLOCKS)]
@@ -74,7 +74,7 @@ def write_long(folder: Path, *, troubled: bool) -> None:
         whole = whole.cast(
             {n: t for n, t in first.schema.items() if n in whole.columns and n != "block"}
         )
-        path.write_bytes(to_parquet(normalise(whole, table, NAMES)))
+        path.write_bytes(to_parquet(conform(whole, table, NAMES)))
 
 
 @pytest.mark.full

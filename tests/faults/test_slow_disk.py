@@ -12,8 +12,7 @@ from inside import Inside
 from plan import SLOW
 from process import loads
 
-from yolo_stability.trace import TraceWriter, writer
-from yolo_stability.trace import compaction as tiers
+from yolo_stability.trace import TraceWriter, compaction, writer
 
 pytestmark = [pytest.mark.trains, pytest.mark.full]
 SECONDS = {"slow": 0.1, "slower than the steps": 0.6}
@@ -29,7 +28,7 @@ class Disk:
 
     def __init__(self, patch: pytest.MonkeyPatch, seconds: float | None) -> None:
         self.waited, self.released, self.appends = 0.0, threading.Event(), []
-        replace, append = tiers.replace_file, TraceWriter.append
+        replace, append = compaction.replace_file, TraceWriter.append
 
         def slowly(*args: Any, **kwargs: Any) -> None:
             began = time.monotonic()
@@ -42,7 +41,7 @@ class Disk:
             append(*args)
             self.appends.append(time.monotonic() - began)
 
-        patch.setattr(tiers, "replace_file", slowly)
+        patch.setattr(compaction, "replace_file", slowly)
         patch.setattr(TraceWriter, "append", timed)
 
 

@@ -23,7 +23,7 @@ from yolo_stability.compat.ultralytics import ultralytics_version
 from yolo_stability.core.errors import DataError, StabilityError
 from yolo_stability.data.check.check import check_data
 from yolo_stability.data.check.findings import KINDS
-from yolo_stability.data.check.labels import Layout, judge
+from yolo_stability.data.check.labels import Layout, classify_labels
 from yolo_stability.data.files import cache_file, images_of, label_file
 from yolo_stability.data.resolve import resolve_data
 
@@ -572,7 +572,7 @@ def compare(image: Path, text: bytes, layout: Layout) -> None:
     except UnicodeDecodeError:
         assert result[0] is None
         return
-    verdict = judge(decoded, layout)
+    verdict = classify_labels(decoded, layout)
     assert (verdict.fault is not None) == (result[0] is None), result[-1]
     if result[0] is not None:
         assert verdict.rows - len(verdict.duplicates) == len(result[1])
@@ -640,7 +640,7 @@ def test_images_and_cache_are_those_of_ultralytics(spoiled: YoloFolder) -> None:
 def test_a_turned_picture_is_measured_as_ultralytics_reads_it(tmp_path: Path) -> None:
     from ultralytics.data.utils import check_image
 
-    from yolo_stability.data.coco.image_size import measure
+    from yolo_stability.data.coco.image_size import read_image_size
 
     for suffix in ("jpg", "png"):
         for orientation in (1, 3, 6, 8):
@@ -648,7 +648,7 @@ def test_a_turned_picture_is_measured_as_ultralytics_reads_it(tmp_path: Path) ->
             exif = Image.Exif()
             exif[274] = orientation
             Image.open(io.BytesIO(picture())).save(path, exif=exif)
-            found = measure(path)
+            found = read_image_size(path)
             assert found is not None
             assert found.upright == tuple(check_image(str(path))[1][::-1])
             assert found.turned == (orientation > 4)

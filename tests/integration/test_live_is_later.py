@@ -19,8 +19,8 @@ from ultralytics import YOLO
 from yolo_stability import Trace, train
 from yolo_stability.core.findings import Diagnosis
 from yolo_stability.diagnosis import live
-from yolo_stability.diagnosis.context import Scene
-from yolo_stability.diagnosis.diagnose import diagnose_scene, diagnose_trace
+from yolo_stability.diagnosis.context import DiagnosisContext
+from yolo_stability.diagnosis.diagnose import diagnose_context, diagnose_trace
 from yolo_stability.diagnosis.live import LiveRules
 from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.trace import load_trace
@@ -83,7 +83,9 @@ def test_what_is_told_is_what_the_trace_says_up_to_that_step(
     assert expected <= {rule for _, _, (rule, _, _) in told}
     for row, step, telling in told:
         past = cut(trace, step, row)
-        later = unsettling(diagnose_scene(Scene(as_series(past), header=past.header, live=True)))
+        later = unsettling(
+            diagnose_context(DiagnosisContext(as_series(past), header=past.header, live=True))
+        )
         assert telling in later, f"told at step {step}"
         assert worst(later) == worst([t for _, s, t in told if s <= step]), f"at step {step}"
         if (

@@ -34,7 +34,7 @@ from yolo_stability.core.strict_yaml import load_yaml
 from yolo_stability.data import import_coco
 from yolo_stability.data.check.check import check_data
 from yolo_stability.diagnosis.results_csv import results_series
-from yolo_stability.diagnosis.targets import diagnose_run, examine
+from yolo_stability.diagnosis.targets import diagnose_run, examine_target
 from yolo_stability.guard.incidents.replay import replay_incident
 from yolo_stability.report.run_bins import read_series
 from yolo_stability.report.write import write_report
@@ -74,7 +74,7 @@ def checkpoint(folder: Path) -> Reader:
     def read(number: int) -> object:
         target = folder / "mutant.pt"
         target.write_bytes(of_bytes(corpus[number % 10 == 9], number))
-        return examine(target).lines()
+        return examine_target(target).lines()
 
     return read
 

@@ -10,13 +10,21 @@ from typing import Any
 from yolo_stability.benchmarks.scenario import Scenario, load_scenario, scenario_names
 from yolo_stability.config import is_default
 
-__all__ = ["SIGN", "arm_scenario", "crossed_names", "is_arm", "parts", "replaced", "told"]
+__all__ = [
+    "SIGN",
+    "arm_parts",
+    "arm_scenario",
+    "canonical_settings",
+    "crossed_names",
+    "is_arm",
+    "overridden_keys",
+]
 
 SIGN = "+"
 """Stands between cause and remedy in the name of an arm, which is a folder's name, too."""
 
 
-def parts(arm: str) -> tuple[str, str | None]:
+def arm_parts(arm: str) -> tuple[str, str | None]:
     """Return the scenarios of an arm: the first one, and the one over it; None where there is one only."""
     first, sign, second = arm.partition(SIGN)
     return first, second if sign else None
@@ -25,7 +33,7 @@ def parts(arm: str) -> tuple[str, str | None]:
 def is_arm(name: str) -> bool:
     """Return whether a name is that of a scenario, or of two of them that are crossed."""
     known = scenario_names()
-    first, second = parts(name)
+    first, second = arm_parts(name)
     return first in known and (second is None or second in known)
 
 
@@ -39,7 +47,7 @@ def arm_scenario(arm: str) -> Scenario:
     Raises:
         ConfigError: There is no such scenario.
     """
-    first, second = parts(arm)
+    first, second = arm_parts(arm)
     return (
         load_scenario(first)
         if second is None
@@ -53,7 +61,7 @@ def crossed_names(control: str, causes: Sequence[str], remedies: Sequence[str]) 
     yield from (f"{cause}{SIGN}{remedy}" for cause in causes for remedy in remedies)
 
 
-def replaced(cause: Scenario, remedy: Scenario, task: str) -> list[str]:
+def overridden_keys(cause: Scenario, remedy: Scenario, task: str) -> list[str]:
     """Return the keys of a cause that a remedy sets anew: as far as they go, it takes the cause back.
 
     Args:
@@ -65,7 +73,7 @@ def replaced(cause: Scenario, remedy: Scenario, task: str) -> list[str]:
     return [key for key, value in own.items() if key in other and other[key] != value]
 
 
-def told(runs: Iterable[Mapping[str, Any]]) -> str:
+def canonical_settings(runs: Iterable[Mapping[str, Any]]) -> str:
     """Return the settings of some runs as one text, the same whether or not they say what would hold anyway."""
     said = [{k: v for k, v in run.items() if not is_default(k, v)} for run in runs]
     return json.dumps(said, sort_keys=True, default=str)

@@ -23,11 +23,11 @@ from yolo_stability.benchmarks.statistics import (
     paired_ratios,
     wilson,
 )
-from yolo_stability.benchmarks.verdict import verdict
+from yolo_stability.benchmarks.verdict import classify_run
 from yolo_stability.core.findings import Finding
+from yolo_stability.core.text import brief, times
 from yolo_stability.core.types import RunHeader, Trace
 from yolo_stability.diagnosis.diagnose import DIED
-from yolo_stability.diagnosis.rolling import number
 from yolo_stability.trace.arrays import BlockProfile, RunSeries, as_series, median_of
 from yolo_stability.trace.digest import trace_digest
 
@@ -38,11 +38,11 @@ __all__ = [
     "Assessment",
     "Key",
     "assess",
-    "compare",
+    "compare_arms",
     "final_fitness",
     "fitness_of",
     "key_of",
-    "measured",
+    "with_measures",
 ]
 
 Key = tuple[str, str, str, int]
@@ -90,7 +90,9 @@ def assess(arms: Sequence[Arm], rows: Iterable[RunResultRow], load: Load) -> Ass
         series = None if trace is None else as_series(trace)
         header = None if trace is None else trace.header
         trace = None  # its tables are far larger than the arrays, which live on for a control
-        done[key] = replace(measured(row, series, controls, fitness, header), trace_digest=digest)
+        done[key] = replace(
+            with_measures(row, series, controls, fitness, header), trace_digest=digest
+        )
         if series is not None:
             profiles[key] = series.profile()
             parts.append((key, binned(series, row.planned_steps)))
@@ -107,10 +109,10 @@ def assess(arms: Sequence[Arm], rows: Iterable[RunResultRow], load: Load) -> Ass
                 judge(row, list(usable.values()), fitness)
     runs = tuple(done[key_of(row)] for row in rows)
     frame = series_frame(parts, [arm.name for arm in arms])
-    return Assessment(runs=runs, comparisons=compare(arms, runs, profiles), series=frame)
+    return Assessment(runs=runs, comparisons=compare_arms(arms, runs, profiles), series=frame)
 
 
-def measured(
+def with_measures(
     row: RunResultRow,
     trace: Trace | RunSeries | None,
     control: Sequence[RunSeries] | None,
@@ -143,7 +145,7 @@ def measured(
         )
     run = as_series(trace)
     controls = [run] if control is None else control
-    found = verdict(
+    found = classify_run(
         run, controls, outcome=row.outcome, fitness=own, control_fitness=fitness, header=header
     )
     clipped = run.clip[np.isfinite(run.clip) & np.isfinite(run.norm)]
@@ -158,8 +160,8 @@ def measured(
         causes=found.causes[:_MOST_CAUSES],
         findings=_telling(found.findings),
         steps=int(run.step.size),
-        peak_norm=_known(np.max(run.norm, where=np.isfinite(run.norm), initial=-np.inf)),
-        median_norm=_known(median_of(run.norm)),
+        peak_norm=_finite_or_none(np.max(run.norm, where=np.isfinite(run.norm), initial=-np.inf)),
+        median_norm=_finite_or_none(median_of(run.norm)),
         clip_saturation=float((clipped < 1).mean()) if clipped.size else None,
         skipped=int(run.guard.sum()),
     )
@@ -182,7 +184,7 @@ def _telling(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 def _finite(value: float | None) -> float | None:
     """Return a number that JSON can hold, so that a result is the same before and after it was written."""
-    return None if value is None else _known(value)
+    return None if value is None else _finite_or_none(value)
 
 
 def _began(finding: Finding) -> int:
@@ -213,7 +215,7 @@ def key_of(row: RunResultRow) -> Key:
     return row.arm, row.task, row.model, row.seed
 
 
-def compare(
+def compare_arms(
     arms: Sequence[Arm], runs: Sequence[RunResultRow], profiles: Mapping[Key, BlockProfile]
 ) -> tuple[Comparison, ...]:
     """Compare every arm with the control, on each task and model.
@@ -298,7 +300,8 @@ def _blocks(
     known = [profiles[key_of(run)] for run in runs if key_of(run) in profiles]
     names = dict.fromkeys(name for profile in known for name in profile.names)
     medians = {
-        key: dict(zip(p.names, map(_known, p.medians), strict=True)) for key, p in profiles.items()
+        key: dict(zip(p.names, map(_finite_or_none, p.medians), strict=True))
+        for key, p in profiles.items()
     }
     broken = Counter(
         name for p in known for name, bad in zip(p.names, p.nonfinite, strict=True) if bad
@@ -337,11 +340,11 @@ def _sentence(
     if low is None or high is None:
         sure = f"one run only: anecdotal; {against}"
     else:
-        p_value = "" if drafted.p_value is None else f", p = {number(drafted.p_value, 2)}"
+        p_value = "" if drafted.p_value is None else f", p = {brief(drafted.p_value, 2)}"
         sure = f"95 % interval {100 * low:.0f} % to {100 * high:.0f} %; {against}{p_value}"
     worst = "failed" if failed else "unstable" if drafted.unstable else "stable"
     told = _told([run for run in decided if run.verdict == worst], runs)
-    rest = f"; {_runs(len(runs) - count)} inconclusive" if count < len(runs) else ""
+    rest = f"; {times(len(runs) - count, 'run')} inconclusive" if count < len(runs) else ""
     head = f"{drafted.arm} on {drafted.task} {_head(drafted, count)}"
     return f"{head} ({sure}): {told}{_fitness(runs, control, told)}{rest}."
 
@@ -370,7 +373,7 @@ def _fitness(runs: Sequence[RunResultRow], control: Sequence[RunResultRow], told
     own, stock = _mean(run.fitness for run in runs), _mean(run.fitness for run in control)
     if own is None or stock is None or "final fitness" in told:
         return ""
-    return f"; {'final' if len(runs) == 1 else 'mean final'} fitness {number(own)}, that of the control {number(stock)}"
+    return f"; {'final' if len(runs) == 1 else 'mean final'} fitness {brief(own)}, that of the control {brief(stock)}"
 
 
 def _grouped(rows: Iterable[RunResultRow]) -> dict[tuple[str, str], list[RunResultRow]]:
@@ -391,9 +394,5 @@ def _mean(values: Iterable[float | None]) -> float | None:
     return fmean(known) if known else None
 
 
-def _known(value: float) -> float | None:
+def _finite_or_none(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
-
-
-def _runs(count: int) -> str:
-    return "1 run" if count == 1 else f"{count} runs"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_stability.core.errors import ConfigError
+from yolo_stability.core.files import replace_file
 
 __all__ = ["OUTCOME", "PLAN", "RunOutcome", "RunSpec", "run_digest"]
 
@@ -112,12 +113,8 @@ class RunOutcome:
 
     def write(self, folder: Path) -> None:
         """Write it into its run folder, whole or not at all."""
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f".{OUTCOME}.writing"
-        partial.write_text(
-            json.dumps(asdict(self), indent=1, sort_keys=True) + "\n", encoding="utf-8"
-        )
-        partial.replace(folder / OUTCOME)
+        text = json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+        replace_file(folder / OUTCOME, text.encode())
 
     @classmethod
     def read(cls, folder: Path) -> RunOutcome | None:

@@ -19,6 +19,8 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from yolo_stability.core.text import times
+
 __all__ = ["SuiteProgress"]
 
 _LOOK_SECONDS = 0.5
@@ -64,7 +66,7 @@ class SuiteProgress:
         """Show the size of the suite."""
         self._whole = self._bars.add_task("all runs", total=len(specs), completed=done)
         there = f", {done} of them there already" if done else ""
-        self._console.print(f"{len(specs)} run{'' if len(specs) == 1 else 's'}{there}")
+        self._console.print(f"{times(len(specs), 'run')}{there}")
 
     def started(self, spec: Any) -> None:
         """Show a run that starts."""

@@ -14,9 +14,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from yolo_stability.core import views
 from yolo_stability.core.errors import TraceError
 from yolo_stability.core.findings import Cause, Finding
-from yolo_stability.core.notebook import as_html
+from yolo_stability.core.json_values import finite_json
+from yolo_stability.core.text import times
 from yolo_stability.core.types import AS_READ
 
 if TYPE_CHECKING:
@@ -267,7 +269,7 @@ class BenchmarkResult:
 
     def _repr_html_(self) -> str:
         """Show the result in a notebook."""
-        return as_html(str(self).splitlines())
+        return views.html(self)
 
     def _times(self) -> list[str]:
         """Return what the runs cost beyond their steps, in two lines; none where nothing was run."""
@@ -283,7 +285,7 @@ class BenchmarkResult:
             else f"{steps / wall:.0%} of that"
         )
         return [
-            f"time: {wall:.0f} s for {ran} run{'s' * (ran != 1)}, {jobs} at once{median}",
+            f"time: {wall:.0f} s for {times(ran, 'run')}, {jobs} at once{median}",
             f"step loops: {steps:.0f} s, {share}; the rest: start-up, validation",
         ]
 
@@ -292,7 +294,9 @@ def results_to_json(result: BenchmarkResult) -> str:
     """Return a result as JSON: same result, same bytes; no NaN and no Inf."""
     content = {k: v for k, v in asdict(result).items() if k != "folder"}
     return (
-        json.dumps(_finite(content), indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
+        json.dumps(
+            finite_json(content), indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False
+        )
         + "\n"
     )
 
@@ -353,14 +357,3 @@ def _number(text: str) -> float:
 
 def _no_number(text: str) -> float:
     raise ValueError(f"{text[:20]} is no number that a result holds")
-
-
-def _finite(value: Any) -> Any:
-    """Return a value with every number that is not finite replaced by None."""
-    if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return str(value) if isinstance(value, Path) else value

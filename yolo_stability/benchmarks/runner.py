@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import platform
@@ -29,10 +30,11 @@ from yolo_stability.benchmarks.results import (
 )
 from yolo_stability.benchmarks.suite import Suite
 from yolo_stability.core.errors import ConfigError, StabilityError, TraceError, printable
+from yolo_stability.core.files import replace_file
 from yolo_stability.core.lock import CLAIM
 from yolo_stability.core.provenance import package_versions
 from yolo_stability.core.types import Trace
-from yolo_stability.trace import claim_folder, load_trace, release_folder
+from yolo_stability.trace import load_trace, lock_folder, unlock_folder
 
 if TYPE_CHECKING:
     import polars as pl
@@ -45,7 +47,6 @@ __all__ = [
     "run_missing",
     "run_suite",
     "write_results",
-    "write_whole",
 ]
 
 DECIDING = ("python", "torch", "ultralytics", "yolo-stability", "numpy", "opencv-python")
@@ -137,19 +138,17 @@ def run_suite(
     place = EXECUTORS[executor](jobs=jobs, address=address)
     plan = make_plan(suite)
     _prepare(out)
-    if note := claim_folder(out, shown=out, option="out"):
+    if note := lock_folder(out, shown=out, option="out"):
         print(f"stability: {printable(note)}", file=sys.stderr)
     start = time.monotonic()
     try:
-        write_whole(
-            out / PLAN,
-            json.dumps(_plan_json(suite, plan), indent=1, sort_keys=True, default=str) + "\n",
-        )
+        text = json.dumps(_plan_json(suite, plan), indent=1, sort_keys=True, default=str) + "\n"
+        replace_file(out / PLAN, text.encode())
         outcomes, ran = run_missing(place, plan, out, listener)
         times = _times(outcomes, ran, wall=time.monotonic() - start, jobs=jobs)
         result = _results(suite, plan, outcomes, out, command=command, times=times)
     finally:
-        release_folder(out)
+        unlock_folder(out)
     return result
 
 
@@ -224,7 +223,8 @@ def _results(
         manifest=_manifest(suite, command),
         arms=arms,
         runs=tuple(
-            replace(run, effective=_plain(effective.get(run.folder, {}))) for run in assessed.runs
+            replace(run, effective=_json_round_trip(effective.get(run.folder, {})))
+            for run in assessed.runs
         ),
         comparisons=assessed.comparisons,
         totals=times,
@@ -281,7 +281,7 @@ def _manifest(suite: Suite, command: str) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
+def _json_round_trip(value: Any) -> Any:
     """Return a value as JSON would hold it."""
     return json.loads(json.dumps(value, default=str))
 
@@ -353,14 +353,7 @@ def write_results(out: Path, result: BenchmarkResult, series: pl.DataFrame) -> N
         result: For `results.json`.
         series: For `series.parquet`.
     """
-    partial = out / f".{SERIES}.writing"
-    series.write_parquet(partial)
-    partial.replace(out / SERIES)
-    write_whole(out / FILE, results_to_json(result))
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    partial = path.with_name(f".{path.name}.writing")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    rows = io.BytesIO()
+    series.write_parquet(rows)
+    replace_file(out / SERIES, rows.getvalue())
+    replace_file(out / FILE, results_to_json(result).encode())

@@ -10,7 +10,13 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from yolo_stability.benchmarks.arms import SIGN, arm_scenario, crossed_names, is_arm, told
+from yolo_stability.benchmarks.arms import (
+    SIGN,
+    arm_scenario,
+    canonical_settings,
+    crossed_names,
+    is_arm,
+)
 from yolo_stability.benchmarks.scenario import Scenario, load_scenario, scenario_names
 from yolo_stability.config import OWN_KEYS, StabilitySettings
 from yolo_stability.core.errors import ConfigError, nearest
@@ -144,7 +150,9 @@ class Suite(BaseModel):
         first: dict[str, str] = {}
         names = crossed_names(self.control, self.causes, self.remedies)
         return {
-            name: first.setdefault(told([self.settings(name, t, 0) for t in self.tasks]), name)
+            name: first.setdefault(
+                canonical_settings([self.settings(name, t, 0) for t in self.tasks]), name
+            )
             for name in names
         }
 

@@ -6,21 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from yolo_stability.core.findings import Cause, Diagnosis, Finding
+from yolo_stability.core.text import brief
 from yolo_stability.core.types import CauseName, RunHeader, Trace, VerdictWord
-from yolo_stability.diagnosis.context import Scene
-from yolo_stability.diagnosis.diagnose import diagnose_scene
-from yolo_stability.diagnosis.rolling import number
+from yolo_stability.diagnosis.context import DiagnosisContext
+from yolo_stability.diagnosis.diagnose import diagnose_context
 from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.trace.arrays import RunSeries, as_series
 
-__all__ = ["Verdict", "verdict"]
+__all__ = ["RunVerdict", "classify_run"]
 
 _LEARNED = 0.1
 _CONTROL_LEARNED = 0.05  # below it the control has learned nothing that could be compared with
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class RunVerdict:
     """How a run went.
 
     Attributes:
@@ -44,7 +44,7 @@ class Verdict:
     findings: tuple[Finding, ...] = ()
 
 
-def verdict(
+def classify_run(
     trace: Trace | RunSeries,
     control: Sequence[Trace | RunSeries],
     *,
@@ -52,7 +52,7 @@ def verdict(
     fitness: float | None = None,
     control_fitness: float | None = None,
     header: RunHeader | None = None,
-) -> Verdict:
+) -> RunVerdict:
     """Judge a run.
 
     Args:
@@ -70,21 +70,21 @@ def verdict(
     """
     run = as_series(trace)
     controls = [run if other is trace else as_series(other) for other in control]
-    scene = Scene(run, header=header, controls=controls, outcome=outcome)
-    diagnosis = diagnose_scene(scene)
+    context = DiagnosisContext(run, header=header, controls=controls, outcome=outcome)
+    diagnosis = diagnose_context(context)
     share = _share(fitness, control_fitness)
     unlearned = share is not None and share < _LEARNED
-    fitnesses = f"final fitness {number(fitness)} against {number(control_fitness)} of the control"
+    fitnesses = f"final fitness {brief(fitness)} against {brief(control_fitness)} of the control"
     if diagnosis.verdict in {"stable", "inconclusive"}:
         if diagnosis.verdict == "stable" and unlearned:
             why = f"it did not learn ({fitnesses}), yet its trace shows no sign of why"
-            return Verdict(verdict="inconclusive", why=why, findings=diagnosis.findings)
-        return Verdict(verdict=diagnosis.verdict, why=diagnosis.why, findings=diagnosis.findings)
+            return RunVerdict(verdict="inconclusive", why=why, findings=diagnosis.findings)
+        return RunVerdict(verdict=diagnosis.verdict, why=diagnosis.why, findings=diagnosis.findings)
     first = _first(diagnosis)
-    return Verdict(
+    return RunVerdict(
         verdict="failed" if unlearned else diagnosis.verdict,
         why=f"{diagnosis.why}; and it did not learn: {fitnesses}" if unlearned else diagnosis.why,
-        onset_step=scene.step_at(-1) if first is None else first.first_step,
+        onset_step=context.step_at(-1) if first is None else first.first_step,
         onset_sign="crash" if first is None else first.rule,
         onset_block=None if first is None else first.block,
         cause=diagnosis.cause,

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_stability.benchmarks.plan import PLAN, RunSpec
-from yolo_stability.benchmarks.process.fork_server import Nursery
+from yolo_stability.benchmarks.process.fork_server import ForkServer
 from yolo_stability.benchmarks.process.supervisor import shared_imports, supervise
 from yolo_stability.benchmarks.results import RunResultRow, read_results
 from yolo_stability.core.errors import ConfigError, TraceError, printable
@@ -102,10 +102,10 @@ def verify_benchmark(
     checks = []
     with (
         tempfile.TemporaryDirectory(prefix="yolo-stability-verify-") as place,
-        shared_imports() as nursery,
+        shared_imports() as fork_server,
     ):
         for spec in chosen:
-            checks.append(_check(spec, known[str(spec.folder)], folder, Path(place), nursery))
+            checks.append(_check(spec, known[str(spec.folder)], folder, Path(place), fork_server))
             tell(f"{checks[-1].run}: {checks[-1].text}")
     return Verification(checks=tuple(checks), environment=tuple(_differences(result.manifest)))
 
@@ -122,10 +122,10 @@ def _specs(folder: Path) -> list[RunSpec]:
 
 
 def _check(
-    spec: RunSpec, before: RunResultRow, folder: Path, place: Path, nursery: Nursery
+    spec: RunSpec, before: RunResultRow, folder: Path, place: Path, fork_server: ForkServer
 ) -> Check:
     """Run one again and compare."""
-    outcome = supervise(spec, place, nursery=nursery)
+    outcome = supervise(spec, place, fork_server=fork_server)
     try:
         again = load_trace(place / spec.folder)
     except TraceError:
@@ -151,7 +151,7 @@ def _difference(before: Trace, again: Trace) -> str:
     for key in sorted({*before.header.effective, *again.header.effective}):
         old, new = before.header.effective.get(key), again.header.effective.get(key)
         if old != new:
-            parts.append(f"{key} was {_short(old)} and is {_short(new)}")
+            parts.append(f"{key} was {_cut_to_60(old)} and is {_cut_to_60(new)}")
     if before.steps.height != again.steps.height:
         parts.append(f"{before.steps.height} steps then, {again.steps.height} now")
     for name in ("loss", "grad_norm"):
@@ -179,7 +179,7 @@ def _differences(manifest: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _short(value: Any) -> str:
+def _cut_to_60(value: Any) -> str:
     """Return a value in at most 60 characters."""
     text = str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

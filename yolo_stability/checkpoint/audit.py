@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_stability.checkpoint.reader import Checkpoint, open_checkpoint
-from yolo_stability.checkpoint.stats import TensorStats, measure
+from yolo_stability.checkpoint.stats import TensorStats, tensor_stats
 from yolo_stability.core.findings import Diagnosis, Finding
 from yolo_stability.core.types import Severity, VerdictWord
 
@@ -70,7 +70,9 @@ def audit_checkpoint(path: str | Path) -> AuditResult:
         CheckpointError: No file, no checkpoint, or a damaged one.
     """
     with open_checkpoint(path) as checkpoint:
-        stats = [measure(named, checkpoint.values(named.tensor)) for named in checkpoint.tensors]
+        stats = [
+            tensor_stats(named, checkpoint.values(named.tensor)) for named in checkpoint.tensors
+        ]
         return _result(checkpoint, stats)
 
 

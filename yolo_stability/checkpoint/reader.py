@@ -326,14 +326,14 @@ def _facts(content: Any) -> dict[str, Any]:
     """Return the plain values that an Ultralytics checkpoint carries."""
     if not isinstance(content, dict):
         return {}
-    found = {name: _plain(content[name]) for name in _FACTS if name in content}
+    found = {name: _flat_scalars(content[name]) for name in _FACTS if name in content}
     for part in ("model", "ema"):
         if isinstance(content.get(part), Record):
             found["model_class"] = _class_name(content[part])[:_MAX_TEXT]
     return {name: value for name, value in found.items() if value is not None}
 
 
-def _plain(value: Any) -> Any:
+def _flat_scalars(value: Any) -> Any:
     """Return a value, or a flat dict of values, without anything that is not plain."""
     if isinstance(value, Record):
         value = value.state

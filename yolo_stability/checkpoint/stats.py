@@ -9,7 +9,7 @@ from torch import Tensor
 
 from yolo_stability.checkpoint.reader import NamedTensor
 
-__all__ = ["TensorStats", "measure"]
+__all__ = ["TensorStats", "tensor_stats"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class TensorStats:
         return bool(self.numel) and not self.nan and not self.inf and self.largest == 0
 
 
-def measure(named: NamedTensor, values: Tensor) -> TensorStats:
+def tensor_stats(named: NamedTensor, values: Tensor) -> TensorStats:
     """Reduce a tensor to what the rules need.
 
     Args:

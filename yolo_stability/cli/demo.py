@@ -44,7 +44,7 @@ def main() -> int:
 def _run(task: str, fault: str | None) -> RunResult:
     """Train one recipe and print what it did."""
     from yolo_stability.api import train
-    from yolo_stability.display.heatmap import draw
+    from yolo_stability.display.heatmap import draw_run
     from yolo_stability.trainer.monitor import show
 
     arguments = {
@@ -66,7 +66,7 @@ def _run(task: str, fault: str | None) -> RunResult:
         verbose=False,
         **arguments,
     )
-    show(result.trace, draw(result.trace))
+    show(result.trace, draw_run(result.trace))
     letters = {"detect": "B", "pose": "P"}
     print(f"result:  mAP50 {result.metrics[f'metrics/mAP50({letters[task]})']:.2f}")
     return result

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from yolo_stability.diagnosis.targets import Examined
+    from yolo_stability.diagnosis.targets import Examination
     from yolo_stability.studies.mechanics.result import MechanicsResult
     from yolo_stability.studies.probe.result import ProbeResult
 
@@ -34,7 +34,7 @@ def show_probes(results: Sequence[ProbeResult], picture: Path | None = None) -> 
         console.print(f"picture: {picture}", soft_wrap=True)
 
 
-def show_examined(examined: Examined, width: int = 80) -> None:
+def show_examined(examined: Examination, width: int = 80) -> None:
     """Print a diagnosis.
 
     Args:
@@ -43,10 +43,10 @@ def show_examined(examined: Examined, width: int = 80) -> None:
     """
     from rich.console import Console
 
-    from yolo_stability.display.diagnosis_text import coloured
+    from yolo_stability.display.diagnosis_text import colored
 
     console = Console(highlight=False)
-    for line in coloured(examined.lines(width)):
+    for line in colored(examined.lines(width)):
         console.print(line, soft_wrap=True)
 
 

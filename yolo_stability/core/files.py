@@ -1,4 +1,4 @@
-"""Writes files whole or not at all."""
+"""The atomic writer: a file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -9,18 +9,26 @@ from pathlib import Path
 __all__ = ["replace_file"]
 
 
-def replace_file(path: Path, content: bytes | Sequence[bytes], *, sync: bool = False) -> None:
-    """Write a file so that a reader, or a kill at any moment, sees the old content or the new, never a mixture.
+def replace_file(
+    path: Path,
+    content: bytes | Sequence[bytes],
+    *,
+    sync: bool = False,
+    make_folder: bool = True,
+) -> None:
+    """Write a file so that a reader, or a kill at any moment, sees the old or the new content whole.
 
     Args:
-        path: File to create or replace; its folder is created.
-        content: What it shall hold.
-        sync: Whether the bytes must be on the disk, not just handed to it, before the name points to them.
+        path: File to create or replace.
+        content: The new content, in one piece or in several that follow each other.
+        sync: Flush the bytes to the disk before the name points to them.
+        make_folder: Create the folder where it is missing, instead of raising.
 
     Raises:
         OSError: The disk is full, or the folder cannot be written; the old content stays.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    if make_folder:
+        path.parent.mkdir(parents=True, exist_ok=True)
     temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temp.open("wb") as file:

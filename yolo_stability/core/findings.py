@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import html
 import textwrap
 from dataclasses import dataclass
 
+from yolo_stability.core import views
 from yolo_stability.core.errors import printable
-from yolo_stability.core.types import _CELL, AS_READ, CauseName, Severity, VerdictWord
+from yolo_stability.core.types import AS_READ, CauseName, Severity, VerdictWord
 
 __all__ = ["Cause", "Diagnosis", "Finding"]
 
@@ -65,18 +65,6 @@ class Finding:
         advice = f"try: {printable(self.remedy)}" if self.remedy else ""
         told = textwrap.wrap(advice, width - 2, initial_indent="  ", subsequent_indent="    ")
         return [" ".join(printable(head).split()), *body, *told]
-
-    def html_row(self) -> str:
-        """Return the finding as a row of a table in a notebook."""
-        advice = f"<br><i>To try: {html.escape(self.remedy)}</i>" if self.remedy else ""
-        cells = (
-            f"<b>{html.escape(self.severity)}</b><br>{html.escape(self.rule)}",
-            self.when().partition(" ")[2].replace("-", "&#8209;"),
-            html.escape(self.block or ""),
-            f"{html.escape(self.message)}{advice}",
-        )
-        told = "".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells)
-        return f"<tr>{told}</tr>"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,19 +129,5 @@ class Diagnosis:
         return "\n".join(self.lines())
 
     def _repr_html_(self) -> str:
-        """Show the diagnosis in a notebook; no colour of its own, so that it is read on light and dark alike."""
-        parts = [f"<p><b>{html.escape(self.verdict)}</b>: {html.escape(self.why)}</p>"]
-        for label, cause in zip(("Likely cause", "Next"), self.causes, strict=False):
-            if label == "Likely cause" or "unknown" not in {cause.name, self.cause}:
-                said = f"{cause.name} ({100 * cause.score:.0f}% of the evidence): {cause.evidence}"
-                parts.append(f"<p><b>{label}</b>: {html.escape(said)}</p>")
-        if self.findings:
-            head = "".join(
-                f'<th scope="col" style="{_CELL}">{name}</th>'
-                for name in ("finding", "steps", "block", "seen")
-            )
-            rows = "".join(finding.html_row() for finding in self.findings)
-            parts.append(
-                f'<table style="color:inherit"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-            )
-        return f'<div style="max-width:70em">{"".join(parts)}</div>'
+        """Show the diagnosis in a notebook."""
+        return views.html(self)

@@ -16,14 +16,14 @@ from typing import Any
 
 from yolo_stability.core.errors import StabilityError
 
-__all__ = ["CLAIM", "claim_folder", "release_folder"]
+__all__ = ["CLAIM", "lock_folder", "unlock_folder"]
 
 CLAIM = "running.json"
 _PROC = Path("/proc")
 _WRITING_SECONDS = 0.05
 
 
-def claim_folder(folder: Path, shown: Path | None = None, option: str = "name") -> str | None:
+def lock_folder(folder: Path, shown: Path | None = None, option: str = "name") -> str | None:
     """Note that this process trains here; again in the same process does no harm.
 
     Args:
@@ -44,7 +44,7 @@ def claim_folder(folder: Path, shown: Path | None = None, option: str = "name") 
         for _ in range(3):
             with contextlib.suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
                 json.dump(mine, file)
-                atexit.register(release_folder, folder)
+                atexit.register(unlock_folder, folder)
                 return note
             other = _read(path)
             if _same(other, mine):
@@ -63,7 +63,7 @@ def claim_folder(folder: Path, shown: Path | None = None, option: str = "name") 
     return note
 
 
-def release_folder(folder: Path) -> None:
+def unlock_folder(folder: Path) -> None:
     """Take the note away, if it is this process'."""
     path = folder / CLAIM
     with contextlib.suppress(OSError):

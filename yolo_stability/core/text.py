@@ -11,6 +11,7 @@ from typing import Any
 from yolo_stability.core.types import RunHeader
 
 __all__ = [
+    "brief",
     "clean",
     "count",
     "listing",
@@ -104,3 +105,11 @@ def setting(value: Any) -> str:
 def times(count: int, noun: str) -> str:
     """Return a count with its noun: `1 step`, `3 steps`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def brief(value: float | None, digits: int = 3) -> str:
+    """Return a number as it stands in a sentence: `0.0021`, `41.2`, `3e-6`, `2e12`."""
+    if value is None or math.isnan(value):
+        return "unknown"
+    mantissa, _, power = f"{value:.{digits}g}".partition("e")
+    return f"{mantissa}e{int(power)}" if power else mantissa

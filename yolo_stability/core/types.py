@@ -5,11 +5,12 @@ Units: gradient norms are L2, AMP-unscaled, before clipping, unless a name says 
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+from yolo_stability.core import views
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,8 +28,6 @@ __all__ = [
     "Trace",
     "VerdictWord",
 ]
-
-_CELL = "text-align:left;vertical-align:top;white-space:normal"  # notebooks align to the right, in one line
 
 AS_READ: Any = {"extra": "forbid"}
 """How pydantic reads those that lie in files: a key that nobody knows is an error."""
@@ -205,5 +204,5 @@ class Trace:
         return f"<Trace '{self.path}': {counts}>"
 
     def _repr_html_(self) -> str:
-        """Show the trace in a notebook: what it is, and its steps as a frame shows itself."""
-        return f"<div><p><code>{html.escape(repr(self))}</code></p>{self.steps._repr_html_()}</div>"
+        """Show the trace in a notebook."""
+        return views.html(self)

@@ -7,7 +7,7 @@ keeps the general advice of its rules.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 
 from yolo_stability.core.findings import Cause, Finding
 from yolo_stability.core.resources import resource
+from yolo_stability.core.text import listing
 from yolo_stability.core.types import RunHeader
 
 __all__ = ["NOT_MEASURED", "SCHEMA_VERSION", "advice", "advised"]
@@ -134,7 +135,7 @@ def _worth(cells: Cells) -> tuple[float, float]:
 def _told(table: Mapping[str, Any], remedy: str, cells: Cells) -> str:
     """Say how often a remedy saved a run, and its price."""
     tasks = {c["task"] for c in cells}
-    saved = _listed(
+    saved = listing(
         f"{c['own']['saved']} of {len(c['own']['seeds'])} on {c['task']}"
         f" ({100 * c['own']['share']['low']:.0f}-{100 * c['own']['share']['high']:.0f} %)"
         for c in cells
@@ -152,8 +153,3 @@ def _price(prices: Cells) -> str:
         return "costs nothing measurable on a healthy run"
     low, high = (100 * (1 - worst[bound]) for bound in ("high", "low"))
     return f"costs a healthy run {100 * (1 - worst['value']):.0f} % ({low:.0f}-{high:.0f} %)"
-
-
-def _listed(items: Iterable[str]) -> str:
-    *first, last = items
-    return f"{', '.join(first)} and {last}" if first else last

@@ -13,7 +13,7 @@ from typing import ClassVar
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.registry import entry_name
 from yolo_stability.core.types import Severity
-from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.trace.arrays import RunSeries
 
 __all__ = ["USUAL_RATE", "Rule"]
@@ -32,11 +32,11 @@ class Rule(ABC):
     unsettles: ClassVar[bool] = True
 
     @abstractmethod
-    def look(self, scene: Scene) -> Iterator[Finding]:
+    def look(self, context: DiagnosisContext) -> Iterator[Finding]:
         """Yield what is wrong.
 
         Args:
-            scene: The run, with at least one step.
+            context: The run, with at least one step.
         """
 
     @classmethod
@@ -54,7 +54,7 @@ class Rule(ABC):
         severity: Severity,
         message: str,
         *,
-        scene: Scene,
+        context: DiagnosisContext,
         rows: tuple[int, int],
         block: str | None = None,
         observed: float | None = None,
@@ -66,7 +66,7 @@ class Rule(ABC):
         Args:
             severity: How bad it is.
             message: What was seen.
-            scene: The run.
+            context: The run.
             rows: First position concerned, and the one after the last.
             block: Block concerned.
             observed: The number that was seen.
@@ -79,8 +79,8 @@ class Rule(ABC):
             severity=severity,
             message=message,
             block=block,
-            first_step=scene.step_at(first),
-            last_step=scene.step_at(max(first, last - 1)),
+            first_step=context.step_at(first),
+            last_step=context.step_at(max(first, last - 1)),
             observed=observed,
             threshold=threshold,
             remedy=remedy,

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from yolo_stability.core.findings import Cause, Finding
+from yolo_stability.core.text import brief
 from yolo_stability.core.types import CauseName
-from yolo_stability.diagnosis.context import Scene
-from yolo_stability.diagnosis.rolling import number, ratio_of, swing
+from yolo_stability.diagnosis.context import DiagnosisContext
+from yolo_stability.diagnosis.rolling import ratio_of, swing
 from yolo_stability.trace.arrays import median_of
 
-__all__ = ["Evidence", "rank_causes"]
+__all__ = ["CauseEvidence", "rank_causes"]
 
 _UNKNOWN = 0.5
 _SUDDEN = 8  # trouble that begins later than this, after healthy steps, is not built into the model
@@ -31,7 +32,7 @@ _PLAIN_ADAM, _PLAIN_SGD = 0.02, 0.1  # learning rates up to which an optimizer's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
+class CauseEvidence:
     """One observation and what it speaks for.
 
     Attributes:
@@ -43,19 +44,19 @@ class Evidence:
     text: str
 
 
-def rank_causes(scene: Scene, findings: Sequence[Finding]) -> tuple[Cause, ...]:
+def rank_causes(context: DiagnosisContext, findings: Sequence[Finding]) -> tuple[Cause, ...]:
     """Return the causes for which anything speaks, most likely first; none for a run without trouble.
 
     Args:
-        scene: The run; its header is what settings are read from, and None masks them.
+        context: The run; its header is what settings are read from, and None masks them.
         findings: What the rules found, unsettling ones only.
     """
     if not findings:
         return ()
-    onset = _onset_row(scene, findings)
-    evidence = list(_from_trace(scene, findings, onset))
-    if scene.header is not None:
-        evidence += _from_settings(scene, sudden=onset > _SUDDEN and not _structural(evidence))
+    onset = _onset_row(context, findings)
+    evidence = list(_from_trace(context, findings, onset))
+    if context.header is not None:
+        evidence += _from_settings(context, sudden=onset > _SUDDEN and not _structural(evidence))
     scores: dict[CauseName, float] = defaultdict(float)
     texts: dict[CauseName, tuple[float, str]] = {}
     for item in evidence:
@@ -71,13 +72,13 @@ def rank_causes(scene: Scene, findings: Sequence[Finding]) -> tuple[Cause, ...]:
     return tuple(sorted(ranked, key=lambda cause: -cause.score))
 
 
-def _onset_row(scene: Scene, findings: Sequence[Finding]) -> int:
+def _onset_row(context: DiagnosisContext, findings: Sequence[Finding]) -> int:
     """Return the position of the first sign of trouble."""
     first = min(f.first_step for f in findings if f.first_step is not None)
-    return min(int(np.searchsorted(scene.run.step, first)), max(scene.run.step.size - 1, 0))
+    return min(int(np.searchsorted(context.run.step, first)), max(context.run.step.size - 1, 0))
 
 
-def _structural(evidence: Sequence[Evidence]) -> bool:
+def _structural(evidence: Sequence[CauseEvidence]) -> bool:
     return any(
         {"normalisation", "activation", "initialisation"} & set(item.weights) for item in evidence
     )
@@ -86,86 +87,94 @@ def _structural(evidence: Sequence[Evidence]) -> bool:
 # --- the trace alone --------------------------------------------------------------------------------------------------
 
 
-def _from_trace(scene: Scene, findings: Sequence[Finding], onset: int) -> Iterator[Evidence]:
+def _from_trace(
+    context: DiagnosisContext, findings: Sequence[Finding], onset: int
+) -> Iterator[CauseEvidence]:
     """Yield what the trace says."""
-    if not scene.run.step.size:
+    if not context.run.step.size:
         return
     rules = {f.rule: f for f in findings}
-    starts = (_at_the_start(scene, rules), _against_weights(scene), _along_depth(scene))
+    starts = (_at_the_start(context, rules), _against_weights(context), _along_depth(context))
     built_in = [item for item in starts if item is not None]
     yield from built_in
-    rate = _rate_jump(scene, onset)
+    rate = _rate_jump(context, onset)
     if rate is not None:
         yield rate
-    sudden = _sudden(scene, rules, onset)
+    sudden = _sudden(context, rules, onset)
     if sudden is not None:
         yield sudden
     if "amp_overflow" in rules:
-        yield Evidence(weights={"numeric_range": 4.0}, text=rules["amp_overflow"].message)
+        yield CauseEvidence(weights={"numeric_range": 4.0}, text=rules["amp_overflow"].message)
     if "noise" in rules:
         alone = not any(f.severity == "critical" for f in findings)
-        yield _wavering(scene, rules["noise"], 2.0 if alone else 0.5)
-    yield from _growing(scene, rules, weight=0.3 if built_in else 1.0, sudden=sudden is not None)
+        yield _wavering(context, rules["noise"], 2.0 if alone else 0.5)
+    yield from _growing(context, rules, weight=0.3 if built_in else 1.0, sudden=sudden is not None)
 
 
-def _at_the_start(scene: Scene, rules: Mapping[str, Finding]) -> Evidence | None:
+def _at_the_start(context: DiagnosisContext, rules: Mapping[str, Finding]) -> CauseEvidence | None:
     """A loss that is absurd before any update: the weights began so."""
     found = rules.get("exploding")
-    if found is None or found.first_step != scene.step_at(0) or not scene.begins:
+    if found is None or found.first_step != context.step_at(0) or not context.begins:
         return None
-    return Evidence(weights={"initialisation": 5.0, "normalisation": 1.0}, text=found.message)
+    return CauseEvidence(weights={"initialisation": 5.0, "normalisation": 1.0}, text=found.message)
 
 
-def _along_depth(scene: Scene) -> Evidence | None:
+def _along_depth(context: DiagnosisContext) -> CauseEvidence | None:
     """How gradients fared along the depth before any update could matter."""
-    ratio = scene.depth[:4][np.isfinite(scene.depth[:4])]
-    if not scene.begins or not ratio.size:
+    ratio = context.depth[:4][np.isfinite(context.depth[:4])]
+    if not context.begins or not ratio.size:
         return None
     middle = float(median_of(ratio))
-    text = f"in the first steps the first block's gradient was {number(middle)} times the head's"
+    text = f"in the first steps the first block's gradient was {brief(middle)} times the head's"
     if middle < 1e-8:
-        return Evidence(weights={"activation": 4.0, "normalisation": 2.0, "depth": 0.5}, text=text)
+        return CauseEvidence(
+            weights={"activation": 4.0, "normalisation": 2.0, "depth": 0.5}, text=text
+        )
     if middle < 1e-4:
-        return Evidence(weights={"normalisation": 4.0, "depth": 1.0, "activation": 1.0}, text=text)
+        return CauseEvidence(
+            weights={"normalisation": 4.0, "depth": 1.0, "activation": 1.0}, text=text
+        )
     if middle < 3e-3:
-        return Evidence(weights={"normalisation": 2.0, "depth": 1.5, "activation": 1.0}, text=text)
+        return CauseEvidence(
+            weights={"normalisation": 2.0, "depth": 1.5, "activation": 1.0}, text=text
+        )
     return None
 
 
-def _against_weights(scene: Scene) -> Evidence | None:
+def _against_weights(context: DiagnosisContext) -> CauseEvidence | None:
     """A first huge update at an ordinary learning rate: the gradient itself was huge against the weights.
 
     Under plain SGD an update over the learning rate is that ratio; healthy pose models begin at 6e3, detection at 30.
     """
-    run = scene.run
+    run = context.run
     with np.errstate(invalid="ignore"):
         rows = np.flatnonzero(run.update[:_SUDDEN] > 1)
-    if not scene.begins or not rows.size:
+    if not context.begins or not rows.size:
         return None
     row = int(rows[0])
     share = float(ratio_of(run.update[row], run.lr[row]))
     if not share > _HUGE_GRADIENT:
         return None
-    text = f"the gradient of step {scene.step_at(row)} was {number(share)} times as long as the weights it acted on"
-    return Evidence(weights={"initialisation": 4.0, "normalisation": 2.0}, text=text)
+    text = f"the gradient of step {context.step_at(row)} was {brief(share)} times as long as the weights it acted on"
+    return CauseEvidence(weights={"initialisation": 4.0, "normalisation": 2.0}, text=text)
 
 
-def _wavering(scene: Scene, found: Finding, weight: float) -> Evidence:
+def _wavering(context: DiagnosisContext, found: Finding, weight: float) -> CauseEvidence:
     """Steps that waver: with the loss it is the choice of images, without it a few inputs with large values."""
-    row = int(np.searchsorted(scene.run.step, found.first_step or 0))
-    losses = scene.run.loss[max(0, row - _WAVER) : row + 1]
+    row = int(np.searchsorted(context.run.step, found.first_step or 0))
+    losses = context.run.loss[max(0, row - _WAVER) : row + 1]
     share = float(swing(losses, losses.size)[-1]) if losses.size > 2 else float("nan")
     if share < _CALM_LOSS:
-        return Evidence(
+        return CauseEvidence(
             weights={"data": weight, "batch_noise": 0.5},
             text=f"{found.message}, while the loss did not",
         )
-    return Evidence(weights={"batch_noise": weight}, text=found.message)
+    return CauseEvidence(weights={"batch_noise": weight}, text=found.message)
 
 
-def _rate_jump(scene: Scene, onset: int) -> Evidence | None:
+def _rate_jump(context: DiagnosisContext, onset: int) -> CauseEvidence | None:
     """A learning rate that leapt in mid-run, as the trace's own column says."""
-    lr = scene.run.lr[: onset + 2]
+    lr = context.run.lr[: onset + 2]
     if lr.size < 2 or not np.isfinite(lr).any():
         return None
     before = np.fmax.accumulate(lr)[:-1]
@@ -174,147 +183,149 @@ def _rate_jump(scene: Scene, onset: int) -> Evidence | None:
     if not (leap > 5).any():
         return None
     row = int(np.nanargmax(leap))
-    text = (
-        f"the learning rate leapt {number(float(leap[row]))} times at step {scene.step_at(row + 1)}"
-    )
-    return Evidence(weights={"learning_rate": 6.0}, text=text)
+    text = f"the learning rate leapt {brief(float(leap[row]))} times at step {context.step_at(row + 1)}"
+    return CauseEvidence(weights={"learning_rate": 6.0}, text=text)
 
 
-def _sudden(scene: Scene, rules: Mapping[str, Finding], onset: int) -> Evidence | None:
+def _sudden(
+    context: DiagnosisContext, rules: Mapping[str, Finding], onset: int
+) -> CauseEvidence | None:
     """What came out of the blue: non-finite numbers or a leap without anything before it."""
-    run = scene.run
-    bad = np.flatnonzero((scene.bad | run.guard) & ~run.scaler)
+    run = context.run
+    bad = np.flatnonzero((context.bad | run.guard) & ~run.scaler)
     if "non_finite" in rules and bad.size:
         row = int(bad[0])
-        return _bad_step(scene, row) if _quiet_before(scene, row) else None
+        return _bad_step(context, row) if _quiet_before(context, row) else None
     spike = rules.get("spike")
     if spike is None or onset <= _SUDDEN or spike.first_step is None:
         return None
-    return _leap(scene, int(np.searchsorted(run.step, spike.first_step)))
+    return _leap(context, int(np.searchsorted(run.step, spike.first_step)))
 
 
-def _leap(scene: Scene, row: int) -> Evidence | None:
+def _leap(context: DiagnosisContext, row: int) -> CauseEvidence | None:
     """One step far above those before: in one block alone, at the input first, or everywhere with the loss."""
-    step, jump = scene.step_at(row), scene.jump[:, row]
-    risen = float(ratio_of(scene.run.loss[row], scene.usual_loss[row]))
+    step, jump = context.step_at(row), context.jump[:, row]
+    risen = float(ratio_of(context.run.loss[row], context.usual_loss[row]))
     known = np.nan_to_num(jump)
     if (known > 10).sum() == 1 and known.argmax() > 0 and not risen > 2:
         text = f"at step {step} one block alone leapt, the loss did not: no batch does that"
-        return Evidence(weights={"numeric_range": 3.0, "data": 0.5}, text=text)
+        return CauseEvidence(weights={"numeric_range": 3.0, "data": 0.5}, text=text)
     if known.size > 1 and known[0] > max(5.0, 3 * float(np.median(known[1:]))):
         text = (
             f"at step {step} the first block leapt farther than the others: its input was too large"
         )
-        return Evidence(weights={"data": 3.0}, text=text)
+        return CauseEvidence(weights={"data": 3.0}, text=text)
     with np.errstate(invalid="ignore"):
-        led_up = (scene.run.update[max(0, row - _SUDDEN) : row] > _LED_UP).any()
+        led_up = (context.run.update[max(0, row - _SUDDEN) : row] > _LED_UP).any()
     if risen > 3 and not led_up:
         text = f"at step {step} loss and gradients leapt together, after quiet steps: one batch"
-        return Evidence(weights={"data": 2.0, "learning_rate": 0.7}, text=text)
+        return CauseEvidence(weights={"data": 2.0, "learning_rate": 0.7}, text=text)
     return None
 
 
-def _quiet_before(scene: Scene, row: int) -> bool:
+def _quiet_before(context: DiagnosisContext, row: int) -> bool:
     """Whether the steps before a bad one gave no warning: no huge update, no rising loss or norm."""
-    run = scene.run
+    run = context.run
     before = slice(max(0, row - _SUDDEN), row)
     if not row:
         return True
     with np.errstate(invalid="ignore"):
         large = (run.update[before] > 1).any()
-        risen = (ratio_of(run.norm[before], scene.usual_norm[before]) > 30).any()
-        level = np.nan_to_num(scene.lowest_loss[before], nan=scene.first_loss)
-        lost = (ratio_of(run.loss[before], np.fmax(level, 0.2 * scene.first_loss)) > 4).any()
+        risen = (ratio_of(run.norm[before], context.usual_norm[before]) > 30).any()
+        level = np.nan_to_num(context.lowest_loss[before], nan=context.first_loss)
+        lost = (ratio_of(run.loss[before], np.fmax(level, 0.2 * context.first_loss)) > 4).any()
         absurd = run.loss[before].max(initial=0.0) > 1e5
     return not (large or risen or lost or absurd)
 
 
-def _bad_step(scene: Scene, row: int) -> Evidence:
+def _bad_step(context: DiagnosisContext, row: int) -> CauseEvidence:
     """A first bad step after quiet ones: a loss that is not finite comes from the batch, gradients alone do not."""
-    run = scene.run
-    step = scene.step_at(row)
-    if step == 0 and not (scene.bad | run.guard)[1:].all():
+    run = context.run
+    step = context.step_at(row)
+    if step == 0 and not (context.bad | run.guard)[1:].all():
         text = "the very first step was not finite, and later ones were: it came with the batch"
-        return Evidence(weights={"data": 5.0, "numeric_range": 0.7}, text=text)
+        return CauseEvidence(weights={"data": 5.0, "numeric_range": 0.7}, text=text)
     if step == 0:
         text = "the very first step was not finite, before any update"
-        return Evidence(
+        return CauseEvidence(
             weights={"initialisation": 3.0, "data": 2.0, "numeric_range": 0.7}, text=text
         )
     if not np.isfinite(run.loss[row]):
         text = f"the loss of step {step} was not finite although all before was quiet: it came with the batch"
-        return Evidence(weights={"data": 5.0, "numeric_range": 0.7}, text=text)
+        return CauseEvidence(weights={"data": 5.0, "numeric_range": 0.7}, text=text)
     blocks = np.unique(run.bad_block[run.bad_row == row]).size
     text = f"at step {step} the loss was finite and the gradients of {blocks} of {len(run.names)} blocks were not"
-    return Evidence(weights={"numeric_range": 5.0, "data": 0.7}, text=text)
+    return CauseEvidence(weights={"numeric_range": 5.0, "data": 0.7}, text=text)
 
 
 def _growing(
-    scene: Scene, rules: Mapping[str, Finding], *, weight: float, sudden: bool
-) -> Iterator[Evidence]:
+    context: DiagnosisContext, rules: Mapping[str, Finding], *, weight: float, sudden: bool
+) -> Iterator[CauseEvidence]:
     """Yield what speaks for steps that are too long."""
     update = rules.get("update_ratio")
     if update is not None and not sudden:
         strength = 4.0 if update.severity == "critical" else 1.5
-        yield Evidence(weights={"learning_rate": strength * weight}, text=update.message)
+        yield CauseEvidence(weights={"learning_rate": strength * weight}, text=update.message)
     for rule in ("divergence", "collapse", "exploding", "oscillation", "clip_saturation"):
         found = rules.get(rule)
         if found is not None and found.first_step and (rule == "collapse" or not sudden):
             strength = (
                 2.0 if rule == "collapse" else 0.7
             )  # no image leaves a model without any loss
-            yield Evidence(weights={"learning_rate": strength * weight}, text=found.message)
+            yield CauseEvidence(weights={"learning_rate": strength * weight}, text=found.message)
     if "dead_block" in rules:
-        yield Evidence(weights={"activation": 1.0}, text=rules["dead_block"].message)
+        yield CauseEvidence(weights={"activation": 1.0}, text=rules["dead_block"].message)
 
 
 # --- with the settings ------------------------------------------------------------------------------------------------
 
 
-def _from_settings(scene: Scene, *, sudden: bool) -> Iterator[Evidence]:
+def _from_settings(context: DiagnosisContext, *, sudden: bool) -> Iterator[CauseEvidence]:
     """Yield what the settings say; what is built into a model does not wait for step 30, so it weighs less then."""
-    assert scene.header is not None
-    requested, effective = scene.header.requested, scene.header.effective
+    assert context.header is not None
+    requested, effective = context.header.requested, context.header.effective
     built_in, rate = (0.2, 0.5) if sudden else (1.0, 1.0)
     yield from (_scaled(item, built_in) for item in _model_settings(requested))
     yield from (_scaled(item, rate) for item in _rate_settings(requested, effective))
     batch = effective.get("batch")
-    if isinstance(batch, int) and batch <= 2 and scene.run.accumulate.max(initial=1) * batch <= 2:
-        yield Evidence(
+    if isinstance(batch, int) and batch <= 2 and context.run.accumulate.max(initial=1) * batch <= 2:
+        yield CauseEvidence(
             weights={"batch_noise": 3.0},
             text=f"each step saw {batch} image{'s' if batch > 1 else ''}",
         )
 
 
-def _model_settings(requested: Mapping[str, Any]) -> Iterator[Evidence]:
+def _model_settings(requested: Mapping[str, Any]) -> Iterator[CauseEvidence]:
     if str(requested.get("norm")) == "none":
-        yield Evidence(weights={"normalisation": 4.0}, text="norm=none: nothing normalises")
+        yield CauseEvidence(weights={"normalisation": 4.0}, text="norm=none: nothing normalises")
     if requested.get("act") in {"sigmoid", "tanh"}:
-        yield Evidence(weights={"activation": 5.0}, text=f"act={requested['act']} saturates")
+        yield CauseEvidence(weights={"activation": 5.0}, text=f"act={requested['act']} saturates")
     init = str(requested.get("init") or "default")
     if init.startswith("gain"):
-        yield Evidence(weights={"initialisation": 6.0}, text=f"init={init}")
+        yield CauseEvidence(weights={"initialisation": 6.0}, text=f"init={init}")
     depth = requested.get("depth_mult")
     if isinstance(depth, int | float) and depth > 1.5:
-        yield Evidence(weights={"depth": 4.0}, text=f"depth_mult={depth:g}")
+        yield CauseEvidence(weights={"depth": 4.0}, text=f"depth_mult={depth:g}")
     if requested.get("residual") is False:
-        yield Evidence(weights={"depth": 2.0}, text="residual=false: no skip connections")
+        yield CauseEvidence(weights={"depth": 2.0}, text="residual=false: no skip connections")
 
 
 def _rate_settings(
     requested: Mapping[str, Any], effective: Mapping[str, Any]
-) -> Iterator[Evidence]:
+) -> Iterator[CauseEvidence]:
     rates = [group.get("lr", 0.0) for group in (effective.get("groups") or {}).values()]
     name = str(effective.get("optimizer") or "")
     plain = _PLAIN_ADAM if "adam" in name.lower() else _PLAIN_SGD
     if rates and max(rates) > plain:
-        text = f"a learning rate of {number(max(rates))} with {name}"
-        yield Evidence(weights={"learning_rate": 4.0 if max(rates) > 3 * plain else 2.0}, text=text)
+        text = f"a learning rate of {brief(max(rates))} with {name}"
+        yield CauseEvidence(
+            weights={"learning_rate": 4.0 if max(rates) > 3 * plain else 2.0}, text=text
+        )
     if requested.get("warmup_epochs") == 0 and rates and max(rates) > plain / 2:
-        yield Evidence(weights={"learning_rate": 0.5}, text="no warm-up")
+        yield CauseEvidence(weights={"learning_rate": 0.5}, text="no warm-up")
 
 
-def _scaled(item: Evidence, factor: float) -> Evidence:
-    return Evidence(
+def _scaled(item: CauseEvidence, factor: float) -> CauseEvidence:
+    return CauseEvidence(
         weights={cause: weight * factor for cause, weight in item.weights.items()}, text=item.text
     )

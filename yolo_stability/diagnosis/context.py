@@ -12,7 +12,7 @@ from yolo_stability.core.types import RunHeader
 from yolo_stability.diagnosis.rolling import highest_before, ratio_of, rolling_median, usual_before
 from yolo_stability.trace.arrays import Bools, Floats, Ints, RunSeries, median_of
 
-__all__ = ["Scene"]
+__all__ = ["DiagnosisContext"]
 
 _WINDOW, _MINIMUM = 128, 8
 _SMOOTH = (
@@ -24,7 +24,7 @@ _SMOOTHED: WeakKeyDictionary[RunSeries, Floats] = (
 )  # a control is held against every run of a suite
 
 
-class Scene:
+class DiagnosisContext:
     """A run with everything that several rules derive from it, each worked out once.
 
     Args:

@@ -7,17 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from yolo_stability.core.findings import Diagnosis, Finding
-from yolo_stability.core.text import times
+from yolo_stability.core.text import brief, times
 from yolo_stability.core.types import RunHeader, Trace, VerdictWord
 from yolo_stability.diagnosis.advice import advised
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.causes import rank_causes
-from yolo_stability.diagnosis.context import Scene
-from yolo_stability.diagnosis.rolling import number, ratio_of
+from yolo_stability.diagnosis.context import DiagnosisContext
+from yolo_stability.diagnosis.rolling import ratio_of
 from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.trace.arrays import RunSeries, as_series
 
-__all__ = ["DIED", "diagnose_scene", "diagnose_series", "diagnose_trace", "find_all"]
+__all__ = ["DIED", "diagnose_context", "diagnose_series", "diagnose_trace", "find_all"]
 
 DIED = {
     "crashed": "the process died",
@@ -71,16 +71,18 @@ def diagnose_series(
     run_id: str = "",
 ) -> Diagnosis:
     """Diagnose a run that was read already; see `diagnose_trace`."""
-    return diagnose_scene(Scene(run, header=header, controls=controls, outcome=outcome), run_id)
+    return diagnose_context(
+        DiagnosisContext(run, header=header, controls=controls, outcome=outcome), run_id
+    )
 
 
-def diagnose_scene(scene: Scene, run_id: str = "") -> Diagnosis:
+def diagnose_context(context: DiagnosisContext, run_id: str = "") -> Diagnosis:
     """Diagnose a run with all that is known around it."""
-    findings = find_all(scene)
+    findings = find_all(context)
     unsettling = tuple(f for f in findings if f.severity != "info" and RULES[f.rule].unsettles)
     critical = [f for f in unsettling if f.severity == "critical"]
-    verdict, why = _verdict(scene, unsettling)
-    causes = rank_causes(scene, [f for f in unsettling if f.first_step is not None])
+    verdict, why = _verdict(context, unsettling)
+    causes = rank_causes(context, [f for f in unsettling if f.first_step is not None])
     first = min((f.first_step for f in critical if f.first_step is not None), default=None)
     return Diagnosis(
         run_id=run_id,
@@ -88,29 +90,29 @@ def diagnose_scene(scene: Scene, run_id: str = "") -> Diagnosis:
         why=why,
         cause=causes[0].name if causes else None,
         causes=causes,
-        findings=advised(findings, causes, scene.header),
-        time_to_divergence=None if first is None else first - scene.step_at(0),
+        findings=advised(findings, causes, context.header),
+        time_to_divergence=None if first is None else first - context.step_at(0),
     )
 
 
-def find_all(scene: Scene, rules: Sequence[Rule] | None = None) -> tuple[Finding, ...]:
+def find_all(context: DiagnosisContext, rules: Sequence[Rule] | None = None) -> tuple[Finding, ...]:
     """Return what the rules find, most severe first, then in time.
 
     Args:
-        scene: The run; without a step nothing is found.
+        context: The run; without a step nothing is found.
         rules: Rules to ask; by default every rule with its own thresholds.
     """
-    if not scene.run.step.size:
+    if not context.run.step.size:
         return ()
     asked = [RULES[name]() for name in RULES] if rules is None else rules
-    found = [finding for rule in asked for finding in rule.look(scene)]
+    found = [finding for rule in asked for finding in rule.look(context)]
     return tuple(sorted(found, key=lambda f: (_WEIGHT[f.severity], f.first_step or 0, f.rule)))
 
 
-def _verdict(scene: Scene, findings: Sequence[Finding]) -> tuple[VerdictWord, str]:
+def _verdict(context: DiagnosisContext, findings: Sequence[Finding]) -> tuple[VerdictWord, str]:
     """Return the verdict and what it rests on; findings come most severe first."""
-    run = scene.run
-    died = scene.outcome
+    run = context.run
+    died = context.outcome
     if died is None and run.completed is False and run.stop_step is None:
         died = "crashed"
     if died in DIED:
@@ -121,29 +123,29 @@ def _verdict(scene: Scene, findings: Sequence[Finding]) -> tuple[VerdictWord, st
     critical = [f for f in findings if f.severity == "critical"]
     if critical:
         lasting = [
-            f for f in critical if f.last_step is None or f.last_step > scene.step_at(-1) - _END
+            f for f in critical if f.last_step is None or f.last_step > context.step_at(-1) - _END
         ]
         main = (lasting or critical)[0]
         return ("failed" if lasting else "unstable"), _with_first(main.message, findings, main)
     if findings:
         return "unstable", findings[0].message
-    return _without_findings(scene)
+    return _without_findings(context)
 
 
-def _without_findings(scene: Scene) -> tuple[VerdictWord, str]:
+def _without_findings(context: DiagnosisContext) -> tuple[VerdictWord, str]:
     """Return the verdict on a run in which nothing was found: stable only where there was something to look at."""
-    steps = times(scene.run.step.size, "step")
-    if scene.run.step.size < _FEW_STEPS:
+    steps = times(context.run.step.size, "step")
+    if context.run.step.size < _FEW_STEPS:
         return (
             "inconclusive",
             f"{steps} without a sign of trouble are too few to say; {_FEW_STEPS} are needed",
         )
-    if not np.isfinite(scene.run.norm).any():
+    if not np.isfinite(context.run.norm).any():
         return (
             "inconclusive",
             f"the losses of {steps} show no sign of trouble, but no gradient was recorded",
         )
-    return "stable", _calm(scene)
+    return "stable", _calm(context)
 
 
 def _with_first(text: str, findings: Sequence[Finding], main: Finding | None = None) -> str:
@@ -155,12 +157,12 @@ def _with_first(text: str, findings: Sequence[Finding], main: Finding | None = N
     return f"{text}; the first sign: {first.message}"
 
 
-def _calm(scene: Scene) -> str:
+def _calm(context: DiagnosisContext) -> str:
     """Say what a run without any sign was like."""
-    own = ratio_of(scene.run.norm, scene.usual_norm)
-    text = f"no sign of trouble in {times(scene.run.step.size, 'step')}"
+    own = ratio_of(context.run.norm, context.usual_norm)
+    text = f"no sign of trouble in {times(context.run.step.size, 'step')}"
     if np.isfinite(own).any():
         text += (
-            f": the gradient norm reached {number(float(np.nanmax(own)))} times its running median"
+            f": the gradient norm reached {brief(float(np.nanmax(own)))} times its running median"
         )
     return text

@@ -16,7 +16,7 @@ from yolo_stability.core.actions import Action, Ending
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.types import BlockSpec, Event, RunHeader, StepRecord
 from yolo_stability.diagnosis.base import Rule
-from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.diagnose import find_all
 from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.trace.arrays import RunSeries, SeriesEvent
@@ -68,11 +68,11 @@ class LiveRules:
         return max(self._unhealthy, self._doubtful)
 
     @property
-    def scene(self) -> Scene | None:
+    def context(self) -> DiagnosisContext | None:
         """The window as the rules see it, with the run's settings; None before the first step."""
         if self._rows is None or not self._seen:
             return None
-        return Scene(
+        return DiagnosisContext(
             self._rows.series(tuple(self._events)),
             header=self._header,
             live=True,
@@ -123,8 +123,10 @@ class LiveRules:
         if self._rows is None or not self._seen:
             return ()
         self._since = 0
-        scene = Scene(self._rows.series(tuple(self._events)), live=True, anew=self._rows.anew)
-        findings = find_all(scene, self._rules)
+        context = DiagnosisContext(
+            self._rows.series(tuple(self._events)), live=True, anew=self._rows.anew
+        )
+        findings = find_all(context, self._rules)
         self.found = findings
         last = [
             f.last_step for f in findings if f.severity == "critical" and f.rule not in _BUILT_IN

@@ -20,7 +20,7 @@ from yolo_stability.core.actions import Action, Ending
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.types import BlockSpec, CauseName, Event, RunHeader, StepRecord
 from yolo_stability.diagnosis.causes import rank_causes
-from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.live import LiveRules
 from yolo_stability.diagnosis.rolling import ratio_of
 from yolo_stability.diagnosis.rules import RULES
@@ -156,7 +156,7 @@ class Rescuer(LiveRules):
             return Action(
                 remedy="quarantine", cause="data", why=why, images=suspects, roll_back=False
             )
-        if not self._trouble or self.scene is None:
+        if not self._trouble or self.context is None:
             return None
         self._trouble = False
         if self._mode == "quarantine" and not self._possible("quarantine"):
@@ -166,7 +166,7 @@ class Rescuer(LiveRules):
             for f in self.found
             if f.severity != "info" and RULES[f.rule].unsettles and f.rule != _OWN
         ]
-        causes = rank_causes(self.scene, [f for f in findings if f.first_step is not None])
+        causes = rank_causes(self.context, [f for f in findings if f.first_step is not None])
         cause: CauseName = causes[0].name if causes else "unknown"
         why = (
             findings[0].message
@@ -250,12 +250,12 @@ class Rescuer(LiveRules):
 
     def _value(self, remedy: str) -> str | None:
         """Return how strong a remedy shall be."""
-        assert self.scene is not None
+        assert self.context is not None
         if remedy == "lower_rate":
-            return f"{lower_rate_by(self.scene, self._present_rate(), self._family):.3g}"
+            return f"{lower_rate_by(self.context, self._present_rate(), self._family):.3g}"
         if remedy == "tighten_clip":
             now = self._clip or str(self._effective.get("clip") or "none")
-            return tighter_clip(self.scene, now, adaptive=is_adaptive(self._optimizer))
+            return tighter_clip(self.context, now, adaptive=is_adaptive(self._optimizer))
         return {"rewarm": "64", "lower_scale": "0.0625"}.get(remedy)
 
     def _present_rate(self) -> float:
@@ -284,16 +284,16 @@ def is_adaptive(optimizer: str) -> bool:
     return any(part in optimizer.lower() for part in ("adam", "rmsprop", "musgd"))
 
 
-def lower_rate_by(scene: Scene, rate: float, family: tuple[float, float]) -> float:
+def lower_rate_by(context: DiagnosisContext, rate: float, family: tuple[float, float]) -> float:
     """Return the factor for the learning rate: back to where it was, to what its family is used at, or a tenth.
 
     Args:
-        scene: The run, whose own column tells whether the rate has leapt.
+        context: The run, whose own column tells whether the rate has leapt.
         rate: The learning rate that is in force, before the schedule.
         family: The rate at which the optimizer is used, and above which it is hardly ever.
     """
-    lr = scene.run.lr[np.isfinite(scene.run.lr)]
-    if lr.size > 2 * _EVERY or (lr.size > 1 and not scene.begins):  # a warm-up leaps, too
+    lr = context.run.lr[np.isfinite(context.run.lr)]
+    if lr.size > 2 * _EVERY or (lr.size > 1 and not context.begins):  # a warm-up leaps, too
         recent = lr[-2 * _EVERY :]
         leap = float(np.nanmax(ratio_of(recent[1:], recent[:-1])))
         if leap > _LEAP:
@@ -303,7 +303,7 @@ def lower_rate_by(scene: Scene, rate: float, family: tuple[float, float]) -> flo
     return _TENTH
 
 
-def tighter_clip(scene: Scene, now: str, *, adaptive: bool) -> str:
+def tighter_clip(context: DiagnosisContext, now: str, *, adaptive: bool) -> str:
     """Return a clip that is tighter than the one in force, and measured by the run's own healthy norms.
 
     Under SGD that is adaptive gradient clipping, which holds each unit's gradient against its own weights; under
@@ -311,7 +311,7 @@ def tighter_clip(scene: Scene, now: str, *, adaptive: bool) -> str:
     clip of the same kind becomes tighter by a factor of 3.
 
     Args:
-        scene: The run.
+        context: The run.
         now: The clip in force, such as `norm:10`.
         adaptive: The optimizer is of Adam's kin.
     """
@@ -321,7 +321,7 @@ def tighter_clip(scene: Scene, now: str, *, adaptive: bool) -> str:
         return f"agc:{min(0.01, bound / 3):.3g}"
     if not adaptive and not (kind == "norm" and bound < 1):
         return "agc:0.01"
-    norm, usual = scene.run.norm, scene.usual_norm
+    norm, usual = context.run.norm, context.usual_norm
     with np.errstate(invalid="ignore"):
         healthy = norm[np.isfinite(norm) & ~(norm > 5 * usual)]
     own = min(float(median_of(healthy)) if healthy.size else 10.0, 10.0) / 10

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,7 +13,6 @@ __all__ = [
     "first_span",
     "first_to_last",
     "highest_before",
-    "number",
     "ratio_of",
     "rolling_median",
     "spans",
@@ -102,11 +100,3 @@ def swing(values: Floats, window: int, floor: float = 0.0) -> Floats:
         change = np.abs(np.diff(values, prepend=np.nan))
     middle = np.maximum(np.abs(rolling_median(values, window)), floor)
     return ratio_of(rolling_median(change, window, minimum=window - 1), middle)
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """Return a number as it stands in a sentence: `0.0021`, `41.2`, `3e-6`, `2e12`."""
-    if value is None or math.isnan(value):
-        return "unknown"
-    mantissa, _, power = f"{value:.{digits}g}".partition("e")
-    return f"{mantissa}e{int(power)}" if power else mantissa

@@ -9,7 +9,7 @@ from typing import Any
 from yolo_stability.core.files import replace_file
 from yolo_stability.core.findings import Diagnosis
 from yolo_stability.core.types import Trace
-from yolo_stability.trace.serialize import plain
+from yolo_stability.trace.serialize import strict_json
 
 __all__ = ["FILE", "diagnosis_to_json", "write_diagnosis"]
 
@@ -32,5 +32,5 @@ def write_diagnosis(trace: Trace, diagnosis: Diagnosis) -> None:
 
 def diagnosis_to_json(diagnosis: Diagnosis) -> dict[str, Any]:
     """Return what `diagnosis.json` holds; strict JSON."""
-    content: dict[str, Any] = plain(dataclasses.asdict(diagnosis))
+    content: dict[str, Any] = strict_json(dataclasses.asdict(diagnosis))
     return {"schema_version": SCHEMA_VERSION, **content}

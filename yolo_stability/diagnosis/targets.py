@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from yolo_stability.checkpoint.audit import diagnosis_of_audit
 from yolo_stability.core.errors import TraceError, nearest
 from yolo_stability.core.findings import Diagnosis, Finding
+from yolo_stability.core.json_values import finite_json
 from yolo_stability.core.text import times
 from yolo_stability.core.types import Trace, VerdictWord
 from yolo_stability.diagnosis.diagnose import diagnose_trace
@@ -20,13 +19,13 @@ from yolo_stability.diagnosis.results_csv import RESULTS, diagnose_results_csv
 from yolo_stability.diagnosis.store import diagnosis_to_json, write_diagnosis
 from yolo_stability.trace import find_trace, load_trace
 from yolo_stability.trace.layout import list_parts
-from yolo_stability.trace.locate import said
-from yolo_stability.trace.serialize import plain
+from yolo_stability.trace.locate import error_line
+from yolo_stability.trace.serialize import strict_json
 
 if TYPE_CHECKING:
     from yolo_stability.checkpoint.audit import AuditResult
 
-__all__ = ["INCIDENT", "Examined", "diagnose_run", "examine", "kind_of"]
+__all__ = ["INCIDENT", "Examination", "diagnose_run", "examine_target", "kind_of"]
 
 INCIDENT = "incident.json"
 _CHECKPOINTS = {".pt", ".pth"}
@@ -36,7 +35,7 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Examined:
+class Examination:
     """What lies at a path, and what was found there.
 
     Attributes:
@@ -65,11 +64,11 @@ class Examined:
         if self.reproduced is not None:
             content["reproduced"] = self.reproduced
         if self.audit is not None:
-            content["facts"] = plain(_finite(self.audit.facts))
+            content["facts"] = strict_json(finite_json(self.audit.facts))
         return content
 
 
-def examine(path: Path) -> Examined:
+def examine_target(path: Path) -> Examination:
     """Diagnose whatever lies at a path.
 
     Raises:
@@ -79,11 +78,11 @@ def examine(path: Path) -> Examined:
     if kind == "incident":
         return _replayed(path)
     if kind == "run":
-        return Examined(diagnosis=diagnose_run(path))
+        return Examination(diagnosis=diagnose_run(path))
     from yolo_stability.checkpoint.audit import audit_checkpoint
 
     audit = audit_checkpoint(path)
-    return Examined(diagnosis=diagnosis_of_audit(audit), audit=audit)
+    return Examination(diagnosis=diagnosis_of_audit(audit), audit=audit)
 
 
 def kind_of(path: Path) -> str:
@@ -105,13 +104,13 @@ def kind_of(path: Path) -> str:
     except (OSError, ValueError) as error:  # an overlong name, a folder without permission
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         what = f"cannot be looked into ({reason})"
-    name = f"'{_short(path)}'"
+    name = f"'{_at_most_long(path)}'"
     raise TraceError(
         f"{name} {what}; name a run folder such as runs/detect/train, or a .pt file.{_near(path)}"
     )
 
 
-def _short(path: Path) -> str:
+def _at_most_long(path: Path) -> str:
     """Return a path as a sentence can hold it."""
     return f"{str(path)[:_LONG]}..." if len(str(path)) > _LONG else str(path)
 
@@ -160,7 +159,7 @@ def _of_trace(trace: Trace) -> Diagnosis:
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         _LOG.warning(
             "the settings in header.json are not as this version writes them, and left out: %s",
-            said(error),
+            error_line(error),
         )
         found = diagnose_trace(trace, masked=True)
     if not trace.steps.height and list_parts(trace.path, "steps"):
@@ -174,7 +173,7 @@ def _of_trace(trace: Trace) -> Diagnosis:
     return found
 
 
-def _replayed(folder: Path) -> Examined:
+def _replayed(folder: Path) -> Examination:
     """Run the kept batch of an incident again, in this process."""
     from yolo_stability.guard.incidents.replay import replay_incident
 
@@ -190,11 +189,4 @@ def _replayed(folder: Path) -> Examined:
         remedy=remedy if result.reproduced else "",
     )
     diagnosis = Diagnosis(run_id="", verdict=word, why=result.message, findings=(finding,))
-    return Examined(diagnosis=diagnosis, reproduced=result.reproduced if kept else None)
-
-
-def _finite(value: Any) -> Any:
-    """Return a value with None for each number that is NaN or Inf."""
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return Examination(diagnosis=diagnosis, reproduced=result.reproduced if kept else None)

@@ -10,7 +10,7 @@ from rich.text import Text
 from yolo_stability.core.errors import printable
 from yolo_stability.core.findings import Diagnosis
 
-__all__ = ["COLOURS", "coloured", "told_in_short"]
+__all__ = ["COLOURS", "colored", "verdict_lines"]
 
 COLOURS = {
     "failed": "bold red",
@@ -22,7 +22,7 @@ COLOURS = {
 }
 
 
-def coloured(plain: Sequence[str]) -> list[Text]:
+def colored(plain: Sequence[str]) -> list[Text]:
     """Return the lines of a diagnosis or audit, verdicts and severities in colour."""
     lines = []
     for line in plain:
@@ -34,7 +34,7 @@ def coloured(plain: Sequence[str]) -> list[Text]:
     return lines
 
 
-def told_in_short(diagnosis: Diagnosis, place: object, width: int) -> list[Text]:
+def verdict_lines(diagnosis: Diagnosis, place: object, width: int) -> list[Text]:
     """Return the verdict with its reason and cause, for the end of a run.
 
     Args:
@@ -50,4 +50,4 @@ def told_in_short(diagnosis: Diagnosis, place: object, width: int) -> list[Text]
         plain += textwrap.wrap(printable(evidence), width, subsequent_indent=" " * 9)
     if diagnosis.verdict in {"failed", "unstable"}:
         plain.append(f"more:    yolo-stability diagnose {place}")
-    return coloured(plain)
+    return colored(plain)

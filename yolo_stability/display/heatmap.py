@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
 import textwrap
 from itertools import groupby
 from pathlib import Path
@@ -11,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from yolo_stability.core.files import replace_file
 from yolo_stability.core.text import short_name
 from yolo_stability.core.types import Trace
 from yolo_stability.display.curves import draw_curves
+from yolo_stability.display.picture import png_of
 from yolo_stability.display.style import (
     BAD,
     BLANK,
@@ -23,11 +23,11 @@ from yolo_stability.display.style import (
     RC,
     SCALER,
     ZERO,
-    plain_number,
+    tick_number,
 )
-from yolo_stability.trace.summary import HeatMatrix, heat_matrix, summarise
+from yolo_stability.trace.summary import HeatMatrix, heat_matrix, summarize
 
-__all__ = ["PICTURE", "draw", "draw_heatmap"]
+__all__ = ["PICTURE", "draw_heatmap", "draw_run"]
 
 _DPI = 130
 _WIDTH = 12.0  # inches, as all that follow
@@ -67,15 +67,8 @@ def draw_heatmap(
     import matplotlib as mpl
 
     with mpl.rc_context(RC):
-        figure = _figure(matrix, title, note, clip_norm)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": "yolo_stability"})
-    temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temp.write_bytes(buffer.getvalue())
-        temp.replace(path)
-    finally:
-        temp.unlink(missing_ok=True)
+        content = png_of(_figure(matrix, title, note, clip_norm), _DPI)
+    replace_file(path, content, make_folder=False)
 
 
 def _figure(matrix: HeatMatrix, title: str, note: str, clip_norm: float | None) -> Any:
@@ -291,7 +284,7 @@ def _draw_bar(figure: Any, axes: Any, image: Any) -> None:
     ticks = whole if len(whole) > 3 else [t for t in fine if low <= t <= high]
     bar.ax.yaxis.set_major_locator(FixedLocator(list(ticks)))
     bar.ax.yaxis.set_minor_locator(NullLocator())
-    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: plain_number(10**v)))
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: tick_number(10**v)))
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=2, labelsize=8)
     bar.set_label("gradient norm (L2, before clipping)", size=8.5)
@@ -341,7 +334,7 @@ def _visible(matrix: HeatMatrix) -> tuple[Any, Any]:
 PICTURE = "gradient_norms.png"
 
 
-def draw(trace: Trace) -> Path:
+def draw_run(trace: Trace) -> Path:
     """Draw a run's `gradient_norms.png` into its `stability/` folder.
 
     Args:
@@ -351,14 +344,14 @@ def draw(trace: Trace) -> Path:
         Path of the picture.
     """
     from yolo_stability.core.text import run_title
-    from yolo_stability.display.run_table import headline
+    from yolo_stability.display.run_table import run_headline
 
-    summary, path = summarise(trace), trace.path / PICTURE
+    summary, path = summarize(trace), trace.path / PICTURE
     draw_heatmap(
         heat_matrix(trace),
         path,
         title=run_title(trace.header),
-        note=headline(summary),
+        note=run_headline(summary),
         clip_norm=summary.clip_norm,
     )
     return path

@@ -1,5 +1,20 @@
-"""`gradient_norms.png`: the picture of a run, from its trace alone."""
+"""PNG bytes of a figure, the same for the same figure."""
 
 from __future__ import annotations
 
-__all__ = []
+import io
+from typing import Any
+
+__all__ = ["png_of"]
+
+
+def png_of(figure: Any, dpi: float) -> bytes:
+    """Return a matplotlib figure as PNG, without a date or a version in it.
+
+    Args:
+        figure: The figure, drawn under `display.style.RC`.
+        dpi: Dots per inch.
+    """
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": "yolo_stability"})
+    return buffer.getvalue()

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from yolo_stability.core.text import number, percent, short_name
+from yolo_stability.core.text import number, percent, short_name, times
 from yolo_stability.trace.summary import BlockSummary, RunSummary
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["headline", "summary_table"]
+__all__ = ["run_headline", "summary_table"]
 
 _NAME_WIDTH = 27
 
@@ -21,7 +21,7 @@ def summary_table(summary: RunSummary) -> Table:
     """Lay out the blocks of a run, grouped by the part of the network, in at most 80 columns.
 
     Args:
-        summary: What `summarise` returned.
+        summary: What `summarize` returned.
 
     Returns:
         A table for `rich.console.Console.print`; norms are L2 before clipping, `share` is the block's part of the
@@ -52,11 +52,11 @@ def summary_table(summary: RunSummary) -> Table:
     return table
 
 
-def headline(summary: RunSummary) -> str:
+def run_headline(summary: RunSummary) -> str:
     """Tell a run in one line of words."""
     if not summary.steps:
         return "No optimizer step was recorded."
-    parts = [_count(summary.steps, "step")]
+    parts = [times(summary.steps, "step")]
     if summary.guard_skips:
         parts.append(f"{summary.guard_skips} skipped by the guard")
     if summary.scaler_skips:
@@ -72,9 +72,7 @@ def headline(summary: RunSummary) -> str:
     if summary.peak is not None:
         sentences.append(f"largest norm {number(summary.peak.max_norm)} in {_at(summary.peak)}")
     if summary.nonfinite_steps:
-        sentences.append(
-            f"NaN or Inf in {_count(summary.nonfinite_steps, 'step')}{_where(summary)}"
-        )
+        sentences.append(f"NaN or Inf in {times(summary.nonfinite_steps, 'step')}{_where(summary)}")
     return "; ".join(sentences)
 
 
@@ -116,7 +114,3 @@ def _where(summary: RunSummary) -> str:
 
 def _at(block: BlockSummary) -> str:
     return f"{block.name} at step {block.max_step}"
-
-
-def _count(n: int, word: str) -> str:
-    return f"{n} {word}" if n == 1 else f"{n} {word}s"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["BAD", "BLANK", "FAINT", "GUARD", "INK", "RC", "SCALER", "ZERO", "plain_number"]
+__all__ = ["BAD", "BLANK", "FAINT", "GUARD", "INK", "RC", "SCALER", "ZERO", "tick_number"]
 
 INK, FAINT = "#22272e", "#6b7480"
 BAD, GUARD, SCALER, BLANK = "#e4002b", "#e4002b", "#ff8c00", "#d5d8dc"
@@ -31,7 +31,7 @@ RC: dict[str, Any] = {
 }
 
 
-def plain_number(value: float) -> str:
+def tick_number(value: float) -> str:
     """A tick as a plain number while it is short, else as a power."""
     if 1e-3 <= value < 1e5:
         return f"{value:g}"

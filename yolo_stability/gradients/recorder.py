@@ -42,10 +42,10 @@ from yolo_stability.gradients.updates import UpdateSampler
 from yolo_stability.trace import (
     FOLDER,
     TraceWriter,
-    claim_folder,
     clear_trace,
     load_trace,
-    release_folder,
+    lock_folder,
+    unlock_folder,
 )
 
 __all__ = ["Recorder", "record"]
@@ -161,8 +161,8 @@ class Recorder:
             if self._parts.writes:
                 undo.callback(_in_use.discard, folder)
                 _in_use.add(folder)
-                undo.callback(release_folder, folder)
-                self._tell(claim_folder(folder, shown=self.save_dir, option="out"))
+                undo.callback(unlock_folder, folder)
+                self._tell(lock_folder(folder, shown=self.save_dir, option="out"))
                 clear_trace(folder, option="out")
                 self._writer = TraceWriter(folder, [b.name for b in self._index.blocks])
                 undo.callback(self._writer.close)
@@ -384,10 +384,10 @@ class Recorder:
 
     def _draw(self) -> None:
         """Draw `gradient_norms.png`; a picture that fails ends no training."""
-        from yolo_stability.display.heatmap import draw
+        from yolo_stability.display.heatmap import draw_run
 
         try:
-            draw(self.trace)
+            draw_run(self.trace)
         except Exception as error:
             warnings.warn(
                 f"stability: the picture failed: {type(error).__name__}: {error}", stacklevel=3

@@ -51,7 +51,7 @@ class Choice:
 
     def __str__(self) -> str:
         """Return the choice as a user would write it."""
-        return self.name() if math.isnan(self.value) else f"{self.name()}:{_shortest(self.value)}"
+        return self.name() if math.isnan(self.value) else f"{self.name()}:{_round_trip(self.value)}"
 
     @classmethod
     def _checked(cls, value: float | None) -> float:
@@ -64,7 +64,7 @@ class Choice:
         if argument is None:
             if value is not None:
                 raise ConfigError(
-                    f"'{kind}:{_shortest(value)}' is not possible: {kind} takes no number. Write {kind} alone."
+                    f"'{kind}:{_round_trip(value)}' is not possible: {kind} takes no number. Write {kind} alone."
                 )
             return math.nan
         if value is None:
@@ -76,7 +76,7 @@ class Choice:
         if not (argument.low < value <= argument.high) or math.isinf(value):
             limit = "" if math.isinf(argument.high) else f" and at most {argument.high:g}"
             raise ConfigError(
-                f"'{kind}:{_shortest(value)}' is not possible: {argument.meaning} must be a finite number "
+                f"'{kind}:{_round_trip(value)}' is not possible: {argument.meaning} must be a finite number "
                 f"above {argument.low:g}{limit}, such as {kind}:{argument.example:g}."
             )
         return value
@@ -102,7 +102,7 @@ def split_choice(text: str, where: str) -> tuple[str, float | None]:
         raise ConfigError(f"{where}: {complaint} after the colon; write {kind}:NUMBER.") from None
 
 
-def _shortest(value: float) -> str:
+def _round_trip(value: float) -> str:
     """Return a number as people write it, with as many digits as it takes to read the same number back."""
     short = f"{value:g}"
     return short if float(short) == value else repr(value)

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 import torch
 from torch import nn
 
-__all__ = ["add_l1", "penalised"]
+__all__ = ["add_l1", "penalized"]
 
 
-def penalised(params: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+def penalized(params: Iterable[nn.Parameter]) -> list[nn.Parameter]:
     """Return the parameters that a penalty concerns: weights of at least two dimensions that have a gradient."""
     return [p for p in params if p.ndim > 1 and p.grad is not None]
 
@@ -27,6 +27,6 @@ def add_l1(params: Iterable[nn.Parameter], strength: float) -> None:
         params: Parameters of the model.
         strength: Factor of the sum of magnitudes in the loss.
     """
-    weights = penalised(params)
+    weights = penalized(params)
     signs = torch._foreach_sign([p.detach() for p in weights])
     torch._foreach_add_([p.grad for p in weights if p.grad is not None], signs, alpha=strength)

@@ -20,7 +20,7 @@ from yolo_stability.interventions.learning_rate import scale_learning_rate
 from yolo_stability.interventions.norms import make_norm
 from yolo_stability.interventions.norms._base import STOCK_NORM
 from yolo_stability.interventions.norms._replace import apply_norm, freeze_statistics
-from yolo_stability.interventions.regularization import add_l1, penalised
+from yolo_stability.interventions.regularization import add_l1, penalized
 from yolo_stability.interventions.residual import remove_residuals
 
 __all__ = ["SwitchSettings", "Switches"]
@@ -231,7 +231,7 @@ class Switches:
         """Add the gradient of the L1 penalty, if one is set; return whether gradients changed."""
         if not self.settings.l1:
             return False
-        weights = penalised(params)
+        weights = penalized(params)
         add_l1(weights, self.settings.l1)
         return bool(weights)
 

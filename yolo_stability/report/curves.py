@@ -10,15 +10,24 @@ import numpy as np
 from yolo_stability.benchmarks.results import RunResultRow
 from yolo_stability.core.text import clean, number
 from yolo_stability.report.outline import Section
-from yolo_stability.report.plotly import ARM, BAD, CONTROL, Chart, axis, log_ticks, plain, rounded
-from yolo_stability.report.run_bins import RunSeries
+from yolo_stability.report.plotly import (
+    ARM,
+    BAD,
+    CONTROL,
+    Chart,
+    axis,
+    escape_text,
+    log_ticks,
+    rounded,
+)
+from yolo_stability.report.run_bins import BinnedRun
 
 __all__ = ["curves_chart"]
 
 _HEIGHT, _EVENT_ROW, _NAME = 430, 22, 28
 _DASHES = ("solid", "dash", "dot", "dashdot")
 
-Runs = Sequence[tuple[RunResultRow, RunSeries]]
+Runs = Sequence[tuple[RunResultRow, BinnedRun]]
 
 
 def curves_chart(section: Section) -> Chart | None:
@@ -52,7 +61,7 @@ def curves_chart(section: Section) -> Chart | None:
     )
 
 
-def _middle(series: RunSeries) -> Any:
+def _middle(series: BinnedRun) -> Any:
     return (series.first + series.last) / 2
 
 
@@ -65,7 +74,7 @@ def _floor(columns: Iterable[Any]) -> float:
 
 def _line(
     run: RunResultRow,
-    series: RunSeries,
+    series: BinnedRun,
     field: str,
     place: tuple[str, float],
     style: tuple[str, str, int, str],
@@ -73,7 +82,7 @@ def _line(
     y, floor = place
     label, colour, i, name = style
     values = getattr(series, field)
-    said = plain(label if len(label) <= _NAME else f"{label[: _NAME - 1]}…")
+    said = escape_text(label if len(label) <= _NAME else f"{label[: _NAME - 1]}…")
     return {
         "type": "scatter",
         "mode": "lines+markers" if np.isfinite(values).sum() < 8 else "lines",
@@ -86,7 +95,7 @@ def _line(
         "marker": {"size": 5},
         "name": f"{said}, seed {run.seed}",
         "showlegend": y == "y",
-        "legendgroup": f"{plain(label)} {run.seed}",
+        "legendgroup": f"{escape_text(label)} {run.seed}",
         "hovertemplate": f"{said}, seed {run.seed}<br>step %{{x:.0f}}: {name} %{{text}}<extra></extra>",
     }
 
@@ -148,7 +157,7 @@ def _events(sides: Sequence[tuple[Runs, str, str]]) -> tuple[list[dict[str, Any]
                 ("NaN or Inf", (series.nonfinite > 0) & (series.skipped == 0)),
             )
             if any(mask.any() for _, mask in marks):
-                rows.append(f"{plain(label[:_NAME])} {run.seed}")
+                rows.append(f"{escape_text(label[:_NAME])} {run.seed}")
             for kind, mask in marks:
                 if mask.any():
                     trace = traces.setdefault(kind, _event_trace(kind))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from yolo_stability.core.text import clean
-from yolo_stability.display.style import BAD, BLANK, FAINT, GUARD, INK, RC, ZERO, plain_number
-from yolo_stability.report.heatmaps import colour_limits, steps_shown
+from yolo_stability.display.picture import png_of
+from yolo_stability.display.style import BAD, BLANK, FAINT, GUARD, INK, RC, ZERO, tick_number
+from yolo_stability.report.heatmaps import color_limits, steps_shown
 from yolo_stability.report.moments import Pair, pairs, worst_pair
-from yolo_stability.report.outline import Group, Section, Story
+from yolo_stability.report.outline import Outline, Section, TaskGroup
 from yolo_stability.report.plotly import axis_name
-from yolo_stability.report.run_bins import RunSeries
+from yolo_stability.report.run_bins import BinnedRun
 
 __all__ = ["NAME", "Picture", "figures"]
 
@@ -40,11 +40,11 @@ class Picture:
     content: bytes
 
 
-def figures(story: Story) -> Iterator[Picture]:
+def figures(outline: Outline) -> Iterator[Picture]:
     """Yield the pictures of every task and model that has series."""
     import matplotlib as mpl
 
-    for group in story.groups:
+    for group in outline.groups:
         shown = [section for section in group.sections if pairs(section)]
         curves = [
             section for section in group.sections if any(s is not None for _, s in section.runs)
@@ -55,20 +55,14 @@ def figures(story: Story) -> Iterator[Picture]:
                 yield Picture(
                     name=f"{group.id}-{slug}-blocks.png",
                     alt=f"Gradient norm of every block over the steps, {group.title}, one map an arm",
-                    content=_png(_heat_maps(group, shown)),
+                    content=png_of(_heat_maps(group, shown), _DPI),
                 )
             if curves:
                 yield Picture(
                     name=f"{group.id}-{slug}-curves.png",
                     alt=f"Total gradient norm and loss over the steps, seed by seed, {group.title}, one column an arm",
-                    content=_png(_curves(group, curves)),
+                    content=png_of(_curves(group, curves), _DPI),
                 )
-
-
-def _png(figure: Any) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": "yolo_stability"})
-    return buffer.getvalue()
 
 
 def _new_figure(height: float, title: str) -> Any:
@@ -99,7 +93,7 @@ def _name(axes: Any, section: Section) -> None:
     )
 
 
-def _heat_maps(group: Group, sections: list[Section]) -> Any:
+def _heat_maps(group: TaskGroup, sections: list[Section]) -> Any:
     chosen = [(section, worst_pair(pairs(section))) for section in sections]
     tall = _ROW * max(4, *(len(pair.series.blocks) for _, pair in chosen))
     columns = min(_COLUMNS, len(chosen))
@@ -136,7 +130,7 @@ def _heat_maps(group: Group, sections: list[Section]) -> Any:
 
 
 def _common(found: list[Pair]) -> tuple[float, float]:
-    limits = [colour_limits(pair) for pair in found]
+    limits = [color_limits(pair) for pair in found]
     return min(low for low, _ in limits), max(high for _, high in limits)
 
 
@@ -174,12 +168,12 @@ def _draw_bar(figure: Any, axes: Any, image: Any) -> None:
 
     bar = figure.colorbar(image, cax=axes)
     bar.ax.yaxis.set_major_locator(MaxNLocator(7, integer=True))
-    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: plain_number(10.0**v)))
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: tick_number(10.0**v)))
     bar.ax.tick_params(length=2, labelsize=8)
     bar.outline.set_visible(False)
 
 
-def _curves(group: Group, sections: list[Section]) -> Any:
+def _curves(group: TaskGroup, sections: list[Section]) -> Any:
     columns = min(_COLUMNS, len(sections))
     rows = -(-len(sections) // columns)
     cell = _HEAD + 2 * _PANEL + 0.12 + _BOTTOM
@@ -229,7 +223,7 @@ def _draw_lines(axes: Any, section: Section, field: str) -> None:
     axes.yaxis.set_major_locator(
         LogLocator(subs=(1.0,) if high / floor > 300 else (1.0, 2.0, 5.0), numticks=5)
     )
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: plain_number(v)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: tick_number(v)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.tick_params(labelsize=7.5, length=2)
@@ -237,7 +231,7 @@ def _draw_lines(axes: Any, section: Section, field: str) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _draw_line(axes: Any, series: RunSeries, field: str, style: tuple[float, str]) -> None:
+def _draw_line(axes: Any, series: BinnedRun, field: str, style: tuple[float, str]) -> None:
     floor, colour = style
     middle, values = (series.first + series.last) / 2, getattr(series, field)
     axes.plot(

@@ -11,14 +11,14 @@ from yolo_stability.core.findings import Cause, Finding
 from yolo_stability.core.text import clean
 from yolo_stability.report.phrases import CAUSES, SIGNS
 
-__all__ = ["Diagnosed", "Seen", "cause_of", "diagnosed"]
+__all__ = ["Diagnosed", "FindingRow", "cause_of", "diagnosed"]
 
 _TROUBLED = ("failed", "unstable")
 _UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class FindingRow:
     """One finding.
 
     Attributes:
@@ -54,7 +54,7 @@ class Diagnosed:
     why: str
     cause: str
     others: tuple[str, ...]
-    seen: tuple[Seen, ...]
+    seen: tuple[FindingRow, ...]
 
 
 def diagnosed(runs: Sequence[RunResultRow]) -> tuple[Diagnosed, ...]:
@@ -101,18 +101,18 @@ def _name(cause: str) -> str:
     return CAUSES.get(cause, clean(cause))
 
 
-def _seen(finding: Finding) -> Seen:
+def _seen(finding: Finding) -> FindingRow:
     block = f"in {clean(finding.block)}" if finding.block else ""
-    return Seen(
+    return FindingRow(
         severity=clean(finding.severity),
         what=SIGNS.get(finding.rule, clean(finding.rule)),
-        where=", ".join(part for part in (_steps(finding), block) if part),
+        where=", ".join(part for part in (_step_range(finding), block) if part),
         message=clean(finding.message),
         remedy=clean(finding.remedy),
     )
 
 
-def _steps(finding: Finding) -> str:
+def _step_range(finding: Finding) -> str:
     first, last = finding.first_step, finding.last_step
     if first is None:
         return ""

@@ -21,9 +21,9 @@ from yolo_stability.report.plotly import (
     rounded,
     shown_name,
 )
-from yolo_stability.report.run_bins import Key, RunSeries
+from yolo_stability.report.run_bins import BinnedRun, Key
 
-__all__ = ["Grids", "colour_limits", "depth_charts", "heat_charts", "own_steps", "steps_shown"]
+__all__ = ["Grids", "color_limits", "depth_charts", "heat_charts", "own_steps", "steps_shown"]
 
 _ROW, _HEAT_FRAME, _DEPTH_FRAME = 20, 130, 70
 _MAX_CROSSES = 300
@@ -39,11 +39,11 @@ class Grids:
         self.content: dict[str, dict[str, Any]] = {}
 
     @classmethod
-    def of(cls, series: dict[Key, RunSeries]) -> Grids:
+    def of(cls, series: dict[Key, BinnedRun]) -> Grids:
         """Return an empty store for these series."""
         return cls({id(item): f"r{i}" for i, item in enumerate(series.values())})
 
-    def add(self, series: RunSeries) -> str:
+    def add(self, series: BinnedRun) -> str:
         """Store a run and return the name under which the page's script finds it."""
         name = self._names[id(series)]
         if name not in self.content:
@@ -51,7 +51,7 @@ class Grids:
         return name
 
 
-def _grid(series: RunSeries) -> dict[str, Any]:
+def _grid(series: BinnedRun) -> dict[str, Any]:
     """Return edges of the bins, log10 of the norms, and 1 where NaN or Inf stood, 0 where the norm is zero."""
     values, bad = series.block_norm, series.block_nonfinite > 0
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -77,7 +77,7 @@ def heat_charts(section: Section, grids: Grids) -> list[Chart]:
     for pair in found:
         shown = {"control": pair.control, "arm": pair.series}
         known = [s for s in shown.values() if s is not None]
-        limits, skips = colour_limits(pair), any((s.skipped > 0).any() for s in known)
+        limits, skips = color_limits(pair), any((s.skipped > 0).any() for s in known)
         rows = max(rows, *(len(s.blocks) + skips for s in known))
         for side, series in shown.items():
             if series is not None:
@@ -99,7 +99,7 @@ def heat_charts(section: Section, grids: Grids) -> list[Chart]:
     ]
 
 
-def colour_limits(pair: Pair) -> tuple[float, float]:
+def color_limits(pair: Pair) -> tuple[float, float]:
     """Return log10 of the smallest and largest norm that the colours tell apart, one scale for control and arm."""
     both = [s.block_norm for s in (pair.control, pair.series) if s is not None]
     first, every = both[0], np.concatenate([matrix.ravel() for matrix in both])
@@ -127,7 +127,7 @@ def own_steps(pair: Pair) -> bool:
     )
 
 
-def _heat_layout(series: RunSeries, pair: Pair, skips: bool) -> dict[str, Any]:
+def _heat_layout(series: BinnedRun, pair: Pair, skips: bool) -> dict[str, Any]:
     count = len(series.blocks)
     ticks, names = list(range(count)), [shown_name(block) for block in series.blocks]
     if skips:
@@ -147,7 +147,7 @@ def _heat_layout(series: RunSeries, pair: Pair, skips: bool) -> dict[str, Any]:
     }
 
 
-def _heat_data(series: RunSeries, limits: tuple[float, float], grid: str) -> list[dict[str, Any]]:
+def _heat_data(series: BinnedRun, limits: tuple[float, float], grid: str) -> list[dict[str, Any]]:
     low, high = limits
     ticks = log_ticks(low, high)
     inside = [

@@ -9,18 +9,18 @@ from yolo_stability.core.text import clean, setting
 from yolo_stability.report.figures import Picture
 from yolo_stability.report.findings import Diagnosed, diagnosed
 from yolo_stability.report.moments import pairs, worst_pair
-from yolo_stability.report.outline import Cell, Section, Story, flatten, headline
+from yolo_stability.report.outline import ArmCell, Outline, Section, benchmark_headline, flatten
 from yolo_stability.report.phrases import run_sentence
 from yolo_stability.report.tables import (
     GLOSSARY,
     Table,
     block_table,
     command_of,
+    comparison_sentences,
     lost_runs,
     number_table,
     run_table,
     setting_table,
-    told,
 )
 
 __all__ = ["markdown"]
@@ -28,26 +28,26 @@ __all__ = ["markdown"]
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#~&!$@])")
 
 
-def markdown(story: Story, pictures: Sequence[Picture], folder: str) -> str:
+def markdown(outline: Outline, pictures: Sequence[Picture], folder: str) -> str:
     """Return the report as Markdown.
 
     Args:
-        story: What to say.
+        outline: What to say.
         pictures: The PNGs.
         folder: Where they lie, relative to the report.
     """
-    result = story.result
+    result = outline.result
     lines = [f"# Stability benchmark: {_text(result.suite)}", _text(result.description)]
-    lines += [_text(line) for line in headline(story)]
-    lines += [f"**{_text(lost)}**"] if (lost := lost_runs(story)) else []
+    lines += [_text(line) for line in benchmark_headline(outline)]
+    lines += [f"**{_text(lost)}**"] if (lost := lost_runs(outline)) else []
     lines.append(
         "\n".join(
             f"- **{_text(item.cell.verdict)}** {_link(_text(item.lead), item.cell)}{_text(item.rest, strip=False)}"
-            for item in told(story)
+            for item in comparison_sentences(outline)
         )
     )
-    lines += ["## Verdicts by arm and task", _matrix(story)]
-    for group in story.groups:
+    lines += ["## Verdicts by arm and task", _matrix(outline)]
+    for group in outline.groups:
         lines += [_anchor(group.id), f"## {_text(group.title)}"]
         lines += [
             f"![{_text(p.alt)}]({folder}/{p.name})"
@@ -58,15 +58,15 @@ def markdown(story: Story, pictures: Sequence[Picture], folder: str) -> str:
             lines += _section(section)
     lines += [
         "## Numbers against the control",
-        _table(number_table(story), "There is no control to compare with."),
+        _table(number_table(outline), "There is no control to compare with."),
     ]
     lines += [
         "## Settings that differ from the control",
-        _table(setting_table(story), "None, or none was recorded."),
+        _table(setting_table(outline), "None, or none was recorded."),
     ]
-    lines += ["## All runs", _table(run_table(story), "None.")]
+    lines += ["## All runs", _table(run_table(outline), "None.")]
     lines += ["## Environment, and how to do it again"]
-    if command := command_of(story):
+    if command := command_of(outline):
         lines += ["This command reproduces the benchmark:", _code(command)]
     manifest = {key: value for key, value in result.manifest.items() if key != "command"}
     lines += [_pairs(flatten(manifest)), _pairs(flatten(result.totals))]
@@ -85,7 +85,7 @@ def _anchor(name: str) -> str:
     return f'<a id="{name}"></a>'
 
 
-def _link(text: str, cell: Cell) -> str:
+def _link(text: str, cell: ArmCell) -> str:
     """Return a text that leads to the section of a cell, if there is one."""
     return f"[{text}](#{cell.link})" if cell.link else text
 
@@ -110,19 +110,19 @@ def _table(table: Table, otherwise: str) -> str:
     return "\n".join(f"| {line} |" for line in (head, rule, *rows))
 
 
-def _matrix(story: Story) -> str:
-    head = ["Arm", *(f"[{_text(group.title)}](#{group.id})" for group in story.groups)]
+def _matrix(outline: Outline) -> str:
+    head = ["Arm", *(f"[{_text(group.title)}](#{group.id})" for group in outline.groups)]
     rows = [
         [
             _text(arm.name) + (" (control)" if arm.is_control else ""),
             *(_cell(cell) for cell in cells),
         ]
-        for arm, cells in story.matrix
+        for arm, cells in outline.matrix
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows))
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: ArmCell) -> str:
     if not cell.verdict:
         return "not run"
     parts = (

@@ -10,7 +10,7 @@ import numpy as np
 from yolo_stability.benchmarks.results import RunResultRow
 from yolo_stability.report.outline import Section
 from yolo_stability.report.phrases import steps_text
-from yolo_stability.report.run_bins import RunSeries
+from yolo_stability.report.run_bins import BinnedRun
 
 __all__ = ["Moment", "Pair", "moments", "pairs", "worst_pair"]
 
@@ -20,8 +20,8 @@ class Pair:
     """One run of an arm with its series, and the control's run of the same seed (or of its first one)."""
 
     run: RunResultRow
-    series: RunSeries
-    control: RunSeries | None
+    series: BinnedRun
+    control: BinnedRun | None
     control_seed: int | None
 
 

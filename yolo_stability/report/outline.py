@@ -16,18 +16,18 @@ from yolo_stability.benchmarks.results import (
 from yolo_stability.core.text import clean, count, listing, setting
 from yolo_stability.report.findings import cause_of
 from yolo_stability.report.phrases import SIGNS, amount, range_percent, task_name
-from yolo_stability.report.run_bins import Key, RunSeries
+from yolo_stability.report.run_bins import BinnedRun, Key
 
 __all__ = [
-    "Cell",
+    "ArmCell",
     "Difference",
-    "Group",
+    "Outline",
     "Section",
-    "Story",
+    "TaskGroup",
+    "benchmark_headline",
+    "build_outline",
     "differences",
     "flatten",
-    "headline",
-    "tell",
 ]
 
 VERDICTS = ("failed", "unstable", "inconclusive", "stable")
@@ -40,7 +40,7 @@ _PLACES = frozenset(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class ArmCell:
     """What became of one arm on one task and model.
 
     Attributes:
@@ -82,10 +82,10 @@ class Section:
     arm: Arm
     task: str
     model: str
-    runs: tuple[tuple[RunResultRow, RunSeries | None], ...]
-    control: tuple[tuple[RunResultRow, RunSeries | None], ...]
+    runs: tuple[tuple[RunResultRow, BinnedRun | None], ...]
+    control: tuple[tuple[RunResultRow, BinnedRun | None], ...]
     comparison: Comparison | None
-    cell: Cell
+    cell: ArmCell
     left_out: int = 0
 
     @property
@@ -101,7 +101,7 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class TaskGroup:
     """All arms on one task and model; `title` names both."""
 
     id: str
@@ -123,7 +123,7 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Story:
+class Outline:
     """Everything in its order.
 
     Attributes:
@@ -136,12 +136,12 @@ class Story:
 
     result: BenchmarkResult
     control: str | None
-    groups: tuple[Group, ...]
-    matrix: tuple[tuple[Arm, tuple[Cell, ...]], ...]
+    groups: tuple[TaskGroup, ...]
+    matrix: tuple[tuple[Arm, tuple[ArmCell, ...]], ...]
     anecdotal: bool
 
 
-def tell(result: BenchmarkResult, series: Mapping[Key, RunSeries]) -> Story:
+def build_outline(result: BenchmarkResult, series: Mapping[Key, BinnedRun]) -> Outline:
     """Arrange a result and its series for a reader."""
     control = next((arm.name for arm in result.arms if arm.is_control), None)
     places = list(dict.fromkeys((run.task, run.model) for run in result.runs))
@@ -159,12 +159,12 @@ def tell(result: BenchmarkResult, series: Mapping[Key, RunSeries]) -> Story:
             if models[task] > 1
             else task_name(clean(task))
         )
-        groups.append(Group(id=f"g{g}", task=task, model=model, title=title, sections=sections))
+        groups.append(TaskGroup(id=f"g{g}", task=task, model=model, title=title, sections=sections))
     matrix = tuple(
         (arm, tuple(group.sections[a].cell for group in groups))
         for a, arm in enumerate(result.arms)
     )
-    return Story(
+    return Outline(
         result=result,
         control=control,
         groups=tuple(groups),
@@ -178,13 +178,13 @@ def _section(
     arm: Arm,
     place: tuple[str, str],
     result: BenchmarkResult,
-    series: Mapping[Key, RunSeries],
+    series: Mapping[Key, BinnedRun],
     room: int,
 ) -> Section:
     def runs_of(wanted: str | None) -> list[RunResultRow]:
         return [run for run in result.runs if run.arm == wanted and (run.task, run.model) == place]
 
-    def with_series(rows: list[RunResultRow]) -> tuple[tuple[RunResultRow, RunSeries | None], ...]:
+    def with_series(rows: list[RunResultRow]) -> tuple[tuple[RunResultRow, BinnedRun | None], ...]:
         return tuple((run, series.get((run.arm, run.task, run.model, run.seed))) for run in rows)
 
     task, model = place
@@ -230,9 +230,9 @@ def _began(run: RunResultRow) -> float:
 
 def _cell(
     runs: list[RunResultRow], comparison: Comparison | None, rate: Interval | None, link: str
-) -> Cell:
+) -> ArmCell:
     if not runs:
-        return Cell(verdict="", runs="not run")
+        return ArmCell(verdict="", runs="not run")
     verdict = next(
         (v for v in VERDICTS if any(run.verdict == v for run in runs)), clean(runs[0].verdict)
     )
@@ -245,7 +245,7 @@ def _cell(
         onset = f"first sign at step {amount(median if median is not None else first.onset_step)}: {sign}"
         block = (comparison and comparison.worst_block) or first.onset_block or ""
         block = f"in {clean(block)}" if block else ""
-    return Cell(
+    return ArmCell(
         verdict=verdict,
         runs=f"{len(concerned)} of {count(len(runs), 'run')}",
         onset=onset,
@@ -268,9 +268,9 @@ def _sure(runs: int, rate: Interval | None) -> str:
     return f"{told} of such runs would fail (95% interval)" if told else count(runs, "seed")
 
 
-def headline(story: Story) -> list[str]:
+def benchmark_headline(outline: Outline) -> list[str]:
     """Say in a few sentences which arms broke, which wavered, which did neither, and how the control did."""
-    arms = [(arm, cells) for arm, cells in story.matrix if not arm.is_control]
+    arms = [(arm, cells) for arm, cells in outline.matrix if not arm.is_control]
     worst = {
         arm.name: next((v for v in VERDICTS if any(c.verdict == v for c in cells)), "")
         for arm, cells in arms
@@ -284,32 +284,34 @@ def headline(story: Story) -> list[str]:
     said = []
     for verdict in VERDICTS:
         named = [
-            _named(arm, cells, verdict, story) for arm, cells in arms if worst[arm.name] == verdict
+            _named(arm, cells, verdict, outline)
+            for arm, cells in arms
+            if worst[arm.name] == verdict
         ]
         if named:
             said.append(
                 f"{len(named)} of {count(len(arms), 'arm')} {words[verdict]}: {listing(named)}."
             )
-    controls = [run for run in story.result.runs if run.arm == story.control]
+    controls = [run for run in outline.result.runs if run.arm == outline.control]
     if controls:
         good = sum(run.verdict == "stable" for run in controls)
-        name = clean(story.control)
+        name = clean(outline.control)
         called = "" if name == "control" else f", {name},"
         said.append(f"The control{called} was stable in {good} of {count(len(controls), 'run')}.")
-    elif story.result.runs:
+    elif outline.result.runs:
         said.append(
             "There is no control: the arms are shown side by side and judged by themselves."
         )
-    if story.anecdotal and story.result.runs:
+    if outline.anecdotal and outline.result.runs:
         said.append("Every arm ran with one seed only: what follows is anecdotal.")
     return said
 
 
-def _named(arm: Arm, cells: tuple[Cell, ...], verdict: str, story: Story) -> str:
+def _named(arm: Arm, cells: tuple[ArmCell, ...], verdict: str, outline: Outline) -> str:
     """Name an arm, and where it happened unless it did everywhere."""
     where = [
         group.title
-        for group, cell in zip(story.groups, cells, strict=True)
+        for group, cell in zip(outline.groups, cells, strict=True)
         if cell.verdict == verdict
     ]
     everywhere = len(where) == sum(bool(cell.verdict) for cell in cells)
@@ -320,11 +322,11 @@ def _named(arm: Arm, cells: tuple[Cell, ...], verdict: str, story: Story) -> str
     )
 
 
-def differences(story: Story) -> tuple[Difference, ...]:
+def differences(outline: Outline) -> tuple[Difference, ...]:
     """Return the effective settings by which arms differ from the control, each said once."""
     found: dict[tuple[str, str, str, str], list[str]] = {}
     ran: Counter[str] = Counter()
-    for group in story.groups:
+    for group in outline.groups:
         for section in group.sections:
             if not section.runs or not section.control:
                 continue

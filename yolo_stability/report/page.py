@@ -17,19 +17,19 @@ from yolo_stability.report.curves import curves_chart
 from yolo_stability.report.findings import diagnosed
 from yolo_stability.report.heatmaps import Grids, depth_charts, heat_charts, own_steps, steps_shown
 from yolo_stability.report.moments import Pair, moments, pairs, worst_pair
-from yolo_stability.report.outline import Section, Story, flatten, headline
+from yolo_stability.report.outline import Outline, Section, benchmark_headline, flatten
 from yolo_stability.report.phrases import run_sentence
 from yolo_stability.report.plotly import Chart
-from yolo_stability.report.run_bins import Key, RunSeries
+from yolo_stability.report.run_bins import BinnedRun, Key
 from yolo_stability.report.tables import (
     GLOSSARY,
     block_table,
     command_of,
+    comparison_sentences,
     lost_runs,
     number_table,
     run_table,
     setting_table,
-    told,
 )
 
 __all__ = ["page"]
@@ -38,15 +38,15 @@ _TEMPLATES = Path(__file__).parent / "templates"
 _MARKS = {"failed": "✕", "unstable": "▲", "inconclusive": "?", "stable": "✓"}
 
 
-def page(story: Story, series: Mapping[Key, RunSeries]) -> str:
-    """Return the whole page; the same story gives the same text."""
+def page(outline: Outline, series: Mapping[Key, BinnedRun]) -> str:
+    """Return the whole page; the same outline gives the same text."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
     )
-    result, grids = story.result, Grids.of(dict(series))
+    result, grids = outline.result, Grids.of(dict(series))
     charts: dict[str, Any] = {}
     groups = [
         {
@@ -57,15 +57,15 @@ def page(story: Story, series: Mapping[Key, RunSeries]) -> str:
                 _section(section, grids, charts) for section in group.sections if section.runs
             ],
         }
-        for group in story.groups
+        for group in outline.groups
     ]
     manifest = {key: value for key, value in result.manifest.items() if key != "command"}
     return environment.get_template("report.html.j2").render(
         suite=clean(result.suite),
         description=clean(result.description),
-        headline=headline(story),
-        lost=lost_runs(story),
-        told=told(story),
+        headline=benchmark_headline(outline),
+        lost=lost_runs(outline),
+        told=comparison_sentences(outline),
         groups=groups,
         matrix=[
             {
@@ -73,13 +73,13 @@ def page(story: Story, series: Mapping[Key, RunSeries]) -> str:
                 "what": "control" if arm.is_control else clean(arm.kind),
                 "cells": cells,
             }
-            for arm, cells in story.matrix
+            for arm, cells in outline.matrix
         ],
         marks=_MARKS | {"": ""},
-        numbers=number_table(story),
-        settings=setting_table(story),
-        runs=run_table(story),
-        command=command_of(story),
+        numbers=number_table(outline),
+        settings=setting_table(outline),
+        runs=run_table(outline),
+        command=command_of(outline),
         environment=flatten(manifest),
         totals=flatten(result.totals),
         glossary=GLOSSARY,

@@ -9,13 +9,13 @@ import numpy as np
 
 from yolo_stability.benchmarks.results import Interval, RunResultRow
 from yolo_stability.core.text import clean, count, number
-from yolo_stability.report.run_bins import RunSeries
+from yolo_stability.report.run_bins import BinnedRun
 
 __all__ = [
     "CAUSES",
     "SIGNS",
     "amount",
-    "interval",
+    "estimate_text",
     "range_percent",
     "run_sentence",
     "steps_text",
@@ -62,7 +62,7 @@ def amount(value: float | None) -> str:
     return number(value)
 
 
-def interval(value: Interval) -> str:
+def estimate_text(value: Interval) -> str:
     """Write an estimate with its interval: `1.20 (0.90 to 1.60)`; a dash where nothing is known."""
     if value.value is None:
         return "-"
@@ -83,13 +83,13 @@ def task_name(task: str) -> str:
     return _TASKS.get(task, task)
 
 
-def steps_text(series: RunSeries, column: int) -> str:
+def steps_text(series: BinnedRun, column: int) -> str:
     """Name the steps of a bin: `step 5` or `steps 5 to 7`."""
     first, last = int(series.first[column]), int(series.last[column])
     return f"step {first:,}" if first == last else f"steps {first:,} to {last:,}"
 
 
-def run_sentence(run: RunResultRow, series: RunSeries | None) -> str:
+def run_sentence(run: RunResultRow, series: BinnedRun | None) -> str:
     """Tell the curves of a run in one sentence, for readers who do not see the picture."""
     if series is None or not len(series.first):
         return "No step of this run was recorded." + (

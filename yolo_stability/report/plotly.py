@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from yolo_stability.core.text import clean, short_name
-from yolo_stability.display.style import plain_number
+from yolo_stability.display.style import tick_number
 
 __all__ = [
     "ARM",
@@ -19,8 +19,8 @@ __all__ = [
     "Chart",
     "axis",
     "axis_name",
+    "escape_text",
     "log_ticks",
-    "plain",
     "rounded",
     "shown_name",
 ]
@@ -55,7 +55,7 @@ def rounded(values: Any) -> list[float | None]:
     ]
 
 
-def plain(text: object) -> str:
+def escape_text(text: object) -> str:
     """Return a text that plotly shows as it is: plotly reads a little HTML."""
     return html.escape(clean(text), quote=False)
 
@@ -73,7 +73,7 @@ def log_ticks(low: float, high: float) -> dict[str, Any]:
     powers = range(max(-_MOST_POWER, int(np.floor(low))), min(_MOST_POWER, int(np.ceil(high))) + 1)
     if high - low < 2:
         values = [float(f"{m}e{p}") for p in powers for m in (1, 2, 5)]
-        return {"type": "log", "tickvals": values, "ticktext": [plain_number(v) for v in values]}
+        return {"type": "log", "tickvals": values, "ticktext": [tick_number(v) for v in values]}
     shown = powers[:: max(1, round((high - low) / 4))]
     return {
         "type": "log",
@@ -102,4 +102,4 @@ def axis(**more: Any) -> dict[str, Any]:
 
 def shown_name(block: str) -> str:
     """Return what an axis of plotly shows for a block."""
-    return plain(axis_name(block))
+    return escape_text(axis_name(block))

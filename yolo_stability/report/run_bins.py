@@ -14,7 +14,7 @@ from yolo_stability.core.errors import TraceError
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["COLUMNS", "Key", "RunSeries", "read_series"]
+__all__ = ["COLUMNS", "BinnedRun", "Key", "read_series"]
 
 Key = tuple[str, str, str, int]
 """Arm, task, model and seed of a run."""
@@ -28,7 +28,7 @@ _VALUES = ("median", "highest", "loss", "loss_highest", "nonfinite", "skipped")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunSeries:
+class BinnedRun:
     """One run in bins of steps; what is not known is NaN.
 
     Attributes:
@@ -65,7 +65,7 @@ class RunSeries:
         return int(found[0]) if len(found) else None
 
 
-def read_series(file: Path) -> Mapping[Key, RunSeries]:
+def read_series(file: Path) -> Mapping[Key, BinnedRun]:
     """Read the binned series of all runs.
 
     Args:
@@ -109,7 +109,7 @@ def read_series(file: Path) -> Mapping[Key, RunSeries]:
         ) from None
 
 
-def _run_series(part: pl.DataFrame) -> RunSeries:
+def _run_series(part: pl.DataFrame) -> BinnedRun:
     """Arrange the rows of one run; a gap between bins becomes a bin without values."""
     import polars as pl
 
@@ -128,7 +128,7 @@ def _run_series(part: pl.DataFrame) -> RunSeries:
     )
     blocks = tuple(order["block"].to_list())
     cells = _scatter(named, place, len(first), {block: i for i, block in enumerate(blocks)})
-    return RunSeries(
+    return BinnedRun(
         first=first,
         last=last,
         norm=whole["median"][0],

@@ -11,8 +11,8 @@ import numpy as np
 from yolo_stability.benchmarks.results import Comparison
 from yolo_stability.core.text import clean, count, listing, number, percent
 from yolo_stability.report.moments import Pair, moments
-from yolo_stability.report.outline import VERDICTS, Cell, Section, Story, differences
-from yolo_stability.report.phrases import amount, interval, range_percent, task_name
+from yolo_stability.report.outline import VERDICTS, ArmCell, Outline, Section, differences
+from yolo_stability.report.phrases import amount, estimate_text, range_percent, task_name
 
 __all__ = [
     "GLOSSARY",
@@ -20,11 +20,11 @@ __all__ = [
     "Table",
     "block_table",
     "command_of",
+    "comparison_sentences",
     "lost_runs",
     "number_table",
     "run_table",
     "setting_table",
-    "told",
 ]
 
 GLOSSARY = (
@@ -71,17 +71,17 @@ class Table:
 class Sentence:
     """What the statistics say about one arm on one task; `lead` and `rest` together are the sentence."""
 
-    cell: Cell
+    cell: ArmCell
     lead: str
     rest: str
 
 
-def told(story: Story) -> tuple[Sentence, ...]:
+def comparison_sentences(outline: Outline) -> tuple[Sentence, ...]:
     """Return the sentences of all comparisons, the worst verdicts first."""
     order = {verdict: i for i, verdict in enumerate(VERDICTS)}
     found = [
         _sentence(section, group.title)
-        for group in story.groups
+        for group in outline.groups
         for section in group.sections
         if section.comparison is not None and section.runs
     ]
@@ -97,9 +97,9 @@ def _sentence(section: Section, place: str) -> Sentence:
     return Sentence(cell=section.cell, lead=f"{arm}, {place.lower()}", rest=f": {said}")
 
 
-def lost_runs(story: Story) -> str:
+def lost_runs(outline: Outline) -> str:
     """Name the runs that did not end by themselves; empty if there are none."""
-    lost = [run for run in story.result.runs if run.outcome in _LOST]
+    lost = [run for run in outline.result.runs if run.outcome in _LOST]
     if not lost:
         return ""
     named = [
@@ -113,7 +113,7 @@ def lost_runs(story: Story) -> str:
     )
 
 
-def number_table(story: Story) -> Table:
+def number_table(outline: Outline) -> Table:
     """Return what the statistics found, a row for each arm and task."""
     names = (
         *("failed runs", "rate, 95%", "control's rate, 95%", "p", "first sign, step"),
@@ -127,9 +127,9 @@ def number_table(story: Story) -> Table:
     rows = [
         (
             f"{clean(section.arm.name)}, {group.title}",
-            *_numbers(section.comparison, _decided(story, section)),
+            *_numbers(section.comparison, _decided(outline, section)),
         )
-        for group in story.groups
+        for group in outline.groups
         for section in group.sections
         if section.comparison is not None
     ]
@@ -137,11 +137,12 @@ def number_table(story: Story) -> Table:
     return Table(caption="Statistics by arm and task", columns=columns, rows=tuple(rows))
 
 
-def _decided(story: Story, section: Section) -> int:
+def _decided(outline: Outline, section: Section) -> int:
     """Return how many runs of a section have a verdict: what its failures were counted among."""
     cell = section.arm.name, section.task, section.model
     return sum(
-        (r.arm, r.task, r.model) == cell and r.verdict != "inconclusive" for r in story.result.runs
+        (r.arm, r.task, r.model) == cell and r.verdict != "inconclusive"
+        for r in outline.result.runs
     )
 
 
@@ -151,32 +152,32 @@ def _numbers(found: Comparison, decided: int) -> tuple[str, ...]:
         range_percent(found.rate) or "-",
         range_percent(found.control_rate) or "-",
         "-" if found.p_value is None else f"{found.p_value:.3g}",
-        interval(found.onset),
-        interval(found.peak_ratio),
-        interval(found.median_ratio),
-        interval(found.fitness_difference),
+        estimate_text(found.onset),
+        estimate_text(found.peak_ratio),
+        estimate_text(found.median_ratio),
+        estimate_text(found.fitness_difference),
         percent(found.clip_saturation),
     )
 
 
-def setting_table(story: Story) -> Table:
+def setting_table(outline: Outline) -> Table:
     """Return the effective settings by which arms differ from the control."""
     rows = tuple(
         (item.arm, item.key, item.control, item.value, item.where or "all tasks")
-        for item in differences(story)
+        for item in differences(outline)
     )
     columns = (("Arm", ""), ("Setting", ""), ("Control", ""), ("This arm", ""), ("Where", ""))
     return Table(caption="Effective settings that differ", columns=columns, rows=rows)
 
 
-def run_table(story: Story) -> Table:
+def run_table(outline: Outline) -> Table:
     """Return all runs in the order of the plan."""
     columns = (
         ("Run", ""), ("Outcome", ""), ("Verdict", ""), ("Why", "w"), ("First sign", "n"), ("Steps", "n"),
         ("Skipped", "n"), ("Final mAP50", "n"), ("Peak norm", "n"), ("Seconds", "n"), ("Folder", ""),
     )  # fmt: skip
     rows = []
-    for run in story.result.runs:
+    for run in outline.result.runs:
         why = " ".join(clean(text) for text in (run.why, run.error) if text)
         planned = (
             f" of {run.planned_steps:,}"
@@ -216,7 +217,7 @@ def block_table(pair: Pair, section: Section) -> Table:
             [_cell(v, bad) for v, bad in zip(moment.norms, moment.nonfinite, strict=True)]
         )
     if section.comparison is not None:
-        ratio = {item.block: interval(item.ratio) for item in section.comparison.blocks}
+        ratio = {item.block: estimate_text(item.ratio) for item in section.comparison.blocks}
         columns.append(("ratio to control, all seeds", "n"))
         values.append([ratio.get(block, "-") for block in pair.series.blocks])
     columns.append(("NaN or Inf from step", "n"))
@@ -238,9 +239,9 @@ def _first_bad(row: Any, pair: Pair) -> str:
     return amount(int(pair.series.first[found[0]])) if len(found) else "-"
 
 
-def command_of(story: Story) -> str:
+def command_of(outline: Outline) -> str:
     """Return the command that the manifest names; empty if it names none."""
-    command = story.result.manifest.get("command", "")
+    command = outline.result.manifest.get("command", "")
     if isinstance(command, list | tuple):
         return shlex.join(clean(part) for part in command)
     return clean(command) if command else ""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from pathlib import Path
 
 from yolo_stability.benchmarks.results import SERIES, read_results
 from yolo_stability.core.errors import TraceError
+from yolo_stability.core.files import replace_file
 
 __all__ = ["FIGURES", "HTML", "MARKDOWN", "write_report"]
 
@@ -31,27 +31,27 @@ def write_report(folder: Path) -> tuple[Path, ...]:
     """
     from yolo_stability.report.figures import NAME, figures
     from yolo_stability.report.markdown import markdown
-    from yolo_stability.report.outline import tell
+    from yolo_stability.report.outline import build_outline
     from yolo_stability.report.page import page
     from yolo_stability.report.run_bins import read_series
 
     result = read_results(folder)
     series = read_series(folder / SERIES)
-    story = tell(result, series)
+    outline = build_outline(result, series)
     if (folder / FIGURES).is_symlink():  # old pictures are removed there
         raise TraceError(
             f"{folder / FIGURES} is a link, and pictures are written into the folder itself: remove it."
         )
     (folder / FIGURES).mkdir(exist_ok=True)
     _sweep(folder, folder / FIGURES)
-    pictures = tuple(figures(story))
+    pictures = tuple(figures(outline))
     for old in (folder / FIGURES).iterdir():  # of tasks and arms that are no more
         if NAME.fullmatch(old.name) and old.name not in {picture.name for picture in pictures}:
             old.unlink()
     for picture in pictures:
-        _replace(folder / FIGURES / picture.name, picture.content)
-    _replace(folder / HTML, page(story, series).encode())
-    _replace(folder / MARKDOWN, markdown(story, pictures, FIGURES).encode())
+        replace_file(folder / FIGURES / picture.name, picture.content)
+    replace_file(folder / HTML, page(outline, series).encode())
+    replace_file(folder / MARKDOWN, markdown(outline, pictures, FIGURES).encode())
     return (
         folder / HTML,
         folder / MARKDOWN,
@@ -66,13 +66,3 @@ def _sweep(*folders: Path) -> None:
             with contextlib.suppress(OSError):
                 if time.time() - temp.stat().st_mtime > _STALE_SECONDS:
                     temp.unlink()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file at once or not at all."""
-    temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temp.write_bytes(content)
-        temp.replace(path)
-    finally:
-        temp.unlink(missing_ok=True)

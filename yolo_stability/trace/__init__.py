@@ -7,7 +7,7 @@ Importing this package loads neither torch nor polars.
 
 from __future__ import annotations
 
-from yolo_stability.core.lock import claim_folder, release_folder
+from yolo_stability.core.lock import lock_folder, unlock_folder
 from yolo_stability.trace.layout import FOLDER, SCHEMA_VERSION
 from yolo_stability.trace.locate import clear_trace, find_trace
 from yolo_stability.trace.reader import (
@@ -25,13 +25,13 @@ __all__ = [
     "SCHEMA_VERSION",
     "ResumePoint",
     "TraceWriter",
-    "claim_folder",
     "clear_trace",
     "empty_trace",
     "find_trace",
     "load_trace",
+    "lock_folder",
     "read_header",
-    "release_folder",
     "resume_point",
     "scan_trace",
+    "unlock_folder",
 ]

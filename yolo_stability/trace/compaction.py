@@ -13,16 +13,16 @@ from pathlib import Path
 from yolo_stability.core.files import replace_file
 from yolo_stability.core.types import StepRecord
 from yolo_stability.trace import tables as frames
-from yolo_stability.trace.layout import Part, Table, list_parts, part_path, standing
+from yolo_stability.trace.layout import Part, TableName, list_parts, part_path, without_overlaps
 
-__all__ = ["SEALED_STEPS", "Tiers", "merge_from"]
+__all__ = ["SEALED_STEPS", "Compactor", "merge_from"]
 
 SEALED_STEPS = 16_384
 _RATIO = 2
 _CROWDED = 16
 
 
-class Tiers:
+class Compactor:
     """The parts of one table, appended to by one writer.
 
     Args:
@@ -31,9 +31,9 @@ class Tiers:
         names: Block names in the order of the header.
     """
 
-    def __init__(self, folder: Path, table: Table, names: Sequence[str]) -> None:
+    def __init__(self, folder: Path, table: TableName, names: Sequence[str]) -> None:
         self._folder = folder
-        self._table: Table = table
+        self._table: TableName = table
         self._names = names
         self._tail: list[Part] = []
         self.last = -1  # last step on disk
@@ -48,7 +48,7 @@ class Tiers:
             OSError: The folder cannot be read or cleaned.
         """
         every = list_parts(self._folder, self._table)
-        kept = [p for p in standing(every) if upto is None or p.first <= upto]
+        kept = [p for p in without_overlaps(every) if upto is None or p.first <= upto]
         for part in every:
             if part not in kept:
                 part.path.unlink(missing_ok=True)

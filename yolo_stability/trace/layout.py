@@ -18,11 +18,11 @@ __all__ = [
     "PARTS",
     "SCHEMA_VERSION",
     "Part",
-    "Table",
+    "TableName",
     "list_parts",
     "part_path",
     "remove_stale_temps",
-    "standing",
+    "without_overlaps",
 ]
 
 SCHEMA_VERSION = 1
@@ -31,7 +31,7 @@ HEADER = "header.json"
 EVENTS = "events.jsonl"
 PARTS = "trace"
 
-Table = Literal["steps", "blocks"]
+TableName = Literal["steps", "blocks"]
 
 _PART = re.compile(r"(steps|blocks)-(\d{1,10})-(\d{1,10})\.parquet")
 _TEMP = re.compile(r"\..+\.tmp")
@@ -52,12 +52,12 @@ class Part:
         return self.last - self.first + 1
 
 
-def part_path(folder: Path, table: Table, first: int, last: int) -> Path:
+def part_path(folder: Path, table: TableName, first: int, last: int) -> Path:
     """Return the path of the part of `table` that holds steps `first` to `last`; `folder` is `stability/`."""
     return folder / PARTS / f"{table}-{first:07d}-{last:07d}.parquet"
 
 
-def list_parts(folder: Path, table: Table) -> list[Part]:
+def list_parts(folder: Path, table: TableName) -> list[Part]:
     """List the finished parts of a table, ordered by their first step.
 
     Args:
@@ -79,7 +79,7 @@ def list_parts(folder: Path, table: Table) -> list[Part]:
     return sorted(parts, key=_widest_first)
 
 
-def standing(parts: Iterable[Part]) -> list[Part]:
+def without_overlaps(parts: Iterable[Part]) -> list[Part]:
     """Drop every part whose steps another part holds too: what a killed merge left behind."""
     kept: list[Part] = []
     for part in sorted(parts, key=_widest_first):

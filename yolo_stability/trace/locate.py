@@ -12,7 +12,7 @@ from pathlib import Path
 from yolo_stability.core.errors import TraceError, nearest
 from yolo_stability.trace.layout import EVENTS, FOLDER, HEADER, PARTS, list_parts
 
-__all__ = ["clear_trace", "find_trace", "said"]
+__all__ = ["clear_trace", "error_line", "find_trace"]
 
 _OURS = (
     HEADER,
@@ -42,7 +42,7 @@ def find_trace(path: str | Path) -> Path:
         RuntimeError,
         ValueError,
     ) as e:  # an overlong name, `~nobody`, a folder without permission
-        raise TraceError(f"'{path}' cannot be looked into: {said(e)}.") from e
+        raise TraceError(f"'{path}' cannot be looked into: {error_line(e)}.") from e
 
 
 def _find(path: Path) -> Path:
@@ -131,6 +131,6 @@ def _neighbours(path: Path) -> str:
     return hint or f" Runs with a trace nearby: {more}."
 
 
-def said(error: BaseException) -> str:
+def error_line(error: BaseException) -> str:
     """Return the first line of an error without its full stop, to stand inside a sentence."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

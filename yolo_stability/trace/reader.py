@@ -11,8 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from yolo_stability.core.errors import TraceError
 from yolo_stability.core.types import RunHeader, Trace
-from yolo_stability.trace.layout import EVENTS, HEADER, Part, Table, list_parts, standing
-from yolo_stability.trace.locate import find_trace, said
+from yolo_stability.trace.layout import (
+    EVENTS,
+    HEADER,
+    Part,
+    TableName,
+    list_parts,
+    without_overlaps,
+)
+from yolo_stability.trace.locate import error_line, find_trace
 from yolo_stability.trace.serialize import event_row, header_from_json
 
 if TYPE_CHECKING:
@@ -75,10 +82,10 @@ def load_trace(path: str | Path) -> Trace:
         Exception,
         pl.exceptions.PanicException,
     ) as e:  # damaged bytes make polars raise whatever it likes
-        raise TraceError(f"The trace in '{folder}' cannot be read: {said(e)}.") from e
+        raise TraceError(f"The trace in '{folder}' cannot be read: {error_line(e)}.") from e
 
 
-def scan_trace(path: str | Path, table: Table) -> pl.LazyFrame:
+def scan_trace(path: str | Path, table: TableName) -> pl.LazyFrame:
     """Open one table without reading it, for questions about few columns of a long run.
 
     Args:
@@ -99,16 +106,16 @@ def scan_trace(path: str | Path, table: Table) -> pl.LazyFrame:
     try:
         return _scan(folder, table, names)
     except (Exception, pl.exceptions.PanicException) as e:
-        raise TraceError(f"The trace in '{folder}' cannot be read: {said(e)}.") from e
+        raise TraceError(f"The trace in '{folder}' cannot be read: {error_line(e)}.") from e
 
 
-def _scan(folder: Path, table: Table, names: list[str]) -> pl.LazyFrame:
+def _scan(folder: Path, table: TableName, names: list[str]) -> pl.LazyFrame:
     """Open the parts of a table as one, with the columns of the contract."""
     import polars as pl
 
-    from yolo_stability.trace.tables import column_order, empty, normalise
+    from yolo_stability.trace.tables import column_order, conform, empty
 
-    parts = list(_scan_parts(standing(list_parts(folder, table))))
+    parts = list(_scan_parts(without_overlaps(list_parts(folder, table))))
     if table == "blocks":
         orders = [p.collect_schema().get("block") for p in parts]
         names += [
@@ -119,9 +126,7 @@ def _scan(folder: Path, table: Table, names: list[str]) -> pl.LazyFrame:
             p if o == order else p.with_columns(pl.col("block").cast(pl.String).cast(order))
             for p, o in zip(parts, orders, strict=True)
         ]
-    frame = pl.concat(
-        [normalise(empty(table), table, names).lazy(), *parts], how="diagonal_relaxed"
-    )
+    frame = pl.concat([conform(empty(table), table, names).lazy(), *parts], how="diagonal_relaxed")
     return frame.select(column_order(frame.collect_schema().names(), table))
 
 
@@ -134,7 +139,7 @@ def _scan_parts(parts: Sequence[Part]) -> Iterator[pl.LazyFrame]:
             scanned = pl.scan_parquet(part.path)
             scanned.collect_schema()
         except (Exception, pl.exceptions.PanicException) as e:
-            _LOG.warning("%s is damaged and left out: %s", part.path, said(e))
+            _LOG.warning("%s is damaged and left out: %s", part.path, error_line(e))
         else:
             yield scanned
 
@@ -172,7 +177,7 @@ def resume_point(folder: str | Path) -> ResumePoint | None:
     try:
         return _resume_point(folder) if (folder / HEADER).is_file() else None
     except OSError as e:
-        raise TraceError(f"The trace in '{folder}' cannot be read: {said(e)}.") from e
+        raise TraceError(f"The trace in '{folder}' cannot be read: {error_line(e)}.") from e
 
 
 def _resume_point(folder: Path) -> ResumePoint:
@@ -181,7 +186,7 @@ def _resume_point(folder: Path) -> ResumePoint:
     from yolo_stability.trace.tables import read_parquet
 
     attempt = max((row["attempt"] for row in _event_rows(folder)), default=0)
-    for part in reversed(standing(list_parts(folder, "steps"))):
+    for part in reversed(without_overlaps(list_parts(folder, "steps"))):
         try:
             rows = (
                 read_parquet(part.path, ["attempt", "step", "iteration"])
@@ -197,7 +202,7 @@ def _resume_point(folder: Path) -> ResumePoint:
             Exception,
             pl.exceptions.PanicException,
         ) as e:  # a damaged part; the one before it may be whole
-            _LOG.warning("%s cannot be read (%s)", part.path, said(e))
+            _LOG.warning("%s cannot be read (%s)", part.path, error_line(e))
     return ResumePoint(attempt=attempt, step=-1, iteration=-1)
 
 
@@ -214,7 +219,9 @@ def read_header(folder: Path) -> RunHeader:
         raise TraceError(f"'{file}' cannot be read: {e.strerror}.") from e
 
 
-def _read_table(folder: Path, table: Table, names: Sequence[str], upto: int = -1) -> pl.DataFrame:
+def _read_table(
+    folder: Path, table: TableName, names: Sequence[str], upto: int = -1
+) -> pl.DataFrame:
     """Read a consistent set of parts: again whenever a merge moved rows between files meanwhile.
 
     Args:
@@ -226,7 +233,7 @@ def _read_table(folder: Path, table: Table, names: Sequence[str], upto: int = -1
     damaged: set[Part] = set()
     for _ in range(_RETRIES):
         parts, frames, gone = _read_parts(list_parts(folder, table), damaged)
-        now = [p for p in standing(list_parts(folder, table)) if p not in damaged]
+        now = [p for p in without_overlaps(list_parts(folder, table)) if p not in damaged]
         last = parts[-1].last if parts else -1
         if (
             not gone
@@ -258,7 +265,7 @@ def _read_parts(
     frames: dict[Part, pl.DataFrame] = {}
     gone: set[Part] = set()
     while True:
-        chosen = standing(p for p in parts if p not in damaged and p not in gone)
+        chosen = without_overlaps(p for p in parts if p not in damaged and p not in gone)
         part = next((p for p in chosen if p not in frames), None)
         if part is None:
             return chosen, [frames[p] for p in chosen], gone
@@ -270,18 +277,18 @@ def _read_parts(
         except FileNotFoundError:
             gone.add(part)
         except (Exception, pl.exceptions.PanicException) as e:
-            _LOG.warning("%s is damaged and left out: %s", part.path, said(e))
+            _LOG.warning("%s is damaged and left out: %s", part.path, error_line(e))
             damaged.add(part)
 
 
-def _join(parts: Sequence[pl.DataFrame], table: Table, names: Sequence[str]) -> pl.DataFrame:
+def _join(parts: Sequence[pl.DataFrame], table: TableName, names: Sequence[str]) -> pl.DataFrame:
     """Stack parts, ordered and unique by key; what one writer wrote is so already, and only looked through."""
     import polars as pl
 
-    from yolo_stability.trace.tables import concat, normalise
+    from yolo_stability.trace.tables import concat, conform
 
     keys = ["attempt", "step"] if table == "steps" else ["attempt", "step", "block"]
-    parts = [normalise(part, table, names) for part in parts]
+    parts = [conform(part, table, names) for part in parts]
     ends = [
         part.select(keys[:2])[[0, -1] if part.height > 1 else [0]] for part in parts if part.height
     ]

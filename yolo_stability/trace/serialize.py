@@ -12,7 +12,7 @@ from yolo_stability.core.errors import TraceError
 from yolo_stability.core.types import BlockSpec, Event, RunHeader
 from yolo_stability.trace.layout import SCHEMA_VERSION
 
-__all__ = ["event_line", "event_row", "header_from_json", "header_to_json", "plain"]
+__all__ = ["event_line", "event_row", "header_from_json", "header_to_json", "strict_json"]
 
 _HEADER_FIELDS = [f.name for f in dataclasses.fields(RunHeader)]
 _BLOCK_FIELDS = [f.name for f in dataclasses.fields(BlockSpec)]
@@ -20,7 +20,7 @@ _MAX_STEP = 2**32 - 1
 _MAX_ATTEMPT = 2**16 - 1
 
 
-def plain(value: Any) -> Any:
+def strict_json(value: Any) -> Any:
     """Turn a value into what strict JSON can hold.
 
     NaN and the infinities become the strings `NaN`, `Infinity`, `-Infinity`; numpy and torch scalars become numbers,
@@ -33,9 +33,9 @@ def plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
+        return {str(k): strict_json(v) for k, v in value.items()}
     if isinstance(value, list | tuple | Set):
-        items = [plain(v) for v in value]
+        items = [strict_json(v) for v in value]
         return sorted(items, key=str) if isinstance(value, Set) else items
     return _foreign(value)
 
@@ -58,7 +58,7 @@ def _foreign(value: Any) -> Any:
     tolist = getattr(value, "tolist", None)
     if callable(tolist):
         try:
-            return plain(tolist())
+            return strict_json(tolist())
         except Exception:  # a lazy or meta tensor cannot; its text still can
             return str(value)
     return str(value)
@@ -66,7 +66,9 @@ def _foreign(value: Any) -> Any:
 
 def header_to_json(header: RunHeader) -> bytes:
     """Return the content of `header.json`."""
-    return (json.dumps(plain(header), indent=1, allow_nan=False, ensure_ascii=True) + "\n").encode()
+    return (
+        json.dumps(strict_json(header), indent=1, allow_nan=False, ensure_ascii=True) + "\n"
+    ).encode()
 
 
 def header_from_json(text: bytes, where: str) -> RunHeader:
@@ -117,7 +119,7 @@ def _block(data: Mapping[str, Any]) -> BlockSpec:
 
 def event_line(event: Event) -> bytes:
     """Return the line of `events.jsonl` for an event, with its line end."""
-    return (json.dumps(plain(event), allow_nan=False) + "\n").encode()
+    return (json.dumps(strict_json(event), allow_nan=False) + "\n").encode()
 
 
 def event_row(line: bytes) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from yolo_stability.core.types import Trace
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["BlockSummary", "HeatMatrix", "RunSummary", "heat_matrix", "role_group", "summarise"]
+__all__ = ["BlockSummary", "HeatMatrix", "RunSummary", "heat_matrix", "role_group", "summarize"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -142,7 +142,7 @@ def role_group(role: str) -> str:
     return "one2one head" if role.startswith("one2one") else "head"
 
 
-def summarise(trace: Trace) -> RunSummary:
+def summarize(trace: Trace) -> RunSummary:
     """Reduce a trace to a summary; a trace without rows gives zeros and None.
 
     Args:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yolo_stability.core.types import StepRecord
-from yolo_stability.trace.layout import Table
+from yolo_stability.trace.layout import TableName
 
 if TYPE_CHECKING:
     import polars as pl
@@ -17,8 +17,8 @@ __all__ = [
     "blocks_frame",
     "column_order",
     "concat",
+    "conform",
     "empty",
-    "normalise",
     "read_parquet",
     "steps_frame",
     "to_parquet",
@@ -91,13 +91,13 @@ def blocks_frame(records: Sequence[StepRecord], names: Sequence[str]) -> pl.Data
     return frame.unique(["attempt", "step", "block"], keep="first", maintain_order=True)
 
 
-def empty(table: Table) -> pl.DataFrame:
+def empty(table: TableName) -> pl.DataFrame:
     """Return the table with its fixed columns and no row."""
     fixed = _STEPS if table == "steps" else _BLOCKS
     return _frame({name: [] for name in fixed}, table)
 
 
-def normalise(frame: pl.DataFrame, table: Table, names: Sequence[str]) -> pl.DataFrame:
+def conform(frame: pl.DataFrame, table: TableName, names: Sequence[str]) -> pl.DataFrame:
     """Give a table read from disk the columns, order and types of the contract.
 
     Args:
@@ -125,16 +125,16 @@ def normalise(frame: pl.DataFrame, table: Table, names: Sequence[str]) -> pl.Dat
     return frame
 
 
-def concat(frames: Iterable[pl.DataFrame], table: Table, names: Sequence[str]) -> pl.DataFrame:
+def concat(frames: Iterable[pl.DataFrame], table: TableName, names: Sequence[str]) -> pl.DataFrame:
     """Stack parts of one table; a column that one part lacks is null there, float32 and float64 become float64."""
     import polars as pl
 
-    parts = [normalise(frame, table, names) for frame in frames]
+    parts = [conform(frame, table, names) for frame in frames]
     if not parts:
-        return normalise(empty(table), table, names)
+        return conform(empty(table), table, names)
     if table == "blocks" and len({str(p.schema["block"]) for p in parts}) > 1:
         parts = [p.with_columns(pl.col("block").cast(pl.String)) for p in parts]
-    return normalise(pl.concat(parts, how="diagonal_relaxed", rechunk=False), table, names)
+    return conform(pl.concat(parts, how="diagonal_relaxed", rechunk=False), table, names)
 
 
 def to_parquet(frame: pl.DataFrame) -> bytes:
@@ -174,7 +174,7 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pl.DataFra
     return pl.read_parquet(io.BytesIO(content), columns=None if columns is None else list(columns))
 
 
-def _frame(columns: dict[str, list[Any]], table: Table) -> pl.DataFrame:
+def _frame(columns: dict[str, list[Any]], table: TableName) -> pl.DataFrame:
     import polars as pl
 
     dtypes = _dtypes(columns, table)
@@ -210,14 +210,14 @@ def _with_block_order(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame
     return frame.with_columns(present.cast(pl.Enum([*dict.fromkeys(names), *extra])))
 
 
-def _dtypes(columns: Iterable[str], table: Table) -> dict[str, pl.DataType]:
+def _dtypes(columns: Iterable[str], table: TableName) -> dict[str, pl.DataType]:
     import polars as pl
 
     fixed = _STEPS if table == "steps" else _BLOCKS
     return {name: getattr(pl, _KINDS[fixed.get(name, "f32")])() for name in columns}
 
 
-def column_order(columns: Iterable[str], table: Table) -> list[str]:
+def column_order(columns: Iterable[str], table: TableName) -> list[str]:
     """The contract's order: dynamic columns follow `loss`, losses first, in the order in which they appeared."""
     if table == "blocks":
         return list(_BLOCKS)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from yolo_stability.core.files import replace_file
 from yolo_stability.core.types import Event, RunHeader, StepRecord
-from yolo_stability.trace.compaction import Tiers
+from yolo_stability.trace.compaction import Compactor
 from yolo_stability.trace.layout import EVENTS, HEADER, remove_stale_temps
 from yolo_stability.trace.serialize import event_line, header_to_json
 from yolo_stability.trace.tables import warm_up
@@ -47,8 +47,8 @@ class TraceWriter:
 
         self._folder = Path(folder)
         self._flush_seconds = flush_seconds
-        self._steps = Tiers(self._folder, "steps", tuple(block_names))
-        self._blocks = Tiers(self._folder, "blocks", tuple(block_names))
+        self._steps = Compactor(self._folder, "steps", tuple(block_names))
+        self._blocks = Compactor(self._folder, "blocks", tuple(block_names))
         self._pending: list[StepRecord] = []
         self._last_step = -1
         # Reentrant, since a signal handler may close the writer while the same thread is inside it.

@@ -15,13 +15,13 @@ from yolo_stability.diagnosis.diagnose import diagnose_trace
 from yolo_stability.diagnosis.live import LiveRules
 from yolo_stability.diagnosis.rescue_policy import Rescuer
 from yolo_stability.diagnosis.store import write_diagnosis
-from yolo_stability.display.heatmap import draw
+from yolo_stability.display.heatmap import draw_run
 from yolo_stability.trace import load_trace
-from yolo_stability.trace.summary import summarise
+from yolo_stability.trace.summary import summarize
 from yolo_stability.trainer.base_monitor import Monitor
 from yolo_stability.trainer.loggers import SINKS, Sink
 
-__all__ = ["StabilityMonitor", "draw", "show"]
+__all__ = ["StabilityMonitor", "show"]
 
 _WIDTH = 100
 
@@ -105,7 +105,7 @@ class StabilityMonitor(Monitor):
         trace = load_trace(save_dir)
         if not trace.steps.height:
             return
-        picture = draw(trace) if trainer.args.plots else None
+        picture = draw_run(trace) if trainer.args.plots else None
         if picture:
             trainer.on_plot(picture)
         diagnosis = diagnose_trace(trace)
@@ -136,21 +136,21 @@ def show(trace: Trace, picture: Path | None = None, diagnosis: Diagnosis | None 
     """
     from rich.console import Console
 
-    from yolo_stability.display.diagnosis_text import told_in_short
-    from yolo_stability.display.run_table import headline, summary_table
+    from yolo_stability.display.diagnosis_text import verdict_lines
+    from yolo_stability.display.run_table import run_headline, summary_table
 
-    summary = summarise(trace)
+    summary = summarize(trace)
     console = Console(highlight=False)
     console.print()
     console.print(summary_table(summary))
     width = min(console.width, _WIDTH)
     console.print(
-        textwrap.fill(headline(summary), width, subsequent_indent="  "),
+        textwrap.fill(run_headline(summary), width, subsequent_indent="  "),
         markup=False,
         soft_wrap=True,
     )
     if diagnosis is not None:
-        for line in told_in_short(diagnosis, trace.path.parent, width):
+        for line in verdict_lines(diagnosis, trace.path.parent, width):
             console.print(line, soft_wrap=True)
     console.print(f"trace:   {trace.path}", soft_wrap=True)
     if picture:

@@ -17,11 +17,11 @@ from yolo_stability.guard.preconditions import require_sound_start
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.trace import (
     FOLDER,
-    claim_folder,
     clear_trace,
+    lock_folder,
     read_header,
-    release_folder,
     resume_point,
+    unlock_folder,
 )
 from yolo_stability.trainer.live_findings import Judge
 from yolo_stability.trainer.loggers import Sink
@@ -106,7 +106,7 @@ class WatchedRun:
         """Take the run folder before anything in it changes; raise StabilityError if another run trains there."""
         if self._claimed is None and is_writer():
             folder = trainer.save_dir / FOLDER
-            self._outputs.warn(claim_folder(folder))
+            self._outputs.warn(lock_folder(folder))
             self._claimed = folder
 
     def start(self, trainer: Trainer) -> None:
@@ -271,7 +271,7 @@ class WatchedRun:
                 self._closed = True
                 self._finish(self.loop)
             if self._claimed is not None:
-                release_folder(self._claimed)
+                unlock_folder(self._claimed)
                 self._claimed = None
 
     def _finish(self, loop: StepLoop) -> None:

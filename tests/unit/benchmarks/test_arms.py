@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from yolo_stability.benchmarks.arms import arm_scenario, crossed_names, is_arm, replaced
+from yolo_stability.benchmarks.arms import arm_scenario, crossed_names, is_arm, overridden_keys
 from yolo_stability.benchmarks.runner import make_plan
 from yolo_stability.benchmarks.scenario import Scenario, load_scenario, scenario_names
 from yolo_stability.benchmarks.suite import Suite, load_suite
@@ -49,7 +49,7 @@ def test_a_remedy_for_all_tasks_is_over_a_cause_for_one(monkeypatch: pytest.Monk
     crossed = arm_scenario.__wrapped__("a+b")
     assert crossed.arguments("pose", partial=True) == {"x": 1, "y": 3, "z": 2, "w": 4}
     assert crossed.arguments("detect", partial=True) == {"x": 1, "y": 3}
-    assert replaced(parts["a"], parts["b"], "pose") == ["y"]
+    assert overridden_keys(parts["a"], parts["b"], "pose") == ["y"]
 
 
 def test_every_pair_has_an_arm_unless_it_would_repeat_one() -> None:

@@ -15,10 +15,10 @@ from traces import NAMES, record, write
 from yolo_stability.benchmarks.assessment import (
     Assessment,
     assess,
-    compare,
+    compare_arms,
     fitness_of,
     key_of,
-    measured,
+    with_measures,
 )
 from yolo_stability.benchmarks.results import (
     Arm,
@@ -28,7 +28,7 @@ from yolo_stability.benchmarks.results import (
     RunResultRow,
     results_to_json,
 )
-from yolo_stability.benchmarks.verdict import Verdict
+from yolo_stability.benchmarks.verdict import RunVerdict
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.types import StepRecord, Trace
 from yolo_stability.diagnosis.diagnose import diagnose_series
@@ -75,7 +75,7 @@ def settled(arm: str, seed: int, verdict: str, **known: Any) -> RunResultRow:
 
 
 def only(runs: list[RunResultRow], profiles: dict[Any, BlockProfile] | None = None) -> Comparison:
-    (found,) = compare((CONTROL, ARM), runs, profiles or {})
+    (found,) = compare_arms((CONTROL, ARM), runs, profiles or {})
     return found
 
 
@@ -352,8 +352,8 @@ def test_the_worst_block_is_where_most_runs_broke_or_the_farthest() -> None:
 
 
 def test_arms_without_runs_and_suites_without_control_are_not_compared() -> None:
-    assert compare(ARMS, [settled("control", 0, "stable")], {}) == ()
-    assert compare((ARM,), [settled("no-norm", 0, "stable")], {}) == ()
+    assert compare_arms(ARMS, [settled("control", 0, "stable")], {}) == ()
+    assert compare_arms((ARM,), [settled("no-norm", 0, "stable")], {}) == ()
 
 
 def test_fitness_is_the_tasks_own() -> None:
@@ -362,8 +362,8 @@ def test_fitness_is_the_tasks_own() -> None:
     assert fitness_of(row(task="pose", metrics=metrics)) == 0.5
     assert fitness_of(row(metrics={"metrics/mAP50(B)": math.nan})) is None
     assert fitness_of(row(metrics=metrics, outcome="crashed")) == 0.0
-    assert measured(row(metrics=metrics, fitness=0.4), None, None, None).fitness == 0.4
-    nothing = measured(row(), None, None, None)
+    assert with_measures(row(metrics=metrics, fitness=0.4), None, None, None).fitness == 0.4
+    nothing = with_measures(row(), None, None, None)
     assert (nothing.verdict, nothing.why) == ("inconclusive", "the run left no trace")
 
 
@@ -373,7 +373,7 @@ def test_a_row_holds_the_first_and_the_most_severe_findings_in_time() -> None:
     loss = np.where(np.arange(120) < 60, run.loss, np.nan)
     update = np.where(np.arange(120) < 50, run.update, 3.0)
     broken = replace(run, loss=loss, update=update, update_block=np.zeros(120, dtype=np.int64))
-    found = measured(row(), broken, [], None)
+    found = with_measures(row(), broken, [], None)
     whole = diagnose_series(broken)
     assert found.verdict == whole.verdict == "failed"
     assert found.cause == whole.cause
@@ -396,11 +396,11 @@ def test_of_many_findings_the_first_and_the_most_severe_are_kept(
     late[0] = replace(late[0], observed=math.inf, threshold=math.nan)
     early = Finding(rule="w", severity="warning", message="", first_step=3)
     advice = Finding(rule="i", severity="info", message="", first_step=0)
-    judged = Verdict(verdict="failed", why="", findings=(*late, early, advice))
+    judged = RunVerdict(verdict="failed", why="", findings=(*late, early, advice))
     monkeypatch.setattr("yolo_stability.benchmarks.assessment.verdict", lambda *_, **__: judged)
-    kept = measured(row(), healthy_run(32), [], None).findings
+    kept = with_measures(row(), healthy_run(32), [], None).findings
     assert [f.rule for f in kept] == ["w", "c0", "c1", "c2", "c3", "c4"]
     assert (kept[1].observed, kept[1].threshold) == (None, None)  # JSON holds neither
     few = replace(judged, findings=(early, advice))
     monkeypatch.setattr("yolo_stability.benchmarks.assessment.verdict", lambda *_, **__: few)
-    assert [f.rule for f in measured(row(), healthy_run(32), [], None).findings] == ["w", "i"]
+    assert [f.rule for f in with_measures(row(), healthy_run(32), [], None).findings] == ["w", "i"]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from traces import NAMES, header, record, write
 
-from yolo_stability.benchmarks.verdict import Verdict, verdict
+from yolo_stability.benchmarks.verdict import RunVerdict, classify_run
 from yolo_stability.core.types import Event, StepRecord
 from yolo_stability.trace import TraceWriter, load_trace
 from yolo_stability.trace.arrays import RunSeries, as_series
@@ -56,12 +56,12 @@ def control(tmp_path_factory: pytest.TempPathFactory) -> list[RunSeries]:
 
 
 @pytest.fixture
-def judged(tmp_path: Path, control: list[RunSeries]) -> Callable[..., Verdict]:
+def judged(tmp_path: Path, control: list[RunSeries]) -> Callable[..., RunVerdict]:
     def judge(
         change: Change = lambda s, r: r, steps: int = STEPS, stock: Any = None, **known: Any
-    ) -> Verdict:
+    ) -> RunVerdict:
         records = [change(s, r) for s, r in enumerate(healthy(0, steps))]
-        return verdict(
+        return classify_run(
             load_trace(write(fresh(tmp_path), records)),
             control if stock is None else stock,
             **known,
@@ -70,23 +70,23 @@ def judged(tmp_path: Path, control: list[RunSeries]) -> Callable[..., Verdict]:
     return judge
 
 
-def summary(found: Verdict) -> tuple[str, int | None, str | None, str | None]:
+def summary(found: RunVerdict) -> tuple[str, int | None, str | None, str | None]:
     return found.verdict, found.onset_step, found.onset_sign, found.onset_block
 
 
 def test_a_run_like_the_control_is_stable(
-    judged: Callable[..., Verdict], control: list[RunSeries]
+    judged: Callable[..., RunVerdict], control: list[RunSeries]
 ) -> None:
     assert summary(judged()) == ("stable", None, None, None)
     assert judged().cause is None
     assert "no sign of trouble in 60 steps" in judged().why
     assert judged().why.endswith(" times its running median")
-    assert [verdict(run, [run]).verdict for run in control] == ["stable"] * 3
+    assert [classify_run(run, [run]).verdict for run in control] == ["stable"] * 3
     assert judged(fitness=0.7, control_fitness=0.76).verdict == "stable"
 
 
 def test_nothing_is_called_stable_that_is_too_short_or_did_not_learn(
-    judged: Callable[..., Verdict],
+    judged: Callable[..., RunVerdict],
 ) -> None:
     assert judged(steps=15).verdict == "inconclusive"
     assert "15 steps" in judged(steps=15).why
@@ -100,7 +100,9 @@ def test_nothing_is_called_stable_that_is_too_short_or_did_not_learn(
     )  # the control learned nothing either
 
 
-def test_an_applied_nan_is_a_failure_unless_the_run_goes_on(judged: Callable[..., Verdict]) -> None:
+def test_an_applied_nan_is_a_failure_unless_the_run_goes_on(
+    judged: Callable[..., RunVerdict],
+) -> None:
     def nan_until(last: int) -> Change:
         return lambda s, r: scaled(r, (1, math.nan, 1, 1)) if 20 <= s < last else r
 
@@ -118,7 +120,7 @@ def test_an_applied_nan_is_a_failure_unless_the_run_goes_on(judged: Callable[...
     assert "the loss was not finite" in found.why
 
 
-def test_a_nan_in_few_blocks_began_in_the_deepest(judged: Callable[..., Verdict]) -> None:
+def test_a_nan_in_few_blocks_began_in_the_deepest(judged: Callable[..., RunVerdict]) -> None:
     def change(step: int, r: StepRecord) -> StepRecord:
         return scaled(
             r,
@@ -129,7 +131,7 @@ def test_a_nan_in_few_blocks_began_in_the_deepest(judged: Callable[..., Verdict]
 
 
 def test_a_nan_everywhere_points_to_the_block_that_was_off_before(
-    judged: Callable[..., Verdict],
+    judged: Callable[..., RunVerdict],
 ) -> None:
     factors = {19: (1, 1, 30, 1), **dict.fromkeys(range(20, STEPS), (math.nan,) * 4)}
     found = judged(lambda s, r: scaled(r, factors.get(s, (1,) * 4)))
@@ -139,7 +141,7 @@ def test_a_nan_everywhere_points_to_the_block_that_was_off_before(
     )
 
 
-def test_guard_skips_are_judged_by_their_end(judged: Callable[..., Verdict]) -> None:
+def test_guard_skips_are_judged_by_their_end(judged: Callable[..., RunVerdict]) -> None:
     def skipping(*steps: int) -> Change:
         return lambda s, r: scaled(r, (1, 1, 1, math.nan), skipped="guard") if s in steps else r
 
@@ -154,13 +156,13 @@ def test_guard_skips_are_judged_by_their_end(judged: Callable[..., Verdict]) -> 
     )
 
 
-def test_scaler_skips_are_its_calibration(judged: Callable[..., Verdict]) -> None:
+def test_scaler_skips_are_its_calibration(judged: Callable[..., RunVerdict]) -> None:
     change: Change = lambda s, r: scaled(r, (1, 1, 1, math.inf), skipped="scaler") if s < 3 else r  # noqa: E731
     assert judged(change).verdict == "stable"
 
 
 def test_loss_and_gradient_of_zero_are_a_failure_once_they_last(
-    judged: Callable[..., Verdict],
+    judged: Callable[..., RunVerdict],
 ) -> None:
     change: Change = lambda s, r: scaled(r, (0, 0, 0, 0), loss=0.0) if 20 <= s < 20 + zeros else r  # noqa: E731
     zeros = 5
@@ -179,7 +181,7 @@ def test_loss_and_gradient_of_zero_are_a_failure_once_they_last(
     assert "for 40 steps" in judged(change).why
 
 
-def test_a_blow_up_before_the_zeros_is_the_onset(judged: Callable[..., Verdict]) -> None:
+def test_a_blow_up_before_the_zeros_is_the_onset(judged: Callable[..., RunVerdict]) -> None:
     def change(step: int, r: StepRecord) -> StepRecord:
         if step >= 25:
             return scaled(r, (0, 0, 0, 0), loss=0.0)
@@ -191,7 +193,7 @@ def test_a_blow_up_before_the_zeros_is_the_onset(judged: Callable[..., Verdict])
     assert "; the first sign: 1 step stood out, the first being step 18" in found.why
 
 
-def test_a_short_blow_up_before_the_zeros_is_told(judged: Callable[..., Verdict]) -> None:
+def test_a_short_blow_up_before_the_zeros_is_told(judged: Callable[..., RunVerdict]) -> None:
     losses = {18: 120.0, **dict.fromkeys(range(19, STEPS), 0.0)}
     found = judged(
         lambda s, r: scaled(r, (0, 0, 0, 0) if s > 18 else (1,) * 4, loss=losses.get(s, r.loss))
@@ -209,7 +211,7 @@ def test_a_short_blow_up_before_the_zeros_is_told(judged: Callable[..., Verdict]
     ids=["far above", "not far enough", "after eight steps", "after too few"],
 )
 def test_a_spike_is_judged_by_the_runs_own_past(
-    judged: Callable[..., Verdict], step: int, factor: float, expected: str
+    judged: Callable[..., RunVerdict], step: int, factor: float, expected: str
 ) -> None:
     found = judged(
         lambda s, r: record(s, [b * (factor if s == step else 1) for b in BASE], loss=r.loss)
@@ -223,17 +225,17 @@ def test_a_spike_is_judged_by_the_runs_own_past(
 
 
 def test_a_spike_names_the_block_with_or_without_another_run(
-    judged: Callable[..., Verdict], tmp_path: Path
+    judged: Callable[..., RunVerdict], tmp_path: Path
 ) -> None:
     spike: Change = lambda s, r: scaled(r, (1, 1, 1, 80)) if s == 40 else r  # noqa: E731
     assert summary(judged(spike)) == ("unstable", 40, "spike", NAMES[3])
     trace = load_trace(write(fresh(tmp_path), [spike(s, r) for s, r in enumerate(healthy())]))
-    assert summary(verdict(trace, [trace])) == ("unstable", 40, "spike", NAMES[3])
-    assert summary(verdict(trace, [])) == ("unstable", 40, "spike", NAMES[3])
+    assert summary(classify_run(trace, [trace])) == ("unstable", 40, "spike", NAMES[3])
+    assert summary(classify_run(trace, [])) == ("unstable", 40, "spike", NAMES[3])
 
 
 def test_a_norm_high_from_the_start_shows_against_the_control_only(
-    judged: Callable[..., Verdict],
+    judged: Callable[..., RunVerdict],
 ) -> None:
     change: Change = lambda s, r: scaled(r, (60, 60, 60, 300))  # noqa: E731
     found = judged(change)
@@ -244,13 +246,13 @@ def test_a_norm_high_from_the_start_shows_against_the_control_only(
 
 
 def test_one_low_step_of_the_control_is_no_alarm(
-    judged: Callable[..., Verdict], tmp_path: Path
+    judged: Callable[..., RunVerdict], tmp_path: Path
 ) -> None:
     records = [scaled(r, (1e-4,) * 4) if r.step == 30 else r for r in healthy(1)]
     assert judged(stock=[load_trace(write(tmp_path / "low", records))]).verdict == "stable"
 
 
-def test_a_high_loss_needs_a_while(judged: Callable[..., Verdict]) -> None:
+def test_a_high_loss_needs_a_while(judged: Callable[..., RunVerdict]) -> None:
     def high(first: int, last: int, loss: float = 37.0) -> Change:
         return lambda s, r: replace(r, loss=loss) if first <= s < last else r
 
@@ -266,7 +268,7 @@ def test_a_high_loss_needs_a_while(judged: Callable[..., Verdict]) -> None:
 
 
 def test_a_loss_that_rises_into_nan_was_high_before_if_that_took_a_while(
-    judged: Callable[..., Verdict],
+    judged: Callable[..., RunVerdict],
 ) -> None:
     def rising(first: int) -> Change:
         def change(step: int, r: StepRecord) -> StepRecord:
@@ -288,13 +290,13 @@ def test_a_loss_that_rises_into_nan_was_high_before_if_that_took_a_while(
     ("last", "expected"), [(29.5, "failed"), (27.5, "stable")], ids=["five times", "not quite"]
 )
 def test_a_loss_that_ends_far_above_its_level_is_a_failure(
-    judged: Callable[..., Verdict], last: float, expected: str
+    judged: Callable[..., RunVerdict], last: float, expected: str
 ) -> None:
     # the level at step 50 is the median of the losses of steps 42 to 49, 5.725
     assert judged(lambda s, r: replace(r, loss=last) if s >= 50 else r).verdict == expected
 
 
-def test_next_to_no_loss_after_a_blow_up_is_a_failure(judged: Callable[..., Verdict]) -> None:
+def test_next_to_no_loss_after_a_blow_up_is_a_failure(judged: Callable[..., RunVerdict]) -> None:
     def change(remains: float, peak: float) -> Change:
         losses = [8.0] * 10 + [peak] + [6.0] * 9 + [remains] * 40
         return lambda s, r: replace(r, loss=losses[s], clip_coef=None)
@@ -319,10 +321,10 @@ def test_vanishing_gradients_name_the_backbone_block(tmp_path: Path) -> None:
         )
     )
 
-    def found(factors: Sequence[float], last: int = STEPS, **known: Any) -> Verdict:
+    def found(factors: Sequence[float], last: int = STEPS, **known: Any) -> RunVerdict:
         records = [scaled(r, factors if 4 <= r.step < last else (1,) * 4) for r in healthy()]
         records = [replace_names(r, names) for r in records]
-        return verdict(
+        return classify_run(
             load_trace(write(fresh(tmp_path), records, names=names, roles=roles)), [stock], **known
         )
 
@@ -354,7 +356,7 @@ def replace_names(r: StepRecord, names: Sequence[str]) -> StepRecord:
     )
 
 
-def test_a_frozen_block_is_no_vanishing_one(judged: Callable[..., Verdict]) -> None:
+def test_a_frozen_block_is_no_vanishing_one(judged: Callable[..., RunVerdict]) -> None:
     def change(s: int, r: StepRecord) -> StepRecord:
         return record(s, (None, *(b.grad_norm for b in r.blocks[1:])), loss=r.loss)
 
@@ -362,7 +364,7 @@ def test_a_frozen_block_is_no_vanishing_one(judged: Callable[..., Verdict]) -> N
 
 
 def test_a_longer_run_is_held_against_the_end_of_the_control(
-    judged: Callable[..., Verdict],
+    judged: Callable[..., RunVerdict],
 ) -> None:
     assert judged(steps=3 * STEPS).verdict == "stable"
     found = judged(lambda s, r: scaled(r, (1e-4, 1, 1, 1)) if s >= 100 else r, steps=3 * STEPS)
@@ -370,7 +372,7 @@ def test_a_longer_run_is_held_against_the_end_of_the_control(
 
 
 @pytest.mark.parametrize("outcome", ["crashed", "killed", "timeout", "memory"])
-def test_a_dead_process_is_a_failure(judged: Callable[..., Verdict], outcome: str) -> None:
+def test_a_dead_process_is_a_failure(judged: Callable[..., RunVerdict], outcome: str) -> None:
     found = judged(outcome=outcome)
     assert summary(found) == ("failed", 59, "crash", None)
     assert found.why.endswith("after step 59")
@@ -393,15 +395,15 @@ def test_the_last_event_tells_a_crash_unless_the_outcome_is_known(
         return load_trace(tmp_path / folder)
 
     crashed = run("crashed", ("end", {"completed": False, "stopped": None}))
-    assert summary(verdict(crashed, control)) == ("failed", 59, "crash", None)
-    assert verdict(crashed, control, outcome="stopped").verdict == "stable"
-    assert verdict(run("fine", ("end", {"completed": True})), control).verdict == "stable"
+    assert summary(classify_run(crashed, control)) == ("failed", 59, "crash", None)
+    assert classify_run(crashed, control, outcome="stopped").verdict == "stable"
+    assert classify_run(run("fine", ("end", {"completed": True})), control).verdict == "stable"
     stopped = run("guard", ("guard_stop", {}), ("end", {"completed": False, "stopped": "too many"}))
-    assert summary(verdict(stopped, control))[:3] == ("failed", 59, "non_finite")
+    assert summary(classify_run(stopped, control))[:3] == ("failed", 59, "non_finite")
 
 
 def test_the_cause_comes_with_the_verdict_and_settings_count_where_they_are_known(
-    judged: Callable[..., Verdict],
+    judged: Callable[..., RunVerdict],
 ) -> None:
     change: Change = lambda s, r: scaled(r, (1, math.nan, 1, 1)) if s >= 30 else r  # noqa: E731
     assert (
@@ -413,5 +415,5 @@ def test_the_cause_comes_with_the_verdict_and_settings_count_where_they_are_know
     assert judged(deep, header=settings).cause in {"initialisation", "normalisation"}
 
 
-def test_an_empty_run_is_inconclusive(judged: Callable[..., Verdict]) -> None:
+def test_an_empty_run_is_inconclusive(judged: Callable[..., RunVerdict]) -> None:
     assert summary(judged(steps=0)) == ("inconclusive", None, None, None)

@@ -18,7 +18,7 @@ from yolo_stability.checkpoint.archive import Storage
 from yolo_stability.checkpoint.audit import AuditResult, audit_checkpoint
 from yolo_stability.checkpoint.audit_text import WIDTH, audit_lines
 from yolo_stability.checkpoint.reader import NamedTensor, StoredTensor
-from yolo_stability.checkpoint.stats import TensorStats, measure
+from yolo_stability.checkpoint.stats import TensorStats, tensor_stats
 
 
 def network() -> nn.Module:
@@ -241,7 +241,7 @@ def measured(tensor: torch.Tensor) -> TensorStats:
         shape=tuple(tensor.shape),
         stride=tensor.stride(),
     )
-    return measure(
+    return tensor_stats(
         NamedTensor(part="model", name="a.weight", block=None, module="", tensor=stored), tensor
     )
 

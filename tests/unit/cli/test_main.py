@@ -25,7 +25,7 @@ from yolo_stability.config import OWN_KEYS
 from yolo_stability.core.errors import DataError
 from yolo_stability.core.findings import Diagnosis
 from yolo_stability.core.types import VerdictWord
-from yolo_stability.diagnosis.targets import Examined
+from yolo_stability.diagnosis.targets import Examination
 
 CODES = {0, 1, 2, 3, 4, 130}
 LINE = ["train", "model=yolo26n.yaml", "data=shapes", "epochs=1"]
@@ -73,12 +73,12 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Api:
     return fake
 
 
-def _examined(path: str) -> Examined:
+def _examined(path: str) -> Examination:
     """A diagnosis whose verdict the path names; an incident that came again unless its path says otherwise."""
     words: tuple[VerdictWord, ...] = ("failed", "unstable", "inconclusive")
     verdict = next((word for word in words if word in path), "stable")
     reproduced = {"incidents/step": True, "incidents/lost": False}.get(path[:14])
-    return Examined(
+    return Examination(
         diagnosis=Diagnosis(run_id="", verdict=verdict, why=f"seen in {path}"),
         reproduced=reproduced,
     )

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from yolo_stability.core import lock as module
 from yolo_stability.core.errors import StabilityError
 from yolo_stability.core.lock import CLAIM
-from yolo_stability.trace import claim_folder, release_folder
+from yolo_stability.trace import lock_folder, unlock_folder
 
 CHILD = """
 import sys, time
 from pathlib import Path
-from yolo_stability.trace import claim_folder
-claim_folder(Path(sys.argv[1]))
+from yolo_stability.trace import lock_folder
+lock_folder(Path(sys.argv[1]))
 print("claimed", flush=True)
 time.sleep(600)
 """
@@ -46,12 +46,12 @@ def note(folder: Path) -> dict[str, Any]:
 
 def test_a_folder_is_claimed_and_released(tmp_path: Path) -> None:
     folder = tmp_path / "run" / "stability"
-    assert claim_folder(folder) is None
+    assert lock_folder(folder) is None
     assert note(folder)["pid"] == os.getpid()
-    assert claim_folder(folder) is None  # the same process, a second time
-    release_folder(folder)
+    assert lock_folder(folder) is None  # the same process, a second time
+    unlock_folder(folder)
     assert list(folder.iterdir()) == []
-    release_folder(folder)
+    unlock_folder(folder)
 
 
 def test_a_living_run_is_not_disturbed_and_a_dead_one_not_in_the_way(tmp_path: Path) -> None:
@@ -59,15 +59,15 @@ def test_a_living_run_is_not_disturbed_and_a_dead_one_not_in_the_way(tmp_path: P
     with claimed_by_another(tmp_path) as child:
         told = rf"process {child.pid}, since .* is training in '{tmp_path.parent}': .* choose another name=\."
         with pytest.raises(StabilityError, match=told):
-            claim_folder(tmp_path)
+            lock_folder(tmp_path)
         told = rf"is training in '{tmp_path}': wait until it ends, or choose another out=\."
         with pytest.raises(StabilityError, match=told):
-            claim_folder(tmp_path, shown=tmp_path, option="out")
-        release_folder(tmp_path)  # not ours to release
+            lock_folder(tmp_path, shown=tmp_path, option="out")
+        unlock_folder(tmp_path)  # not ours to release
         assert note(tmp_path)["pid"] == child.pid
         child.send_signal(signal.SIGKILL)
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it is a zombie now, and stays one
-        assert claim_folder(tmp_path) is None
+        assert lock_folder(tmp_path) is None
         assert note(tmp_path)["pid"] == os.getpid()
 
 
@@ -75,7 +75,7 @@ def test_a_living_run_is_not_disturbed_and_a_dead_one_not_in_the_way(tmp_path: P
 def test_a_number_that_was_given_to_another_process_is_no_claim(tmp_path: Path) -> None:
     with claimed_by_another(tmp_path) as child:
         (tmp_path / CLAIM).write_text(json.dumps({**note(tmp_path), "born": "1"}))
-        assert claim_folder(tmp_path) is None
+        assert lock_folder(tmp_path) is None
         child.kill()
 
 
@@ -84,22 +84,22 @@ def test_without_proc_the_number_decides(tmp_path: Path, monkeypatch: pytest.Mon
     other = {**module._identity(), "pid": os.getppid()}
     (tmp_path / CLAIM).write_text(json.dumps(other))
     with pytest.raises(StabilityError):
-        claim_folder(tmp_path)
+        lock_folder(tmp_path)
     (tmp_path / CLAIM).write_text(json.dumps({**other, "pid": 2**22 + 1}))
-    assert claim_folder(tmp_path) is None
+    assert lock_folder(tmp_path) is None
 
 
 def test_a_claim_from_another_machine_is_told_and_does_not_block(tmp_path: Path) -> None:
     """A run that went on in a new container after the old one was lost looks just like it."""
-    claim_folder(tmp_path)
+    lock_folder(tmp_path)
     lost = json.dumps({**note(tmp_path), "host": "elsewhere"})
     for shown, told in ((None, tmp_path.parent), (tmp_path, tmp_path)):
         (tmp_path / CLAIM).write_text(lost)
-        text = str(claim_folder(tmp_path, shown=shown))
+        text = str(lock_folder(tmp_path, shown=shown))
         assert text.startswith(
             f"'{told}' was last in use by process {os.getpid()} on elsewhere: if that one still"
         )
-        assert claim_folder(tmp_path) is None
+        assert lock_folder(tmp_path) is None
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -120,12 +120,12 @@ def test_no_content_raises_anything_else(
 ) -> None:
     monkeypatch.setattr(module, "_WRITING_SECONDS", 0.0)
     (tmp_path / CLAIM).write_bytes(content)
-    claim_folder(tmp_path)  # nobody was born at any of these times
+    lock_folder(tmp_path)  # nobody was born at any of these times
     assert note(tmp_path)["pid"] == os.getpid()
 
 
 @pytest.mark.parametrize("where", ["file/stability", "file"])
 def test_where_nothing_can_be_written_nothing_is_noted(tmp_path: Path, where: str) -> None:
     (tmp_path / "file").write_text("a file")
-    assert claim_folder(tmp_path / where) is None
-    release_folder(tmp_path / where)
+    assert lock_folder(tmp_path / where) is None
+    unlock_folder(tmp_path / where)

@@ -11,7 +11,7 @@ from traces import header
 
 from yolo_stability.core.findings import Diagnosis
 from yolo_stability.diagnosis.causes import rank_causes
-from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.diagnose import diagnose_series
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
 from yolo_stability.trace.arrays import RunSeries
@@ -50,7 +50,7 @@ def diagnosed(run: RunSeries, requested: Any = None, effective: Any = None) -> D
 
 
 def test_nothing_is_ranked_without_trouble() -> None:
-    assert rank_causes(Scene(RUN), []) == ()
+    assert rank_causes(DiagnosisContext(RUN), []) == ()
     assert diagnosed(RUN, {"norm": "none", "init": "gain:9"}).causes == ()
 
 

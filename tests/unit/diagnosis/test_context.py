@@ -1,4 +1,4 @@
-"""What a scene derives from a run, against plain reckoning."""
+"""What a context derives from a run, against plain reckoning."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from odd_runs import disturbed_runs
 
-from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
 from yolo_stability.trace.arrays import RunSeries
 
@@ -27,30 +27,30 @@ def scaled(run: RunSeries, block: int, factor: float, rows: slice = slice(None))
 @settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(run=disturbed_runs(most=160))
 def test_levels_equal_plain_ones(run: RunSeries) -> None:
-    scene, loss = Scene(run), run.loss.tolist()
+    context, loss = DiagnosisContext(run), run.loss.tolist()
     finite = [v for v in loss if math.isfinite(v)]
-    assert scene.first_loss == pytest.approx(abs(finite[0]) if finite else math.nan, nan_ok=True)
+    assert context.first_loss == pytest.approx(abs(finite[0]) if finite else math.nan, nan_ok=True)
     levels: list[float] = []
     for step in range(run.step.size):
         before = [abs(v) for v in loss[:step] if math.isfinite(v)]
         level = min(levels) if levels else max(before, default=math.nan)
-        assert scene.lowest_loss[step] == pytest.approx(level, nan_ok=True)
+        assert context.lowest_loss[step] == pytest.approx(level, nan_ok=True)
         last = [v for v in loss[max(0, step - 7) : step + 1] if math.isfinite(v)]
         if len(last) == 8:
             levels.append(abs(statistics.median(last)))
         past = [float(v) for v in run.norm[max(0, step - 128) : step] if math.isfinite(v)]
         usual = statistics.median(past) if len(past) >= 8 else math.nan
-        assert scene.usual_norm[step] == pytest.approx(usual, nan_ok=True)
+        assert context.usual_norm[step] == pytest.approx(usual, nan_ok=True)
         bad = not math.isfinite(loss[step]) or math.isinf(run.norm[step]) or run.nonfinite[step] > 0
-        assert bool(scene.bad[step]) == bad
+        assert bool(context.bad[step]) == bad
 
 
 def test_a_null_norm_is_no_harm() -> None:
-    assert not Scene(with_rows(RUN, slice(None), norm=np.nan)).bad.any()
+    assert not DiagnosisContext(with_rows(RUN, slice(None), norm=np.nan)).bad.any()
 
 
 def test_a_block_leaps_over_its_last_eight_norms() -> None:
-    jump = Scene(scaled(RUN, 2, 1000.0, slice(50, 51))).jump
+    jump = DiagnosisContext(scaled(RUN, 2, 1000.0, slice(50, 51))).jump
     own = [float(v) for v in RUN.block_norm[2]]
     assert np.isnan(jump[:, :8]).all()
     assert jump[2, 50] == pytest.approx(1000 * own[50] / max(own[42:50]), rel=1e-5)
@@ -59,30 +59,32 @@ def test_a_block_leaps_over_its_last_eight_norms() -> None:
 
 def test_the_depth_is_the_first_backbone_block_over_the_whole_head() -> None:
     first, box, cls = (RUN.block_norm[i].astype(float) for i in (0, 3, 4))
-    np.testing.assert_allclose(Scene(RUN).depth, first / np.sqrt(box**2 + cls**2))
+    np.testing.assert_allclose(DiagnosisContext(RUN).depth, first / np.sqrt(box**2 + cls**2))
     assert np.isnan(
-        Scene(replace(RUN, roles=("backbone", "backbone", "neck", "other", "other"))).depth
+        DiagnosisContext(
+            replace(RUN, roles=("backbone", "backbone", "neck", "other", "other"))
+        ).depth
     ).all()
     frozen = scaled(RUN, 0, math.nan)
-    assert np.isnan(Scene(frozen).depth).all()
+    assert np.isnan(DiagnosisContext(frozen).depth).all()
     wide = replace(RUN, block_norm=np.full_like(RUN.block_norm, 1e300, dtype=np.float64))
-    np.testing.assert_allclose(Scene(wide).depth, 1 / math.sqrt(2))
+    np.testing.assert_allclose(DiagnosisContext(wide).depth, 1 / math.sqrt(2))
 
 
 def test_a_control_is_looked_up_by_its_steps() -> None:
     control = replace(RUN, step=RUN.step * 2)
     own = healthy_run(400)
-    scene = Scene(own, controls=[control, healthy_run(0)])
-    assert len(scene.controls) == 1
-    (places,) = scene.places
+    context = DiagnosisContext(own, controls=[control, healthy_run(0)])
+    assert len(context.controls) == 1
+    (places,) = context.places
     expected = [
         max((i for i, s in enumerate(control.step) if s <= step), default=0) for step in own.step
     ]
     assert places.tolist() == expected
-    ratio = scene.block_ratio(1, slice(None))
+    ratio = context.block_ratio(1, slice(None))
     np.testing.assert_allclose(ratio, own.block_norm[1] / control.block_norm[1, places], rtol=1e-6)
     assert np.isnan(
-        Scene(replace(own, names=("x", *own.names[1:])), controls=[control]).block_ratio(
+        DiagnosisContext(replace(own, names=("x", *own.names[1:])), controls=[control]).block_ratio(
             0, slice(3)
         )
     ).all()
@@ -90,11 +92,13 @@ def test_a_control_is_looked_up_by_its_steps() -> None:
 
 def test_what_is_expected_is_the_median_of_the_smoothed_controls() -> None:
     controls = [with_rows(RUN, slice(30, 31), norm=norm) for norm in (0.0, 1e9, 50.0)]
-    scene = Scene(RUN, controls=controls)
+    context = DiagnosisContext(RUN, controls=controls)
     for step in (0, 3, 30, 60, 95):
         smooth = [statistics.median(c.norm[max(0, step - 4) : step + 5].tolist()) for c in controls]
-        assert scene.expected_norm[step] == pytest.approx(statistics.median(smooth))
-    assert np.isnan(Scene(RUN, controls=[RUN]).expected_norm).all()  # a run is not its own control
+        assert context.expected_norm[step] == pytest.approx(statistics.median(smooth))
+    assert np.isnan(
+        DiagnosisContext(RUN, controls=[RUN]).expected_norm
+    ).all()  # a run is not its own control
 
 
 def bad_at(row: int, *blocks: int) -> RunSeries:
@@ -125,15 +129,15 @@ def bad_at(row: int, *blocks: int) -> RunSeries:
     ],
 )
 def test_trouble_began_in_a_block(run: RunSeries, row: int, block: int) -> None:
-    assert Scene(run).block_of(row) == RUN.names[block]
+    assert DiagnosisContext(run).block_of(row) == RUN.names[block]
 
 
 def test_trouble_is_nowhere_if_nothing_is_known() -> None:
     unknown = with_rows(RUN, slice(None), norm=np.nan, block_norm=np.nan)
-    assert Scene(unknown).block_of(50) is None
-    assert Scene(healthy_run(0)).step_at(-1) == 0
+    assert DiagnosisContext(unknown).block_of(50) is None
+    assert DiagnosisContext(healthy_run(0)).step_at(-1) == 0
 
 
 def test_a_block_is_held_against_the_control_rather_than_its_past() -> None:
     always = scaled(RUN, 2, 500.0)
-    assert Scene(always, controls=[RUN]).block_of(60) == RUN.names[2]
+    assert DiagnosisContext(always, controls=[RUN]).block_of(60) == RUN.names[2]

@@ -12,10 +12,10 @@ from traces import header, record, write
 
 from yolo_stability.core.findings import Finding
 from yolo_stability.diagnosis.base import Rule
-from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.diagnose import (
     DIED,
-    diagnose_scene,
+    diagnose_context,
     diagnose_series,
     diagnose_trace,
     find_all,
@@ -34,7 +34,7 @@ class Scripted(Rule):
 
     findings: tuple[Finding, ...] = ()
 
-    def look(self, scene: Scene) -> Iterator[Finding]:
+    def look(self, context: DiagnosisContext) -> Iterator[Finding]:
         yield from self.findings
 
     @classmethod
@@ -52,9 +52,9 @@ def verdict_of(
     monkeypatch: pytest.MonkeyPatch, *findings: Finding, run: RunSeries = RUN, **known: Any
 ) -> Any:
     """Diagnose a run in which the rules find exactly this."""
-    ordered = find_all(Scene(RUN), [Scripted(findings=findings)])
-    monkeypatch.setattr("yolo_stability.diagnosis.diagnose.find_all", lambda scene: ordered)
-    return diagnose_scene(Scene(run, **known))
+    ordered = find_all(DiagnosisContext(RUN), [Scripted(findings=findings)])
+    monkeypatch.setattr("yolo_stability.diagnosis.diagnose.find_all", lambda context: ordered)
+    return diagnose_context(DiagnosisContext(run, **known))
 
 
 def test_findings_are_sorted_by_severity_and_then_time() -> None:
@@ -64,7 +64,7 @@ def test_findings_are_sorted_by_severity_and_then_time() -> None:
         finding("critical", 50, 60),
         finding("warning", 3, 99),
     )
-    found = find_all(Scene(RUN), [Scripted(findings=given)])
+    found = find_all(DiagnosisContext(RUN), [Scripted(findings=given)])
     assert [(f.severity, f.first_step) for f in found] == [
         ("critical", 50),
         ("warning", 3),

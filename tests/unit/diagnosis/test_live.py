@@ -13,7 +13,7 @@ from traces import NAMES, ROLES, header, noisy, record, write
 
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.types import Event, StepRecord
-from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.diagnose import find_all
 from yolo_stability.diagnosis.live import LiveRules
 from yolo_stability.trace import load_trace
@@ -140,7 +140,10 @@ def test_live_findings_are_those_of_the_trace_up_to_that_step(tmp_path: Path) ->
         trace = load_trace(
             write(tmp_path / f"{step}{finding.rule}", records[: step + 1], roles=ROLES)
         )
-        later = [replace(f, observed=None) for f in find_all(Scene(as_series(trace), live=True))]
+        later = [
+            replace(f, observed=None)
+            for f in find_all(DiagnosisContext(as_series(trace), live=True))
+        ]
         assert replace(finding, observed=None) in later  # the trace on disk holds float32
 
 
@@ -179,8 +182,8 @@ def test_only_a_rollback_to_the_very_start_begins_anew(
             step += 1
         if k is not None:
             rules.undone(k)
-    assert rules.scene is not None
-    assert rules.scene.begins == begins
+    assert rules.context is not None
+    assert rules.context.begins == begins
 
 
 def test_the_largest_update_that_is_a_number_counts() -> None:

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from odd_runs import PER_STEP, odd_runs
 from traces import NAMES, header, record
 
-from yolo_stability.benchmarks.verdict import verdict
+from yolo_stability.benchmarks.verdict import classify_run
 from yolo_stability.core.findings import Diagnosis
 from yolo_stability.core.types import BlockStats, RunHeader, StepRecord, Trace
-from yolo_stability.diagnosis.context import Scene
-from yolo_stability.diagnosis.diagnose import diagnose_scene, diagnose_series, diagnose_trace
+from yolo_stability.diagnosis.context import DiagnosisContext
+from yolo_stability.diagnosis.diagnose import diagnose_context, diagnose_series, diagnose_trace
 from yolo_stability.diagnosis.examples import example_header, healthy_run
 from yolo_stability.trace.arrays import RunSeries, as_series
-from yolo_stability.trace.tables import blocks_frame, empty, normalise, steps_frame
+from yolo_stability.trace.tables import blocks_frame, conform, empty, steps_frame
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -93,8 +93,8 @@ def test_no_run_makes_a_diagnosis_raise(
 ) -> None:
     found = diagnose_series(run, header=head, controls=controls, outcome=outcome)
     check(found, run)
-    check(diagnose_scene(Scene(run, header=head, controls=controls, live=True)), run)
-    judged = verdict(
+    check(diagnose_context(DiagnosisContext(run, header=head, controls=controls, live=True)), run)
+    judged = classify_run(
         run,
         [run, *controls],
         outcome=outcome,
@@ -193,7 +193,7 @@ def test_no_trace_makes_a_diagnosis_raise(trace: Trace, masked: bool) -> None:
     check(found, run)
     assert found.run_id == trace.header.run_id
     assert found.verdict != "stable" or np.isfinite(run.norm).any()
-    assert verdict(trace, [trace]).verdict == diagnose_series(run, controls=[run]).verdict
+    assert classify_run(trace, [trace]).verdict == diagnose_series(run, controls=[run]).verdict
     other = diagnose_trace(trace, masked=masked, controls=[as_series(trace)])
     check(other, run)
 
@@ -258,7 +258,7 @@ def test_a_trace_that_lacks_columns_is_not_judged_by_what_is_not_there(
     trace = Trace(
         path=Path(),
         header=header(),
-        steps=normalise(steps, "steps", names),
+        steps=conform(steps, "steps", names),
         blocks=blocks.filter(blocks["block"].cast(str) != NAMES[2]),
         events=_events([]),
     )

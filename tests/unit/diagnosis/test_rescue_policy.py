@@ -345,8 +345,8 @@ def test_what_was_undone_is_forgotten() -> None:
     rescuer = opened(told())
     assert isinstance(decided(rescuer, healthy(40) + blown_up(20, 40)), Action)
     rescuer.undone(32)
-    assert rescuer.scene is not None
-    assert rescuer.scene.run.step.tolist() == list(range(32))
+    assert rescuer.context is not None
+    assert rescuer.context.run.step.tolist() == list(range(32))
     assert decided(rescuer, healthy(60, 60)) is None
 
 

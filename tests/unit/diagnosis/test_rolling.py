@@ -10,12 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yolo_stability.core.text import times
+from yolo_stability.core.text import brief, times
 from yolo_stability.diagnosis.rolling import (
     first_span,
     first_to_last,
     highest_before,
-    number,
     ratio_of,
     rolling_median,
     spans,
@@ -105,11 +104,11 @@ def test_a_ratio_is_known_where_both_numbers_say_something(above: float, below: 
     ],
 )
 def test_numbers_as_they_stand_in_a_sentence(value: float | None, text: str) -> None:
-    assert number(value) == text
+    assert brief(value) == text
 
 
 def test_a_number_has_as_many_digits_as_asked() -> None:
-    assert (number(0.12345, 2), number(123456.0, 2)) == ("0.12", "1.2e5")
+    assert (brief(0.12345, 2), brief(123456.0, 2)) == ("0.12", "1.2e5")
 
 
 def test_counts_with_their_noun() -> None:

@@ -15,7 +15,7 @@ from yolo_stability.core.errors import TraceError
 from yolo_stability.core.findings import Cause, Diagnosis, Finding
 from yolo_stability.diagnosis.store import FILE, diagnosis_to_json
 from yolo_stability.diagnosis.targets import diagnose_run, kind_of
-from yolo_stability.display.diagnosis_text import told_in_short
+from yolo_stability.display.diagnosis_text import verdict_lines
 from yolo_stability.trace import load_trace
 
 NORMS = (3.0, 4.0, 2.0, 12.0)
@@ -129,18 +129,18 @@ LONG = Diagnosis(
 
 
 def test_the_end_of_a_run_is_told_in_80_columns() -> None:
-    lines = [line.plain for line in told_in_short(LONG, "runs/" + "deep/" * 30, 80)]
+    lines = [line.plain for line in verdict_lines(LONG, "runs/" + "deep/" * 30, 80)]
     *told, more = lines
     assert max(map(len, told)) <= 80
     assert told[0].startswith("failed: the loss was not finite")
     assert any(line.startswith("cause:   learning_rate, since updates were long") for line in told)
     assert more == "more:    yolo-stability diagnose runs/" + "deep/" * 30
     calm = Diagnosis(run_id="r", verdict="stable", why="no sign of trouble")
-    assert [line.plain for line in told_in_short(calm, "runs", 80)] == [
+    assert [line.plain for line in verdict_lines(calm, "runs", 80)] == [
         "stable: no sign of trouble"
     ]
     unknown = replace(LONG, cause="unknown", causes=())
-    assert not any(line.plain.startswith("cause") for line in told_in_short(unknown, "runs", 80))
+    assert not any(line.plain.startswith("cause") for line in verdict_lines(unknown, "runs", 80))
 
 
 def test_a_notebook_shows_it_without_colours_of_its_own() -> None:

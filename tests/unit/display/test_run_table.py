@@ -11,15 +11,15 @@ from rich.console import Console
 from traces import NAMES, header, record, write
 
 from yolo_stability.core.types import BlockStats, StepRecord
-from yolo_stability.display.run_table import headline, summary_table
+from yolo_stability.display.run_table import run_headline, summary_table
 from yolo_stability.trace import load_trace
-from yolo_stability.trace.summary import RunSummary, summarise
+from yolo_stability.trace.summary import RunSummary, summarize
 
 
 def summary(
     folder: Path, records: Sequence[StepRecord], names: Sequence[str] = NAMES
 ) -> RunSummary:
-    return summarise(load_trace(write(folder, records, names=names)))
+    return summarize(load_trace(write(folder, records, names=names)))
 
 
 def text(run: RunSummary) -> list[str]:
@@ -65,29 +65,29 @@ def test_widest_table_fits_80_columns(tmp_path: Path) -> None:
 
 def test_headline_of_a_quiet_run(tmp_path: Path) -> None:
     run = summary(tmp_path, [record(0), record(1, (0.5, 0.0, 0.0, 0.0))])
-    assert headline(run) == (
+    assert run_headline(run) == (
         "2 steps, 1 clipped at 10; largest norm 12.0 in model.23.one2one_cv3 Detect cls at step 0"
     )
 
 
 def test_headline_of_a_skipped_step(tmp_path: Path) -> None:
     bad = record(1, (1.0, math.nan, 1.0, 1.0), skipped="guard")
-    assert headline(summary(tmp_path, [record(0), bad])).startswith(
+    assert run_headline(summary(tmp_path, [record(0), bad])).startswith(
         "2 steps, 1 skipped by the guard, 1 clipped at 10;"
     )
-    assert headline(summary(tmp_path, [record(2, attempt=1)])).endswith(
+    assert run_headline(summary(tmp_path, [record(2, attempt=1)])).endswith(
         "; NaN or Inf in 1 step, in model.16 C3k2"
     )
-    assert ", 2 attempts;" in headline(summarise(load_trace(tmp_path)))
+    assert ", 2 attempts;" in run_headline(summarize(load_trace(tmp_path)))
 
 
 def test_headline_when_everything_is_bad(tmp_path: Path) -> None:
     bad = [record(s, (math.nan,) * 4) for s in range(2)]
-    assert headline(summary(tmp_path, bad)) == "2 steps; NaN or Inf in 2 steps, in every block"
+    assert run_headline(summary(tmp_path, bad)) == "2 steps; NaN or Inf in 2 steps, in every block"
     assert "-" in text(summary(tmp_path, []))[3]
 
 
 def test_nothing_recorded(tmp_path: Path) -> None:
     run = summary(tmp_path, [])
-    assert headline(run) == "No optimizer step was recorded."
+    assert run_headline(run) == "No optimizer step was recorded."
     assert len(text(run)) >= len(header().blocks)

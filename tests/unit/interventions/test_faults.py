@@ -21,7 +21,7 @@ from torch import nn
 
 from yolo_stability.core.errors import ConfigError
 from yolo_stability.interventions.faults import FAULTS, parse_fault
-from yolo_stability.interventions.faults._base import Fault, draw
+from yolo_stability.interventions.faults._base import Fault, unit_hash
 
 ON_IMAGES = ("nan_pixel", "inf_pixel", "hot_pixel", "black_images")
 ON_DATA = (*ON_IMAGES, "label_noise")
@@ -228,7 +228,7 @@ def test_a_trainer_without_seed_or_data_counts_as_seed_0() -> None:
 
 
 def test_draws_are_uniform_and_the_same_on_every_machine() -> None:
-    draws = [draw(0, f"{i}.jpg") for i in range(4000)]
+    draws = [unit_hash(0, f"{i}.jpg") for i in range(4000)]
     assert all(0 <= d < 1 for d in draws)
     counts = np.histogram(draws, bins=10, range=(0, 1))[0]
     assert ((counts - 400) ** 2 / 400).sum() < 27.9  # chi-squared, 9 degrees of freedom, p = 0.001
@@ -242,7 +242,7 @@ def test_draws_are_uniform_and_the_same_on_every_machine() -> None:
             text=True,
             check=True,
         ).stdout
-        assert out.split() == [repr(draws[7]), repr(draw(3, "a", 1))]
+        assert out.split() == [repr(draws[7]), repr(unit_hash(3, "a", 1))]
 
 
 # --- what is done to them ---------------------------------------------------------------------------------------------

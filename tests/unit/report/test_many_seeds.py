@@ -10,7 +10,7 @@ import polars as pl
 from sample_benchmark import sample
 
 from yolo_stability.benchmarks.results import FILE, SERIES, BenchmarkResult, results_to_json
-from yolo_stability.report.outline import Section, tell
+from yolo_stability.report.outline import Section, build_outline
 from yolo_stability.report.run_bins import read_series
 from yolo_stability.report.write import write_report
 
@@ -38,7 +38,7 @@ def sections(folder: Path, **choices: Any) -> list[Section]:
     result, _ = made(folder, **choices)
     return [
         section
-        for group in tell(result, read_series(folder / SERIES)).groups
+        for group in build_outline(result, read_series(folder / SERIES)).groups
         for section in group.sections
     ]
 
@@ -59,7 +59,7 @@ def test_few_seeds_are_all_shown(tmp_path: Path) -> None:
 
 
 def test_with_many_arms_fewer_seeds_are_shown_but_never_less_than_three(tmp_path: Path) -> None:
-    many = tell(_with_arms(made(tmp_path)[0], 60), read_series(tmp_path / SERIES))
+    many = build_outline(_with_arms(made(tmp_path)[0], 60), read_series(tmp_path / SERIES))
     shown = {len(section.runs) for group in many.groups for section in group.sections}
     assert shown == {3}
 
@@ -84,8 +84,8 @@ def test_a_control_without_a_seed_in_common_is_shown_all_the_same(tmp_path: Path
     moved = tuple(
         replace(run, seed=run.seed + 100) if run.arm == "skipping" else run for run in result.runs
     )
-    story = tell(replace(result, runs=moved), read_series(tmp_path / SERIES))
-    assert [run.seed for run, _ in story.groups[0].sections[1].control] == list(range(10))
+    outline = build_outline(replace(result, runs=moved), read_series(tmp_path / SERIES))
+    assert [run.seed for run, _ in outline.groups[0].sections[1].control] == list(range(10))
 
 
 def test_page_and_markdown_say_what_is_left_out_and_list_every_run(tmp_path: Path) -> None:

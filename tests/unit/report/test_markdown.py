@@ -1,4 +1,4 @@
-"""`report.md` and the PNGs: the same story without a browser."""
+"""`report.md` and the PNGs: the same outline without a browser."""
 
 from __future__ import annotations
 

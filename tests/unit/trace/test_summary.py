@@ -15,7 +15,7 @@ from traces import NAMES, header, record, write
 
 from yolo_stability.core.types import BlockStats, StepRecord
 from yolo_stability.trace import load_trace
-from yolo_stability.trace.summary import heat_matrix, role_group, summarise
+from yolo_stability.trace.summary import heat_matrix, role_group, summarize
 
 Norms = list[float | None]
 
@@ -43,7 +43,7 @@ def test_summary_equals_plain_reckoning(
     records = [
         record(s, row, skipped=[None, "guard", "scaler"][s % 3]) for s, row in enumerate(norms)
     ]
-    summary = summarise(load_trace(write(tmp_path_factory.mktemp("run"), records)))
+    summary = summarize(load_trace(write(tmp_path_factory.mktemp("run"), records)))
 
     totals = [float(np.float32(r.grad_norm)) for r in records]
     known = finite(list(totals))
@@ -89,22 +89,22 @@ def test_summary_equals_plain_reckoning(
 
 def test_clip_norm_is_what_the_coefficients_imply(tmp_path: Path) -> None:
     records = [record(s, (100.0 + s, 1.0, 1.0, 1.0)) for s in range(5)]
-    assert summarise(load_trace(write(tmp_path / "a", records))).clip_norm == 10.0
+    assert summarize(load_trace(write(tmp_path / "a", records))).clip_norm == 10.0
     mixed = [dataclasses.replace(r, clip_coef=0.5) for r in records]
-    assert summarise(load_trace(write(tmp_path / "b", mixed))).clip_norm is None
+    assert summarize(load_trace(write(tmp_path / "b", mixed))).clip_norm is None
     none = [dataclasses.replace(r, clip_coef=None) for r in records]
-    summary = summarise(load_trace(write(tmp_path / "c", none)))
+    summary = summarize(load_trace(write(tmp_path / "c", none)))
     assert (summary.clip_norm, summary.clip_saturation, summary.clipped) == (None, None, 0)
 
 
 def test_step_skipped_for_an_overflow_is_not_clipped(tmp_path: Path) -> None:
     bad = record(1, (math.inf, 1.0, 1.0, 1.0), grad_norm=math.inf, clip_coef=0.0, skipped="scaler")
-    summary = summarise(load_trace(write(tmp_path, [record(0), bad])))
+    summary = summarize(load_trace(write(tmp_path, [record(0), bad])))
     assert (summary.clipped, summary.clip_saturation, summary.scaler_skips) == (1, 1.0, 1)
 
 
 def test_squares_beyond_any_float_have_shares(tmp_path: Path) -> None:
-    summary = summarise(
+    summary = summarize(
         load_trace(write(tmp_path, [record(0, (3e200, 4e200, 0.0, None), grad_norm=5e200)]))
     )
     assert [b.share for b in summary.blocks] == pytest.approx([0.36, 0.64, 0.0, None])
@@ -117,12 +117,12 @@ def test_sampled_metrics(tmp_path: Path) -> None:
 
     data = [(2.0, 0.5), (None, None), (3.0, 0.25), (None, math.nan), (None, 1.0)]
     records = [record(s, blocks=stats(*d)) for s, d in enumerate(data)]
-    block = summarise(load_trace(write(tmp_path, records))).blocks[0]
+    block = summarize(load_trace(write(tmp_path, records))).blocks[0]
     assert (block.weight_norm, block.median_update, block.max_update) == (3.0, 0.5, 1.0)
 
 
 def test_nonfinite_loss_counts(tmp_path: Path) -> None:
-    summary = summarise(
+    summary = summarize(
         load_trace(write(tmp_path, [record(0), record(1, loss=math.nan, skipped="guard")]))
     )
     assert (summary.nonfinite_steps, summary.guard_skips, summary.applied) == (1, 1, 1)
@@ -130,7 +130,7 @@ def test_nonfinite_loss_counts(tmp_path: Path) -> None:
 
 def test_no_rows(tmp_path: Path) -> None:
     trace = load_trace(write(tmp_path, []))
-    summary, matrix = summarise(trace), heat_matrix(trace)
+    summary, matrix = summarize(trace), heat_matrix(trace)
     assert (summary.steps, summary.max_norm, summary.worst, summary.clip_saturation) == (
         0,
         None,

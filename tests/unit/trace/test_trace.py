@@ -29,12 +29,12 @@ from yolo_stability.trace import (
     ResumePoint,
     TraceWriter,
     clear_trace,
+    compaction,
     find_trace,
     load_trace,
     resume_point,
     scan_trace,
 )
-from yolo_stability.trace import compaction as tiers
 from yolo_stability.trace import writer as writer_module
 
 F32_MAX = float(np.finfo(np.float32).max)
@@ -569,14 +569,14 @@ def test_a_disk_that_does_not_answer_stops_telemetry_only(
 ) -> None:
     """A write that never returns holds neither the training nor its end up."""
     answers, waits = threading.Event(), threading.Event()
-    replace = tiers.replace_file
+    replace = compaction.replace_file
 
     def hang(*args: Any, **kwargs: Any) -> None:
         waits.set()
         answers.wait(30)
         replace(*args, **kwargs)
 
-    monkeypatch.setattr(tiers, "replace_file", hang)
+    monkeypatch.setattr(compaction, "replace_file", hang)
     monkeypatch.setattr(writer_module, "_JOIN_SECONDS", 0.05)
     monkeypatch.setattr(writer_module, "_PATIENCE", 0.05)
     writer = TraceWriter(tmp_path / "stability", NAMES, flush_seconds=0.01)

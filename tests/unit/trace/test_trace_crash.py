@@ -19,7 +19,7 @@ from traces import NAMES, header, record, write
 from yolo_stability.core.types import StepRecord
 from yolo_stability.trace import TraceWriter, load_trace, resume_point
 from yolo_stability.trace.compaction import SEALED_STEPS, merge_from
-from yolo_stability.trace.layout import Part, list_parts, standing
+from yolo_stability.trace.layout import Part, list_parts, without_overlaps
 
 QUIET = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
@@ -82,10 +82,10 @@ def test_any_state_of_a_killed_merge_reads_whole(
     shutil.copytree(folder / "trace", kept)
     start = min(start, len(sizes) - 2)
     merged_first = sum(sizes[:start])
-    for tiers in (writer._blocks, writer._steps):
-        head, tiers._tail = tiers._tail[:start], tiers._tail[start:]
-        tiers.merge(everything=True)
-        tiers._tail = [*head, *tiers._tail]
+    for compactor in (writer._blocks, writer._steps):
+        head, compactor._tail = compactor._tail[:start], compactor._tail[start:]
+        compactor.merge(everything=True)
+        compactor._tail = [*head, *compactor._tail]
     for table in ("steps", "blocks"):
         pieces = [f for f in sorted(kept.iterdir()) if f.name.startswith(table)]
         covered = [f for f in pieces if int(f.name.split("-")[1]) >= merged_first]
@@ -167,7 +167,7 @@ def test_old_temporary_files_go_and_young_ones_stay(tmp_path: Path) -> None:
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)).map(sorted), max_size=8))
 def test_standing_parts_cover_the_same_steps(spans: list[list[int]]) -> None:
     parts = [Part(Path(f"{a}-{b}"), a, b) for a, b in spans]
-    kept = standing(parts)
+    kept = without_overlaps(parts)
     covered = {s for p in parts for s in range(p.first, p.last + 1)}
     assert {s for p in kept for s in range(p.first, p.last + 1)} == covered
     assert not any(

@@ -27,9 +27,9 @@ class LocalExecutor(Executor):
             if stopping.is_set():
                 return RunOutcome(digest=spec.digest, outcome="killed")
             on_start(spec)
-            return supervise(spec, out, stopping.is_set, nursery)
+            return supervise(spec, out, stopping.is_set, fork_server)
 
-        with shared_imports() as nursery, ThreadPoolExecutor(self.jobs) as pool:
+        with shared_imports() as fork_server, ThreadPoolExecutor(self.jobs) as pool:
             futures: dict[Future[RunOutcome], RunSpec] = {
                 pool.submit(one, spec): spec for spec in specs
             }

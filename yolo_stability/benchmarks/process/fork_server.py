@@ -19,14 +19,14 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-__all__ = ["Nursery", "Run", "serve"]
+__all__ = ["ForkServer", "ForkedRun", "serve"]
 
 _LOOK_SECONDS = 0.05
 _PATIENCE = 120.0
 _LOST = -signal.SIGKILL
 
 
-class Run:
+class ForkedRun:
     """A forked run, with what `subprocess.Popen` would offer of it.
 
     Args:
@@ -70,7 +70,7 @@ class Run:
         return self.returncode
 
 
-class Nursery:
+class ForkServer:
     """Starts the process on first use, and asks it for runs; usable by several threads.
 
     Args:
@@ -83,7 +83,7 @@ class Nursery:
         self._socket: socket.socket | None = None
         self._lock = threading.Lock()
 
-    def fork(self, folder: Path, log: int) -> Run:
+    def fork(self, folder: Path, log: int) -> ForkedRun:
         """Start a run.
 
         Args:
@@ -107,7 +107,7 @@ class Nursery:
                 raise
             finally:
                 os.close(write)
-        return Run(read)
+        return ForkedRun(read)
 
     def close(self) -> None:
         """End the process; runs that it still has end after it."""

@@ -20,7 +20,7 @@ from typing import IO
 import psutil  # type: ignore[import-untyped]
 
 from yolo_stability.benchmarks.plan import RunOutcome, RunSpec
-from yolo_stability.benchmarks.process.fork_server import Nursery, Run
+from yolo_stability.benchmarks.process.fork_server import ForkedRun, ForkServer
 
 __all__ = ["LOG", "PROGRESS", "shared_imports", "supervise"]
 
@@ -30,21 +30,21 @@ _GRACE_SECONDS = 10.0
 
 
 @contextlib.contextmanager
-def shared_imports() -> Iterator[Nursery]:
+def shared_imports() -> Iterator[ForkServer]:
     """Provide what `supervise` forks runs from, so that torch and Ultralytics are imported once for all of them."""
     with tempfile.TemporaryDirectory(prefix="yolo-stability-runs-") as config:
-        nursery = Nursery(_environment(Path(config)))
+        fork_server = ForkServer(_environment(Path(config)))
         try:
-            yield nursery
+            yield fork_server
         finally:
-            nursery.close()
+            fork_server.close()
 
 
 def supervise(
     spec: RunSpec,
     out: Path,
     stopping: Callable[[], bool] = lambda: False,
-    nursery: Nursery | None = None,
+    fork_server: ForkServer | None = None,
 ) -> RunOutcome:
     """Run one specification from zero and return how it ended; its folder holds `run.json` then.
 
@@ -52,7 +52,7 @@ def supervise(
         spec: What to run.
         out: Folder of the benchmark.
         stopping: Asked a few times a second; True ends the run.
-        nursery: What to fork the run from; None to start it anew.
+        fork_server: What to fork the run from; None to start it anew.
     """
     folder = out / spec.folder
     rmtree(folder, ignore_errors=True)
@@ -65,7 +65,7 @@ def supervise(
         tempfile.TemporaryDirectory(prefix="yolo-stability-run-") as config,
         (folder / LOG).open("wb") as log,
     ):
-        forked = nursery and _forked(nursery, spec, folder.resolve(), log)
+        forked = fork_server and _forked(fork_server, spec, folder.resolve(), log)
         process = forked or subprocess.Popen(
             [sys.executable, "-m", "yolo_stability.benchmarks.process.worker", str(folder)],
             stdout=log,
@@ -94,12 +94,14 @@ def supervise(
     return outcome
 
 
-def _forked(nursery: Nursery, spec: RunSpec, folder: Path, log: IO[bytes]) -> Run | None:
+def _forked(
+    fork_server: ForkServer, spec: RunSpec, folder: Path, log: IO[bytes]
+) -> ForkedRun | None:
     """Fork a run; None where that cannot be."""
     if str(spec.settings.get("device")) != "cpu":
         return None  # CUDA does not survive a fork
     with contextlib.suppress(OSError):
-        return nursery.fork(folder, log.fileno())
+        return fork_server.fork(folder, log.fileno())
     return None
 
 
@@ -130,7 +132,7 @@ def _place_fonts(folder: Path) -> None:
 
 
 def _wait(
-    process: subprocess.Popen[bytes] | Run, spec: RunSpec, stopping: Callable[[], bool]
+    process: subprocess.Popen[bytes] | ForkedRun, spec: RunSpec, stopping: Callable[[], bool]
 ) -> tuple[str | None, int]:
     """Wait for the end of a run; return why it was ended, if it was, and its peak memory in bytes."""
     deadline, peak = time.monotonic() + 60 * spec.minutes, 0
@@ -161,7 +163,7 @@ def _resident(pid: int) -> int:
         return 0
 
 
-def _end(process: subprocess.Popen[bytes] | Run) -> None:
+def _end(process: subprocess.Popen[bytes] | ForkedRun) -> None:
     """End a run: asked first, so that its trace is written, then not asked."""
     for number, seconds in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, None)):
         try:

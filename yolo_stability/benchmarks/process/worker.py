@@ -17,6 +17,7 @@ from typing import Any
 
 from yolo_stability.benchmarks.plan import RunOutcome
 from yolo_stability.benchmarks.process.fork_server import serve
+from yolo_stability.core.files import replace_file
 
 __all__ = ["main"]
 
@@ -79,9 +80,7 @@ class Progress:
 
     def _say(self, content: dict[str, Any]) -> None:
         """Replace the file."""
-        partial = self._file.with_suffix(".writing")
-        partial.write_text(json.dumps(content), encoding="utf-8")
-        partial.replace(self._file)
+        replace_file(self._file, json.dumps(content).encode(), make_folder=False)
 
 
 def main(folder: Path, start: float = _START) -> int:

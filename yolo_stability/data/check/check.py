@@ -19,8 +19,8 @@ from typing import Any
 from yolo_stability.core.errors import DataError
 from yolo_stability.data.cache import cache_root
 from yolo_stability.data.check.findings import AuditReport, Found, SplitAudit
-from yolo_stability.data.check.labels import Layout, Verdict, judge
-from yolo_stability.data.coco.import_report import Tally
+from yolo_stability.data.check.labels import LabelVerdict, Layout, classify_labels
+from yolo_stability.data.coco.import_report import ReasonCounts
 from yolo_stability.data.coco.importer import import_coco
 from yolo_stability.data.coco.layout import has_yaml, is_coco
 from yolo_stability.data.files import (
@@ -46,7 +46,7 @@ PLUGIN = {".heic", ".heif"}
 
 
 @dataclass(slots=True)
-class Seen:
+class ScannedImage:
     """What the scan of one image found.
 
     Attributes:
@@ -65,7 +65,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class ImageAnswer:
     """What Ultralytics says about one image.
 
     Attributes:
@@ -164,7 +164,7 @@ def _scan(
             elif audited.images_kept:
                 writes.append(str(cache))
             found += _found(split, tally)
-    tally = Tally()
+    tally = ReasonCounts()
     for path in unread_labels(file for files in images.values() for file in files):
         tally.add("unread", _short(path, base))
     return AuditReport(
@@ -182,7 +182,7 @@ def _is_ours(path: Path) -> bool:
     return path.is_relative_to(cache_root())
 
 
-def _found(split: str, tally: Tally) -> list[Found]:
+def _found(split: str, tally: ReasonCounts) -> list[Found]:
     return [
         Found(split=split, kind=k, count=n, examples=tuple(tally.examples[k]))
         for k, n in tally.counts.items()
@@ -191,9 +191,9 @@ def _found(split: str, tally: Tally) -> list[Found]:
 
 def _split(
     split: str, files: Sequence[str], scanner: Scanner, task: str
-) -> tuple[SplitAudit, Tally]:
+) -> tuple[SplitAudit, ReasonCounts]:
     """Scan one split with a few threads, as Ultralytics does."""
-    tally, boxes = Tally(), Tally()
+    tally, boxes = ReasonCounts(), ReasonCounts()
     images = rows = labels = background = paired = 0
     with ThreadPool(WORKERS) as pool:
         for path, seen in zip(files, pool.imap(scanner.scan, files, chunksize=16), strict=True):
@@ -243,15 +243,15 @@ class Scanner:
         """Return a path as an example shows it."""
         return _short(path, self.base)
 
-    def scan(self, image: str) -> Seen:
+    def scan(self, image: str) -> ScannedImage:
         """Return what Ultralytics would do with an image, and why."""
-        seen = Seen()
+        seen = ScannedImage()
         if not os.path.isfile(image):  # noqa: PTH113 - pathlib raises on odd names
             seen.events.append(("missing", self.short(image)))
             return seen
         label = label_file(image)
         try:
-            verdict: Verdict | None = self._judge(label)
+            verdict: LabelVerdict | None = self._judge(label)
         except (OSError, UnicodeDecodeError):
             verdict = None
         answer = self._ask(image, label)
@@ -269,13 +269,13 @@ class Scanner:
             seen.events += [(kind, f"{self.short(label)}:{line}") for kind, line in places]
         return seen
 
-    def _judge(self, label: str) -> Verdict:
+    def _judge(self, label: str) -> LabelVerdict:
         if not os.path.isfile(label):  # noqa: PTH113
-            return Verdict(rows=0)
+            return LabelVerdict(rows=0)
         with open(label, encoding="utf-8-sig") as file:  # noqa: PTH123
-            return judge(file.read(), self.layout)
+            return classify_labels(file.read(), self.layout)
 
-    def _ask(self, image: str, label: str) -> Answer:
+    def _ask(self, image: str, label: str) -> ImageAnswer:
         """Return Ultralytics' verdict, taken on a copy where the file itself would be rewritten."""
         try:
             if not unfinished_jpeg(image):
@@ -285,7 +285,7 @@ class Scanner:
             copy = Path(name)
             shutil.copyfile(image, copy)
         except OSError as err:
-            return Answer(kept=-1, message=str(err), sound=False)
+            return ImageAnswer(kept=-1, message=str(err), sound=False)
         before = copy.stat()
         try:
             answer, after = self._call(name, label), copy.stat()
@@ -294,7 +294,7 @@ class Scanner:
         finally:
             copy.unlink(missing_ok=True)
 
-    def _call(self, image: str, label: str) -> Answer:
+    def _call(self, image: str, label: str) -> ImageAnswer:
         layout = self.layout
         shape = (layout.keypoints, layout.dimensions)
 
@@ -304,10 +304,10 @@ class Scanner:
             )
 
         kept, message = ask(label)
-        return Answer(kept=kept, message=message, sound=kept >= 0 or ask(os.devnull)[0] >= 0)
+        return ImageAnswer(kept=kept, message=message, sound=kept >= 0 or ask(os.devnull)[0] >= 0)
 
     def _reason(
-        self, image: str, label: str, verdict: Verdict | None, answer: Answer
+        self, image: str, label: str, verdict: LabelVerdict | None, answer: ImageAnswer
     ) -> tuple[str, str]:
         """Return kind and place of what made Ultralytics ignore an image."""
         said = answer.message.rpartition("ignoring corrupt image/label: ")[2]

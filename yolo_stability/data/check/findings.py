@@ -9,13 +9,13 @@ from typing import Any
 
 from yolo_stability.data.coco.import_report import ImportReport
 
-__all__ = ["BY_DESIGN", "KINDS", "AuditReport", "Found", "Kind", "SplitAudit"]
+__all__ = ["BY_DESIGN", "KINDS", "AuditReport", "DamageKind", "Found", "SplitAudit"]
 
 WIDTH = 80
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class DamageGroup:
     """What Ultralytics does with a kind of damage.
 
     Attributes:
@@ -30,7 +30,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
+class DamageKind:
     """One kind of damage.
 
     Attributes:
@@ -44,17 +44,21 @@ class Kind:
     why: str
 
 
-GROUPS: Mapping[str, Group] = {
-    "refused": Group(title="Refused", effect="Ultralytics ends with an error instead of training"),
-    "ignored": Group(
+GROUPS: Mapping[str, DamageGroup] = {
+    "refused": DamageGroup(
+        title="Refused", effect="Ultralytics ends with an error instead of training"
+    ),
+    "ignored": DamageGroup(
         title="Ignored", effect="Ultralytics leaves out the image with all its labels"
     ),
-    "removed": Group(title="Removed", effect="Ultralytics keeps only the first of equal labels"),
-    "unread": Group(title="Never read", effect="Ultralytics looks for labels of images only"),
-    "rewritten": Group(
+    "removed": DamageGroup(
+        title="Removed", effect="Ultralytics keeps only the first of equal labels"
+    ),
+    "unread": DamageGroup(title="Never read", effect="Ultralytics looks for labels of images only"),
+    "rewritten": DamageGroup(
         title="Rewritten", effect="Ultralytics compresses them anew, in your folder"
     ),
-    "kept": Group(
+    "kept": DamageGroup(
         title="Kept, but look", effect="Ultralytics trains on these as they are", loss=False
     ),
 }
@@ -64,11 +68,11 @@ IMAGE, SET, LABEL = ("image", "images"), ("set", "sets"), ("label", "labels")
 ANNOTATION = ("annotation", "annotations")
 
 
-def _kind(group: str, thing: tuple[str, str], why: str) -> Kind:
-    return Kind(group=group, thing=thing, why=why)
+def _kind(group: str, thing: tuple[str, str], why: str) -> DamageKind:
+    return DamageKind(group=group, thing=thing, why=why)
 
 
-KINDS: Mapping[str, Kind] = {
+KINDS: Mapping[str, DamageKind] = {
     "empty": _kind("refused", SET, "without one usable image"),
     "unlabelled": _kind("refused", SET, "without one label file"),
     "boxes": _kind("refused", IMAGE, "labelled with boxes, where this task needs outlines"),
@@ -200,25 +204,25 @@ class AuditReport:
             (count["refused"], "Ultralytics would refuse to train"),
             (
                 count["ignored"] or labels,
-                f"{count['ignored']} of {images} images and {_counted(labels, LABEL)} lost",
+                f"{count['ignored']} of {images} images and {_with_noun(labels, LABEL)} lost",
             ),
-            (count["unread"], f"{_counted(count['unread'], KINDS['unread'].thing)} never read"),
+            (count["unread"], f"{_with_noun(count['unread'], KINDS['unread'].thing)} never read"),
             (
                 count["rewritten"],
-                f"{_counted(count['rewritten'], KINDS['rewritten'].thing)} rewritten",
+                f"{_with_noun(count['rewritten'], KINDS['rewritten'].thing)} rewritten",
             ),
             (
                 dropped or missed,
-                f"{_counted(dropped, ANNOTATION)} and {_counted(missed, IMAGE)} left out by the import",
+                f"{_with_noun(dropped, ANNOTATION)} and {_with_noun(missed, IMAGE)} left out by the import",
             ),
             (repaired, f"{repaired} repaired"),
-            (doubts, f"{_counted(doubts, IMAGE)} doubtful"),
+            (doubts, f"{_with_noun(doubts, IMAGE)} doubtful"),
         ]
         return f"Damage: {'; '.join(text for number, text in parts if number)}. Mend or remove what is named above."
 
     def lines(self) -> Iterator[str]:
         """Yield the report for a person, at most 80 columns except for paths."""
-        yield f"{self.data}, {self.task}, {_counted(self.classes, ('class', 'classes'))}"
+        yield f"{self.data}, {self.task}, {_with_noun(self.classes, ('class', 'classes'))}"
         for split in self.splits:
             yield f"  {split.line()}"
         if self.imported:
@@ -253,13 +257,13 @@ class AuditReport:
         }
 
 
-def _counted(count: int, thing: tuple[str, str]) -> str:
+def _with_noun(count: int, thing: tuple[str, str]) -> str:
     return f"{count} {thing[count != 1]}"
 
 
 def _found_lines(one: Found) -> Iterator[str]:
     kind = KINDS[one.kind]
-    yield f"  {one.split}: {_counted(one.count, kind.thing)} {kind.why}"
+    yield f"  {one.split}: {_with_noun(one.count, kind.thing)} {kind.why}"
     yield from (f"    {where}" for where in one.examples)
     if one.count > len(one.examples):
         yield f"    and {one.count - len(one.examples)} more"

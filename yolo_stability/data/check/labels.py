@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Layout", "Verdict", "judge"]
+__all__ = ["LabelVerdict", "Layout", "classify_labels"]
 
 HIGHEST, LOWEST = 1.01, -0.01
 """Coordinates that Ultralytics lets pass: a picture and one per cent around it."""
 
-Table = NDArray[np.float32]
+LabelTable = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,7 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class LabelVerdict:
     """What Ultralytics makes of a label file.
 
     Attributes:
@@ -64,7 +64,7 @@ class Verdict:
     outlined: bool = False
 
 
-class Fault(Exception):
+class LabelError(Exception):
     """A row that costs its image.
 
     Args:
@@ -77,7 +77,7 @@ class Fault(Exception):
         self.kind, self.row = kind, row
 
 
-def judge(text: str, layout: Layout) -> Verdict:
+def classify_labels(text: str, layout: Layout) -> LabelVerdict:
     """Judge the text of a label file.
 
     Args:
@@ -91,7 +91,7 @@ def judge(text: str, layout: Layout) -> Verdict:
         (number, line.split()) for number, line in enumerate(text.splitlines(), 1) if line.strip()
     ]
     if not listed:
-        return Verdict(rows=0)
+        return LabelVerdict(rows=0)
     lines = [number for number, _ in listed]
     rows = [words for _, words in listed]
     try:
@@ -100,11 +100,11 @@ def judge(text: str, layout: Layout) -> Verdict:
         ):  # what overflows is infinite, and judged as such
             table, outlines = _table(rows, layout)
             _check(table, layout)
-    except Fault as fault:
+    except LabelError as fault:
         shown = " ".join(rows[fault.row])
-        return Verdict(rows=len(rows), fault=fault.kind, line=lines[fault.row], text=shown)
+        return LabelVerdict(rows=len(rows), fault=fault.kind, line=lines[fault.row], text=shown)
     kept = _distinct(table, outlines)
-    return Verdict(
+    return LabelVerdict(
         rows=len(rows),
         duplicates=tuple(line for i, line in enumerate(lines) if i not in kept),
         flat=tuple(lines[i] for i in sorted(kept) if table[i, 3:5].min() <= 0),
@@ -112,7 +112,7 @@ def judge(text: str, layout: Layout) -> Verdict:
     )
 
 
-def _table(rows: list[list[str]], layout: Layout) -> tuple[Table, list[Table]]:
+def _table(rows: list[list[str]], layout: Layout) -> tuple[LabelTable, list[LabelTable]]:
     """Return the rows as (n, columns) and their outlines, each (points, 2); raise Fault where they are not alike."""
     if layout.keypoints and not layout.pose:  # labels for pose serve the other tasks too
         rows = [words[:5] if len(words) == layout.pose_columns else words for words in rows]
@@ -120,9 +120,9 @@ def _table(rows: list[list[str]], layout: Layout) -> tuple[Table, list[Table]]:
         return _boxes(rows, layout.pose_columns if layout.pose else 5), []
     for i, words in enumerate(rows):
         if len(words) == 5:
-            raise Fault("mixed", i)
+            raise LabelError("mixed", i)
         if len(words) < 3 or len(words) % 2 == 0:
-            raise Fault("columns", i)
+            raise LabelError("columns", i)
     numbers = [_numbers(words, i) for i, words in enumerate(rows)]
     outlines = [row[1:].reshape(-1, 2) for row in numbers]
     corners = np.array([(*o.min(axis=0), *o.max(axis=0)) for o in outlines], dtype=np.float32)
@@ -133,28 +133,28 @@ def _table(rows: list[list[str]], layout: Layout) -> tuple[Table, list[Table]]:
     ), outlines
 
 
-def _boxes(rows: list[list[str]], columns: int) -> Table:
+def _boxes(rows: list[list[str]], columns: int) -> LabelTable:
     for i, words in enumerate(rows):
         if len(words) != columns:
-            raise Fault("columns", i)
+            raise LabelError("columns", i)
     try:
         return _floats(rows)
     except ValueError:
         return np.stack([_numbers(words, i) for i, words in enumerate(rows)])
 
 
-def _numbers(words: list[str], row: int) -> Table:
+def _numbers(words: list[str], row: int) -> LabelTable:
     try:
         return _floats(words)
     except ValueError:
-        raise Fault("number", row) from None
+        raise LabelError("number", row) from None
 
 
-def _floats(words: list[str] | list[list[str]]) -> Table:
+def _floats(words: list[str] | list[list[str]]) -> LabelTable:
     return np.array(words, dtype=np.float32)
 
 
-def _check(table: Table, layout: Layout) -> None:
+def _check(table: LabelTable, layout: Layout) -> None:
     """Raise Fault for the first row that Ultralytics' assertions reject."""
     points = table[:, 1:]
     if layout.pose:  # there the boxes go unchecked
@@ -168,19 +168,19 @@ def _check(table: Table, layout: Layout) -> None:
     for kind, bad in (("above", above), ("negative", below), ("fraction", broken)):
         if bad.any():
             row = int(bad.argmax())
-            raise Fault(_not_finite(table[row]) or kind, row)
+            raise LabelError(_not_finite(table[row]) or kind, row)
     unknown = table[:, 0] >= layout.classes
     if unknown.any():
-        raise Fault("class", int(unknown.argmax()))
+        raise LabelError("class", int(unknown.argmax()))
 
 
-def _not_finite(row: Table) -> str | None:
+def _not_finite(row: LabelTable) -> str | None:
     if np.isnan(row).any():
         return "nan"
     return "infinite" if np.isinf(row).any() else None
 
 
-def _distinct(table: Table, outlines: list[Table]) -> set[int]:
+def _distinct(table: LabelTable, outlines: list[LabelTable]) -> set[int]:
     """Return the rows that stay when duplicates go; outlines with the same box are told apart."""
     first = np.unique(table, axis=0, return_index=True)[1]
     if len(first) < len(table) and outlines:

@@ -15,19 +15,19 @@ from typing import Any
 from yolo_stability.core.errors import DataError
 from yolo_stability.data.coco.annotations import Classes
 from yolo_stability.data.coco.file_names import ImageFinder, LinkNames, safe_name
-from yolo_stability.data.coco.image_size import measure
-from yolo_stability.data.coco.import_report import SplitReport, Tally
+from yolo_stability.data.coco.image_size import read_image_size
+from yolo_stability.data.coco.import_report import ReasonCounts, SplitReport
 from yolo_stability.data.coco.layout import Split
 from yolo_stability.data.coco.sanitize import (
     Unusable,
     clean_box,
     clean_keypoints,
     clean_polygons,
-    number,
+    float_of,
 )
 from yolo_stability.data.files import SUFFIXES
 
-__all__ = ["Normalised", "normalise"]
+__all__ = ["Renumbered", "renumber"]
 
 TRIED = 1000
 """Images looked for before a folder is given up as the wrong one."""
@@ -44,7 +44,7 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Normalised:
+class Renumbered:
     """A split ready for the converter.
 
     Attributes:
@@ -62,10 +62,10 @@ class Normalised:
 class Losses:
     """The four tallies of a split."""
 
-    annotations: Tally = field(default_factory=Tally)
-    images: Tally = field(default_factory=Tally)
-    changed: Tally = field(default_factory=Tally)
-    doubts: Tally = field(default_factory=Tally)
+    annotations: ReasonCounts = field(default_factory=ReasonCounts)
+    images: ReasonCounts = field(default_factory=ReasonCounts)
+    changed: ReasonCounts = field(default_factory=ReasonCounts)
+    doubts: ReasonCounts = field(default_factory=ReasonCounts)
 
     def examples(self) -> dict[str, list[str]]:
         """Return the first places of every reason."""
@@ -73,9 +73,9 @@ class Losses:
         return {reason: places for tally in tallies for reason, places in tally.examples.items()}
 
 
-def normalise(
+def renumber(
     split: Split, content: Mapping[str, Any], classes: Classes, task: str, root: Path
-) -> Normalised:
+) -> Renumbered:
     """Check and renumber one split.
 
     Args:
@@ -124,7 +124,7 @@ def normalise(
         for i in kept.values()
     ]
     document = {"images": listed, "annotations": annotations, "categories": []}
-    return Normalised(
+    return Renumbered(
         document=document, files={i.name: i.file for i in kept.values()}, report=report
     )
 
@@ -173,7 +173,9 @@ def _identity(entry: Any) -> Hashable:
     return identity
 
 
-def _measure(entry: Mapping[str, Any], file: Path | None, doubts: Tally) -> tuple[float, float]:
+def _measure(
+    entry: Mapping[str, Any], file: Path | None, doubts: ReasonCounts
+) -> tuple[float, float]:
     """Return width and height in pixels as the entry states them, else as the image does; count contradictions."""
     if file is None:
         raise Unusable("file missing")
@@ -182,10 +184,10 @@ def _measure(entry: Mapping[str, Any], file: Path | None, doubts: Tally) -> tupl
     if file.stat().st_size == 0:
         raise Unusable("file empty")
     try:
-        pixels = measure(file)
+        pixels = read_image_size(file)
     except ValueError:
         raise Unusable("file damaged") from None
-    size = (number(entry.get("width")), number(entry.get("height")))
+    size = (float_of(entry.get("width")), float_of(entry.get("height")))
     if not all(0 < v < 1e6 for v in size):
         if pixels is None:
             raise Unusable("without a size")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Pixels", "measure"]
+__all__ = ["Pixels", "read_image_size"]
 
 FOREIGN = frozenset({".avif", ".dng", ".heic", ".heif"})
 """Formats that Pillow may not know here although Ultralytics reads them through a plugin."""
@@ -29,7 +29,7 @@ class Pixels:
     turned: bool
 
 
-def measure(path: Path) -> Pixels | None:
+def read_image_size(path: Path) -> Pixels | None:
     """Read the size of a picture without decoding it.
 
     Args:

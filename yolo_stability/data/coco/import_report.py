@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ImportReport", "SplitReport", "Tally"]
+__all__ = ["ImportReport", "ReasonCounts", "SplitReport"]
 
 EXAMPLES = 3
 
 
 @dataclass(slots=True)
-class Tally:
+class ReasonCounts:
     """Counts events by reason and remembers the first few of each.
 
     Attributes:

@@ -16,7 +16,7 @@ from typing import Any
 from yolo_stability.core.errors import DataError
 from yolo_stability.data.cache import cache_root, publish
 from yolo_stability.data.coco.annotations import Classes, classes_of, read_annotations
-from yolo_stability.data.coco.convert import Normalised, normalise
+from yolo_stability.data.coco.convert import Renumbered, renumber
 from yolo_stability.data.coco.import_report import ImportReport
 from yolo_stability.data.coco.layout import Split, find_splits, image_listing
 from yolo_stability.data.files import unfinished_jpeg
@@ -100,13 +100,13 @@ def _intact(target: Path) -> bool:
     )
 
 
-def _prepare(root: Path, splits: tuple[Split, ...], task: str) -> tuple[list[Normalised], Classes]:
+def _prepare(root: Path, splits: tuple[Split, ...], task: str) -> tuple[list[Renumbered], Classes]:
     contents = [(split, read_annotations(split.annotations, task)) for split in splits]
     classes = classes_of([(split.annotations, content) for split, content in contents], task)
     from yolo_stability.compat.ultralytics import scanning
 
     with scanning():
-        normalised = [normalise(split, content, classes, task, root) for split, content in contents]
+        normalised = [renumber(split, content, classes, task, root) for split, content in contents]
     masks = any(
         isinstance(a.get("segmentation"), dict)
         for n in normalised
@@ -119,7 +119,7 @@ def _prepare(root: Path, splits: tuple[Split, ...], task: str) -> tuple[list[Nor
     return normalised, classes
 
 
-def _convert(splits: Iterable[Normalised], task: str, fresh: Path) -> None:
+def _convert(splits: Iterable[Renumbered], task: str, fresh: Path) -> None:
     """Let Ultralytics write `labels/<split>/*.txt`; it sees only the normalised JSON, in a folder of its own."""
     from yolo_stability.compat.ultralytics import convert_coco, quiet
 
@@ -141,7 +141,7 @@ def _convert(splits: Iterable[Normalised], task: str, fresh: Path) -> None:
         (work / "out" / "labels").rename(fresh / "labels")
 
 
-def _write(splits: Iterable[Normalised], classes: Classes, fresh: Path) -> None:
+def _write(splits: Iterable[Renumbered], classes: Classes, fresh: Path) -> None:
     """Write images, image lists and the data YAML."""
     import yaml
 

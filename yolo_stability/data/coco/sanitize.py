@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from yolo_stability.data.coco.import_report import Tally
+from yolo_stability.data.coco.import_report import ReasonCounts
 
 __all__ = ["Unusable", "clean_box", "clean_keypoints", "clean_polygons"]
 
@@ -21,7 +21,7 @@ class Unusable(Exception):
     """An annotation cannot become a label; its text is the reason that is counted."""
 
 
-def number(value: Any) -> float:
+def float_of(value: Any) -> float:
     """Return a JSON value as a float, NaN for whatever is none."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return math.nan
@@ -31,7 +31,9 @@ def number(value: Any) -> float:
         return math.inf
 
 
-def clean_box(value: Any, size: tuple[float, float], tally: Tally, where: str) -> list[float]:
+def clean_box(
+    value: Any, size: tuple[float, float], tally: ReasonCounts, where: str
+) -> list[float]:
     """Check a COCO box and cut it to its image.
 
     Args:
@@ -48,7 +50,7 @@ def clean_box(value: Any, size: tuple[float, float], tally: Tally, where: str) -
     """
     if not isinstance(value, list | tuple) or len(value) != 4:
         raise Unusable("without a box of four numbers")
-    x, y, width, height = (number(v) for v in value)
+    x, y, width, height = (float_of(v) for v in value)
     if not all(math.isfinite(v) for v in (x, y, width, height)):
         raise Unusable("box not finite")
     if width < 0 or height < 0:
@@ -69,7 +71,7 @@ def clean_box(value: Any, size: tuple[float, float], tally: Tally, where: str) -
 
 
 def clean_keypoints(
-    value: Any, count: int, size: tuple[float, float], tally: Tally, where: str
+    value: Any, count: int, size: tuple[float, float], tally: ReasonCounts, where: str
 ) -> list[float]:
     """Check the keypoints of one object; a point that cannot be used becomes unlabelled.
 
@@ -91,7 +93,7 @@ def clean_keypoints(
     if not isinstance(value, list | tuple) or len(value) != 3 * count:
         raise Unusable(f"keypoint list not 3 x {count} long")
     points: list[float] = []
-    for x, y, visible in zip(*(map(number, value[i::3]) for i in range(3)), strict=True):
+    for x, y, visible in zip(*(map(float_of, value[i::3]) for i in range(3)), strict=True):
         if visible == 0:
             points += [0, 0, 0]
         elif visible in {1, 2} and 0 <= x <= size[0] and 0 <= y <= size[1]:
@@ -104,7 +106,7 @@ def clean_keypoints(
     return points
 
 
-def clean_polygons(value: Any, size: tuple[float, float], tally: Tally, where: str) -> Any:
+def clean_polygons(value: Any, size: tuple[float, float], tally: ReasonCounts, where: str) -> Any:
     """Check an outline; RLE masks pass as they are, polygons are cut to the image point by point.
 
     Args:
@@ -120,7 +122,7 @@ def clean_polygons(value: Any, size: tuple[float, float], tally: Tally, where: s
         return {"size": value.get("size"), "counts": value["counts"]}
     polygons = []
     for polygon in value if isinstance(value, list) else []:
-        flat = [number(v) for v in polygon] if isinstance(polygon, list) else []
+        flat = [float_of(v) for v in polygon] if isinstance(polygon, list) else []
         if len(flat) < 6 or len(flat) % 2 or not all(math.isfinite(v) for v in flat):
             continue
         flat = [min(max(v, 0.0), size[i % 2]) for i, v in enumerate(flat)]

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from yolo_stability.core.findings import Finding
-from yolo_stability.core.text import times
+from yolo_stability.core.text import brief, times
 from yolo_stability.diagnosis.base import Rule
-from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
-from yolo_stability.diagnosis.rolling import number
 from yolo_stability.trace.arrays import RunSeries
 
 __all__ = ["AmpOverflow"]
@@ -37,9 +36,9 @@ class AmpOverflow(Rule):
     lost: float = 0.5
     scale: float = 1.0
 
-    def look(self, scene: Scene) -> Iterator[Finding]:
+    def look(self, context: DiagnosisContext) -> Iterator[Finding]:
         """Look at the skips and at the scale."""
-        run = scene.run
+        run = context.run
         late = run.scaler.copy()
         late[: self.calibration] = False
         share = np.convolve(late, np.ones(self.window), "full")[: late.size] / self.window
@@ -50,10 +49,10 @@ class AmpOverflow(Rule):
         remedy = "amp=False, or lower lr_mult= so that gradients shrink"
         if tiny.size or lost.size:
             row = int(min([*tiny[:1], *lost[:1]]))
-            text = f"at step {scene.step_at(row)} AMP's scale was {number(float(run.amp_scale[row]))}, and "
+            text = f"at step {context.step_at(row)} AMP's scale was {brief(float(run.amp_scale[row]))}, and "
             text += f"{times(int(run.scaler[: row + 1].sum()), 'step')} had overflowed"
             yield self.found(
-                "critical", text, scene=scene, rows=(row, run.step.size), remedy=remedy
+                "critical", text, context=context, rows=(row, run.step.size), remedy=remedy
             )
         elif often.size:
             row = int(often[0])
@@ -61,7 +60,7 @@ class AmpOverflow(Rule):
             yield self.found(
                 "warning",
                 text,
-                scene=scene,
+                context=context,
                 rows=(row, int(often[-1]) + 1),
                 observed=float(share[row]),
                 threshold=self.rate,

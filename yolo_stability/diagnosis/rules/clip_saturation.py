@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from yolo_stability.core.findings import Finding
+from yolo_stability.core.text import brief
 from yolo_stability.diagnosis.base import USUAL_RATE, Rule
-from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
-from yolo_stability.diagnosis.rolling import first_to_last, number
+from yolo_stability.diagnosis.rolling import first_to_last
 from yolo_stability.trace.arrays import RunSeries
 
 __all__ = ["ClipSaturation"]
@@ -36,9 +37,9 @@ class ClipSaturation(Rule):
     warning: float = 1e-3
     lasting: int = 32
 
-    def look(self, scene: Scene) -> Iterator[Finding]:
+    def look(self, context: DiagnosisContext) -> Iterator[Finding]:
         """Look for the first span of tiny coefficients."""
-        clip = scene.run.clip
+        clip = context.run.clip
         bounds = ("critical", self.critical, self.soon), ("warning", self.warning, self.lasting)
         for severity, limit, length in bounds:
             with np.errstate(invalid="ignore"):
@@ -46,15 +47,15 @@ class ClipSaturation(Rule):
             if span is None:
                 continue
             middle = float(np.median(clip[span[0] : span[1]]))
-            share = number(middle) if middle > 0 else "next to nothing"
+            share = brief(middle) if middle > 0 else "next to nothing"
             text = (
-                f"from step {scene.step_at(span[0])} on the clip left {share} of the gradient: "
+                f"from step {context.step_at(span[0])} on the clip left {share} of the gradient: "
                 "clipping prevents NaN, not failure"
             )
             yield self.found(
                 "critical" if severity == "critical" else "warning",
                 text,
-                scene=scene,
+                context=context,
                 rows=(span[0] + length - 1, span[1]),
                 observed=middle,
                 threshold=limit,

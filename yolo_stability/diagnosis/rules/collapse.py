@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from yolo_stability.core.findings import Finding
+from yolo_stability.core.text import brief
 from yolo_stability.diagnosis.base import USUAL_RATE, Rule
-from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
-from yolo_stability.diagnosis.rolling import first_span, number
+from yolo_stability.diagnosis.rolling import first_span
 from yolo_stability.trace.arrays import RunSeries
 
 __all__ = ["Collapse"]
@@ -31,12 +32,12 @@ class Collapse(Rule):
     remains: float = 1e-3
     blow_up: float = 5.0
 
-    def look(self, scene: Scene) -> Iterator[Finding]:
+    def look(self, context: DiagnosisContext) -> Iterator[Finding]:
         """Look for the first span."""
-        run, first = scene.run, scene.first_loss
+        run, first = context.run, context.first_loss
         zero = (run.loss == 0) & (run.norm == 0)
         blown = run.loss > self.blow_up * first
-        flat = run.norm < self.remains * scene.first_norm
+        flat = run.norm < self.remains * context.first_norm
         small = (abs(run.loss) < self.remains * first) & ((blown.cumsum() > 0) | flat)
         span = first_span(zero | small, self.lasting)
         if span is None:
@@ -47,15 +48,15 @@ class Collapse(Rule):
             if zero[begin:end].all()
             else "the loss was next to nothing"
         )
-        text = f"{what} for {end - begin} steps from step {scene.step_at(begin)} on: the model has stopped learning"
+        text = f"{what} for {end - begin} steps from step {context.step_at(begin)} on: the model has stopped learning"
         if blown[:begin].any():
-            text += f", after a loss of {number(float(run.loss[:begin][blown[:begin]].max()))}"
+            text += f", after a loss of {brief(float(run.loss[:begin][blown[:begin]].max()))}"
         yield self.found(
             "critical",
             text,
-            scene=scene,
+            context=context,
             rows=(min(begin + self.lasting - 1, run.step.size - 1), end),
-            block=scene.block_of(begin),
+            block=context.block_of(begin),
             observed=0.0,
             threshold=self.remains,
             remedy=f"begin again with {USUAL_RATE}, or a longer warm-up: such weights do not come back",

@@ -10,7 +10,7 @@ import numpy as np
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.text import times
 from yolo_stability.diagnosis.base import Rule
-from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
 from yolo_stability.diagnosis.rolling import first_to_last
 from yolo_stability.trace.arrays import RunSeries
@@ -28,9 +28,9 @@ class DeadBlock(Rule):
 
     lasting: int = 32
 
-    def look(self, scene: Scene) -> Iterator[Finding]:
+    def look(self, context: DiagnosisContext) -> Iterator[Finding]:
         """Look at each block; tell of the first, and count the others."""
-        run = scene.run
+        run = context.run
         silent = (run.block_norm == 0) & (run.norm > 0)
         dead = []
         for block in np.flatnonzero(silent.any(axis=1)):
@@ -43,8 +43,8 @@ class DeadBlock(Rule):
         others = f", and {times(len(dead) - 1, 'other block')} too" if len(dead) > 1 else ""
         yield self.found(
             "warning",
-            f"{name} got a gradient of exactly 0 from step {scene.step_at(begin)} on{others}",
-            scene=scene,
+            f"{name} got a gradient of exactly 0 from step {context.step_at(begin)} on{others}",
+            context=context,
             rows=(begin + self.lasting - 1, max(end for _, end, _ in dead)),
             block=name,
             observed=float(len(dead)),

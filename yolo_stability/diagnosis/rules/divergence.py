@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from yolo_stability.core.findings import Finding
+from yolo_stability.core.text import brief
 from yolo_stability.diagnosis.base import USUAL_RATE, Rule
-from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
-from yolo_stability.diagnosis.rolling import first_to_last, number, spans
+from yolo_stability.diagnosis.rolling import first_to_last, spans
 from yolo_stability.trace.arrays import RunSeries
 
 __all__ = ["Divergence"]
@@ -36,17 +37,17 @@ class Divergence(Rule):
     floor: float = 0.2
     control: float = 100.0
 
-    def look(self, scene: Scene) -> Iterator[Finding]:
+    def look(self, context: DiagnosisContext) -> Iterator[Finding]:
         """Look at the run's own past, else at where the control began."""
-        finding = self._above_past(scene) or self._above_control(scene)
+        finding = self._above_past(context) or self._above_control(context)
         if finding is not None:
             yield finding
 
-    def _above_past(self, scene: Scene) -> Finding | None:
-        loss, first = scene.run.loss, scene.first_loss
+    def _above_past(self, context: DiagnosisContext) -> Finding | None:
+        loss, first = context.run.loss, context.first_loss
         if not self.floor * first > 0:
             return None
-        limit = self.factor * np.fmax(scene.lowest_loss, self.floor * first)
+        limit = self.factor * np.fmax(context.lowest_loss, self.floor * first)
         high = loss > limit
         found = [
             (b, e) for b, e in spans(high | ~np.isfinite(loss), self.lasting) if high[b:e].any()
@@ -59,37 +60,37 @@ class Divergence(Rule):
         top = float(np.max(loss[row:end], where=np.isfinite(loss[row:end]), initial=loss[row]))
         level = float(limit[row]) / self.factor
         text = (
-            f"from step {scene.step_at(row)} on the loss stayed above {number(self.factor)} times the level it had "
-            f"reached ({number(level)}), and rose to {number(top)}"
+            f"from step {context.step_at(row)} on the loss stayed above {brief(self.factor)} times the level it had "
+            f"reached ({brief(level)}), and rose to {brief(top)}"
         )
         return self.found(
             "critical",
             text,
-            scene=scene,
+            context=context,
             rows=(max(known, row), end),
-            block=scene.block_of(row),
+            block=context.block_of(row),
             observed=top / level,
             threshold=self.factor,
             remedy=f"{USUAL_RATE}, or clip=agc:0.01 under SGD",
         )
 
-    def _above_control(self, scene: Scene) -> Finding | None:
+    def _above_control(self, context: DiagnosisContext) -> Finding | None:
         firsts = [
             abs(float(c.loss[np.isfinite(c.loss)][0]))
-            for c in scene.others
+            for c in context.others
             if np.isfinite(c.loss).any()
         ]
         usual = float(np.median(firsts)) if firsts else 0.0
-        span = first_to_last(scene.run.loss > self.control * usual, self.lasting)
+        span = first_to_last(context.run.loss > self.control * usual, self.lasting)
         if span is None or not usual > 0:
             return None
-        loss = float(scene.run.loss[span[0]])
-        text = f"the loss was {number(loss)} at step {scene.step_at(span[0])}, "
-        text += f"{number(loss / usual)} times the control's first"
+        loss = float(context.run.loss[span[0]])
+        text = f"the loss was {brief(loss)} at step {context.step_at(span[0])}, "
+        text += f"{brief(loss / usual)} times the control's first"
         return self.found(
             "warning",
             text,
-            scene=scene,
+            context=context,
             rows=(span[0] + self.lasting - 1, span[1]),
             observed=loss / usual,
             threshold=self.control,

@@ -9,7 +9,7 @@ from typing import ClassVar
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.text import times
 from yolo_stability.diagnosis.base import Rule
-from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run
 from yolo_stability.trace.arrays import RunSeries
 
@@ -27,9 +27,9 @@ class DroppedImages(Rule):
     unsettles: ClassVar[bool] = False
     many: float = 0.05
 
-    def look(self, scene: Scene) -> Iterator[Finding]:
+    def look(self, context: DiagnosisContext) -> Iterator[Finding]:
         """Compare the images that were listed with those that were used."""
-        effective = {} if scene.header is None else scene.header.effective
+        effective = {} if context.header is None else context.header.effective
         listed, used = effective.get("images_listed"), effective.get("images")
         if not isinstance(listed, int) or not isinstance(used, int) or used >= listed:
             return
@@ -37,8 +37,8 @@ class DroppedImages(Rule):
         yield self.found(
             "warning" if share > self.many else "info",
             f"{times(listed - used, 'image')} of {listed} in the train set were not used",
-            scene=scene,
-            rows=(0, scene.run.step.size),
+            context=context,
+            rows=(0, context.run.step.size),
             observed=share,
             threshold=self.many,
             remedy="'yolo-stability data check' names each and says why",

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from yolo_stability.core.findings import Finding
+from yolo_stability.core.text import brief
 from yolo_stability.diagnosis.base import USUAL_RATE, Rule
-from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
-from yolo_stability.diagnosis.rolling import number, ratio_of, spans
+from yolo_stability.diagnosis.rolling import ratio_of, spans
 from yolo_stability.trace.arrays import RunSeries
 
 __all__ = ["Exploding"]
@@ -37,31 +38,31 @@ class Exploding(Rule):
     start: float = 3e5
     control: float = 100.0
 
-    def look(self, scene: Scene) -> Iterator[Finding]:
+    def look(self, context: DiagnosisContext) -> Iterator[Finding]:
         """Look at the start, the first steps, the whole and the control, in this order."""
         seeks = (self._at_the_start, self._leaping, self._lasting, self._above_control)
-        found = [finding for seek in seeks if (finding := seek(scene)) is not None]
+        found = [finding for seek in seeks if (finding := seek(context)) is not None]
         if found:  # the first of the most severe, or what is known later would take its place
             yield min(found, key=lambda f: (f.severity != "critical", f.first_step or 0))
 
-    def _at_the_start(self, scene: Scene) -> Finding | None:
-        loss, norm = float(scene.run.loss[0]), float(scene.run.norm[0])
-        if not scene.begins or not loss > self.start:
+    def _at_the_start(self, context: DiagnosisContext) -> Finding | None:
+        loss, norm = float(context.run.loss[0]), float(context.run.norm[0])
+        if not context.begins or not loss > self.start:
             return None
-        text = f"the first step had a loss of {number(loss)} and a gradient norm of {number(norm)}, before any update"
+        text = f"the first step had a loss of {brief(loss)} and a gradient norm of {brief(norm)}, before any update"
         return self.found(
             "critical",
             text,
-            scene=scene,
+            context=context,
             rows=(0, 1),
             observed=loss,
             threshold=self.start,
             remedy="init=default with norm=batch; 'yolo-stability probe' shows where the signal grows",
         )
 
-    def _leaping(self, scene: Scene) -> Finding | None:
-        run = scene.run
-        early = min(run.step.size, 16) if scene.begins else 0
+    def _leaping(self, context: DiagnosisContext) -> Finding | None:
+        run = context.run
+        early = min(run.step.size, 16) if context.begins else 0
         if early < 2:
             return None
         norm, loss = run.norm[:early], np.abs(run.loss[:early])
@@ -73,61 +74,61 @@ class Exploding(Rule):
             return None
         row = int(rows[0])
         text = (
-            f"the gradient norm leapt to {number(norm[row])} at step {scene.step_at(row)}, "
-            f"{number(own[row - 1])} times the highest before, and the loss rose {number(risen[row - 1])} times"
+            f"the gradient norm leapt to {brief(norm[row])} at step {context.step_at(row)}, "
+            f"{brief(own[row - 1])} times the highest before, and the loss rose {brief(risen[row - 1])} times"
         )
-        return self._critical(scene, text, (row, row + 1), float(own[row - 1]), self.leap)
+        return self._critical(context, text, (row, row + 1), float(own[row - 1]), self.leap)
 
-    def _lasting(self, scene: Scene) -> Finding | None:
-        own = ratio_of(scene.run.norm, scene.usual_norm)
-        flags = (own > self.past) | (scene.bad & ~scene.run.scaler)
+    def _lasting(self, context: DiagnosisContext) -> Finding | None:
+        own = ratio_of(context.run.norm, context.usual_norm)
+        flags = (own > self.past) | (context.bad & ~context.run.scaler)
         found = [(b, e) for b, e in spans(flags, self.lasting) if (own[b:e] > self.past).any()]
         if not found:
             return None
         span = found[0][0], found[-1][1]
         row = span[0] + int(np.argmax(own[span[0] : span[1]] > self.past))
         text = (
-            f"from step {scene.step_at(row)} on the gradient norm was {number(own[row])} times its running median, "
+            f"from step {context.step_at(row)} on the gradient norm was {brief(own[row])} times its running median, "
             "and not for one step only"
         )
         # it can be known only at the third of them
         rows = (max(span[0] + self.lasting - 1, row), span[1])
-        return self._critical(scene, text, rows, float(own[row]), self.past, row)
+        return self._critical(context, text, rows, float(own[row]), self.past, row)
 
-    def _above_control(self, scene: Scene) -> Finding | None:
-        other = ratio_of(scene.run.norm, scene.expected_norm)
+    def _above_control(self, context: DiagnosisContext) -> Finding | None:
+        other = ratio_of(context.run.norm, context.expected_norm)
         rows = np.flatnonzero(other > self.control)
         if not rows.size:
             return None
         row = int(rows[0])
         text = (
-            f"the gradient norm was {number(scene.run.norm[row])} at step {scene.step_at(row)}, "
-            f"{number(other[row])} times the control's"
+            f"the gradient norm was {brief(context.run.norm[row])} at step {context.step_at(row)}, "
+            f"{brief(other[row])} times the control's"
         )
         return self.found(
             "warning",
             text,
-            scene=scene,
+            context=context,
             rows=(row, int(rows[-1]) + 1),
-            block=scene.block_of(row),
+            block=context.block_of(row),
             observed=float(other[row]),
             threshold=self.control,
         )
 
     def _critical(
         self,
-        scene: Scene,
+        context: DiagnosisContext,
         text: str,
         rows: tuple[int, int],
         observed: float,
         threshold: float,
         at: int | None = None,
     ) -> Finding:
-        block = scene.block_of(rows[0] if at is None else at)
+        block = context.block_of(rows[0] if at is None else at)
         return self.found(
             "critical",
             text + (f", most in {block}" if block else ""),
-            scene=scene,
+            context=context,
             rows=rows,
             block=block,
             observed=observed,

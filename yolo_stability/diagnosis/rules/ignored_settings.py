@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from yolo_stability.core.findings import Finding
 from yolo_stability.diagnosis.base import Rule
-from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run
 from yolo_stability.trace.arrays import RunSeries
 
@@ -21,12 +21,12 @@ class IgnoredSettings(Rule):
 
     unsettles: ClassVar[bool] = False
 
-    def look(self, scene: Scene) -> Iterator[Finding]:
+    def look(self, context: DiagnosisContext) -> Iterator[Finding]:
         """Look at what was asked for and what was in force."""
-        if scene.header is None:
+        if context.header is None:
             return
-        requested, effective = scene.header.requested, scene.header.effective
-        rows = (0, scene.run.step.size)
+        requested, effective = context.header.requested, context.header.effective
+        rows = (0, context.run.step.size)
         ignored = [
             f"{key}={requested[key]}"
             for key in ("lr0", "momentum")
@@ -35,9 +35,9 @@ class IgnoredSettings(Rule):
         if str(requested.get("optimizer") or "auto").lower() == "auto" and ignored:
             text = f"optimizer=auto ignored {' and '.join(ignored)} and took {effective.get('optimizer', 'its own')}"
             remedy = "name an optimizer, such as optimizer=SGD"
-            yield self.found("warning", text, scene=scene, rows=rows, remedy=remedy)
+            yield self.found("warning", text, context=context, rows=rows, remedy=remedy)
         for text in effective.get("warnings") or ():
-            yield self.found("warning", str(text), scene=scene, rows=rows)
+            yield self.found("warning", str(text), context=context, rows=rows)
 
     @classmethod
     def example(cls) -> RunSeries:

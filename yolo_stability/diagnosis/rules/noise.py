@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from yolo_stability.core.findings import Finding
+from yolo_stability.core.text import brief
 from yolo_stability.diagnosis.base import Rule
-from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
 from yolo_stability.diagnosis.noise_scale import epoch_length, excess_of, step_noise
-from yolo_stability.diagnosis.rolling import number, swing
+from yolo_stability.diagnosis.rolling import swing
 from yolo_stability.trace.arrays import RunSeries
 
 __all__ = ["Noise"]
@@ -46,17 +47,17 @@ class Noise(Rule):
     excess: float = 3.0
     sampled: int = 128
 
-    def look(self, scene: Scene) -> Iterator[Finding]:
+    def look(self, context: DiagnosisContext) -> Iterator[Finding]:
         """Look at the changes of norm and loss, then at the noise scale."""
-        yield from self._wavering(scene)
-        yield from self._noise_scale(scene)
+        yield from self._wavering(context)
+        yield from self._noise_scale(context)
 
-    def _wavering(self, scene: Scene) -> Iterator[Finding]:
+    def _wavering(self, context: DiagnosisContext) -> Iterator[Finding]:
         """Look at the changes of the norm, then at those of the loss."""
-        run = scene.run
+        run = context.run
         if run.step.size < self.window:
             return
-        least = np.nan_to_num(self.floor * scene.first_loss)
+        least = np.nan_to_num(self.floor * context.first_loss)
         looks = ("gradient norm", run.norm, self.norm, 0.0), ("loss", run.loss, self.loss, least)
         for name, values, limit, floor in looks:
             share = swing(values, self.window, floor)
@@ -66,13 +67,13 @@ class Noise(Rule):
                 continue
             row = int(rows[0])
             text = (
-                f"in the {self.window} steps up to step {scene.step_at(row)} the {name} changed by "
-                f"{number(share[row])} of itself from one step to the next"
+                f"in the {self.window} steps up to step {context.step_at(row)} the {name} changed by "
+                f"{brief(share[row])} of itself from one step to the next"
             )
             yield self.found(
                 "warning",
                 text,
-                scene=scene,
+                context=context,
                 rows=(row, int(rows[-1]) + 1),
                 observed=float(share[row]),
                 threshold=limit,
@@ -80,9 +81,9 @@ class Noise(Rule):
             )
             return
 
-    def _noise_scale(self, scene: Scene) -> Iterator[Finding]:
+    def _noise_scale(self, context: DiagnosisContext) -> Iterator[Finding]:
         """Look at the gradient noise scale, where micro-batches were sampled."""
-        run = scene.run
+        run = context.run
         micro = np.where(run.step >= self.young, run.micro_norm, np.nan)
         noise = step_noise(micro, run.norm, run.accumulate, epoch_length(run))
         found = excess_of(noise, self.sampled, hop=8, errors=3.0)
@@ -93,13 +94,13 @@ class Noise(Rule):
         first, last = int(found.rows[high[0]]), int(found.rows[high[-1]])
         least = float(found.least[high[0]])
         text = (
-            f"up to step {scene.step_at(first)} the gradient noise scale was at least {number(least)} times "
+            f"up to step {context.step_at(first)} the gradient noise scale was at least {brief(least)} times "
             "the nominal batch: most of each step is noise"
         )
         yield self.found(
             "info",
             text,
-            scene=scene,
+            context=context,
             rows=(first, last + 1),
             observed=least,
             threshold=self.excess,

@@ -10,7 +10,7 @@ import numpy as np
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.text import times
 from yolo_stability.diagnosis.base import Rule
-from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
 from yolo_stability.trace.arrays import RunSeries
 
@@ -33,43 +33,43 @@ class NonFinite(Rule):
     share: float = 0.5
     window: int = 20
 
-    def look(self, scene: Scene) -> Iterator[Finding]:
+    def look(self, context: DiagnosisContext) -> Iterator[Finding]:
         """Look for elements that are not finite."""
-        run = scene.run
-        bad = scene.bad & ~run.scaler
+        run = context.run
+        bad = context.bad & ~run.scaler
         applied = np.flatnonzero(bad & ~run.guard)
         if applied.size:
-            yield self._applied(scene, int(applied[0]), int(applied[-1]) + 1)
+            yield self._applied(context, int(applied[0]), int(applied[-1]) + 1)
         if run.guard.any():
-            yield self._kept_out(scene)
+            yield self._kept_out(context)
         elif run.stop_step is not None and not applied.size:
             row = min(int(np.searchsorted(run.step, run.stop_step)), run.step.size - 1)
             text = f"the guard ended the run at step {run.stop_step}"
-            yield self.found("critical", text, scene=scene, rows=(row, row + 1), remedy=_LOOK)
+            yield self.found("critical", text, context=context, rows=(row, row + 1), remedy=_LOOK)
 
-    def _applied(self, scene: Scene, row: int, end: int) -> Finding:
-        run = scene.run
+    def _applied(self, context: DiagnosisContext, row: int, end: int) -> Finding:
+        run = context.run
         what = "gradients were" if np.isfinite(run.loss[row]) else "the loss was"
-        block = scene.block_of(row)
+        block = context.block_of(row)
         where = f"; it began in {block}" if block else ""
-        text = f"{what} not finite from step {scene.step_at(row)} on and applied{where}"
+        text = f"{what} not finite from step {context.step_at(row)} on and applied{where}"
         remedy = "guard=skip leaves such a step out and goes on"
         return self.found(
             "critical",
             text,
-            scene=scene,
+            context=context,
             rows=(row, end),
             block=block,
             threshold=0.0,
             remedy=remedy,
         )
 
-    def _kept_out(self, scene: Scene) -> Finding:
-        run = scene.run
+    def _kept_out(self, context: DiagnosisContext) -> Finding:
+        run = context.run
         rows = np.flatnonzero(run.guard)
         first, last = int(rows[0]), int(rows[-1]) + 1
         lost = run.stop_step is not None or bool(
-            run.guard[-self.recovered :].any() and not scene.live
+            run.guard[-self.recovered :].any() and not context.live
         )
         recent = (
             np.convolve(run.guard, np.ones(self.window), "valid")
@@ -77,14 +77,14 @@ class NonFinite(Rule):
             else np.zeros(0)
         )
         lost |= bool((recent > self.share * self.window).any())
-        text = f"the guard left out {times(rows.size, 'step')}, the first being step {scene.step_at(first)}, "
+        text = f"the guard left out {times(rows.size, 'step')}, the first being step {context.step_at(first)}, "
         text += "and the run did not recover" if lost else "and the run went on"
         return self.found(
             "critical" if lost else "warning",
             text,
-            scene=scene,
+            context=context,
             rows=(first, last),
-            block=scene.block_of(first),
+            block=context.block_of(first),
             observed=float(rows.size),
             threshold=0.0,
             remedy=_LOOK,

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from yolo_stability.core.findings import Finding
+from yolo_stability.core.text import brief
 from yolo_stability.diagnosis.base import Rule
-from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
-from yolo_stability.diagnosis.rolling import first_span, number, ratio_of
+from yolo_stability.diagnosis.rolling import first_span, ratio_of
 from yolo_stability.trace.arrays import RunSeries, median_of
 
 __all__ = ["Oscillation"]
@@ -31,15 +32,15 @@ class Oscillation(Rule):
     lasting: int = 10
     floor: float = 0.2
 
-    def look(self, scene: Scene) -> Iterator[Finding]:
+    def look(self, context: DiagnosisContext) -> Iterator[Finding]:
         """Look for changes that alternate in sign."""
-        loss = scene.run.loss
+        loss = context.run.loss
         if loss.size < self.lasting + 2:
             return
         with np.errstate(invalid="ignore", over="ignore"):
             change = np.diff(loss)
             level = np.fmax(
-                np.minimum(np.abs(loss[1:]), np.abs(loss[:-1])), self.floor * scene.first_loss
+                np.minimum(np.abs(loss[1:]), np.abs(loss[:-1])), self.floor * context.first_loss
             )
             share = np.abs(ratio_of(change, level))
             reversed_ = (np.sign(change[1:]) * np.sign(change[:-1]) < 0) & (share[1:] > self.swing)
@@ -49,13 +50,13 @@ class Oscillation(Rule):
         begin, end = span[0] + 2, span[1] + 2
         middle = float(median_of(share[begin - 1 : end - 1]))
         text = (
-            f"from step {scene.step_at(begin)} on the loss went up and down at every step by "
-            f"{number(middle)} of itself"
+            f"from step {context.step_at(begin)} on the loss went up and down at every step by "
+            f"{brief(middle)} of itself"
         )
         yield self.found(
             "warning",
             text,
-            scene=scene,
+            context=context,
             rows=(begin + self.lasting - 1, end),
             observed=middle,
             threshold=self.swing,

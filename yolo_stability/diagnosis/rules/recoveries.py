@@ -10,7 +10,7 @@ import numpy as np
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.text import times
 from yolo_stability.diagnosis.base import USUAL_RATE, Rule
-from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import event, healthy_run
 from yolo_stability.trace.arrays import RunSeries
 
@@ -43,19 +43,19 @@ class Recoveries(Rule):
 
     many: int = 3
 
-    def look(self, scene: Scene) -> Iterator[Finding]:
+    def look(self, context: DiagnosisContext) -> Iterator[Finding]:
         """Look at the events."""
         for kind, (text, remedy) in _TOLD.items():
-            steps = [event.step for event in scene.run.events if event.kind == kind]
+            steps = [event.step for event in context.run.events if event.kind == kind]
             if not steps:
                 continue
             many = len(steps) >= self.many and kind in {"nan_recovery", "rollback"}
             known = steps[self.many - 1] if many else steps[0]
-            row = min(int(np.searchsorted(scene.run.step, known)), scene.run.step.size - 1)
+            row = min(int(np.searchsorted(context.run.step, known)), context.run.step.size - 1)
             yield self.found(
                 "critical" if many else "warning",
                 f"{text.format(times(len(steps), 'time'))}, first at step {steps[0]}",
-                scene=scene,
+                context=context,
                 rows=(row, row + 1),
                 observed=float(len(steps)),
                 threshold=float(self.many),

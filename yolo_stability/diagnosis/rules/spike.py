@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from yolo_stability.core.findings import Finding
-from yolo_stability.core.text import times
+from yolo_stability.core.text import brief, times
 from yolo_stability.diagnosis.base import Rule
-from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
-from yolo_stability.diagnosis.rolling import number, ratio_of
+from yolo_stability.diagnosis.rolling import ratio_of
 from yolo_stability.trace.arrays import Bools, Ints, Norms, RunSeries
 
 __all__ = ["Spike"]
@@ -41,38 +41,38 @@ class Spike(Rule):
     share: float = 1e-3
     young: int = 8
 
-    def look(self, scene: Scene) -> Iterator[Finding]:
+    def look(self, context: DiagnosisContext) -> Iterator[Finding]:
         """Look at the whole model, then at each block."""
-        whole = ratio_of(scene.run.norm, scene.usual_norm) > self.total
-        jumped = self._jumped(scene)
+        whole = ratio_of(context.run.norm, context.usual_norm) > self.total
+        jumped = self._jumped(context)
         rows = np.flatnonzero(whole | jumped.any(axis=0))
         if not rows.size:
             return
         row = int(rows[0])
-        block, most = self._where(scene, row, jumped[:, row])
+        block, most = self._where(context, row, jumped[:, row])
         text = (
-            f"{times(rows.size, 'step')} stood out, the first being step {scene.step_at(row)} with a gradient norm of "
-            f"{number(scene.run.norm[row])}"
+            f"{times(rows.size, 'step')} stood out, the first being step {context.step_at(row)} "
+            f"with a gradient norm of {brief(context.run.norm[row])}"
         )
         known = np.isfinite(most)  # not for 8 steps after a step without norms
         if block:
             text += f"; most in {block}"
         if block and known:
-            text += f", {number(most)} times its highest of the 8 steps before"
+            text += f", {brief(most)} times its highest of the 8 steps before"
         yield self.found(
             "warning",
             text,
-            scene=scene,
+            context=context,
             rows=(row, int(rows[-1]) + 1),
             block=block,
-            observed=most if known else float(ratio_of(scene.run.norm, scene.usual_norm)[row]),
+            observed=most if known else float(ratio_of(context.run.norm, context.usual_norm)[row]),
             threshold=self._limit(most) if known else self.total,
             remedy="look at the images of that step; clip=norm:10 bounds what one step can do",
         )
 
-    def _jumped(self, scene: Scene) -> Bools:
+    def _jumped(self, context: DiagnosisContext) -> Bools:
         """Return (B, S) where a block leapt: far, or alone."""
-        norms, jump = scene.run.block_norm, scene.jump
+        norms, jump = context.run.block_norm, context.jump
         jumped = np.zeros(norms.shape, dtype=bool)
         with np.errstate(invalid="ignore", over="ignore"):
             rows = np.flatnonzero((jump > min(self.block, self.alone)).any(axis=0))
@@ -82,11 +82,11 @@ class Spike(Rule):
             now, leap = norms[:, rows], jump[:, rows]
             far = (
                 (leap > self.block)
-                & (now > scene.usual_norm[rows])
+                & (now > context.usual_norm[rows])
                 & (now > self.ever * _highest(norms, rows))
             )
             alone = self._apart(leap) & (now > self.ever * _highest(norms, rows, self.young))
-            jumped[:, rows] = (far | alone) & (now > self.share * scene.run.norm[rows])
+            jumped[:, rows] = (far | alone) & (now > self.share * context.run.norm[rows])
         return jumped
 
     def _apart(self, leap: Norms) -> Bools:
@@ -99,12 +99,16 @@ class Spike(Rule):
         )
         return apart
 
-    def _where(self, scene: Scene, row: int, jumped: Bools) -> tuple[str | None, float]:
-        jump = np.where(jumped, scene.jump[:, row], np.nan) if jumped.any() else scene.jump[:, row]
+    def _where(
+        self, context: DiagnosisContext, row: int, jumped: Bools
+    ) -> tuple[str | None, float]:
+        jump = (
+            np.where(jumped, context.jump[:, row], np.nan) if jumped.any() else context.jump[:, row]
+        )
         if not np.isfinite(jump).any():
-            return scene.block_of(row), float("nan")
+            return context.block_of(row), float("nan")
         block = int(np.nanargmax(jump))
-        return scene.run.names[block], float(jump[block])
+        return context.run.names[block], float(jump[block])
 
     def _limit(self, most: float) -> float:
         """Return the multiple that a leap was held against."""

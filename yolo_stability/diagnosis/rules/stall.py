@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from yolo_stability.core.findings import Finding
+from yolo_stability.core.text import brief
 from yolo_stability.diagnosis.base import Rule
-from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
-from yolo_stability.diagnosis.rolling import number
 from yolo_stability.trace.arrays import RunSeries, median_of
 
 __all__ = ["Stall"]
@@ -31,19 +31,19 @@ class Stall(Rule):
     least: int = 64
     moved: float = 0.03
 
-    def look(self, scene: Scene) -> Iterator[Finding]:
+    def look(self, context: DiagnosisContext) -> Iterator[Finding]:
         """Compare the beginning with the end."""
-        loss = scene.run.loss
-        if loss.size < self.least or not scene.begins:
+        loss = context.run.loss
+        if loss.size < self.least or not context.begins:
             return
         begin, end = float(median_of(loss[: self.few])), float(median_of(loss[-self.few :]))
         if not abs(end - begin) < self.moved * abs(begin):
             return
-        text = f"the loss stands at {number(end)}, where it began ({number(begin)}), after {loss.size} steps"
+        text = f"the loss stands at {brief(end)}, where it began ({brief(begin)}), after {loss.size} steps"
         yield self.found(
             "info",
             text,
-            scene=scene,
+            context=context,
             rows=(loss.size - self.few, loss.size),
             observed=(begin - end) / begin if begin else 0.0,
             threshold=self.moved,

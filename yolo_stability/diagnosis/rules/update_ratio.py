@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from yolo_stability.core.findings import Finding
+from yolo_stability.core.text import brief
 from yolo_stability.diagnosis.base import USUAL_RATE, Rule
-from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
-from yolo_stability.diagnosis.rolling import number
 from yolo_stability.trace.arrays import Bools, RunSeries
 
 __all__ = ["UpdateRatio"]
@@ -41,9 +41,9 @@ class UpdateRatio(Rule):
     twice: int = 2
     beyond: float = 3.0
 
-    def look(self, scene: Scene) -> Iterator[Finding]:
+    def look(self, context: DiagnosisContext) -> Iterator[Finding]:
         """Look at the largest ratio of each measured step."""
-        update, young = scene.run.update, self._young(scene)
+        update, young = context.run.update, self._young(context)
         with np.errstate(invalid="ignore"):
             over, beyond = update > self.critical, update > self.beyond
             allowed = np.where(young, self.warning, self.grown)
@@ -56,12 +56,12 @@ class UpdateRatio(Rule):
             ("critical", self.critical) if rows.size else ("warning", float(allowed[row]))
         )
         last = int(np.flatnonzero(high)[-1]) + 1
-        name = scene.run.names[int(scene.run.update_block[row])]
-        text = f"the update of step {scene.step_at(row)} was {number(update[row])} times as long as {name}'s weights"
+        name = context.run.names[int(context.run.update_block[row])]
+        text = f"the update of step {context.step_at(row)} was {brief(update[row])} times as long as {name}'s weights"
         yield self.found(
             "critical" if severity == "critical" else "warning",
             text,
-            scene=scene,
+            context=context,
             rows=(row, last),
             block=name,
             observed=float(update[row]),
@@ -69,10 +69,10 @@ class UpdateRatio(Rule):
             remedy=f"{USUAL_RATE}, or a longer warm-up (warmup_epochs=3)",
         )
 
-    def _young(self, scene: Scene) -> Bools:
+    def _young(self, context: DiagnosisContext) -> Bools:
         """Return which steps are among the first, counted anew where a rescue went back to the very start."""
-        step = scene.run.step
-        return (np.arange(step.size) if scene.begins else step) < self.young
+        step = context.run.step
+        return (np.arange(step.size) if context.begins else step) < self.young
 
     @classmethod
     def example(cls) -> RunSeries:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from yolo_stability.core.findings import Finding
+from yolo_stability.core.text import brief
 from yolo_stability.diagnosis.base import Rule
-from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
-from yolo_stability.diagnosis.rolling import first_to_last, number
+from yolo_stability.diagnosis.rolling import first_to_last
 from yolo_stability.trace.arrays import RunSeries, median_of
 
 __all__ = ["Vanishing"]
@@ -40,25 +41,25 @@ class Vanishing(Rule):
     lasting: int = 32
     control: float = 1e-3
 
-    def look(self, scene: Scene) -> Iterator[Finding]:
+    def look(self, context: DiagnosisContext) -> Iterator[Finding]:
         """Look at the start, then later, then at the control."""
         seeks = (self._from_the_start, self._later, self._below_control)
-        found = [finding for seek in seeks if (finding := seek(scene)) is not None]
+        found = [finding for seek in seeks if (finding := seek(context)) is not None]
         if found:  # the first of the most severe, or what is known later would take its place
             yield min(found, key=lambda f: (f.severity != "critical", f.first_step or 0))
 
-    def _from_the_start(self, scene: Scene) -> Finding | None:
-        if not scene.begins:
+    def _from_the_start(self, context: DiagnosisContext) -> Finding | None:
+        if not context.begins:
             return None
-        ratio = scene.depth[: self.few]
+        ratio = context.depth[: self.few]
         ratio = ratio[np.isfinite(ratio)]
         if ratio.size >= 4 and (ratio[:4] < self.at_once).all():
             return self._finding(
-                scene,
+                context,
                 "critical",
                 float(median_of(ratio[:4])),
                 self.at_once,
-                (3, scene.run.step.size),
+                (3, context.run.step.size),
             )
         if ratio.size < self.few:
             return None
@@ -66,26 +67,26 @@ class Vanishing(Rule):
         if middle >= 3 * self.begin:
             return None
         severity = "critical" if middle < self.begin else "warning"
-        rows = (self.few - 1, scene.run.step.size)
-        return self._finding(scene, severity, middle, self.begin, rows)
+        rows = (self.few - 1, context.run.step.size)
+        return self._finding(context, severity, middle, self.begin, rows)
 
-    def _later(self, scene: Scene) -> Finding | None:
-        if not scene.early:
+    def _later(self, context: DiagnosisContext) -> Finding | None:
+        if not context.early:
             return None
-        depth = scene.depth
-        dead = scene.run.block_norm[scene.early[0]] == 0
-        span = first_to_last((depth < self.later) | (dead & (scene.run.norm > 0)), self.lasting)
+        depth = context.depth
+        dead = context.run.block_norm[context.early[0]] == 0
+        span = first_to_last((depth < self.later) | (dead & (context.run.norm > 0)), self.lasting)
         if span is None:
             return None
         middle = float(np.nan_to_num(median_of(depth[span[0] : span[1]])))
         return self._finding(
-            scene, "critical", middle, self.later, (span[0] + self.lasting - 1, span[1])
+            context, "critical", middle, self.later, (span[0] + self.lasting - 1, span[1])
         )
 
-    def _below_control(self, scene: Scene) -> Finding | None:
+    def _below_control(self, context: DiagnosisContext) -> Finding | None:
         low = []
-        for block in scene.early if scene.controls else ():
-            span = first_to_last(scene.block_ratio(block, slice(None)) < self.control, self.few)
+        for block in context.early if context.controls else ():
+            span = first_to_last(context.block_ratio(block, slice(None)) < self.control, self.few)
             if span is not None:
                 low.append((span[0], block))
         if not low:
@@ -93,14 +94,14 @@ class Vanishing(Rule):
         row = min(low)[0]
         window = slice(row, row + self.few)
         ratio, block = min(
-            (float(median_of(scene.block_ratio(block, window))), block) for _, block in low
+            (float(median_of(context.block_ratio(block, window))), block) for _, block in low
         )
-        name = scene.run.names[block]
-        text = f"gradients of {name} were {number(ratio)} times the control's from step {scene.step_at(row)} on"
+        name = context.run.names[block]
+        text = f"gradients of {name} were {brief(ratio)} times the control's from step {context.step_at(row)} on"
         return self.found(
             "warning",
             text,
-            scene=scene,
+            context=context,
             rows=(row + self.few - 1, row + self.few),
             block=name,
             observed=ratio,
@@ -109,14 +110,19 @@ class Vanishing(Rule):
         )
 
     def _finding(
-        self, scene: Scene, severity: str, ratio: float, limit: float, rows: tuple[int, int]
+        self,
+        context: DiagnosisContext,
+        severity: str,
+        ratio: float,
+        limit: float,
+        rows: tuple[int, int],
     ) -> Finding:
-        name = scene.run.names[scene.early[0]]
-        text = f"gradients of {name}, the first block, were {number(ratio)} times those of the head"
+        name = context.run.names[context.early[0]]
+        text = f"gradients of {name}, the first block, were {brief(ratio)} times those of the head"
         return self.found(
             "critical" if severity == "critical" else "warning",
             text,
-            scene=scene,
+            context=context,
             rows=rows,
             block=name,
             observed=ratio,

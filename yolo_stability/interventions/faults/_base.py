@@ -20,7 +20,7 @@ from torch import Tensor
 from yolo_stability.core.errors import ConfigError
 from yolo_stability.interventions.choice import Argument, Choice
 
-__all__ = ["DataFault", "Fault", "ImageFault", "draw"]
+__all__ = ["DataFault", "Fault", "ImageFault", "unit_hash"]
 
 
 class Fault(Choice):
@@ -150,13 +150,15 @@ class ImageFault(DataFault):
             chosen = [0] if iteration in self.at else []
         else:
             chosen = [
-                i for i, file in enumerate(self.files(batch)) if draw(self.seed, file) < self.value
+                i
+                for i, file in enumerate(self.files(batch))
+                if unit_hash(self.seed, file) < self.value
             ]
         for i in chosen:
             self.damage(batch["img"][i])
 
 
-def draw(seed: int, *key: object) -> float:
+def unit_hash(seed: int, *key: object) -> float:
     """Return a number in [0, 1) that follows from its arguments alone, on any machine; equal keys, equal numbers."""
     digest = hashlib.blake2b(repr((seed, *key)).encode(), digest_size=8).digest()
     return (

@@ -14,7 +14,7 @@ import torch
 
 from yolo_stability.core.errors import ConfigError
 from yolo_stability.interventions.choice import Argument
-from yolo_stability.interventions.faults._base import DataFault, draw
+from yolo_stability.interventions.faults._base import DataFault, unit_hash
 
 __all__ = ["LabelNoise"]
 
@@ -40,7 +40,9 @@ class LabelNoise(DataFault):
         if self.at:
             chosen = [row for row, image in enumerate(images) if image == min(images)]
         else:
-            chosen = [row for row, key in enumerate(keys) if draw(self.seed, *key) < self.value]
+            chosen = [
+                row for row, key in enumerate(keys) if unit_hash(self.seed, *key) < self.value
+            ]
         for row in chosen:
             if self.classes > 1:
                 self._rename(batch, row, keys[row])
@@ -49,13 +51,13 @@ class LabelNoise(DataFault):
 
     def _rename(self, batch: dict[str, Any], row: int, key: tuple[str, int]) -> None:
         """Give a label another class."""
-        shift = 1 + int(draw(self.seed, *key, "class") * (self.classes - 1))
+        shift = 1 + int(unit_hash(self.seed, *key, "class") * (self.classes - 1))
         batch["cls"][row] = (batch["cls"][row] + shift) % self.classes
 
     def _move(self, batch: dict[str, Any], row: int, key: tuple[str, int]) -> None:
         """Move a box and its keypoints so that the box is still inside the image; places are shares of its sides."""
         box = batch["bboxes"][row]
-        lots = box.new_tensor([draw(self.seed, *key, axis) for axis in "xy"])
+        lots = box.new_tensor([unit_hash(self.seed, *key, axis) for axis in "xy"])
         centre = box[2:4] / 2 + lots * (1 - box[2:4]).clamp(min=0)
         if "keypoints" in batch:
             batch["keypoints"][row, :, :2] += centre - box[:2]

@@ -16,9 +16,9 @@ __all__ = [
     "CauseScore",
     "DetectorScore",
     "HalfScore",
-    "JudgedRun",
     "KindScore",
     "Rate",
+    "ScoredRun",
     "score_half",
 ]
 
@@ -28,7 +28,7 @@ LEAD = 3  # steps before the first non-finite one that an early alarm must come
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JudgedRun:
+class ScoredRun:
     """A labelled run with what every detector made of it; steps are optimizer steps, None where there is none.
 
     Attributes:
@@ -207,7 +207,7 @@ class HalfScore:
     false_criticals: Sequence[str]
 
 
-def score_half(title: str, runs: Sequence[JudgedRun]) -> HalfScore:
+def score_half(title: str, runs: Sequence[ScoredRun]) -> HalfScore:
     """Return all scores of some runs.
 
     Args:
@@ -242,17 +242,17 @@ def score_half(title: str, runs: Sequence[JudgedRun]) -> HalfScore:
     )
 
 
-def _rate(runs: Sequence[JudgedRun], hit: Callable[[JudgedRun], bool]) -> Rate:
+def _rate(runs: Sequence[ScoredRun], hit: Callable[[ScoredRun], bool]) -> Rate:
     hits = sum(map(hit, runs))
     return Rate(hits=hits, runs=len(runs), share=wilson(hits, len(runs)))
 
 
-def _troubled(run: JudgedRun) -> bool:
+def _troubled(run: ScoredRun) -> bool:
     return run.verdict in {"failed", "unstable"}
 
 
 def _detector(
-    name: str, counted: Sequence[JudgedRun], healthy: Sequence[JudgedRun]
+    name: str, counted: Sequence[ScoredRun], healthy: Sequence[ScoredRun]
 ) -> DetectorScore:
     """Return the score of one detector; an alarm before the moment of a fault is a false one."""
     recall = _rate(counted, lambda r: r.detected(name))
@@ -273,26 +273,26 @@ def _detector(
     )
 
 
-def _lag(run: JudgedRun, name: str) -> int:
+def _lag(run: ScoredRun, name: str) -> int:
     alarm = run.alarms[name]
     assert alarm is not None
     assert run.onset is not None
     return alarm - run.onset
 
 
-def _is_early(run: JudgedRun, name: str) -> bool:
+def _is_early(run: ScoredRun, name: str) -> bool:
     alarm = run.alarms.get(name)
     return alarm is not None and run.first_bad is not None and alarm <= run.first_bad - LEAD
 
 
-def _causes(counted: Sequence[JudgedRun], told: Callable[[JudgedRun], Sequence[str]]) -> CauseScore:
+def _causes(counted: Sequence[ScoredRun], told: Callable[[ScoredRun], Sequence[str]]) -> CauseScore:
     return CauseScore(
         first=_rate(counted, lambda r: r.named(told(r)[:1])),
         second=_rate(counted, lambda r: r.named(told(r)[:2])),
     )
 
 
-def _kind(arm: str, runs: Sequence[JudgedRun]) -> KindScore:
+def _kind(arm: str, runs: Sequence[ScoredRun]) -> KindScore:
     """Return how the diagnosis did on one kind of fault."""
     counted = [r for r in runs if r.effective]
     first = [r.masked[0] if r.masked else "none" for r in counted]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from yolo_stability.display.picture import png_of
 from yolo_stability.display.style import BAD, FAINT, INK, RC
 
 if TYPE_CHECKING:
@@ -13,9 +13,9 @@ if TYPE_CHECKING:
         CauseScore,
         DetectorScore,
         HalfScore,
-        JudgedRun,
         KindScore,
         Rate,
+        ScoredRun,
     )
     from yolo_stability.studies.fault_detection.result import FaultResult
 
@@ -60,22 +60,28 @@ def _half(half: HalfScore) -> list[str]:
     summary = [
         ("Faulty runs", f"{half.faulty}, of which {half.without_effect} without effect"),
         ("Healthy runs", str(half.healthy)),
-        ("Recall: a critical finding", _rate(seen.recall)),
-        ("The same, where loss, norm or finiteness show the fault", _rate(half.shown)),
-        ("The same, where only the final fitness shows it", _rate(half.silent)),
-        ("Recall: verdict failed or unstable", _rate(half.failed_verdicts)),
-        ("Precision of critical findings", _rate(seen.precision)),
-        ("Healthy runs with a critical finding", _rate(seen.false_alarms)),
-        ("Healthy runs called failed or unstable", _rate(half.false_verdicts)),
-        ("Cause first, masked", _rate(half.masked.first)),
-        ("Cause among the first two, masked", _rate(half.masked.second)),
-        ("Cause first, with settings", _rate(half.informed.first)),
-        ("Cause among the first two, with settings", _rate(half.informed.second)),
+        ("Recall: a critical finding", _rate_with_interval(seen.recall)),
+        (
+            "The same, where loss, norm or finiteness show the fault",
+            _rate_with_interval(half.shown),
+        ),
+        ("The same, where only the final fitness shows it", _rate_with_interval(half.silent)),
+        ("Recall: verdict failed or unstable", _rate_with_interval(half.failed_verdicts)),
+        ("Precision of critical findings", _rate_with_interval(seen.precision)),
+        ("Healthy runs with a critical finding", _rate_with_interval(seen.false_alarms)),
+        ("Healthy runs called failed or unstable", _rate_with_interval(half.false_verdicts)),
+        ("Cause first, masked", _rate_with_interval(half.masked.first)),
+        ("Cause among the first two, masked", _rate_with_interval(half.masked.second)),
+        ("Cause first, with settings", _rate_with_interval(half.informed.first)),
+        ("Cause among the first two, with settings", _rate_with_interval(half.informed.second)),
         (
             "Latency, median and 90 %",
-            f"{_steps(seen.latency_median)} and {_steps(seen.latency_90)} steps",
+            f"{_steps_or_dash(seen.latency_median)} and {_steps_or_dash(seen.latency_90)} steps",
         ),
-        ("Early: 3 steps before the first value that is not finite", _rate(seen.early)),
+        (
+            "Early: 3 steps before the first value that is not finite",
+            _rate_with_interval(seen.early),
+        ),
     ]
     parts = [f"## {half.title}: {', '.join(half.models)}", _table(["", ""], summary)]
     parts += [
@@ -116,12 +122,12 @@ _KIND_HEAD = [
 def _detector(score: DetectorScore) -> Sequence[str]:
     return (
         score.name,
-        _rate(score.recall),
-        _rate(score.false_alarms),
-        _rate(score.precision),
+        _rate_with_interval(score.recall),
+        _rate_with_interval(score.false_alarms),
+        _rate_with_interval(score.precision),
         "-" if score.balanced is None else f"{score.balanced:.2f}",
-        f"{_steps(score.latency_median)} ({_steps(score.latency_90)})",
-        _rate(score.early),
+        f"{_steps_or_dash(score.latency_median)} ({_steps_or_dash(score.latency_90)})",
+        _rate_with_interval(score.early),
     )
 
 
@@ -134,19 +140,19 @@ def _kind(kind: KindScore) -> Sequence[str]:
         str(kind.seen),
         str(kind.masked),
         str(kind.informed),
-        f"{_steps(kind.onset_median)}, alarm {_steps(kind.alarm_median)}",
+        f"{_steps_or_dash(kind.onset_median)}, alarm {_steps_or_dash(kind.alarm_median)}",
         kind.told or "-",
     )
 
 
-def _rate(rate: Rate) -> str:
+def _rate_with_interval(rate: Rate) -> str:
     share = rate.share
     if share.value is None or share.low is None or share.high is None:
         return "-"
     return f"{share.value:.3f} [{share.low:.3f}, {share.high:.3f}] ({rate.hits} of {rate.runs})"
 
 
-def _steps(value: float | None) -> str:
+def _steps_or_dash(value: float | None) -> str:
     return "-" if value is None else f"{value:g}"
 
 
@@ -178,9 +184,7 @@ def faults_picture(result: FaultResult) -> bytes:
                 [run for run in result.runs if run.model in half.models],
                 half.detectors[0].name,
             )
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=100, metadata={"Software": "yolo_stability"})
-    return buffer.getvalue()
+        return png_of(figure, dpi=100)
 
 
 def _detectors(axes: Any, half: HalfScore) -> None:
@@ -222,7 +226,7 @@ def _bar(axes: Any, place: float, rate: Rate, ink: str, height: float = 0.36) ->
     axes.plot([share.low, share.high], [place, place], color=INK, linewidth=0.8)
 
 
-def _alarms(axes: Any, runs: Sequence[JudgedRun], name: str) -> None:
+def _alarms(axes: Any, runs: Sequence[ScoredRun], name: str) -> None:
     """Draw onset against alarm of each faulty run; on the line the alarm came at once."""
     points = [
         (run.onset, run.alarms[name], run.gradual)

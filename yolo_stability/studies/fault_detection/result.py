@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from yolo_stability.studies.fault_detection.metrics import (
     HalfScore,
-    JudgedRun,
+    ScoredRun,
 )
 
 __all__ = ["FaultResult"]
@@ -29,4 +29,4 @@ class FaultResult:
     written: str
     versions: dict[str, str]
     halves: Sequence[HalfScore]
-    runs: Sequence[JudgedRun]
+    runs: Sequence[ScoredRun]

@@ -20,13 +20,20 @@ from yolo_stability.studies.fault_detection.baselines import NAIVE
 from yolo_stability.studies.fault_detection.metrics import (
     ANY,
     OURS,
-    JudgedRun,
+    ScoredRun,
     score_half,
 )
 from yolo_stability.studies.fault_detection.onset import Effect, effect_of, references
 from yolo_stability.studies.fault_detection.result import FaultResult
 
-__all__ = ["FAULTS_JSON", "judge", "known_at", "score_faults", "score_labelled", "write_faults"]
+__all__ = [
+    "FAULTS_JSON",
+    "known_at",
+    "run_detectors",
+    "score_faults",
+    "score_labelled",
+    "write_faults",
+]
 
 FAULTS_JSON = "faults.json"
 SET_ON = "yolov8"
@@ -83,7 +90,7 @@ def score_faults(runs: Iterable[LabelledRun], diagnose: Diagnose) -> FaultResult
     """
     runs = list(runs)
     healthy = [run for run in runs if run.label.healthy]
-    judged = [judge(run, references(run, healthy), diagnose) for run in runs]
+    judged = [run_detectors(run, references(run, healthy), diagnose) for run in runs]
     families = sorted(
         {_family(j) for j in judged}, key=lambda name: (not name.startswith(SET_ON), name)
     )
@@ -102,12 +109,14 @@ def score_faults(runs: Iterable[LabelledRun], diagnose: Diagnose) -> FaultResult
     )
 
 
-def _family(run: JudgedRun) -> str:
+def _family(run: ScoredRun) -> str:
     """Return the model of a run without its task, such as `yolo26n`."""
     return run.model.split("-", 1)[0]
 
 
-def judge(run: LabelledRun, healthy: Sequence[LabelledRun], diagnose: Diagnose) -> JudgedRun:
+def run_detectors(
+    run: LabelledRun, healthy: Sequence[LabelledRun], diagnose: Diagnose
+) -> ScoredRun:
     """Return what every detector made of a run.
 
     Args:
@@ -126,7 +135,7 @@ def judge(run: LabelledRun, healthy: Sequence[LabelledRun], diagnose: Diagnose) 
         if run.label.healthy
         else effect_of(run, healthy)
     )
-    return JudgedRun(
+    return ScoredRun(
         arm=run.arm,
         task=run.task,
         model=run.model,

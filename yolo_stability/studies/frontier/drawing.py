@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from yolo_stability.display.style import FAINT, INK, RC, plain_number
+from yolo_stability.core.files import replace_file
+from yolo_stability.display.picture import png_of
+from yolo_stability.display.style import FAINT, INK, RC, tick_number
 
 __all__ = ["Mark", "Row", "draw_frontier"]
 
@@ -99,15 +99,8 @@ def draw_frontier(
     import matplotlib as mpl
 
     with mpl.rc_context(RC):
-        buffer = io.BytesIO()
-        figure = _figure(rows, axis, ends, title, note)
-        figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": "yolo_stability"})
-    temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temp.write_bytes(buffer.getvalue())
-        temp.replace(path)
-    finally:
-        temp.unlink(missing_ok=True)
+        content = png_of(_figure(rows, axis, ends, title, note), _DPI)
+    replace_file(path, content, make_folder=False)
 
 
 def _figure(
@@ -150,7 +143,7 @@ def _scale(axes: Any, axis: str, ends: tuple[float, float], tall: float) -> None
     axes.set_xlim(first - margin, last + margin)
     axes.set_ylim(tall, 0)
     axes.xaxis.set_major_locator(FixedLocator(_ticks(*sorted((first, last)))))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: plain_number(float(f"{10**v:.3g}"))))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: tick_number(float(f"{10**v:.3g}"))))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_yticks([])
     axes.grid(axis="x", color=_GRID, lw=0.6)

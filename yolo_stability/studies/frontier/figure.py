@@ -10,14 +10,14 @@ from yolo_stability.studies.frontier.result import (
     FrontierResult,
     SettingEdge,
     cost_line,
+    edge_text,
     head_line,
-    interval,
 )
 
-__all__ = ["draw"]
+__all__ = ["write_frontier_picture"]
 
 
-def draw(result: FrontierResult) -> Path:
+def write_frontier_picture(result: FrontierResult) -> Path:
     """Draw a frontier into its folder and return the path of the picture."""
     path = result.folder / PICTURE
     draw_frontier(
@@ -42,7 +42,7 @@ def _row(result: FrontierResult, edge: SettingEdge) -> Row:
         label=edge.label,
         stable=edge.highest_stable,
         failing=edge.lowest_failing,
-        text=interval(edge),
+        text=edge_text(edge),
         lanes=tuple(f"seed {seed}" for seed in result.seeds),
         marks=tuple(marks),
     )

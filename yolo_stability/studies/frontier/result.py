@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from yolo_stability.core.notebook import as_html
+from yolo_stability.core import views
+from yolo_stability.core.json_values import finite_json
 from yolo_stability.core.text import times
 from yolo_stability.studies.frontier.bisection import EdgeStatus, Word
 
@@ -17,13 +17,13 @@ __all__ = [
     "FILE",
     "PICTURE",
     "SCHEMA_VERSION",
+    "FrontierPoint",
     "FrontierResult",
-    "Point",
     "SeedEdge",
     "SettingEdge",
     "cost_line",
+    "edge_text",
     "head_line",
-    "interval",
 ]
 
 SCHEMA_VERSION = 1
@@ -31,7 +31,7 @@ FILE, PICTURE = "frontier.json", "frontier.png"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class FrontierPoint:
     """One run, and what it came to.
 
     Attributes:
@@ -154,7 +154,7 @@ class FrontierResult:
     resolution: float | None
     seeds: tuple[int, ...]
     complete: bool
-    points: tuple[Point, ...]
+    points: tuple[FrontierPoint, ...]
     edges: tuple[SettingEdge, ...]
     cost: Mapping[str, Any]
     versions: Mapping[str, str]
@@ -167,7 +167,7 @@ class FrontierResult:
         return tuple(edge for edge in self.edges if edge.status != "found")
 
     @property
-    def lost(self) -> tuple[Point, ...]:
+    def lost(self) -> tuple[FrontierPoint, ...]:
         """Runs that were killed from outside; the same call again runs them."""
         return tuple(point for point in self.points if point.outcome == "killed")
 
@@ -180,7 +180,7 @@ class FrontierResult:
         """Return the content of `frontier.json`: same result, same bytes; no NaN and no Inf."""
         content = {k: v for k, v in asdict(self).items() if k != "folder"}
         return (
-            json.dumps(_finite(content), indent=1, sort_keys=True, allow_nan=False, default=str)
+            json.dumps(finite_json(content), indent=1, sort_keys=True, allow_nan=False, default=str)
             + "\n"
         )
 
@@ -193,7 +193,7 @@ class FrontierResult:
 
     def _repr_html_(self) -> str:
         """Show the result in a notebook."""
-        return as_html(self.lines())
+        return views.html(self)
 
     def lines(self) -> list[str]:
         """Return what a terminal shows of it."""
@@ -206,16 +206,7 @@ class FrontierResult:
         return [head_line(self), *told, *lost, cost_line(self), *places]
 
 
-def _finite(value: Any) -> Any:
-    """Return a value with every number that is not finite replaced by None."""
-    if isinstance(value, Mapping):
-        return {str(k): _finite(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def interval(edge: SettingEdge | SeedEdge) -> str:
+def edge_text(edge: SettingEdge | SeedEdge) -> str:
     """Return an edge in a few words, such as `10 to 14.68`."""
     low, high = edge.highest_stable, edge.lowest_failing
     if edge.status == "nothing":

@@ -14,10 +14,10 @@ from yolo_stability.benchmarks.progress import SuiteProgress
 from yolo_stability.core.command_line import typed_command
 from yolo_stability.core.errors import ConfigError
 from yolo_stability.data.resolve import resolve_data
-from yolo_stability.studies.frontier.figure import draw
+from yolo_stability.studies.frontier.figure import write_frontier_picture
 from yolo_stability.studies.frontier.request import make_request
 from yolo_stability.studies.frontier.result import FrontierResult
-from yolo_stability.studies.frontier.search import search
+from yolo_stability.studies.frontier.search import find_edges
 
 __all__ = ["run_frontier"]
 
@@ -45,7 +45,7 @@ def run_frontier(
         str(request.recipe["data"]), request.task
     )  # also so that not each of several runs makes it at once
     try:
-        result = search(
+        result = find_edges(
             request,
             folder,
             EXECUTORS[executor](jobs=jobs, address=address),
@@ -62,7 +62,7 @@ def run_frontier(
             file=sys.stderr,
         )
         raise
-    draw(result)
+    write_frontier_picture(result)
     return result
 
 

@@ -16,9 +16,9 @@ from yolo_stability.benchmarks.runner import (
     Listener,
     prepare_folder,
     run_missing,
-    write_whole,
 )
 from yolo_stability.core.errors import printable
+from yolo_stability.core.files import replace_file
 from yolo_stability.core.provenance import package_versions
 from yolo_stability.studies.frontier.bisection import (
     Edge,
@@ -31,18 +31,18 @@ from yolo_stability.studies.frontier.bisection import (
 from yolo_stability.studies.frontier.request import Request
 from yolo_stability.studies.frontier.result import (
     FILE,
+    FrontierPoint,
     FrontierResult,
-    Point,
     SeedEdge,
     SettingEdge,
 )
 from yolo_stability.studies.frontier.sentences import sentence
-from yolo_stability.studies.frontier.stability import Judgement, judge
-from yolo_stability.trace import claim_folder, release_folder
+from yolo_stability.studies.frontier.stability import RunAssessment, assess_run
+from yolo_stability.trace import lock_folder, unlock_folder
 
-__all__ = ["Round", "search"]
+__all__ = ["Round", "find_edges"]
 
-Judge = Callable[[RunSpec, RunOutcome, Path], Judgement]
+Judge = Callable[[RunSpec, RunOutcome, Path], RunAssessment]
 Round = Callable[[], AbstractContextManager[Listener]]
 Chain = tuple[int, int]  # a setting's place in the request, and a seed
 
@@ -56,14 +56,14 @@ class _Probe:
     spec: RunSpec
 
 
-def search(
+def find_edges(
     request: Request,
     out: Path,
     place: Any,
     round_of: Round,
     *,
     command: str = "",
-    judged: Judge = judge,
+    judged: Judge = assess_run,
     clock: Callable[[], float] = time.monotonic,
 ) -> FrontierResult:
     """Find where stability ends, writing `frontier.json` after every round.
@@ -84,16 +84,16 @@ def search(
         StabilityError: `out` cannot be made, or another search runs there.
     """
     prepare_folder(out, FILE, "frontier")
-    if note := claim_folder(out, shown=out, option="out"):
+    if note := lock_folder(out, shown=out, option="out"):
         print(f"stability: {printable(note)}", file=sys.stderr)
     began = clock()
-    points: dict[tuple[Chain, int], Point] = {}
+    points: dict[tuple[Chain, int], FrontierPoint] = {}
     try:
         result = _result(request, points, out, command, complete=False)
         if not (
             out / FILE
         ).exists():  # by which the folder is known; what an earlier search has found stays for now
-            write_whole(out / FILE, result.text())
+            replace_file(out / FILE, result.text().encode())
         while probes := _wanted(request, points):
             specs = [probe.spec for probe in probes]
             with round_of() as listener:
@@ -108,12 +108,12 @@ def search(
             if (
                 ran
             ):  # else nothing is known that was not before, and a complete result may stand there
-                write_whole(out / FILE, result.text())
+                replace_file(out / FILE, result.text().encode())
         cost = {**result.cost, "sitting_seconds": round(clock() - began, 1)}
         result = replace(result, complete=True, cost=cost)
-        write_whole(out / FILE, result.text())
+        replace_file(out / FILE, result.text().encode())
     finally:
-        release_folder(out)
+        unlock_folder(out)
     return result
 
 
@@ -131,12 +131,12 @@ def _chains(request: Request) -> Iterator[Chain]:
             yield i, seed
 
 
-def _known(points: Mapping[tuple[Chain, int], Point], chain: Chain) -> dict[int, Word]:
+def _known(points: Mapping[tuple[Chain, int], FrontierPoint], chain: Chain) -> dict[int, Word]:
     """Return what the probed positions of a chain came to."""
     return {place: point.verdict for (owner, place), point in points.items() if owner == chain}
 
 
-def _wanted(request: Request, points: Mapping[tuple[Chain, int], Point]) -> list[_Probe]:
+def _wanted(request: Request, points: Mapping[tuple[Chain, int], FrontierPoint]) -> list[_Probe]:
     """Return the runs of the next round."""
     last = len(request.values) - 1
     versions = {k: v for k, v in package_versions().items() if k in DECIDING}
@@ -170,9 +170,11 @@ def _spec(request: Request, chain: Chain, place: int, versions: Mapping[str, str
     )
 
 
-def _point(request: Request, probe: _Probe, outcome: RunOutcome, judgement: Judgement) -> Point:
+def _point(
+    request: Request, probe: _Probe, outcome: RunOutcome, judgement: RunAssessment
+) -> FrontierPoint:
     """Return a run as the result has it."""
-    return Point(
+    return FrontierPoint(
         setting=request.settings[probe.chain[0]].name,
         value=request.values[probe.place],
         seed=probe.chain[1],
@@ -185,7 +187,7 @@ def _point(request: Request, probe: _Probe, outcome: RunOutcome, judgement: Judg
 
 def _result(
     request: Request,
-    points: Mapping[tuple[Chain, int], Point],
+    points: Mapping[tuple[Chain, int], FrontierPoint],
     out: Path,
     command: str,
     *,
@@ -213,7 +215,9 @@ def _result(
     )
 
 
-def _edge(request: Request, i: int, points: Mapping[tuple[Chain, int], Point]) -> SettingEdge:
+def _edge(
+    request: Request, i: int, points: Mapping[tuple[Chain, int], FrontierPoint]
+) -> SettingEdge:
     """Return where stability ends for a setting, over its seeds."""
     setting, last = request.settings[i], len(request.values) - 1
     knowns = [_known(points, (i, seed)) for seed in request.seeds]
@@ -271,7 +275,7 @@ def _value(request: Request, place: int | None) -> float | None:
     return None if place is None else request.values[place]
 
 
-def _cost(request: Request, points: Mapping[tuple[Chain, int], Point]) -> dict[str, Any]:
+def _cost(request: Request, points: Mapping[tuple[Chain, int], FrontierPoint]) -> dict[str, Any]:
     """Return runs and seconds, and those of the other mode."""
     cost: dict[str, Any] = {
         "runs": len(points),

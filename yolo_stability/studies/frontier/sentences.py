@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 from yolo_stability.core.text import times
 from yolo_stability.studies.frontier.result import (
-    Point,
+    FrontierPoint,
     SettingEdge,
-    interval,
+    edge_text,
 )
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["sentence"]
 
 
-def sentence(request: Request, edge: SettingEdge, points: Sequence[Point]) -> str:
+def sentence(request: Request, edge: SettingEdge, points: Sequence[FrontierPoint]) -> str:
     """Say where stability ends for one setting.
 
     Args:
@@ -35,7 +35,7 @@ def sentence(request: Request, edge: SettingEdge, points: Sequence[Point]) -> st
     return f"{edge.label}: {tell(request, edge, points)}."
 
 
-def _found(request: Request, edge: SettingEdge, points: Sequence[Point]) -> str:
+def _found(request: Request, edge: SettingEdge, points: Sequence[FrontierPoint]) -> str:
     assert edge.highest_stable is not None
     assert edge.lowest_failing is not None
     down = request.values[0] > request.values[-1]
@@ -44,8 +44,8 @@ def _found(request: Request, edge: SettingEdge, points: Sequence[Point]) -> str:
     between = f"is between {low:g} and {high:g}"
     if request.whole and high - low == 1:
         between = f"is {edge.highest_stable:g}, and {edge.lowest_failing:g} fails"
-    alike = [seed for seed in edge.seeds if interval(seed) == interval(edge)]
-    others = [f"seed {seed.seed}: {interval(seed)}" for seed in edge.seeds if seed not in alike]
+    alike = [seed for seed in edge.seeds if edge_text(seed) == edge_text(edge)]
+    others = [f"seed {seed.seed}: {edge_text(seed)}" for seed in edge.seeds if seed not in alike]
     sure = (
         "one seed only: anecdotal"
         if len(edge.seeds) == 1
@@ -55,7 +55,7 @@ def _found(request: Request, edge: SettingEdge, points: Sequence[Point]) -> str:
     return f"{extreme} {between} ({'; '.join(parts)}){_learned(edge, points)}{_again(edge)}{_gaps(edge)}"
 
 
-def _nothing(request: Request, edge: SettingEdge, points: Sequence[Point]) -> str:
+def _nothing(request: Request, edge: SettingEdge, points: Sequence[FrontierPoint]) -> str:
     first = request.values[0]
     failed = sum(seed.status == "nothing" for seed in edge.seeds)
     sign = "".join(f", {text}" for text in _sign(first, points))
@@ -68,7 +68,7 @@ def _nothing(request: Request, edge: SettingEdge, points: Sequence[Point]) -> st
     return f"{what} {request.axis}={first:g} ({count}{sign}); {_further(request, 'from')}"
 
 
-def _everything(request: Request, edge: SettingEdge, points: Sequence[Point]) -> str:
+def _everything(request: Request, edge: SettingEdge, points: Sequence[FrontierPoint]) -> str:
     count = f"{times(len(edge.seeds), 'seed')}{_anecdotal(edge)}"
     tried = {point.value for point in points}
     between = (
@@ -80,7 +80,7 @@ def _everything(request: Request, edge: SettingEdge, points: Sequence[Point]) ->
     return f"{text}{_learned(edge, points)}{_gaps(edge)}; {_further(request, 'to')}"
 
 
-def _undecided(request: Request, edge: SettingEdge, points: Sequence[Point]) -> str:
+def _undecided(request: Request, edge: SettingEdge, points: Sequence[FrontierPoint]) -> str:
     known = (
         "nothing is known to be stable"
         if edge.highest_stable is None
@@ -104,11 +104,11 @@ def _further(request: Request, key: Literal["from", "to"]) -> str:
     return f"a {'larger' if down == (key == 'from') else 'smaller'} {key}= may find the edge"
 
 
-def _was(point: Point) -> str:
+def _was(point: FrontierPoint) -> str:
     return "crashed" if point.verdict == "crashed" else "was inconclusive"
 
 
-def _sign(value: float, points: Iterable[Point]) -> list[str]:
+def _sign(value: float, points: Iterable[FrontierPoint]) -> list[str]:
     """Return what was seen first at a value, of the lowest seed that failed there."""
     failed = [p for p in points if p.value == value and p.verdict == "unstable"]
     if not failed:
@@ -119,7 +119,7 @@ def _sign(value: float, points: Iterable[Point]) -> list[str]:
     return [f"at {value:g} {point.onset_sign.replace('_', ' ')} from step {point.onset_step}"]
 
 
-def _learned(edge: SettingEdge, points: Sequence[Point]) -> str:
+def _learned(edge: SettingEdge, points: Sequence[FrontierPoint]) -> str:
     """Say what runs at the last stable value learned beside those at the first, same seeds: stable is not yet good."""
     ends = dict.fromkeys(v for v in (points[0].value, edge.highest_stable) if v is not None)
     stable = [p for p in points if p.verdict == "stable" and p.fitness is not None]

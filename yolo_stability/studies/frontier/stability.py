@@ -15,11 +15,11 @@ from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.studies.frontier.bisection import Word
 from yolo_stability.trace import load_trace
 
-__all__ = ["Judgement", "judge"]
+__all__ = ["RunAssessment", "assess_run"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judgement:
+class RunAssessment:
     """What one run came to.
 
     Attributes:
@@ -45,7 +45,7 @@ class Judgement:
     fitness: float | None = None
 
 
-def judge(spec: RunSpec, outcome: RunOutcome, out: Path) -> Judgement:
+def assess_run(spec: RunSpec, outcome: RunOutcome, out: Path) -> RunAssessment:
     """Judge a run that has ended.
 
     Args:
@@ -60,10 +60,10 @@ def judge(spec: RunSpec, outcome: RunOutcome, out: Path) -> Judgement:
     died = outcome.outcome in DIED
     if trace is None or not trace.steps.height:
         why = outcome.error or (DIED[outcome.outcome] if died else "no step was recorded")
-        return Judgement(verdict="crashed" if died else "inconclusive", why=why)
+        return RunAssessment(verdict="crashed" if died else "inconclusive", why=why)
     diagnosis = diagnose_trace(trace, outcome=outcome.outcome)
     first = _first_critical(diagnosis)
-    return Judgement(
+    return RunAssessment(
         verdict=_word(outcome, diagnosis, first),
         why=first.message if first else outcome.stopped or outcome.error or diagnosis.why,
         diagnosis=diagnosis.verdict,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from yolo_stability.display.style import FAINT, INK, RC, plain_number
+from yolo_stability.core.files import replace_file
+from yolo_stability.display.picture import png_of
+from yolo_stability.display.style import FAINT, INK, RC, tick_number
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -82,16 +82,8 @@ def draw_panels(panels: Sequence[Panel], path: Path, *, title: str, note: str) -
     import matplotlib as mpl
 
     with mpl.rc_context(RC):
-        buffer = io.BytesIO()
-        figure = _figure(panels, title, note)
-        figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": "yolo_stability"})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temp.write_bytes(buffer.getvalue())
-        temp.replace(path)
-    finally:
-        temp.unlink(missing_ok=True)
+        content = png_of(_figure(panels, title, note), _DPI)
+    replace_file(path, content)
 
 
 def figures_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -209,7 +201,7 @@ def _draw(
         ends.append((float(np.log10(panel.limit[0])), panel.limit[1], INK))
     axes.set_ylim(*limits)
     axes.yaxis.set_major_locator(FixedLocator(_ticks(limits)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: plain_number(float(f"{10**v:.3g}"))))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: tick_number(float(f"{10**v:.3g}"))))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set_xlim(left=0)
     axes.set_title(panel.title, size=10, weight="bold", loc="left")

@@ -16,7 +16,7 @@ from yolo_stability.studies.mechanics.figure import Line, figures_table
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["Curve", "MechanicsResult", "Study", "finite", "fitted_rate"]
+__all__ = ["Curve", "MechanicsResult", "Study", "finite_values", "fitted_rate"]
 
 _FLAT_DECADES = (
     2.0  # a change by less than a factor of 100 from the first x to the last is called flat
@@ -47,7 +47,7 @@ class Curve:
         cls, label: str, quantity: str, x: Sequence[int], y: Iterable[float | None]
     ) -> Curve:
         """Return a curve with its rate."""
-        values = finite(y)
+        values = finite_values(y)
         return cls(
             label=label, quantity=quantity, x=tuple(x), y=values, rate=fitted_rate(x, values)
         )
@@ -175,6 +175,6 @@ def fitted_rate(x: Sequence[int], y: Sequence[float | None]) -> float | None:
     return float(10**slope)
 
 
-def finite(values: Iterable[float | None]) -> tuple[float | None, ...]:
+def finite_values(values: Iterable[float | None]) -> tuple[float | None, ...]:
     """Return the values with None in the place of those that are not finite."""
     return tuple(v if v is not None and math.isfinite(v) else None for v in values)

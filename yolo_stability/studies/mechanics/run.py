@@ -31,7 +31,7 @@ from yolo_stability.studies.mechanics.networks import (
     Stacks,
     adding_problem,
 )
-from yolo_stability.studies.mechanics.result import Curve, MechanicsResult, Study, finite
+from yolo_stability.studies.mechanics.result import Curve, MechanicsResult, Study, finite_values
 
 __all__ = ["STUDIES", "mechanics"]
 
@@ -200,7 +200,7 @@ def _clip_study(out: Path, seed: int) -> Study:
         steps = tuple(range(CLIP_STEPS))
         curves.append(Curve(label=label, quantity=update, x=steps, y=_update_sizes(r.trace)))
         curves.append(
-            Curve(label=label, quantity=loss_name, x=steps, y=finite(r.trace.steps["loss"]))
+            Curve(label=label, quantity=loss_name, x=steps, y=finite_values(r.trace.steps["loss"]))
         )
     bound = CLIP_RATE * CLIP_NORM
     panels = [
@@ -266,7 +266,7 @@ def _update_sizes(trace: Trace) -> tuple[float | None, ...]:
 
     size = (pl.col("update_ratio") * pl.col("weight_norm")).cast(pl.Float64)
     frame = trace.blocks.group_by("step").agg((size**2).sum().sqrt().alias("size")).sort("step")
-    return finite(frame["size"])
+    return finite_values(frame["size"])
 
 
 def _study(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import math
-import os
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,15 +10,17 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from yolo_stability.core.files import replace_file
 from yolo_stability.core.text import number, short_name
-from yolo_stability.display.style import BAD, FAINT, INK, RC, plain_number
+from yolo_stability.display.picture import png_of
+from yolo_stability.display.style import BAD, FAINT, INK, RC, tick_number
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from yolo_stability.studies.probe.result import BlockFlow, ProbeResult
 
-__all__ = ["draw_probes", "probe_lines", "probe_table"]
+__all__ = ["draw_probe_figure", "probe_lines", "probe_table"]
 
 _SIDE_BY_SIDE = 4
 _NAME_WIDTH, _VALUES_WIDTH = 21, 48
@@ -169,7 +169,7 @@ def _group(role: str) -> str:
     return "one2one head" if role.startswith("one2one_") else "head"
 
 
-def draw_probes(results: Sequence[ProbeResult], path: Path) -> None:
+def draw_probe_figure(results: Sequence[ProbeResult], path: Path) -> None:
     """Draw the gradients of every setting against depth into one PNG.
 
     The user's matplotlib backend, open figures and settings stay as they are.
@@ -184,16 +184,8 @@ def draw_probes(results: Sequence[ProbeResult], path: Path) -> None:
     import matplotlib as mpl
 
     with mpl.rc_context(RC):
-        buffer = io.BytesIO()
-        _figure(results).savefig(
-            buffer, format="png", dpi=_DPI, metadata={"Software": "yolo_stability"}
-        )
-    temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temp.write_bytes(buffer.getvalue())
-        temp.replace(path)
-    finally:
-        temp.unlink(missing_ok=True)
+        content = png_of(_figure(results), _DPI)
+    replace_file(path, content, make_folder=False)
 
 
 def _figure(results: Sequence[ProbeResult]) -> Any:
@@ -331,7 +323,7 @@ def _tick_log(axes: Any) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     axes.yaxis.set_major_locator(LogLocator(numticks=8))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: plain_number(v)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: tick_number(v)))
     axes.yaxis.set_minor_locator(NullLocator())
 
 

@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from yolo_stability.core.notebook import as_html
+from yolo_stability.core import views
+from yolo_stability.core.json_values import spelled_json
 
 __all__ = [
     "FORWARD_LIMIT",
@@ -22,15 +23,15 @@ __all__ = [
     "BlockFlow",
     "Measures",
     "ProbeResult",
+    "ProbeVerdict",
     "Profile",
-    "Verdict",
-    "describe",
-    "judge",
-    "measure",
+    "classify_profile",
+    "compare_with_stock",
+    "describe_switches",
     "with_growth",
 ]
 
-Verdict = Literal["healthy", "vanishing", "exploding"]
+ProbeVerdict = Literal["healthy", "vanishing", "exploding"]
 
 TRUNK = frozenset({"backbone", "neck"})
 """Roles of blocks that follow each other; the branches of a head lie side by side."""
@@ -145,7 +146,7 @@ class ProbeResult(Profile):
         seconds: Time for building the model and the two passes.
     """
 
-    verdict: Verdict
+    verdict: ProbeVerdict
     reasons: tuple[str, ...]
     measures: Measures
     reference: Profile
@@ -158,7 +159,7 @@ class ProbeResult(Profile):
     @property
     def label(self) -> str:
         """The setting as one types it: `norm=none init=kaiming`, or `stock`."""
-        return describe(self.settings)
+        return describe_switches(self.settings)
 
     def __repr__(self) -> str:
         return f"<ProbeResult '{self.label}': {self.verdict}, {len(self.blocks)} blocks>"
@@ -167,7 +168,8 @@ class ProbeResult(Profile):
         return "\n- ".join([f"{self.label}: {self.verdict}", *self.reasons, *self.warnings])
 
     def _repr_html_(self) -> str:
-        return as_html(str(self).splitlines())
+        """Show the result in a notebook."""
+        return views.html(self)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as JSON takes it; numbers that are not finite are text."""
@@ -176,13 +178,13 @@ class ProbeResult(Profile):
             "relative_gain": self.measures.relative_gain,
             "slope": self.measures.slope,
         }
-        content: dict[str, Any] = _plain(
+        content: dict[str, Any] = spelled_json(
             {"label": self.label, **asdict(self), "measures": measures}
         )
         return content
 
 
-def describe(settings: Mapping[str, Any]) -> str:
+def describe_switches(settings: Mapping[str, Any]) -> str:
     """Write switches as one types them.
 
     Args:
@@ -195,7 +197,7 @@ def describe(settings: Mapping[str, Any]) -> str:
     return " ".join(f"{key}={text}" for key, text in texts.items()) or "stock"
 
 
-def measure(profile: Profile, reference: Profile) -> Measures:
+def compare_with_stock(profile: Profile, reference: Profile) -> Measures:
     """Compare a profile with that of the stock model.
 
     Args:
@@ -231,14 +233,14 @@ def measure(profile: Profile, reference: Profile) -> Measures:
     )
 
 
-def judge(measures: Measures) -> tuple[Verdict, tuple[str, ...]]:
+def classify_profile(measures: Measures) -> tuple[ProbeVerdict, tuple[str, ...]]:
     """Say whether gradients vanish or explode, and why.
 
     The gradient of a weight is the product of what flows forward and what flows back: with weights three times too
     large it is huge but equally so in every block. So each of the two flows is judged, not their product.
 
     Args:
-        measures: From `measure`.
+        measures: From `compare_with_stock`.
 
     Returns:
         The verdict, and a sentence for each measure, the decisive one first; if healthy, one that is worth knowing.
@@ -250,7 +252,7 @@ def judge(measures: Measures) -> tuple[Verdict, tuple[str, ...]]:
         "gradient": _side(measures.relative_gain, GRADIENT_LIMIT),
         "signal": _side(measures.signal, FORWARD_LIMIT),
     }
-    verdict: Verdict = next(
+    verdict: ProbeVerdict = next(
         (side for side in ("exploding", "vanishing") if side in flows.values()), "healthy"
     )
     said = [sentences[flow] for flow in sorted(flows, key=lambda flow: flows[flow] != verdict)]
@@ -286,7 +288,7 @@ def with_growth(blocks: Sequence[BlockFlow]) -> tuple[BlockFlow, ...]:
     return tuple(found)
 
 
-def _side(ratio: float | None, limit: float) -> Verdict:
+def _side(ratio: float | None, limit: float) -> ProbeVerdict:
     """Return on which side of its limits a ratio to stock lies."""
     if ratio is None or 1 / limit <= ratio <= limit:
         return "healthy"
@@ -359,14 +361,3 @@ def _log10(number: float) -> float:
 def _product(factors: Sequence[float | None]) -> float | None:
     """Return the product; None of nothing."""
     return math.prod(factor for factor in factors if factor is not None) if factors else None
-
-
-def _plain(value: Any) -> Any:
-    """Return a value made of what JSON knows."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)

@@ -34,8 +34,8 @@ from yolo_stability.studies.probe.result import (
     BlockFlow,
     ProbeResult,
     Profile,
-    judge,
-    measure,
+    classify_profile,
+    compare_with_stock,
     with_growth,
 )
 from yolo_stability.trainer.base_monitor import Monitor
@@ -125,8 +125,8 @@ def _result(probes: _Probes, stock: _Passed, monitor: Monitor) -> ProbeResult:
     """Probe one setting against stock."""
     changed = _changed(monitor)
     passed = probes.measure(monitor) if changed else stock
-    measures = measure(passed.profile, stock.profile)
-    verdict, reasons = judge(measures)
+    measures = compare_with_stock(passed.profile, stock.profile)
+    verdict, reasons = classify_profile(measures)
     if not changed and measures.finite:
         reasons = ("This is the stock model, by which the others are judged.",)
     return ProbeResult(

@@ -18,14 +18,14 @@ __all__ = [
     "ENOUGH_SEEDS",
     "LEARNED",
     "MARGIN",
-    "Cell",
+    "OutcomeCounts",
     "Price",
-    "Tally",
+    "RemedyCell",
     "cell_of",
+    "count_outcomes",
     "gain_of",
     "is_saved",
     "price_of",
-    "tally",
 ]
 
 LEARNED = 0.5
@@ -40,7 +40,7 @@ BySeed = Mapping[int, RunResultRow]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
+class OutcomeCounts:
     """How the runs of an arm went on one task.
 
     Attributes:
@@ -77,12 +77,12 @@ class Price:
     remedy: str
     task: str
     arm: str
-    own: Tally
+    own: OutcomeCounts
     within: bool | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class RemedyCell:
     """A remedy against a cause.
 
     Attributes:
@@ -104,12 +104,12 @@ class Cell:
     arm: str
     verdict: str
     replaced: tuple[str, ...]
-    own: Tally
+    own: OutcomeCounts
     gain: Interval
     p_value: float | None
 
 
-def tally(runs: BySeed, controls: BySeed) -> Tally:
+def count_outcomes(runs: BySeed, controls: BySeed) -> OutcomeCounts:
     """Count how the runs of an arm went.
 
     Args:
@@ -124,7 +124,7 @@ def tally(runs: BySeed, controls: BySeed) -> Tally:
     pairs = [(run, control) for run, control in pairs if _is_healthy(control)]
     shares = [_fitness(run) / _fitness(control) for run, control in pairs]
     saved = sum(is_saved(run, control) for run, control in pairs)
-    return Tally(
+    return OutcomeCounts(
         seeds=tuple(run.seed for run, _ in pairs),
         saved=saved,
         share=wilson(saved, len(pairs)),
@@ -160,7 +160,7 @@ def _fitness(run: RunResultRow) -> float:
     return run.fitness or 0.0
 
 
-def gain_of(own: Tally, alone: Tally) -> Interval:
+def gain_of(own: OutcomeCounts, alone: OutcomeCounts) -> Interval:
     """Return the share of saved runs minus that of the cause alone, with Newcombe's interval (1998, method 10).
 
     It is built from both Wilson intervals, so that it stays honest at 0 and 1, where few seeds mostly end.
@@ -181,7 +181,7 @@ def gain_of(own: Tally, alone: Tally) -> Interval:
     )
 
 
-def price_of(remedy: str, task: str, arm: str, own: Tally) -> Price:
+def price_of(remedy: str, task: str, arm: str, own: OutcomeCounts) -> Price:
     """Return the price of a remedy.
 
     Args:
@@ -207,9 +207,9 @@ def cell_of(
     arm: str,
     void: bool,
     replaced: Sequence[str],
-    own: Tally,
-    alone: Tally,
-) -> Cell:
+    own: OutcomeCounts,
+    alone: OutcomeCounts,
+) -> RemedyCell:
     """Return a cell.
 
     Args:
@@ -237,7 +237,7 @@ def cell_of(
         word = "anecdotal"
     else:
         word = "recommended" if price.within else "costly"
-    return Cell(
+    return RemedyCell(
         cause=cause,
         remedy=price.remedy,
         task=price.task,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Any
 
+from yolo_stability.display.picture import png_of
 from yolo_stability.display.style import BLANK, FAINT, INK, RC
 
 if TYPE_CHECKING:
     from yolo_stability.benchmarks.results import Interval
-    from yolo_stability.studies.remedy_matrix.matrix import Cell, Price, Tally
+    from yolo_stability.studies.remedy_matrix.matrix import OutcomeCounts, Price, RemedyCell
     from yolo_stability.studies.remedy_matrix.result import CauseRow, MatrixResult, RemedyColumn
 
 __all__ = ["remedies_markdown", "remedies_picture"]
@@ -50,7 +50,7 @@ def remedies_markdown(result: MatrixResult) -> str:
     if result.crashes:
         parts += [
             "## Crashes",
-            "\n".join(f"- {n} x {_text(error)}" for error, n in result.crashes.items()),
+            "\n".join(f"- {n} x {_in_cell(error)}" for error, n in result.crashes.items()),
         ]
     parts += ["## Causes and remedies", _names(result), "## How to read this", _words(result)]
     return "\n\n".join(parts) + "\n"
@@ -97,49 +97,49 @@ def _task_table(result: MatrixResult, task: str) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: RemedyCell) -> str:
     if cell.verdict in {"void", "missing"}:
         return _VOID if cell.verdict == "void" else _MISSING
     text = _tally(cell.own) + (" †" if cell.replaced else "")
     return f"**{text}** ✓" if cell.verdict == "recommended" else text
 
 
-def _tally(own: Tally) -> str:
+def _tally(own: OutcomeCounts) -> str:
     if not own.seeds:
         return _MISSING
-    return f"{own.saved}/{len(own.seeds)}, {_number(own.fitness.value)}"
+    return f"{own.saved}/{len(own.seeds)}, {_decimals(own.fitness.value)}"
 
 
 def _price(price: Price) -> str:
     return (
-        f"{_number(price.own.fitness.value)}{_bounds(price.own.fitness)}"
+        f"{_decimals(price.own.fitness.value)}{_bracketed(price.own.fitness)}"
         if price.own.seeds
         else _MISSING
     )
 
 
-def _told(cell: Cell, result: MatrixResult) -> str:
+def _told(cell: RemedyCell, result: MatrixResult) -> str:
     """Say all about one cell."""
     column = next(c for c in result.columns if c.name == cell.remedy)
     alone = next(r for r in result.rows if r.name == cell.cause).alone[cell.task]
     price = _price_of(result, column, cell.task)
     own, gain = cell.own, cell.gain
-    share = f"{own.saved} of {len(own.seeds)} runs saved ({_percent(own.share)})"
+    share = f"{own.saved} of {len(own.seeds)} runs saved ({_percent_range(own.share)})"
     against = f"{alone.saved} of {len(alone.seeds)} without"
     p_value = "" if cell.p_value is None else f", p = {cell.p_value:.2g}"
-    fitness = f"fitness {_number(own.fitness.value)}{_bounds(own.fitness)} of the control's"
+    fitness = f"fitness {_decimals(own.fitness.value)}{_bracketed(own.fitness)} of the control's"
     back = f"; it takes back the cause's own {', '.join(cell.replaced)}" if cell.replaced else ""
     few = "; anecdotal: too few seeds" if cell.verdict == "anecdotal" else ""
     return (
         f"`{column.settings}` against {cell.cause} on {cell.task}: {share}, {against}"
-        f" (gain {_number(gain.value)}{_bounds(gain)}{p_value}); {fitness}; {_HEALTHY} {_price(price)}{back}{few}."
+        f" (gain {_decimals(gain.value)}{_bracketed(gain)}{p_value}); {fitness}; {_HEALTHY} {_price(price)}{back}{few}."
     )
 
 
 def _names(result: MatrixResult) -> str:
-    causes = [f"- **{row.name}** (`{row.settings}`): {_text(row.title)}" for row in result.rows]
+    causes = [f"- **{row.name}** (`{row.settings}`): {_in_cell(row.title)}" for row in result.rows]
     remedies = [
-        f"- **{column.name}** (`{column.settings}`): {_text(column.title)}"
+        f"- **{column.name}** (`{column.settings}`): {_in_cell(column.title)}"
         for column in result.columns
     ]
     return "\n".join([*causes, *remedies])
@@ -179,9 +179,7 @@ def remedies_picture(result: MatrixResult) -> bytes:
         ):
             _grid(axes, result, task)
         figure.supxlabel(_legend(result), fontsize=8.5, color=FAINT)
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=110, metadata={"Software": "yolo_stability"})
-    return buffer.getvalue()
+        return png_of(figure, dpi=110)
 
 
 def _legend(result: MatrixResult) -> str:
@@ -226,7 +224,7 @@ def _grid(axes: Any, result: MatrixResult, task: str) -> None:
     axes.set_title(_title(result, task), loc="left", color=INK, fontsize=10)
 
 
-def _box(axes: Any, x: int, y: int, own: Tally, *, frame: bool, mark: str) -> None:
+def _box(axes: Any, x: int, y: int, own: OutcomeCounts, *, frame: bool, mark: str) -> None:
     """Draw one cell."""
     from matplotlib.patches import Rectangle
 
@@ -249,7 +247,13 @@ def _box(axes: Any, x: int, y: int, own: Tally, *, frame: bool, mark: str) -> No
         x, y - 0.16, head, ha="center", va="center", color=ink, fontsize=10, fontweight="bold"
     )
     axes.text(
-        x, y + 0.23, _number(own.fitness.value), ha="center", va="center", color=ink, fontsize=9
+        x,
+        y + 0.23,
+        _decimals(own.fitness.value),
+        ha="center",
+        va="center",
+        color=ink,
+        fontsize=9,
     )
 
 
@@ -263,7 +267,7 @@ def _empty(axes: Any, x: int, y: int, text: str) -> None:
     axes.text(x, y, text, ha="center", va="center", color=FAINT)
 
 
-def _found(result: MatrixResult, row: CauseRow, column: RemedyColumn, task: str) -> Cell:
+def _found(result: MatrixResult, row: CauseRow, column: RemedyColumn, task: str) -> RemedyCell:
     return next(
         c for c in result.cells if (c.cause, c.remedy, c.task) == (row.name, column.name, task)
     )
@@ -273,21 +277,21 @@ def _price_of(result: MatrixResult, column: RemedyColumn, task: str) -> Price:
     return next(p for p in result.prices if (p.remedy, p.task) == (column.name, task))
 
 
-def _number(value: float | None) -> str:
+def _decimals(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _bounds(interval: Interval) -> str:
+def _bracketed(interval: Interval) -> str:
     if interval.low is None or interval.high is None:
         return ""
     return f" [{interval.low:.2f}, {interval.high:.2f}]"
 
 
-def _percent(interval: Interval) -> str:
+def _percent_range(interval: Interval) -> str:
     if interval.low is None or interval.high is None:
         return "-"
     return f"{100 * interval.low:.0f}-{100 * interval.high:.0f} %"
 
 
-def _text(text: str) -> str:
+def _in_cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "/")

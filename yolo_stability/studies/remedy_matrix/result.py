@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from yolo_stability.studies.remedy_matrix.matrix import (
-    Cell,
+    OutcomeCounts,
     Price,
-    Tally,
+    RemedyCell,
 )
 
 __all__ = ["CauseRow", "MatrixResult", "RemedyColumn"]
@@ -32,7 +32,7 @@ class CauseRow:
     cause: str | None
     optimizer: str
     settings: str
-    alone: Mapping[str, Tally]
+    alone: Mapping[str, OutcomeCounts]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,4 +96,4 @@ class MatrixResult:
     rows: Sequence[CauseRow]
     columns: Sequence[RemedyColumn]
     prices: Sequence[Price]
-    cells: Sequence[Cell]
+    cells: Sequence[RemedyCell]

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from yolo_stability.benchmarks.assessment import fitness_of, measured
+from yolo_stability.benchmarks.assessment import fitness_of, with_measures
 from yolo_stability.benchmarks.plan import OUTCOME, PLAN, RunOutcome
 from yolo_stability.benchmarks.results import FILE, RunResultRow, read_results
 from yolo_stability.benchmarks.suite import Suite
@@ -181,4 +181,4 @@ def _judge(
         series, header = as_series(trace), trace.header
     except TraceError:
         pass  # it left none: its verdict says so
-    return measured(row, series, controls, fitness, header), series
+    return with_measures(row, series, controls, fitness, header), series

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from yolo_stability.benchmarks.arms import SIGN, replaced
+from yolo_stability.benchmarks.arms import SIGN, overridden_keys
 from yolo_stability.benchmarks.results import RunResultRow
 from yolo_stability.benchmarks.suite import Suite
 from yolo_stability.config import is_default
@@ -20,10 +20,10 @@ from yolo_stability.studies.remedy_matrix.matrix import (
     LEARNED,
     MARGIN,
     BySeed,
-    Tally,
+    OutcomeCounts,
     cell_of,
+    count_outcomes,
     price_of,
-    tally,
 )
 from yolo_stability.studies.remedy_matrix.result import CauseRow, MatrixResult, RemedyColumn
 from yolo_stability.studies.remedy_matrix.runs import MatrixRuns, matrix_runs, suite_of
@@ -71,7 +71,9 @@ def write_remedies(folder: str | Path, target: str | Path | None = None) -> Matr
         )
     result = matrix_of(matrix_runs(folder, suite))
     content = (
-        json.dumps(_plain(asdict(result)), indent=1, ensure_ascii=False, allow_nan=False).encode()
+        json.dumps(
+            _six_digits(asdict(result)), indent=1, ensure_ascii=False, allow_nan=False
+        ).encode()
         + b"\n"
     )
     replace_file(folder / REMEDIES_JSON, content)
@@ -96,8 +98,8 @@ def matrix_of(found: MatrixRuns) -> MatrixResult:
         task: by_arm.get((suite.control, task), {}) for task in suite.tasks
     }
 
-    def counted(arm: str, task: str) -> Tally:
-        return tally(by_arm.get((stand_ins[arm], task), {}), controls[task])
+    def counted(arm: str, task: str) -> OutcomeCounts:
+        return count_outcomes(by_arm.get((stand_ins[arm], task), {}), controls[task])
 
     prices = [
         price_of(name, t, stand_ins[name], counted(name, t))
@@ -110,7 +112,9 @@ def matrix_of(found: MatrixRuns) -> MatrixResult:
             price,
             arm=stand_ins[arm],
             void=stand_ins[arm] == stand_ins[cause],
-            replaced=replaced(suite.scenario(cause), suite.scenario(price.remedy), price.task),
+            replaced=overridden_keys(
+                suite.scenario(cause), suite.scenario(price.remedy), price.task
+            ),
             own=counted(arm, price.task),
             alone=counted(cause, price.task),
         )
@@ -134,7 +138,8 @@ def matrix_of(found: MatrixRuns) -> MatrixResult:
         ended_runs=len(found.runs),
         stale_runs=found.stale,
         uncounted_runs=sum(
-            len(runs) - len(tally(runs, controls[task]).seeds) for (_, task), runs in by_arm.items()
+            len(runs) - len(count_outcomes(runs, controls[task]).seeds)
+            for (_, task), runs in by_arm.items()
         ),
         crashes=_crashes(found.runs.values()),
         control={
@@ -151,7 +156,7 @@ def matrix_of(found: MatrixRuns) -> MatrixResult:
     )
 
 
-def _row(suite: Suite, name: str, alone: Mapping[str, Tally]) -> CauseRow:
+def _row(suite: Suite, name: str, alone: Mapping[str, OutcomeCounts]) -> CauseRow:
     scenario = suite.scenario(name)
     return CauseRow(
         name=name,
@@ -195,10 +200,10 @@ def _crashes(runs: Any) -> dict[str, int]:
     return {error: errors.count(error) for error in dict.fromkeys(errors)}
 
 
-def _plain(value: Any) -> Any:
+def _six_digits(value: Any) -> Any:
     """Return numbers as short as they are sure: six significant digits, so that a file can be read and compared."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): _six_digits(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [_six_digits(item) for item in value]
     return float(f"{value:.6g}") if isinstance(value, float) else value

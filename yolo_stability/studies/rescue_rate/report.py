@@ -46,12 +46,15 @@ def rescue_markdown(result: RescueResult) -> str:
                 name,
                 f"{count} of {of}",
                 f"{share.value:.2f}",
-                _bounds(share),
-                f"{_bounds(drawn)}, by {by}",
+                _low_to_high(share),
+                f"{_low_to_high(drawn)}, by {by}",
             ]
             lines.append(f"| {' | '.join(found)} |")
     if result.difference.value is not None:
-        told = f"{result.difference.value:.2f} (95 % interval by {result.drawn_tried}, {_bounds(result.difference)})"
+        range_text = _low_to_high(result.difference)
+        told = (
+            f"{result.difference.value:.2f} (95 % interval by {result.drawn_tried}, {range_text})"
+        )
         lines += ["", f"Difference, paired by run, where both were tried: {told}."]
     lines += ["", _how(result)]
     if result.time_ratio is not None:
@@ -108,7 +111,7 @@ def _how(result: RescueResult) -> str:
     return f"{whole} {single}" if "run" in {result.drawn, result.drawn_tried} else whole
 
 
-def _bounds(interval: Interval) -> str:
+def _low_to_high(interval: Interval) -> str:
     return (
         "unknown"
         if interval.low is None or interval.high is None

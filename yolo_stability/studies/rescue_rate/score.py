@@ -22,8 +22,8 @@ from typing import Any
 from yolo_stability.benchmarks.arms import SIGN
 from yolo_stability.benchmarks.assessment import fitness_of
 from yolo_stability.benchmarks.results import BenchmarkResult, Interval, RunResultRow
-from yolo_stability.benchmarks.runner import write_whole
 from yolo_stability.benchmarks.statistics import clustered, wilson
+from yolo_stability.core.files import replace_file
 from yolo_stability.studies.rescue_rate.result import CauseCount, Drawn, RescueResult
 
 __all__ = ["LEARNT", "RESCUE_JSON", "SHARE", "score_rescues", "score_runs", "write_rescues"]
@@ -79,7 +79,7 @@ def write_rescues(folder: Path, result: BenchmarkResult) -> RescueResult | None:
         (RESCUE_JSON, json.dumps(asdict(scored), indent=1) + "\n"),
         ("rescue.md", rescue_markdown(scored)),
     ):
-        write_whole(folder / name, text)
+        replace_file(folder / name, text.encode())
     return scored
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from yolo_stability.benchmarks.plan import RunSpec
 from yolo_stability.benchmarks.process import supervisor as child
-from yolo_stability.benchmarks.process.fork_server import Nursery, Run
+from yolo_stability.benchmarks.process.fork_server import ForkedRun, ForkServer
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="runs are forked on Linux only"
@@ -53,8 +53,8 @@ serve(socket.socket(fileno=int(sys.argv[-1])), run)
 
 
 @pytest.fixture
-def nursery(monkeypatch: pytest.MonkeyPatch) -> Iterator[Nursery]:
-    """Give a nursery whose runs do as the name of their folder says."""
+def fork_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ForkServer]:
+    """Give a fork server whose runs do as the name of their folder says."""
     popen = subprocess.Popen
 
     def start(command: list[str], **options: object) -> subprocess.Popen[bytes]:
@@ -63,15 +63,15 @@ def nursery(monkeypatch: pytest.MonkeyPatch) -> Iterator[Nursery]:
         return popen(command, **options)  # type: ignore[call-overload,no-any-return]
 
     monkeypatch.setattr(subprocess, "Popen", start)
-    place = Nursery({**os.environ, "MARK": "x"})
+    place = ForkServer({**os.environ, "MARK": "x"})
     yield place
     place.close()
 
 
-def fork(nursery: Nursery, folder: Path) -> Run:
+def fork(fork_server: ForkServer, folder: Path) -> ForkedRun:
     folder.mkdir()
     with (folder / "log").open("wb") as log:
-        return nursery.fork(folder, log.fileno())
+        return fork_server.fork(folder, log.fileno())
 
 
 @pytest.mark.parametrize(
@@ -88,9 +88,9 @@ def fork(nursery: Nursery, folder: Path) -> Run:
     ],
 )
 def test_it_ends_as_a_process_of_its_own_would(
-    what: str, code: int, nursery: Nursery, tmp_path: Path
+    what: str, code: int, fork_server: ForkServer, tmp_path: Path
 ) -> None:
-    run = fork(nursery, tmp_path / what)
+    run = fork(fork_server, tmp_path / what)
     assert run.wait(20) == code
     assert run.poll() == run.returncode == code
     log = (tmp_path / what / "log").read_text()
@@ -101,9 +101,9 @@ def test_it_ends_as_a_process_of_its_own_would(
     assert (tmp_path / what / "late").exists() == (what == "thread")
 
 
-def test_one_that_dies_takes_no_other_along(nursery: Nursery, tmp_path: Path) -> None:
-    sleeper = fork(nursery, tmp_path / "sleep")
-    assert [fork(nursery, tmp_path / f"die-{n}").wait(20) for n in (9, 6)] == [-9, -6]
+def test_one_that_dies_takes_no_other_along(fork_server: ForkServer, tmp_path: Path) -> None:
+    sleeper = fork(fork_server, tmp_path / "sleep")
+    assert [fork(fork_server, tmp_path / f"die-{n}").wait(20) for n in (9, 6)] == [-9, -6]
     assert sleeper.poll() is None
     with pytest.raises(subprocess.TimeoutExpired):
         sleeper.wait(0.05)
@@ -113,42 +113,44 @@ def test_one_that_dies_takes_no_other_along(nursery: Nursery, tmp_path: Path) ->
 
 
 def test_a_run_that_hangs_is_ended_at_its_time_limit(
-    nursery: Nursery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fork_server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A stopped process does not even hear SIGTERM."""
     monkeypatch.setattr(child, "_GRACE_SECONDS", 0.5)
-    run = fork(nursery, tmp_path / "sleep")
+    run = fork(fork_server, tmp_path / "sleep")
     os.kill(run.pid, signal.SIGSTOP)
     assert child._wait(run, spec(minutes=0.01), lambda: False)[0] == "timeout"
     assert run.returncode == -signal.SIGKILL
 
 
-def test_a_run_over_its_memory_is_ended(nursery: Nursery, tmp_path: Path) -> None:
-    run = fork(nursery, tmp_path / "sleep")
+def test_a_run_over_its_memory_is_ended(fork_server: ForkServer, tmp_path: Path) -> None:
+    run = fork(fork_server, tmp_path / "sleep")
     why, peak = child._wait(run, spec(gigabytes=0.001), lambda: False)
     assert why == "memory"
     assert peak > 1e6
     assert run.returncode == -signal.SIGTERM
 
 
-def test_without_it_runs_end_and_none_can_be_forked(nursery: Nursery, tmp_path: Path) -> None:
-    sleeper = fork(nursery, tmp_path / "sleep")
+def test_without_it_runs_end_and_none_can_be_forked(
+    fork_server: ForkServer, tmp_path: Path
+) -> None:
+    sleeper = fork(fork_server, tmp_path / "sleep")
     os.kill(psutil.Process(sleeper.pid).ppid(), signal.SIGKILL)
     assert sleeper.wait(20) == -signal.SIGKILL
     assert gone(sleeper.pid)
     with pytest.raises(OSError, match=r"Broken pipe|reset|is gone"):
-        fork(nursery, tmp_path / "exit-0")
+        fork(fork_server, tmp_path / "exit-0")
 
 
-def test_runs_end_with_it(nursery: Nursery, tmp_path: Path) -> None:
-    sleeper = fork(nursery, tmp_path / "sleep")
-    nursery.close()
+def test_runs_end_with_it(fork_server: ForkServer, tmp_path: Path) -> None:
+    sleeper = fork(fork_server, tmp_path / "sleep")
+    fork_server.close()
     assert gone(sleeper.pid)
 
 
 @pytest.mark.parametrize("forked", [True, False])
 def test_an_interrupt_of_whoever_supervises_ends_the_run(
-    forked: bool, nursery: Nursery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    forked: bool, fork_server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the run writes to may be deleted next: `verify` has it in a temporary folder."""
     seen: list[int] = []
@@ -158,7 +160,7 @@ def test_an_interrupt_of_whoever_supervises_ends_the_run(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(
-        child, "_forked", lambda *_: fork(nursery, tmp_path / "sleep") if forked else None
+        child, "_forked", lambda *_: fork(fork_server, tmp_path / "sleep") if forked else None
     )
     monkeypatch.setattr(child, "_resident", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -193,18 +195,18 @@ def spec(**changed: float) -> RunSpec:
 
 @pytest.mark.parametrize("device", ["0", "cuda", None])
 def test_what_may_touch_a_gpu_is_not_forked(
-    device: str | None, nursery: Nursery, tmp_path: Path
+    device: str | None, fork_server: ForkServer, tmp_path: Path
 ) -> None:
     chosen = RunSpec(**{**spec().to_json(), "settings": {"device": device}})
     with (tmp_path / "log").open("wb") as log:
-        assert child._forked(nursery, chosen, tmp_path, log) is None
+        assert child._forked(fork_server, chosen, tmp_path, log) is None
     assert not (tmp_path / "log").read_text()
 
 
 def test_where_nothing_can_be_forked_a_run_is_started_anew(
-    nursery: Nursery, tmp_path: Path
+    fork_server: ForkServer, tmp_path: Path
 ) -> None:
-    assert fork(nursery, tmp_path / "exit-0").wait(20) == 0
-    nursery.close()
+    assert fork(fork_server, tmp_path / "exit-0").wait(20) == 0
+    fork_server.close()
     with (tmp_path / "log").open("wb") as log:
-        assert child._forked(nursery, spec(), tmp_path, log) is None
+        assert child._forked(fork_server, spec(), tmp_path, log) is None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yolo_stability.data.coco.import_report import Tally
+from yolo_stability.data.coco.import_report import ReasonCounts
 from yolo_stability.data.coco.sanitize import Unusable, clean_box, clean_keypoints, clean_polygons
 
 number = st.one_of(
@@ -31,7 +31,7 @@ SIZE = (100.0, 60.0)
 @given(st.one_of(st.lists(number, min_size=4, max_size=4), anything))
 def test_a_box_is_inside_with_an_area_or_unusable(value):
     try:
-        x, y, width, height = clean_box(value, SIZE, Tally(), "here")
+        x, y, width, height = clean_box(value, SIZE, ReasonCounts(), "here")
     except Unusable:
         return
     assert min(x, y) >= 0
@@ -42,7 +42,7 @@ def test_a_box_is_inside_with_an_area_or_unusable(value):
 
 @given(st.floats(0, 50), st.floats(0, 30), st.floats(0.01, 50), st.floats(0.01, 30))
 def test_a_good_box_is_left_alone(x, y, width, height):
-    tally = Tally()
+    tally = ReasonCounts()
     assert clean_box([x, y, width, height], SIZE, tally, "here") == pytest.approx(
         [x, y, width, height], abs=1e-9
     )
@@ -52,7 +52,7 @@ def test_a_good_box_is_left_alone(x, y, width, height):
 @given(st.one_of(st.lists(number, min_size=9, max_size=9), anything))
 def test_keypoints_are_inside_or_unlabelled(value):
     try:
-        points = clean_keypoints(value, 3, SIZE, Tally(), "here")
+        points = clean_keypoints(value, 3, SIZE, ReasonCounts(), "here")
     except Unusable:
         return
     assert len(points) == 9
@@ -64,7 +64,7 @@ def test_keypoints_are_inside_or_unlabelled(value):
 
 @given(anything)
 def test_outlines_are_inside(value):
-    polygons = clean_polygons(value, SIZE, Tally(), "here")
+    polygons = clean_polygons(value, SIZE, ReasonCounts(), "here")
     for polygon in polygons if isinstance(polygons, list) else []:
         assert len(polygon) >= 6
         assert all(math.isfinite(v) and 0 <= v <= SIZE[i % 2] for i, v in enumerate(polygon))

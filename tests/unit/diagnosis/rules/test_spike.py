@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from yolo_stability.core.findings import Finding
-from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
 from yolo_stability.diagnosis.rules.spike import Spike
 from yolo_stability.trace.arrays import Norms, RunSeries
@@ -33,7 +33,7 @@ def leaping(blocks: Sequence[int], multiple: float) -> RunSeries:
 
 
 def look(run: RunSeries) -> list[Finding]:
-    return list(Spike().look(Scene(run)))
+    return list(Spike().look(DiagnosisContext(run)))
 
 
 @pytest.mark.parametrize("block", range(5))

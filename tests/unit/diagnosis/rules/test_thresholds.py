@@ -12,7 +12,7 @@ from odd_runs import cut
 from traces import header
 
 from yolo_stability.core.findings import Finding
-from yolo_stability.diagnosis.context import Scene
+from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import event, healthy_run, with_rows
 from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.trace.arrays import RunSeries
@@ -22,7 +22,7 @@ STEPS = 96
 
 
 def look(name: str, run: RunSeries, **known: Any) -> list[Finding]:
-    return list(RULES[name]().look(Scene(run, **known)))
+    return list(RULES[name]().look(DiagnosisContext(run, **known)))
 
 
 def severity(name: str, run: RunSeries, **known: Any) -> str | None:

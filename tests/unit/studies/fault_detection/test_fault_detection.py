@@ -17,7 +17,7 @@ from yolo_stability.core.findings import Cause, Diagnosis
 from yolo_stability.core.types import Event, StepRecord, Trace
 from yolo_stability.studies.fault_detection import FAULTS_JSON, score_labelled
 from yolo_stability.studies.fault_detection.metrics import OURS
-from yolo_stability.studies.fault_detection.score import judge, known_at, write_faults
+from yolo_stability.studies.fault_detection.score import known_at, run_detectors, write_faults
 from yolo_stability.trace import TraceWriter, load_trace
 
 FLAT = [8.0] * 20
@@ -82,7 +82,7 @@ def test_a_prefix_knows_nothing_of_what_came_later(tmp_path: Path) -> None:
 
 def test_a_judged_run_holds_what_each_detector_said(tmp_path: Path) -> None:
     healthy = [run(tmp_path / "a", steps(FLAT))]
-    found = judge(
+    found = run_detectors(
         run(tmp_path / "x", steps([8.0] * 12 + [99.0] * 8), GRADUAL), healthy, alarm_above(50)
     )
     assert (found.effective, found.onset, found.verdict, found.critical) == (
@@ -92,7 +92,7 @@ def test_a_judged_run_holds_what_each_detector_said(tmp_path: Path) -> None:
         ["high"],
     )
     assert (found.alarms[OURS], found.alarms["Lightning SpikeDetection"]) == (12, 12)
-    calm = judge(healthy[0], [], alarm_above(50))
+    calm = run_detectors(healthy[0], [], alarm_above(50))
     assert (calm.effective, calm.onset, calm.alarms[OURS]) == (False, None, None)
 
 
@@ -144,5 +144,5 @@ def test_a_diagnosis_that_sees_the_settings_is_told_apart(tmp_path: Path) -> Non
         return replace(told, causes=(Cause(name=name, score=1.0, evidence=""),))  # type: ignore[arg-type]
 
     records: list[StepRecord] = steps([99.0] * 20)
-    found = judge(run(tmp_path, records, GRADUAL), [], diagnose)
+    found = run_detectors(run(tmp_path, records, GRADUAL), [], diagnose)
     assert (found.masked, found.informed) == (["data"], ["learning_rate"])

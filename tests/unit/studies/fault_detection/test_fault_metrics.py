@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from yolo_stability.benchmarks.statistics import wilson
-from yolo_stability.studies.fault_detection.metrics import OURS, JudgedRun, score_half
+from yolo_stability.studies.fault_detection.metrics import OURS, ScoredRun, score_half
 
 OTHER = "other"
 
 
-def judged(arm: str, ours: int | None, other: int | None = None, **changes: Any) -> JudgedRun:
+def judged(arm: str, ours: int | None, other: int | None = None, **changes: Any) -> ScoredRun:
     values: dict[str, Any] = {
         "arm": arm,
         "task": "detect",
@@ -34,10 +34,10 @@ def judged(arm: str, ours: int | None, other: int | None = None, **changes: Any)
         "masked": [],
         "informed": [],
     }
-    return JudgedRun(**{**values, **changes})
+    return ScoredRun(**{**values, **changes})
 
 
-def healthy(ours: int | None, other: int | None = None, **changes: Any) -> JudgedRun:
+def healthy(ours: int | None, other: int | None = None, **changes: Any) -> ScoredRun:
     nothing = {"healthy": True, "label": None, "effective": False, "onset": None}
     return judged("good", ours, other, **{**nothing, **changes})
 

@@ -12,8 +12,8 @@ from yolo_stability.benchmarks.plan import RunOutcome, RunSpec
 from yolo_stability.studies.frontier.bisection import Word
 from yolo_stability.studies.frontier.request import Request, make_request
 from yolo_stability.studies.frontier.result import FrontierResult
-from yolo_stability.studies.frontier.search import search
-from yolo_stability.studies.frontier.stability import Judgement
+from yolo_stability.studies.frontier.search import find_edges
+from yolo_stability.studies.frontier.stability import RunAssessment
 
 Truth = Callable[[float, str, int], Word]
 
@@ -69,10 +69,10 @@ def find(
     """Search along lr_mult with runs that end as `truth` says."""
     request: Request = make_request("lr_mult", **{"start": 1.0, "end": 1000.0, **keys})
 
-    def judged(spec: RunSpec, outcome: RunOutcome, folder: Path) -> Judgement:
+    def judged(spec: RunSpec, outcome: RunOutcome, folder: Path) -> RunAssessment:
         word = truth(*asked(spec))
         bad = word == "unstable"
-        return Judgement(
+        return RunAssessment(
             verdict=word,
             why="made up",
             onset_step=12 if bad else None,
@@ -81,7 +81,7 @@ def find(
         )
 
     place = executor or FakeExecutor()
-    return search(
+    return find_edges(
         request,
         out,
         place,

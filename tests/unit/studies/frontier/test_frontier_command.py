@@ -15,7 +15,7 @@ import yolo_stability
 from yolo_stability import api
 from yolo_stability.benchmarks.plan import RunOutcome
 from yolo_stability.cli.main import main
-from yolo_stability.studies.frontier.figure import draw
+from yolo_stability.studies.frontier.figure import write_frontier_picture
 from yolo_stability.studies.frontier.result import FrontierResult
 
 
@@ -83,7 +83,7 @@ def test_the_function_is_public_and_no_module_hides_it() -> None:
 
 def test_the_picture_is_drawn_from_the_result(tmp_path: Path) -> None:
     result = find(tmp_path / "out", below(40.0), clip="norm:10,none", seeds=3)
-    image = cv2.imread(str(draw(result)))
+    image = cv2.imread(str(write_frontier_picture(result)))
     assert image is not None
     assert image.shape[0] > 200
 

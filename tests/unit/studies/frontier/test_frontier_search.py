@@ -286,8 +286,8 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="who is alive is read from /proc")
 def test_two_searches_in_one_folder_are_refused(tmp_path: Path) -> None:
     find(tmp_path / "out", below(40.0))
-    code = "import sys; from pathlib import Path; from yolo_stability.trace import claim_folder; "
-    code += "claim_folder(Path(sys.argv[1])); print('there', flush=True); sys.stdin.read()"
+    code = "import sys; from pathlib import Path; from yolo_stability.trace import lock_folder; "
+    code += "lock_folder(Path(sys.argv[1])); print('there', flush=True); sys.stdin.read()"
     other = subprocess.Popen(
         [sys.executable, "-c", code, str(tmp_path / "out")],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(os.environ),

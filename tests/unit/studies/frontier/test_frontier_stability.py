@@ -10,7 +10,7 @@ from traces import record, write
 
 from yolo_stability.benchmarks.plan import RunOutcome, RunSpec
 from yolo_stability.core.types import StepRecord
-from yolo_stability.studies.frontier.stability import Judgement, judge
+from yolo_stability.studies.frontier.stability import RunAssessment, assess_run
 
 SPEC = RunSpec(
     arm="recipe/lr_mult-10", task="detect", model="yolo26n.yaml", seed=0, settings={}, minutes=1.0, gigabytes=1.0,
@@ -30,10 +30,12 @@ def broken(steps: int, at: int) -> list[StepRecord]:
     ]
 
 
-def judged(folder: Path, records: list[StepRecord] | None, outcome: str, **known: Any) -> Judgement:
+def judged(
+    folder: Path, records: list[StepRecord] | None, outcome: str, **known: Any
+) -> RunAssessment:
     if records is not None:
         write(folder / SPEC.folder, records)
-    return judge(SPEC, RunOutcome(digest="d", outcome=outcome, **known), folder)
+    return assess_run(SPEC, RunOutcome(digest="d", outcome=outcome, **known), folder)
 
 
 def test_a_calm_run_that_ended_is_stable(tmp_path: Path) -> None:

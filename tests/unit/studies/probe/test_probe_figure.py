@@ -13,13 +13,13 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from yolo_stability.studies.probe.figure import draw_probes, probe_lines, probe_table
+from yolo_stability.studies.probe.figure import draw_probe_figure, probe_lines, probe_table
 from yolo_stability.studies.probe.result import (
     BlockFlow,
     ProbeResult,
     Profile,
-    judge,
-    measure,
+    classify_profile,
+    compare_with_stock,
     with_growth,
 )
 
@@ -51,8 +51,8 @@ def result(
     settings: dict[str, Any] | None = None, scale: float = 1.0, **changed: Any
 ) -> ProbeResult:
     run = replace(profile(scale), **changed)
-    measures = measure(run, profile())
-    verdict, reasons = judge(measures)
+    measures = compare_with_stock(run, profile())
+    verdict, reasons = classify_profile(measures)
     return ProbeResult(
         blocks=run.blocks,
         total=run.total,
@@ -180,10 +180,10 @@ def colours(path: Path) -> set[tuple[int, ...]]:
 
 def test_the_picture_has_a_line_for_stock_and_one_for_each_setting(tmp_path: Path) -> None:
     stock, blue, vermillion = (154, 161, 169), (0, 114, 178), (213, 94, 0)
-    draw_probes([result({"norm": "none"}, scale=0.1)], tmp_path / "one.png")
+    draw_probe_figure([result({"norm": "none"}, scale=0.1)], tmp_path / "one.png")
     assert {stock, blue} <= colours(tmp_path / "one.png")
     assert vermillion not in colours(tmp_path / "one.png")
-    draw_probes(
+    draw_probe_figure(
         [result({"norm": "none"}, scale=0.1), result({"norm": "group"}, scale=0.9)],
         tmp_path / "two.png",
     )
@@ -193,19 +193,19 @@ def test_the_picture_has_a_line_for_stock_and_one_for_each_setting(tmp_path: Pat
 
 def test_the_picture_grows_with_its_settings_so_that_no_label_is_lost(tmp_path: Path) -> None:
     few, many = tmp_path / "few.png", tmp_path / "many.png"
-    draw_probes([result()], few)
-    draw_probes([result({"init": f"gain:{i + 1}"}) for i in range(40)], many)
+    draw_probe_figure([result()], few)
+    draw_probe_figure([result({"init": f"gain:{i + 1}"}) for i in range(40)], many)
     assert Image.open(many).height > 1.5 * Image.open(few).height
     assert Image.open(many).width == Image.open(few).width
 
 
 def test_a_setting_without_one_finite_number_is_drawn_in_crosses(tmp_path: Path) -> None:
-    draw_probes([lost()], tmp_path / "lost.png")
+    draw_probe_figure([lost()], tmp_path / "lost.png")
     assert (0, 114, 178) in colours(tmp_path / "lost.png")
 
 
 def test_a_picture_that_cannot_be_written_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "taken.png").mkdir()
     with pytest.raises(OSError, match="taken"):
-        draw_probes([result()], tmp_path / "taken.png")
+        draw_probe_figure([result()], tmp_path / "taken.png")
     assert [p.name for p in tmp_path.iterdir()] == ["taken.png"]

@@ -15,9 +15,9 @@ from yolo_stability.studies.probe.result import (
     BlockFlow,
     ProbeResult,
     Profile,
-    describe,
-    judge,
-    measure,
+    classify_profile,
+    compare_with_stock,
+    describe_switches,
     with_growth,
 )
 
@@ -59,7 +59,7 @@ def test_growth_is_the_ratio_to_the_next_block_and_to_the_whole_head_at_the_end(
 
 
 def test_the_growths_multiply_to_the_gradient_of_the_first_block_over_the_heads() -> None:
-    measures = measure(profile(first=7.0), profile())
+    measures = compare_with_stock(profile(first=7.0), profile())
     assert measures.gain == pytest.approx(7 / 5)
     assert measures.stock_gain == pytest.approx(24 / 5)
     assert measures.relative_gain == pytest.approx(7 / 24)
@@ -73,10 +73,10 @@ def test_growth_is_unknown_where_no_gradient_arrives() -> None:
 
 def test_a_gradient_that_dies_on_the_way_is_vanishing_although_no_ratio_to_it_exists() -> None:
     dead = Profile(blocks=blocks((0.0, 0.0, 6.0, 3.0, 4.0, 1.0)), total=1.0, loss=1.0)
-    measures = measure(dead, profile())
+    measures = compare_with_stock(dead, profile())
     assert measures.gain == 0
     assert measures.slope == -math.inf
-    assert judge(measures)[0] == "vanishing"
+    assert classify_profile(measures)[0] == "vanishing"
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_gradient_that_dies_on_the_way_is_vanishing_although_no_ratio_to_it_ex
     ],
 )
 def test_the_gradient_is_judged_against_stock(factor: float, verdict: str) -> None:
-    found, reasons = judge(measure(profile(first=24.0 * factor), profile()))
+    found, reasons = classify_profile(compare_with_stock(profile(first=24.0 * factor), profile()))
     assert found == verdict
     assert reasons[0].startswith("From the head back to the first block")
     assert f"{factor:.2g} times stock's" in reasons[0]
@@ -112,7 +112,7 @@ def test_the_unit_of_the_loss_does_not_matter(unit: float) -> None:
         total=2 * unit,
         loss=unit,
     )
-    verdict, reasons = judge(measure(scaled, profile()))
+    verdict, reasons = classify_profile(compare_with_stock(scaled, profile()))
     assert verdict == "healthy"
     # but it is said, and said first, that the weights get another gradient
     assert ("get" in reasons[0]) == (unit != 1.0)
@@ -128,18 +128,18 @@ def test_the_unit_of_the_loss_does_not_matter(unit: float) -> None:
     ],
 )
 def test_the_signal_is_judged_where_it_departs_most(factor: float, verdict: str) -> None:
-    measures = measure(
+    measures = compare_with_stock(
         profile(stds=(0.9, factor, 1.1, 1e9, 1e9, 1e9)), profile()
     )  # the head's outputs do not count
     assert (measures.signal, measures.signal_block) == (factor, "model.1")
-    found, reasons = judge(measures)
+    found, reasons = classify_profile(measures)
     assert found == verdict
     assert ("model.1" in reasons[0]) == (verdict != "healthy")
 
 
 def test_exploding_comes_before_vanishing() -> None:
     both = profile(first=24.0 / GRADIENT_LIMIT / 2, stds=FORWARD_LIMIT * 2)
-    assert judge(measure(both, profile()))[0] == "exploding"
+    assert classify_profile(compare_with_stock(both, profile()))[0] == "exploding"
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_exploding_comes_before_vanishing() -> None:
     ],
 )
 def test_anything_that_is_not_finite_is_exploding(broken: Profile) -> None:
-    assert judge(measure(broken, profile())) == (
+    assert classify_profile(compare_with_stock(broken, profile())) == (
         "exploding",
         ("Loss, gradients or outputs hold NaN or Inf after one batch.",),
     )
@@ -167,31 +167,31 @@ def test_a_frozen_start_leaves_the_rest_to_be_judged() -> None:
         Profile(blocks=blocks((None, 12.0 * factor, 6.0, 3.0, 4.0, 1.0)), total=1.0, loss=1.0)
         for factor in (0.5 / GRADIENT_LIMIT, 1.0)
     )
-    measures = measure(here, there)
+    measures = compare_with_stock(here, there)
     assert measures.blocks == 2
-    assert judge(measures)[0] == "vanishing"
-    assert judge(measure(there, there))[0] == "healthy"
+    assert classify_profile(measures)[0] == "vanishing"
+    assert classify_profile(compare_with_stock(there, there))[0] == "healthy"
 
 
 def test_blocks_are_matched_by_name() -> None:
     """A block that only one of the two has is left out, and does not shift the others."""
     extra = BlockFlow(name="model.x", role="backbone", grad_norm=1.0, activation_std=1e6)
-    measures = measure(profile(blocks=(extra, *profile().blocks)), profile())
+    measures = compare_with_stock(profile(blocks=(extra, *profile().blocks)), profile())
     assert (measures.signal, measures.relative_gain) == (1.0, 1.0)
 
 
 def test_the_first_block_is_compared_with_the_whole_head() -> None:
     norms = (2.0, 1.0, 1.0, 2.0, 2.0, 1.0)
     uneven = tuple(replace(b, grad_norm=n) for b, n in zip(profile().blocks, norms, strict=True))
-    measures = measure(profile(blocks=uneven), profile())
+    measures = compare_with_stock(profile(blocks=uneven), profile())
     assert measures.first_over_head == pytest.approx(2 / 3)  # sqrt(4 + 4 + 1) = 3
     assert measures.stock_first_over_head == pytest.approx(1 / math.sqrt(3))
 
 
 def test_settings_are_written_as_one_types_them() -> None:
-    assert describe({}) == "stock"
+    assert describe_switches({}) == "stock"
     assert (
-        describe({"norm": "none", "residual": False, "depth_mult": 2.0})
+        describe_switches({"norm": "none", "residual": False, "depth_mult": 2.0})
         == "norm=none residual=false depth_mult=2.0"
     )
 
@@ -204,7 +204,7 @@ def test_json_holds_everything_and_stays_json_where_numbers_are_not_finite() -> 
         loss=run.loss,
         verdict="exploding",
         reasons=("why",),
-        measures=measure(run, profile()),
+        measures=compare_with_stock(run, profile()),
         reference=profile(),
         settings={"norm": "none"},
         changes={"norm": "gone"},

@@ -8,21 +8,21 @@ from fabricated import rows
 from yolo_stability.benchmarks.results import Interval
 from yolo_stability.benchmarks.statistics import wilson
 from yolo_stability.studies.remedy_matrix.matrix import (
-    Cell,
-    Tally,
+    OutcomeCounts,
+    RemedyCell,
     cell_of,
+    count_outcomes,
     gain_of,
     price_of,
-    tally,
 )
 
 CONTROL = rows(0.8, 0.8, 0.8, 0.8, 0.8)
 DEAD, ALIVE = [0.0] * 5, [0.8] * 5
 
 
-def counted(hits: int, runs: int) -> Tally:
+def counted(hits: int, runs: int) -> OutcomeCounts:
     nothing = Interval(value=None)
-    return Tally(
+    return OutcomeCounts(
         seeds=tuple(range(runs)),
         saved=hits,
         share=wilson(hits, runs),
@@ -35,7 +35,7 @@ def counted(hits: int, runs: int) -> Tally:
 
 def test_a_run_is_saved_that_ended_by_itself_and_learned_half_of_its_own_control() -> None:
     control = rows(0.8, 0.4, 0.8)
-    own = tally(rows(0.4, 0.1, 0.39), control)
+    own = count_outcomes(rows(0.4, 0.1, 0.39), control)
     assert (own.saved, own.unlearned, own.ended_early) == (1, 2, 0)
     assert own.fitness.value == pytest.approx((0.5 + 0.25 + 0.39 / 0.8) / 3)
 
@@ -58,18 +58,18 @@ def test_a_run_is_saved_that_ended_by_itself_and_learned_half_of_its_own_control
     ],
 )
 def test_how_a_run_ended_decides(changes: dict[str, object], saved: int, seen: int) -> None:
-    own = tally(rows(*ALIVE, **changes), CONTROL)
+    own = count_outcomes(rows(*ALIVE, **changes), CONTROL)
     assert (own.saved, len(own.seeds)) == (saved, seen)
 
 
 def test_a_seed_without_a_healthy_control_counts_nowhere() -> None:
     control = {**rows(0.8, 0.8, 0.0), 3: rows(0.8, verdict="failed")[0]}
-    own = tally(rows(*ALIVE), control)
+    own = count_outcomes(rows(*ALIVE), control)
     assert own.seeds == (0, 1)
 
 
 def test_a_run_without_any_fitness_has_learned_nothing() -> None:
-    own = tally(rows(None, 0.8, outcome="stopped"), CONTROL)
+    own = count_outcomes(rows(None, 0.8, outcome="stopped"), CONTROL)
     assert own.unlearned == 1
     assert own.fitness.value == pytest.approx(0.5)
 
@@ -99,15 +99,17 @@ def test_nothing_measured_is_no_gain() -> None:
     assert gain_of(counted(0, 0), counted(0, 5)) == Interval(value=None)
 
 
-def cell(own: list[float], alone: list[float], price: list[float], *, void: bool = False) -> Cell:
+def cell(
+    own: list[float], alone: list[float], price: list[float], *, void: bool = False
+) -> RemedyCell:
     return cell_of(
         "cause",
-        price_of("remedy", "detect", "remedy", tally(rows(*price), CONTROL)),
+        price_of("remedy", "detect", "remedy", count_outcomes(rows(*price), CONTROL)),
         arm="cause+remedy",
         void=void,
         replaced=[],
-        own=tally(rows(*own), CONTROL),
-        alone=tally(rows(*alone), CONTROL),
+        own=count_outcomes(rows(*own), CONTROL),
+        alone=count_outcomes(rows(*alone), CONTROL),
     )
 
 

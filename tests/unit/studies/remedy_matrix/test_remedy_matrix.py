@@ -14,7 +14,7 @@ from yolo_stability.benchmarks.results import BenchmarkResult, RunResultRow, res
 from yolo_stability.benchmarks.suite import Suite
 from yolo_stability.core.errors import ConfigError, TraceError
 from yolo_stability.studies.remedy_matrix import score_matrix, write_remedies
-from yolo_stability.studies.remedy_matrix.matrix import Cell
+from yolo_stability.studies.remedy_matrix.matrix import RemedyCell
 from yolo_stability.studies.remedy_matrix.result import MatrixResult
 
 SUITE = matrix_suite()
@@ -33,7 +33,7 @@ WHOLE = {
 }
 
 
-def found(result: MatrixResult, cause: str, remedy: str) -> Cell:
+def found(result: MatrixResult, cause: str, remedy: str) -> RemedyCell:
     return next(cell for cell in result.cells if (cell.cause, cell.remedy) == (cause, remedy))
 
 
