@@ -253,7 +253,7 @@ def show_examined(examined: Examination, width: int = 80) -> None:
     """Print what was found.
 
     Args:
-        examined: What `examine_target` returned.
+        examined: What `examine` returned.
         width: Columns that a line may take.
     """
     from rich.console import Console
