@@ -12,9 +12,9 @@ from typing import Any
 import polars as pl
 
 from yolo_stability.benchmarks.results import (
-    FILE,
+    RESULTS_FILE,
     SCHEMA_VERSION,
-    SERIES,
+    SERIES_FILE,
     Arm,
     BenchmarkResult,
     BlockRatio,
@@ -165,8 +165,8 @@ def write_sample(folder: Path, **choices: Any) -> BenchmarkResult:
     """Write a sample as the runner of suites would, and return it."""
     result, series = sample(**choices)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / FILE).write_text(results_to_json(result), encoding="utf-8")
-    series.write_parquet(folder / SERIES)
+    (folder / RESULTS_FILE).write_text(results_to_json(result), encoding="utf-8")
+    series.write_parquet(folder / SERIES_FILE)
     return result
 
 

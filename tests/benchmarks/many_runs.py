@@ -31,7 +31,7 @@ from million_report import peak  # noqa: E402
 from traces import noisy, write  # noqa: E402
 
 from yolo_stability.benchmarks.plan import OUTCOME, RunOutcome, RunSpec  # noqa: E402
-from yolo_stability.benchmarks.results import FILE, SERIES  # noqa: E402
+from yolo_stability.benchmarks.results import RESULTS_FILE, SERIES_FILE  # noqa: E402
 from yolo_stability.benchmarks.runner import make_plan, run_missing, run_suite  # noqa: E402
 from yolo_stability.benchmarks.suite import Suite, load_suite  # noqa: E402
 from yolo_stability.core.types import StepRecord  # noqa: E402
@@ -212,8 +212,8 @@ def measure(out: Path, arms: int, seeds: int) -> dict[str, Any]:
         "assess": assessed - listener.at,
         "report": reporting,
         "html_mb": size(out / HTML),
-        "results_mb": size(out / FILE),
-        "series_mb": size(out / SERIES),
+        "results_mb": size(out / RESULTS_FILE),
+        "series_mb": size(out / SERIES_FILE),
         "peak_gb": peak() / 1e9,
         "verdicts": dict(Counter(run.verdict for run in result.runs)),
     }

@@ -14,9 +14,9 @@ from typing import Any
 
 from yolo_stability.benchmarks.assessment import assess
 from yolo_stability.benchmarks.results import (
-    FILE,
+    RESULTS_FILE,
     SCHEMA_VERSION,
-    SERIES,
+    SERIES_FILE,
     Arm,
     BenchmarkResult,
     RunResultRow,
@@ -51,8 +51,8 @@ def measure(folder: Path) -> dict[str, Any]:
         runs=tuple(replace(run, folder="run") for run in assessed.runs),
         comparisons=assessed.comparisons,
     )
-    assessed.series.write_parquet(folder / SERIES)
-    (folder / FILE).write_text(results_to_json(result), encoding="utf-8")
+    assessed.series.write_parquet(folder / SERIES_FILE)
+    (folder / RESULTS_FILE).write_text(results_to_json(result), encoding="utf-8")
     html = write_report(folder)[0]
     return {
         "assess": between - start,

@@ -12,7 +12,7 @@ from plan import SEED, TRAINING_KILLS, moments_in_training
 from process import Log, allowed, loads, read_log, resume, start, train
 
 from yolo_stability.core.errors import TraceError
-from yolo_stability.core.lock import CLAIM
+from yolo_stability.core.lock import LOCK_FILE
 from yolo_stability.trace import load_trace
 
 pytestmark = pytest.mark.trains
@@ -104,7 +104,9 @@ def go_on(folder: Path, run: Path, read: int, last: int) -> tuple[str, list[str]
     if trace.events["kind"].to_list()[-1] != "end" or loads(run / "stability" / "healthy.pt") < 0:
         wrong.append("no end, or no healthy.pt after the resume")
     debris = [
-        p.name for p in run.rglob("*") if p.name.endswith(".tmp") or p.name in {".writing", CLAIM}
+        p.name
+        for p in run.rglob("*")
+        if p.name.endswith(".tmp") or p.name in {".writing", LOCK_FILE}
     ]
     if [
         name for name in debris if not name.endswith(".tmp")

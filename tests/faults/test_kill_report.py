@@ -21,7 +21,7 @@ sys.path.insert(0, str(HERE.parent))
 from sample_benchmark import write_sample
 from traces import record, write
 
-from yolo_stability.benchmarks.results import FILE, results_to_json
+from yolo_stability.benchmarks.results import RESULTS_FILE, results_to_json
 from yolo_stability.report.write import write_report
 
 SMALL = {
@@ -87,7 +87,7 @@ class Bench:
         write_report(self.template)
         self.old = content(self.template)
         text = results_to_json(old).replace('"description": "', '"description": "Written again. ')
-        (self.template / FILE).write_text(text, encoding="utf-8")
+        (self.template / RESULTS_FILE).write_text(text, encoding="utf-8")
         for name, factor in (("a", 1.0), ("b", 50.0)):
             write(folder / name, [record(s, (3 * factor, 4.0, 1.0, 12.0)) for s in range(40)])
         self.prepare(0, Case("again", "never"))
@@ -111,7 +111,7 @@ class Bench:
     def wrong(self, number: int, case: Case) -> list[str]:
         """Return the files that are neither old nor new, and those that are missing though they were there."""
         found, new = content(self.place(number, case)), self.new[case.kind]
-        old = {**self.old, FILE: new[FILE]} if case.kind == "again" else {}
+        old = {**self.old, RESULTS_FILE: new[RESULTS_FILE]} if case.kind == "again" else {}
         bad = [name for name, data in found.items() if data not in (old.get(name), new.get(name))]
         return [*bad, *(f"{name} is gone" for name in old if name not in found)]
 

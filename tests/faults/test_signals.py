@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from process import Child, Log, loads, read_log, resume, start, train
 
-from yolo_stability.core.lock import CLAIM
+from yolo_stability.core.lock import LOCK_FILE
 from yolo_stability.trace import load_trace
 
 pytestmark = pytest.mark.trains
@@ -32,7 +32,7 @@ def check_end(child: Child, folder: Path) -> Log:
     assert kinds[-1] == "end"
     assert json.loads(data[-1]) == {"completed": False, "stopped": None}
     assert len(list((run / "stability" / "trace").iterdir())) == 2  # compacted: one part a table
-    assert not (run / "stability" / CLAIM).exists()
+    assert not (run / "stability" / LOCK_FILE).exists()
     return log
 
 

@@ -23,7 +23,12 @@ from traces import header, record, write
 
 from yolo_stability import api
 from yolo_stability.benchmarks.plan import PLAN, RunOutcome, RunSpec
-from yolo_stability.benchmarks.results import FILE, SERIES, read_results, results_to_json
+from yolo_stability.benchmarks.results import (
+    RESULTS_FILE,
+    SERIES_FILE,
+    read_results,
+    results_to_json,
+)
 from yolo_stability.benchmarks.suite import load_suite
 from yolo_stability.benchmarks.verify import _specs
 from yolo_stability.cli.main import main
@@ -194,7 +199,7 @@ def results(folder: Path) -> Reader:
 
     def read(number: int) -> object:
         value = as_json(of_value(good, number)) if number % 4 else of_bytes(as_json(good), number)
-        (folder / FILE).write_bytes(value)
+        (folder / RESULTS_FILE).write_bytes(value)
         return results_to_json(read_results(folder))
 
     return read
@@ -203,13 +208,13 @@ def results(folder: Path) -> Reader:
 def report(folder: Path) -> Reader:
     """`compare BENCH`: page, Markdown and pictures from a `results.json`, and from its `series.parquet`."""
     good = _benchmark(folder)
-    rows = (folder / SERIES).read_bytes()
+    rows = (folder / SERIES_FILE).read_bytes()
 
     def read(number: int) -> object:
         key = seeded(number).choice(["runs", "comparisons", "arms"])
         changed = good if number % 5 == 0 else {**good, key: of_value(good[key], number)}
-        (folder / FILE).write_bytes(as_json(changed))
-        (folder / SERIES).write_bytes(rows if number % 5 else of_bytes(rows, number))
+        (folder / RESULTS_FILE).write_bytes(as_json(changed))
+        (folder / SERIES_FILE).write_bytes(rows if number % 5 else of_bytes(rows, number))
         return [len(path.read_bytes()) for path in write_report(folder)]
 
     return read
@@ -218,11 +223,11 @@ def report(folder: Path) -> Reader:
 def series(folder: Path) -> Reader:
     """`series.parquet`."""
     _benchmark(folder)
-    rows = (folder / SERIES).read_bytes()
+    rows = (folder / SERIES_FILE).read_bytes()
 
     def read(number: int) -> object:
-        (folder / SERIES).write_bytes(of_bytes(rows, number))
-        return read_series(folder / SERIES)
+        (folder / SERIES_FILE).write_bytes(of_bytes(rows, number))
+        return read_series(folder / SERIES_FILE)
 
     return read
 
@@ -267,7 +272,7 @@ def outcome(folder: Path) -> Reader:
 def _benchmark(folder: Path) -> Mapping[str, Any]:
     """Write a benchmark of two arms and return its `results.json`."""
     write_sample(folder, arms=("control", "huge-lr"), tasks=("detect",), seeds=(0,))
-    content: Mapping[str, Any] = json.loads((folder / FILE).read_text())
+    content: Mapping[str, Any] = json.loads((folder / RESULTS_FILE).read_text())
     return content
 
 

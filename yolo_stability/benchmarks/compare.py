@@ -17,7 +17,7 @@ from typing import Any
 from yolo_stability.benchmarks.assessment import assess
 from yolo_stability.benchmarks.plan import PLAN, RunOutcome
 from yolo_stability.benchmarks.results import (
-    FILE,
+    RESULTS_FILE,
     SCHEMA_VERSION,
     Arm,
     BenchmarkResult,
@@ -59,13 +59,13 @@ def compare_runs(paths: Sequence[str | Path], out: Path) -> BenchmarkResult:
         TraceError: A folder is no run.
     """
     folders = [Path(path).expanduser() for path in paths]
-    if len(folders) == 1 and any((folders[0] / name).is_file() for name in (FILE, PLAN)):
+    if len(folders) == 1 and any((folders[0] / name).is_file() for name in (RESULTS_FILE, PLAN)):
         return read_results(folders[0])
     if len(folders) < 2:
         raise ConfigError(
             "'compare' takes two runs or more, the control first, or the folder of one benchmark."
         )
-    prepare_folder(out, FILE, "comparison")
+    prepare_folder(out, RESULTS_FILE, "comparison")
     runs = [_read(folder) for folder in folders]
     names = _names(folders)
     arms = tuple(

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
 __all__ = [
-    "FILE",
+    "RESULTS_FILE",
     "SCHEMA_VERSION",
-    "SERIES",
+    "SERIES_FILE",
     "Arm",
     "BenchmarkResult",
     "BlockRatio",
@@ -40,7 +40,7 @@ __all__ = [
 
 SCHEMA_VERSION = 1
 _LOST = ("killed", "timeout", "memory")
-FILE, SERIES = "results.json", "series.parquet"
+RESULTS_FILE, SERIES_FILE = "results.json", "series.parquet"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,14 +310,14 @@ def read_results(path: Path) -> BenchmarkResult:
     Raises:
         TraceError: It is not there, not whole, or of another schema version.
     """
-    file = path / FILE if path.is_dir() else path
+    file = path / RESULTS_FILE if path.is_dir() else path
     try:
         content = json.loads(
             file.read_text(encoding="utf-8"), parse_constant=_no_number, parse_float=_number
         )
     except FileNotFoundError:
         raise TraceError(
-            f"{path} holds no {FILE}: the benchmark has not ended; run it again, it resumes."
+            f"{path} holds no {RESULTS_FILE}: the benchmark has not ended; run it again, it resumes."
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise TraceError(

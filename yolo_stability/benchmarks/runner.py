@@ -20,9 +20,9 @@ from yolo_stability.benchmarks.assessment import assess
 from yolo_stability.benchmarks.executors import EXECUTORS
 from yolo_stability.benchmarks.plan import PLAN, RunOutcome, RunSpec, run_digest
 from yolo_stability.benchmarks.results import (
-    FILE,
+    RESULTS_FILE,
     SCHEMA_VERSION,
-    SERIES,
+    SERIES_FILE,
     Arm,
     BenchmarkResult,
     RunResultRow,
@@ -31,7 +31,7 @@ from yolo_stability.benchmarks.results import (
 from yolo_stability.benchmarks.suite import Suite
 from yolo_stability.core.errors import ConfigError, StabilityError, TraceError, printable
 from yolo_stability.core.files import replace_file
-from yolo_stability.core.lock import CLAIM
+from yolo_stability.core.lock import LOCK_FILE
 from yolo_stability.core.provenance import package_versions
 from yolo_stability.core.types import Trace
 from yolo_stability.trace import load_trace, lock_folder, unlock_folder
@@ -54,8 +54,8 @@ DECIDING = ("python", "torch", "ultralytics", "yolo-stability", "numpy", "opencv
 
 
 _BEFORE_MARKER = (
-    CLAIM,
-    SERIES,
+    LOCK_FILE,
+    SERIES_FILE,
 )  # of ours, too: a kill may leave them before the file by which a folder is known
 
 
@@ -355,5 +355,5 @@ def write_results(out: Path, result: BenchmarkResult, series: pl.DataFrame) -> N
     """
     rows = io.BytesIO()
     series.write_parquet(rows)
-    replace_file(out / SERIES, rows.getvalue())
-    replace_file(out / FILE, results_to_json(result).encode())
+    replace_file(out / SERIES_FILE, rows.getvalue())
+    replace_file(out / RESULTS_FILE, results_to_json(result).encode())

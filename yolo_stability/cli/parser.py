@@ -22,7 +22,7 @@ __all__ = [
     "arrange",
     "is_true",
     "parse",
-    "read",
+    "read_words",
     "read_with_json",
     "train_request",
     "wants_help",
@@ -60,7 +60,7 @@ def wants_help(args: Sequence[str]) -> bool:
     return any(args[i] in HELP_WORDS for i, _ in bare(args))
 
 
-def read(args: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+def read_words(args: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     """Read arguments in yolo grammar; return the bare words and the values by key."""
     with (
         descriptor_to_stderr()
@@ -82,7 +82,7 @@ def read_with_json(args: Sequence[str]) -> tuple[list[str], dict[str, Any], bool
     Raises:
         ConfigError: If `json=` is neither True nor False.
     """
-    words, pairs = read(args)
+    words, pairs = read_words(args)
     asked = is_true("json", pairs.pop("json", False))
     return [word for word in words if word != "json"], pairs, asked or "json" in words
 
@@ -206,7 +206,7 @@ def train_request(args: Sequence[str]) -> TrainRequest:
     Raises:
         ConfigError: If a word, key, value or model cannot be used.
     """
-    words, typed = read(args)
+    words, typed = read_words(args)
     from yolo_stability.compat import cfg as yolo
 
     tasks = [word for word in words if word in yolo.TASKS]

@@ -101,7 +101,7 @@ def _values(key: str, typed: Any) -> list[Any]:
         raise ConfigError(
             f"'{key}={typed}' has an empty place between its commas; write {key}=A,B."
         )
-    return [arguments.read([f"{key}={piece}"])[1][key] for piece in pieces]
+    return [arguments.read_words([f"{key}={piece}"])[1][key] for piece in pieces]
 
 
 def _grid(axes: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], ...]:

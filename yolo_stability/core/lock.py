@@ -16,9 +16,9 @@ from typing import Any
 
 from yolo_stability.core.errors import StabilityError
 
-__all__ = ["CLAIM", "lock_folder", "unlock_folder"]
+__all__ = ["LOCK_FILE", "lock_folder", "unlock_folder"]
 
-CLAIM = "running.json"
+LOCK_FILE = "running.json"
 _PROC = Path("/proc")
 _WRITING_SECONDS = 0.05
 
@@ -38,7 +38,7 @@ def lock_folder(folder: Path, shown: Path | None = None, option: str = "name") -
     Raises:
         StabilityError: Another process of this machine trains here and is alive.
     """
-    path, mine, note, shown = folder / CLAIM, _identity(), None, shown or folder.parent
+    path, mine, note, shown = folder / LOCK_FILE, _identity(), None, shown or folder.parent
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         for _ in range(3):
@@ -65,7 +65,7 @@ def lock_folder(folder: Path, shown: Path | None = None, option: str = "name") -
 
 def unlock_folder(folder: Path) -> None:
     """Take the note away, if it is this process'."""
-    path = folder / CLAIM
+    path = folder / LOCK_FILE
     with contextlib.suppress(OSError):
         if _same(_read(path), _identity()):
             path.unlink(missing_ok=True)

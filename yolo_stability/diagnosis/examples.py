@@ -77,11 +77,9 @@ def with_rows(run: RunSeries, rows: slice, **values: Any) -> RunSeries:
     return replace(run, **changed)
 
 
-def event(
-    kind: str, step: int, data: Mapping[str, Any] | None = None, block: str | None = None
-) -> SeriesEvent:
-    """Return an event of a run."""
-    return SeriesEvent(kind=kind, step=step, block=block, data=data or {})
+def event(kind: str, step: int, data: Mapping[str, Any] | None = None) -> SeriesEvent:
+    """Return an event of a run that concerns no block."""
+    return SeriesEvent(kind=kind, step=step, block=None, data=data or {})
 
 
 def example_header() -> RunHeader:

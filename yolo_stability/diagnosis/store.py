@@ -11,10 +11,10 @@ from yolo_stability.core.findings import Diagnosis
 from yolo_stability.core.types import Trace
 from yolo_stability.trace.serialize import strict_json
 
-__all__ = ["FILE", "diagnosis_to_json", "write_diagnosis"]
+__all__ = ["DIAGNOSIS_FILE", "diagnosis_to_json", "write_diagnosis"]
 
 
-FILE = "diagnosis.json"
+DIAGNOSIS_FILE = "diagnosis.json"
 
 
 SCHEMA_VERSION = 1
@@ -24,7 +24,8 @@ def write_diagnosis(trace: Trace, diagnosis: Diagnosis) -> None:
     """Write `diagnosis.json` beside a trace; a folder that cannot be written is left as it is."""
     try:
         replace_file(
-            trace.path / FILE, (json.dumps(diagnosis_to_json(diagnosis), indent=1) + "\n").encode()
+            trace.path / DIAGNOSIS_FILE,
+            (json.dumps(diagnosis_to_json(diagnosis), indent=1) + "\n").encode(),
         )
     except OSError:
         return

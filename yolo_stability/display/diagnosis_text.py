@@ -10,9 +10,9 @@ from rich.text import Text
 from yolo_stability.core.errors import printable
 from yolo_stability.core.findings import Diagnosis
 
-__all__ = ["COLOURS", "colored", "verdict_lines"]
+__all__ = ["VERDICT_COLORS", "colored", "verdict_lines"]
 
-COLOURS = {
+VERDICT_COLORS = {
     "failed": "bold red",
     "critical": "bold red",
     "unstable": "yellow",
@@ -28,8 +28,8 @@ def colored(plain: Sequence[str]) -> list[Text]:
     for line in plain:
         word = line.split(" ", 1)[0].rstrip(":")
         text = Text(line)
-        if word in COLOURS:
-            text.stylize(COLOURS[word], 0, len(word))
+        if word in VERDICT_COLORS:
+            text.stylize(VERDICT_COLORS[word], 0, len(word))
         lines.append(text)
     return lines
 

@@ -27,7 +27,7 @@ from yolo_stability.display.style import (
 )
 from yolo_stability.trace.summary import HeatMatrix, heat_matrix, summarize
 
-__all__ = ["PICTURE", "draw_heatmap", "draw_run"]
+__all__ = ["HEATMAP_FILE", "draw_heatmap", "draw_run"]
 
 _DPI = 130
 _WIDTH = 12.0  # inches, as all that follow
@@ -331,7 +331,7 @@ def _visible(matrix: HeatMatrix) -> tuple[Any, Any]:
     return left - lack, right + lack
 
 
-PICTURE = "gradient_norms.png"
+HEATMAP_FILE = "gradient_norms.png"
 
 
 def draw_run(trace: Trace) -> Path:
@@ -346,7 +346,7 @@ def draw_run(trace: Trace) -> Path:
     from yolo_stability.core.text import run_title
     from yolo_stability.display.run_table import run_headline
 
-    summary, path = summarize(trace), trace.path / PICTURE
+    summary, path = summarize(trace), trace.path / HEATMAP_FILE
     draw_heatmap(
         heat_matrix(trace),
         path,

@@ -6,7 +6,7 @@ import contextlib
 import time
 from pathlib import Path
 
-from yolo_stability.benchmarks.results import SERIES, read_results
+from yolo_stability.benchmarks.results import SERIES_FILE, read_results
 from yolo_stability.core.errors import TraceError
 from yolo_stability.core.files import replace_file
 
@@ -36,7 +36,7 @@ def write_report(folder: Path) -> tuple[Path, ...]:
     from yolo_stability.report.run_bins import read_series
 
     result = read_results(folder)
-    series = read_series(folder / SERIES)
+    series = read_series(folder / SERIES_FILE)
     outline = build_outline(result, series)
     if (folder / FIGURES).is_symlink():  # old pictures are removed there
         raise TraceError(

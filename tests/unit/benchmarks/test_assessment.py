@@ -397,10 +397,12 @@ def test_of_many_findings_the_first_and_the_most_severe_are_kept(
     early = Finding(rule="w", severity="warning", message="", first_step=3)
     advice = Finding(rule="i", severity="info", message="", first_step=0)
     judged = RunVerdict(verdict="failed", why="", findings=(*late, early, advice))
-    monkeypatch.setattr("yolo_stability.benchmarks.assessment.verdict", lambda *_, **__: judged)
+    monkeypatch.setattr(
+        "yolo_stability.benchmarks.assessment.classify_run", lambda *_, **__: judged
+    )
     kept = with_measures(row(), healthy_run(32), [], None).findings
     assert [f.rule for f in kept] == ["w", "c0", "c1", "c2", "c3", "c4"]
     assert (kept[1].observed, kept[1].threshold) == (None, None)  # JSON holds neither
     few = replace(judged, findings=(early, advice))
-    monkeypatch.setattr("yolo_stability.benchmarks.assessment.verdict", lambda *_, **__: few)
+    monkeypatch.setattr("yolo_stability.benchmarks.assessment.classify_run", lambda *_, **__: few)
     assert [f.rule for f in with_measures(row(), healthy_run(32), [], None).findings] == ["w", "i"]

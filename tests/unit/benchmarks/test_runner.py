@@ -9,7 +9,7 @@ import pytest
 
 from yolo_stability.benchmarks.runner import run_suite
 from yolo_stability.benchmarks.suite import Suite
-from yolo_stability.core.lock import CLAIM
+from yolo_stability.core.lock import LOCK_FILE
 
 
 class Stop(Exception):
@@ -29,11 +29,11 @@ class Stopping:
 def test_a_benchmark_of_another_machine_in_the_same_folder_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / CLAIM).write_text(json.dumps({"host": "else\x1b[31mwhere", "pid": 7}))
+    (tmp_path / LOCK_FILE).write_text(json.dumps({"host": "else\x1b[31mwhere", "pid": 7}))
     suite = Suite(name="x", control="control", arms=["control"], tasks=["detect"])
     with pytest.raises(Stop):
         run_suite(suite, tmp_path, Stopping(), jobs=1, executor="local", command="")
     told, err = capsys.readouterr()
     assert told == ""
     assert f"stability: '{tmp_path}' was last in use by process 7 on else\\x1b[31mwhere: " in err
-    assert not (tmp_path / CLAIM).exists()
+    assert not (tmp_path / LOCK_FILE).exists()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from yolo_stability.core import lock as module
 from yolo_stability.core.errors import StabilityError
-from yolo_stability.core.lock import CLAIM
+from yolo_stability.core.lock import LOCK_FILE
 from yolo_stability.trace import lock_folder, unlock_folder
 
 CHILD = """
@@ -40,7 +40,7 @@ def claimed_by_another(folder: Path) -> subprocess.Popen[str]:
 
 
 def note(folder: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((folder / CLAIM).read_text())
+    content: dict[str, Any] = json.loads((folder / LOCK_FILE).read_text())
     return content
 
 
@@ -74,7 +74,7 @@ def test_a_living_run_is_not_disturbed_and_a_dead_one_not_in_the_way(tmp_path: P
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="start times come from /proc")
 def test_a_number_that_was_given_to_another_process_is_no_claim(tmp_path: Path) -> None:
     with claimed_by_another(tmp_path) as child:
-        (tmp_path / CLAIM).write_text(json.dumps({**note(tmp_path), "born": "1"}))
+        (tmp_path / LOCK_FILE).write_text(json.dumps({**note(tmp_path), "born": "1"}))
         assert lock_folder(tmp_path) is None
         child.kill()
 
@@ -82,10 +82,10 @@ def test_a_number_that_was_given_to_another_process_is_no_claim(tmp_path: Path) 
 def test_without_proc_the_number_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PROC", tmp_path / "no proc")
     other = {**module._identity(), "pid": os.getppid()}
-    (tmp_path / CLAIM).write_text(json.dumps(other))
+    (tmp_path / LOCK_FILE).write_text(json.dumps(other))
     with pytest.raises(StabilityError):
         lock_folder(tmp_path)
-    (tmp_path / CLAIM).write_text(json.dumps({**other, "pid": 2**22 + 1}))
+    (tmp_path / LOCK_FILE).write_text(json.dumps({**other, "pid": 2**22 + 1}))
     assert lock_folder(tmp_path) is None
 
 
@@ -94,7 +94,7 @@ def test_a_claim_from_another_machine_is_told_and_does_not_block(tmp_path: Path)
     lock_folder(tmp_path)
     lost = json.dumps({**note(tmp_path), "host": "elsewhere"})
     for shown, told in ((None, tmp_path.parent), (tmp_path, tmp_path)):
-        (tmp_path / CLAIM).write_text(lost)
+        (tmp_path / LOCK_FILE).write_text(lost)
         text = str(lock_folder(tmp_path, shown=shown))
         assert text.startswith(
             f"'{told}' was last in use by process {os.getpid()} on elsewhere: if that one still"
@@ -119,7 +119,7 @@ def test_no_content_raises_anything_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:
     monkeypatch.setattr(module, "_WRITING_SECONDS", 0.0)
-    (tmp_path / CLAIM).write_bytes(content)
+    (tmp_path / LOCK_FILE).write_bytes(content)
     lock_folder(tmp_path)  # nobody was born at any of these times
     assert note(tmp_path)["pid"] == os.getpid()
 

@@ -13,7 +13,7 @@ from traces import record, write
 
 from yolo_stability.core.errors import TraceError
 from yolo_stability.core.findings import Cause, Diagnosis, Finding
-from yolo_stability.diagnosis.store import FILE, diagnosis_to_json
+from yolo_stability.diagnosis.store import DIAGNOSIS_FILE, diagnosis_to_json
 from yolo_stability.diagnosis.targets import diagnose_run, kind_of
 from yolo_stability.display.diagnosis_text import verdict_lines
 from yolo_stability.trace import load_trace
@@ -35,7 +35,9 @@ def test_a_run_of_ours_gets_its_diagnosis_file(tmp_path: Path) -> None:
     found = diagnose_run(write(tmp_path, records))
     assert found.verdict == "failed"
     assert [f.rule for f in found.findings if f.severity == "critical"] == ["non_finite"]
-    content = json.loads((tmp_path / "stability" / FILE).read_text(), parse_constant=pytest.fail)
+    content = json.loads(
+        (tmp_path / "stability" / DIAGNOSIS_FILE).read_text(), parse_constant=pytest.fail
+    )
     assert content["schema_version"] == 1
     assert content["verdict"] == "failed"
     assert content["findings"][0]["first_step"] == 40

@@ -626,20 +626,20 @@ def test_a_folder_of_another_process_is_told_by_its_name_and_option(tmp_path: Pa
     other = os.getppid()
     born = (claim._state(other) or ("", ""))[1]
     folder.mkdir()
-    (folder / claim.CLAIM).write_text(
+    (folder / claim.LOCK_FILE).write_text(
         json.dumps({**claim._identity(), "pid": other, "born": born}), encoding="utf-8"
     )
     told = rf"process {other}, .* in '{tmp_path}': wait until it ends, or choose another out=\."
     with pytest.raises(StabilityError, match=told), quiet_record(model, sgd(model), tmp_path):
         pass
-    (folder / claim.CLAIM).unlink()
+    (folder / claim.LOCK_FILE).unlink()
     (folder / "header.json").mkdir()
     with (
         pytest.raises(TraceError, match="choose another `out=`"),
         quiet_record(model, sgd(model), tmp_path),
     ):
         pass
-    assert not (folder / claim.CLAIM).exists()
+    assert not (folder / claim.LOCK_FILE).exists()
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])

@@ -9,7 +9,12 @@ from typing import Any
 import polars as pl
 from sample_benchmark import sample
 
-from yolo_stability.benchmarks.results import FILE, SERIES, BenchmarkResult, results_to_json
+from yolo_stability.benchmarks.results import (
+    RESULTS_FILE,
+    SERIES_FILE,
+    BenchmarkResult,
+    results_to_json,
+)
 from yolo_stability.report.outline import Section, build_outline
 from yolo_stability.report.run_bins import read_series
 from yolo_stability.report.write import write_report
@@ -29,8 +34,8 @@ def made(folder: Path, **choices: Any) -> tuple[BenchmarkResult, pl.DataFrame]:
         replace(r, **changed.get(r.seed, {})) if r.arm == "skipping" else r for r in result.runs
     )
     result = replace(result, runs=runs)
-    (folder / FILE).write_text(results_to_json(result), encoding="utf-8")
-    series.write_parquet(folder / SERIES)
+    (folder / RESULTS_FILE).write_text(results_to_json(result), encoding="utf-8")
+    series.write_parquet(folder / SERIES_FILE)
     return result, series
 
 
@@ -38,7 +43,7 @@ def sections(folder: Path, **choices: Any) -> list[Section]:
     result, _ = made(folder, **choices)
     return [
         section
-        for group in build_outline(result, read_series(folder / SERIES)).groups
+        for group in build_outline(result, read_series(folder / SERIES_FILE)).groups
         for section in group.sections
     ]
 
@@ -59,7 +64,7 @@ def test_few_seeds_are_all_shown(tmp_path: Path) -> None:
 
 
 def test_with_many_arms_fewer_seeds_are_shown_but_never_less_than_three(tmp_path: Path) -> None:
-    many = build_outline(_with_arms(made(tmp_path)[0], 60), read_series(tmp_path / SERIES))
+    many = build_outline(_with_arms(made(tmp_path)[0], 60), read_series(tmp_path / SERIES_FILE))
     shown = {len(section.runs) for group in many.groups for section in group.sections}
     assert shown == {3}
 
@@ -84,7 +89,7 @@ def test_a_control_without_a_seed_in_common_is_shown_all_the_same(tmp_path: Path
     moved = tuple(
         replace(run, seed=run.seed + 100) if run.arm == "skipping" else run for run in result.runs
     )
-    outline = build_outline(replace(result, runs=moved), read_series(tmp_path / SERIES))
+    outline = build_outline(replace(result, runs=moved), read_series(tmp_path / SERIES_FILE))
     assert [run.seed for run, _ in outline.groups[0].sections[1].control] == list(range(10))
 
 

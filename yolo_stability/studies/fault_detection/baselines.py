@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from yolo_stability.benchmarks.labelled_runs import LabelledRun
-from yolo_stability.trace.arrays import Bools, Floats
+from yolo_stability.studies.fault_detection.onset import first_true
+from yolo_stability.trace.arrays import Floats
 
 __all__ = [
     "NAIVE",
@@ -46,7 +47,7 @@ def six_sigma(run: LabelledRun) -> int | None:
 
     Source: common practice in the training of language models; no single one. It begins after 10 steps.
     """
-    found = [_first_of(run.bad)]
+    found = [first_true(run.bad)]
     for values in (run.series.loss, run.series.norm):
         for row in range(10, values.size):
             past = values[max(0, row - 100) : row]
@@ -80,7 +81,7 @@ def debugger_tensors(run: LabelledRun) -> int | None:
     )
     odd = blocks.filter((ratio > 10) | (ratio < 1e-8))["step"].unique().to_list()
     odd_rows = np.isin(run.series.step, [step for step in odd if moving is None or step in moving])
-    return _first([_first_of(run.bad), _first_of(vanished), _first_of(odd_rows)])
+    return _first([first_true(run.bad), first_true(vanished), first_true(odd_rows)])
 
 
 def debugger_loss(run: LabelledRun) -> int | None:
@@ -124,10 +125,6 @@ def _out_of_range(norms: Floats, numel: Floats) -> bool:
         rate = known[0] / known[-1]
     dead = numel[norms == 0].sum() / numel[~np.isnan(norms)].sum()
     return bool(rate > 70 or (rate < 1e-3 and known[0] < 1e-4) or dead >= 0.7)
-
-
-def _first_of(flags: Bools) -> int | None:
-    return int(np.argmax(flags)) if flags.any() else None
 
 
 def _first(rows: list[int | None]) -> int | None:

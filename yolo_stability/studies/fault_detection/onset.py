@@ -17,7 +17,7 @@ import numpy as np
 from yolo_stability.benchmarks.labelled_runs import LabelledRun
 from yolo_stability.trace.arrays import Bools, Floats
 
-__all__ = ["Effect", "effect_of", "references"]
+__all__ = ["Effect", "effect_of", "first_true", "references"]
 
 LOSS_FACTOR, NORM_FACTOR, IN_A_ROW = 2.0, 10.0, 3
 HARMED = 0.25
@@ -66,11 +66,11 @@ def effect_of(run: LabelledRun, healthy: Sequence[LabelledRun]) -> Effect:
     away[:after] = False
     shown = [
         row
-        for row in (_first(bad), _first_stretch(away, IN_A_ROW))
+        for row in (first_true(bad), _first_stretch(away, IN_A_ROW))
         if row is not None and row >= after
     ]
     onset = int(steps[min(shown)]) if shown else None
-    at = _first(bad)
+    at = first_true(bad)
     return Effect(
         onset=named if onset is not None and named is not None else onset,
         harmed=_harmed(run, healthy),
@@ -103,7 +103,8 @@ def _stretched(values: Floats, size: int) -> Floats:
     return found
 
 
-def _first(flags: Bools) -> int | None:
+def first_true(flags: Bools) -> int | None:
+    """Return the position of the first true flag; None without one."""
     return int(np.argmax(flags)) if flags.any() else None
 
 
@@ -112,7 +113,9 @@ def _first_stretch(flags: Bools, length: int) -> int | None:
     if not flags.any():
         return None
     padded = np.concatenate([flags, np.full(length - 1, flags[-1])])
-    return _first(np.asarray(np.lib.stride_tricks.sliding_window_view(padded, length).all(axis=1)))
+    return first_true(
+        np.asarray(np.lib.stride_tricks.sliding_window_view(padded, length).all(axis=1))
+    )
 
 
 def _harmed(run: LabelledRun, healthy: Sequence[LabelledRun]) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from yolo_stability.studies.frontier.drawing import Mark, Row, draw_frontier
 from yolo_stability.studies.frontier.result import (
-    PICTURE,
+    FRONTIER_PICTURE,
     FrontierResult,
     SettingEdge,
     cost_line,
@@ -19,7 +19,7 @@ __all__ = ["write_frontier_picture"]
 
 def write_frontier_picture(result: FrontierResult) -> Path:
     """Draw a frontier into its folder and return the path of the picture."""
-    path = result.folder / PICTURE
+    path = result.folder / FRONTIER_PICTURE
     draw_frontier(
         [_row(result, edge) for edge in result.edges],
         path,

@@ -14,8 +14,8 @@ from yolo_stability.core.text import times
 from yolo_stability.studies.frontier.bisection import EdgeStatus, Word
 
 __all__ = [
-    "FILE",
-    "PICTURE",
+    "FRONTIER_FILE",
+    "FRONTIER_PICTURE",
     "SCHEMA_VERSION",
     "FrontierPoint",
     "FrontierResult",
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
-FILE, PICTURE = "frontier.json", "frontier.png"
+FRONTIER_FILE, FRONTIER_PICTURE = "frontier.json", "frontier.png"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,7 +202,10 @@ class FrontierResult:
             f"- lost: {p.setting}, {self.axis}={p.value:g}, seed {p.seed}: {p.why}"
             for p in self.lost
         ]
-        places = [f"picture: {self.folder / PICTURE}", f"figures: {self.folder / FILE}"]
+        places = [
+            f"picture: {self.folder / FRONTIER_PICTURE}",
+            f"figures: {self.folder / FRONTIER_FILE}",
+        ]
         return [head_line(self), *told, *lost, cost_line(self), *places]
 
 

@@ -30,7 +30,7 @@ from yolo_stability.studies.frontier.bisection import (
 )
 from yolo_stability.studies.frontier.request import Request
 from yolo_stability.studies.frontier.result import (
-    FILE,
+    FRONTIER_FILE,
     FrontierPoint,
     FrontierResult,
     SeedEdge,
@@ -83,7 +83,7 @@ def find_edges(
         ConfigError: `out` holds something else.
         StabilityError: `out` cannot be made, or another search runs there.
     """
-    prepare_folder(out, FILE, "frontier")
+    prepare_folder(out, FRONTIER_FILE, "frontier")
     if note := lock_folder(out, shown=out, option="out"):
         print(f"stability: {printable(note)}", file=sys.stderr)
     began = clock()
@@ -91,9 +91,9 @@ def find_edges(
     try:
         result = _result(request, points, out, command, complete=False)
         if not (
-            out / FILE
+            out / FRONTIER_FILE
         ).exists():  # by which the folder is known; what an earlier search has found stays for now
-            replace_file(out / FILE, result.text().encode())
+            replace_file(out / FRONTIER_FILE, result.text().encode())
         while probes := _wanted(request, points):
             specs = [probe.spec for probe in probes]
             with round_of() as listener:
@@ -108,10 +108,10 @@ def find_edges(
             if (
                 ran
             ):  # else nothing is known that was not before, and a complete result may stand there
-                replace_file(out / FILE, result.text().encode())
+                replace_file(out / FRONTIER_FILE, result.text().encode())
         cost = {**result.cost, "sitting_seconds": round(clock() - began, 1)}
         result = replace(result, complete=True, cost=cost)
-        replace_file(out / FILE, result.text().encode())
+        replace_file(out / FRONTIER_FILE, result.text().encode())
     finally:
         unlock_folder(out)
     return result

@@ -16,7 +16,7 @@ from yolo_stability.display.style import FAINT, INK, RC, tick_number
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["Line", "Panel", "draw_panels", "figures_table"]
+__all__ = ["CurveLine", "Panel", "draw_panels", "figures_table"]
 
 # Okabe and Ito's colours, told apart by colour-blind readers; the faint yellow is left out.
 _PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", INK)
@@ -28,7 +28,7 @@ _LABEL = 0.155  # height of a line's name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
+class CurveLine:
     """One line of a panel.
 
     Attributes:
@@ -60,7 +60,7 @@ class Panel:
     title: str
     x_label: str
     y_label: str
-    lines: tuple[Line, ...]
+    lines: tuple[CurveLine, ...]
     group: str
     limit: tuple[float, str] | None = None
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from yolo_stability.core.text import number
-from yolo_stability.studies.mechanics.figure import Line, figures_table
+from yolo_stability.studies.mechanics.figure import CurveLine, figures_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -52,9 +52,9 @@ class Curve:
             label=label, quantity=quantity, x=tuple(x), y=values, rate=fitted_rate(x, values)
         )
 
-    def line(self, label: str | None = None) -> Line:
+    def line(self, label: str | None = None) -> CurveLine:
         """Return what a picture shows of it, under another name if one is given."""
-        return Line(
+        return CurveLine(
             label=label or self.label, x=self.x, y=self.y, faint=self.label.startswith("linear")
         )
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from yolo_stability.benchmarks.assessment import fitness_of, with_measures
 from yolo_stability.benchmarks.plan import OUTCOME, PLAN, RunOutcome
-from yolo_stability.benchmarks.results import FILE, RunResultRow, read_results
+from yolo_stability.benchmarks.results import RESULTS_FILE, RunResultRow, read_results
 from yolo_stability.benchmarks.suite import Suite
 from yolo_stability.core.errors import TraceError
 from yolo_stability.core.types import RunHeader
@@ -135,7 +135,7 @@ def _ended(
 def _assessed(folder: Path, ended: Mapping[Key, float]) -> tuple[dict[Key, RunResultRow], str]:
     """Return the runs that `results.json` has judged since they ended, and the command that wrote it."""
     try:
-        result, written = read_results(folder), (folder / FILE).stat().st_mtime
+        result, written = read_results(folder), (folder / RESULTS_FILE).stat().st_mtime
     except (TraceError, OSError):
         return {}, ""
     rows = {(row.arm, row.task, row.seed): row for row in result.runs}

@@ -33,6 +33,7 @@ from yolo_stability.trace.records import as_records
 __all__ = ["Replayed", "acted_folder", "first_action", "first_decision", "replay_folder"]
 
 _BUILT_IN = frozenset({"normalisation", "activation", "depth", "initialisation"})
+_CONTROL = "control"  # the arm that is healthy by definition
 _STEPS = 30
 _ASKED = 3  # steps in a row that the guard leaves out before a rescue is asked
 
@@ -94,14 +95,13 @@ class _Case:
     onset: int | None
 
 
-def first_decision(trace: Trace, mode: str = "auto") -> Decision | None:
+def first_decision(trace: Trace) -> Decision | None:
     """Return the step of the first decision and the decision; None if there would have been none.
 
     Args:
         trace: A run.
-        mode: As in `Rescuer`.
     """
-    rescuer = Rescuer(mode)
+    rescuer = Rescuer("auto")
     rescuer.open(trace.header.blocks, trace.header)
     columns = trace.events.select("attempt", "step", "kind", "block", "data").rows()
     waiting = [
@@ -150,20 +150,19 @@ def first_action(trace: Trace) -> Decision | None:
     return None
 
 
-def replay_folder(folder: Path | str, control: str = "control") -> Replayed:
+def replay_folder(folder: Path | str) -> Replayed:
     """Replay the labelled runs of a benchmark folder, which nothing has rescued.
 
     Args:
         folder: The benchmark's folder.
-        control: Name of the control, which is healthy by definition.
     """
-    found = list(labelled_runs(Path(folder), control))
+    found = list(labelled_runs(Path(folder), _CONTROL))
     told = [run for run in found if run.trace.steps.height >= _ASKED]
     cases = [_Case(run, first_decision(run.trace), 0) for run in told]
     return _counted(cases, too_short=len(found) - len(told))
 
 
-def acted_folder(folder: Path | str, control: str = "control") -> Replayed:
+def acted_folder(folder: Path | str) -> Replayed:
     """Read what rescues have done first in the runs of `suite=rescue-healthy` and `suite=rescue-built-in`.
 
     A healthy run is left alone if nothing was done to it and, where the folder holds the same run without a rescue,
@@ -171,9 +170,8 @@ def acted_folder(folder: Path | str, control: str = "control") -> Replayed:
 
     Args:
         folder: The benchmark's folder.
-        control: Name of the control.
     """
-    found = list(labelled_runs(Path(folder), control, _rescued_label))
+    found = list(labelled_runs(Path(folder), _CONTROL, _rescued_label))
     rescued = [run for run in found if run.arm.endswith(AUTO)]
     digests = {
         (run.arm, run.task, run.model, run.seed): trace_digest(run.trace)
@@ -184,8 +182,7 @@ def acted_folder(folder: Path | str, control: str = "control") -> Replayed:
     def acted(run: LabelledRun) -> Decision | None:
         done = first_action(run.trace)
         own, twin = (
-            digests.get((arm, run.task, run.model, run.seed))
-            for arm in (run.arm, _bare(run.arm, control))
+            digests.get((arm, run.task, run.model, run.seed)) for arm in (run.arm, _bare(run.arm))
         )
         if done is None and run.label.healthy and twin is not None and own != twin:
             return 0, Action(
@@ -198,7 +195,7 @@ def acted_folder(folder: Path | str, control: str = "control") -> Replayed:
     }
 
     def onset(run: LabelledRun) -> int | None:
-        twin = bare.get((_bare(run.arm, control), run.task, run.model, run.seed))
+        twin = bare.get((_bare(run.arm), run.task, run.model, run.seed))
         if twin is None or run.label.healthy:
             return 0
         if twin.outcome == "finished" and (twin.fitness or 0.0) > LEARNT:
@@ -208,9 +205,9 @@ def acted_folder(folder: Path | str, control: str = "control") -> Replayed:
     return _counted([_Case(run, acted(run), onset(run)) for run in rescued], too_short=0)
 
 
-def _bare(arm: str, control: str) -> str:
+def _bare(arm: str) -> str:
     """Return the arm without its rescue."""
-    return control if arm == AUTO else arm.removesuffix(f"{SIGN}{AUTO}")
+    return _CONTROL if arm == AUTO else arm.removesuffix(f"{SIGN}{AUTO}")
 
 
 def _rescued_label(arm: str) -> FaultLabel | None:

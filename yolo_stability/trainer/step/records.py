@@ -96,7 +96,7 @@ def step_record(
         lr_by_group=rates.of(state.optimizer),
         momentum=momentum(state.optimizer),
         grad_norm=reading.grad_norm,
-        clip_coef=None if skipped == "guard" else number(reading.clip_coef),
+        clip_coef=None if skipped == "guard" else none_if_nan(reading.clip_coef),
         amp_scale=reading.amp_scale,
         skipped=skipped,
         nonfinite=reading.signs.nonfinite_gradients,
@@ -104,7 +104,7 @@ def step_record(
         blocks=tuple(
             BlockStats(block=b.name, grad_norm=norm, nonfinite_count=bad) for b, norm, bad in norms
         ),
-        micro_norm=number(reading.micro_norm),
+        micro_norm=none_if_nan(reading.micro_norm),
     )
 
 
@@ -127,7 +127,7 @@ def completed(
         coefficient: Clip coefficient, shape (1,); empty where it was known at once.
     """
     if len(coefficient):
-        record = replace(record, clip_coef=number(float(coefficient[0])))
+        record = replace(record, clip_coef=none_if_nan(float(coefficient[0])))
     if not len(weights):
         return record
     weight_norms, delta_norms = index.combine(weights, positions), index.combine(deltas, positions)
@@ -138,7 +138,7 @@ def completed(
     return replace(record, blocks=blocks)
 
 
-def number(value: float | None) -> float | None:
+def none_if_nan(value: float | None) -> float | None:
     """Return the value, or None where it is NaN."""
     return None if value is None or math.isnan(value) else value
 

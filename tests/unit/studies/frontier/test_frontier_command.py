@@ -98,7 +98,7 @@ def test_an_interrupt_says_what_is_kept_and_how_to_go_on(
         (out / "recipe" / "half" / "run.json").write_text("{}")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("yolo_stability.studies.frontier.run.search", interrupted)
+    monkeypatch.setattr("yolo_stability.studies.frontier.run.find_edges", interrupted)
     monkeypatch.chdir(tmp_path)
     assert main(["frontier", "axis=lr_mult", "out=there"]) == 130
     err = capsys.readouterr().err

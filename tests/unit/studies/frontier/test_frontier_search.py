@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from yolo_stability.benchmarks.plan import RunOutcome
 from yolo_stability.core.errors import ConfigError, StabilityError
-from yolo_stability.core.lock import CLAIM
-from yolo_stability.studies.frontier.result import FILE
+from yolo_stability.core.lock import LOCK_FILE
+from yolo_stability.studies.frontier.result import FRONTIER_FILE
 
 
 @settings(max_examples=25)
@@ -85,7 +85,7 @@ def test_settings_have_edges_of_their_own(tmp_path: Path) -> None:
         "mAP50 0.50 at 1."
     )
     assert not result.open
-    written = json.loads((tmp_path / "out" / FILE).read_text())
+    written = json.loads((tmp_path / "out" / FRONTIER_FILE).read_text())
     assert written["complete"] is True
     assert written["schema_version"] == 1
     assert len(written["points"]) == len(result.points) == result.cost["runs"]
@@ -106,7 +106,7 @@ def test_a_killed_search_goes_on_where_it_was(tmp_path: Path) -> None:
     dying.dies_after = 5
     with pytest.raises(Killed):
         find(tmp_path / "out", below(40.0), dying, seeds=2)
-    left = json.loads((tmp_path / "out" / FILE).read_text())
+    left = json.loads((tmp_path / "out" / FRONTIER_FILE).read_text())
     assert left["complete"] is False
     assert len(left["points"]) == 4  # the round with both ends; the fifth run is of the next one
     rest = FakeExecutor()
@@ -301,7 +301,7 @@ def test_two_searches_in_one_folder_are_refused(tmp_path: Path) -> None:
     other.stdin.close()
     other.wait()
     other.stdout.close()
-    (tmp_path / "out" / CLAIM).unlink(missing_ok=True)
+    (tmp_path / "out" / LOCK_FILE).unlink(missing_ok=True)
     assert find(tmp_path / "out", below(40.0)).complete
 
 
@@ -310,7 +310,7 @@ def test_a_search_of_another_machine_in_the_same_folder_is_told(
 ) -> None:
     find(tmp_path / "out", below(40.0))
     assert capsys.readouterr().err == ""
-    (tmp_path / "out" / CLAIM).write_text(json.dumps({"host": "else\x1b[31mwhere", "pid": 7}))
+    (tmp_path / "out" / LOCK_FILE).write_text(json.dumps({"host": "else\x1b[31mwhere", "pid": 7}))
     assert find(tmp_path / "out", below(40.0)).complete
     told, err = capsys.readouterr()
     assert told == ""
@@ -322,17 +322,17 @@ def test_a_search_of_another_machine_in_the_same_folder_is_told(
 
 def test_a_complete_result_stays_until_something_new_was_run(tmp_path: Path) -> None:
     find(tmp_path / "out", below(40.0))
-    before = (tmp_path / "out" / FILE).read_bytes()
+    before = (tmp_path / "out" / FRONTIER_FILE).read_bytes()
     for change in ({"epochs": 3}, {"clip": "norm:10,none"}, {"seeds": 2}):
         dying = FakeExecutor()
         dying.dies_after = 0
         with pytest.raises(Killed):
             find(tmp_path / "out", below(40.0), dying, **change)
-        assert (tmp_path / "out" / FILE).read_bytes() == before
+        assert (tmp_path / "out" / FRONTIER_FILE).read_bytes() == before
 
     class Watching(FakeExecutor):
         def run(self, specs: Any, out: Path, on_start: Any) -> Any:
-            assert (out / FILE).read_bytes() == before
+            assert (out / FRONTIER_FILE).read_bytes() == before
             return super().run(specs, out, on_start)
 
     find(tmp_path / "out", below(40.0), Watching())  # its rounds find every run there already

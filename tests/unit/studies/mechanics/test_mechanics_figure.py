@@ -13,12 +13,12 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from yolo_stability.studies.mechanics import figure as mechanics
-from yolo_stability.studies.mechanics.figure import Line, Panel, draw_panels, figures_table
+from yolo_stability.studies.mechanics.figure import CurveLine, Panel, draw_panels, figures_table
 
 NAMES = [f"network {i}" for i in range(7)]
 
 
-def panel(lines: list[Line], **changes: Any) -> Panel:
+def panel(lines: list[CurveLine], **changes: Any) -> Panel:
     values: dict[str, Any] = {
         "title": "t",
         "x_label": "length",
@@ -45,7 +45,7 @@ def boxes(figure: Any, names: list[str]) -> list[Any]:
     "ends", [[1.0] * 7, [1.0, 1.1, 1e9, 1e-9, 1.2, 0.9, 1.0], list(np.logspace(-3, 3, 7))]
 )
 def test_names_at_the_ends_never_overlap_and_stay_inside(ends: list[float]) -> None:
-    lines = [Line(label=n, x=(1, 2), y=(1.0, end)) for n, end in zip(NAMES, ends, strict=True)]
+    lines = [CurveLine(label=n, x=(1, 2), y=(1.0, end)) for n, end in zip(NAMES, ends, strict=True)]
     figure = drawn([panel(lines), panel(lines)])
     found = boxes(figure, NAMES)
     assert len(found) == 14
@@ -57,17 +57,17 @@ def test_names_at_the_ends_never_overlap_and_stay_inside(ends: list[float]) -> N
 
 
 def test_names_stand_in_the_order_of_their_lines() -> None:
-    lines = [Line(label=n, x=(1, 2), y=(1.0, 10.0**i)) for i, n in enumerate(NAMES)]
+    lines = [CurveLine(label=n, x=(1, 2), y=(1.0, 10.0**i)) for i, n in enumerate(NAMES)]
     heights = [box.y0 for box in boxes(drawn([panel(lines)]), NAMES)]
     assert heights == sorted(heights)
 
 
 def test_panels_of_one_group_share_their_axis_and_a_name_its_colour() -> None:
     low, high = (
-        [Line(label="a", x=(1, 2), y=(1.0, 1e-6))],
+        [CurveLine(label="a", x=(1, 2), y=(1.0, 1e-6))],
         [
-            Line(label="b", x=(1, 2), y=(1.0, 1e6)),
-            Line(label="a", x=(1, 2), y=(1.0, 2.0)),
+            CurveLine(label="b", x=(1, 2), y=(1.0, 1e6)),
+            CurveLine(label="a", x=(1, 2), y=(1.0, 2.0)),
         ],
     )
     one, two, other = drawn([panel(low), panel(high), panel(high, group="h")]).axes
@@ -77,7 +77,7 @@ def test_panels_of_one_group_share_their_axis_and_a_name_its_colour() -> None:
 
 
 def test_a_zero_is_a_triangle_on_the_floor() -> None:
-    axes = drawn([panel([Line(label="a", x=(1, 2, 3), y=(1.0, 1e-9, 0.0))])]).axes[0]
+    axes = drawn([panel([CurveLine(label="a", x=(1, 2, 3), y=(1.0, 1e-9, 0.0))])]).axes[0]
     marks = [c.get_offsets() for c in axes.collections if len(c.get_offsets())]
     assert [tuple(place) for place in marks[0]] == [(3.0, axes.get_ylim()[0])]
     assert axes.get_ylim()[0] < -9
@@ -85,8 +85,8 @@ def test_a_zero_is_a_triangle_on_the_floor() -> None:
 
 def test_a_line_that_stops_says_why() -> None:
     lines = [
-        Line(label="a", x=(0, 1, 2, 3), y=(1.0, 1e9, None, None)),
-        Line(label="b", x=(0, 1), y=(1.0, 2.0)),
+        CurveLine(label="a", x=(0, 1, 2, 3), y=(1.0, 1e9, None, None)),
+        CurveLine(label="b", x=(0, 1), y=(1.0, 2.0)),
     ]
     axes = drawn([panel(lines)]).axes[0]
     texts = {text.get_text(): text for text in axes.texts}
@@ -95,7 +95,7 @@ def test_a_line_that_stops_says_why() -> None:
 
 
 def test_a_line_without_any_value_draws_nothing() -> None:
-    axes = drawn([panel([Line(label="a", x=(0, 1), y=(None, None))])]).axes[0]
+    axes = drawn([panel([CurveLine(label="a", x=(0, 1), y=(None, None))])]).axes[0]
     assert not axes.texts
 
 
@@ -103,7 +103,7 @@ def test_the_file_is_written_at_once_and_settings_stay(tmp_path: Path) -> None:
     before = dict(mpl.rcParams)
     path = tmp_path / "new" / "picture.png"
     draw_panels(
-        [panel([Line(label="a", x=(1, 2), y=(1.0, 2.0))], limit=(0.5, "limit"))],
+        [panel([CurveLine(label="a", x=(1, 2), y=(1.0, 2.0))], limit=(0.5, "limit"))],
         path,
         title="t",
         note="n",
