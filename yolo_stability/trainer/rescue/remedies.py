@@ -1,4 +1,4 @@
-"""The live remedies: what each of them does to a state, in place, between two iterations."""
+"""The live remedies: what each of them does to a training, in place, between two iterations."""
 
 from __future__ import annotations
 
