@@ -152,3 +152,13 @@ def test_a_name_that_is_taken_is_ignored_aloud(tmp_path: Path) -> None:
     )
     assert done.stdout.strip() == "yolo_stability.interventions.clips.agc"
     assert "clip 'agc' of the package tiny-plugin is ignored" in done.stderr
+
+
+def test_a_rule_that_fails_costs_its_own_findings_only(tmp_path: Path) -> None:
+    source = RULE.replace("        rows = ", "        raise KeyError('column')\n        rows = ")
+    env = install(tmp_path, {"clips": CLIP, "rules": source})
+    shutil.copytree(GOLDEN, tmp_path / "run")
+    done = run(env, "diagnose", str(tmp_path / "run"), "--json")
+    alone = run(os.environ, "diagnose", str(tmp_path / "run"), "--json")
+    assert (done.returncode, done.stdout) == (alone.returncode, alone.stdout)
+    assert "rule 'too_steep' of another package failed" in done.stderr

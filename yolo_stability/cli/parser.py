@@ -22,8 +22,8 @@ __all__ = [
     "arrange",
     "is_true",
     "parse",
-    "read_words",
     "read_with_json",
+    "read_words",
     "train_request",
     "wants_help",
 ]

@@ -22,7 +22,7 @@ from typing import Any, Generic, TypeVar
 
 from yolo_stability.core.errors import ConfigError, nearest
 
-__all__ = ["Registry", "entry_name"]
+__all__ = ["Registry", "entry_name", "is_plugin"]
 
 T = TypeVar("T")
 _NAME = "_entry_name"
@@ -38,6 +38,11 @@ def entry_name(cls: type) -> str:
         The entry point's name, else the name of the file that defines the class.
     """
     return str(vars(cls).get(_NAME) or cls.__module__.rpartition(".")[2])
+
+
+def is_plugin(cls: type) -> bool:
+    """Return whether a class came through an entry point of another package."""
+    return _NAME in vars(cls)
 
 
 @cache

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
 from yolo_stability.core.findings import Diagnosis, Finding
+from yolo_stability.core.registry import is_plugin
 from yolo_stability.core.text import brief, times
 from yolo_stability.core.types import RunHeader, Trace, VerdictWord
 from yolo_stability.diagnosis.advice import advised
@@ -105,8 +107,22 @@ def find_all(context: DiagnosisContext, rules: Sequence[Rule] | None = None) -> 
     if not context.run.step.size:
         return ()
     asked = [RULES[name]() for name in RULES] if rules is None else rules
-    found = [finding for rule in asked for finding in rule.look(context)]
+    found = [finding for rule in asked for finding in _look(rule, context)]
     return tuple(sorted(found, key=lambda f: (_WEIGHT[f.severity], f.first_step or 0, f.rule)))
+
+
+def _look(rule: Rule, context: DiagnosisContext) -> list[Finding]:
+    """Return what one rule finds; a rule of another package that fails costs no more than its own findings."""
+    try:
+        return list(rule.look(context))
+    except Exception as error:
+        if not is_plugin(type(rule)):
+            raise
+        warnings.warn(
+            f"rule '{rule.name()}' of another package failed and found nothing: {type(error).__name__}: {error}",
+            stacklevel=2,
+        )
+        return []
 
 
 def _verdict(context: DiagnosisContext, findings: Sequence[Finding]) -> tuple[VerdictWord, str]:

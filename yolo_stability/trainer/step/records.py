@@ -21,7 +21,7 @@ __all__ = [
     "GroupRates",
     "StepPlace",
     "completed",
-    "number",
+    "none_if_nan",
     "skip_details",
     "step_record",
     "worst_block",

@@ -360,7 +360,7 @@ def test_impossible_arguments_are_refused(
 def test_the_command_prints_table_sentences_and_place(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert command.run(["clip", f"out={tmp_path}", "seed=1"]) == 0
+    assert command.VERB.run(["clip", f"out={tmp_path}", "seed=1"]) == 0
     out = capfd.readouterr().out
     assert "update size" in out
     assert "- no clip: the largest finite update was" in " ".join(out.split())
@@ -370,7 +370,7 @@ def test_the_command_prints_table_sentences_and_place(
 def test_the_command_prints_json_and_nothing_else(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert command.run(["clip", "--json", f"out={tmp_path}"]) == 0
+    assert command.VERB.run(["clip", "--json", f"out={tmp_path}"]) == 0
     data = json.loads(capfd.readouterr().out)
     assert (data["seed"], [s["name"] for s in data["studies"]]) == (0, ["clip"])
 
@@ -385,7 +385,7 @@ def test_the_command_prints_json_and_nothing_else(
 )
 def test_the_command_refuses_mistakes(line: list[str], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        command.run(line)
+        command.VERB.run(line)
 
 
 def test_the_command_knows_every_study() -> None:
