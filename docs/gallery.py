@@ -18,7 +18,7 @@ from PIL import Image
 
 from yolo_stability import load_trace
 from yolo_stability.diagnosis.diagnose import diagnose_trace
-from yolo_stability.display.heatmap import draw_run
+from yolo_stability.display.run_picture import draw_run
 
 OUT = Path(__file__).parent / "pages" / "img"
 SIGNATURES: Mapping[str, str] = {

@@ -15,14 +15,10 @@ from yolo_stability.benchmarks.results import (
     RESULTS_FILE,
     SCHEMA_VERSION,
     SERIES_FILE,
-    Arm,
     BenchmarkResult,
-    BlockRatio,
-    Comparison,
-    Interval,
-    RunResultRow,
     results_to_json,
 )
+from yolo_stability.benchmarks.rows import Arm, BlockRatio, Comparison, Interval, RunResultRow
 from yolo_stability.core.findings import Cause, Finding
 
 HOSTILE = "<script>alert(1)</script>\"'&|`_*[x](y)\u202e"

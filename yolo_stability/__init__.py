@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from yolo_stability.core.errors import StabilityError
     from yolo_stability.core.findings import Diagnosis
     from yolo_stability.core.types import Trace
-    from yolo_stability.gradients.recorder import record
+    from yolo_stability.gradients.record import record
     from yolo_stability.trace import load_trace
     from yolo_stability.trainer.result import RunResult
 
@@ -58,7 +58,7 @@ _HOMES = {
     "Trace": "core.types",
     "load_trace": "trace",
     "probe": "api",
-    "record": "gradients.recorder",
+    "record": "gradients.record",
     "train": "api",
 }
 

@@ -24,10 +24,10 @@ REPO = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPO))  # another copy may be installed
 
 from yolo_stability.benchmarks.arms import SIGN  # noqa: E402
-from yolo_stability.benchmarks.assessment import final_fitness  # noqa: E402
 from yolo_stability.benchmarks.executors import EXECUTORS, Executor  # noqa: E402
+from yolo_stability.benchmarks.fitness import final_fitness  # noqa: E402
 from yolo_stability.benchmarks.plan import RunOutcome, RunSpec  # noqa: E402
-from yolo_stability.benchmarks.results import RunResultRow  # noqa: E402
+from yolo_stability.benchmarks.rows import RunResultRow  # noqa: E402
 from yolo_stability.benchmarks.runner import make_plan  # noqa: E402
 from yolo_stability.benchmarks.suite import load_suite  # noqa: E402
 from yolo_stability.core.errors import TraceError  # noqa: E402

@@ -23,7 +23,7 @@ from yolo_stability.config import (
     is_default,
     make_settings,
 )
-from yolo_stability.gradients.recorder import record
+from yolo_stability.gradients.record import record
 from yolo_stability.interventions.activation import ACTIVATIONS
 from yolo_stability.interventions.activation_names import ACTIVATION_NAMES
 from yolo_stability.interventions.clips._base import STOCK_CLIP

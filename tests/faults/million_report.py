@@ -17,11 +17,10 @@ from yolo_stability.benchmarks.results import (
     RESULTS_FILE,
     SCHEMA_VERSION,
     SERIES_FILE,
-    Arm,
     BenchmarkResult,
-    RunResultRow,
     results_to_json,
 )
+from yolo_stability.benchmarks.rows import Arm, RunResultRow
 from yolo_stability.report.write import write_report
 from yolo_stability.trace import load_trace
 

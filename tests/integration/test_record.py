@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from yolo_stability.gradients.blocks import model_blocks
-from yolo_stability.gradients.recorder import record
+from yolo_stability.gradients.record import record
 from yolo_stability.trace import load_trace
 
 pytestmark = pytest.mark.trains

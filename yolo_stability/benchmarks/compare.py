@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from yolo_stability.benchmarks.assessment import assess
+from yolo_stability.benchmarks.folder import prepare_folder
 from yolo_stability.benchmarks.plan import PLAN, RunOutcome
 from yolo_stability.benchmarks.results import (
     RESULTS_FILE,
     SCHEMA_VERSION,
-    Arm,
     BenchmarkResult,
-    RunResultRow,
     read_results,
 )
-from yolo_stability.benchmarks.runner import prepare_folder, write_results
+from yolo_stability.benchmarks.rows import Arm, RunResultRow
+from yolo_stability.benchmarks.runner import write_results
 from yolo_stability.core.command_line import typed_command
 from yolo_stability.core.errors import ConfigError, TraceError
 from yolo_stability.core.provenance import package_versions

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from yolo_stability.benchmarks.assessment import fitness_of
+from yolo_stability.benchmarks.fitness import fitness_of
 from yolo_stability.benchmarks.plan import OUTCOME, RunOutcome
-from yolo_stability.benchmarks.results import RunResultRow
+from yolo_stability.benchmarks.rows import RunResultRow
 from yolo_stability.benchmarks.scenario import FaultLabel, load_scenario
 from yolo_stability.core.errors import ConfigError, TraceError
 from yolo_stability.core.types import Trace

@@ -18,20 +18,19 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from yolo_stability.benchmarks.assessment import assess
 from yolo_stability.benchmarks.executors import EXECUTORS
+from yolo_stability.benchmarks.folder import _prepare
 from yolo_stability.benchmarks.plan import PLAN, RunOutcome, RunSpec, run_digest
 from yolo_stability.benchmarks.results import (
     RESULTS_FILE,
     SCHEMA_VERSION,
     SERIES_FILE,
-    Arm,
     BenchmarkResult,
-    RunResultRow,
     results_to_json,
 )
+from yolo_stability.benchmarks.rows import Arm, RunResultRow
 from yolo_stability.benchmarks.suite import Suite
-from yolo_stability.core.errors import ConfigError, StabilityError, TraceError, printable
+from yolo_stability.core.errors import ConfigError, TraceError, printable
 from yolo_stability.core.files import replace_file
-from yolo_stability.core.lock import LOCK_FILE
 from yolo_stability.core.provenance import package_versions
 from yolo_stability.core.types import Trace
 from yolo_stability.trace import load_trace, lock_folder, unlock_folder
@@ -39,24 +38,10 @@ from yolo_stability.trace import load_trace, lock_folder, unlock_folder
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = [
-    "DECIDING",
-    "Listener",
-    "make_plan",
-    "prepare_folder",
-    "run_missing",
-    "run_suite",
-    "write_results",
-]
+__all__ = ["DECIDING", "Listener", "make_plan", "run_missing", "run_suite", "write_results"]
 
 DECIDING = ("python", "torch", "ultralytics", "yolo-stability", "numpy", "opencv-python")
 """Libraries that decide what a run computes."""
-
-
-_BEFORE_MARKER = (
-    LOCK_FILE,
-    SERIES_FILE,
-)  # of ours, too: a kill may leave them before the file by which a folder is known
 
 
 class Listener(Protocol):
@@ -298,51 +283,6 @@ def _plan_json(suite: Suite, plan: Sequence[RunSpec]) -> dict[str, Any]:
         "suite": suite.model_dump(),
         "runs": [spec.to_json() for spec in plan],
     }
-
-
-def prepare_folder(out: Path, marker: str, what: str) -> None:
-    """Make a folder for results; refuse one that holds something else.
-
-    Args:
-        out: The folder.
-        marker: File by which a folder of this kind is known.
-        what: What a person calls it.
-
-    Raises:
-        ConfigError: It is a file, or holds other things.
-        StabilityError: It cannot be made.
-    """
-    if out.is_file():
-        raise ConfigError(f"out={out} is a file; name a folder for the {what}.")
-    names = [p.name for p in out.iterdir() if not p.name.startswith(".")] if out.is_dir() else []
-    strangers = [name for name in names if name not in _BEFORE_MARKER]
-    if strangers and not (out / marker).exists():
-        raise ConfigError(
-            f"out={out} holds other things ({strangers[0]}); name a new folder, or that of a {what}."
-        )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StabilityError(
-            f"out={out} cannot be made: {error.strerror}. Name another folder."
-        ) from None
-
-
-def _prepare(out: Path) -> None:
-    """Make the folder of a benchmark; refuse one of another schema version."""
-    prepare_folder(out, PLAN, "benchmark")
-    version = _version(out / PLAN)
-    if version not in {None, SCHEMA_VERSION}:
-        text = f"out={out} holds a benchmark of schema version {version}; this version of the package goes on with"
-        raise ConfigError(f"{text} {SCHEMA_VERSION}. Name a new folder.")
-
-
-def _version(plan: Path) -> object:
-    """Return the schema version of a plan; None where there is none, or it is half written: it is written anew."""
-    try:
-        return json.loads(plan.read_text(encoding="utf-8"))["schema_version"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
 
 
 def write_results(out: Path, result: BenchmarkResult, series: pl.DataFrame) -> None:

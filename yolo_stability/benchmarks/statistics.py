@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from yolo_stability.benchmarks.results import Interval
+from yolo_stability.benchmarks.rows import Interval
 
 __all__ = [
     "CONFIDENCE",

@@ -12,7 +12,8 @@ from typing import Any
 from yolo_stability.benchmarks.plan import PLAN, RunSpec
 from yolo_stability.benchmarks.process.fork_server import ForkServer
 from yolo_stability.benchmarks.process.supervisor import shared_imports, supervise
-from yolo_stability.benchmarks.results import RunResultRow, read_results
+from yolo_stability.benchmarks.results import read_results
+from yolo_stability.benchmarks.rows import RunResultRow
 from yolo_stability.core.errors import ConfigError, TraceError, printable
 from yolo_stability.core.provenance import package_versions
 from yolo_stability.core.types import Trace

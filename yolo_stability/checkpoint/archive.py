@@ -15,7 +15,8 @@ from typing import Any, BinaryIO
 
 import torch
 
-from yolo_stability.checkpoint.pickle_reader import Call, Global, Unreadable, read_pickle
+from yolo_stability.checkpoint.pickle_objects import Global, Unreadable
+from yolo_stability.checkpoint.pickle_reader import Call, read_pickle
 
 __all__ = ["DTYPES", "Archive", "Storage", "open_archive"]
 

@@ -12,7 +12,9 @@ import pickletools
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
-__all__ = ["MAX_OPCODES", "Global", "Record", "Unreadable", "read_pickle"]
+from yolo_stability.checkpoint.pickle_objects import Global, Record, Unreadable
+
+__all__ = ["MAX_OPCODES", "read_pickle"]
 
 MAX_OPCODES = 4_000_000
 """A checkpoint of YOLO26n takes 71,000; memo and stack cannot outgrow the number of opcodes."""
@@ -20,44 +22,6 @@ MAX_MARKS, MAX_NAME = 1_000, 500
 MAX_INTEGER_BITS = 256  # the magic number of the legacy format has 77
 
 Call = Callable[[tuple[Any, ...]], Any]
-
-
-class Unreadable(Exception):
-    """The bytes are no pickle, or one beyond the limits; the text is the end of a sentence about the file."""
-
-
-class Global:
-    """The name of a class or function, which is never looked up.
-
-    Args:
-        name: Dotted name, such as `torch.nn.modules.conv.Conv2d`.
-    """
-
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
-class Record:
-    """What a pickle says about an object that is not made.
-
-    Attributes:
-        kind: Dotted name of its class, or of the function that would have made it; empty where it has none.
-        arguments: What that would have been called with.
-        state: What would have become its attributes.
-        items: What would have been appended to it.
-        table: What would have been set by key.
-    """
-
-    __slots__ = ("arguments", "items", "kind", "state", "table")
-
-    def __init__(self, kind: str, arguments: Any = ()) -> None:
-        self.kind = kind
-        self.arguments = arguments
-        self.state: Any = None
-        self.items: list[Any] = []
-        self.table: dict[Any, Any] = {}
 
 
 def read_pickle(stream: BinaryIO, calls: Mapping[str, Call], persistent: Call) -> Any:

@@ -15,7 +15,8 @@ from typing import Any
 from torch import Tensor
 
 from yolo_stability.checkpoint.archive import Archive, open_archive
-from yolo_stability.checkpoint.pickle_reader import Global, Record, Unreadable
+from yolo_stability.checkpoint.facts import NAME_LENGTH, class_name, facts_of
+from yolo_stability.checkpoint.pickle_objects import Record, Unreadable
 from yolo_stability.checkpoint.tensors import (
     StoredTensor,
     check_extent,
@@ -36,19 +37,8 @@ __all__ = [
 ]
 
 _MAX_DEPTH, _MAX_VISITS = 100, 100_000
-_MAX_NAME, _MAX_TEXT = 200, 500
 _MAX_SHARED = 16  # each tensor is read by itself: a million views of a gigabyte would take for ever
 _PARTS = frozenset(("model", "ema", "optimizer", "scaler", "state_dict"))
-_FACTS = (
-    "epoch",
-    "date",
-    "version",
-    "updates",
-    "best_fitness",
-    "scaler",
-    "train_args",
-    "train_metrics",
-)
 
 
 class CheckpointError(StabilityError):
@@ -142,7 +132,7 @@ def open_checkpoint(path: str | Path) -> Iterator[Checkpoint]:
         yield Checkpoint(
             path=path,
             tensors=tensors,
-            facts=_facts(archive.content),
+            facts=facts_of(archive.content),
             unread=len(lost),
             _archive=archive,
         )
@@ -213,7 +203,7 @@ def _named(content: Any) -> Iterator[NamedTensor]:
             continue
         state = _module_state(value)
         if state is not None:
-            place = replace(place, module=_class_name(value), blocks=place.blocks or _blocks(state))
+            place = replace(place, module=class_name(value), blocks=place.blocks or _blocks(state))
         children = []
         for key, child in _children(value):
             visits += 1
@@ -238,7 +228,7 @@ class _Place:
     def below(self, key: str) -> _Place:
         """Return the place of a child."""
         name = f"{self.name}.{key}" if self.name else key
-        return replace(self, name=name[:_MAX_NAME], depth=self.depth + 1)
+        return replace(self, name=name[:NAME_LENGTH], depth=self.depth + 1)
 
     def block(self) -> str | None:
         """Return the block of a YOLO model; without the model's modules its number alone."""
@@ -255,7 +245,7 @@ def _starts(content: Any) -> Iterator[tuple[Any, _Place]]:
         yield content, _Place(part="")
         return
     for key, value in content.items():
-        name = str(key)[:_MAX_NAME] if isinstance(key, str | int) else ""
+        name = str(key)[:NAME_LENGTH] if isinstance(key, str | int) else ""
         if isinstance(value, _HOLDERS):
             yield value, _Place(part=name) if name in _PARTS else _Place(part="", name=name)
 
@@ -285,22 +275,7 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
     )
     for key, item in pairs:
         if isinstance(key, str | int) and isinstance(item, _HOLDERS):
-            yield str(key)[:_MAX_NAME], item
-
-
-def _class_name(record: Record) -> str:
-    """Return the class of a module: `Conv2d`."""
-    name = record.kind
-    if name.endswith(
-        "._reconstructor"
-    ):  # what pickle protocol 1 calls to make an object, with the class first
-        made = (
-            record.arguments[0]
-            if isinstance(record.arguments, tuple) and record.arguments
-            else None
-        )
-        name = made.name if isinstance(made, Global) else ""
-    return name.rpartition(".")[2][:_MAX_NAME]
+            yield str(key)[:NAME_LENGTH], item
 
 
 def _blocks(state: Mapping[Any, Any]) -> dict[str, str]:
@@ -311,42 +286,12 @@ def _blocks(state: Mapping[Any, Any]) -> dict[str, str]:
         (str(number), module) for number, module in inner.items() if isinstance(module, Record)
     ]
     blocks = {
-        f"model.{number}": f"model.{number} {_class_name(module)}" for number, module in modules
+        f"model.{number}": f"model.{number} {class_name(module)}" for number, module in modules
     }
     for number, head in modules[-1:]:
         for branch in (_module_state(head) or {"_modules": ()})["_modules"]:
-            blocks[f"model.{number}.{branch}"] = f"model.{number}.{branch} {_class_name(head)}"
+            blocks[f"model.{number}.{branch}"] = f"model.{number}.{branch} {class_name(head)}"
     return blocks
 
 
 # --- facts ---
-
-
-def _facts(content: Any) -> dict[str, Any]:
-    """Return the plain values that an Ultralytics checkpoint carries."""
-    if not isinstance(content, dict):
-        return {}
-    found = {name: _flat_scalars(content[name]) for name in _FACTS if name in content}
-    for part in ("model", "ema"):
-        if isinstance(content.get(part), Record):
-            found["model_class"] = _class_name(content[part])[:_MAX_TEXT]
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _flat_scalars(value: Any) -> Any:
-    """Return a value, or a flat dict of values, without anything that is not plain."""
-    if isinstance(value, Record):
-        value = value.state
-    if isinstance(value, dict):
-        flat = {
-            key[:_MAX_NAME]: _scalar(item) for key, item in value.items() if isinstance(key, str)
-        }
-        return {key: item for key, item in flat.items() if item is not None}
-    return _scalar(value)
-
-
-def _scalar(value: Any) -> Any:
-    """Return a number or the beginning of a text; None for anything else."""
-    if isinstance(value, str):
-        return value[:_MAX_TEXT]
-    return value if isinstance(value, bool | int | float) else None

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from yolo_stability.checkpoint.archive import DTYPES, Archive, Storage
-from yolo_stability.checkpoint.pickle_reader import Call, Global, Record, Unreadable
+from yolo_stability.checkpoint.pickle_objects import Global, Record, Unreadable
+from yolo_stability.checkpoint.pickle_reader import Call
 
 __all__ = ["StoredTensor", "check_extent", "read_values", "repeats", "span_bytes", "stand_ins"]
 

@@ -44,7 +44,7 @@ def main() -> int:
 def _run(task: str, fault: str | None) -> RunResult:
     """Train one recipe and print what it did."""
     from yolo_stability.api import train
-    from yolo_stability.display.heatmap import draw_run
+    from yolo_stability.display.run_picture import draw_run
     from yolo_stability.trainer.monitor import show
 
     arguments = {

@@ -23,7 +23,7 @@ def show_probes(results: Sequence[ProbeResult], picture: Path | None = None) -> 
     """
     from rich.console import Console
 
-    from yolo_stability.studies.probe.figure import probe_lines, probe_table
+    from yolo_stability.studies.probe.tables import probe_lines, probe_table
 
     console = Console(highlight=False)
     console.print()

@@ -9,7 +9,7 @@ import numpy as np
 
 from yolo_stability.core.text import number
 from yolo_stability.display.style import INK, tick_number
-from yolo_stability.trace.summary import HeatMatrix
+from yolo_stability.trace.heat_matrix import HeatMatrix
 
 __all__ = ["draw_curves"]
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from yolo_stability.core.files import replace_file
 from yolo_stability.core.text import short_name
-from yolo_stability.core.types import Trace
 from yolo_stability.display.curves import draw_curves
 from yolo_stability.display.picture import png_of
 from yolo_stability.display.style import (
@@ -25,9 +24,9 @@ from yolo_stability.display.style import (
     ZERO,
     tick_number,
 )
-from yolo_stability.trace.summary import HeatMatrix, heat_matrix, summarize
+from yolo_stability.trace.heat_matrix import HeatMatrix
 
-__all__ = ["HEATMAP_FILE", "draw_heatmap", "draw_run"]
+__all__ = ["draw_heatmap"]
 
 _DPI = 130
 _WIDTH = 12.0  # inches, as all that follow
@@ -329,29 +328,3 @@ def _visible(matrix: HeatMatrix) -> tuple[Any, Any]:
     left, right = matrix.edges[:-1].astype(float), matrix.edges[1:].astype(float)
     lack = np.maximum(0.0, 0.0035 * (right[-1] - left[0]) - (right - left)) / 2
     return left - lack, right + lack
-
-
-HEATMAP_FILE = "gradient_norms.png"
-
-
-def draw_run(trace: Trace) -> Path:
-    """Draw a run's `gradient_norms.png` into its `stability/` folder.
-
-    Args:
-        trace: From `load_trace`.
-
-    Returns:
-        Path of the picture.
-    """
-    from yolo_stability.core.text import run_title
-    from yolo_stability.display.run_table import run_headline
-
-    summary, path = summarize(trace), trace.path / HEATMAP_FILE
-    draw_heatmap(
-        heat_matrix(trace),
-        path,
-        title=run_title(trace.header),
-        note=run_headline(summary),
-        clip_norm=summary.clip_norm,
-    )
-    return path

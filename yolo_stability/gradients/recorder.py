@@ -1,16 +1,4 @@
-"""`record`: the telemetry of any PyTorch training loop, without Ultralytics and without changing one weight.
-
-    with record(model, optimizer, out="runs/rnn") as r:
-        for x, y in batches:
-            optimizer.zero_grad()
-            loss = loss_fn(model(x), y)
-            loss.backward()
-            r.step(loss=loss)                        # measures the gradient, before any clipping
-            clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()                         # a hook measures what the clipping left
-
-It records and never acts: a NaN gradient is written down, not skipped (the guard belongs to YOLO trainings).
-"""
+"""Follows any PyTorch training loop and records each of its optimizer steps."""
 
 from __future__ import annotations
 
@@ -26,19 +14,18 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
-from yolo_stability.core.errors import ConfigError, StabilityError
+from yolo_stability.core.errors import StabilityError
 from yolo_stability.core.signals import shielded
 from yolo_stability.core.types import BlockStats, Event, Skip, StepRecord, Trace
-from yolo_stability.gradients import usage as misuse
+from yolo_stability.gradients import usage
 from yolo_stability.gradients.loop import LoopParts, LoopReading, describe_loop
 from yolo_stability.gradients.norms import to_host
 from yolo_stability.gradients.optimizers import momentum
-from yolo_stability.gradients.updates import UpdateSampler
+from yolo_stability.gradients.updates import NOTHING, UpdateSampling, with_update_ratios
 from yolo_stability.trace import (
     FOLDER,
     TraceWriter,
@@ -48,52 +35,9 @@ from yolo_stability.trace import (
     unlock_folder,
 )
 
-__all__ = ["Recorder", "record"]
+__all__ = ["Recorder"]
 
-_NOTHING = torch.zeros(0)
 _in_use: set[Path] = set()
-
-
-def record(
-    model: nn.Module,
-    optimizer: Optimizer,
-    out: str | Path,
-    *,
-    scaler: torch.amp.GradScaler | None = None,
-    config: Mapping[str, Any] | None = None,
-    watch_every: int = 10,
-    plots: bool = True,
-) -> Recorder:
-    """Record every optimizer step of a training loop; use it in a `with` statement.
-
-    Args:
-        model: What is trained. Each child module is a block; a YOLO model is split as `train` does it.
-        optimizer: The optimizer that steps; it must hold parameters of the model, in any number of groups.
-        out: Run folder. The trace goes to `<out>/stability/`, in the place of an old one; other files stay.
-        scaler: The `GradScaler` of a mixed-precision loop; norms are recorded unscaled, wherever `unscale_` is called.
-        config: Settings to note in the header; `seed` is understood.
-        watch_every: Measure weight norm and update ratio at each such step, and the first 50; 0 for never.
-        plots: Whether to draw `gradient_norms.png` at the end.
-
-    Returns:
-        A recorder; `.step()` inside the loop, `.trace` at any time.
-
-    Raises:
-        ConfigError: The parts do not belong together, or `out` is a file.
-        StabilityError: When the `with` statement begins: the folder is in use, or the recorder was used before.
-        TraceError: When it begins: an old trace in the folder cannot be removed.
-    """
-    parts = LoopParts.of(model, optimizer, scaler)
-    folder = Path(out).expanduser()
-    if folder.exists() and not folder.is_dir():
-        raise ConfigError(
-            f"out='{out}' is a file: name a folder, which record() makes if it is not there."
-        )
-    if isinstance(watch_every, bool) or not isinstance(watch_every, int) or watch_every < 0:
-        raise ConfigError(
-            f"watch_every={watch_every!r} is not possible: give a number of steps, 0 for never."
-        )
-    return Recorder(parts, folder, dict(config or {}), watch_every=watch_every, plots=plots)
 
 
 class Recorder:
@@ -110,11 +54,7 @@ class Recorder:
     ) -> None:
         self.save_dir = folder
         self._parts, self._index, self._config, self._plots = parts, parts.index, config, plots
-        trainable = [p.requires_grad for p in self._index.params]
-        self._sampled = self._index.positions[np.array(trainable, dtype=bool)]
-        self._sampler = UpdateSampler(
-            [p for p in self._index.params if p.requires_grad], watch_every
-        )
+        self._sampling = UpdateSampling(self._index, watch_every)
         self._writer: TraceWriter | None = None
         self._undo = ExitStack()
         self._passes = self._seen = [0] * len(self._index.blocks)
@@ -123,8 +63,8 @@ class Recorder:
         self._told: set[str] = set()
         self._reading: LoopReading | None = None
         self._held: StepRecord | None = None
-        self._deferred: tuple[Tensor, Tensor, Tensor] = (_NOTHING, _NOTHING, _NOTHING)
-        self._inside = self._sampling = self._unannounced = False
+        self._deferred: tuple[Tensor, Tensor, Tensor] = (NOTHING, NOTHING, NOTHING)
+        self._inside = self._unannounced = False
         self._clock = time.perf_counter()
 
     @property
@@ -240,7 +180,7 @@ class Recorder:
             return
         too_late = self._unannounced and not any(self._passes)
         if too_late or all(p.grad is None for p in self._index.params):
-            self._tell(misuse.TOO_LATE if too_late else misuse.NO_GRADIENT)
+            self._tell(usage.TOO_LATE if too_late else usage.NO_GRADIENT)
             return
         if self._reading is not None and not self._inside:
             self._drop()
@@ -265,30 +205,27 @@ class Recorder:
         closure = kwargs.get(
             "closure", args[1] if len(args) > 1 else None
         )  # args[0] is the optimizer
-        clipped = _NOTHING
+        clipped = NOTHING
         if closure is not None:
             self._flush()
             self._reading = None
         elif self._reading is None:
             self._reading, self._unannounced = self._measure(None, {}, announced=False), True
-            self._tell(misuse.NO_STEP)
+            self._tell(usage.NO_STEP)
         else:
             clipped = self._parts.clipped_total()
-        self._sampling = self._sampler.due(self._steps)
-        if self._sampling:
-            self._sampler.before()
-        self._deferred = (_NOTHING, _NOTHING, clipped)
+        self._sampling.before_update(self._steps)
+        self._deferred = (NOTHING, NOTHING, clipped)
 
     def _after_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """Record the step that was taken."""
         reading, self._reading, self._inside = self._reading, None, False
         clipped = self._deferred[2]
         if reading is None:  # a closure without r.step() in it
-            self._deferred = (_NOTHING, _NOTHING, _NOTHING)
+            self._deferred = (NOTHING, NOTHING, NOTHING)
             reading, self._unannounced = self._measure(None, {}, announced=False), True
-            self._tell(misuse.NO_STEP)
-        weights, deltas = self._sampler.after() if self._sampling else (_NOTHING, _NOTHING)
-        self._deferred = (weights, deltas, clipped)
+            self._tell(usage.NO_STEP)
+        self._deferred = (*self._sampling.after_update(), clipped)
         self._finish(
             reading, "scaler" if reading.nonfinite and self._parts.skips_inside() else None
         )
@@ -299,11 +236,11 @@ class Recorder:
         if reading is None:
             return
         if reading.nonfinite:
-            self._tell(None if self._parts.scaler else misuse.UNUSED)
+            self._tell(None if self._parts.scaler else usage.UNUSED)
             self._event("scaler_skip", {"scale": reading.amp_scale})
             self._finish(reading, "scaler")
         elif not at_end:
-            self._tell(misuse.TWICE)
+            self._tell(usage.TWICE)
 
     def _finish(self, reading: LoopReading, skipped: Skip | None) -> None:
         """Build the record of a step; hold it while some of it is on a device that would have to be waited for."""
@@ -350,24 +287,16 @@ class Recorder:
     ) -> None:
         """Add to the held record what was on the device, and write it."""
         step, self._held = self._held, None
-        self._deferred = (_NOTHING, _NOTHING, _NOTHING)
+        self._deferred = (NOTHING, NOTHING, NOTHING)
         if step is None or self._writer is None:
             return
         if len(clipped) and step.grad_norm:
             coefficient = float(clipped[0]) / step.grad_norm
             step = replace(step, clip_coef=coefficient if math.isfinite(coefficient) else None)
             if self._parts.scaler is None:
-                self._tell(misuse.forgotten_scale(coefficient))
-        if len(weights):
-            w, d = (
-                self._index.combine(weights, self._sampled),
-                self._index.combine(deltas, self._sampled),
-            )
-            triples = zip(step.blocks, w, d, strict=True)
-            step = replace(
-                step, blocks=tuple(_with_update(stats, *both) for stats, *both in triples)
-            )
-        self._writer.append(step)
+                self._tell(usage.forgotten_scale(coefficient))
+        index, positions = self._index, self._sampling.positions
+        self._writer.append(with_update_ratios(step, index, positions, weights, deltas))
 
     # Outputs
 
@@ -384,7 +313,7 @@ class Recorder:
 
     def _draw(self) -> None:
         """Draw `gradient_norms.png`; a picture that fails ends no training."""
-        from yolo_stability.display.heatmap import draw_run
+        from yolo_stability.display.run_picture import draw_run
 
         try:
             draw_run(self.trace)
@@ -392,11 +321,3 @@ class Recorder:
             warnings.warn(
                 f"stability: the picture failed: {type(error).__name__}: {error}", stacklevel=3
             )
-
-
-def _with_update(stats: BlockStats, weight: float | None, delta: float | None) -> BlockStats:
-    return replace(
-        stats,
-        weight_norm=weight,
-        update_ratio=delta / weight if weight and delta is not None else None,
-    )

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from yolo_stability.gradients.norms import tensor_norms
+from yolo_stability.core.types import StepRecord
+from yolo_stability.gradients.norms import BlockIndex, tensor_norms
 
-__all__ = ["UpdateSampler"]
+__all__ = ["NOTHING", "UpdateSampler", "UpdateSampling", "with_update_ratios"]
+
+NOTHING = torch.zeros(0)
+"""A vector of norms that were not measured."""
 
 
 class UpdateSampler:
@@ -66,3 +73,66 @@ class UpdateSampler:
         # In place: the copy is written anew before it is needed again, and a fresh one costs page faults.
         torch._foreach_sub_(self._before, [p.detach() for p in self._params])
         return weights, tensor_norms(self._before)
+
+
+class UpdateSampling:
+    """Measures weight norms and updates of sampled steps.
+
+    Args:
+        index: The parameters; frozen ones are not measured.
+        every: Sampling in steps; 0 for never.
+
+    Attributes:
+        positions: Block position of each measured tensor, shape (n,).
+        due: The present step is measured.
+    """
+
+    def __init__(self, index: BlockIndex, every: int) -> None:
+        trained = [p.requires_grad for p in index.params]
+        self.positions = index.positions[np.array(trained, bool)]
+        self.due = False
+        self._sampler = UpdateSampler([p for p in index.params if p.requires_grad], every)
+
+    def wants(self, step: int) -> bool:
+        """Return whether a step will be measured."""
+        return self._sampler.wants(step)
+
+    def alarm(self) -> None:
+        """Measure the next steps closely."""
+        self._sampler.alarm()
+
+    def before_update(self, step: int) -> None:
+        """Copy the weights if this step's update is to be measured."""
+        self.due = self._sampler.due(step)
+        if self.due:
+            self._sampler.before()
+
+    def after_update(self) -> tuple[Tensor, Tensor]:
+        """Return norms of weights and of their updates, still on the device; empty where not measured."""
+        return self._sampler.after() if self.due else (NOTHING, NOTHING)
+
+
+def with_update_ratios(
+    record: StepRecord,
+    index: BlockIndex,
+    positions: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    deltas: NDArray[np.float64],
+) -> StepRecord:
+    """Return a record with weight norm and update ratio of each block.
+
+    Args:
+        record: The record.
+        index: The parameters and their blocks.
+        positions: Block position of each sampled tensor, shape (n,).
+        weights: Norm of each before the update, shape (n,); empty where the step was not sampled.
+        deltas: Norm of each one's change, shape (n,).
+    """
+    if not len(weights):
+        return record
+    norms = zip(index.combine(weights, positions), index.combine(deltas, positions), strict=True)
+    blocks = tuple(
+        replace(stats, weight_norm=w, update_ratio=d / w if w and d is not None else None)
+        for stats, (w, d) in zip(record.blocks, norms, strict=True)
+    )
+    return replace(record, blocks=blocks)

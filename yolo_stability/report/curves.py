@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from yolo_stability.benchmarks.results import RunResultRow
+from yolo_stability.benchmarks.rows import RunResultRow
 from yolo_stability.core.text import clean, number
 from yolo_stability.report.outline import Section
 from yolo_stability.report.plotly import (

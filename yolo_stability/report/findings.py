@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from yolo_stability.benchmarks.results import RunResultRow
+from yolo_stability.benchmarks.rows import RunResultRow
 from yolo_stability.core.findings import Cause, Finding
 from yolo_stability.core.text import clean
 from yolo_stability.report.phrases import CAUSES, SIGNS

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable, Sequence
 
 from yolo_stability.core.text import clean, setting
+from yolo_stability.report.differences import flatten
 from yolo_stability.report.figures import Picture
 from yolo_stability.report.findings import Diagnosed, diagnosed
 from yolo_stability.report.moments import pairs, worst_pair
-from yolo_stability.report.outline import ArmCell, Outline, Section, benchmark_headline, flatten
+from yolo_stability.report.outline import ArmCell, Outline, Section, benchmark_headline
 from yolo_stability.report.phrases import run_sentence
 from yolo_stability.report.tables import (
     GLOSSARY,

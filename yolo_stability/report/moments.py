@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from yolo_stability.benchmarks.results import RunResultRow
+from yolo_stability.benchmarks.rows import RunResultRow
 from yolo_stability.report.outline import Section
 from yolo_stability.report.phrases import steps_text
 from yolo_stability.report.run_bins import BinnedRun

@@ -6,37 +6,18 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from yolo_stability.benchmarks.results import (
-    Arm,
-    BenchmarkResult,
-    Comparison,
-    Interval,
-    RunResultRow,
-)
-from yolo_stability.core.text import clean, count, listing, setting
+from yolo_stability.benchmarks.results import BenchmarkResult
+from yolo_stability.benchmarks.rows import Arm, Comparison, Interval, RunResultRow
+from yolo_stability.core.text import clean, count, listing
 from yolo_stability.report.findings import cause_of
 from yolo_stability.report.phrases import SIGNS, amount, range_percent, task_name
 from yolo_stability.report.run_bins import BinnedRun, Key
 
-__all__ = [
-    "ArmCell",
-    "Difference",
-    "Outline",
-    "Section",
-    "TaskGroup",
-    "benchmark_headline",
-    "build_outline",
-    "differences",
-    "flatten",
-]
+__all__ = ["ArmCell", "Outline", "Section", "TaskGroup", "benchmark_headline", "build_outline"]
 
 VERDICTS = ("failed", "unstable", "inconclusive", "stable")
 _MOST_RUNS, _MOST_SEEDS, _LEAST_SEEDS = 240, 10, 3
 """How many runs a page shows in detail; how many of one arm at most, and at least, however many arms there are."""
-
-_PLACES = frozenset(
-    {"name", "project", "save_dir", "seed", "exist_ok", "resume"}
-)  # differ between any two runs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,17 +90,6 @@ class TaskGroup:
     model: str
     title: str
     sections: tuple[Section, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """A setting by which an arm differs from the control; `where` is empty when it does everywhere."""
-
-    arm: str
-    key: str
-    control: str
-    value: str
-    where: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -320,42 +290,3 @@ def _named(arm: Arm, cells: tuple[ArmCell, ...], verdict: str, outline: Outline)
         if everywhere
         else f"{clean(arm.name)} ({listing(w.lower() for w in where)})"
     )
-
-
-def differences(outline: Outline) -> tuple[Difference, ...]:
-    """Return the effective settings by which arms differ from the control, each said once."""
-    found: dict[tuple[str, str, str, str], list[str]] = {}
-    ran: Counter[str] = Counter()
-    for group in outline.groups:
-        for section in group.sections:
-            if not section.runs or not section.control:
-                continue
-            ran[section.arm.name] += 1
-            there, here = section.control[0][0].effective, section.runs[0][0].effective
-            for key in sorted({*there, *here} - _PLACES):
-                old, new = (
-                    setting(side[key]) if key in side else "not set" for side in (there, here)
-                )
-                if old != new:
-                    found.setdefault((section.arm.name, key, old, new), []).append(group.title)
-    return tuple(
-        Difference(
-            arm=clean(arm),
-            key=clean(key),
-            control=old,
-            value=new,
-            where="" if len(where) == ran[arm] else listing(where),
-        )
-        for (arm, key, old, new), where in found.items()
-    )
-
-
-def flatten(values: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
-    """Return nested values as lines of name and text: `versions.torch`, `2.8.0`."""
-    lines: list[tuple[str, str]] = []
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            lines += flatten(value, f"{prefix}{clean(key)}.")
-        else:
-            lines.append((f"{prefix}{clean(key)}", setting(value)))
-    return lines

@@ -14,10 +14,11 @@ from markupsafe import Markup
 
 from yolo_stability.core.text import clean, number, setting
 from yolo_stability.report.curves import curves_chart
+from yolo_stability.report.differences import flatten
 from yolo_stability.report.findings import diagnosed
 from yolo_stability.report.heatmaps import Grids, depth_charts, heat_charts, own_steps, steps_shown
 from yolo_stability.report.moments import Pair, moments, pairs, worst_pair
-from yolo_stability.report.outline import Outline, Section, benchmark_headline, flatten
+from yolo_stability.report.outline import Outline, Section, benchmark_headline
 from yolo_stability.report.phrases import run_sentence
 from yolo_stability.report.plotly import Chart
 from yolo_stability.report.run_bins import BinnedRun, Key

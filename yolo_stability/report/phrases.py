@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from yolo_stability.benchmarks.results import Interval, RunResultRow
+from yolo_stability.benchmarks.rows import Interval, RunResultRow
 from yolo_stability.core.text import clean, count, number
 from yolo_stability.report.run_bins import BinnedRun
 

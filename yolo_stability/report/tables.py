@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from yolo_stability.benchmarks.results import Comparison
+from yolo_stability.benchmarks.rows import Comparison
 from yolo_stability.core.text import clean, count, listing, number, percent
+from yolo_stability.report.differences import differences
 from yolo_stability.report.moments import Pair, moments
-from yolo_stability.report.outline import VERDICTS, ArmCell, Outline, Section, differences
+from yolo_stability.report.outline import VERDICTS, ArmCell, Outline, Section
 from yolo_stability.report.phrases import amount, estimate_text, range_percent, task_name
 
 __all__ = [

@@ -15,7 +15,7 @@ from yolo_stability.diagnosis.diagnose import diagnose_trace
 from yolo_stability.diagnosis.live import LiveRules
 from yolo_stability.diagnosis.rescue_policy import Rescuer
 from yolo_stability.diagnosis.store import write_diagnosis
-from yolo_stability.display.heatmap import draw_run
+from yolo_stability.display.run_picture import draw_run
 from yolo_stability.trace import load_trace
 from yolo_stability.trace.summary import summarize
 from yolo_stability.trainer.base_monitor import Monitor

@@ -12,22 +12,11 @@ import numpy as np
 import pytest
 from traces import NAMES, record, write
 
-from yolo_stability.benchmarks.assessment import (
-    Assessment,
-    assess,
-    compare_arms,
-    fitness_of,
-    key_of,
-    with_measures,
-)
-from yolo_stability.benchmarks.results import (
-    Arm,
-    BenchmarkResult,
-    Comparison,
-    Interval,
-    RunResultRow,
-    results_to_json,
-)
+from yolo_stability.benchmarks.arm_comparison import compare_arms
+from yolo_stability.benchmarks.assessment import Assessment, assess, with_measures
+from yolo_stability.benchmarks.fitness import fitness_of, key_of
+from yolo_stability.benchmarks.results import BenchmarkResult, results_to_json
+from yolo_stability.benchmarks.rows import Arm, Comparison, Interval, RunResultRow
 from yolo_stability.benchmarks.verdict import RunVerdict
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.types import StepRecord, Trace

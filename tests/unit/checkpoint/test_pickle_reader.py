@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yolo_stability.checkpoint import pickle_reader as inert
-from yolo_stability.checkpoint.pickle_reader import Global, Record, Unreadable, read_pickle
+from yolo_stability.checkpoint.pickle_objects import Global, Record, Unreadable
+from yolo_stability.checkpoint.pickle_reader import read_pickle
 
 
 def refuse(identity: tuple[Any, ...]) -> Any:

@@ -19,7 +19,7 @@ from yolo_stability.core.text import run_title
 from yolo_stability.core.types import StepRecord
 from yolo_stability.display.heatmap import draw_heatmap
 from yolo_stability.trace import load_trace
-from yolo_stability.trace.summary import HeatMatrix, heat_matrix
+from yolo_stability.trace.heat_matrix import HeatMatrix, heat_matrix
 
 RED = (228, 0, 43)
 ORANGE = (255, 140, 0)

@@ -24,7 +24,8 @@ from torch.nn.utils import clip_grad_norm_
 
 from yolo_stability.core import lock as claim
 from yolo_stability.core.errors import ConfigError, StabilityError, TraceError
-from yolo_stability.gradients.recorder import Recorder, record
+from yolo_stability.gradients.record import record
+from yolo_stability.gradients.recorder import Recorder
 from yolo_stability.trace import TraceWriter, load_trace
 
 

@@ -12,7 +12,8 @@ import pytest
 from sample_benchmark import HOSTILE, write_sample
 from sample_benchmark import sample as make
 
-from yolo_stability.benchmarks.results import RunResultRow, read_results, results_to_json
+from yolo_stability.benchmarks.results import read_results, results_to_json
+from yolo_stability.benchmarks.rows import RunResultRow
 from yolo_stability.core.findings import Cause, Finding
 from yolo_stability.core.types import CauseName
 from yolo_stability.diagnosis.rules import RULES

@@ -15,7 +15,8 @@ from traces import NAMES, header, record, write
 
 from yolo_stability.core.types import BlockStats, StepRecord
 from yolo_stability.trace import load_trace
-from yolo_stability.trace.summary import heat_matrix, role_group, summarize
+from yolo_stability.trace.heat_matrix import heat_matrix
+from yolo_stability.trace.summary import role_group, summarize
 
 Norms = list[float | None]
 

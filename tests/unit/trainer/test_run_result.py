@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from odd_runs import golden_folders
 
-from yolo_stability.benchmarks.results import Arm, BenchmarkResult, RunResultRow
+from yolo_stability.benchmarks.results import BenchmarkResult
+from yolo_stability.benchmarks.rows import Arm, RunResultRow
 from yolo_stability.core.findings import Cause, Diagnosis, Finding
 from yolo_stability.core.types import Trace
 from yolo_stability.diagnosis.diagnose import diagnose_trace

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from yolo_stability.benchmarks.results import Interval
+from yolo_stability.benchmarks.rows import Interval
 from yolo_stability.benchmarks.statistics import wilson
 
 __all__ = [

@@ -10,13 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from yolo_stability.benchmarks.folder import prepare_folder
 from yolo_stability.benchmarks.plan import RunOutcome, RunSpec, run_digest
-from yolo_stability.benchmarks.runner import (
-    DECIDING,
-    Listener,
-    prepare_folder,
-    run_missing,
-)
+from yolo_stability.benchmarks.runner import DECIDING, Listener, run_missing
 from yolo_stability.core.errors import printable
 from yolo_stability.core.files import replace_file
 from yolo_stability.core.provenance import package_versions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from yolo_stability.benchmarks.assessment import final_fitness
+from yolo_stability.benchmarks.fitness import final_fitness
 from yolo_stability.benchmarks.plan import RunOutcome, RunSpec
 from yolo_stability.core.errors import TraceError
 from yolo_stability.core.findings import Diagnosis, Finding

@@ -22,7 +22,7 @@ from yolo_stability.core.errors import ConfigError, nearest
 from yolo_stability.core.files import replace_file
 from yolo_stability.core.text import number
 from yolo_stability.core.types import Trace
-from yolo_stability.gradients.recorder import record
+from yolo_stability.gradients.record import record
 from yolo_stability.studies.mechanics.figure import Panel, draw_panels
 from yolo_stability.studies.mechanics.networks import (
     DESIGNS,

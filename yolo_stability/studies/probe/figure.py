@@ -1,30 +1,25 @@
-"""What probes found: a table in the terminal and one picture, settings side by side."""
+"""What probes found, as one picture, settings side by side."""
 
 from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yolo_stability.core.files import replace_file
-from yolo_stability.core.text import number, short_name
+from yolo_stability.core.text import short_name
 from yolo_stability.display.picture import png_of
 from yolo_stability.display.style import BAD, FAINT, INK, RC, tick_number
+from yolo_stability.studies.probe.result import block_group, blocks_by_group
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from yolo_stability.studies.probe.result import BlockFlow, ProbeResult
 
-__all__ = ["draw_probe_figure", "probe_lines", "probe_table"]
+__all__ = ["draw_probe_figure"]
 
-_SIDE_BY_SIDE = 4
-_NAME_WIDTH, _VALUES_WIDTH = 21, 48
-_STYLES = {"healthy": "green", "vanishing": "yellow", "exploding": "red"}
 _STOCK = "#9aa1a9"
 # Okabe and Ito's colours without black and yellow: they can be told apart by colour-blind readers.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
@@ -34,139 +29,6 @@ _WIDTH, _HEIGHT, _DPI = 11.0, 7.6, 130
 _LEFT, _RIGHT, _TOP, _BOTTOM, _BETWEEN = 0.82, 2.9, 1.02, 1.58, 0.22
 _LINE, _ENTRY_GAP, _LABEL_WIDTH = 0.145, 0.11, 34
 _GAP = 0.85
-
-
-def probe_table(results: Sequence[ProbeResult]) -> Table:
-    """Lay out probes in at most 80 columns.
-
-    Args:
-        results: Of one model, data set and seed; the blocks are rows where up to four settings fit, else the
-            settings.
-
-    Returns:
-        A table for `rich.console.Console.print`.
-    """
-    if len(results) == 1:
-        return _one_setting(results[0])
-    widths = [max(len("1.00e-10"), *map(len, result.label.split())) + 1 for result in results]
-    fit = len(results) <= _SIDE_BY_SIDE and sum(widths) <= _VALUES_WIDTH
-    return _blocks_as_rows(results) if fit else _settings_as_rows(results)
-
-
-def probe_lines(results: Sequence[ProbeResult]) -> list[str]:
-    """Say the verdict of each setting and its decisive reason, a line each; all reasons of a single one."""
-    lines: list[str] = []
-    for result in results:
-        why = result.reasons if len(results) == 1 else result.reasons[:1]
-        if len(results) <= _SIDE_BY_SIDE or result.verdict != "healthy":
-            lines.append(" ".join([f"{result.label}: {result.verdict}.", *why]))
-    notes = dict.fromkeys(text for result in results for text in result.warnings)
-    return [*lines, *(f"note: {text}" for text in notes)]
-
-
-def _new_table() -> Table:
-    from rich import box
-    from rich.table import Table
-
-    return Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-
-
-def _one_setting(result: ProbeResult) -> Table:
-    """Lay out everything that was measured in one setting."""
-    table, stock = _new_table(), {block.name: block for block in result.reference.blocks}
-    compared = bool(result.settings)
-    table.add_column("\n".join(textwrap.wrap(result.label, _NAME_WIDTH)))
-    weights = ["weight\ngradient", *(["stock's"] if compared else [])]
-    for name in (*weights, "output\ngradient", "growth", "output\nRMS", "output\nstd"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for group, blocks in _grouped(result.blocks):
-        table.add_row(f"[bold]{group}[/]")
-        for block in blocks:
-            there = stock.get(block.name)
-            cells = [number(block.grad_norm)]
-            if compared:
-                cells.append(number(there.grad_norm if there else None))
-            cells += [number(block.output_grad_norm), number(block.growth)]
-            cells += [number(block.activation_rms), number(block.activation_std)]
-            table.add_row(f" {short_name(block.name, _NAME_WIDTH - 1)}", *cells)
-        table.add_section()
-    table.add_row(
-        "total", number(result.total), *([number(result.reference.total)] if compared else [])
-    )
-    table.add_row(
-        "loss", number(result.loss), *([number(result.reference.loss)] if compared else [])
-    )
-    return table
-
-
-def _blocks_as_rows(results: Sequence[ProbeResult]) -> Table:
-    """Lay out the weight gradients of two to four settings beside those of stock."""
-    table, reference = _new_table(), results[0].reference
-    stock = [reference] if all(result.settings for result in results) else []
-    profiles = [*stock, *results]
-    table.add_column("weight gradient of")
-    for label in ("stock", *(result.label for result in results))[1 - len(stock) :]:
-        table.add_column(label.replace(" ", "\n"), justify="right", overflow="fold")
-    norms = [{block.name: block.grad_norm for block in profile.blocks} for profile in profiles]
-    for group, blocks in _grouped(reference.blocks):
-        table.add_row(f"[bold]{group}[/]")
-        for block in blocks:
-            cells = (number(column.get(block.name)) for column in norms)
-            table.add_row(f" {short_name(block.name, _NAME_WIDTH - 1)}", *cells)
-        table.add_section()
-    table.add_row("total", *(number(profile.total) for profile in profiles))
-    table.add_row("loss", *(number(profile.loss) for profile in profiles))
-    gains = [
-        *(results[0].measures.stock_gain for _ in stock),
-        *(result.measures.gain for result in results),
-    ]
-    table.add_row("gain, head to first", *map(number, gains))
-    table.add_row("verdict", *("" for _ in stock), *map(_verdict, results))
-    return table
-
-
-def _settings_as_rows(results: Sequence[ProbeResult]) -> Table:
-    """Lay out what the verdicts stand on, a row a setting."""
-    table = _new_table()
-    table.add_column("setting", overflow="fold")
-    for name in (
-        "total\ngradient",
-        "first block\nover head",
-        "gain\nof stock's",
-        "signal\nof stock's",
-        "loss",
-    ):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    for result in results:
-        measures = result.measures
-        table.add_row(
-            result.label,
-            number(result.total),
-            number(measures.first_over_head),
-            number(measures.relative_gain),
-            number(measures.signal),
-            number(result.loss),
-            _verdict(result),
-        )
-    return table
-
-
-def _verdict(result: ProbeResult) -> str:
-    return f"[{_STYLES[result.verdict]}]{result.verdict}[/]"
-
-
-def _grouped(blocks: Sequence[BlockFlow]) -> Iterator[tuple[str, list[BlockFlow]]]:
-    """Yield the parts of the network with their blocks."""
-    for group, members in groupby(blocks, key=lambda block: _group(block.role)):
-        yield group, list(members)
-
-
-def _group(role: str) -> str:
-    """Name the part of the network a role belongs to."""
-    if role in {"backbone", "neck"}:
-        return role
-    return "one2one head" if role.startswith("one2one_") else "head"
 
 
 def draw_probe_figure(results: Sequence[ProbeResult], path: Path) -> None:
@@ -233,7 +95,7 @@ def _positions(blocks: Sequence[BlockFlow]) -> list[float]:
     gaps = 0
     found = []
     for i, block in enumerate(blocks):
-        gaps += i > 0 and _group(block.role) != _group(blocks[i - 1].role)
+        gaps += i > 0 and block_group(block.role) != block_group(blocks[i - 1].role)
         found.append(i + _GAP * gaps)
     return found
 
@@ -284,7 +146,7 @@ def _draw_profile(
         clip_on=False,
     )
     end = 0
-    for _, members in _grouped(blocks):
+    for _, members in blocks_by_group(blocks):
         part = slice(end, end + len(members))
         end = part.stop
         shown = [value if value and math.isfinite(value) else math.nan for value in values[part]]
@@ -311,7 +173,7 @@ def _draw_depth(upper: Any, lower: Any, blocks: Sequence[BlockFlow]) -> None:
         places, [short_name(block.name, 22) for block in blocks], rotation=90, size=7.5
     )
     end = 0
-    for group, members in _grouped(blocks):
+    for group, members in blocks_by_group(blocks):
         middle = (places[end] + places[end + len(members) - 1]) / 2
         end += len(members)
         text = group.replace(" ", "\n")

@@ -7,48 +7,32 @@ model on the same batch, never a constant: the gradients of a healthy YOLO have 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import Any, Literal
-
-import numpy as np
 
 from yolo_stability.core import views
 from yolo_stability.core.json_values import spelled_json
 
 __all__ = [
-    "FORWARD_LIMIT",
-    "GRADIENT_LIMIT",
     "TRUNK",
     "BlockFlow",
     "Measures",
     "ProbeResult",
     "ProbeVerdict",
     "Profile",
-    "classify_profile",
-    "compare_with_stock",
+    "block_group",
+    "blocks_by_group",
     "describe_switches",
-    "with_growth",
+    "log10_or_nan",
+    "ratio_or_none",
 ]
 
 ProbeVerdict = Literal["healthy", "vanishing", "exploding"]
 
 TRUNK = frozenset({"backbone", "neck"})
 """Roles of blocks that follow each other; the branches of a head lie side by side."""
-
-GRADIENT_LIMIT = 100.0
-"""How much more (or less) than in stock the gradient may grow on its way from the head back to the first block.
-
-From 26 settings of YOLO26n, detect and pose, seeds 0 to 2: with a normalisation, or after `init=lsuv`, it is 1/20
-(LayerNorm) to 60 times (`init=gain:30`). Without, Kaiming weights, which hardly train, have 1/500 or less, all others
-below 1e-4, and `init=gain:3` 68 to 1e5.
-"""
-FORWARD_LIMIT = 10.0
-"""How much larger (or smaller) than in stock the deviation of a block's output may be.
-
-From the same settings: 0.3 (sigmoid) to 1.5 with a normalisation or after `init=lsuv`. Without, 28 or more where the
-signal runs away (ReLU with Kaiming weights; `init=gain:3` thousands), 1/80 or less where it dies out.
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,13 +105,13 @@ class Measures:
     @property
     def relative_gain(self) -> float | None:
         """The gain over that of stock; None where either is unknown."""
-        return _ratio(self.gain, self.stock_gain)
+        return ratio_or_none(self.gain, self.stock_gain)
 
     @property
     def slope(self) -> float | None:
         """Decades a block by which the gradient grows more (or, negative, less) than in stock; -inf where it dies."""
         relative = self.relative_gain
-        return None if relative is None or not self.blocks else _log10(relative) / self.blocks
+        return None if relative is None or not self.blocks else log10_or_nan(relative) / self.blocks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,167 +181,26 @@ def describe_switches(settings: Mapping[str, Any]) -> str:
     return " ".join(f"{key}={text}" for key, text in texts.items()) or "stock"
 
 
-def compare_with_stock(profile: Profile, reference: Profile) -> Measures:
-    """Compare a profile with that of the stock model.
-
-    Args:
-        profile: What was measured.
-        reference: Stock, on the same batch; blocks are matched by name.
-    """
-    stock = {block.name: block for block in reference.blocks}
-    pairs = [(b, stock[b.name]) for b in profile.blocks if b.role in TRUNK and b.name in stock]
-    signals = {
-        here.name: ratio
-        for here, there in pairs
-        if (ratio := _ratio(here.activation_std, there.activation_std)) is not None
-    }
-    farthest = max(signals, key=lambda name: abs(_log10(signals[name])), default=None)
-    weights = [
-        ratio
-        for here, there in pairs
-        if (ratio := _ratio(here.grad_norm, there.grad_norm)) is not None
-    ]
-    known = [here.growth is not None and there.growth is not None for here, there in pairs]
-    return Measures(
-        gain=_product([here.growth for (here, _), k in zip(pairs, known, strict=True) if k]),
-        stock_gain=_product(
-            [there.growth for (_, there), k in zip(pairs, known, strict=True) if k]
-        ),
-        blocks=sum(known),
-        signal=None if farthest is None else signals[farthest],
-        signal_block=farthest,
-        first_over_head=_first_over_head(profile),
-        stock_first_over_head=_first_over_head(reference),
-        weights=float(np.median(weights)) if weights else None,
-        finite=_is_finite(profile),
-    )
-
-
-def classify_profile(measures: Measures) -> tuple[ProbeVerdict, tuple[str, ...]]:
-    """Say whether gradients vanish or explode, and why.
-
-    The gradient of a weight is the product of what flows forward and what flows back: with weights three times too
-    large it is huge but equally so in every block. So each of the two flows is judged, not their product.
-
-    Args:
-        measures: From `compare_with_stock`.
-
-    Returns:
-        The verdict, and a sentence for each measure, the decisive one first; if healthy, one that is worth knowing.
-    """
-    if not measures.finite:
-        return "exploding", ("Loss, gradients or outputs hold NaN or Inf after one batch.",)
-    sentences = {"gradient": _gradient_sentence(measures), "signal": _signal_sentence(measures)}
-    flows = {
-        "gradient": _side(measures.relative_gain, GRADIENT_LIMIT),
-        "signal": _side(measures.signal, FORWARD_LIMIT),
-    }
-    verdict: ProbeVerdict = next(
-        (side for side in ("exploding", "vanishing") if side in flows.values()), "healthy"
-    )
-    said = [sentences[flow] for flow in sorted(flows, key=lambda flow: flows[flow] != verdict)]
-    level = _weights_sentence(measures)
-    told_first = verdict == "healthy" and _side(measures.weights, FORWARD_LIMIT) != "healthy"
-    return verdict, tuple(filter(None, [level, *said] if told_first else [*said, level]))
-
-
-def with_growth(blocks: Sequence[BlockFlow]) -> tuple[BlockFlow, ...]:
-    """Fill in the growth of every block of the trunk.
-
-    Args:
-        blocks: In the order of the network.
-
-    Returns:
-        The same blocks. A growth is None where a gradient is missing or the later one is 0.
-    """
-    found = list(blocks)
-    trunk = [i for i, block in enumerate(blocks) if block.role in TRUNK]
-    # The one2one twins of a head see detached features: nothing flows from them into the trunk.
-    sources = [
-        b.output_grad_norm
-        for b in blocks
-        if b.role not in TRUNK and not b.role.startswith("one2one_")
-    ]
-    known = [norm for norm in sources if norm is not None]
-    later = math.hypot(*known) if known else None
-    for i in reversed(trunk):
-        norm = blocks[i].output_grad_norm
-        if norm is not None and later:
-            found[i] = replace(blocks[i], growth=norm / later)
-        later = norm
-    return tuple(found)
-
-
-def _side(ratio: float | None, limit: float) -> ProbeVerdict:
-    """Return on which side of its limits a ratio to stock lies."""
-    if ratio is None or 1 / limit <= ratio <= limit:
-        return "healthy"
-    return "exploding" if ratio > limit else "vanishing"
-
-
-def _gradient_sentence(measures: Measures) -> str | None:
-    relative, slope = measures.relative_gain, measures.slope
-    if relative is None or slope is None:
-        return None
-    return (
-        f"From the head back to the first block the gradient is multiplied by {measures.gain:.2g} (stock: "
-        f"{measures.stock_gain:.2g}), which is {relative:.2g} times stock's, {slope:+.2f} decades a block over "
-        f"{measures.blocks} blocks; the limits are {1 / GRADIENT_LIMIT:g} and {GRADIENT_LIMIT:g} times."
-    )
-
-
-def _signal_sentence(measures: Measures) -> str | None:
-    if measures.signal is None:
-        return None
-    return (
-        f"Forward, the output of {measures.signal_block} departs most from stock: its deviation is "
-        f"{measures.signal:.2g} times stock's; the limits are {1 / FORWARD_LIMIT:g} and {FORWARD_LIMIT:g} times."
-    )
-
-
-def _weights_sentence(measures: Measures) -> str | None:
-    if measures.weights is None:
-        return None
-    text = f"The weights of backbone and neck get {measures.weights:.2g} times stock's gradient (median block)"
-    if measures.first_over_head is not None and measures.stock_first_over_head is not None:
-        text += (
-            f"; the first block's over the head's is {measures.first_over_head:.2g}, "
-            f"in stock {measures.stock_first_over_head:.2g}"
-        )
-    return f"{text}."
-
-
-def _first_over_head(profile: Profile) -> float | None:
-    """Return the gradient norm of the first block's weights over that of the whole head's."""
-    trunk = [b.grad_norm for b in profile.blocks if b.role in TRUNK and b.grad_norm is not None]
-    head = [b.grad_norm for b in profile.blocks if b.role not in TRUNK and b.grad_norm is not None]
-    return _ratio(trunk[0], math.hypot(*head)) if trunk and head else None
-
-
-def _is_finite(profile: Profile) -> bool:
-    """Return whether everything that was measured is finite."""
-    numbers = [profile.loss, profile.total]
-    for block in profile.blocks:
-        numbers += [
-            n
-            for n in (block.grad_norm, block.output_grad_norm, block.activation_rms)
-            if n is not None
-        ]
-    return all(math.isfinite(number) for number in numbers)
-
-
-def _ratio(number: float | None, reference: float | None) -> float | None:
+def ratio_or_none(number: float | None, reference: float | None) -> float | None:
     """Return number / reference; None where there is none."""
     if number is None or reference is None or reference == 0 or not math.isfinite(reference):
         return None
     return number / reference
 
 
-def _log10(number: float) -> float:
+def log10_or_nan(number: float) -> float:
     """Return the decimal logarithm; -inf for 0, inf for what is no number."""
     return -math.inf if number == 0 else math.log10(number) if number > 0 else math.inf
 
 
-def _product(factors: Sequence[float | None]) -> float | None:
-    """Return the product; None of nothing."""
-    return math.prod(factor for factor in factors if factor is not None) if factors else None
+def blocks_by_group(blocks: Sequence[BlockFlow]) -> Iterator[tuple[str, list[BlockFlow]]]:
+    """Yield the parts of the network with their blocks."""
+    for group, members in groupby(blocks, key=lambda block: block_group(block.role)):
+        yield group, list(members)
+
+
+def block_group(role: str) -> str:
+    """Name the part of the network a role belongs to."""
+    if role in {"backbone", "neck"}:
+        return role
+    return "one2one head" if role.startswith("one2one_") else "head"

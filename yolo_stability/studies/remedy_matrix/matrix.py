@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from yolo_stability.benchmarks.results import Interval, RunResultRow
+from yolo_stability.benchmarks.rows import Interval, RunResultRow
 from yolo_stability.benchmarks.statistics import bootstrap, boschloo, wilson
 
 __all__ = [

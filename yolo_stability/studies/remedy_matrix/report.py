@@ -8,7 +8,7 @@ from yolo_stability.display.picture import png_of
 from yolo_stability.display.style import BLANK, FAINT, INK, RC
 
 if TYPE_CHECKING:
-    from yolo_stability.benchmarks.results import Interval
+    from yolo_stability.benchmarks.rows import Interval
     from yolo_stability.studies.remedy_matrix.matrix import OutcomeCounts, Price, RemedyCell
     from yolo_stability.studies.remedy_matrix.result import CauseRow, MatrixResult, RemedyColumn
 

@@ -12,9 +12,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from yolo_stability.benchmarks.assessment import fitness_of, with_measures
+from yolo_stability.benchmarks.assessment import with_measures
+from yolo_stability.benchmarks.fitness import fitness_of
 from yolo_stability.benchmarks.plan import OUTCOME, PLAN, RunOutcome
-from yolo_stability.benchmarks.results import RESULTS_FILE, RunResultRow, read_results
+from yolo_stability.benchmarks.results import RESULTS_FILE, read_results
+from yolo_stability.benchmarks.rows import RunResultRow
 from yolo_stability.benchmarks.suite import Suite
 from yolo_stability.core.errors import TraceError
 from yolo_stability.core.types import RunHeader

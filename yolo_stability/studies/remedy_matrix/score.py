@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_stability.benchmarks.arms import SIGN, overridden_keys
-from yolo_stability.benchmarks.results import RunResultRow
+from yolo_stability.benchmarks.rows import RunResultRow
 from yolo_stability.benchmarks.suite import Suite
 from yolo_stability.config import is_default
 from yolo_stability.core.errors import ConfigError

@@ -19,7 +19,7 @@ from yolo_stability.benchmarks.labelled_runs import (
     label_of,
     labelled_runs,
 )
-from yolo_stability.benchmarks.results import Interval
+from yolo_stability.benchmarks.rows import Interval
 from yolo_stability.benchmarks.scenario import FaultLabel
 from yolo_stability.benchmarks.statistics import wilson
 from yolo_stability.core.actions import Action, Ending

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from yolo_stability.benchmarks.results import Interval
+    from yolo_stability.benchmarks.rows import Interval
     from yolo_stability.studies.rescue_rate.result import RescueResult
 
 __all__ = ["rescue_markdown"]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from yolo_stability.benchmarks.results import Interval
+from yolo_stability.benchmarks.rows import Interval
 
 __all__ = ["CauseCount", "RescueResult"]
 

@@ -20,8 +20,9 @@ from statistics import median
 from typing import Any
 
 from yolo_stability.benchmarks.arms import SIGN
-from yolo_stability.benchmarks.assessment import fitness_of
-from yolo_stability.benchmarks.results import BenchmarkResult, Interval, RunResultRow
+from yolo_stability.benchmarks.fitness import fitness_of
+from yolo_stability.benchmarks.results import BenchmarkResult
+from yolo_stability.benchmarks.rows import Interval, RunResultRow
 from yolo_stability.benchmarks.statistics import clustered, wilson
 from yolo_stability.core.files import replace_file
 from yolo_stability.studies.rescue_rate.result import CauseCount, Drawn, RescueResult

@@ -7,11 +7,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from yolo_stability.gradients.updates import NOTHING
 from yolo_stability.guard.training_state import TrainingState
 from yolo_stability.interventions.clips._base import Gradient
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.trainer.step.gradient_reading import Reading
-from yolo_stability.trainer.step.sampling import NOTHING
 
 __all__ = ["Clipping"]
 

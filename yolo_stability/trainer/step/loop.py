@@ -10,6 +10,7 @@ from torch import Tensor
 
 from yolo_stability.config import StabilitySettings
 from yolo_stability.core.types import StepRecord
+from yolo_stability.gradients.updates import NOTHING, UpdateSampling
 from yolo_stability.guard.distributed import agree
 from yolo_stability.guard.guard import Guard, Reason
 from yolo_stability.guard.incidents.capture import Evidence, IncidentKeeper
@@ -23,7 +24,6 @@ from yolo_stability.trainer.step.loop_state import LoopState
 from yolo_stability.trainer.step.record_keeper import RecordKeeper
 from yolo_stability.trainer.step.records import skip_details, worst_block
 from yolo_stability.trainer.step.recovery import Recovery
-from yolo_stability.trainer.step.sampling import NOTHING, UpdateSampling
 
 __all__ = ["StepLoop"]
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from yolo_stability.core.types import Skip, StepRecord
 from yolo_stability.gradients.norms import to_host
+from yolo_stability.gradients.updates import NOTHING
 from yolo_stability.guard.outcome import Outcome
 from yolo_stability.trainer.step.gradient_reader import GradientReader
 from yolo_stability.trainer.step.gradient_reading import Reading
@@ -23,7 +24,6 @@ from yolo_stability.trainer.step.records import (
     step_record,
     worst_block,
 )
-from yolo_stability.trainer.step.sampling import NOTHING
 
 __all__ = ["RecordKeeper"]
 

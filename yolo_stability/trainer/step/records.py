@@ -14,6 +14,7 @@ from yolo_stability.compat.ultralytics import group_names
 from yolo_stability.core.types import BlockSpec, BlockStats, Skip, StepRecord
 from yolo_stability.gradients.norms import BlockIndex
 from yolo_stability.gradients.optimizers import momentum
+from yolo_stability.gradients.updates import with_update_ratios
 from yolo_stability.trainer.step.gradient_reading import Reading
 from yolo_stability.trainer.step.loop_state import LoopState
 
@@ -128,14 +129,7 @@ def completed(
     """
     if len(coefficient):
         record = replace(record, clip_coef=none_if_nan(float(coefficient[0])))
-    if not len(weights):
-        return record
-    weight_norms, delta_norms = index.combine(weights, positions), index.combine(deltas, positions)
-    blocks = tuple(
-        replace(stats, weight_norm=w, update_ratio=d / w if w and d is not None else None)
-        for stats, w, d in zip(record.blocks, weight_norms, delta_norms, strict=True)
-    )
-    return replace(record, blocks=blocks)
+    return with_update_ratios(record, index, positions, weights, deltas)
 
 
 def none_if_nan(value: float | None) -> float | None:

@@ -13,15 +13,10 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from yolo_stability.studies.probe.figure import draw_probe_figure, probe_lines, probe_table
-from yolo_stability.studies.probe.result import (
-    BlockFlow,
-    ProbeResult,
-    Profile,
-    classify_profile,
-    compare_with_stock,
-    with_growth,
-)
+from yolo_stability.studies.probe.compare import classify_profile, compare_with_stock, with_growth
+from yolo_stability.studies.probe.figure import draw_probe_figure
+from yolo_stability.studies.probe.result import BlockFlow, ProbeResult, Profile
+from yolo_stability.studies.probe.tables import probe_lines, probe_table
 
 NAMES = {
     "model.0 Conv": "backbone",

@@ -9,17 +9,14 @@ from typing import Any
 
 import pytest
 
-from yolo_stability.studies.probe.result import (
+from yolo_stability.studies.probe.compare import (
     FORWARD_LIMIT,
     GRADIENT_LIMIT,
-    BlockFlow,
-    ProbeResult,
-    Profile,
     classify_profile,
     compare_with_stock,
-    describe_switches,
     with_growth,
 )
+from yolo_stability.studies.probe.result import BlockFlow, ProbeResult, Profile, describe_switches
 
 ROLES = ("backbone", "backbone", "neck", "box", "cls", "one2one_box")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_stability.benchmarks.plan import OUTCOME, RunOutcome, run_digest
-from yolo_stability.benchmarks.results import RunResultRow
+from yolo_stability.benchmarks.rows import RunResultRow
 from yolo_stability.benchmarks.suite import Suite
 
 METRIC = {"detect": "metrics/mAP50(B)", "pose": "metrics/mAP50(P)"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from fabricated import rows
 
-from yolo_stability.benchmarks.results import Interval
+from yolo_stability.benchmarks.rows import Interval
 from yolo_stability.benchmarks.statistics import wilson
 from yolo_stability.studies.remedy_matrix.matrix import (
     OutcomeCounts,

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from fabricated import fill, matrix_suite
 
-from yolo_stability.benchmarks.results import BenchmarkResult, RunResultRow, results_to_json
+from yolo_stability.benchmarks.results import BenchmarkResult, results_to_json
+from yolo_stability.benchmarks.rows import RunResultRow
 from yolo_stability.benchmarks.suite import Suite
 from yolo_stability.core.errors import ConfigError, TraceError
 from yolo_stability.studies.remedy_matrix import score_matrix, write_remedies

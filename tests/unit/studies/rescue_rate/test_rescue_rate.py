@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from yolo_stability.benchmarks.results import Arm, BenchmarkResult, Interval, RunResultRow
+from yolo_stability.benchmarks.results import BenchmarkResult
+from yolo_stability.benchmarks.rows import Arm, Interval, RunResultRow
 from yolo_stability.studies.rescue_rate.report import rescue_markdown
 from yolo_stability.studies.rescue_rate.result import RescueResult
 from yolo_stability.studies.rescue_rate.score import RESCUE_JSON, score_rescues, write_rescues

@@ -13,6 +13,7 @@ from torch import Tensor
 from yolo_stability.config import make_settings
 from yolo_stability.core.actions import Action
 from yolo_stability.core.types import Event, StepRecord
+from yolo_stability.gradients.updates import NOTHING, UpdateSampling
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.trainer.rescue.controller import Rescue
 from yolo_stability.trainer.rescue.remedies import LiveRemedies
@@ -22,7 +23,6 @@ from yolo_stability.trainer.step.gradient_reader import GradientReader
 from yolo_stability.trainer.step.health import Health
 from yolo_stability.trainer.step.journal import Journal
 from yolo_stability.trainer.step.loop import StepLoop
-from yolo_stability.trainer.step.sampling import NOTHING, UpdateSampling
 
 
 class Followed:
