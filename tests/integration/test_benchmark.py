@@ -111,7 +111,7 @@ def test_a_killed_benchmark_goes_on_where_it_was(
     """`kill -9` in the middle of the second run: the first stays, the second starts again from zero."""
     out = tmp_path / "out"
     code = (
-        "from yolo_stability.benchmarks.request import run_benchmark as r; "
+        "from yolo_stability.studies.run_benchmark import run_benchmark as r; "
         f"r('demo', out={str(out)!r}, arms='huge-lr,no-norm', task='detect', **{TINY!r})"
     )
     process = subprocess.Popen(
@@ -137,7 +137,7 @@ def test_a_worker_that_is_killed_takes_no_other_along(tmp_path: Path) -> None:
     """The first run is killed from outside once it trains; the benchmark says so and goes on."""
     out = tmp_path / "out"
     code = (
-        "from yolo_stability.benchmarks.request import run_benchmark as r; "
+        "from yolo_stability.studies.run_benchmark import run_benchmark as r; "
         f"r('demo', out={str(out)!r}, arms='no-norm', task='detect', **{TINY!r})"
     )
     process = subprocess.Popen(
@@ -166,7 +166,7 @@ def test_a_worker_that_hangs_is_ended_and_the_others_finish(tmp_path: Path) -> N
         "name: small\ncontrol: control\narms: [control, no-norm]\nlimits: {minutes: 1}\n"
     )
     code = (
-        "from yolo_stability.benchmarks.request import run_benchmark as r; "
+        "from yolo_stability.studies.run_benchmark import run_benchmark as r; "
         f"r({str(suite)!r}, out={str(out)!r}, task='detect', **{TINY!r})"
     )
     process = subprocess.Popen(
@@ -279,7 +279,7 @@ def test_verify_catches_another_image(tmp_path: Path) -> None:
 def test_workers_end_with_a_benchmark_that_is_killed(tmp_path: Path) -> None:
     out = tmp_path / "out"
     code = (
-        "from yolo_stability.benchmarks.request import run_benchmark as r; "
+        "from yolo_stability.studies.run_benchmark import run_benchmark as r; "
         f"r('demo', out={str(out)!r}, arms='no-norm', task='detect', **{TINY | {'epochs': 200}!r})"
     )
     process = subprocess.Popen(

@@ -26,7 +26,7 @@ LOOP = """
     import torch
     from torch import nn
     from torch.nn.utils import clip_grad_norm_
-    from yolo_stability.gradients.recorder import record
+    from yolo_stability.gradients.record import record
 
     torch.set_num_threads(1)
     torch.manual_seed(0)

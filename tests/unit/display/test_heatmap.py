@@ -101,7 +101,7 @@ def test_pyplot_and_backend_are_not_touched(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; import yolo_stability.display.heatmap as h\n"
         "assert 'matplotlib' not in sys.modules\n"
-        "from yolo_stability.trace.summary import heat_matrix; from yolo_stability.trace import load_trace\n"
+        "from yolo_stability.trace.heat_matrix import heat_matrix; from yolo_stability.trace import load_trace\n"
         f"h.draw_heatmap(heat_matrix(load_trace({str(tmp_path)!r})), Path({str(tmp_path)!r}) / 'p.png')\n"
         "assert 'matplotlib.pyplot' not in sys.modules and 'torch' not in sys.modules\n"
     )
