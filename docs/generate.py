@@ -21,7 +21,7 @@ from yolo_stability.cli.commands.listing import KINDS
 from yolo_stability.config import OWN_KEYS, SWITCHES
 from yolo_stability.core.types import BlockStats, Event, StepRecord
 from yolo_stability.trace.layout import TableName
-from yolo_stability.trace.tables import conform, empty
+from yolo_stability.trace.schema import conform, empty
 
 REPO = Path(__file__).resolve().parents[1]
 OUT = REPO / "docs" / "pages" / "generated"

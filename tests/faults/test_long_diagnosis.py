@@ -16,7 +16,7 @@ from traces import header, record
 
 from yolo_stability.trace import TraceWriter
 from yolo_stability.trace.layout import part_path
-from yolo_stability.trace.tables import blocks_frame, conform, steps_frame, to_parquet
+from yolo_stability.trace.schema import blocks_frame, conform, steps_frame, to_parquet
 
 STEPS, BLOCKS = 100_000, 25
 NAMES = [f"model.{i} C3k2" for i in range(BLOCKS)]

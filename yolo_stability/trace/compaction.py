@@ -12,7 +12,7 @@ from pathlib import Path
 
 from yolo_stability.core.files import replace_file
 from yolo_stability.core.types import StepRecord
-from yolo_stability.trace import tables as frames
+from yolo_stability.trace import schema
 from yolo_stability.trace.layout import Part, TableName, list_parts, part_path, without_overlaps
 
 __all__ = ["SEALED_STEPS", "Compactor", "merge_from"]
@@ -63,10 +63,10 @@ class Compactor:
             OSError: The disk is full, or the folder cannot be written.
         """
         steps = self._table == "steps"
-        frame = frames.steps_frame(records) if steps else frames.blocks_frame(records, self._names)
+        frame = schema.steps_frame(records) if steps else schema.blocks_frame(records, self._names)
         first, last = records[0].step, records[-1].step
         part = Part(part_path(self._folder, self._table, first, last), first, last)
-        replace_file(part.path, frames.to_parquet(frame))
+        replace_file(part.path, schema.to_parquet(frame))
         while self._tail and self._tail[-1].first >= first:  # an interrupted write had got this far
             again = self._tail.pop()
             if again.path != part.path:
@@ -91,12 +91,12 @@ class Compactor:
         start = 0 if everything else merge_from(spans)
         pieces = self._tail[start:]
         if len(pieces) > 1:
-            rows = frames.concat(
-                (frames.read_parquet(p.path) for p in pieces), self._table, self._names
+            rows = schema.concat(
+                (schema.read_parquet(p.path) for p in pieces), self._table, self._names
             )
             first, last = pieces[0].first, pieces[-1].last
             merged = Part(part_path(self._folder, self._table, first, last), first, last)
-            replace_file(merged.path, frames.to_parquet(rows), sync=True)
+            replace_file(merged.path, schema.to_parquet(rows), sync=True)
             self._tail[start:] = [merged]
             for piece in pieces:
                 if piece.path != merged.path:

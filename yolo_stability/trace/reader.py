@@ -113,7 +113,7 @@ def _scan(folder: Path, table: TableName, names: list[str]) -> pl.LazyFrame:
     """Open the parts of a table as one, with the columns of the contract."""
     import polars as pl
 
-    from yolo_stability.trace.tables import column_order, conform, empty
+    from yolo_stability.trace.schema import column_order, conform, empty
 
     parts = list(_scan_parts(without_overlaps(list_parts(folder, table))))
     if table == "blocks":
@@ -153,7 +153,7 @@ def empty_trace(folder: Path, header: RunHeader) -> Trace:
     """
     import polars as pl
 
-    from yolo_stability.trace.tables import empty
+    from yolo_stability.trace.schema import empty
 
     return Trace(
         path=folder,
@@ -183,7 +183,7 @@ def resume_point(folder: str | Path) -> ResumePoint | None:
 def _resume_point(folder: Path) -> ResumePoint:
     import polars as pl
 
-    from yolo_stability.trace.tables import read_parquet
+    from yolo_stability.trace.schema import read_parquet
 
     attempt = max((row["attempt"] for row in _event_rows(folder)), default=0)
     for part in reversed(without_overlaps(list_parts(folder, "steps"))):
@@ -260,7 +260,7 @@ def _read_parts(
     """
     import polars as pl
 
-    from yolo_stability.trace.tables import read_parquet
+    from yolo_stability.trace.schema import read_parquet
 
     frames: dict[Part, pl.DataFrame] = {}
     gone: set[Part] = set()
@@ -285,7 +285,7 @@ def _join(parts: Sequence[pl.DataFrame], table: TableName, names: Sequence[str])
     """Stack parts, ordered and unique by key; what one writer wrote is so already, and only looked through."""
     import polars as pl
 
-    from yolo_stability.trace.tables import concat, conform
+    from yolo_stability.trace.schema import concat, conform
 
     keys = ["attempt", "step"] if table == "steps" else ["attempt", "step", "block"]
     parts = [conform(part, table, names) for part in parts]

@@ -13,8 +13,8 @@ from yolo_stability.core.files import replace_file
 from yolo_stability.core.types import Event, RunHeader, StepRecord
 from yolo_stability.trace.compaction import Compactor
 from yolo_stability.trace.layout import EVENTS, HEADER, remove_stale_temps
+from yolo_stability.trace.schema import warm_up
 from yolo_stability.trace.serialize import event_line, header_to_json
-from yolo_stability.trace.tables import warm_up
 
 __all__ = ["TraceWriter"]
 

@@ -22,7 +22,7 @@ from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.diagnose import diagnose_context, diagnose_series, diagnose_trace
 from yolo_stability.diagnosis.examples import example_header, healthy_run
 from yolo_stability.trace.arrays import RunSeries, as_series
-from yolo_stability.trace.tables import blocks_frame, conform, empty, steps_frame
+from yolo_stability.trace.schema import blocks_frame, conform, empty, steps_frame
 
 pytestmark = pytest.mark.filterwarnings("error")
 

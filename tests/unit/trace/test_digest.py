@@ -20,7 +20,7 @@ from yolo_stability.trace import TraceWriter, empty_trace, load_trace
 from yolo_stability.trace import digest as module
 from yolo_stability.trace.digest import trace_digest
 from yolo_stability.trace.layout import part_path
-from yolo_stability.trace.tables import blocks_frame, steps_frame, to_parquet
+from yolo_stability.trace.schema import blocks_frame, steps_frame, to_parquet
 
 BAD = (math.nan, math.inf, None, 12.0)
 
