@@ -15,7 +15,7 @@ from torch import Tensor
 
 from yolo_stability.compat.ultralytics import group_names
 from yolo_stability.core.types import BlockSpec, BlockStats, Skip, StepRecord
-from yolo_stability.gradients.norms import BlockIndex, to_host
+from yolo_stability.gradients.norms import to_host
 from yolo_stability.gradients.optimizers import momentum
 from yolo_stability.gradients.updates import NOTHING, with_update_ratios
 from yolo_stability.guard.outcome import Outcome
@@ -27,7 +27,6 @@ __all__ = [
     "GroupRates",
     "RecordKeeper",
     "StepPlace",
-    "completed",
     "none_if_nan",
     "skip_details",
     "step_record",
@@ -113,29 +112,6 @@ def step_record(
         ),
         micro_norm=none_if_nan(reading.micro_norm),
     )
-
-
-def completed(
-    record: StepRecord,
-    index: BlockIndex,
-    positions: NDArray[np.int64],
-    weights: NDArray[np.float64],
-    deltas: NDArray[np.float64],
-    coefficient: NDArray[np.float64],
-) -> StepRecord:
-    """Return a record with what was still on the device when it was built.
-
-    Args:
-        record: The record.
-        index: The parameters and their blocks.
-        positions: Block position of each sampled tensor, shape (n,).
-        weights: Norm of each before the update, shape (n,); empty where the step was not sampled.
-        deltas: Norm of each one's change, shape (n,).
-        coefficient: Clip coefficient, shape (1,); empty where it was known at once.
-    """
-    if len(coefficient):
-        record = replace(record, clip_coef=none_if_nan(float(coefficient[0])))
-    return with_update_ratios(record, index, positions, weights, deltas)
 
 
 def none_if_nan(value: float | None) -> float | None:
@@ -240,9 +216,12 @@ class RecordKeeper:
         """Add what was still on the device to the held record and hand it over."""
         record, self._held = self._held, None
         self.deferred = (NOTHING, NOTHING, NOTHING)
-        if record is not None:
-            index = self._reader.index
-            self._receive(completed(record, index, self._positions, weights, deltas, coefficient))
+        if record is None:
+            return
+        if len(coefficient):
+            record = replace(record, clip_coef=none_if_nan(float(coefficient[0])))
+        index, positions = self._reader.index, self._positions
+        self._receive(with_update_ratios(record, index, positions, weights, deltas))
 
     def flush(self) -> None:
         """Hand over the record that still waits for its update ratio."""
