@@ -66,8 +66,8 @@ DEFECTS = (
     Defect(
         "guard-ema-count",
         "guard",
-        "trainer.ema.updates = self._ema_updates",
-        "self._ema_updates = trainer.ema.updates",
+        "state.ema.updates = self._ema_updates",
+        "self._ema_updates = state.ema.updates",
         "A rollback restores the EMA weights but not its update count, so its decay is wrong.",
     ),
     # rules
@@ -196,8 +196,8 @@ DEFECTS = (
     Defect(
         "rescue-scale-not-capped",
         "rescue",
-        'min(scale, float(state["scale"]))',
-        'max(scale, float(state["scale"]))',
+        'min(scale, float(saved["scale"]))',
+        'max(scale, float(saved["scale"]))',
         "A rollback restores the high AMP scale that a rescue had lowered.",
     ),
     Defect(
@@ -232,8 +232,8 @@ DEFECTS = (
     Defect(
         "resume-bias-rate",
         "resume",
-        "self._remedies.follow(trainer, bias)",
-        "self._remedies.follow(trainer, None)",
+        "self._remedies.follow(self._state, bias)",
+        "self._remedies.follow(self._state, None)",
         "A resume forgets that a rescue lowered warmup_bias_lr.",
     ),
     Defect(

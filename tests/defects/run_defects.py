@@ -329,7 +329,7 @@ class Copy:
 # The touch run
 
 
-def touch(repo: Path, folder: Path, workers: int, log: Path) -> Touched:
+def touch(repo: Path, folder: Path, workers: int, log: Path, paths: Sequence[str]) -> Touched:
     """Run the suite once with probes and return which test touches which line.
 
     Args:
@@ -337,6 +337,7 @@ def touch(repo: Path, folder: Path, workers: int, log: Path) -> Touched:
         folder: Empty temporary folder.
         workers: Number of test processes.
         log: File for the output of pytest.
+        paths: Folders or files of tests; the whole suite if empty.
     """
     copy = Copy(repo, folder)
     copy.require_own_package()
@@ -344,7 +345,7 @@ def touch(repo: Path, folder: Path, workers: int, log: Path) -> Touched:
     began = time.monotonic()
     parallel = ("-n", str(workers), "--dist", "loadfile") if workers > 1 else ()
     ignored = (f"--ignore={name}" for name in NOT_COUNTED)
-    copy.pytest(["-q", "-p", "no:cacheprovider", *SUITE, *parallel, *ignored], log)
+    copy.pytest(["-q", "-p", "no:cacheprovider", *SUITE, *parallel, *ignored, *paths], log)
     result = Touched(wall_seconds=round(time.monotonic() - began, 1))
     for test, _, outcome, seconds in copy.reports():
         result.seconds[test] = round(result.seconds.get(test, 0.0) + seconds, 3)
@@ -553,6 +554,7 @@ def options() -> argparse.Namespace:
         "--touch", action="store_true", help="only find the tests that touch each line"
     )
     parser.add_argument("--touched", type=Path, default=HERE / "touched.json")
+    parser.add_argument("--paths", nargs="*", default=[], help="run only these tests with --touch")
     parser.add_argument("--results", type=Path, default=HERE / "results.json")
     parser.add_argument("--area", choices=AREAS, help="only the defects of one area")
     parser.add_argument("--jobs", type=int, default=1, help="parallel defects or test workers")
@@ -599,7 +601,7 @@ def work(asked: argparse.Namespace, folder: Path) -> int:
     repo = asked.repo.resolve()
     if asked.touch:
         workers = max(asked.jobs, 2)
-        touched = touch(repo, folder, workers, folder / "touch.log")
+        touched = touch(repo, folder, workers, folder / "touch.log", asked.paths)
         write_json(asked.touched, asdict(touched))
         print(touched.summary)
         print("".join(f"fails without a defect: {test}\n" for test in touched.failing), end="")

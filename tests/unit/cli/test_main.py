@@ -580,3 +580,12 @@ def test_a_benchmark_that_is_mistyped(
 ) -> None:
     assert main(["benchmark", *line.split()]) == 2
     assert told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("lost", "code"), [((), 0), (("no-norm seed 1",), 3)])
+def test_a_benchmark_with_lost_runs_ends_with_3(
+    api: Api, monkeypatch: pytest.MonkeyPatch, lost: tuple[str, ...], code: int
+) -> None:
+    result = SimpleNamespace(lines=list, to_json=dict, lost=lost)
+    monkeypatch.setattr(sys.modules["yolo_stability.api"], "benchmark", lambda **_: result)
+    assert main(["benchmark", "suite=demo"]) == code

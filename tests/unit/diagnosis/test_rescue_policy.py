@@ -174,6 +174,18 @@ def test_the_rate_in_force_counts_what_was_lowered_already() -> None:
     assert (action.remedy, action.value) == ("lower_rate", "0.1")
 
 
+def test_the_current_rate_is_the_product_of_all_lowered_rates() -> None:
+    """5.0 times 0.01 times 0.1 is within the usual range of AdamW, 5.0 times 0.1 is not."""
+    rescuer = opened(told("AdamW", 5.0), mode="lower_rate")
+    for step, value in ((3, "0.01"), (5, "0.1")):
+        data = {"remedy": "lower_rate", "value": value}
+        rescuer.event(Event(attempt=0, step=step, kind="rescue", data=data))
+    action = decided(rescuer, healthy(40) + blown_up(20, 40))
+    assert isinstance(action, Action)
+    assert (action.remedy, action.value) == ("lower_rate", "0.1")
+    assert action.onset is not None
+
+
 @pytest.mark.parametrize(("limit", "expected"), [(1, 1), (2, 2)])
 def test_the_limit_holds(limit: int, expected: int) -> None:
     rescuer, count, step = opened(told(), limit=limit), 0, 40

@@ -135,6 +135,12 @@ def same(a: float | None, b: float | None) -> bool:
     return a == b or (a is not None and b is not None and math.isnan(a) and math.isnan(b))
 
 
+def test_nan_and_the_two_infinities_are_different_runs(trace: Trace) -> None:
+    values = (math.nan, math.inf, -math.inf)
+    frames = [changed(trace.blocks, "grad_norm", 0, value) for value in values]
+    assert len({trace_digest(replace(trace, blocks=frame)) for frame in frames}) == len(values)
+
+
 @pytest.mark.parametrize(
     "change",
     [

@@ -515,14 +515,19 @@ def test_a_trace_that_cannot_be_removed_is_told_with_the_option_of_the_caller(
         clear_trace(tmp_path, option="out")
 
 
-def test_step_that_repeats_is_left_out_and_told(tmp_path: Path) -> None:
+@pytest.mark.parametrize("late", [0, 1])
+def test_repeated_or_earlier_step_is_left_out_with_a_warning(tmp_path: Path, late: int) -> None:
+    """Each case on its own: only the first warning is kept, and reading removes duplicate rows."""
     writer = TraceWriter(tmp_path / "stability", NAMES)
     writer.write_header(header())
-    for step in (0, 1, 1, 0, 2):
+    for step in (0, 1, late, 2):
         writer.append(record(step))
     writer.close()
-    assert "step 1" in str(writer.error)
-    assert load_trace(tmp_path).steps["step"].to_list() == [0, 1, 2]
+    assert writer.error == (
+        f"Telemetry left out step {late}: it came after step 1, and steps never repeat."
+    )
+    [file] = (tmp_path / "stability/trace").glob("steps-*.parquet")
+    assert pl.read_parquet(file)["step"].to_list() == [0, 1, 2]
 
 
 # --- trouble ----------------------------------------------------------------------------------------------------------

@@ -11,9 +11,12 @@ from unittest.mock import Mock
 import polars as pl
 import pytest
 
+from yolo_stability.config import make_settings
 from yolo_stability.core.actions import Action
+from yolo_stability.interventions.switches import Switches
 from yolo_stability.trainer.rescue import controller as rescuing
 from yolo_stability.trainer.rescue.controller import Rescue
+from yolo_stability.trainer.rescue.remedies import LiveRemedies
 
 
 def told(**more: Any) -> str:
@@ -43,6 +46,21 @@ def test_the_first_state_of_a_sitting_knows_of_the_warm_up_that_was_given_back(
     Rescue(state, run, Mock(attempt=1), Mock(), remedies, "auto").resume(known=True)
     assert seen == [(10, 1)]
     assert remedies.amp_cap == (4096.0, 20000)
+
+
+def test_a_resume_restores_the_warmup_bias_rate_of_the_last_rescue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkpoint from before the rescue still holds the higher rate."""
+    rows = [told(warmup_bias_lr=0.05), told(warmup_bias_lr=0.005)]
+    events = pl.DataFrame({"kind": ["rescue"] * 2, "step": [12, 20], "data": rows})
+    monkeypatch.setattr(rescuing, "load_trace", lambda folder: SimpleNamespace(events=events))
+    state: Any = SimpleNamespace(save_dir=tmp_path, start_epoch=2, batches=8, warmup_bias_lr=0.1)
+    state.optimizer = SimpleNamespace(param_groups=[])
+    state.scheduler = SimpleNamespace(base_lrs=[])
+    remedies = LiveRemedies(Switches(make_settings()))
+    Rescue(state, Mock(), Mock(attempt=1), Mock(), remedies, "auto").resume(known=True)
+    assert state.warmup_bias_lr == 0.005
 
 
 def test_a_remedy_that_fails_leaves_the_state_put_back_and_says_so() -> None:
