@@ -70,9 +70,9 @@ class _About:
 
 
 _OFF, _NONE = (False, "off"), (None, "none")
-_CLIPS = f"one of {', '.join(CLIPS)}; a number follows a colon, such as norm:10"
-_INITS = f"one of {', '.join(INITS)}; a number follows a colon, such as gain:3"
-_FAULTS = f"KIND@N or KIND:SHARE; KIND is one of {', '.join(FAULTS)}"
+_CLIPS = f"one of {', '.join(CLIPS.names)}; a number follows a colon, such as norm:10"
+_INITS = f"one of {', '.join(INITS.names)}; a number follows a colon, such as gain:3"
+_FAULTS = f"KIND@N or KIND:SHARE; KIND is one of {', '.join(FAULTS.names)}"
 _REMEDIES = f"off, auto, random or one of {', '.join(LIVE_REMEDIES)}"
 
 

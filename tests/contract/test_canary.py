@@ -140,12 +140,12 @@ INTERNALS = [
     ),
     Internal(
         function=BaseModel.fuse,
-        leans="interventions/normalisation.py: a Conv without `bn`, a RepConv without `conv1` must be left alone by it",
+        leans="interventions/norms/_replace.py: a Conv without `bn`, a RepConv without `conv1` must be left alone",
         known={"309e0a8e3eb2": "8.4.60", "12b91a245dbf": "8.4.120", "cfb0c61e6759": "8.4.190"},
     ),
     Internal(
         function=Conv.forward_fuse,
-        leans="interventions/normalisation.py: it is the forward of a Conv whose BatchNorm is gone",
+        leans="interventions/norms/_replace.py: it is the forward of a Conv whose BatchNorm is gone",
         known={"6c73fe9b4be3": "8.4.60"},
     ),
     Internal(
@@ -284,7 +284,7 @@ def test_an_internal_has_a_known_form(internal: Internal) -> None:
 
 
 def test_the_training_loop_calls_in_the_known_order() -> None:
-    """monitor.py and watch.py count on it: validation after on_train_epoch_end, saving after NaN recovery."""
+    """base_monitor.py and step/loop.py count on it: validation after on_train_epoch_end, saving after NaN recovery."""
     found = calls(BaseTrainer._do_train, CALLED)
     assert [name for name in found if name not in GONE_OR_MOVED] == ORDER, (
         f"Ultralytics {__version__} changed the order of events in BaseTrainer._do_train. "
@@ -319,12 +319,12 @@ def test_save_model_writes_through_the_paths_that_are_redirected() -> None:
 
 
 def test_the_loop_still_uses_the_attributes_of_the_trainer() -> None:
-    """watch.py, guard.py, run.py read and write them."""
+    """trainer_state.py, guard.py and session.py read and write them."""
     text = inspect.getsource(BaseTrainer)
     gone = [name for name in ATTRIBUTES if f"self.{name}" not in text]
     assert gone == [], (
-        f"Ultralytics {__version__}: BaseTrainer no longer has {gone}. What leans on it: trainer/step/loop.py, "
-        "guard.py, run.py and window.py."
+        f"Ultralytics {__version__}: BaseTrainer no longer has {gone}. What leans on it: "
+        "trainer/trainer_state.py, guard/guard.py, trainer/session.py and trainer/step/accumulation.py."
     )
 
 

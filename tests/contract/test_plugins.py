@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+from yolo_stability.core import plugins
+
 REPO = Path(__file__).resolve().parents[2]
 GOLDEN = REPO / "tests" / "golden" / "detect-26n"
 PAGE = (REPO / "docs" / "pages" / "how-to" / "own-parts.md").read_text(encoding="utf-8")
@@ -58,10 +60,11 @@ def install(folder: Path, files: Mapping[str, str], points: str = POINTS) -> dic
     subprocess.run(
         [
             *(*pip, "--disable-pip-version-check", "install", "-q", "--no-index", "--no-deps"),
-            *("--target", str(site), str(wheel(folder, files, points))),
+            *("--target", str(site), str(wheel(folder, files, POINTS))),
         ],
         check=True,
     )
+    (site / "tiny_plugin-1.0.dist-info" / "entry_points.txt").write_text(points)
     path = os.pathsep.join([str(site), *filter(None, [os.environ.get("PYTHONPATH")])])
     return {**os.environ, "PYTHONPATH": path}
 
@@ -80,7 +83,7 @@ def run(env: Mapping[str, str], *words: str) -> subprocess.CompletedProcess[str]
 def test_it_is_listed_with_the_package_that_it_comes_from(installed: dict[str, str]) -> None:
     listed = run(installed, "list", "rules").stdout
     assert "too_steep" in listed
-    assert "A gradient norm above a fixed limit. (from tiny-plugin)" in " ".join(listed.split())
+    assert "A gradient norm above a fixed limit. (from tiny-plugin 1.0)" in " ".join(listed.split())
     assert "halve" in run(installed, "list", "interventions").stdout
 
 
@@ -127,7 +130,7 @@ def test_an_impossible_number_gets_the_sentence_of_any_clip(installed: dict[str,
     ("source", "said"),
     [
         ("raise OSError('no driver')", "cannot be imported (OSError: no driver)"),
-        ("class Halve: ...", "must be a subclass of yolo_stability.interventions.clips._base.Clip"),
+        ("class Halve: ...", "must be a subclass of yolo_stability.interventions.clips.Clip"),
     ],
 )
 def test_a_broken_package_is_named(tmp_path: Path, source: str, said: str) -> None:
@@ -135,7 +138,7 @@ def test_a_broken_package_is_named(tmp_path: Path, source: str, said: str) -> No
     assert run(env, "--help").returncode == 0
     done = run(env, "train", "model=yolo26n.yaml", "data=shapes", "clip=halve:0.5")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "The clip 'halve' of the package tiny-plugin" in done.stderr
+    assert "The clip 'halve' of the package tiny-plugin 1.0" in done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -151,7 +154,7 @@ def test_a_name_that_is_taken_is_ignored_aloud(tmp_path: Path) -> None:
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "yolo_stability.interventions.clips.agc"
-    assert "clip 'agc' of the package tiny-plugin is ignored" in done.stderr
+    assert "clip 'agc' of the package tiny-plugin 1.0 is ignored" in done.stderr
 
 
 def test_a_rule_that_fails_costs_its_own_findings_only(tmp_path: Path) -> None:
@@ -162,3 +165,81 @@ def test_a_rule_that_fails_costs_its_own_findings_only(tmp_path: Path) -> None:
     alone = run(os.environ, "diagnose", str(tmp_path / "run"), "--json")
     assert (done.returncode, done.stdout) == (alone.returncode, alone.stdout)
     assert "rule 'too_steep' of another package failed" in done.stderr
+
+
+def test_a_rule_or_logger_that_nobody_asked_for_stops_nothing(tmp_path: Path) -> None:
+    points = (
+        "[yolo_stability.rules]\ntoo_steep = tiny_plugin.rules:TooSteep\n"
+        "[yolo_stability.loggers]\npost = tiny_plugin.loggers:Post\n"
+    )
+    logger = "from yolo_stability.trainer.loggers import Sink\nclass Post(Sink): ...\n"
+    env = install(tmp_path, {"rules": "import nothing_of_that_name", "loggers": logger}, points)
+    shutil.copytree(GOLDEN, tmp_path / "run")
+    done = run(env, "diagnose", str(tmp_path / "run"), "--json")
+    alone = run(os.environ, "diagnose", str(tmp_path / "run"), "--json")
+    assert (done.returncode, done.stdout) == (alone.returncode, alone.stdout)
+    assert "rule 'too_steep' of the package tiny-plugin 1.0 is left out" in done.stderr
+    code = (
+        "from yolo_stability.trainer.monitor import _make_sinks; from yolo_stability.diagnosis.live import LiveRules;"
+        "print(len(_make_sinks()), LiveRules() is not None)"
+    )
+    made = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+    )
+    assert made.stdout.split()[-2:] == ["4", "True"]
+    assert "sink 'post' of the package tiny-plugin 1.0 is left out" in made.stderr
+
+
+@pytest.mark.parametrize(
+    ("points", "source"),
+    [
+        ("[yolo_stability.clips]\nhalve = tiny-plugin.clips:Halve\n", CLIP),
+        (POINTS, "\u00e9 = '"),
+    ],
+    ids=["no module", "no Python"],
+)
+def test_a_damaged_package_breaks_no_other_command(
+    tmp_path: Path, points: str, source: str
+) -> None:
+    env = install(tmp_path, {"clips": source, "rules": RULE}, points)
+    shutil.copytree(GOLDEN, tmp_path / "run")
+    for line in (["--help"], ["list", "interventions"], ["diagnose", str(tmp_path / "run")]):
+        done = run(env, *line)
+        assert done.returncode in {0, 3}, done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_entry_points_that_cannot_be_read_cost_only_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Broken:
+        name = "broken"
+
+        @property
+        def entry_points(self) -> object:
+            raise TypeError("no equals sign")
+
+    monkeypatch.setattr(plugins, "distributions", lambda: [Broken()])
+    with pytest.warns(UserWarning, match="entry points of broken cannot be read: no equals sign"):
+        assert plugins.plugin_points.__wrapped__() == {}
+
+
+def test_a_class_of_this_package_keeps_its_name(tmp_path: Path) -> None:
+    points = "[yolo_stability.clips]\nsame = yolo_stability.interventions.clips.norm:NormClip\n"
+    env = install(tmp_path, {"clips": CLIP, "rules": RULE}, points)
+    done = run(env, "train", "model=yolo26n.yaml", "data=shapes", "clip=same:10")
+    assert done.returncode == 2
+    assert "has another name already" in done.stderr
+
+
+def test_a_run_with_a_clip_of_another_package_depends_on_its_version(
+    installed: dict[str, str],
+) -> None:
+    code = (
+        "from yolo_stability.interventions.plugin_versions import plugin_versions as v;"
+        "print(v({'clip': 'halve:0.5', 'norm': 'batch'}), v({'clip': 'norm:10', 'fault': None}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=installed, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "{'tiny-plugin': '1.0'} {}"

@@ -193,3 +193,15 @@ def write(package: Path, module: str, source: str) -> None:
     path = package / f"{module.replace('.', '/')}.py"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(source, encoding="utf-8")
+
+
+def test_every_module_that_a_text_names_by_its_path_exists() -> None:
+    named = {
+        (path.name, name)
+        for path in [*PACKAGE.rglob("*.py"), *(REPO / "tests" / "contract").glob("*.py")]
+        for name in re.findall(
+            r"(?<![\w/.])((?:[a-z_]+/)+[a-z_]+\.py)\b", path.read_text(encoding="utf-8")
+        )
+        if name.partition("/")[0] in {p.name for p in PACKAGE.iterdir() if p.is_dir()}
+    }
+    assert {(file, name) for file, name in named if not (PACKAGE / name).is_file()} == set()

@@ -33,6 +33,7 @@ from yolo_stability.core.errors import ConfigError, TraceError, printable
 from yolo_stability.core.files import replace_file
 from yolo_stability.core.provenance import package_versions
 from yolo_stability.core.types import Trace
+from yolo_stability.interventions.plugin_versions import plugin_versions
 from yolo_stability.trace import load_trace, lock_folder, unlock_folder
 
 if TYPE_CHECKING:
@@ -103,7 +104,11 @@ def plan_run(
         minutes=limits.minutes,
         gigabytes=limits.gigabytes,
         zero_loss_steps=limits.zero_loss_steps,
-        digest=run_digest(settings, {"zero_loss_steps": limits.zero_loss_steps}, versions),
+        digest=run_digest(
+            settings,
+            {"zero_loss_steps": limits.zero_loss_steps},
+            {**versions, **plugin_versions(settings)},
+        ),
     )
 
 

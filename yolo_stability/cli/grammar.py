@@ -34,7 +34,8 @@ class Key:
 class Grammar:
     """What a command takes beside `--json`.
 
-    Sentences may name the offending text as {key} or {word}, and the nearest valid one as {hint}.
+    `unknown_key`, `unknown_word`, `surplus` and `other_task` may name the offending text as {key} or {word}, and the
+    nearest valid one as {hint}; `missing` and `one` are printed as they are.
 
     Attributes:
         keys: Keys of the command, in the order in which their values are checked.

@@ -1,7 +1,7 @@
 """Names of Ultralytics that the rest of the package needs, and every version quirk.
 
-`data/`, `cli` and `interventions/` reach Ultralytics through this module only. A trainer is typed `Any`: Ultralytics
-ships no type information, and users bring classes of their own.
+All but `trainer/` reach Ultralytics through this folder; two modules of `guard/incidents` look its layers up. A trainer
+is typed `Any`: Ultralytics ships no type information, and users bring classes of their own.
 """
 
 from __future__ import annotations

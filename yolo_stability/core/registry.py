@@ -14,18 +14,24 @@ import inspect
 import pkgutil
 import warnings
 from collections.abc import Iterator, Mapping
-from functools import cache, cached_property
-from importlib.metadata import EntryPoint, distributions
+from functools import cached_property
+from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.core.plugins import (
+    ENTRY_NAME,
+    load_plugin,
+    plugin_points,
+    plugin_source,
+    plugin_summary,
+)
 
-__all__ = ["Registry", "entry_name", "is_plugin"]
+__all__ = ["Registry", "entry_name"]
 
 T = TypeVar("T")
-_NAME = "_entry_name"
 
 
 def entry_name(cls: type) -> str:
@@ -37,32 +43,7 @@ def entry_name(cls: type) -> str:
     Returns:
         The entry point's name, else the name of the file that defines the class.
     """
-    return str(vars(cls).get(_NAME) or cls.__module__.rpartition(".")[2])
-
-
-def is_plugin(cls: type) -> bool:
-    """Return whether a class came through an entry point of another package."""
-    return _NAME in vars(cls)
-
-
-@cache
-def _entry_points() -> Mapping[str, tuple[EntryPoint, ...]]:
-    """Read the entry points of all installed packages once, by group; it takes some 10 ms."""
-    found: dict[str, list[EntryPoint]] = {}
-    seen = set()
-    for dist in distributions():
-        points = [p for p in dist.entry_points if p.group.startswith("yolo_stability.")]
-        if not points or dist.name in seen:  # else hidden by one that comes earlier on the path
-            continue
-        seen.add(dist.name)
-        for point in points:
-            found.setdefault(point.group, []).append(point)
-    return {group: tuple(sorted(points, key=_origin)) for group, points in found.items()}
-
-
-def _origin(point: EntryPoint) -> str:
-    """Name the distribution that an entry point belongs to."""
-    return point.dist.name if point.dist else point.value
+    return str(vars(cls).get(ENTRY_NAME) or cls.__module__.rpartition(".")[2])
 
 
 class Registry(Generic[T]):
@@ -98,7 +79,7 @@ class Registry(Generic[T]):
     def _plugins(self) -> Mapping[str, EntryPoint]:
         """Entry points by name, without those whose name is taken or cannot be typed; a warning names each."""
         taken: dict[str, EntryPoint] = {}
-        for point in _entry_points().get(self._group, ()):
+        for point in plugin_points().get(self._group, ()):
             if point.name in self._files or point.name in taken:
                 why = f"there is another {self.noun} of that name"
             elif not point.name.isidentifier() or point.name.startswith("_"):
@@ -107,7 +88,7 @@ class Registry(Generic[T]):
                 taken[point.name] = point
                 continue
             warnings.warn(
-                f"{self.noun} '{point.name}' of the package {_origin(point)} is ignored: {why}",
+                f"{self.noun} '{point.name}' of the package {plugin_source(point)} is ignored: {why}",
                 stacklevel=2,
             )
         return taken
@@ -115,7 +96,7 @@ class Registry(Generic[T]):
     @cached_property
     def summaries(self) -> dict[str, str]:
         """First line of each entry's docstring by name, read from the file; of another package's with its name."""
-        return {name: self._summary(name) for name in self.names}
+        return {name: self.summary(name) for name in self.names}
 
     def check(self, name: str, where: str) -> None:
         """Refuse a name that is no entry, without importing anything.
@@ -144,6 +125,26 @@ class Registry(Generic[T]):
             self._found[name] = self._load(name)
         return self._found[name]
 
+    def make_all(self) -> list[T]:
+        """Make every entry, without arguments; one of another package that fails is left out with a warning."""
+        made = []
+        for name in self.names:
+            try:
+                made.append(self[name]())
+            except Exception as error:
+                if name not in self._plugins:
+                    raise
+                source = plugin_source(self._plugins[name])
+                warnings.warn(
+                    f"{self.noun} '{name}' of the package {source} is left out: {error}",
+                    stacklevel=2,
+                )
+        return made
+
+    def source(self, name: str) -> str | None:
+        """Return name and version of the package that adds an entry; None for an entry of this package."""
+        return plugin_source(self._plugins[name]) if name in self._plugins else None
+
     def __iter__(self) -> Iterator[str]:
         return iter(self.names)
 
@@ -155,12 +156,10 @@ class Registry(Generic[T]):
             raise TypeError(f"{self._package} is no package, so it can hold no {self.noun}")
         return [Path(place) for place in spec.submodule_search_locations]
 
-    def _summary(self, name: str) -> str:
+    def summary(self, name: str) -> str:
         """Return the first line of a module's docstring without importing it; empty where it has none."""
         if name in self._plugins:
-            point = self._plugins[name]
-            line = _first_line(_source_of(point))
-            return f"{line} (from {_origin(point)})".strip()
+            return plugin_summary(self._plugins[name])
         return _first_line(
             next(f for f in (folder / f"{name}.py" for folder in self._folders) if f.is_file())
         )
@@ -170,7 +169,7 @@ class Registry(Generic[T]):
         home, _, attribute = self._base.rpartition(".")
         base = getattr(importlib.import_module(home), attribute)
         if name in self._plugins:
-            return self._load_plugin(self._plugins[name], base)
+            return load_plugin(self._plugins[name], base, self.noun)
         module = importlib.import_module(f"{self._package}.{name}")
         classes = [
             value
@@ -192,40 +191,8 @@ class Registry(Generic[T]):
             )
         return classes[0]
 
-    def _load_plugin(self, point: EntryPoint, base: type[Any]) -> type[T]:
-        """Import the class of another package.
 
-        Raises:
-            ConfigError: It cannot be imported, or is no whole subclass of the base; the text names the package.
-        """
-        who = f"The {self.noun} '{point.name}' of the package {_origin(point)}"
-        try:
-            found = point.load()
-        except Exception as error:
-            raise ConfigError(
-                f"{who} cannot be imported ({type(error).__name__}: {error}). Update or uninstall that package."
-            ) from error
-        if not (isinstance(found, type) and issubclass(found, base)) or inspect.isabstract(found):
-            raise ConfigError(
-                f"{who} must be a subclass of {self._base} with all of its methods; {point.value} is not. "
-                "Update or uninstall that package."
-            )
-        setattr(found, _NAME, point.name)
-        return found
-
-
-def _source_of(point: EntryPoint) -> Path | None:
-    """Find the file of an entry point's module without importing it; None where that takes an import."""
-    if point.dist is None:
-        return None
-    path = point.module.replace(".", "/")
-    places = (
-        Path(str(point.dist.locate_file(name))) for name in (f"{path}.py", f"{path}/__init__.py")
-    )
-    return next((place for place in places if place.is_file()), None)
-
-
-def _first_line(file: Path | None) -> str:
+def _first_line(file: Path) -> str:
     """Return the first line of a file's docstring; empty where there is none."""
-    text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) if file else None
+    text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
     return text.splitlines()[0] if text else ""

@@ -45,7 +45,8 @@ def html(value: object) -> str:
         LookupError: Nothing is registered for its type.
     """
     while _WIRED:
-        _WIRED.pop(0)()
+        _WIRED[0]()
+        _WIRED.pop(0)
     for kind in type(value).__mro__:
         if kind in _HTML:
             return _HTML[kind](value)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from yolo_stability.core.findings import Diagnosis, Finding
-from yolo_stability.core.registry import is_plugin
+from yolo_stability.core.plugins import is_plugin
 from yolo_stability.core.text import brief, times
 from yolo_stability.core.types import RunHeader, Trace, VerdictWord
 from yolo_stability.diagnosis.advice import advised
@@ -106,7 +106,7 @@ def find_all(context: DiagnosisContext, rules: Sequence[Rule] | None = None) -> 
     """
     if not context.run.step.size:
         return ()
-    asked = [RULES[name]() for name in RULES] if rules is None else rules
+    asked = RULES.make_all() if rules is None else rules
     found = [finding for rule in asked for finding in _look(rule, context)]
     return tuple(sorted(found, key=lambda f: (_WEIGHT[f.severity], f.first_step or 0, f.rule)))
 

@@ -45,9 +45,7 @@ class LiveRules:
         self._every, self._window = every, window
         self._events: deque[SeriesEvent] = deque(maxlen=64)
         self._told: dict[str, int] = {}
-        self._rules: Sequence[Rule] = [
-            rule() for rule in (RULES[name] for name in RULES) if rule.unsettles
-        ]
+        self._rules: Sequence[Rule] = [rule for rule in RULES.make_all() if rule.unsettles]
         self._rows: _Rows | None = None
         self._header: RunHeader | None = None
         self._since = self._seen = 0

@@ -71,7 +71,7 @@ class Switches:
         if settings.fault is not None:
             kind = settings.fault.partition("@")[0].partition(":")[0]
             self.done["fault"] = (
-                f"damage on purpose: {FAULTS.summaries[kind].partition(': ')[2].rstrip('.')}"
+                f"damage on purpose: {FAULTS.summary(kind).partition(': ')[2].rstrip('.')}"
             )
         self.warnings: list[str] = []
         self._waits_for_data = False

@@ -51,7 +51,11 @@ class Monitor:
         checked: StabilitySettings | None = None,
         **settings: Any,
     ) -> None:
-        self._settings: StabilitySettings = checked or make_settings(**settings)
+        if checked is not None and settings:
+            raise TypeError(f"either checked settings or own keys, not both: {', '.join(settings)}")
+        self._settings: StabilitySettings = (
+            make_settings(**settings) if checked is None else checked
+        )
         parse_fault(self._settings.fault)
         Switches(
             self._settings

@@ -139,7 +139,7 @@ class StabilityMonitor(Monitor):
 
 def _make_sinks() -> tuple[Sink, ...]:
     """Return the sinks of a run; a function, so that a monitor can be sent to other processes."""
-    return tuple(SINKS[name]() for name in SINKS)
+    return tuple(SINKS.make_all())
 
 
 def _policy(settings: StabilitySettings) -> LiveRules:

@@ -1,4 +1,4 @@
-"""What may judge a run while it goes on, and end it: injected, since this folder knows no rules."""
+"""What may judge a run while it goes on, and end it: injected, since step and rescue know no rules."""
 
 from __future__ import annotations
 

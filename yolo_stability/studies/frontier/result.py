@@ -38,7 +38,7 @@ class FrontierPoint:
         setting: Name of its setting.
         value: Value of the axis.
         seed: Its seed.
-        verdict: stable, unstable, crashed or inconclusive; see `frontiers.judging.Judgement`.
+        verdict: stable, unstable, crashed or inconclusive; see `studies.frontier.stability.RunAssessment`.
         outcome: How its process ended: finished, stopped, crashed, timeout, memory or killed.
         why: What the verdict rests on, in one sentence.
         diagnosis: The verdict of the diagnosis, in which warnings count.
