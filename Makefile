@@ -16,7 +16,7 @@ STAMP := $(VENV)/.ready
 PINS := torch==2.15.0 torchvision==0.29.2 ultralytics==8.4.190
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full test-versions test-ray test-tracking test-wheel bench scale defects docs check lock clean
+.PHONY: help setup demo test test-full test-versions test-ray test-tracking test-wheel bench scale defects docs lint check lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-13s %s\n' "$$t" "$$d"; done
@@ -70,10 +70,13 @@ docs: setup ## build the documentation into docs/site, offline (seconds)
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python -m zensical build --strict -f docs/zensical.toml
 
-check: setup ## lint, format, types, then all tests (import rules and size limits are among them)
+lint: setup ## lint, format, types, import rules (a minute)
 	@$(BIN)/ruff check -q .
 	@$(BIN)/ruff format -q --check . || { echo "run: $(BIN)/ruff format ." >&2; exit 1; }
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo --no-cache
+
+check: lint ## lint, then all tests but the long ones
 	@$(BIN)/python -m pytest -q -m "not full" $(PARALLEL) $(PYTEST_ARGS)
 
 lock: setup ## write constraints.txt anew, with PINS as they stand above

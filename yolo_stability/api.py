@@ -19,7 +19,7 @@ from yolo_stability.studies.probe.result import ProbeResult
 from yolo_stability.studies.probe.run import run_grid, run_probe
 from yolo_stability.studies.run_benchmark import run_benchmark
 from yolo_stability.trainer.monitor import StabilityMonitor
-from yolo_stability.trainer.train import train
+from yolo_stability.trainer.train import train, train_checked
 
 __all__ = [
     "StabilityMonitor",
@@ -33,6 +33,7 @@ __all__ = [
     "probe",
     "probe_grid",
     "train",
+    "train_checked",
     "verify",
 ]
 

@@ -28,7 +28,7 @@ from yolo_stability.trainer.step import gradient_reading as reading_module
 from yolo_stability.trainer.step.accumulation import Window
 from yolo_stability.trainer.step.clipping import Clipping
 from yolo_stability.trainer.step.loop import StepLoop
-from yolo_stability.trainer.step.record_keeper import RecordKeeper
+from yolo_stability.trainer.step.records import RecordKeeper
 
 STEPS = 70
 PARTS: dict[str, tuple[Any, str]] = {

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 REPO = Path(__file__).resolve().parents[2]
 SKIPPING = """
@@ -76,3 +78,25 @@ def test_the_coco_mini_fixture_gives_the_folder_or_skips(request: pytest.Fixture
     else:
         with pytest.raises(pytest.skip.Exception, match="YOLO_STABILITY_COCO_MINI"):
             request.getfixturevalue("coco_mini")
+
+
+def test_every_action_is_pinned_to_a_commit() -> None:
+    lines = [
+        line.strip()
+        for file in (REPO / ".github" / "workflows").glob("*.yml")
+        for line in file.read_text(encoding="utf-8").splitlines()
+        if "uses:" in line
+    ]
+    assert lines
+    pinned = re.compile(r"- uses: [\w-]+/[\w/-]+@[0-9a-f]{40} # v\d+(\.\d+)*")
+    assert [line for line in lines if not pinned.fullmatch(line)] == []
+
+
+def test_every_job_of_the_workflow_calls_what_the_makefile_has() -> None:
+    jobs = yaml.safe_load((REPO / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    targets = re.findall(
+        r"^([a-z-]+):", (REPO / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    runs = [step["run"] for job in jobs["jobs"].values() for step in job["steps"] if "run" in step]
+    made = [line.removeprefix("make ") for line in runs if line.startswith("make ")]
+    assert {"lint", "test", "test-wheel"} <= set(made) <= set(targets)

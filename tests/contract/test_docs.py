@@ -27,7 +27,7 @@ from yolo_stability.benchmarks.suite import load_suite
 from yolo_stability.cli import main as cli
 from yolo_stability.cli.commands import VERBS
 from yolo_stability.cli.main import main
-from yolo_stability.config import OWN_KEYS, make_settings
+from yolo_stability.config import StabilitySettings
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.studies.frontier.request import make_request
 
@@ -167,14 +167,14 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         )
         return ended
 
-    def train(task: str | None = None, **given: Any) -> Any:
-        Switches(make_settings(**{key: value for key, value in given.items() if key in OWN_KEYS}))
+    def train(task: str | None, *, settings: StabilitySettings, **_: Any) -> Any:
+        Switches(settings)
         return SimpleNamespace(stopped=None)
 
     for name, fake in {
         "benchmark": benchmark,
         "frontier": frontier,
-        "train": train,
+        "train_checked": train,
         "compare": lambda *_, **__: ended,
         "verify": lambda *_, **__: ended,
         "examine": lambda _: SimpleNamespace(

@@ -11,7 +11,7 @@ import numpy as np
 
 from yolo_stability.benchmarks.fitness import fitness_of
 from yolo_stability.benchmarks.plan import OUTCOME, RunOutcome
-from yolo_stability.benchmarks.rows import RunResultRow
+from yolo_stability.benchmarks.rows import unassessed_row
 from yolo_stability.benchmarks.scenario import FaultLabel, load_scenario
 from yolo_stability.core.errors import ConfigError, TraceError
 from yolo_stability.core.types import Trace
@@ -106,15 +106,7 @@ def _read(
         return None  # half written, or lost before it began: no trace, nothing to score
     if trace.steps.is_empty():
         return None
-    row = RunResultRow(
-        arm=arm,
-        task=task,
-        model=model,
-        seed=seed,
-        outcome=outcome.outcome,
-        verdict="inconclusive",
-        metrics={name: value for name, value in outcome.metrics.items() if value is not None},
-    )
+    row = unassessed_row(arm, task, model, seed, outcome)
     return LabelledRun(
         arm=arm,
         task=task,

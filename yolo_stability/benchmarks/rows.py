@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from yolo_stability.benchmarks.plan import RunOutcome
 from yolo_stability.core.findings import Cause, Finding
 from yolo_stability.core.types import AS_READ
 
 if TYPE_CHECKING:
     pass
 
-__all__ = ["Arm", "BlockRatio", "Comparison", "Interval", "RunResultRow"]
+__all__ = ["Arm", "BlockRatio", "Comparison", "Interval", "RunResultRow", "unassessed_row"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +115,32 @@ class RunResultRow:
     findings: tuple[Finding, ...] = ()
     error: str | None = None
     folder: str = ""
+
+
+def unassessed_row(
+    arm: str, task: str, model: str, seed: int, outcome: RunOutcome, **known: Any
+) -> RunResultRow:
+    """Return what is known of a run before its trace is read.
+
+    Args:
+        arm: Name of the arm.
+        task: detect or pose.
+        model: The model.
+        seed: Its seed.
+        outcome: How the run ended.
+        **known: Further fields of the row.
+    """
+    metrics = {name: value for name, value in outcome.metrics.items() if value is not None}
+    return RunResultRow(
+        arm=arm,
+        task=task,
+        model=model,
+        seed=seed,
+        outcome=outcome.outcome,
+        verdict="inconclusive",
+        metrics=metrics,
+        **known,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,8 +27,8 @@ from yolo_stability.benchmarks.results import (
     BenchmarkResult,
     results_to_json,
 )
-from yolo_stability.benchmarks.rows import Arm, RunResultRow
-from yolo_stability.benchmarks.suite import Suite
+from yolo_stability.benchmarks.rows import Arm, RunResultRow, unassessed_row
+from yolo_stability.benchmarks.suite import Limits, Suite
 from yolo_stability.core.errors import ConfigError, TraceError, printable
 from yolo_stability.core.files import replace_file
 from yolo_stability.core.provenance import package_versions
@@ -64,28 +64,47 @@ def make_plan(suite: Suite) -> tuple[RunSpec, ...]:
         suite: The suite.
     """
     versions = {k: v for k, v in package_versions().items() if k in DECIDING}
-    limits = suite.limits
     specs = []
     for seed in range(suite.seeds):
         for task in suite.tasks:
             for arm in _control_first(suite):
                 settings = suite.settings(arm, task, seed)
                 specs.append(
-                    RunSpec(
-                        arm=arm,
-                        task=task,
-                        model=str(settings["model"]),
-                        seed=seed,
-                        settings=settings,
-                        minutes=limits.minutes,
-                        gigabytes=limits.gigabytes,
-                        zero_loss_steps=limits.zero_loss_steps,
-                        digest=run_digest(
-                            settings, {"zero_loss_steps": limits.zero_loss_steps}, versions
-                        ),
-                    )
+                    plan_run(arm, task, seed, settings, limits=suite.limits, versions=versions)
                 )
     return tuple(specs)
+
+
+def plan_run(
+    arm: str,
+    task: str,
+    seed: int,
+    settings: Mapping[str, Any],
+    *,
+    limits: Limits,
+    versions: Mapping[str, str],
+) -> RunSpec:
+    """Return the specification of one run, with the digest that says whether it must be run again.
+
+    Args:
+        arm: Name of the arm.
+        task: detect or pose.
+        seed: Its seed.
+        settings: All keys of the run.
+        limits: Time, memory and the steps of zero loss after which it is ended.
+        versions: Versions of the packages that decide what a run computes.
+    """
+    return RunSpec(
+        arm=arm,
+        task=task,
+        model=str(settings["model"]),
+        seed=seed,
+        settings=settings,
+        minutes=limits.minutes,
+        gigabytes=limits.gigabytes,
+        zero_loss_steps=limits.zero_loss_steps,
+        digest=run_digest(settings, {"zero_loss_steps": limits.zero_loss_steps}, versions),
+    )
 
 
 def run_suite(
@@ -220,15 +239,13 @@ def _results(
 
 def _row(spec: RunSpec, outcome: RunOutcome) -> RunResultRow:
     """Return what is known of a run before its trace is read."""
-    return RunResultRow(
-        arm=spec.arm,
-        task=spec.task,
-        model=spec.model,
-        seed=spec.seed,
-        outcome=outcome.outcome,
-        verdict="inconclusive",
+    return unassessed_row(
+        spec.arm,
+        spec.task,
+        spec.model,
+        spec.seed,
+        outcome,
         planned_steps=outcome.planned_steps,
-        metrics={k: v for k, v in outcome.metrics.items() if v is not None},
         seconds=outcome.seconds,
         error=outcome.error,
         folder=str(spec.folder),

@@ -9,19 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from yolo_stability.core.errors import ConfigError, nearest
 from yolo_stability.core.resources import resource
 from yolo_stability.core.strict_yaml import load_yaml
+from yolo_stability.core.types import FaultCause
 
 __all__ = ["FaultLabel", "Scenario", "load_scenario", "scenario_names"]
-
-FaultCause = Literal[
-    "learning_rate",
-    "batch_noise",
-    "normalisation",
-    "initialisation",
-    "activation",
-    "depth",
-    "data",
-    "numeric_range",
-]
 
 
 class FaultLabel(BaseModel):

@@ -21,6 +21,7 @@ __all__ = [
     "BlockStats",
     "CauseName",
     "Event",
+    "FaultCause",
     "RunHeader",
     "Severity",
     "Skip",
@@ -34,7 +35,7 @@ AS_READ: Any = {"extra": "forbid"}
 Skip = Literal["guard", "scaler"]
 Severity = Literal["info", "warning", "critical"]
 VerdictWord = Literal["stable", "unstable", "failed", "inconclusive"]
-CauseName = Literal[
+FaultCause = Literal[
     "learning_rate",
     "batch_noise",
     "normalisation",
@@ -43,8 +44,8 @@ CauseName = Literal[
     "depth",
     "data",
     "numeric_range",
-    "unknown",
 ]
+CauseName = Literal[FaultCause, "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from yolo_stability.core.errors import ConfigError
-from yolo_stability.core.registry import entry_name
+from yolo_stability.core.registry import Registry, entry_name
 
-__all__ = ["Argument", "Choice", "split_choice"]
+__all__ = ["Argument", "Choice", "choose", "split_choice"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +82,9 @@ class Choice:
         return value
 
 
+C = TypeVar("C", bound=Choice)
+
+
 def split_choice(text: str, where: str) -> tuple[str, float | None]:
     """Split `kind:number` into its parts.
 
@@ -100,6 +103,23 @@ def split_choice(text: str, where: str) -> tuple[str, float | None]:
     except ValueError:
         complaint = f"'{number}' is no number" if number.strip() else "the number is missing"
         raise ConfigError(f"{where}: {complaint} after the colon; write {kind}:NUMBER.") from None
+
+
+def choose(registry: Registry[C], key: str, text: str) -> C:
+    """Read a choice such as `agc:0.01`.
+
+    Args:
+        registry: Where its kind is looked up.
+        key: The setting, for messages.
+        text: `kind` or `kind:number`.
+
+    Raises:
+        ConfigError: There is no such kind, or its number is impossible.
+    """
+    where = f"{key}={text}"
+    kind, value = split_choice(text, where)
+    registry.check(kind, where)
+    return registry[kind](value)
 
 
 def _round_trip(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Everything that touches Ultralytics; no other folder imports it."""
+"""Everything that acts inside an Ultralytics trainer."""
 
 from __future__ import annotations
 

@@ -35,6 +35,7 @@ class Monitor:
         requested: What the user asked for, for the header; None to take what differs from Ultralytics' defaults.
         make_sinks: Makes the sinks of a run.
         make_policy: Makes what judges a run while it goes on, from the settings in force; None for nobody.
+        checked: Settings that have been checked, in the place of own keys.
         settings: Own keys, such as `guard="skip"`; see `StabilitySettings`.
 
     Raises:
@@ -47,9 +48,10 @@ class Monitor:
         requested: Mapping[str, Any] | None = None,
         make_sinks: Callable[[], Sequence[Sink]] = tuple,
         make_policy: Callable[[StabilitySettings], Policy] | None = None,
+        checked: StabilitySettings | None = None,
         **settings: Any,
     ) -> None:
-        self._settings: StabilitySettings = make_settings(**settings)
+        self._settings: StabilitySettings = checked or make_settings(**settings)
         parse_fault(self._settings.fault)
         Switches(
             self._settings

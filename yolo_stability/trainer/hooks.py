@@ -1,4 +1,4 @@
-"""What the package itself hangs into every trainer it makes, set from above so that the mixin imports nothing above."""
+"""Set from above: what the package does with every trainer it makes, so that the mixin imports nothing above it."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from yolo_stability.core.findings import Finding
 from yolo_stability.core.types import Event, StepRecord
 from yolo_stability.trainer.policy import Policy
 
-__all__ = ["Judge"]
+__all__ = ["LiveFindings"]
 
 _TOLD = (
     "rule",
@@ -22,7 +22,7 @@ _TOLD = (
 )
 
 
-class Judge:
+class LiveFindings:
     """Stands between one run and its policy; a policy that fails costs the rules, never the run.
 
     Args:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from yolo_stability.compat.ultralytics import Trainer
 from yolo_stability.config import OWN_KEYS, StabilitySettings
@@ -90,6 +90,29 @@ class StabilityMonitor(Monitor):
             make_policy=_policy,
             **{key: given[key] for key in OWN_KEYS},
         )
+
+    @classmethod
+    def from_settings(
+        cls, settings: StabilitySettings, *, requested: Mapping[str, Any] | None = None
+    ) -> Self:
+        """Return a monitor with settings that have been checked.
+
+        Args:
+            settings: From `make_settings`.
+            requested: What to record as asked for.
+
+        Raises:
+            ConfigError: A setting does not fit the others.
+        """
+        monitor = cls.__new__(cls)
+        Monitor.__init__(
+            monitor,
+            requested=requested,
+            make_sinks=_make_sinks,
+            make_policy=_policy,
+            checked=settings,
+        )
+        return monitor
 
     @property
     def trace(self) -> Trace:

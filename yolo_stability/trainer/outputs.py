@@ -9,7 +9,7 @@ from yolo_stability.compat.ultralytics import LOGGER
 from yolo_stability.core.types import Event, RunHeader, StepRecord
 from yolo_stability.guard.checkpoints import HealthyCheckpoint
 from yolo_stability.trace import TraceWriter
-from yolo_stability.trainer.live_findings import Judge
+from yolo_stability.trainer.live_findings import LiveFindings
 from yolo_stability.trainer.loggers import Sink
 
 __all__ = ["Outputs"]
@@ -26,7 +26,7 @@ class Outputs:
     """
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
-        self.judge: Judge | None = None
+        self.judge: LiveFindings | None = None
         self._sinks = list(sinks)
         self._writer: TraceWriter | None = None
         self._checkpoint: HealthyCheckpoint | None = None

@@ -23,7 +23,7 @@ from yolo_stability.trace import (
     resume_point,
     unlock_folder,
 )
-from yolo_stability.trainer.live_findings import Judge
+from yolo_stability.trainer.live_findings import LiveFindings
 from yolo_stability.trainer.loggers import Sink
 from yolo_stability.trainer.outputs import Outputs
 from yolo_stability.trainer.policy import Policy
@@ -133,7 +133,7 @@ class WatchedRun:
         if self._make_policy:
             policy = self._make_policy(self._settings)
             policy.open(loop.reader.blocks, self.header)
-            self._outputs.judge = Judge(policy, self._outputs.event, self._outputs.warn)
+            self._outputs.judge = LiveFindings(policy, self._outputs.event, self._outputs.warn)
         if asked.rescue != "off":
             self._prepare_rescue(state, loop, cost, known=point is not None)
         if point:

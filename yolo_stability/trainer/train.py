@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from yolo_stability.compat.cfg import check_keys, check_model, check_values
-from yolo_stability.config import OWN_KEYS, ignored_by_auto
+from yolo_stability.config import OWN_KEYS, StabilitySettings, ignored_by_auto, make_settings
 from yolo_stability.core.errors import TraceError, printable
 from yolo_stability.core.types import Trace
 from yolo_stability.data.resolve import resolve_data
@@ -19,7 +19,7 @@ from yolo_stability.trainer.launch import final_metrics, load_model, run_trainin
 from yolo_stability.trainer.monitor import StabilityMonitor
 from yolo_stability.trainer.result import RunResult
 
-__all__ = ["train"]
+__all__ = ["train", "train_checked"]
 
 
 def train(
@@ -52,10 +52,47 @@ def train(
     overrides = check_values(check_keys(overrides, ()))
     if isinstance(model, str | Path):
         check_model(str(model))
+    return train_checked(
+        task,
+        model=model,
+        data=data,
+        settings=make_settings(**own),
+        overrides=overrides,
+        trainer_class=trainer_class,
+    )
+
+
+def train_checked(
+    task: str | None,
+    *,
+    model: str | Path | Any,
+    data: str | Path | Sequence[str | Path] | None,
+    settings: StabilitySettings,
+    overrides: Mapping[str, Any],
+    trainer_class: Any = None,
+) -> RunResult:
+    """Train with keys, values and a model that have been checked, as those of the command line have.
+
+    Args:
+        task: As `train` takes it.
+        model: As `train` takes it; a name that `check_model` accepts.
+        data: As `train` takes it.
+        settings: From `make_settings`.
+        overrides: Keys of Ultralytics, as `check_values` returns them.
+        trainer_class: A trainer class of the user's own.
+
+    Returns:
+        What `train` returns.
+
+    Raises:
+        ConfigError: A setting does not fit the others or the model.
+        DataError: The dataset does not exist or does not fit the task.
+    """
+    overrides = dict(overrides)
     ignored = ignored_by_auto(overrides)
     yolo = load_model(model, task)
     requested = {"task": yolo.task, "model": _text(model, yolo), "data": data, **overrides}
-    monitor = StabilityMonitor(requested=requested, **own)
+    monitor = StabilityMonitor.from_settings(settings, requested=requested)
     if ignored:
         print(f"WARNING: {ignored}", file=sys.stderr)
     if data is not None:

@@ -21,7 +21,7 @@ from yolo_stability.cli import main as cli
 from yolo_stability.cli.commands import ELSEWHERE, VERBS
 from yolo_stability.cli.commands.data import EMBEDDED
 from yolo_stability.cli.main import main
-from yolo_stability.config import OWN_KEYS
+from yolo_stability.config import OWN_KEYS, StabilitySettings
 from yolo_stability.core.errors import DataError
 from yolo_stability.core.findings import Diagnosis
 from yolo_stability.core.types import VerdictWord
@@ -39,8 +39,17 @@ class Api:
         self.stopped: str | None = None
         self.error: BaseException | None = None
 
-    def train(self, task: str | None = None, *, model: str, data: str | None, **rest: Any) -> Any:
-        self.calls.append((task, {"model": model, "data": data, **rest}))
+    def train(
+        self,
+        task: str | None,
+        *,
+        model: str,
+        data: str | None,
+        settings: StabilitySettings,
+        overrides: dict[str, Any],
+    ) -> Any:
+        own = settings.model_dump()
+        self.calls.append((task, {"model": model, "data": data, **own, **overrides}))
         print("progress of Ultralytics")
         if self.error is not None:
             raise self.error
@@ -58,7 +67,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Api:
     """Replace the API by a fake."""
     fake = Api()
     module = ModuleType("yolo_stability.api")
-    module.train = fake.train  # type: ignore[attr-defined]
+    module.train_checked = fake.train  # type: ignore[attr-defined]
     module.probe_grid = lambda **_: ()  # type: ignore[attr-defined]
     module.draw_probes = lambda results, folder: folder / "probe.png"  # type: ignore[attr-defined]
     monkeypatch.setattr("yolo_stability.cli.show.show_probes", lambda results, picture: None)

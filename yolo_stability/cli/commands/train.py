@@ -44,10 +44,15 @@ def call(line: Line) -> int:
 
 def _train(request: TrainRequest) -> RunResult:
     """Hand a request to the API."""
-    from yolo_stability.api import train
+    from yolo_stability.api import train_checked
 
-    own = request.settings.model_dump()
-    return train(request.task, model=request.model, data=request.data, **own, **request.overrides)
+    return train_checked(
+        request.task,
+        model=request.model,
+        data=request.data,
+        settings=request.settings,
+        overrides=request.overrides,
+    )
 
 
 def _summary(result: RunResult) -> dict[str, Any]:

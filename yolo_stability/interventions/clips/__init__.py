@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from yolo_stability.core.registry import Registry
-from yolo_stability.interventions.choice import split_choice
+from yolo_stability.interventions.choice import choose
 
 if TYPE_CHECKING:
     from yolo_stability.interventions.clips._base import Clip, Gradient
@@ -27,10 +27,7 @@ def make_clip(text: str) -> Clip:
     Raises:
         ConfigError: There is no such clip, or its number is impossible.
     """
-    where = f"clip={text}"
-    kind, value = split_choice(text, where)
-    CLIPS.check(kind, where)
-    return CLIPS[kind](value)
+    return choose(CLIPS, "clip", text)
 
 
 def __getattr__(name: str) -> Any:

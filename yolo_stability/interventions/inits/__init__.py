@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from yolo_stability.core.registry import Registry
-from yolo_stability.interventions.choice import split_choice
+from yolo_stability.interventions.choice import choose
 
 if TYPE_CHECKING:
     from yolo_stability.interventions.inits._base import Init
@@ -27,10 +27,7 @@ def make_init(text: str) -> Init:
     Raises:
         ConfigError: There is none of that name, or its number is impossible.
     """
-    where = f"init={text}"
-    kind, value = split_choice(text, where)
-    INITS.check(kind, where)
-    return INITS[kind](value)
+    return choose(INITS, "init", text)
 
 
 def __getattr__(name: str) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from yolo_stability.core.registry import Registry
-from yolo_stability.interventions.choice import split_choice
+from yolo_stability.interventions.choice import choose
 
 if TYPE_CHECKING:
     from yolo_stability.interventions.norms._base import Norm
@@ -27,10 +27,7 @@ def make_norm(text: str) -> Norm:
     Raises:
         ConfigError: There is none of that name.
     """
-    where = f"norm={text}"
-    kind, value = split_choice(text, where)
-    NORMS.check(kind, where)
-    return NORMS[kind](value)
+    return choose(NORMS, "norm", text)
 
 
 def __getattr__(name: str) -> Any:

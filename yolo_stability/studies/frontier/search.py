@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from yolo_stability.benchmarks.folder import prepare_folder
-from yolo_stability.benchmarks.plan import RunOutcome, RunSpec, run_digest
-from yolo_stability.benchmarks.runner import DECIDING, Listener, run_missing
+from yolo_stability.benchmarks.plan import RunOutcome, RunSpec
+from yolo_stability.benchmarks.runner import DECIDING, Listener, plan_run, run_missing
 from yolo_stability.core.errors import printable
 from yolo_stability.core.files import replace_file
 from yolo_stability.core.provenance import package_versions
@@ -152,17 +152,13 @@ def _wanted(request: Request, points: Mapping[tuple[Chain, int], FrontierPoint])
 def _spec(request: Request, chain: Chain, place: int, versions: Mapping[str, str]) -> RunSpec:
     """Return one run for the executor."""
     setting, seed = request.settings[chain[0]], chain[1]
-    settings, limits = request.arguments(setting, place, seed), request.limits
-    return RunSpec(
-        arm=f"{setting.name}/{request.axis}-{request.values[place]:g}",
-        task=request.task,
-        model=str(settings["model"]),
-        seed=seed,
-        settings=settings,
-        minutes=limits.minutes,
-        gigabytes=limits.gigabytes,
-        zero_loss_steps=limits.zero_loss_steps,
-        digest=run_digest(settings, {"zero_loss_steps": limits.zero_loss_steps}, versions),
+    return plan_run(
+        f"{setting.name}/{request.axis}-{request.values[place]:g}",
+        request.task,
+        seed,
+        request.arguments(setting, place, seed),
+        limits=request.limits,
+        versions=versions,
     )
 
 

@@ -16,7 +16,7 @@ from yolo_stability.benchmarks.assessment import with_measures
 from yolo_stability.benchmarks.fitness import fitness_of
 from yolo_stability.benchmarks.plan import OUTCOME, PLAN, RunOutcome
 from yolo_stability.benchmarks.results import RESULTS_FILE, read_results
-from yolo_stability.benchmarks.rows import RunResultRow
+from yolo_stability.benchmarks.rows import RunResultRow, unassessed_row
 from yolo_stability.benchmarks.suite import Suite
 from yolo_stability.core.errors import TraceError
 from yolo_stability.core.types import RunHeader
@@ -120,17 +120,8 @@ def _ended(
         if settings != json.loads(json.dumps(suite.settings(arm, task, seed), default=str)):
             yield None, ended
             continue
-        row = RunResultRow(
-            arm=arm,
-            task=task,
-            model=model,
-            seed=seed,
-            outcome=outcome.outcome,
-            verdict="inconclusive",
-            metrics={name: value for name, value in outcome.metrics.items() if value is not None},
-            error=outcome.error,
-            folder=str(file.parent.relative_to(folder)),
-        )
+        place = str(file.parent.relative_to(folder))
+        row = unassessed_row(arm, task, model, seed, outcome, error=outcome.error, folder=place)
         yield replace(row, fitness=fitness_of(row)), ended
 
 

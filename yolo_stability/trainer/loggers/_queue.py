@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from yolo_stability.core.types import Event, StepRecord
 
-__all__ = ["Courier", "Parcel"]
+__all__ = ["LogQueue", "Parcel"]
 
 _ROOM = 256  # steps that may wait; twice as many are thinned out
 _NOTES = 100  # events that may wait; further ones are only counted
@@ -47,11 +47,11 @@ class Parcel:
 Deliver = Callable[[Sequence[Parcel], Sequence[Event]], None]
 
 
-class Courier:
+class LogQueue:
     """Takes steps and events in microseconds and delivers them from its own thread.
 
     Args:
-        deliver: Hands over what has gathered; called in the thread. What it raises ends the courier, see `error`.
+        deliver: Hands over what has gathered; called in the thread. What it raises ends the queue, see `error`.
         name: Of the thread.
         share: Part of the run's time that deliveries may take from the training.
         period: Seconds from one delivery to the next.

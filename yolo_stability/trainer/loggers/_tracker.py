@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from yolo_stability.core.types import Event, RunHeader, StepRecord
 from yolo_stability.trainer.loggers import Sink
-from yolo_stability.trainer.loggers._queue import Courier, Parcel
+from yolo_stability.trainer.loggers._queue import LogQueue, Parcel
 from yolo_stability.trainer.loggers.console import told
 
 __all__ = ["Note", "Point", "TrackerSink", "enabled", "integration"]
@@ -71,7 +71,7 @@ class TrackerSink(Sink):
     after_end: ClassVar[bool] = False
 
     def __init__(self) -> None:
-        self._courier: Courier | None = None
+        self._queue: LogQueue | None = None
         self._run: Any = None
         self._told = self._over = False
 
@@ -91,71 +91,69 @@ class TrackerSink(Sink):
 
     def open(self, header: RunHeader) -> None:
         """Begin a run."""
-        self._courier = Courier(
-            self._deliver, name=self.title, share=self.share, period=self.period
-        )
+        self._queue = LogQueue(self._deliver, name=self.title, share=self.share, period=self.period)
 
     def write(self, record: StepRecord) -> None:
         """Take one optimizer step."""
-        courier = self._active()
-        if courier:
-            courier.step(record)
-            self._say_if_thinned(courier)
+        queue = self._active()
+        if queue:
+            queue.step(record)
+            self._say_if_thinned(queue)
 
     def event(self, event: Event) -> None:
         """Take one event."""
-        courier = self._active()
-        if courier and _text(event):
-            courier.event(event)
+        queue = self._active()
+        if queue and _text(event):
+            queue.event(event)
 
     def end_epoch(self, epoch: int) -> None:
         """See to it that the epoch's numbers are there before Ultralytics writes its own."""
-        courier = self._active()
-        if courier:
-            courier.wait(self.patience[0])
+        queue = self._active()
+        if queue:
+            queue.wait(self.patience[0])
 
     def close(self) -> None:
         """Deliver what is left, if the run still takes it."""
-        courier, over = self._courier, self.find() is None
-        if courier is None or self._run is None:
+        queue, over = self._queue, self.find() is None
+        if queue is None or self._run is None:
             return
         self._over = over and not self.after_end
         if self._over:
-            courier.discard()
-        if not courier.close(self.patience[1]):
+            queue.discard()
+        if not queue.close(self.patience[1]):
             _LOG.warning(
                 f"stability: {self.title} took too long for its last numbers; the trace holds all of them"
             )
-        if courier.error and not self._over:
-            raise courier.error
-        if courier.lost_events and not self._over:
+        if queue.error and not self._over:
+            raise queue.error
+        if queue.lost_events and not self._over:
             _LOG.info(
-                f"stability: {courier.lost_events} events are not shown in {self.title}; events.jsonl holds all"
+                f"stability: {queue.lost_events} events are not shown in {self.title}; events.jsonl holds all"
             )
 
-    def _active(self) -> Courier | None:
-        """Return the courier while there is a run to write to.
+    def _active(self) -> LogQueue | None:
+        """Return the queue while there is a run to write to.
 
         Raises:
             BaseException: What ended it.
         """
-        if self._courier is None:
+        if self._queue is None:
             return None
-        if self._courier.error:
-            raise self._courier.error
+        if self._queue.error:
+            raise self._queue.error
         run = self.find()
         if run is None:
             return None
         self._run = run
-        return self._courier
+        return self._queue
 
     def _deliver(self, parcels: Sequence[Parcel], events: Sequence[Event]) -> None:
         if not self._over:
             self.send(self._run, [_point(p) for p in parcels], [_note(e) for e in events])
 
-    def _say_if_thinned(self, courier: Courier) -> None:
+    def _say_if_thinned(self, queue: LogQueue) -> None:
         """Tell once that not every step is shown."""
-        if courier.stride > 1 and not self._told:
+        if queue.stride > 1 and not self._told:
             self._told = True
             _LOG.info(
                 f"stability: {self.title} cannot take every step within {self.share:.0%} of the run: it is shown the "

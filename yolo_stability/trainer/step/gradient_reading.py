@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from yolo_stability.compat.ultralytics import scale_tensor
+from yolo_stability.gradients.blocks import model_blocks
 from yolo_stability.gradients.norms import (
     BlockIndex,
     count_nonfinite,
@@ -21,9 +22,10 @@ from yolo_stability.gradients.norms import (
 )
 from yolo_stability.guard.guard import StepSigns
 from yolo_stability.guard.training_state import TrainingState
-from yolo_stability.trainer.step.accumulation import Window
+from yolo_stability.trainer.step.accumulation import Window, gradient_norm
+from yolo_stability.trainer.step.loop_state import LoopState
 
-__all__ = ["Reading", "read_gradients", "unscaled"]
+__all__ = ["GradientReader", "Reading", "read_gradients", "unscaled"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,3 +131,52 @@ def unscaled(reading: Reading) -> Reading:
         clip_coef=None,
         block_norms=[None if n is None else n / scale for n in reading.block_norms],
     )
+
+
+class GradientReader:
+    """Reads the gradients of each step, and holds the reading until the step is recorded.
+
+    Args:
+        state: The training.
+
+    Attributes:
+        blocks: Blocks of the model.
+        index: Its parameters and their blocks.
+        window: Losses of the iterations whose gradients the next step sums.
+    """
+
+    def __init__(self, state: LoopState) -> None:
+        self._state = state
+        self.blocks = model_blocks(state.model)
+        self.index = BlockIndex.of(state.model, self.blocks)
+        self.window = Window()
+        self._reading: Reading | None = None
+
+    def read(self, largest_buffer: Tensor, deferred: tuple[Tensor, ...]) -> Reading:
+        """Measure the gradients of a step; call between `scaler.unscale_` and the clip.
+
+        Args:
+            largest_buffer: From `Guard.largest_buffer`; empty when nobody guards.
+            deferred: Vectors of the previous step that shall travel along.
+        """
+        return read_gradients(self._state, self.index, self.window, largest_buffer, deferred)
+
+    def end_iteration(self, *, measure: bool) -> None:
+        """Take the losses of an iteration along that no step followed.
+
+        Args:
+            measure: The coming step is measured: take the norm of its first micro-batch.
+        """
+        self.window.absorb(self._state)
+        if self.window.iterations == 1 and measure:
+            self.window.micro_norm = gradient_norm(self.index)
+
+    def hold(self, reading: Reading) -> None:
+        """Hold the reading of a step that is admitted."""
+        self._reading = reading
+
+    def take(self) -> Reading:
+        """Return the reading that is held, and hold none."""
+        reading, self._reading = self._reading, None
+        assert reading is not None
+        return reading

@@ -17,12 +17,10 @@ from yolo_stability.guard.incidents.capture import Evidence, IncidentKeeper
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.trainer.step.batches import Batches
 from yolo_stability.trainer.step.clipping import Clipping
-from yolo_stability.trainer.step.gradient_reader import GradientReader
-from yolo_stability.trainer.step.gradient_reading import Reading, unscaled
+from yolo_stability.trainer.step.gradient_reading import GradientReader, Reading, unscaled
 from yolo_stability.trainer.step.journal import Journal
 from yolo_stability.trainer.step.loop_state import LoopState
-from yolo_stability.trainer.step.record_keeper import RecordKeeper
-from yolo_stability.trainer.step.records import skip_details, worst_block
+from yolo_stability.trainer.step.records import RecordKeeper, skip_details, worst_block
 from yolo_stability.trainer.step.recovery import Recovery
 
 __all__ = ["StepLoop"]

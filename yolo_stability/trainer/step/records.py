@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from yolo_stability.compat.ultralytics import group_names
 from yolo_stability.core.types import BlockSpec, BlockStats, Skip, StepRecord
-from yolo_stability.gradients.norms import BlockIndex
+from yolo_stability.gradients.norms import to_host
 from yolo_stability.gradients.optimizers import momentum
-from yolo_stability.gradients.updates import with_update_ratios
-from yolo_stability.trainer.step.gradient_reading import Reading
+from yolo_stability.gradients.updates import NOTHING, with_update_ratios
+from yolo_stability.guard.outcome import Outcome
+from yolo_stability.trainer.step.gradient_reading import GradientReader, Reading
+from yolo_stability.trainer.step.journal import Journal
 from yolo_stability.trainer.step.loop_state import LoopState
 
 __all__ = [
     "GroupRates",
+    "RecordKeeper",
     "StepPlace",
-    "completed",
     "none_if_nan",
     "skip_details",
     "step_record",
@@ -109,29 +114,6 @@ def step_record(
     )
 
 
-def completed(
-    record: StepRecord,
-    index: BlockIndex,
-    positions: NDArray[np.int64],
-    weights: NDArray[np.float64],
-    deltas: NDArray[np.float64],
-    coefficient: NDArray[np.float64],
-) -> StepRecord:
-    """Return a record with what was still on the device when it was built.
-
-    Args:
-        record: The record.
-        index: The parameters and their blocks.
-        positions: Block position of each sampled tensor, shape (n,).
-        weights: Norm of each before the update, shape (n,); empty where the step was not sampled.
-        deltas: Norm of each one's change, shape (n,).
-        coefficient: Clip coefficient, shape (1,); empty where it was known at once.
-    """
-    if len(coefficient):
-        record = replace(record, clip_coef=none_if_nan(float(coefficient[0])))
-    return with_update_ratios(record, index, positions, weights, deltas)
-
-
 def none_if_nan(value: float | None) -> float | None:
     """Return the value, or None where it is NaN."""
     return None if value is None or math.isnan(value) else value
@@ -159,3 +141,99 @@ def worst_block(blocks: tuple[BlockSpec, ...], reading: Reading) -> str | None:
         block.name for block, count in zip(blocks, reading.block_nonfinite, strict=True) if count
     ]
     return bad[0] if len(bad) == 1 else None
+
+
+class RecordKeeper:
+    """Builds the record of each step, and holds the latest one until its update ratio arrives.
+
+    Args:
+        state: The training.
+        reader: What measures its gradients.
+        journal: Where the run is.
+        positions: Block position of each sampled tensor, shape (n,).
+        receive: Takes each record.
+
+    Attributes:
+        deferred: Vectors of the latest step that are still on the device: weight norms, updates, clip coefficient.
+        outcome: Whether the run has failed without any NaN.
+    """
+
+    def __init__(
+        self,
+        state: LoopState,
+        reader: GradientReader,
+        journal: Journal,
+        positions: NDArray[np.int64],
+        receive: Callable[[StepRecord], None],
+    ) -> None:
+        self._state, self._reader, self._journal = state, reader, journal
+        self._positions, self._receive = positions, receive
+        self.deferred: tuple[Tensor, Tensor, Tensor] = (NOTHING, NOTHING, NOTHING)
+        self.outcome = Outcome()
+        self._held: StepRecord | None = None
+        self._rates = GroupRates()
+        self._clock = time.perf_counter()
+
+    def applied(self, reading: Reading) -> bool:
+        """Record a step that the guard let pass; return whether the AMP scaler did, too."""
+        overflowed = reading.signs.scaler_enabled and reading.signs.nonfinite_gradients > 0
+        self.add(reading, "scaler" if overflowed else None)
+        if overflowed:
+            block = worst_block(self._reader.blocks, reading)
+            self._journal.emit("scaler_skip", block, {"scale": reading.amp_scale})
+        return not overflowed
+
+    def add(self, reading: Reading, skipped: Skip | None) -> None:
+        """Build the record of the present step and hand it over, or hold it until its update ratio arrives.
+
+        Args:
+            reading: What was measured.
+            skipped: Who left the step out, if anybody did.
+        """
+        now = time.perf_counter()
+        record = step_record(
+            self._state,
+            self._reader.blocks,
+            reading,
+            self._place(),
+            self._rates,
+            skipped,
+            now - self._clock,
+        )
+        self._clock = now
+        self._reader.window.clear()
+        if any(len(vector.reshape(-1)) for vector in self.deferred):
+            self._held = record
+        else:
+            self._receive(record)
+
+    def complete(
+        self,
+        weights: NDArray[np.float64],
+        deltas: NDArray[np.float64],
+        coefficient: NDArray[np.float64],
+    ) -> None:
+        """Add what was still on the device to the held record and hand it over."""
+        record, self._held = self._held, None
+        self.deferred = (NOTHING, NOTHING, NOTHING)
+        if record is None:
+            return
+        if len(coefficient):
+            record = replace(record, clip_coef=none_if_nan(float(coefficient[0])))
+        index, positions = self._reader.index, self._positions
+        self._receive(with_update_ratios(record, index, positions, weights, deltas))
+
+    def flush(self) -> None:
+        """Hand over the record that still waits for its update ratio."""
+        if self._held is not None:
+            self.complete(*to_host(*self.deferred))
+
+    def _place(self) -> StepPlace:
+        """Return where in the run the present step is."""
+        journal = self._journal
+        return StepPlace(
+            attempt=journal.attempt,
+            step=journal.step,
+            iteration=journal.iteration,
+            accumulate=max(self._reader.window.iterations, 1),
+        )

@@ -9,7 +9,7 @@ from yolo_stability.config import StabilitySettings
 from yolo_stability.guard.distributed import all_ranks
 from yolo_stability.guard.guard import Guard, Reason
 from yolo_stability.guard.snapshots import HealthyStates
-from yolo_stability.trainer.step.health import Health
+from yolo_stability.trainer.step.healthy_steps import Health
 from yolo_stability.trainer.step.journal import Journal
 from yolo_stability.trainer.step.loop_state import LoopState
 from yolo_stability.trainer.step.warmup import WarmUp

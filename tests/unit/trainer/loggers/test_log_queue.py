@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from yolo_stability.core.types import BlockStats, Event, StepRecord
-from yolo_stability.trainer.loggers._queue import Courier, Parcel
+from yolo_stability.trainer.loggers._queue import LogQueue, Parcel
 
 
 def record(
@@ -75,12 +75,12 @@ def office() -> Iterator[Office]:
     made.gate.set()  # let its thread end
 
 
-def courier(office: Office, *, share: float = 1e9, period: float = 60.0) -> Courier:
-    return Courier(office, name="test", share=share, period=period)
+def queue(office: Office, *, share: float = 1e9, period: float = 60.0) -> LogQueue:
+    return LogQueue(office, name="test", share=share, period=period)
 
 
 def test_everything_arrives_in_order_from_a_thread_of_its_own(office: Office) -> None:
-    post = courier(office)
+    post = queue(office)
     for step in range(100):
         post.step(record(step, skipped=step % 10 == 0))
         if step % 25 == 0:
@@ -94,7 +94,7 @@ def test_everything_arrives_in_order_from_a_thread_of_its_own(office: Office) ->
 
 
 def test_a_delivery_comes_by_itself_after_the_period(office: Office) -> None:
-    post = courier(office, period=0.01)
+    post = queue(office, period=0.01)
     post.step(record(0))
     end = time.monotonic() + 10
     while not office.parcels and time.monotonic() < end:
@@ -104,7 +104,7 @@ def test_a_delivery_comes_by_itself_after_the_period(office: Office) -> None:
 
 
 def test_closing_ends_the_thread(office: Office) -> None:
-    post = courier(office)
+    post = queue(office)
     post.step(record(0))
     thread = post._thread
     assert thread is not None
@@ -115,7 +115,7 @@ def test_closing_ends_the_thread(office: Office) -> None:
 
 
 def test_nothing_starts_before_there_is_something(office: Office) -> None:
-    post = courier(office)
+    post = queue(office)
     assert post.wait(5)
     assert post.close(5)
     assert post._thread is None
@@ -123,7 +123,7 @@ def test_nothing_starts_before_there_is_something(office: Office) -> None:
 
 def test_a_stuck_tracker_takes_no_time_and_no_memory(office: Office) -> None:
     office.gate.clear()
-    post = courier(office, period=0.001)
+    post = queue(office, period=0.001)
     began = time.monotonic()
     norms = [1000.0 if step == 7777 else 1.0 for step in range(20_000)]
     for step, norm in enumerate(norms):
@@ -150,7 +150,7 @@ def test_a_stuck_tracker_takes_no_time_and_no_memory(office: Office) -> None:
 
 def test_a_costly_tracker_gets_its_share_and_no_more(office: Office) -> None:
     office.burn = 0.002
-    post = courier(office, share=0.05, period=0.05)
+    post = queue(office, share=0.05, period=0.05)
     began, step = time.monotonic(), 0
     while time.monotonic() - began < 3:
         post.step(record(step))
@@ -163,7 +163,7 @@ def test_a_costly_tracker_gets_its_share_and_no_more(office: Office) -> None:
 
 
 def test_a_cheap_tracker_shows_every_step(office: Office) -> None:
-    post = courier(office, share=0.5, period=0.02)
+    post = queue(office, share=0.5, period=0.02)
     for step in range(300):
         post.step(record(step))
         time.sleep(0.001)
@@ -174,7 +174,7 @@ def test_a_cheap_tracker_shows_every_step(office: Office) -> None:
 
 @pytest.mark.parametrize("worst", [50.0, math.inf, math.nan])
 def test_of_a_stride_the_largest_goes_with_the_largest_ratio(office: Office, worst: float) -> None:
-    post = courier(office)
+    post = queue(office)
     post.stride = 8
     for step in range(20):
         post.step(
@@ -191,7 +191,7 @@ def test_a_failure_ends_it_and_is_kept(office: Office) -> None:
     def fail(parcels: Sequence[Parcel], events: Sequence[Event]) -> None:
         raise ConnectionError("the server is gone")
 
-    post = Courier(fail, name="test", share=1.0, period=0.001)
+    post = LogQueue(fail, name="test", share=1.0, period=0.001)
     post.step(record(0))
     assert post.wait(5)
     assert isinstance(post.error, ConnectionError)
@@ -202,7 +202,7 @@ def test_a_failure_ends_it_and_is_kept(office: Office) -> None:
 
 
 def test_what_is_discarded_is_not_delivered(office: Office) -> None:
-    post = courier(office)
+    post = queue(office)
     post.step(record(0))
     post.wait(5)
     post.stride = 10

@@ -125,8 +125,8 @@ def started(kind: type[TrackerSink], steps: int = 3) -> TrackerSink:
 
 
 def delivered(sink: TrackerSink) -> None:
-    assert sink._courier is not None
-    assert sink._courier.wait(5)
+    assert sink._queue is not None
+    assert sink._queue.wait(5)
 
 
 # --- every sink -------------------------------------------------------------------------------------------------------
@@ -176,8 +176,8 @@ def test_without_a_run_nothing_happens(kind: type[TrackerSink], trackers: Tracke
     sink.end_epoch(0)
     sink.close()
     assert trackers.backend.calls == []
-    assert sink._courier is not None
-    assert sink._courier._thread is None
+    assert sink._queue is not None
+    assert sink._queue._thread is None
 
 
 @pytest.mark.parametrize("kind", [WandbSink, MlflowSink])
@@ -299,7 +299,7 @@ def test_what_comes_after_the_end_of_a_run_is_only_written_where_that_is_possibl
     trackers.backend.gate.clear()
     sinks = {kind: started(kind) for kind in TRACKERS}
     for sink in sinks.values():
-        sink._courier.stride = 100
+        sink._queue.stride = 100
         sink.write(record(3))
     trackers.end()
     trackers.backend.gate.set()
@@ -339,8 +339,8 @@ def test_a_failing_tracker_is_dropped_with_a_warning(
     sink = started(kind, 0)
     run = watched(sink)
     run.record(record(0))
-    assert sink._courier is not None
-    sink._courier.wait(5)
+    assert sink._queue is not None
+    sink._queue.wait(5)
     for step in range(1, 100):
         run.record(record(step))
     assert run._sinks == []
@@ -377,7 +377,7 @@ def test_thinning_is_said_once(trackers: Trackers, log: pytest.LogCaptureFixture
     trackers.open()
     sink = started(TensorboardSink)
     assert log.messages == []
-    sink._courier.stride = 4
+    sink._queue.stride = 4
     for step in range(3, 50):
         sink.write(record(step))
     assert log.messages == [

@@ -17,10 +17,10 @@ from yolo_stability.gradients.updates import NOTHING, UpdateSampling
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.trainer.rescue.controller import Rescue
 from yolo_stability.trainer.rescue.remedies import LiveRemedies
-from yolo_stability.trainer.step import record_keeper
+from yolo_stability.trainer.step import records
 from yolo_stability.trainer.step.clipping import Clipping
-from yolo_stability.trainer.step.gradient_reader import GradientReader
-from yolo_stability.trainer.step.health import Health
+from yolo_stability.trainer.step.gradient_reading import GradientReader
+from yolo_stability.trainer.step.healthy_steps import Health
 from yolo_stability.trainer.step.journal import Journal
 from yolo_stability.trainer.step.loop import StepLoop
 
@@ -194,7 +194,7 @@ def test_several_iterations_make_one_step_with_one_transfer(
     run.step()
     flushes: list[int] = []
     monkeypatch.setattr(
-        record_keeper, "to_host", lambda *vectors: flushes.append(1) or [v.numpy() for v in vectors]
+        records, "to_host", lambda *vectors: flushes.append(1) or [v.numpy() for v in vectors]
     )
     run.accumulate()
     run.step()
