@@ -16,7 +16,7 @@ STAMP := $(VENV)/.ready
 PINS := torch==2.15.0 torchvision==0.29.2 ultralytics==8.4.190
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full test-versions test-ray test-tracking test-wheel bench scale docs lint check lock clean
+.PHONY: help setup demo test test-full test-versions test-ray test-tracking test-wheel bench scale defects docs lint check lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-13s %s\n' "$$t" "$$d"; done
@@ -61,6 +61,10 @@ bench: setup ## measure what watching costs a step (about 11 minutes; BENCH_ARGS
 
 scale: setup ## measure how cost grows with steps, blocks and runs (about 5 minutes; SCALE_ARGS="--quick" a minute)
 	@$(BIN)/python tests/benchmarks/scale.py $(SCALE_ARGS)
+
+defects: setup ## seed 40 one-line defects, one at a time, and check that a test catches each (an hour)
+	@$(BIN)/python tests/defects/run_defects.py --touch --jobs $(JOBS)
+	@$(BIN)/python tests/defects/run_defects.py --jobs $(JOBS)
 
 docs: setup ## build the documentation into docs/site, offline (seconds)
 	@$(BIN)/python docs/generate.py
