@@ -13,7 +13,7 @@ import numpy as np
 from yolo_stability.checkpoint.audit import diagnosis_of_audit
 from yolo_stability.core.errors import StabilityError, TraceError
 from yolo_stability.core.findings import Cause, Diagnosis
-from yolo_stability.core.text import times
+from yolo_stability.core.text import count
 from yolo_stability.diagnosis.diagnose import diagnose_series
 from yolo_stability.trace.arrays import Floats, RunSeries, SeriesEvent
 
@@ -26,7 +26,7 @@ def diagnose_results_csv(folder: Path) -> Diagnosis:
     """Diagnose what `results.csv` can tell: one row an epoch, losses and metrics, no gradients."""
     series = results_series(folder / RESULTS)
     found = diagnose_series(series, run_id=folder.name)
-    epochs = times(series.step.size, "epoch")
+    epochs = count(series.step.size, "epoch")
     if found.verdict in {"failed", "unstable"}:
         evidence = "one loss an epoch does not tell causes apart: train with yolo-stability to know"
         return dataclasses.replace(

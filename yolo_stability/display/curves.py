@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from yolo_stability.core.text import number
-from yolo_stability.display.style import INK, tick_number
+from yolo_stability.core.text import brief, number
+from yolo_stability.display.style import INK
 from yolo_stability.trace.heat_matrix import HeatMatrix
 
 __all__ = ["draw_curves"]
@@ -82,7 +82,7 @@ def _tick_log(axes: Any, span: float) -> None:
     axes.yaxis.set_major_locator(
         LogLocator(subs=(1.0,) if span > 300 else (1.0, 2.0, 5.0), numticks=6)
     )
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: tick_number(v)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: brief(v, 5)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_minor_formatter(NullFormatter())
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from yolo_stability.core.files import replace_file
-from yolo_stability.core.text import short_name
+from yolo_stability.core.text import brief, short_name
 from yolo_stability.display.curves import draw_curves
 from yolo_stability.display.picture import png_of
 from yolo_stability.display.style import (
@@ -22,7 +22,6 @@ from yolo_stability.display.style import (
     RC,
     SCALER,
     ZERO,
-    tick_number,
 )
 from yolo_stability.trace.heat_matrix import HeatMatrix
 
@@ -283,7 +282,7 @@ def _draw_bar(figure: Any, axes: Any, image: Any) -> None:
     ticks = whole if len(whole) > 3 else [t for t in fine if low <= t <= high]
     bar.ax.yaxis.set_major_locator(FixedLocator(list(ticks)))
     bar.ax.yaxis.set_minor_locator(NullLocator())
-    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: tick_number(10**v)))
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: brief(10.0**v)))
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=2, labelsize=8)
     bar.set_label("gradient norm (L2, before clipping)", size=8.5)

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from yolo_stability.core.text import clean
+from yolo_stability.core.text import brief, clean
 from yolo_stability.display.picture import png_of
-from yolo_stability.display.style import BAD, BLANK, FAINT, GUARD, INK, RC, ZERO, tick_number
+from yolo_stability.display.style import BAD, BLANK, FAINT, GUARD, INK, RC, ZERO
 from yolo_stability.report.heatmaps import color_limits, steps_shown
 from yolo_stability.report.moments import Pair, pairs, worst_pair
 from yolo_stability.report.outline import Outline, Section, TaskGroup
@@ -168,7 +168,7 @@ def _draw_bar(figure: Any, axes: Any, image: Any) -> None:
 
     bar = figure.colorbar(image, cax=axes)
     bar.ax.yaxis.set_major_locator(MaxNLocator(7, integer=True))
-    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: tick_number(10.0**v)))
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: brief(10.0**v, 3)))
     bar.ax.tick_params(length=2, labelsize=8)
     bar.outline.set_visible(False)
 
@@ -223,7 +223,7 @@ def _draw_lines(axes: Any, section: Section, field: str) -> None:
     axes.yaxis.set_major_locator(
         LogLocator(subs=(1.0,) if high / floor > 300 else (1.0, 2.0, 5.0), numticks=5)
     )
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: tick_number(v)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: brief(v, 5)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.tick_params(labelsize=7.5, length=2)

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from yolo_stability.core.files import replace_file
+from yolo_stability.core.text import brief
 from yolo_stability.display.picture import png_of
-from yolo_stability.display.style import FAINT, INK, RC, tick_number
+from yolo_stability.display.style import FAINT, INK, RC
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -201,7 +202,7 @@ def _draw(
         ends.append((float(np.log10(panel.limit[0])), panel.limit[1], INK))
     axes.set_ylim(*limits)
     axes.yaxis.set_major_locator(FixedLocator(_ticks(limits)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: tick_number(float(f"{10**v:.3g}"))))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: brief(10.0**v)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set_xlim(left=0)
     axes.set_title(panel.title, size=10, weight="bold", loc="left")

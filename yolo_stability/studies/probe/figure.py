@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yolo_stability.core.files import replace_file
-from yolo_stability.core.text import short_name
+from yolo_stability.core.text import brief, short_name
 from yolo_stability.display.picture import png_of
-from yolo_stability.display.style import BAD, FAINT, INK, RC, tick_number
+from yolo_stability.display.style import BAD, FAINT, INK, RC
 from yolo_stability.studies.probe.result import block_group, blocks_by_group
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def _tick_log(axes: Any) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     axes.yaxis.set_major_locator(LogLocator(numticks=8))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: tick_number(v)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: brief(v, 5)))
     axes.yaxis.set_minor_locator(NullLocator())
 
 
