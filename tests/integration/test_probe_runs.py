@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from shorter import DETECT_SHORT
-from training import DATA, MODELS, overrides, train_stock
+from training import DATA, NANO, overrides, train_stock
 from ultralytics import YOLO
 from ultralytics.models.yolo.detect import DetectionTrainer
 
@@ -51,7 +51,7 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 def grid(request: pytest.FixtureRequest) -> tuple[str, dict[str, ProbeResult]]:
     """Probe every setting once a task."""
     task = request.param
-    results = run_grid(model=MODELS[task], data=DATA[task], grid=list(SETTINGS.values()))
+    results = run_grid(model=NANO[task], data=DATA[task], grid=list(SETTINGS.values()))
     return task, dict(zip(SETTINGS, results, strict=True))
 
 
@@ -103,6 +103,7 @@ def test_the_stock_profile_is_the_first_step_of_a_stock_training(
         task,
         tmp_path,
         monkeypatch,
+        models=NANO,
         callbacks={"on_train_start": watch, "on_train_batch_end": stop},
         **changed,
     )
@@ -111,7 +112,7 @@ def test_the_stock_profile_is_the_first_step_of_a_stock_training(
         for k, v in overrides(task, tmp_path).items()
         if k in {"imgsz", "batch", "fraction", "seed"}
     }
-    result = run_probe(model=MODELS[task], data=DATA[task], device="cpu", **asked)
+    result = run_probe(model=NANO[task], data=DATA[task], device="cpu", **asked)
 
     first = stock.gradients[0]
     assert result.total == pytest.approx(stock.totals[0], rel=1e-5)
@@ -225,7 +226,7 @@ def test_a_result_says_what_was_done(grid: tuple[str, dict[str, ProbeResult]]) -
     assert results["stock"].settings == results["stock"].changes == {}
     assert {r.reference.total for r in results.values()} == {results["stock"].total}
     assert results["none"].request == {
-        "model": MODELS[task],
+        "model": NANO[task],
         "task": task,
         "data": DATA[task],
         "imgsz": 160,
@@ -241,7 +242,7 @@ def test_a_result_says_what_was_done(grid: tuple[str, dict[str, ProbeResult]]) -
 
 def test_a_probe_repeats_itself_whatever_came_before() -> None:
     """The same setting alone and last in a grid: same numbers, although random generators have moved on."""
-    small = {"model": MODELS["detect"], "data": "shapes", "imgsz": 64, "fraction": [32, 4]}
+    small = {"model": NANO["detect"], "data": "shapes", "imgsz": 64, "fraction": [32, 4]}
     alone = run_probe(norm="group", **small)
     random.random()
     torch.rand(3)
@@ -254,7 +255,7 @@ def test_the_process_is_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """Random generators, threads, temporary folders, the working folder and the user's model."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
     (tmp_path / "temp").mkdir()
-    yolo = YOLO(MODELS["detect"])
+    yolo = YOLO(NANO["detect"])
     weights = {name: tensor.clone() for name, tensor in yolo.model.state_dict().items()}
     callbacks = {event: list(functions) for event, functions in yolo.callbacks.items()}
     random.seed(5)
@@ -289,7 +290,7 @@ def test_the_data_set_is_loaded_once_a_grid(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(DetectionTrainer, "build_dataset", counted)
     run_grid(
-        model=MODELS["detect"],
+        model=NANO["detect"],
         data="shapes",
         imgsz=64,
         fraction=[32, 4],
@@ -302,12 +303,12 @@ def test_a_checkpoint_is_probed_with_its_weights(tmp_path: Path) -> None:
     """Its own stock profile is that of its weights, not of new ones; `model=` as a path and as an object agree."""
     small: dict[str, Any] = {"data": "shapes", "imgsz": 64, "fraction": [32, 4]}
     torch.manual_seed(3)
-    yolo = YOLO(MODELS["detect"])
+    yolo = YOLO(NANO["detect"])
     with torch.no_grad():
         yolo.model.model[0].bn.weight.mul_(10)
     yolo.save(tmp_path / "mine.pt")
     result = run_probe(model=tmp_path / "mine.pt", **small)
-    new = run_probe(model=MODELS["detect"], **small)
+    new = run_probe(model=NANO["detect"], **small)
     assert 5 < (trunk(result)[0].activation_std or 0.0) / (trunk(new)[0].activation_std or 1.0) < 15
     assert run_probe(model=YOLO(tmp_path / "mine.pt"), **small).blocks == result.blocks
 
@@ -338,13 +339,13 @@ def test_a_mistake_is_one_sentence_before_anything_is_built(
 ) -> None:
     monkeypatch.setattr(probing, "load_model", lambda *_: pytest.fail("a model was built"))
     with pytest.raises(ConfigError) as error:
-        run_probe(**{"model": MODELS["detect"], "data": "shapes", **wrong})
+        run_probe(**{"model": NANO["detect"], "data": "shapes", **wrong})
     assert text in str(error.value)
 
 
 def test_data_of_another_task_is_refused() -> None:
     with pytest.raises(DataError, match="use data=figures"):
-        run_probe(model=MODELS["pose"], data="shapes")
+        run_probe(model=NANO["pose"], data="shapes")
 
 
 def test_a_switch_that_finds_nothing_to_change_is_refused() -> None:
