@@ -10,13 +10,15 @@ from typing import Any
 from yolo_stability.benchmarks.compare import compare_runs
 from yolo_stability.benchmarks.results import BenchmarkResult
 from yolo_stability.benchmarks.verify import Verification, verify_benchmark
+from yolo_stability.config import OWN_KEYS
 from yolo_stability.core.findings import Diagnosis
 from yolo_stability.diagnosis.targets import Examination
 from yolo_stability.diagnosis.targets import examine_target as diagnose_path
 from yolo_stability.studies.frontier.result import FrontierResult
 from yolo_stability.studies.mechanics.run import mechanics
+from yolo_stability.studies.probe.request import make_probe_request
 from yolo_stability.studies.probe.result import ProbeResult
-from yolo_stability.studies.probe.run import run_grid, run_probe
+from yolo_stability.studies.probe.run import probe_checked
 from yolo_stability.studies.run_benchmark import run_benchmark
 from yolo_stability.trainer.monitor import StabilityMonitor
 from yolo_stability.trainer.train import train, train_checked
@@ -31,6 +33,7 @@ __all__ = [
     "frontier",
     "mechanics",
     "probe",
+    "probe_checked",
     "probe_grid",
     "train",
     "train_checked",
@@ -57,7 +60,8 @@ def probe(
         ConfigError: A key or value is impossible, or a switch finds nothing in the model to change.
         DataError: The dataset does not exist or does not fit the task.
     """
-    return run_probe(model=model, data=data, task=task, **settings)
+    switches = {key: settings.pop(key) for key in OWN_KEYS if key in settings}
+    return probe_grid(task, model=model, data=data, grid=[switches], **settings)[0]
 
 
 def probe_grid(
@@ -80,7 +84,9 @@ def probe_grid(
     Returns:
         One result a setting, in order.
     """
-    return run_grid(model=model, data=data, task=task, grid=grid, **overrides)
+    return probe_checked(
+        make_probe_request(model=model, data=data, task=task, grid=grid, overrides=overrides)
+    )
 
 
 def draw_probes(results: Sequence[ProbeResult], folder: Path) -> Path:

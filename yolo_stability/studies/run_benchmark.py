@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from yolo_stability.benchmarks.executors import make_executor
 from yolo_stability.benchmarks.process.supervisor import PROGRESS
 from yolo_stability.benchmarks.progress import SuiteProgress
-from yolo_stability.benchmarks.request import changed_suite, check_arms
+from yolo_stability.benchmarks.request import checked_suite
 from yolo_stability.benchmarks.results import BenchmarkResult
 from yolo_stability.benchmarks.runner import run_suite
 from yolo_stability.benchmarks.suite import load_suite
@@ -35,7 +36,7 @@ def run_benchmark(  # noqa: PLR0913 - each is a word of the command line
     **overrides: Any,
 ) -> tuple[BenchmarkResult, Path]:
     """Run a suite and return its result and its folder; see `yolo_stability.benchmark`."""
-    chosen = changed_suite(
+    chosen = checked_suite(
         load_suite(suite),
         seeds=seeds,
         arms=arms,
@@ -44,13 +45,11 @@ def run_benchmark(  # noqa: PLR0913 - each is a word of the command line
         task=task,
         overrides=overrides,
     )
-    check_arms(chosen)
+    place = make_executor(executor, jobs=jobs, address=address)
     folder = Path(out) if out is not None else Path("runs") / "benchmark" / chosen.name
     command = typed_command("benchmark")
     with SuiteProgress(folder, PROGRESS) as progress:
-        result = run_suite(
-            chosen, folder, progress, jobs=jobs, executor=executor, command=command, address=address
-        )
+        result = run_suite(chosen, folder, progress, place, command=command)
     score_labelled(folder, chosen.arms, chosen.control)
     score_matrix(folder)
     write_rescues(folder, result)

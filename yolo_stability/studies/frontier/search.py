@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from yolo_stability.benchmarks.executors import Executor
 from yolo_stability.benchmarks.folder import prepare_folder
 from yolo_stability.benchmarks.plan import RunOutcome, RunSpec
 from yolo_stability.benchmarks.runner import DECIDING, Listener, plan_run, run_missing
@@ -55,7 +56,7 @@ class _Probe:
 def find_edges(
     request: Request,
     out: Path,
-    place: Any,
+    place: Executor,
     round_of: Round,
     *,
     command: str = "",
