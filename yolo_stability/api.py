@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from yolo_stability.benchmarks.compare import compare_runs
 from yolo_stability.benchmarks.results import BenchmarkResult
-from yolo_stability.benchmarks.verify import Verification, verify_benchmark
+from yolo_stability.benchmarks.verify import Check, Verification, verify_benchmark
 from yolo_stability.config import OWN_KEYS
 from yolo_stability.core.findings import Diagnosis
 from yolo_stability.diagnosis.targets import Examination
@@ -20,10 +20,12 @@ from yolo_stability.studies.probe.request import make_probe_request
 from yolo_stability.studies.probe.result import ProbeResult
 from yolo_stability.studies.probe.run import probe_checked
 from yolo_stability.studies.run_benchmark import run_benchmark
+from yolo_stability.trainer.messages import RunMessages
 from yolo_stability.trainer.monitor import StabilityMonitor
 from yolo_stability.trainer.train import train, train_checked
 
 __all__ = [
+    "RunMessages",
     "StabilityMonitor",
     "benchmark",
     "compare",
@@ -165,12 +167,18 @@ def benchmark(suite: str, *, out: str | Path | None = None, **changes: Any) -> B
     return replace(result, folder=folder)
 
 
-def verify(folder: str | Path, *, sample: int | None = None) -> Verification:
+def verify(
+    folder: str | Path,
+    *,
+    sample: int | None = None,
+    on_check: Callable[[Check], None] | None = None,
+) -> Verification:
     """Run a benchmark, or a sample of it, again and compare step by step.
 
     Args:
         folder: Of the benchmark.
         sample: How many runs, spread over the plan; None for all.
+        on_check: Called with each run as it is checked.
 
     Returns:
         What was identical, and where it was not, what differs.
@@ -179,7 +187,7 @@ def verify(folder: str | Path, *, sample: int | None = None) -> Verification:
         ConfigError: The sample is impossible.
         TraceError: The folder is not that of a finished benchmark.
     """
-    return verify_benchmark(Path(folder), sample=sample)
+    return verify_benchmark(Path(folder), sample=sample, on_check=on_check)
 
 
 def compare(*runs: str | Path, out: str | Path = "runs/compare") -> BenchmarkResult:
