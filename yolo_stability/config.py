@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from yolo_stability.core.actions import LIVE_REMEDIES
-from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.core.errors import ConfigError
+from yolo_stability.core.suggestions import nearest, unknown
 from yolo_stability.interventions.activation_names import ACTIVATION_NAMES
 from yolo_stability.interventions.clips import CLIPS
 from yolo_stability.interventions.faults import FAULTS
@@ -313,7 +314,7 @@ def check_rescue_settings(settings: StabilitySettings) -> None:
 def _complaint(key: str, value: Any) -> str:
     """Say what is wrong with one own key."""
     if key not in OWN_KEYS:
-        return f"Unknown key '{key}'.{nearest(key, OWN_KEYS)}"
+        return unknown("key", key, OWN_KEYS)
     return f"'{key}={value}' is not possible: {key} is {OWN_KEYS[key].valid}."
 
 

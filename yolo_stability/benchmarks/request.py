@@ -10,7 +10,8 @@ from yolo_stability.benchmarks.run_validator import RunValidator
 from yolo_stability.benchmarks.suite import Suite
 from yolo_stability.compat.cfg import check_keys
 from yolo_stability.config import OWN_KEYS
-from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.core.errors import ConfigError
+from yolo_stability.core.suggestions import nearest
 
 __all__ = ["checked_suite"]
 

@@ -13,8 +13,9 @@ from yolo_stability.cli.commands import ELSEWHERE, VERBS
 from yolo_stability.cli.exit_codes import BUG, DONE, judge
 from yolo_stability.cli.parser import KNOWN_TASKS, wants_help
 from yolo_stability.core.command_line import bare, find_verb
-from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.core.errors import ConfigError
 from yolo_stability.core.signals import orderly_interrupts
+from yolo_stability.core.suggestions import unknown
 
 __all__ = ["main"]
 
@@ -76,7 +77,7 @@ def _no_verb(words: Sequence[str]) -> str:
     if not other:
         task = f" before '{words[0]}'" if words else ""
         return f"The verb is missing{task}; write 'yolo-stability train {' '.join([*words, 'model=... data=...'])}'."
-    return f"Unknown verb '{other[0]}'.{nearest(other[0], WORDS)} 'yolo-stability help' lists the verbs."
+    return f"{unknown('verb', other[0], WORDS)} 'yolo-stability help' lists the verbs."
 
 
 def _help(verb: str | None, args: Sequence[str]) -> int:

@@ -14,7 +14,8 @@ from yolo_stability.cli.grammar import Grammar, Line
 from yolo_stability.cli.output import descriptor_to_stderr
 from yolo_stability.config import OWN_FLAGS, OWN_KEYS, StabilitySettings, make_settings
 from yolo_stability.core.command_line import bare
-from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.core.errors import ConfigError
+from yolo_stability.core.suggestions import did_you_mean, nearest, unknown
 
 __all__ = [
     "KNOWN_TASKS",
@@ -180,7 +181,7 @@ def _check_values(grammar: Grammar, typed: Mapping[str, Any]) -> dict[str, Any]:
     keys = dict(typed)
     for key in grammar.keys:
         if key.keyword and key.keyword in keys:
-            raise ConfigError(f"Unknown key '{key.keyword}'. Did you mean '{key.name}'?")
+            raise ConfigError(f"Unknown key '{key.keyword}'. {did_you_mean(key.name)}")
         if key.name not in keys:
             if key.default is not None:
                 keys[key.keyword or key.name] = key.default
@@ -260,8 +261,8 @@ def _flag(word: str) -> str:
     if os.path.exists(word):  # noqa: PTH110 - Path.exists raises on odd text
         key = "model" if word.endswith(".pt") else "data"
         raise ConfigError(f"'{word}' is a path without a key; write {key}={word}.")
-    hint = nearest(word, [*yolo.TASKS, *yolo.DEFAULT_CFG_DICT, *OWN_KEYS, *OWN_FLAGS])
-    raise ConfigError(f"Unknown word '{word}'.{hint} A task or key=value was expected.")
+    known = [*yolo.TASKS, *yolo.DEFAULT_CFG_DICT, *OWN_KEYS, *OWN_FLAGS]
+    raise ConfigError(f"{unknown('word', word, known)} A task or key=value was expected.")
 
 
 def _with_cfg_file(typed: dict[str, Any]) -> dict[str, Any]:
@@ -287,7 +288,7 @@ def _task(words: Sequence[str], key: Any) -> str | None:
     for task in named:
         if task not in yolo.TASKS:
             raise ConfigError(
-                f"Unknown task '{task}'.{nearest(task, yolo.TASKS)} Tasks are {', '.join(yolo.TASKS)}."
+                f"{unknown('task', task, yolo.TASKS)} Tasks are {', '.join(yolo.TASKS)}."
             )
     if len(named) > 1:
         raise ConfigError(f"Two tasks, {' and '.join(named)}; give one.")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from yolo_stability.cli import parser as arguments
 from yolo_stability.config import OWN_KEYS
-from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.core.errors import ConfigError
+from yolo_stability.core.suggestions import unknown
 
 if TYPE_CHECKING:
     from yolo_stability.studies.probe.request import ProbeRequest
@@ -87,14 +88,12 @@ def _task(words: Sequence[str], key: Any) -> str | None:
     for word in words:
         if word not in arguments.KNOWN_TASKS:
             known = (*arguments.KNOWN_TASKS, "json", *OWN_KEYS)
-            raise ConfigError(
-                f"Unknown word '{word}'.{nearest(word, known)} A task or key=value was expected."
-            )
+            raise ConfigError(f"{unknown('word', word, known)} A task or key=value was expected.")
     named = list(dict.fromkeys([*words, *([] if key is None else [str(key)])]))
     if len(named) > 1:
         raise ConfigError(f"Two tasks, {' and '.join(named)}; give one.")
     if named and named[0] not in arguments.KNOWN_TASKS:
-        raise ConfigError(f"Unknown task '{named[0]}'.{nearest(named[0], arguments.KNOWN_TASKS)}")
+        raise ConfigError(unknown("task", named[0], arguments.KNOWN_TASKS))
     return named[0] if named else None
 
 

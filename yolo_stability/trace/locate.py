@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from yolo_stability.core.errors import TraceError, nearest
+from yolo_stability.core.errors import TraceError
+from yolo_stability.core.suggestions import nearest
 from yolo_stability.trace.layout import EVENTS, FOLDER, HEADER, PARTS, list_parts
 
 __all__ = ["clear_trace", "error_line", "find_trace"]

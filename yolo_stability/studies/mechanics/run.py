@@ -18,8 +18,9 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 
-from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.core.errors import ConfigError
 from yolo_stability.core.files import replace_file
+from yolo_stability.core.suggestions import nearest
 from yolo_stability.core.text import number
 from yolo_stability.core.types import Trace
 from yolo_stability.gradients.record import record
