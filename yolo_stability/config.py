@@ -259,10 +259,8 @@ def make_settings(**own: Any) -> StabilitySettings:
     Raises:
         ConfigError: If a key is unknown or a value impossible; the text names the valid values of each.
     """
-    for (
-        name,
-        key,
-    ) in OWN_KEYS.items():  # YAML makes False of a bare `off`, Ultralytics None of `none`
+    # YAML makes False of a bare `off`, Ultralytics None of `none`
+    for name, key in OWN_KEYS.items():
         if key.bare is not None and name in own and own[name] is key.bare[0]:
             own[name] = key.bare[1]
     rescue = own.get("rescue", "off")

@@ -66,9 +66,8 @@ def boschloo(hits: int, runs: int, control_hits: int, control_runs: int) -> floa
     from scipy.stats import boschloo_exact
 
     table = [[hits, control_hits], [runs - hits, control_runs - control_hits]]
-    return min(
-        1.0, round(float(boschloo_exact(table).pvalue), 6)
-    )  # what its numerical maximum is good for
+    # what its numerical maximum is good for
+    return min(1.0, round(float(boschloo_exact(table).pvalue), 6))
 
 
 def bootstrap(

@@ -24,10 +24,8 @@ __all__ = ["AuditResult", "audit_checkpoint", "diagnosis_of_audit", "findings_of
 # columns has 64 at rms 1.
 MAX_GAIN, MIN_EXPLODED_RMS = 30.0, 2.0
 MAX_VECTOR_RMS = 50.0  # gains and biases: healthy up to 4, blown up 30 to 300
-DEAD_VARIANCE, DEAD_GAIN = (
-    1e-6,
-    1e-4,
-)  # eps of Ultralytics' BatchNorm is 1e-3; healthy layers have 0.03 and 0.9
+# eps of Ultralytics' BatchNorm is 1e-3; healthy layers have 0.03 and 0.9
+DEAD_VARIANCE, DEAD_GAIN = 1e-6, 1e-4
 MIN_AMP_SCALE = 2.0**-10
 ZERO_SHARE = 0.5
 _MANY = 8  # elements from which on equal ones are no chance, and a vector has an rms
@@ -156,9 +154,8 @@ def _zeroed(weights: Sequence[TensorStats]) -> Iterable[Finding]:
             "zeroed_network", zero, len(zero) / len(matrices), ZERO_SHARE, text, remedy, place=False
         )
         return
-    kernels = [
-        s for s in zero if s.axes >= 3
-    ]  # linear layers of transformers begin at zero on purpose
+    # linear layers of transformers begin at zero on purpose
+    kernels = [s for s in zero if s.axes >= 3]
     if kernels:
         text = (
             f"nothing but zeros in {_share(kernels, matrices, 'weight tensors')}, {_names(kernels)}"
@@ -189,9 +186,8 @@ def _exploded(weights: Sequence[TensorStats]) -> Iterable[Finding]:
 
 def _size(s: TensorStats) -> float:
     """Return the size of a parameter over its limit; 0 for what is none, or a constant."""
-    if (
-        s.leaf.startswith("running_") or ".dfl." in f".{s.name}"
-    ):  # statistics of the data; 0, 1, 2, ... by design
+    # statistics of the data; 0, 1, 2, ... by design
+    if s.leaf.startswith("running_") or ".dfl." in f".{s.name}":
         return 0.0
     if s.axes >= 2:
         return s.rms * s.fan_in**0.5 / MAX_GAIN if s.rms > MIN_EXPLODED_RMS else 0.0

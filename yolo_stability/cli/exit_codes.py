@@ -47,12 +47,13 @@ USERS_FAULT: tuple[tuple[str, str, bool, str], ...] = (
     ("OutOfMemoryError", r"", False, _SMALLER),
     ("MemoryError", r"", False, _SMALLER),
     ("RuntimeError", r"DefaultCPUAllocator: (can't allocate|not enough) memory", False, _SMALLER),
+    # OpenCV's class has that name
     (
         "error",
         r"Insufficient memory|Failed to allocate",
         False,
         _SMALLER,
-    ),  # OpenCV's class has that name
+    ),
     ("OSError", r"Cannot allocate memory", False, _SMALLER),
     ("OSError", r"No space left on device", False, _SPACE),
     ("ValueError", r"is an invalid value", True, ""),

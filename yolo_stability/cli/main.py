@@ -43,9 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return DONE if error.code in {None, 0} else BUG
         except BaseException as error:
             failed = error
-    return _report(
-        failed
-    )  # out here an impatient further signal is ignored: nothing comes after the last word
+    # out here an impatient further signal is ignored: nothing comes after the last word
+    return _report(failed)
 
 
 def _print_anything() -> None:
@@ -106,9 +105,8 @@ def _report(error: BaseException) -> int:
     failure = judge(error)
     if os.environ.get("YOLO_STABILITY_DEBUG") == "1":
         traceback.print_exception(error)
-    if isinstance(
-        error, BrokenPipeError
-    ):  # the reader of stdout is gone; keep Python from writing to it at exit
+    # the reader of stdout is gone; keep Python from writing to it at exit
+    if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     print(f"yolo-stability: {failure.text}", file=sys.stderr)
     return failure.code

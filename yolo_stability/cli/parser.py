@@ -63,9 +63,8 @@ def wants_help(args: Sequence[str]) -> bool:
 
 def read_words(args: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     """Read arguments in yolo grammar; return the bare words and the values by key."""
-    with (
-        descriptor_to_stderr()
-    ):  # where Ultralytics finds no settings file, it reports on stdout that it writes one
+    # where Ultralytics finds no settings file, it reports on stdout that it writes one
+    with descriptor_to_stderr():
         from yolo_stability.compat import cfg as yolo
 
     return yolo.read(args)

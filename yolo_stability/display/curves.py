@@ -50,9 +50,8 @@ def _draw_line(
         _draw_clip(axes, threshold)
     if positive.size < np.isfinite(values).sum():
         low /= 4
-        values = np.where(
-            values <= 0, low / 1.25, values
-        )  # zero has no place on a log scale: the floor stands for it
+        # zero has no place on a log scale: the floor stands for it
+        values = np.where(values <= 0, low / 1.25, values)
     axes.plot(
         middle, values, color=colour, lw=1.3, marker="o" if len(values) <= 60 else None, ms=2.6
     )

@@ -237,9 +237,8 @@ def _draw_strip(axes: Any, matrix: HeatMatrix) -> None:
     axes.tick_params(axis="x", bottom=False, labelbottom=False)
     axes.set_facecolor("#f4f5f7")
     for mask, colour, marker in _marks(matrix):
-        goes_on = mask & np.concatenate(
-            [[False], mask[:-1]]
-        )  # a long bad stretch is one mark and a bar
+        # a long bad stretch is one mark and a bar
+        goes_on = mask & np.concatenate([[False], mask[:-1]])
         floor = np.full(goes_on.sum(), 0.4)
         _boxes(
             axes,

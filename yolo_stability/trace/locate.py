@@ -38,11 +38,8 @@ def find_trace(path: str | Path) -> Path:
     """
     try:
         return _find(Path(path).expanduser())
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-    ) as e:  # an overlong name, `~nobody`, a folder without permission
+    except (OSError, RuntimeError, ValueError) as e:
+        # an overlong name, `~nobody`, a folder without permission
         raise TraceError(f"'{path}' cannot be looked into: {error_line(e)}.") from e
 
 
@@ -82,9 +79,8 @@ def clear_trace(folder: str | Path, option: str = "name") -> None:
     folder = Path(folder)
     try:
         for file in _our_files(folder):
-            if os.path.lexists(
-                file
-            ):  # on a read-only disk removing what is not there is an error, too
+            # on a read-only disk removing what is not there is an error, too
+            if os.path.lexists(file):
                 file.unlink(missing_ok=True)
         for incident in _entries(folder / "incidents"):
             if (

@@ -114,10 +114,8 @@ class WatchedRun:
         self.claim(trainer)
         folder = trainer.save_dir / FOLDER
         point = resume_point(folder) if trainer.resume else None
-        switches, asked = (
-            self.switches(trainer),
-            self._settings,
-        )  # in this order: a resume brings settings
+        # in this order: a resume brings settings
+        switches, asked = self.switches(trainer), self._settings
         self._settings = effective.possible(trainer, asked, owns_step=self._owns_step)
         self._batch = trainer.batch_size
         self._first_step = point.step + 1 if point else 0

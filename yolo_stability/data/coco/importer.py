@@ -170,9 +170,8 @@ def _place(files: Mapping[str, Path], folder: Path) -> None:
     for name, source in files.items():
         link = folder / name
         try:
-            copied = unfinished_jpeg(
-                source
-            )  # Ultralytics would rewrite the user's file through the link
+            # Ultralytics would rewrite the user's file through the link
+            copied = unfinished_jpeg(source)
         except OSError as err:
             raise DataError(f"Cannot read the image {source}: {err.strerror}.") from err
         if copied:

@@ -58,9 +58,8 @@ def effect_of(run: LabelledRun, healthy: Sequence[LabelledRun]) -> Effect:
         healthy: Its references.
     """
     steps, named = run.series.step, run.label.step
-    after = (
-        0 if named is None else int(np.searchsorted(steps, named))
-    )  # no fault shows before it strikes
+    # no fault shows before it strikes
+    after = 0 if named is None else int(np.searchsorted(steps, named))
     bad = run.bad
     away = _outside(run, healthy)
     away[:after] = False

@@ -39,12 +39,13 @@ _SET_HERE = frozenset(
     {"seed", "project", "name", "exist_ok", "resume", "save_dir", "mode", "fail_on", "cfg"}
 )
 _ONE_VALUE = frozenset({"data", "device"})
+# `to` by default, times `from`
 _REACH = {
     "lr_mult": 1e3,
     "lr0": 1e3,
     "weight_decay": 1e4,
     "depth_mult": 4.0,
-}  # `to` by default, times `from`
+}
 _LAST = {"batch": 1.0}  # `to` by default: the small end is the unstable one
 _MOST_VALUES, _MOST_SEEDS = 1000, 1000
 

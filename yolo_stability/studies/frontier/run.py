@@ -34,9 +34,8 @@ def run_frontier(
     request = make_request(axis, **asked)
     place = make_executor(executor, jobs=jobs, address=address)
     folder = Path(out) if out is not None else Path("runs") / "frontier" / _name(request.axis)
-    resolve_data(
-        str(request.recipe["data"]), request.task
-    )  # also so that not each of several runs makes it at once
+    # also so that not each of several runs makes it at once
+    resolve_data(str(request.recipe["data"]), request.task)
     try:
         result = find_edges(
             request,
@@ -47,9 +46,8 @@ def run_frontier(
         )
     except KeyboardInterrupt:
         found = (RunOutcome.read(file.parent) for file in folder.rglob(OUTCOME))
-        done = sum(
-            outcome is not None and outcome.is_final for outcome in found
-        )  # what was killed is run again
+        # what was killed is run again
+        done = sum(outcome is not None and outcome.is_final for outcome in found)
         print(
             f"finished runs kept in {folder}: {done}; the same command again goes on from there.",
             file=sys.stderr,

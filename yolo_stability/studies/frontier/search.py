@@ -87,9 +87,8 @@ def find_edges(
     points: dict[tuple[Chain, int], FrontierPoint] = {}
     try:
         result = _result(request, points, out, command, complete=False)
-        if not (
-            out / FRONTIER_FILE
-        ).exists():  # by which the folder is known; what an earlier search has found stays for now
+        # by which the folder is known; what an earlier search has found stays for now
+        if not (out / FRONTIER_FILE).exists():
             replace_file(out / FRONTIER_FILE, result.text().encode())
         while probes := _wanted(request, points):
             specs = [probe.spec for probe in probes]
@@ -102,9 +101,8 @@ def find_edges(
                 )
                 _drop_weights(out / probe.spec.folder)
             result = _result(request, points, out, command, complete=False)
-            if (
-                ran
-            ):  # else nothing is known that was not before, and a complete result may stand there
+            # else nothing is known that was not before, and a complete result may stand there
+            if ran:
                 replace_file(out / FRONTIER_FILE, result.text().encode())
         cost = {**result.cost, "sitting_seconds": round(clock() - began, 1)}
         result = replace(result, complete=True, cost=cost)
@@ -258,9 +256,8 @@ def _seed_edge(request: Request, seed: int, known: Mapping[int, Word], edge: Edg
         lowest_failing=_value(request, edge.failing),
         undecided=tuple(request.values[i] for i in undecided),
         stable_again=tuple(request.values[i] for i in again),
-        monotone=not again
-        if request.mode == "grid"
-        else None,  # bisection never looks beyond a failure
+        # bisection never looks beyond a failure
+        monotone=not again if request.mode == "grid" else None,
     )
 
 

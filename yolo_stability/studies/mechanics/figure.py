@@ -183,9 +183,8 @@ def _draw(
             clip_on=False,
         )
         last = np.flatnonzero(np.isfinite(y))[-1:]
-        if (
-            len(last) and last[0] < len(y) - 1
-        ):  # not finite to the end: the name stands where the line stops
+        # not finite to the end: the name stands where the line stops
+        if len(last) and last[0] < len(y) - 1:
             place = (line.x[last[0]], height[last[0]])
             axes.plot(*place, marker="x", ms=6, mew=1.6, color=colour)
             axes.annotate(

@@ -94,9 +94,8 @@ def _rnn_study(out: Path, seed: int) -> Study:
     for label, (cell, options) in NETWORKS.items():
         torch.manual_seed(seed)
         model = Recurrent(cell, _WIDTH, horizon=LENGTHS[-1], **options)
-        optimizer = torch.optim.SGD(
-            model.parameters(), lr=0.0
-        )  # every length meets the same weights
+        # every length meets the same weights
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
         with _recorded(model, optimizer, out, "rnn", label, seed) as r:
             for length in LENGTHS:
                 inputs, _ = adding_problem(_BATCH, length, torch.Generator().manual_seed(seed))

@@ -87,9 +87,8 @@ class Rescue:
         self._state, self._run, self._journal = state, run, journal
         self._policy, self._remedies = policy, remedies
         self._count, self._failed = 0, False
-        self._open: tuple[str, int, int] | None = (
-            None  # a remedy, its step, and the healthy steps before it
-        )
+        # a remedy, its step, and the healthy steps before it
+        self._open: tuple[str, int, int] | None = None
 
     def resume(self, *, known: bool) -> None:
         """Put back in force what earlier sittings did; the policy learns of it.

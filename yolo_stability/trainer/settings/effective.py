@@ -148,9 +148,8 @@ def effective_settings(trainer: Trainer) -> dict[str, Any]:
         "momentum": momentum(optimizer),
         "groups": {
             name: {
-                "lr": float(
-                    rate
-                ),  # of the scheduler: a resumed group may have been lowered by a rescue
+                # of the scheduler: a resumed group may have been lowered by a rescue
+                "lr": float(rate),
                 "weight_decay": float(group.get("weight_decay", 0.0)),
                 "tensors": len(group["params"]),
             }

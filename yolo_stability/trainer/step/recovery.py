@@ -45,9 +45,8 @@ class Recovery:
         self._state, self._journal, self._guard = state, journal, guard
         self._before_restore = before_restore
         rescued = settings.rescue != "off"
-        self._youngest = (
-            16 if rescued else 4
-        )  # what a rescue wants to go back to lies before trouble
+        # what a rescue wants to go back to lies before trouble
+        self._youngest = 16 if rescued else 4
         self._limit = (
             0 if settings.guard == "stop" else max(settings.guard_limit, 3 if rescued else 1)
         )
