@@ -12,8 +12,7 @@ from yolo_stability.benchmarks.results import BenchmarkResult
 from yolo_stability.benchmarks.verify import Check, Verification, verify_benchmark
 from yolo_stability.config import OWN_KEYS
 from yolo_stability.core.findings import Diagnosis
-from yolo_stability.diagnosis.targets import Examination
-from yolo_stability.diagnosis.targets import examine_target as diagnose_path
+from yolo_stability.diagnosis.targets import Examination, examine_target
 from yolo_stability.studies.frontier.result import FrontierResult
 from yolo_stability.studies.mechanics.run import mechanics
 from yolo_stability.studies.probe.request import make_probe_request
@@ -101,11 +100,11 @@ def draw_probes(results: Sequence[ProbeResult], folder: Path) -> Path:
     Returns:
         Path of the picture.
     """
-    from yolo_stability.studies.probe.figure import draw_probe_figure as draw_picture
+    from yolo_stability.studies.probe.figure import draw_probe_figure
 
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "probe.png"
-    draw_picture(results, path)
+    draw_probe_figure(results, path)
     return path
 
 
@@ -141,7 +140,7 @@ def examine(path: str | Path) -> Examination:
         place = Path(path).expanduser()
     except RuntimeError:  # `~nobody`
         place = Path(path)
-    return diagnose_path(place)
+    return examine_target(place)
 
 
 def benchmark(suite: str, *, out: str | Path | None = None, **changes: Any) -> BenchmarkResult:

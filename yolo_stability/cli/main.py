@@ -8,9 +8,9 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from yolo_stability.cli import help as pages
 from yolo_stability.cli.commands import ELSEWHERE, VERBS
 from yolo_stability.cli.exit_codes import BUG, DONE, judge
+from yolo_stability.cli.help import front_page, verb_page
 from yolo_stability.cli.parser import KNOWN_TASKS, wants_help
 from yolo_stability.core.command_line import bare, find_verb
 from yolo_stability.core.errors import ConfigError
@@ -84,7 +84,7 @@ def _help(verb: str | None, args: Sequence[str]) -> int:
     words = [word for i, word in bare(args) if not wants_help([args[i]])]
     if verb is None and words and words[0] not in {"version", *KNOWN_TASKS}:
         raise ConfigError(_no_verb(words))
-    print(pages.front_page() if verb is None else pages.verb_page(VERBS[verb]), end="")
+    print(front_page() if verb is None else verb_page(VERBS[verb]), end="")
     return DONE
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from yolo_stability.cli import parser as arguments
+from yolo_stability.cli.parser import KNOWN_TASKS, is_true, read_with_json, read_words
 from yolo_stability.config import OWN_KEYS
 from yolo_stability.core.errors import ConfigError
 from yolo_stability.core.suggestions import unknown
@@ -50,26 +50,26 @@ def read_probe_line(args: Sequence[str]) -> ProbeLine:
     Raises:
         ConfigError: If a word, key, value, model or folder cannot be used.
     """
-    from yolo_stability.compat import cfg as yolo
+    from yolo_stability.compat import cfg
 
-    words, typed, as_json = arguments.read_with_json(args)
+    words, typed, as_json = read_with_json(args)
     file = typed.pop("cfg", None)
-    given = typed if file is None else {**yolo.load_cfg(str(file)), **typed}
-    as_json |= arguments.is_true("json", given.pop("json", False))  # of a cfg file
+    given = typed if file is None else {**cfg.load_cfg(str(file)), **typed}
+    as_json |= is_true("json", given.pop("json", False))  # of a cfg file
     task = _task(words, given.pop("task", None))
     out = Path(str(given.pop("out", OUT)))
     axes = {key: _values(key, given.pop(key)) for key in OWN_KEYS if key in given}
-    given = yolo.check_keys(given, (*OWN_KEYS, "out", "json"))
+    given = cfg.check_keys(given, (*OWN_KEYS, "out", "json"))
     model = given.pop("model", None)
     if model is None:
-        model = yolo.default_model(task).replace(".pt", ".yaml")
+        model = cfg.default_model(task).replace(".pt", ".yaml")
         print(f"model= is not given: taking {model}, with new weights.", file=sys.stderr)
     data = given.pop("data", None)
     if data is None or isinstance(data, list):
         raise ConfigError(
             "data= takes one dataset, such as data=shapes (embedded, nothing to download)."
         )
-    grid, overrides = _grid(axes), yolo.check_values(given)
+    grid, overrides = _grid(axes), cfg.check_values(given)
     _check_folder(out)
     from yolo_stability.studies.probe.request import checked_probe_request, grid_monitors  # torch
 
@@ -86,14 +86,14 @@ def read_probe_line(args: Sequence[str]) -> ProbeLine:
 def _task(words: Sequence[str], key: Any) -> str | None:
     """Return the one task that was named, as a word or as `task=`."""
     for word in words:
-        if word not in arguments.KNOWN_TASKS:
-            known = (*arguments.KNOWN_TASKS, "json", *OWN_KEYS)
+        if word not in KNOWN_TASKS:
+            known = (*KNOWN_TASKS, "json", *OWN_KEYS)
             raise ConfigError(f"{unknown('word', word, known)} A task or key=value was expected.")
     named = list(dict.fromkeys([*words, *([] if key is None else [str(key)])]))
     if len(named) > 1:
         raise ConfigError(f"Two tasks, {' and '.join(named)}; give one.")
-    if named and named[0] not in arguments.KNOWN_TASKS:
-        raise ConfigError(unknown("task", named[0], arguments.KNOWN_TASKS))
+    if named and named[0] not in KNOWN_TASKS:
+        raise ConfigError(unknown("task", named[0], KNOWN_TASKS))
     return named[0] if named else None
 
 
@@ -108,7 +108,7 @@ def _values(key: str, typed: Any) -> list[Any]:
         raise ConfigError(
             f"'{key}={typed}' has an empty place between its commas; write {key}=A,B."
         )
-    return [arguments.read_words([f"{key}={piece}"])[1][key] for piece in pieces]
+    return [read_words([f"{key}={piece}"])[1][key] for piece in pieces]
 
 
 def _grid(axes: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], ...]:
