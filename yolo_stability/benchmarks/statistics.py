@@ -90,10 +90,10 @@ def bootstrap(
     )
     if not known.size:
         return Interval(value=None)
-    estimate = float(_centre(known[None, :], statistic)[0])
+    estimate = float(_center(known[None, :], statistic)[0])
     if known.size < 2:
         return Interval(value=estimate)
-    return _between(estimate, _centre(known[_draws(known.size)], statistic))
+    return _between(estimate, _center(known[_draws(known.size)], statistic))
 
 
 def clustered(values: Sequence[float], clusters: Sequence[Hashable]) -> Interval:
@@ -155,7 +155,7 @@ def _draws(count: int) -> npt.NDArray[np.int64]:
     return np.random.default_rng(0).integers(0, count, (_RESAMPLES, count))
 
 
-def _centre(samples: Floats, statistic: Literal["median", "mean"]) -> Floats:
+def _center(samples: Floats, statistic: Literal["median", "mean"]) -> Floats:
     middle: Floats = (
         np.median(samples, axis=1) if statistic == "median" else np.mean(samples, axis=1)
     )

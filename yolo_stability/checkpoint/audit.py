@@ -115,7 +115,7 @@ def findings_of(stats: Sequence[TensorStats], facts: Mapping[str, Any]) -> tuple
         *_nonfinite(weights),
         *_exploded(weights),
         *_saturated(weights),
-        *(_dead_normalisation(stats) if not zeroed else ()),  # zero like everything else
+        *(_dead_normalization(stats) if not zeroed else ()),  # zero like everything else
         *_equal(weights),
         *_optimizer([s for s in stats if s.part == _OPTIMIZER]),
         *_scaler(facts.get(_SCALER)),
@@ -212,7 +212,7 @@ def _saturated(weights: Sequence[TensorStats]) -> Iterable[Finding]:
             yield _finding(rule, bad, elements, 0, text, remedy, severity=severity)
 
 
-def _dead_normalisation(stats: Sequence[TensorStats]) -> Iterable[Finding]:
+def _dead_normalization(stats: Sequence[TensorStats]) -> Iterable[Finding]:
     """Find BatchNorm layers that pass nothing on: no variance, or no gain, in the whole layer."""
     by_owner: dict[str, dict[str, TensorStats]] = {}
     for s in _weights(stats):

@@ -14,7 +14,7 @@ from yolo_stability.benchmarks.results import BenchmarkResult
 from yolo_stability.benchmarks.runner import run_suite
 from yolo_stability.benchmarks.suite import load_suite
 from yolo_stability.core.command_line import typed_command
-from yolo_stability.studies.fault_detection import score_labelled
+from yolo_stability.studies.fault_detection import score_labeled
 from yolo_stability.studies.remedy_matrix import score_matrix
 from yolo_stability.studies.rescue_rate.score import write_rescues
 
@@ -50,7 +50,7 @@ def run_benchmark(  # noqa: PLR0913 - each is a word of the command line
     command = typed_command("benchmark")
     with SuiteProgress(folder, PROGRESS) as progress:
         result = run_suite(chosen, folder, progress, place, command=command)
-    score_labelled(folder, chosen.arms, chosen.control)
+    score_labeled(folder, chosen.arms, chosen.control)
     score_matrix(folder)
     write_rescues(folder, result)
     return result, folder

@@ -56,14 +56,14 @@ def _find(path: Path) -> Path:
         ):
             raise TraceError(
                 f"'{folder}' has no {HEADER}: that run was killed while it started, or the file was removed."
-                f"{_neighbours(path)} Start the run again."
+                f"{_neighbors(path)} Start the run again."
             )
     what = "is no run with a trace" if path.exists() else "does not exist"
-    neighbours = _neighbours(path)
+    neighbors = _neighbors(path)
     advice = (
-        "" if neighbours else f" A run of `yolo-stability train` has one in <run folder>/{FOLDER}/."
+        "" if neighbors else f" A run of `yolo-stability train` has one in <run folder>/{FOLDER}/."
     )
-    raise TraceError(f"'{path}' {what} (looked for {FOLDER}/{HEADER}).{neighbours}{advice}")
+    raise TraceError(f"'{path}' {what} (looked for {FOLDER}/{HEADER}).{neighbors}{advice}")
 
 
 def clear_trace(folder: str | Path, option: str = "name") -> None:
@@ -112,7 +112,7 @@ def _entries(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
-def _neighbours(path: Path) -> str:
+def _neighbors(path: Path) -> str:
     """Name runs with a trace inside, around or above `path`, the most similar name first."""
     found: dict[str, None] = {}
     for place in (path, path.parent, path.parent.parent):

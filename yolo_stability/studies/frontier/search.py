@@ -162,7 +162,7 @@ def _spec(request: Request, chain: Chain, place: int, versions: Mapping[str, str
 
 
 def _point(
-    request: Request, probe: _Probe, outcome: RunOutcome, judgement: RunAssessment
+    request: Request, probe: _Probe, outcome: RunOutcome, judgment: RunAssessment
 ) -> FrontierPoint:
     """Return a run as the result has it."""
     return FrontierPoint(
@@ -172,7 +172,7 @@ def _point(
         outcome=outcome.outcome,
         seconds=outcome.seconds.get("total", 0.0),
         folder=str(probe.spec.folder),
-        **asdict(judgement),
+        **asdict(judgment),
     )
 
 
