@@ -15,15 +15,7 @@ import numpy.typing as npt
 
 from yolo_stability.benchmarks.rows import Interval
 
-__all__ = [
-    "CONFIDENCE",
-    "bootstrap",
-    "boschloo",
-    "clustered",
-    "paired_differences",
-    "paired_ratios",
-    "wilson",
-]
+__all__ = ["bootstrap", "boschloo", "clustered", "paired_differences", "paired_ratios", "wilson"]
 
 CONFIDENCE = 0.95
 _RESAMPLES = 10_000

@@ -17,7 +17,7 @@ from yolo_stability.checkpoint.stats import TensorStats, tensor_stats
 from yolo_stability.core.findings import Diagnosis, Finding
 from yolo_stability.core.types import Severity, VerdictWord
 
-__all__ = ["AuditResult", "audit_checkpoint", "diagnosis_of_audit", "findings_of"]
+__all__ = ["AuditResult", "audit_checkpoint", "diagnosis_of_audit"]
 
 # Operator size of a weight, rms x sqrt(fan-in): healthy ones of all YOLO families lie below 2, embeddings at 16; the
 # runs at 1000 times the learning rate had 51 to 1.5 million. A weight must be large itself, too: an embedding of 4096

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from yolo_stability.core.errors import StabilityError, printable
 
-__all__ = ["DONE", "INCONCLUSIVE", "INTERRUPTED", "UNSTABLE", "USER", "Failure", "judge"]
+__all__ = ["BUG", "DONE", "INCONCLUSIVE", "INTERRUPTED", "UNSTABLE", "Failure", "judge"]
 
 DONE, BUG, USER, UNSTABLE, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 _MACHINE_WORDS = r"^\[Errno \d+\] |^\[enforce fail at [^\]]*\] [^.]*\. "

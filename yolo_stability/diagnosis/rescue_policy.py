@@ -26,7 +26,7 @@ from yolo_stability.diagnosis.rolling import ratio_of
 from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.trace.arrays import median_of
 
-__all__ = ["PLANS", "SGD_PLAN", "Rescuer", "lower_rate_by", "tighter_clip"]
+__all__ = ["PLANS", "Rescuer"]
 
 _EVERY = 8
 _SKIPS = 3  # steps in a row that the guard left out: the batch alone is no longer to blame

@@ -26,7 +26,7 @@ from yolo_stability.trace.serialize import strict_json
 if TYPE_CHECKING:
     from yolo_stability.checkpoint.audit import AuditResult
 
-__all__ = ["INCIDENT", "Examination", "diagnose_run", "examine_target", "kind_of"]
+__all__ = ["Examination", "diagnose_run", "examine_target", "kind_of"]
 
 INCIDENT = "incident.json"
 _CHECKPOINTS = {".pt", ".pth"}

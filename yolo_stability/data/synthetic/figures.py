@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from yolo_stability.data.synthetic.canvas import SCALE, Canvas, background
 
-__all__ = ["CATEGORIES", "KEYPOINTS", "SKELETON", "draw"]
+__all__ = ["CATEGORIES", "KEYPOINTS", "draw"]
 
 KEYPOINTS = (
     "nose",

@@ -26,14 +26,7 @@ from yolo_stability.studies.fault_detection.metrics import (
 from yolo_stability.studies.fault_detection.onset import Effect, effect_of, references
 from yolo_stability.studies.fault_detection.result import FaultResult
 
-__all__ = [
-    "FAULTS_JSON",
-    "known_at",
-    "run_detectors",
-    "score_faults",
-    "score_labeled",
-    "write_faults",
-]
+__all__ = ["FAULTS_JSON", "known_at", "run_detectors", "score_labeled", "write_faults"]
 
 FAULTS_JSON = "faults.json"
 SET_ON = "yolov8"

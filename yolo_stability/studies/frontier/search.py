@@ -37,7 +37,7 @@ from yolo_stability.studies.frontier.sentences import sentence
 from yolo_stability.studies.frontier.stability import RunAssessment, assess_run
 from yolo_stability.trace import lock_folder, unlock_folder
 
-__all__ = ["Round", "find_edges"]
+__all__ = ["find_edges"]
 
 Judge = Callable[[RunSpec, RunOutcome, Path], RunAssessment]
 Round = Callable[[], AbstractContextManager[Listener]]

@@ -30,7 +30,7 @@ from yolo_stability.studies.rescue_rate.score import AUTO, LEARNT
 from yolo_stability.trace.digest import trace_digest
 from yolo_stability.trace.records import as_records
 
-__all__ = ["Replayed", "acted_folder", "first_action", "first_decision", "replay_folder"]
+__all__ = ["Replayed", "acted_folder", "first_decision", "replay_folder"]
 
 _BUILT_IN = frozenset({"normalisation", "activation", "depth", "initialisation"})
 _CONTROL = "control"  # the arm that is healthy by definition
