@@ -216,7 +216,7 @@ class WatchedRun:
             text = f"fail_on=critical ended the run at step {loop.journal.step}: {judge.critical}"
             loop.recovery.end_early("fail_on", text)
         elif self._rescue and judge.policy:
-            loop.recovery.health.doubtful_step = judge.policy.doubtful_step
+            loop.recovery.doubt(judge.policy.doubtful_step)
             self._rescue.act(stepped=stepped)
 
     def end_epoch(self, trainer: Trainer) -> None:
@@ -242,7 +242,7 @@ class WatchedRun:
             self._outputs.saved(
                 trainer.last,
                 step=self.loop.journal.step,
-                unhealthy_step=self.loop.recovery.health.unhealthy_step,
+                unhealthy_step=self.loop.recovery.unhealthy_step,
                 proven=self.stopped is not None,
             )
 
@@ -284,7 +284,7 @@ class WatchedRun:
         loop.journal.emit("end", None, {"completed": ended, "stopped": self.stopped})
         self._outputs.close(
             step=loop.journal.step,
-            unhealthy_step=loop.recovery.health.unhealthy_step,
+            unhealthy_step=loop.recovery.unhealthy_step,
             ended=ended,
         )
 
