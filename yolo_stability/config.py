@@ -16,7 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from yolo_stability.core.actions import LIVE_REMEDIES
-from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.core.errors import ConfigError
+from yolo_stability.core.suggestions import nearest, unknown
 from yolo_stability.core.text import listing
 from yolo_stability.interventions.activation_names import ACTIVATION_NAMES
 from yolo_stability.interventions.clips import CLIPS
@@ -257,10 +258,8 @@ def make_settings(**own: Any) -> StabilitySettings:
     Raises:
         ConfigError: If a key is unknown or a value impossible; the text names the valid values of each.
     """
-    for (
-        name,
-        key,
-    ) in OWN_KEYS.items():  # YAML makes False of a bare `off`, Ultralytics None of `none`
+    # YAML makes False of a bare `off`, Ultralytics None of `none`
+    for name, key in OWN_KEYS.items():
         if key.bare is not None and name in own and own[name] is key.bare[0]:
             own[name] = key.bare[1]
     rescue = own.get("rescue", "off")
@@ -312,7 +311,7 @@ def check_rescue_settings(settings: StabilitySettings) -> None:
 def _complaint(key: str, value: Any) -> str:
     """Say what is wrong with one own key."""
     if key not in OWN_KEYS:
-        return f"Unknown key '{key}'.{nearest(key, OWN_KEYS)}"
+        return unknown("key", key, OWN_KEYS)
     return f"'{key}={value}' is not possible: {key} is {OWN_KEYS[key].valid}."
 
 

@@ -142,7 +142,7 @@ def troubles(variant: Any, folder: Path) -> list[str]:
     found = (
         [f"{variant.name}: {left_out} of {len(skipped)} steps were left out"] if left_out else []
     )
-    unhealthy = run.loop.recovery.health.unhealthy_step
+    unhealthy = run.loop.recovery.unhealthy_step
     if unhealthy >= 0:
         found.append(
             f"{variant.name}: step {unhealthy} was unhealthy, so updates were measured densely"

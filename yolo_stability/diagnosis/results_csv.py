@@ -70,9 +70,8 @@ def results_series(file: Path) -> RunSeries:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TraceError(f"'{file}' cannot be read: {error}.") from error
     names = [name for name in (rows[0] if rows else {}) if name.startswith("train/")]
-    rows = [
-        row for row in rows if all(_is_number(row.get(name)) for name in names)
-    ]  # a kill may cut the last one
+    # a kill may cut the last one
+    rows = [row for row in rows if all(_is_number(row.get(name)) for name in names)]
     if not (names and rows):
         raise TraceError(f"'{file}' holds no training losses; is it the results.csv of a training?")
     loss = np.array(

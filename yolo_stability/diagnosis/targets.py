@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yolo_stability.checkpoint.audit import diagnosis_of_audit
-from yolo_stability.core.errors import TraceError, nearest
+from yolo_stability.core.errors import TraceError
 from yolo_stability.core.findings import Diagnosis, Finding
 from yolo_stability.core.json_values import finite_json
+from yolo_stability.core.suggestions import nearest
 from yolo_stability.core.text import count
 from yolo_stability.core.types import Trace, VerdictWord
 from yolo_stability.diagnosis.diagnose import diagnose_trace
@@ -25,7 +26,7 @@ from yolo_stability.trace.serialize import strict_json
 if TYPE_CHECKING:
     from yolo_stability.checkpoint.audit import AuditResult
 
-__all__ = ["INCIDENT", "Examination", "diagnose_run", "examine_target", "kind_of"]
+__all__ = ["Examination", "diagnose_run", "examine_target", "kind_of"]
 
 INCIDENT = "incident.json"
 _CHECKPOINTS = {".pt", ".pth"}

@@ -39,7 +39,7 @@ def _draw_line(
     matrix: HeatMatrix,
     values: Any,
     label: str,
-    colour: str,
+    color: str,
     threshold: float | None = None,
 ) -> None:
     middle = (matrix.edges[:-1] + matrix.edges[1:]) / 2
@@ -50,11 +50,10 @@ def _draw_line(
         _draw_clip(axes, threshold)
     if positive.size < np.isfinite(values).sum():
         low /= 4
-        values = np.where(
-            values <= 0, low / 1.25, values
-        )  # zero has no place on a log scale: the floor stands for it
+        # zero has no place on a log scale: the floor stands for it
+        values = np.where(values <= 0, low / 1.25, values)
     axes.plot(
-        middle, values, color=colour, lw=1.3, marker="o" if len(values) <= 60 else None, ms=2.6
+        middle, values, color=color, lw=1.3, marker="o" if len(values) <= 60 else None, ms=2.6
     )
     axes.set_yscale("log")
     axes.set_ylim(low / 1.25, high * 1.25)
@@ -66,7 +65,7 @@ def _draw_line(
         transform=axes.transAxes,
         ha="right",
         va="center",
-        color=colour,
+        color=color,
         weight="bold",
     )
     axes.tick_params(axis="x", labelbottom=False, length=0)

@@ -137,9 +137,8 @@ class HealthyCheckpoint:
 def _copy(source: Path, target: Path) -> None:
     """Copy a file so that the target is either whole or untouched."""
     size = source.stat().st_size
-    if (
-        shutil.disk_usage(target.parent).free < size
-    ):  # do not take the last bytes from telemetry only to fail
+    # do not take the last bytes from telemetry only to fail
+    if shutil.disk_usage(target.parent).free < size:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
     temporary = target.with_name(f"{target.name}.tmp")
     try:

@@ -211,13 +211,13 @@ def _draw_lines(axes: Any, section: Section, field: str) -> None:
         (section.control, _CONTROL_INK),
         (section.runs, INK if section.arm.is_control else _ARM_INK),
     ]
-    drawn = [(s, colour) for runs, colour in sides for _, s in runs if s is not None]
+    drawn = [(s, color) for runs, color in sides for _, s in runs if s is not None]
     values = np.concatenate([getattr(s, field) for s, _ in drawn])
     known = values[np.isfinite(values) & (values > 0)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.1, 1.0)
     floor = low / 4 if (values == 0).any() else low
-    for series, colour in drawn:
-        _draw_line(axes, series, field, (floor, colour))
+    for series, color in drawn:
+        _draw_line(axes, series, field, (floor, color))
     axes.set_yscale("log")
     axes.set_ylim(floor / 1.4, high * 1.4)
     axes.yaxis.set_major_locator(
@@ -232,11 +232,9 @@ def _draw_lines(axes: Any, section: Section, field: str) -> None:
 
 
 def _draw_line(axes: Any, series: BinnedRun, field: str, style: tuple[float, str]) -> None:
-    floor, colour = style
+    floor, color = style
     middle, values = (series.first + series.last) / 2, getattr(series, field)
-    axes.plot(
-        middle, np.where(values == 0, floor, values), color=colour, lw=1.2, marker="o", ms=1.6
-    )
+    axes.plot(middle, np.where(values == 0, floor, values), color=color, lw=1.2, marker="o", ms=1.6)
     if field == "norm":
         bad = middle[series.nonfinite > 0]
         place = axes.get_xaxis_transform()

@@ -22,7 +22,7 @@ import psutil  # type: ignore[import-untyped]
 from yolo_stability.benchmarks.plan import RunOutcome, RunSpec
 from yolo_stability.benchmarks.process.fork_server import ForkedRun, ForkServer
 
-__all__ = ["LOG", "PROGRESS", "shared_imports", "supervise"]
+__all__ = ["PROGRESS", "shared_imports", "supervise"]
 
 LOG, PROGRESS, SPEC = "run.log", "progress.json", "spec.json"
 _POLL_SECONDS = 0.2

@@ -16,10 +16,8 @@ from yolo_stability.display.style import FAINT, INK, RC
 
 __all__ = ["Mark", "Row", "draw_frontier"]
 
-_STABLE, _UNSTABLE = (
-    "#0072b2",
-    "#d55e00",
-)  # Okabe and Ito's blue and vermilion, also of different lightness
+# Okabe and Ito's blue and vermilion, also of different lightness
+_STABLE, _UNSTABLE = "#0072b2", "#d55e00"
 _BAR, _GAP = "#c9dff0", "#f6dfcc"
 _GRID = "#e3e6ea"
 _DPI = 120
