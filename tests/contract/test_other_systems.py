@@ -13,6 +13,7 @@ import sys
 from pathlib import Path, PureWindowsPath
 
 import pytest
+from sample_benchmark import run_spec
 
 import yolo_stability
 from yolo_stability.benchmarks import plan
@@ -111,17 +112,7 @@ def test_a_console_of_western_windows_shows_what_any_other_shows(tmp_path: Path)
 
 def test_results_name_folders_with_forward_slashes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "Path", PureWindowsPath)
-    spec = plan.RunSpec(
-        arm="lr/x10",
-        task="detect",
-        model="yolo26n.yaml",
-        seed=3,
-        settings={},
-        minutes=1,
-        gigabytes=1,
-        zero_loss_steps=5,
-        digest="d",
-    )
+    spec = run_spec(arm="lr/x10", model="yolo26n.yaml", seed=3)
     assert str(spec.folder) == "runs\\lr\\x10\\detect\\yolo26n\\3"
     assert spec.place == "runs/lr/x10/detect/yolo26n/3"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from sample_benchmark import run_spec
 
-from yolo_stability.benchmarks.plan import RunSpec
 from yolo_stability.benchmarks.process import fork_server, supervisor, worker
 
 FAMILY = """
@@ -42,7 +42,7 @@ def test_without_process_groups_a_run_and_its_children_are_killed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(supervisor, "_HAS_GROUPS", False)
-    monkeypatch.delattr(os, "killpg")
+    monkeypatch.delattr(os, "killpg", raising=False)
     parent, child = family()
     with parent:
         supervisor._end(parent)
@@ -91,21 +91,8 @@ def test_where_nothing_forks_a_run_is_started_anew(
     monkeypatch.setattr(fork_server.sys, "platform", "win32")
     with supervisor.shared_imports() as server:
         monkeypatch.setattr(subprocess, "Popen", start)
-        outcome = supervisor.supervise(spec(), tmp_path, fork_server=server)
-    assert started == [["yolo_stability.benchmarks.process.worker", str(tmp_path / spec().folder)]]
+        outcome = supervisor.supervise(run_spec(), tmp_path, fork_server=server)
+    assert started == [
+        ["yolo_stability.benchmarks.process.worker", str(tmp_path / run_spec().folder)]
+    ]
     assert (outcome.outcome, outcome.error) == ("crashed", "\u2713 \U0001f680")
-
-
-def spec() -> RunSpec:
-    """Return a run that would be forked on Linux."""
-    return RunSpec(
-        arm="control",
-        task="detect",
-        model="yolo26n.yaml",
-        seed=0,
-        settings={"device": "cpu"},
-        minutes=1,
-        gigabytes=8,
-        zero_loss_steps=5,
-        digest="d",
-    )
