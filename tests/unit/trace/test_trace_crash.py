@@ -110,7 +110,7 @@ def test_any_state_of_a_killed_merge_reads_whole(
 def test_a_piece_that_a_reader_has_open_stays_until_the_next_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Windows removes no file that is open: `diagnose` of a run that goes on must not end its telemetry."""
+    """Windows removes no file that is open: `diagnose` of a running training must not end its telemetry."""
     folder = tmp_path / "stability"
     records = [record(s) for s in range(9)]
     writer = TraceWriter(folder, NAMES, flush_seconds=60)
