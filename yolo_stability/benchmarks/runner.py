@@ -152,12 +152,12 @@ def run_missing(
     for spec in plan:
         found = RunOutcome.read(out / spec.folder)
         if found is not None and found.digest == spec.digest and found.is_final:
-            outcomes[str(spec.folder)] = found
-    missing = [spec for spec in plan if str(spec.folder) not in outcomes]
+            outcomes[spec.place] = found
+    missing = [spec for spec in plan if spec.place not in outcomes]
     listener.planned(plan, len(outcomes))
     ran = []
     for spec, outcome in place.run(missing, out, listener.started):
-        outcomes[str(spec.folder)] = outcome
+        outcomes[spec.place] = outcome
         ran.append(outcome)
         listener.ended(spec, outcome)
     return outcomes, ran
@@ -196,7 +196,7 @@ def _results(
 ) -> BenchmarkResult:
     """Assess all runs and write what a report is drawn from."""
     arms = tuple(_arm(suite, name) for name in _control_first(suite))
-    rows = [_row(spec, outcomes[str(spec.folder)]) for spec in plan]
+    rows = [_row(spec, outcomes[spec.place]) for spec in plan]
     effective: dict[str, Mapping[str, Any]] = {}
 
     def load(row: RunResultRow) -> Trace | None:
@@ -236,7 +236,7 @@ def _row(spec: RunSpec, outcome: RunOutcome) -> RunResultRow:
         planned_steps=outcome.planned_steps,
         seconds=outcome.seconds,
         error=outcome.error,
-        folder=str(spec.folder),
+        folder=spec.place,
     )
 
 

@@ -85,7 +85,7 @@ def verify_benchmark(
     result = read_results(folder)
     specs = _specs(folder)
     known = {run.folder: run for run in result.runs if run.trace_digest}
-    chosen = [spec for spec in specs if str(spec.folder) in known]
+    chosen = [spec for spec in specs if spec.place in known]
     if sample is not None:
         if sample < 1:
             raise ConfigError(
@@ -101,7 +101,7 @@ def verify_benchmark(
         shared_imports() as fork_server,
     ):
         for spec in chosen:
-            checks.append(_check(spec, known[str(spec.folder)], folder, Path(place), fork_server))
+            checks.append(_check(spec, known[spec.place], folder, Path(place), fork_server))
             if on_check is not None:
                 on_check(checks[-1])
     return Verification(checks=tuple(checks), environment=tuple(_differences(result.manifest)))

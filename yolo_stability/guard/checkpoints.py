@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from yolo_stability.core.files import move_onto
+
 __all__ = ["CheckpointPaths", "HealthyCheckpoint", "atomic_checkpoints"]
 
 _STAGING = ".writing"
@@ -51,7 +53,7 @@ def atomic_checkpoints(paths: CheckpointPaths, *, copy: bool = False) -> Iterato
         yield
         for file in sorted(staging.iterdir()):
             _sync(file)
-            file.replace(wdir / file.name)
+            move_onto(file, wdir / file.name)
     finally:
         paths.wdir, paths.last, paths.best = wdir, last, best
         shutil.rmtree(staging, ignore_errors=True)
@@ -130,7 +132,7 @@ class HealthyCheckpoint:
         if unhealthy_step >= self._saved_step:
             self._saved_step = None
         elif step - self._saved_step >= age:
-            self._candidate.replace(self._path)
+            move_onto(self._candidate, self._path)
             self._saved_step = None
 
 
@@ -144,7 +146,7 @@ def _copy(source: Path, target: Path) -> None:
     try:
         shutil.copyfile(source, temporary)
         _sync(temporary)
-        temporary.replace(target)
+        move_onto(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -152,5 +154,5 @@ def _copy(source: Path, target: Path) -> None:
 
 def _sync(file: Path) -> None:
     """Ask the operating system to put a file on the disk before it takes another's name."""
-    with file.open("rb") as stream:
+    with file.open("r+b") as stream:  # Windows flushes only what is open for writing
         os.fsync(stream.fileno())

@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
+
 from yolo_stability.benchmarks.plan import RunOutcome
 from yolo_stability.benchmarks.process.fork_server import serve
 from yolo_stability.core.files import replace_file
@@ -23,6 +25,7 @@ __all__ = ["main"]
 
 _START = time.monotonic()
 _PROGRESS_SECONDS = 0.5
+_WINDOWS = os.name == "nt"
 
 
 class Progress:
@@ -150,10 +153,18 @@ def _print_warning(text: str) -> None:
 def _end_with_parent() -> None:
     """End when the benchmark is gone: after its `kill -9` nobody would read what this run still does."""
     parent = int(os.environ.get("YOLO_STABILITY_PARENT", "0"))
-    while parent and os.getppid() == parent:
+    while parent and _lives(parent):
         time.sleep(1.0)
     if parent:
         os._exit(137)
+
+
+def _lives(parent: int) -> bool:
+    """Return whether the process that started this one is there.
+
+    On Windows the launcher of a virtual environment stands between them, and a parent's number stays after its end.
+    """
+    return bool(psutil.pid_exists(parent)) if _WINDOWS else os.getppid() == parent
 
 
 def serve_runs(descriptor: int) -> int:

@@ -95,7 +95,7 @@ def find_edges(
             with round_of() as listener:
                 outcomes, ran = run_missing(place, specs, out, listener)
             for probe in probes:
-                outcome = outcomes[str(probe.spec.folder)]
+                outcome = outcomes[probe.spec.place]
                 points[probe.chain, probe.place] = _point(
                     request, probe, outcome, judged(probe.spec, outcome, out)
                 )
@@ -171,7 +171,7 @@ def _point(
         seed=probe.chain[1],
         outcome=outcome.outcome,
         seconds=outcome.seconds.get("total", 0.0),
-        folder=str(probe.spec.folder),
+        folder=probe.spec.place,
         **asdict(judgment),
     )
 
