@@ -99,6 +99,7 @@ def test_its_rule_finds(installed: dict[str, str], tmp_path: Path) -> None:
 
 
 @pytest.mark.trains
+@pytest.mark.smoke
 def test_its_clip_clips(installed: dict[str, str], tmp_path: Path) -> None:
     line = "model=yolov8n.yaml data=shapes imgsz=32 batch=8 epochs=1 device=cpu plots=False"
     done = run(
