@@ -19,12 +19,10 @@ from yolo_stability.studies.probe.request import make_probe_request
 from yolo_stability.studies.probe.result import ProbeResult
 from yolo_stability.studies.probe.run import probe_checked
 from yolo_stability.studies.run_benchmark import run_benchmark
-from yolo_stability.trainer.messages import RunMessages
 from yolo_stability.trainer.monitor import StabilityMonitor
 from yolo_stability.trainer.train import train, train_checked
 
 __all__ = [
-    "RunMessages",
     "StabilityMonitor",
     "benchmark",
     "compare",

@@ -73,7 +73,6 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Api:
     fake = Api()
     module = ModuleType("yolo_stability.api")
     module.train_checked = fake.train  # type: ignore[attr-defined]
-    module.RunMessages = RunMessages  # type: ignore[attr-defined]
     module.probe_checked = lambda request: ()  # type: ignore[attr-defined]
     module.draw_probes = lambda results, folder: folder / "probe.png"  # type: ignore[attr-defined]
     monkeypatch.setattr("yolo_stability.cli.show.show_probes", lambda results, picture: None)
