@@ -177,6 +177,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     for name, fake in {
         "benchmark": benchmark,
+        "bundle": lambda run, out: ended,
         "frontier": frontier,
         "train_checked": train,
         "compare": lambda *_, **__: ended,

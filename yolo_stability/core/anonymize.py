@@ -106,7 +106,10 @@ def known_words() -> frozenset[str]:
         words |= {name.lower() for pair in _LAYER.findall(text) for name in pair if name}
     default = ultralytics / "cfg" / "default.yaml"
     if default.is_file():
-        words |= {word.lower() for word in re.findall(r"^(\w+):", default.read_text("utf-8"), re.M)}
+        words |= {
+            word.lower()
+            for word in re.findall(r"^(\w+):", default.read_text(encoding="utf-8"), re.M)
+        }
     for file in (ultralytics / "cfg").rglob("*.yaml"):
         words |= {part.lower() for part in _PARTS.split(file.stem) if part}
     return frozenset(words)
