@@ -17,14 +17,15 @@ import numpy as np
 from measure import Sample
 from numpy.typing import NDArray
 from parts import COLLECTOR, PARTS, SEAM, SHARED
-from variants import FLUSH_SECONDS, each
+from variants import FLUSH_SECONDS, MERGE_EVERY, each
 
 Values = NDArray[np.float64]
 Reader = Callable[[Sample], float]
 
 RARE = ("updates", "rules", "guard")
 """Parts with rare work in the training thread."""
-FLUSH, READING = "flush", "reading"
+FLUSH, MERGE, READING = "flush", "merge", "reading"
+CLOCKED, REST = "clocked", "rest of the step"
 CUT, DRAWS = 0.2, 1000
 
 
@@ -52,22 +53,28 @@ class Row:
         turns: Turns that it took.
         cpu: CPU time of a step over stock's, all threads.
         wall: Time of day of a step over stock's.
-        added_ms: CPU milliseconds a step beyond stock's; for one of ours what is clocked.
+        step_ms: CPU milliseconds of a stock step.
+        added: CPU time beyond stock's, as a share of a stock step; for one of ours what is clocked.
         clocked: CPU ratio if the rest of the step took as long as in stock; None for a peer, which has no parts.
         rest: What the rest of the step takes beyond stock's, as a share of a stock step.
-        parts: What is clocked, by part, in milliseconds.
+        thread: `clocked` without what the trace's own thread does.
+        parts: What is clocked, by part, as a share of a stock step.
         unseen: Rare work that never came, and is not counted.
+        draws: Draws by part, of their sum and of the rest, to compare with a row of the same turns.
     """
 
     variant: str
     turns: int
     cpu: Estimate
     wall: Estimate
-    added_ms: Estimate
+    step_ms: float
+    added: Estimate
     clocked: Estimate | None = None
     rest: Estimate | None = None
+    thread: Estimate | None = None
     parts: Mapping[str, Estimate] = field(default_factory=dict)
     unseen: Sequence[str] = ()
+    draws: Mapping[str, Values] = field(default_factory=dict, repr=False, compare=False)
 
 
 def trimmed_mean(values: Values) -> Values:
@@ -149,8 +156,9 @@ def part_of(part: str) -> Reader:
 READERS: dict[str, Reader] = {
     READING: part_of(SEAM),  # what remains of it: stock's own clip is in that of stock
     **{part: part_of(part) for part in (*PARTS, COLLECTOR)},
-    FLUSH: lambda sample: sample.others,
 }
+"""What the training thread does, by part."""
+COLUMNS = (*READERS, FLUSH, MERGE)
 
 
 def undisturbed_ms(stock: Sequence[Sample]) -> float:
@@ -176,55 +184,83 @@ def part_draws(turns: Turns, part: str, share: float) -> tuple[Values, Values] |
     return (plain, (1 - share) * plain + share * drawn(values[due])) if due.any() else None
 
 
-def shares_of(turns: Turns, rare: Mapping[str, int], stock_ms: float) -> dict[str, float]:
+def shares_of(turns: Turns, rare: Mapping[str, int]) -> dict[str, float]:
     """Return how often rare work comes in a step: of a long run, or in the first steps as often as it came.
 
     Args:
         turns: The steps.
         rare: Steps from one to the next in a long run.
+    """
+    return {part: turns.due(part).mean() if turns.young else 1 / n for part, n in rare.items()}
+
+
+def trace_draws(turns: Turns, merges: Turns | None, stock_ms: float) -> dict[str, Values]:
+    """Return draws of what the trace's own thread takes, as a share of a stock step; without merges where none came.
+
+    Args:
+        turns: The steps.
+        merges: Steps of any of ours in which parts of the trace were merged: rare, and the same work for all.
         stock_ms: How long a stock step lasts undisturbed.
     """
-    shares = {part: turns.due(part).mean() if turns.young else 1 / n for part, n in rare.items()}
-    return shares | ({FLUSH: min(1.0, stock_ms / 1000 / FLUSH_SECONDS)} if rare else {})
+    flushes = min(1.0, stock_ms / 1000 / FLUSH_SECONDS)
+    found, due = {}, turns.due(FLUSH)
+    if due.any():
+        plain = drawn(turns.beyond(others_of)[due])
+        found[FLUSH] = flushes * plain
+        if merges:
+            found[MERGE] = flushes / MERGE_EVERY * (drawn(merges.beyond(others_of)) - plain)
+    return found
 
 
 def own_row(
-    name: str, turns: Turns, shares: Mapping[str, float], snapshots: Turns | None = None
+    name: str,
+    turns: Turns,
+    shares: Mapping[str, float],
+    trace: Mapping[str, Values] | None = None,
+    snapshots: Turns | None = None,
 ) -> Row:
     """Return the line of one of ours, or of stock again.
 
     Args:
         name: Its name.
         turns: Its steps.
-        shares: How often rare work comes in a step.
+        shares: How often rare work comes in a step, by part.
+        trace: Draws of what the trace's own thread takes; None for stock, which has none.
         snapshots: Steps to look for healthy snapshots in, where there are more of them.
     """
     found, excess = {}, np.zeros(DRAWS + 1)
     for part in READERS:
-        share = shares.get(part, 0.0)
-        draws = part_draws(snapshots if snapshots and part == "guard" else turns, part, share)
+        source = snapshots if snapshots and part == "guard" else turns
+        draws = part_draws(source, part, shares.get(part, 0.0))
         if draws is not None:
             found[part] = draws[1]
-            excess = excess + (draws[1] - draws[0] if part in RARE and not turns.young else 0.0)
-    clocked = sum(found.values(), np.zeros(DRAWS + 1))
+            excess = excess + (0.0 if turns.young else draws[1] - draws[0])
+    thread = 1 + sum(found.values(), np.zeros(DRAWS + 1))
+    clocked = thread + sum((trace or {}).values(), np.zeros(DRAWS + 1))
     shared = float(np.median(turns.stock(part_of(SHARED)) / turns.stock(cpu_of)))
     rest = shared * (np.exp(drawn(turns.log_ratio(part_of(SHARED)))) - 1)
-    scale = float(np.median(turns.stock(cpu_of)))
+    every = {**found, **(trace or {})}
     return Row(
         variant=name,
         turns=len(turns.taken),
-        cpu=Estimate.of(1 + clocked + rest),
-        wall=Estimate.of(wall_without_rare(turns) + excess),
-        added_ms=Estimate.of(clocked * scale),
-        clocked=Estimate.of(1 + clocked),
+        cpu=Estimate.of(clocked + rest),
+        wall=Estimate.of(wall_draws(turns) + excess),
+        step_ms=float(np.median(turns.stock(cpu_of))),
+        added=Estimate.of(clocked - 1),
+        clocked=Estimate.of(clocked),
         rest=Estimate.of(rest),
-        parts={part: Estimate.of(draws * scale) for part, draws in found.items()},
-        unseen=[part for part in READERS if part not in found],
+        thread=Estimate.of(thread),
+        parts={part: Estimate.of(draws) for part, draws in every.items()},
+        unseen=[p for p in (READERS if trace is None else COLUMNS) if p not in every],
+        draws={**every, CLOCKED: clocked, REST: rest},
     )
 
 
-def wall_without_rare(turns: Turns) -> Values:
-    """Return the draws of the ratio by the time of day over turns without rare work; of first steps, over all."""
+def wall_draws(turns: Turns) -> Values:
+    """Return draws of the ratio by the time of day over turns without rare work; of first steps, over all.
+
+    Flushes are as frequent here as in the turns: more often than in a run whose steps are short.
+    """
     rare = turns.due(*RARE) & (not turns.young)
     logs = turns.log_ratio(wall_of)
     return np.exp(drawn(logs if rare.all() else np.where(rare, np.nan, logs)))
@@ -249,13 +285,13 @@ def peer_row(name: str, turns: Turns, cycles: Sequence[int]) -> Row:
                 total, left = total + share * np.exp(drawn(logs[due])), left - share
         plain = ~turns.due(*map(each, cycles))
         ratios[clock] = total + left * np.exp(drawn(logs[plain]))
-    scale = float(np.median(turns.stock(cpu_of)))
     return Row(
         variant=name,
         turns=len(turns.taken),
         cpu=Estimate.of(ratios["cpu"]),
         wall=Estimate.of(ratios["wall"]),
-        added_ms=Estimate.of((ratios["cpu"] - 1) * scale),
+        step_ms=float(np.median(turns.stock(cpu_of))),
+        added=Estimate.of(ratios["cpu"] - 1),
         unseen=unseen,
     )
 
@@ -263,6 +299,11 @@ def peer_row(name: str, turns: Turns, cycles: Sequence[int]) -> Row:
 def whole_of(sample: Sample) -> float:
     """Return the CPU milliseconds of a step, all threads."""
     return cpu_of(sample) + sample.others
+
+
+def others_of(sample: Sample) -> float:
+    """Return the CPU milliseconds of all threads but the training thread."""
+    return sample.others
 
 
 def wall_of(sample: Sample) -> float:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from parts import COLLECTOR, PartClock
-from variants import FLUSH_SECONDS, STOCK, Variant
+from variants import STOCK, Variant
 
+FLUSH_EVERY = 2  # so that there are steps with a flush and steps without
 DENSE_STEPS = 50  # UpdateSampler measures every one of the first 50 steps
 
 
@@ -61,7 +62,7 @@ class Interleaver:
         self._order = np.random.Generator(np.random.PCG64(0))
 
     def warm_up(self, rounds: int = 3) -> float:
-        """Take untimed steps, then learn how often a trace is flushed in a run of its own.
+        """Take untimed steps; let traces be flushed from here on.
 
         Args:
             rounds: Steps of each variant.
@@ -80,14 +81,12 @@ class Interleaver:
                     self._lose(variant, error)
                 else:
                     taken += [sample.cpu] if variant.name == STOCK else []
-        # On a busy machine CPU time tells how long the step would last on a quiet one.
-        stock_ms = min(taken)
         for variant in [*self.hosts, *self.guests]:
-            variant.flush_every = max(1, round(FLUSH_SECONDS / (stock_ms / 1000)))
+            variant.flush_every = FLUSH_EVERY if variant.run else 0
         gc.collect()
         gc.freeze()  # a full sweep of all that torch holds would hit whichever variant is at work
         gc.disable()
-        return stock_ms
+        return min(taken)
 
     def run(self, seconds: float) -> None:
         """Take turns until the time is used up; the first steps get a quarter of it at most.

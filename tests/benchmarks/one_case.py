@@ -9,7 +9,17 @@ from typing import Any
 
 import numpy as np
 from cases import title
-from estimate import Row, Turns, cpu_of, own_row, peer_row, shares_of, undisturbed_ms
+from estimate import (
+    MERGE,
+    Row,
+    Turns,
+    cpu_of,
+    own_row,
+    peer_row,
+    shares_of,
+    trace_draws,
+    undisturbed_ms,
+)
 from measure import DENSE_STEPS, Interleaver, Sample
 from parts import PartClock, clocked_parts
 from peers import peers
@@ -30,6 +40,7 @@ from variants import (
     halves_the_guard,
     makes_dearer,
 )
+from verdicts import verdicts_on
 
 FIRST = f"{FULL}, first {DENSE_STEPS} steps"
 
@@ -75,6 +86,7 @@ def case(setup: Setup, folder: Path, seconds: float, *, builds: bool = False) ->
         "undisturbed_ms": undisturbed_ms(bench.samples[STOCK]),
         "clock_ms": clock.cost(),
         "rows": as_json(found_rows),
+        "verdicts": verdicts_on(found_rows) if builds else {},
         "notes": notes,
         "text": "\n".join([f"\n{name}", table(found_rows, step_ms), *notes]),
     }
@@ -90,20 +102,20 @@ def rows(variants: Sequence[Variant], samples: dict[str, list[Sample]]) -> list[
     stock = by_turn(samples[STOCK])
     both = by_turn([*samples[STOCK], *samples[AGAIN]])
     stock_ms = undisturbed_ms(samples[STOCK])
+    merging = [s for taken in samples.values() for s in taken if MERGE in s.due]
+    merges = Turns(merging, both) if merging else None
     found = [own_row(AGAIN, Turns(samples[AGAIN], stock), {})]
     for variant in variants[2:]:
         taken = samples.get(variant.name, [])
-        steady = [sample for sample in taken if not sample.dense]
         if variant.run is None and taken:
             found.append(peer_row(variant.name, Turns(taken, both), variant.cycles))
-        elif steady:
-            turns = Turns(steady, both)
-            shares = shares_of(turns, variant.rare, stock_ms)
-            found.append(own_row(variant.name, turns, shares, Turns(taken, both)))
-        young = [sample for sample in taken if sample.dense]
-        if variant.name == FULL and young:
-            turns = Turns(young, both)
-            found.append(own_row(FIRST, turns, shares_of(turns, variant.rare, stock_ms)))
+        for name, dense in ((variant.name, False), (FIRST, True)):
+            chosen = [s for s in taken if s.dense == dense]
+            if variant.run and chosen and (variant.name == FULL or not dense):
+                turns = Turns(chosen, both)
+                trace = trace_draws(turns, merges, stock_ms)
+                every = turns if dense else Turns(taken, both)
+                found.append(own_row(name, turns, shares_of(turns, variant.rare), trace, every))
     return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from estimate import READERS, Estimate, Row
+from estimate import COLUMNS, Estimate, Row
 
 WIDTH = 46
 
@@ -18,14 +18,20 @@ def table(found: Sequence[Row], stock_ms: float) -> str:
         found: The rows.
         stock_ms: CPU milliseconds of a stock step.
     """
-    head = ("CPU ratio (95 %)", "clocked alone (95 %)", "rest of the step", "wall ratio (95 %)")
+    head = (
+        "CPU ratio (95 %)",
+        "clocked alone",
+        "its training thread",
+        "rest of the step",
+        "wall ratio",
+    )
     lines = [
         f"one step of stock: {stock_ms:.1f} ms of CPU time",
         f"{'variant':{WIDTH}}" + "".join(f"{text:>24}" for text in head) + f"{'turns':>6}",
     ]
     for row in found:
         rest = "-" if row.rest is None else percent(row.rest)
-        cells = (ratio(row.cpu), ratio(row.clocked), rest, ratio(row.wall))
+        cells = (ratio(row.cpu), ratio(row.clocked), ratio(row.thread), rest, ratio(row.wall))
         line = "".join(f"{cell:>24}" for cell in cells)
         lines.append(f"{row.variant:{WIDTH}}{line}{row.turns:6}")
     return "\n".join([*lines, "", *part_lines(found)])
@@ -33,15 +39,16 @@ def table(found: Sequence[Row], stock_ms: float) -> str:
 
 def part_lines(found: Sequence[Row]) -> list[str]:
     """Return the table of added CPU milliseconds a step."""
-    head = "".join(f"{part:>10}" for part in READERS)
+    head = "".join(f"{part:>10}" for part in COLUMNS)
     lines = [f"{'added CPU ms a step':{WIDTH}}{'in all (95 %)':>24}{head}"]
     for row in found:
-        ms = row.added_ms
+        added = row.added
+        value, low, high = (x * row.step_ms for x in (added.value, added.low, added.high))
         cells = "".join(
-            f"{row.parts[part].value:10.2f}" if part in row.parts else f"{'-':>10}"
-            for part in READERS
+            f"{row.parts[part].value * row.step_ms:10.2f}" if part in row.parts else f"{'-':>10}"
+            for part in COLUMNS
         )
-        whole = f"{ms.value:.2f} ({ms.low:.2f} to {ms.high:.2f})"
+        whole = f"{value:.2f} ({low:.2f} to {high:.2f})"
         lines.append(f"{row.variant:{WIDTH}}{whole:>24}{cells}")
     return lines
 
@@ -59,7 +66,7 @@ def percent(found: Estimate) -> str:
 
 def as_json(found: Sequence[Row]) -> list[dict[str, Any]]:
     """Return the rows as plain data."""
-    return [asdict(row) for row in found]
+    return [{key: value for key, value in asdict(row).items() if key != "draws"} for row in found]
 
 
 def from_json(data: Mapping[str, Any]) -> Row:

@@ -23,7 +23,7 @@ from stepping import Setup, Stepper, same_state
 from yolo_stability import load_trace
 from yolo_stability.config import StabilitySettings
 from yolo_stability.diagnosis.live import LiveRules
-from yolo_stability.trace import TraceWriter
+from yolo_stability.trace import TraceWriter, compaction
 from yolo_stability.trainer.session import WatchedRun
 
 STOCK, AGAIN = "stock", "stock again"
@@ -40,6 +40,7 @@ BUILDS = SAME_BUILD, DEARER_BUILD, CHEAPER_BUILD = (
     "with half of the guard",
 )
 RULES_EVERY, SNAPSHOT_EVERY = 16, 32  # LiveRules, HealthyStates
+MERGE_EVERY = compaction._CROWDED - 1  # flushes from one merge of the trace's parts to the next
 FLUSH_SECONDS = float(inspect.signature(TraceWriter).parameters["flush_seconds"].default)
 _PATIENCE = 10.0
 
@@ -57,7 +58,7 @@ class Variant:
         rare: Steps from one to the next in a long run, by the rare work that one of ours does.
         cycles: Steps after which a peer does something rare, longest first, each a multiple of the next.
         close: Releases what it holds.
-        flush_every: Steps after which its trace would be flushed in a run of its own; 0 while unknown.
+        flush_every: Steps after which its trace is flushed; 0 for never.
         trouble: Returns what makes its figures doubtful, one line each.
     """
 
@@ -74,18 +75,19 @@ class Variant:
     steps: int = 0
     _flushed: threading.Event = field(default_factory=threading.Event)
     _flushing: bool = False
+    _pieces: int = 0
 
     def before_step(self) -> None:
-        """Let the flush thread work within this step if it is due by the variant's own time.
+        """Let the flush thread work within this step if it is due.
 
-        By the time of day it would wake more rarely than in a run of its own, and would burden whichever variant is
-        at work just then.
+        By the time of day it would burden whichever variant is at work just then.
         """
         self.steps += 1
-        self._flushing = bool(self.run and self.flush_every and self.steps % self.flush_every == 0)
+        self._flushing = bool(self.flush_every and self.steps % self.flush_every == 0)
         if self._flushing:
+            self._pieces = len(self.writer._steps._tail)
             self._flushed.clear()
-            self.run._outputs._writer._wake.set()  # type: ignore[union-attr]
+            self.writer._wake.set()
 
     def after_step(self) -> None:
         """Wait for the flush thread: what it takes must not fall into the turn of another variant."""
@@ -98,10 +100,19 @@ class Variant:
             "guard": self.snapshot_step() != snapshot,
             "rules": bool(self.policy and self.policy._since == 0),
             "updates": bool(self.run and self.run.loop and self.run.loop._sampling.due),
-            "flush": self._flushing,
+            "flush": self._flushing and len(self.writer._steps._tail) > self._pieces,
+            "merge": self._flushing and len(self.writer._steps._tail) <= self._pieces,
         }
         rare = [each(n) for n in self.cycles if self.steps % n == 0]
         return frozenset([*(part for part, yes in found.items() if yes), *rare[:1]])
+
+    @property
+    def writer(self) -> TraceWriter:
+        """What writes the trace of one of ours."""
+        assert self.run is not None
+        writer = self.run._outputs._writer
+        assert writer is not None
+        return writer
 
     @property
     def policy(self) -> LiveRules | None:
@@ -199,9 +210,7 @@ def rare_work(settings: Mapping[str, Any]) -> dict[str, int]:
 
 def take_over_flushes(variant: Variant) -> None:
     """Let `before_step` wake the flush thread of a variant, and nothing else."""
-    assert variant.run is not None
-    writer = variant.run._outputs._writer
-    assert writer is not None
+    writer: Any = variant.writer
     writer._flush_seconds = 3600.0
     flush = writer._flush
 
@@ -209,7 +218,7 @@ def take_over_flushes(variant: Variant) -> None:
         flush()
         variant._flushed.set()
 
-    writer._flush = noticed  # type: ignore[method-assign]
+    writer._flush = noticed
 
 
 def trouble(variant: Variant) -> list[str]:
@@ -223,8 +232,8 @@ def trouble(variant: Variant) -> list[str]:
     unhealthy = run.loop.recovery.health.unhealthy_step
     if unhealthy >= 0:
         found.append(f"step {unhealthy} was unhealthy, so updates were measured densely")
-    if run._outputs._writer and run._outputs._writer.error:
-        found.append(run._outputs._writer.error)
+    if variant.writer.error:
+        found.append(variant.writer.error)
     return [f"{variant.name}: {text}" for text in found]
 
 
@@ -250,40 +259,24 @@ def makes_dearer(variant: Variant, seconds: float) -> None:
     """
     assert variant.run is not None
     loop: Any = variant.run.loop
-    after_update = loop.after_update
+    after_update, square = loop.after_update, torch.ones(64, 64)
 
     def longer() -> None:
         after_update()
         end = time.thread_time() + seconds
         while time.thread_time() < end:
-            pass
+            torch.mm(square, square)
 
     loop.after_update = longer
 
 
 def halves_the_guard(variant: Variant) -> None:
-    """Let the guard of a build do its work in every other step only; call while the parts are on the clock.
+    """Let the guard of a build neither copy the buffers before a forward nor take healthy snapshots.
 
     Args:
         variant: One of ours, guarded.
     """
     assert variant.run is not None
     loop: Any = variant.run.loop
-    guard, recovery = loop._guard, loop.recovery
-    nothing = torch.zeros(1)
-    guard.before_window = _every_other(loop, guard.before_window, None)
-    guard.largest_buffer = _every_other(loop, guard.largest_buffer, nothing)
-    guard.accept = _every_other(loop, guard.accept, None)
-    recovery.applied = _every_other(loop, recovery.applied, True)
-    variant.rare["guard"] = (
-        2 * SNAPSHOT_EVERY
-    )  # proven by as many steps as before, of which half count
-
-
-def _every_other(loop: Any, function: Callable[..., Any], otherwise: Any) -> Callable[..., Any]:
-    """Return the function, called in even steps only."""
-
-    def chosen(*args: Any) -> Any:
-        return otherwise if loop.journal.step % 2 else function(*args)
-
-    return chosen
+    loop._guard.before_window = loop.recovery._healthy.observe = lambda *_, **__: None
+    del variant.rare["guard"]

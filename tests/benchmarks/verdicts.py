@@ -1,22 +1,25 @@
 """What the figures say: whether the goal is met, and whether one build is dearer than another.
 
-What is clocked decides, since only that can be measured to a tenth of a percent on a busy machine. The rest of the step
-counts as soon as it is slower beyond its own noise.
+What is clocked decides, since only that can be measured to a tenth of a percent on a busy machine.
+The rest of the step counts as soon as it is slower beyond its own noise.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from estimate import Estimate, Row
+from estimate import CLOCKED, REST, Estimate, Row
 from table import from_json, percent, ratio
 from variants import BUILDS, FULL
 
 GOAL = 1.02
 ENOUGH_TURNS = 20
-MARGIN = 0.001  # share of a step below which a difference does not matter
+MARGIN = 0.0005  # share of a step below which a difference does not matter
+RESOLUTION = 0.003  # half width of an interval beyond which "no different" would say nothing
+WIDER = 1.5  # of the interval of each part: there are ten of them, and none may cry wolf
 MET, MISSED, OPEN = "within the goal", "over the goal", "cannot tell"
 DEARER, CHEAPER, SAME = "dearer", "cheaper", "no different"
 MISSED_CODE, OPEN_CODE = 3, 4
@@ -47,30 +50,45 @@ def difference(new: Estimate, old: Estimate) -> Estimate:
     return Estimate(value, low, high)
 
 
-def compared(new: Row, old: Row) -> tuple[str, Estimate, Estimate]:
-    """Return whether a build is dearer than another, with the difference of what is clocked and that of the rest.
+def clear(found: Estimate) -> bool:
+    """Return whether a difference is beyond its own noise, and matters."""
+    low = found.value - WIDER * (found.value - found.low)
+    high = found.value + WIDER * (found.high - found.value)
+    return (low > 0 or high < 0) and abs(found.value) > MARGIN
 
-    Args:
-        new: Its row.
-        old: The row of the build that it is held against.
+
+@dataclass(frozen=True)
+class Verdict:
+    """How one build compares with another.
+
+    Attributes:
+        word: Dearer, cheaper, no different, or that it cannot be said.
+        clocked: By how much what is clocked differs, as a share of a step.
+        parts: The parts that differ clearly, and by how much.
     """
-    assert new.clocked and old.clocked and new.rest and old.rest  # noqa: PT018 - both are ours
-    clocked, rest = difference(new.clocked, old.clocked), difference(new.rest, old.rest)
-    if clocked.low > MARGIN or rest.low > MARGIN:
-        return DEARER, clocked, rest
-    if clocked.high < -MARGIN or rest.high < -MARGIN:
-        return CHEAPER, clocked, rest
-    wide = clocked.high - clocked.low > 4 * MARGIN
-    return (OPEN if wide else SAME), clocked, rest
 
+    word: str
+    clocked: Estimate
+    parts: Mapping[str, Estimate]
 
-def build_line(new: Row, old: Row) -> str:
-    """Return the verdict on a build in words."""
-    word, clocked, rest = compared(new, old)
-    return (
-        f"{new.variant}: {goal_line(new)}; {word}: {percent(clocked)} of a step, "
-        f"and of the rest of the step {percent(rest)}"
-    )
+    @classmethod
+    def of(cls, clocked: Estimate, parts: Mapping[str, Estimate]) -> Verdict:
+        """Return the verdict: the sum of the parts that differ clearly decides.
+
+        Args:
+            clocked: By how much what is clocked differs.
+            parts: The same by part, and the rest of the step.
+        """
+        sure = {part: found for part, found in parts.items() if clear(found)}
+        total = sum(found.value for found in sure.values())
+        vague = max(clocked.high - clocked.value, clocked.value - clocked.low) > RESOLUTION
+        same = OPEN if vague else SAME
+        word = DEARER if total > MARGIN else CHEAPER if total < -MARGIN else same
+        return cls(word, clocked, sure)
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{part} {percent(found)}" for part, found in self.parts.items())
+        return f"{self.word}: {percent(self.clocked)} of a step{f' ({parts})' if parts else ''}"
 
 
 def goal_line(row: Row) -> str:
@@ -97,6 +115,42 @@ def goal_code(cases: Sequence[Mapping[str, Any]]) -> int:
     return OPEN_CODE if OPEN in words else 0
 
 
+def verdicts_on(rows: Sequence[Row]) -> dict[str, dict[str, Any]]:
+    """Return the verdict on each changed build, held against the default in the same turns.
+
+    Args:
+        rows: Of one case.
+    """
+    default = next(row for row in rows if row.variant == FULL)
+    found = {}
+    for row in rows:
+        if row.variant in CHANGED:
+            parts = {
+                part: Estimate.of(row.draws[part] - default.draws[part])
+                for part in default.draws
+                if part in row.draws
+            }
+            found[row.variant] = asdict(Verdict.of(parts.pop(CLOCKED), parts))
+    return found
+
+
+def verdict_on_files(new: Row, old: Row) -> Verdict:
+    """Return the verdict on a build that was measured by itself.
+
+    Args:
+        new: Its row.
+        old: That of the build to compare with.
+    """
+    assert new.clocked and old.clocked and new.rest and old.rest  # noqa: PT018 - both are ours
+    none = Estimate(0.0, 0.0, 0.0)
+    parts = {
+        part: difference(new.parts.get(part, none), old.parts.get(part, none))
+        for part in {**old.parts, **new.parts}
+    }
+    parts[REST] = difference(new.rest, old.rest)
+    return Verdict.of(difference(new.clocked, old.clocked), parts)
+
+
 def builds_code(cases: Sequence[Mapping[str, Any]]) -> int:
     """Print the verdict on each build; return 0 if the bench saw all that was changed, and nothing else.
 
@@ -105,13 +159,19 @@ def builds_code(cases: Sequence[Mapping[str, Any]]) -> int:
     """
     seen = []
     for case in cases:
-        default = full_row(case)
-        print(f"{case['title']}\n{default.variant}: {goal_line(default)}")
+        print(f"{case['title']}\n{FULL}: {goal_line(full_row(case))}")
         for row in map(from_json, case["rows"]):
             if row.variant in CHANGED:
-                print(build_line(row, default))
-                seen.append(compared(row, default)[0] == CHANGED[row.variant])
+                verdict = verdict_from_json(case["verdicts"][row.variant])
+                print(f"{row.variant}: {goal_line(row)}; {verdict}")
+                seen.append(verdict.word == CHANGED[row.variant])
     return 0 if all(seen) else OPEN_CODE
+
+
+def verdict_from_json(data: Mapping[str, Any]) -> Verdict:
+    """Return a verdict from plain data."""
+    parts = {part: Estimate(**found) for part, found in data["parts"].items()}
+    return Verdict(data["word"], Estimate(**data["clocked"]), parts)
 
 
 def full_row(case: Mapping[str, Any]) -> Row:
@@ -131,8 +191,9 @@ def compare_files(old: Mapping[str, Any], new: Mapping[str, Any]) -> int:
     for case in new["cases"]:
         if case["title"] in before:
             row = full_row(case)
-            words.append(compared(row, before[case["title"]])[0])
-            print(f"{case['title']}: {build_line(row, before[case['title']])}")
+            verdict = verdict_on_files(row, before[case["title"]])
+            words.append(verdict.word)
+            print(f"{case['title']}: {goal_line(row)}; {verdict}")
     if not words:
         print("The two files have no case in common.")
         return OPEN_CODE
