@@ -8,6 +8,7 @@ JOBS ?= 2
 PARALLEL := -n $(JOBS) --dist loadfile
 BENCH_ARGS ?=
 SCALE_ARGS ?=
+COUNTS_ARGS ?=
 WHEEL_ARGS ?=
 VERSIONS ?=
 BIN := $(VENV)/bin
@@ -16,7 +17,7 @@ STAMP := $(VENV)/.ready
 PINS := torch==2.15.0 torchvision==0.29.2 ultralytics==8.4.190
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full test-versions test-ray test-tracking test-wheel bench scale defects docs lint check lock clean
+.PHONY: help setup demo test test-full test-versions test-ray test-tracking test-wheel bench scale counts defects docs lint check lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-13s %s\n' "$$t" "$$d"; done
@@ -61,6 +62,9 @@ bench: setup ## measure what watching costs a step (about 11 minutes; BENCH_ARGS
 
 scale: setup ## measure how cost grows with steps, blocks and runs (about 5 minutes; SCALE_ARGS="--quick" a minute)
 	@$(BIN)/python tests/benchmarks/scale.py $(SCALE_ARGS)
+
+counts: setup ## count torch ops, host syncs, bytes and calls of a watched step by part (half a minute; COUNTS_ARGS=--write pins them)
+	@$(BIN)/python tests/benchmarks/counts.py $(COUNTS_ARGS)
 
 defects: setup ## seed 40 one-line defects, one at a time, and check that a test catches each (an hour)
 	@$(BIN)/python tests/defects/run_defects.py --touch --jobs $(JOBS)

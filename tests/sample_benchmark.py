@@ -11,6 +11,7 @@ from typing import Any
 
 import polars as pl
 
+from yolo_stability.benchmarks.plan import RunSpec
 from yolo_stability.benchmarks.results import (
     RESULTS_FILE,
     SCHEMA_VERSION,
@@ -208,6 +209,22 @@ def series_rows(
                 1 if how.skips and nonfinite else 0,
                 None if block or median is None else loss, None if block or median is None else loss * 1.2,
             )  # fmt: skip
+
+
+def run_spec(**changed: Any) -> RunSpec:
+    """Return the specification of a run that may be forked on Linux."""
+    usual = {
+        "arm": "a",
+        "task": "detect",
+        "model": "m",
+        "seed": 0,
+        "settings": {"device": "cpu"},
+        "minutes": 5.0,
+        "gigabytes": 8.0,
+        "zero_loss_steps": 16,
+        "digest": "d",
+    }
+    return RunSpec(**{**usual, **changed})
 
 
 def run_row(

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from yolo_stability.benchmarks.compare import compare_runs
 from yolo_stability.benchmarks.results import BenchmarkResult
-from yolo_stability.benchmarks.verify import Verification, verify_benchmark
+from yolo_stability.benchmarks.verify import Check, Verification, verify_benchmark
+from yolo_stability.config import OWN_KEYS
 from yolo_stability.core.findings import Diagnosis
-from yolo_stability.diagnosis.targets import Examination
-from yolo_stability.diagnosis.targets import examine_target as diagnose_path
+from yolo_stability.diagnosis.targets import Examination, examine_target
 from yolo_stability.studies.frontier.result import FrontierResult
 from yolo_stability.studies.mechanics.run import mechanics
+from yolo_stability.studies.probe.request import make_probe_request
 from yolo_stability.studies.probe.result import ProbeResult
-from yolo_stability.studies.probe.run import run_grid, run_probe
+from yolo_stability.studies.probe.run import probe_checked
 from yolo_stability.studies.run_benchmark import run_benchmark
+from yolo_stability.trainer.messages import RunMessages
 from yolo_stability.trainer.monitor import StabilityMonitor
 from yolo_stability.trainer.train import train, train_checked
 
 __all__ = [
+    "RunMessages",
     "StabilityMonitor",
     "benchmark",
     "compare",
@@ -31,6 +34,7 @@ __all__ = [
     "frontier",
     "mechanics",
     "probe",
+    "probe_checked",
     "probe_grid",
     "train",
     "train_checked",
@@ -57,7 +61,8 @@ def probe(
         ConfigError: A key or value is impossible, or a switch finds nothing in the model to change.
         DataError: The dataset does not exist or does not fit the task.
     """
-    return run_probe(model=model, data=data, task=task, **settings)
+    switches = {key: settings.pop(key) for key in OWN_KEYS if key in settings}
+    return probe_grid(task, model=model, data=data, grid=[switches], **settings)[0]
 
 
 def probe_grid(
@@ -80,7 +85,9 @@ def probe_grid(
     Returns:
         One result a setting, in order.
     """
-    return run_grid(model=model, data=data, task=task, grid=grid, **overrides)
+    return probe_checked(
+        make_probe_request(model=model, data=data, task=task, grid=grid, overrides=overrides)
+    )
 
 
 def draw_probes(results: Sequence[ProbeResult], folder: Path) -> Path:
@@ -93,11 +100,11 @@ def draw_probes(results: Sequence[ProbeResult], folder: Path) -> Path:
     Returns:
         Path of the picture.
     """
-    from yolo_stability.studies.probe.figure import draw_probe_figure as draw_picture
+    from yolo_stability.studies.probe.figure import draw_probe_figure
 
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "probe.png"
-    draw_picture(results, path)
+    draw_probe_figure(results, path)
     return path
 
 
@@ -133,7 +140,7 @@ def examine(path: str | Path) -> Examination:
         place = Path(path).expanduser()
     except RuntimeError:  # `~nobody`
         place = Path(path)
-    return diagnose_path(place)
+    return examine_target(place)
 
 
 def benchmark(suite: str, *, out: str | Path | None = None, **changes: Any) -> BenchmarkResult:
@@ -159,12 +166,18 @@ def benchmark(suite: str, *, out: str | Path | None = None, **changes: Any) -> B
     return replace(result, folder=folder)
 
 
-def verify(folder: str | Path, *, sample: int | None = None) -> Verification:
+def verify(
+    folder: str | Path,
+    *,
+    sample: int | None = None,
+    on_check: Callable[[Check], None] | None = None,
+) -> Verification:
     """Run a benchmark, or a sample of it, again and compare step by step.
 
     Args:
         folder: Of the benchmark.
         sample: How many runs, spread over the plan; None for all.
+        on_check: Called with each run as it is checked.
 
     Returns:
         What was identical, and where it was not, what differs.
@@ -173,7 +186,7 @@ def verify(folder: str | Path, *, sample: int | None = None) -> Verification:
         ConfigError: The sample is impossible.
         TraceError: The folder is not that of a finished benchmark.
     """
-    return verify_benchmark(Path(folder), sample=sample)
+    return verify_benchmark(Path(folder), sample=sample, on_check=on_check)
 
 
 def compare(*runs: str | Path, out: str | Path = "runs/compare") -> BenchmarkResult:

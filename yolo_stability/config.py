@@ -8,7 +8,7 @@ proves that the two sets do not meet.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args, get_origin
 
@@ -16,7 +16,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from yolo_stability.core.actions import LIVE_REMEDIES
-from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.core.errors import ConfigError
+from yolo_stability.core.suggestions import nearest, unknown
+from yolo_stability.core.text import listing
 from yolo_stability.interventions.activation_names import ACTIVATION_NAMES
 from yolo_stability.interventions.clips import CLIPS
 from yolo_stability.interventions.faults import FAULTS
@@ -42,12 +44,6 @@ OWN_FLAGS = {"json": "result as JSON on stdout, everything else on stderr"}
 RESCUES = ("off", "auto", "random", *LIVE_REMEDIES)
 
 Group = Literal["guard", "rescue", "record", "fault", "optimizer switch", "model switch"]
-
-
-def _listed(names: Iterable[str]) -> str:
-    """Return names as one reads them out."""
-    *first, last = names
-    return f"{', '.join(first)} or {last}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,12 +122,14 @@ class StabilitySettings(BaseModel):
     ] = None
     clip: Annotated[
         str,
-        _About(help=f"by {_listed(CLIPS)}", group="optimizer switch", valid=_CLIPS, bare=_NONE),
+        _About(
+            help=f"by {listing(CLIPS, 'or')}", group="optimizer switch", valid=_CLIPS, bare=_NONE
+        ),
     ] = "norm:10"
     norm: Annotated[
         str,
         _About(
-            help=f"by {_listed(NORMS)}",
+            help=f"by {listing(NORMS, 'or')}",
             group="model switch",
             valid=f"one of {', '.join(NORMS)}",
             bare=_NONE,
@@ -139,12 +137,14 @@ class StabilitySettings(BaseModel):
     ] = "batch"
     init: Annotated[
         str,
-        _About(help=f"weights: {_listed(INITS)}", group="model switch", valid=_INITS),
+        _About(help=f"weights: {listing(INITS, 'or')}", group="model switch", valid=_INITS),
     ] = "default"
     act: Annotated[
         str | None,
         _About(
-            help=_listed(ACTIVATION_NAMES), group="model switch", valid=_listed(ACTIVATION_NAMES)
+            help=listing(ACTIVATION_NAMES, "or"),
+            group="model switch",
+            valid=listing(ACTIVATION_NAMES, "or"),
         ),
     ] = None
     residual: Annotated[
@@ -222,7 +222,7 @@ def _table() -> dict[str, OwnKey]:
 def _valid(info: FieldInfo) -> str:
     """Return the possible values of a field in words, from its type and bounds."""
     if get_origin(info.annotation) is Literal:
-        return _listed(get_args(info.annotation))
+        return listing(get_args(info.annotation), "or")
     if info.annotation is bool:
         return "true or false"
     above = [part.gt for part in info.metadata if hasattr(part, "gt")]
@@ -258,10 +258,8 @@ def make_settings(**own: Any) -> StabilitySettings:
     Raises:
         ConfigError: If a key is unknown or a value impossible; the text names the valid values of each.
     """
-    for (
-        name,
-        key,
-    ) in OWN_KEYS.items():  # YAML makes False of a bare `off`, Ultralytics None of `none`
+    # YAML makes False of a bare `off`, Ultralytics None of `none`
+    for name, key in OWN_KEYS.items():
         if key.bare is not None and name in own and own[name] is key.bare[0]:
             own[name] = key.bare[1]
     rescue = own.get("rescue", "off")
@@ -313,7 +311,7 @@ def check_rescue_settings(settings: StabilitySettings) -> None:
 def _complaint(key: str, value: Any) -> str:
     """Say what is wrong with one own key."""
     if key not in OWN_KEYS:
-        return f"Unknown key '{key}'.{nearest(key, OWN_KEYS)}"
+        return unknown("key", key, OWN_KEYS)
     return f"'{key}={value}' is not possible: {key} is {OWN_KEYS[key].valid}."
 
 

@@ -30,6 +30,7 @@ from environment import timed  # noqa: E402
 from million_report import peak  # noqa: E402
 from traces import noisy, write  # noqa: E402
 
+from yolo_stability.benchmarks.executors import make_executor  # noqa: E402
 from yolo_stability.benchmarks.plan import OUTCOME, RunOutcome, RunSpec  # noqa: E402
 from yolo_stability.benchmarks.results import RESULTS_FILE, SERIES_FILE  # noqa: E402
 from yolo_stability.benchmarks.runner import make_plan, run_missing, run_suite  # noqa: E402
@@ -198,7 +199,7 @@ def measure(out: Path, arms: int, seeds: int) -> dict[str, Any]:
     resuming = go_on(out, plan)
     listener = Planned()
     start = time.process_time()
-    result = run_suite(suite, out, listener, jobs=2, executor="local", command="")
+    result = run_suite(suite, out, listener, make_executor("local", jobs=2), command="")
     assessed = time.process_time()
     _, reporting = timed(lambda: write_report(out))
     assert len(result.runs) == len(plan)

@@ -33,8 +33,7 @@ def test_many_runs_are_found_there_assessed_and_reported(tmp_path: Path) -> None
             many_runs.make_suite(3, 2),
             tmp_path / "bench",
             many_runs.Planned(),
-            jobs=1,
-            executor="local",
+            many_runs.make_executor("local"),
             command="",
         )
     assert RunOutcome.read(outcome.parent) is None

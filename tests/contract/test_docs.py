@@ -22,7 +22,7 @@ from printed import FENCE, INLINE, PAGES, REPO, leaves, pages_in_order, printed_
 
 import yolo_stability
 import yolo_stability.compat.cfg
-from yolo_stability.benchmarks.request import changed_suite
+from yolo_stability.benchmarks.request import checked_suite
 from yolo_stability.benchmarks.suite import load_suite
 from yolo_stability.cli import main as cli
 from yolo_stability.cli.commands import VERBS
@@ -155,7 +155,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         asked = {key: changes.pop(key, None) for key in ("seeds", "arms", "model", "data", "task")}
         overrides = {key: value for key, value in changes.items() if key not in run}
         if not suite.endswith(".yaml"):
-            changed_suite(load_suite(suite), **asked, overrides=overrides)
+            checked_suite(load_suite(suite), **asked, overrides=overrides)
         return ended
 
     def frontier(axis: str, **asked: Any) -> Any:
@@ -181,7 +181,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             diagnosis=SimpleNamespace(verdict="stable"), reproduced=None, to_json=dict
         ),
         "mechanics": lambda *_, **__: SimpleNamespace(studies=(), out=Path("runs")),
-        "probe_grid": lambda **_: (),
+        "probe_checked": lambda request: (),
         "draw_probes": lambda *_: Path("probe.png"),
     }.items():
         setattr(module, name, fake)

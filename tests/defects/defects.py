@@ -275,8 +275,8 @@ DEFECTS = (
     Defect(
         "cli-file-beats-typed",
         "cli",
-        "dict(typed) if file is None else {**yolo.load_cfg(str(file)), **typed}",
-        "dict(typed) if file is None else {**typed, **yolo.load_cfg(str(file))}",
+        "dict(typed) if file is None else {**cfg.load_cfg(str(file)), **typed}",
+        "dict(typed) if file is None else {**typed, **cfg.load_cfg(str(file))}",
         "A key in cfg=FILE overrules the same key on the command line.",
     ),
     Defect(

@@ -1,9 +1,8 @@
 """The command line in a process of its own, with a log that knows nothing of the trace, and a moment to die at.
 
-    python child.py LOG MOMENT train data=... model=...
-
-LOG receives one line per optimizer step (from torch's own hook), and one when a phase begins and ends. MOMENT is
-`never`, or `PHASE:N:DELAY`: SIGKILL to this very process DELAY seconds after PHASE began for the Nth time.
+Imported once by a process that forks the children. The log receives one line per optimizer step (from torch's own
+hook), and one when a phase begins and ends. The moment is `never`, or `PHASE:N:DELAY`: SIGKILL to this very process
+DELAY seconds after PHASE began for the Nth time.
 """
 
 from __future__ import annotations
@@ -16,19 +15,33 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
-LOG = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-PHASE, NTH, DELAY = [*sys.argv[2].split(":"), "0", "0"][:3]
-BEGUN: Counter[str] = Counter()
+import ultralytics.models.yolo  # noqa: F401 - once for all children
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+from yolo_stability.cli.main import main
+from yolo_stability.guard import checkpoints
+from yolo_stability.trace.compaction import Compactor
+from yolo_stability.trace.writer import TraceWriter
+from yolo_stability.trainer import base_monitor as monitor
+from yolo_stability.trainer import mixin as seam
+
+
+class Moment:
+    """When this process dies: set before anything runs."""
+
+    log = -1
+    phase, nth, delay = "never", 0, 0.0
+    begun: ClassVar[Counter[str]] = Counter()
 
 
 def log(*words: object) -> None:
-    os.write(LOG, f"{' '.join(map(str, words))} {time.time():.6f}\n".encode())
+    os.write(Moment.log, f"{' '.join(map(str, words))} {time.time():.6f}\n".encode())
 
 
 def die() -> None:
-    time.sleep(float(DELAY))
+    time.sleep(Moment.delay)
     log("kill")
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -36,8 +49,8 @@ def die() -> None:
 @contextlib.contextmanager
 def phase(name: str) -> Iterator[None]:
     log("begin", name)
-    BEGUN[name] += 1
-    if name == PHASE and BEGUN[name] == int(NTH):
+    Moment.begun[name] += 1
+    if (name, Moment.begun[name]) == (Moment.phase, Moment.nth):
         threading.Thread(target=die, daemon=True).start()
     yield
     log("end", name)
@@ -53,14 +66,6 @@ def within(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 def watch_phases() -> None:
     """Log the phases of the package; torch tells the steps."""
-    from torch.optim.optimizer import register_optimizer_step_post_hook
-
-    from yolo_stability.guard import checkpoints
-    from yolo_stability.trace.compaction import Compactor
-    from yolo_stability.trace.writer import TraceWriter
-    from yolo_stability.trainer import base_monitor as monitor
-    from yolo_stability.trainer import mixin as seam
-
     steps = iter(range(10**9))
     register_optimizer_step_post_hook(lambda *_: log("step", next(steps)))
     stock = seam.atomic_checkpoints
@@ -86,9 +91,23 @@ def watch_phases() -> None:
     monitor.Monitor._start = start  # type: ignore[method-assign]
 
 
-if __name__ == "__main__":
-    watch_phases()
-    from yolo_stability.cli.main import main
+def run(log: str, said: str, folder: str, moment: str, words: list[str]) -> None:
+    """Be the command line from here on.
 
-    sys.argv = ["yolo-stability", *sys.argv[3:]]
+    Args:
+        log, said: Paths of the log and of what is printed.
+        folder: Where to work.
+        moment: `never`, or when to die.
+        words: The command line.
+    """
+    out = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for descriptor in (1, 2):
+        os.dup2(out, descriptor)
+    os.chdir(folder)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    Moment.log = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    phase, nth, delay = [*moment.split(":"), "0", "0"][:3]
+    Moment.phase, Moment.nth, Moment.delay = phase, int(nth), float(delay)
+    watch_phases()
+    sys.argv = ["yolo-stability", *words]
     sys.exit(main())

@@ -10,8 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
-from process import TINY
+from process import MODELS, TINY
 from ultralytics.utils.callbacks.base import default_callbacks
 from ultralytics.utils.torch_utils import unwrap_model
 
@@ -20,27 +19,6 @@ from yolo_stability.core.types import Trace
 from yolo_stability.trace import load_trace
 
 Hand = Callable[[Any], None]
-BACKBONE = [
-    [-1, 1, "Conv", [16, 3, 2]],
-    [-1, 1, "Conv", [16, 3, 2]],
-    [-1, 1, "C3k2", [32, False, 0.25]],
-    [-1, 1, "Conv", [32, 3, 2]],
-]
-NECK = [
-    [-1, 1, "nn.Upsample", [None, 2, "nearest"]],
-    [[-1, 2], 1, "Concat", [1]],
-    [-1, 1, "C3k2", [32, False, 0.25]],
-]
-DETECT: dict[str, Any] = {"nc": 3, "end2end": True, "reg_max": 1, "backbone": BACKBONE}
-
-
-def small_model(folder: Path, task: str) -> Path:
-    """Write the YAML of a YOLO26 of 11 layers in two scales, with both branches of its head."""
-    pose = {"kpt_shape": [17, 3]} if task == "pose" else {}
-    last = ["Pose26", ["nc", "kpt_shape"]] if pose else ["Detect", ["nc"]]
-    path = folder / f"small{'-pose' if pose else ''}.yaml"
-    path.write_text(yaml.safe_dump({**DETECT, **pose, "head": [*NECK, [[6, 3], 1, *last]]}))
-    return path
 
 
 @contextlib.contextmanager
@@ -117,7 +95,6 @@ class Inside:
     def __init__(self, folder: Path, capture: Any, log: pytest.LogCaptureFixture) -> None:
         self.folder, self._capture, self._log = folder, capture, log
         self.told: list[str] = []
-        self.models = {task: small_model(folder, task) for task in ("detect", "pose")}
 
     def __call__(self, words: list[str], **events: Hand) -> Ended:
         """Run the command line with hands in its events."""
@@ -152,7 +129,7 @@ class Inside:
         values = {
             **TINY,
             **figures,
-            "model": self.models[task],
+            "model": MODELS[task],
             "project": self.folder / name,
             "name": "run",
         }

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from plan import SEED, SUITE_KILLS
-from process import HERE, environment
+from process import HERE, MODELS, environment
 
 from yolo_stability.benchmarks.results import read_results
 
@@ -33,8 +33,6 @@ SETTINGS = {
 
 def write_suite(folder: Path) -> Path:
     """Write a suite of three short runs of a small model."""
-    from inside import small_model
-
     path = folder / "small-suite.yaml"
     content = {
         **{
@@ -43,7 +41,7 @@ def write_suite(folder: Path) -> Path:
             "arms": ["control", "huge-lr", "no-norm"],
             "tasks": ["detect"],
         },
-        **{"models": {"detect": str(small_model(folder, "detect"))}, "overrides": SETTINGS},
+        **{"models": {"detect": MODELS["detect"]}, "overrides": SETTINGS},
     }
     path.write_text(yaml.safe_dump(content))
     return path

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from inside import Inside, small_model
-from process import loads
+from inside import Inside
+from process import MODELS, loads
 from ultralytics.utils.torch_utils import unwrap_model
 
 from yolo_stability.report.write import write_report
@@ -94,9 +94,7 @@ def test_workers_of_a_suite_need_too_much(greedy: tuple[str, ...], tmp_path: Pat
         int(alone.stdout.splitlines()[-1]) / 1e9
     )  # of any worker; this process may have grown in other tests
     large = {"detect": "yolo26x.yaml", "pose": "yolo26x-pose.yaml"}
-    models = {
-        task: large[task] if task in greedy else str(small_model(tmp_path, task)) for task in large
-    }
+    models = {task: large[task] if task in greedy else MODELS[task] for task in large}
     suite = tmp_path / "memory.yaml"
     content = {
         **{

@@ -16,6 +16,8 @@ import cv2
 import numpy as np
 import psutil
 import pytest
+import yaml
+from training import MODELS
 
 from yolo_stability.benchmarks.compare import compare_runs
 from yolo_stability.benchmarks.results import BenchmarkResult, read_results
@@ -27,12 +29,27 @@ from yolo_stability.studies.run_benchmark import run_benchmark
 pytestmark = pytest.mark.trains
 
 TINY = {"imgsz": 64, "epochs": 2, "fraction": [32, 4], "cache": False}
+SUITE = {
+    "schema_version": 1,
+    "name": "tiny",
+    "control": "control",
+    "arms": ["control", "huge-lr", "no-norm"],
+    "tasks": ["detect"],
+    "models": {"detect": MODELS["detect"]},
+}
+
+
+def suite() -> str:
+    """Return the path of a suite with a model of eight layers."""
+    path = Path(os.environ["YOLO_STABILITY_TEST_ROOT"]) / "tiny-suite.yaml"
+    path.write_text(yaml.safe_dump(SUITE))
+    return str(path)
 
 
 def tiny(out: Path, **changed: Any) -> BenchmarkResult:
     """Run a suite of two arms on detection, 8 steps a run."""
     chosen = {"arms": "huge-lr,no-norm", "task": "detect", **TINY, **changed}
-    result, folder = run_benchmark("demo", out=out, **chosen)
+    result, folder = run_benchmark(suite(), out=out, **chosen)
     assert folder == out
     return result
 
@@ -112,13 +129,13 @@ def test_a_killed_benchmark_goes_on_where_it_was(
     out = tmp_path / "out"
     code = (
         "from yolo_stability.studies.run_benchmark import run_benchmark as r; "
-        f"r('demo', out={str(out)!r}, arms='huge-lr,no-norm', task='detect', **{TINY!r})"
+        f"r({suite()!r}, out={str(out)!r}, arms='huge-lr,no-norm', task='detect', **{TINY!r})"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    first = out / "runs" / "control" / "detect" / "yolo26n" / "0" / "run.json"
-    second = out / "runs" / "huge-lr" / "detect" / "yolo26n" / "0" / "spec.json"
+    first = out / "runs" / "control" / "detect" / "tiny" / "0" / "run.json"
+    second = out / "runs" / "huge-lr" / "detect" / "tiny" / "0" / "spec.json"
     deadline = time.monotonic() + 120
     while not (first.exists() and second.exists()):
         assert time.monotonic() < deadline
@@ -138,12 +155,12 @@ def test_a_worker_that_is_killed_takes_no_other_along(tmp_path: Path) -> None:
     out = tmp_path / "out"
     code = (
         "from yolo_stability.studies.run_benchmark import run_benchmark as r; "
-        f"r('demo', out={str(out)!r}, arms='no-norm', task='detect', **{TINY!r})"
+        f"r({suite()!r}, out={str(out)!r}, arms='no-norm', task='detect', **{TINY!r})"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    claim = out / "runs" / "control" / "detect" / "yolo26n" / "0" / "stability" / "running.json"
+    claim = out / "runs" / "control" / "detect" / "tiny" / "0" / "stability" / "running.json"
     deadline = time.monotonic() + 120
     while not claim.exists():
         assert time.monotonic() < deadline
@@ -172,7 +189,7 @@ def test_a_worker_that_hangs_is_ended_and_the_others_finish(tmp_path: Path) -> N
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    claim = out / "runs" / "control" / "detect" / "yolo26n" / "0" / "stability" / "running.json"
+    claim = out / "runs" / "control" / "detect" / "tiny" / "0" / "stability" / "running.json"
     deadline = time.monotonic() + 120
     while not claim.exists():
         assert time.monotonic() < deadline
@@ -280,12 +297,12 @@ def test_workers_end_with_a_benchmark_that_is_killed(tmp_path: Path) -> None:
     out = tmp_path / "out"
     code = (
         "from yolo_stability.studies.run_benchmark import run_benchmark as r; "
-        f"r('demo', out={str(out)!r}, arms='no-norm', task='detect', **{TINY | {'epochs': 200}!r})"
+        f"r({suite()!r}, out={str(out)!r}, arms='no-norm', task='detect', **{TINY | {'epochs': 200}!r})"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    claim = out / "runs" / "control" / "detect" / "yolo26n" / "0" / "stability" / "running.json"
+    claim = out / "runs" / "control" / "detect" / "tiny" / "0" / "stability" / "running.json"
     deadline = time.monotonic() + 120
     while not claim.exists():
         assert time.monotonic() < deadline
@@ -308,7 +325,7 @@ def test_runs_at_hand_are_compared_as_the_benchmark_did(
     assert [r.trace_digest for r in compared.runs] == [
         r.trace_digest for r in (result.runs[0], result.runs[2])
     ]
-    assert compared.runs[0].arm == "control/detect/yolo26n/0"
+    assert compared.runs[0].arm == "control/detect/tiny/0"
     assert read_results(tmp_path / "out") == compared
     assert compare_runs([out], tmp_path / "again") == read_results(out)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from torch.optim.optimizer import register_optimizer_step_post_hook
-from training import MODELS
+from training import NANO
 from ultralytics import YOLO
 
 from yolo_stability import load_trace
@@ -22,7 +22,7 @@ def test_train_on_a_coco_folder(task: str, coco_mini: Path, tmp_path: Path) -> N
     before = {p: p.stat().st_mtime_ns for p in coco_mini.rglob("*")}
     hook = register_optimizer_step_post_hook(lambda *_: taken.append(1))
     try:
-        words = f"train {task} model={MODELS[task]} data={coco_mini} epochs=2 imgsz=160 batch=8 device=cpu plots=False"
+        words = f"train {task} model={NANO[task]} data={coco_mini} epochs=2 imgsz=160 batch=8 device=cpu plots=False"
         code = main([*words.split(), f"project={tmp_path}", "name=run"])
     finally:
         hook.remove()
@@ -30,7 +30,7 @@ def test_train_on_a_coco_folder(task: str, coco_mini: Path, tmp_path: Path) -> N
     assert code == 0
     trace = load_trace(tmp_path / "run")
     assert trace.steps.height == len(taken) > 0
-    model = YOLO(MODELS[task]).model
+    model = YOLO(NANO[task]).model
     with_parameters = {f"model.{m.i}" for m in model.model if any(True for _ in m.parameters())}
     recorded = set(trace.blocks["block"].cast(str).unique())
     assert {".".join(name.split(" ")[0].split(".")[:2]) for name in recorded} == with_parameters

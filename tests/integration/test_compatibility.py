@@ -16,7 +16,7 @@ import pytest
 import torch
 from shorter import short
 from torch.optim.optimizer import register_optimizer_step_post_hook
-from training import one_thread, overrides, state
+from training import MODELS, one_thread, overrides, state
 from ultralytics import RTDETR, YOLO
 
 from yolo_stability import StabilityMonitor, Trace
@@ -86,7 +86,7 @@ def compare(make: Callable[[], Any], arguments: dict[str, Any], folder: Path) ->
 @pytest.mark.parametrize("mood", short(list(MOODS), *SHORT_MOODS))
 def test_mood(mood: str, tmp_path: Path) -> None:
     trace = compare(
-        lambda: YOLO("yolo26n.yaml"), overrides("detect", tmp_path, **MOODS[mood]), tmp_path
+        lambda: YOLO(MODELS["detect"]), overrides("detect", tmp_path, **MOODS[mood]), tmp_path
     )
     assert trace.steps["grad_norm"].is_finite().all()
 
@@ -95,13 +95,13 @@ def test_time_limit(tmp_path: Path) -> None:
     """A run that ends by the clock: one row for each step, the last of which comes without an end of its batch."""
     monitor = StabilityMonitor()
     arguments = overrides("detect", tmp_path, time=4 / 3600, epochs=100)
-    _, steps = run(YOLO("yolo26n.yaml"), arguments, monitor)
+    _, steps = run(YOLO(MODELS["detect"]), arguments, monitor)
     assert monitor.trace.steps.height == steps > 0
 
 
 def test_out_of_memory_halves_the_batch(tmp_path: Path) -> None:
     """The epoch starts over with half the batch: a new attempt, steps and iterations go on without a gap."""
-    model = YOLO("yolo26n.yaml")
+    model = YOLO(MODELS["detect"])
     struck: list[int] = []
 
     def strike(trainer: Any) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from training import bad_tensors, overrides
+from training import MODELS, bad_tensors, overrides
 from ultralytics import YOLO
 
 from yolo_stability import train
@@ -60,7 +60,7 @@ def test_a_rule_that_fails_costs_the_rules_and_not_the_run(
 
     monkeypatch.setattr(LiveRules, "observe", broken)
     result = train(
-        "detect", model="yolo26n.yaml", **{**overrides("detect", tmp_path), "verbose": True}
+        "detect", model=MODELS["detect"], **{**overrides("detect", tmp_path), "verbose": True}
     )
     assert result.stopped is None
     assert result.trace.steps.height == 8

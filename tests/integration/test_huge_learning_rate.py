@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from training import MODELS, one_thread
+from training import NANO, one_thread
 from ultralytics import YOLO
 
 from yolo_stability import RunResult, train
@@ -35,7 +35,7 @@ def blow_up(task: str, data: Path, folder: Path, **changed: Any) -> tuple[RunRes
         "val": False,
         "workers": 0,
     }
-    yolo = YOLO(MODELS[task])
+    yolo = YOLO(NANO[task])
     one_thread(yolo)
     project = {"project": str(folder), "name": "run", "device": "cpu"}
     return train(

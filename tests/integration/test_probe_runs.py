@@ -6,6 +6,7 @@ import json
 import math
 import random
 import tempfile
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,18 @@ import numpy as np
 import pytest
 import torch
 from shorter import DETECT_SHORT
-from training import DATA, MODELS, overrides, train_stock
+from training import DATA, NANO, overrides, train_stock
 from ultralytics import YOLO
 from ultralytics.models.yolo.detect import DetectionTrainer
 
 from yolo_stability import api
 from yolo_stability.cli.commands.probe import VERB
 from yolo_stability.cli.main import main
+from yolo_stability.config import make_settings
 from yolo_stability.core.errors import ConfigError, DataError
 from yolo_stability.studies.probe import run as probing
+from yolo_stability.studies.probe.request import ProbeRequest
 from yolo_stability.studies.probe.result import BlockFlow, ProbeResult
-from yolo_stability.studies.probe.run import run_grid, run_probe
 
 pytestmark = pytest.mark.trains
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -51,7 +53,7 @@ def _one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
 def grid(request: pytest.FixtureRequest) -> tuple[str, dict[str, ProbeResult]]:
     """Probe every setting once a task."""
     task = request.param
-    results = run_grid(model=MODELS[task], data=DATA[task], grid=list(SETTINGS.values()))
+    results = api.probe_grid(model=NANO[task], data=DATA[task], grid=list(SETTINGS.values()))
     return task, dict(zip(SETTINGS, results, strict=True))
 
 
@@ -103,6 +105,7 @@ def test_the_stock_profile_is_the_first_step_of_a_stock_training(
         task,
         tmp_path,
         monkeypatch,
+        models=NANO,
         callbacks={"on_train_start": watch, "on_train_batch_end": stop},
         **changed,
     )
@@ -111,7 +114,7 @@ def test_the_stock_profile_is_the_first_step_of_a_stock_training(
         for k, v in overrides(task, tmp_path).items()
         if k in {"imgsz", "batch", "fraction", "seed"}
     }
-    result = run_probe(model=MODELS[task], data=DATA[task], device="cpu", **asked)
+    result = api.probe(model=NANO[task], data=DATA[task], device="cpu", **asked)
 
     first = stock.gradients[0]
     assert result.total == pytest.approx(stock.totals[0], rel=1e-5)
@@ -225,7 +228,7 @@ def test_a_result_says_what_was_done(grid: tuple[str, dict[str, ProbeResult]]) -
     assert results["stock"].settings == results["stock"].changes == {}
     assert {r.reference.total for r in results.values()} == {results["stock"].total}
     assert results["none"].request == {
-        "model": MODELS[task],
+        "model": NANO[task],
         "task": task,
         "data": DATA[task],
         "imgsz": 160,
@@ -241,20 +244,20 @@ def test_a_result_says_what_was_done(grid: tuple[str, dict[str, ProbeResult]]) -
 
 def test_a_probe_repeats_itself_whatever_came_before() -> None:
     """The same setting alone and last in a grid: same numbers, although random generators have moved on."""
-    small = {"model": MODELS["detect"], "data": "shapes", "imgsz": 64, "fraction": [32, 4]}
-    alone = run_probe(norm="group", **small)
+    small = {"model": NANO["detect"], "data": "shapes", "imgsz": 64, "fraction": [32, 4]}
+    alone = api.probe(norm="group", **small)
     random.random()
     torch.rand(3)
-    last = run_grid(grid=[{}, {"act": "relu"}, {"norm": "group"}], **small)[-1]
+    last = api.probe_grid(grid=[{}, {"act": "relu"}, {"norm": "group"}], **small)[-1]
     assert alone.blocks == last.blocks
-    assert run_probe(norm="group", seed=1, **small).total != alone.total
+    assert api.probe(norm="group", seed=1, **small).total != alone.total
 
 
 def test_the_process_is_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Random generators, threads, temporary folders, the working folder and the user's model."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temp"))
     (tmp_path / "temp").mkdir()
-    yolo = YOLO(MODELS["detect"])
+    yolo = YOLO(NANO["detect"])
     weights = {name: tensor.clone() for name, tensor in yolo.model.state_dict().items()}
     callbacks = {event: list(functions) for event, functions in yolo.callbacks.items()}
     random.seed(5)
@@ -265,7 +268,7 @@ def test_the_process_is_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         np.random.RandomState(5).rand(),
         torch.Generator().manual_seed(5),
     )
-    result = run_probe(model=yolo, data="shapes", imgsz=64, fraction=[32, 4], norm="none")
+    result = api.probe(model=yolo, data="shapes", imgsz=64, fraction=[32, 4], norm="none")
     assert (random.random(), np.random.rand()) == expected[:2]  # noqa: NPY002
     assert torch.equal(torch.rand(4), torch.rand(4, generator=expected[2]))
     assert torch.get_num_threads() == 1
@@ -288,8 +291,8 @@ def test_the_data_set_is_loaded_once_a_grid(monkeypatch: pytest.MonkeyPatch) -> 
         return build(self, path, mode, batch)
 
     monkeypatch.setattr(DetectionTrainer, "build_dataset", counted)
-    run_grid(
-        model=MODELS["detect"],
+    api.probe_grid(
+        model=NANO["detect"],
         data="shapes",
         imgsz=64,
         fraction=[32, 4],
@@ -302,14 +305,14 @@ def test_a_checkpoint_is_probed_with_its_weights(tmp_path: Path) -> None:
     """Its own stock profile is that of its weights, not of new ones; `model=` as a path and as an object agree."""
     small: dict[str, Any] = {"data": "shapes", "imgsz": 64, "fraction": [32, 4]}
     torch.manual_seed(3)
-    yolo = YOLO(MODELS["detect"])
+    yolo = YOLO(NANO["detect"])
     with torch.no_grad():
         yolo.model.model[0].bn.weight.mul_(10)
     yolo.save(tmp_path / "mine.pt")
-    result = run_probe(model=tmp_path / "mine.pt", **small)
-    new = run_probe(model=MODELS["detect"], **small)
+    result = api.probe(model=tmp_path / "mine.pt", **small)
+    new = api.probe(model=NANO["detect"], **small)
     assert 5 < (trunk(result)[0].activation_std or 0.0) / (trunk(new)[0].activation_std or 1.0) < 15
-    assert run_probe(model=YOLO(tmp_path / "mine.pt"), **small).blocks == result.blocks
+    assert api.probe(model=YOLO(tmp_path / "mine.pt"), **small).blocks == result.blocks
 
 
 # --- mistakes ---------------------------------------------------------------------------------------------------------
@@ -338,18 +341,18 @@ def test_a_mistake_is_one_sentence_before_anything_is_built(
 ) -> None:
     monkeypatch.setattr(probing, "load_model", lambda *_: pytest.fail("a model was built"))
     with pytest.raises(ConfigError) as error:
-        run_probe(**{"model": MODELS["detect"], "data": "shapes", **wrong})
+        api.probe(**{"model": NANO["detect"], "data": "shapes", **wrong})
     assert text in str(error.value)
 
 
 def test_data_of_another_task_is_refused() -> None:
     with pytest.raises(DataError, match="use data=figures"):
-        run_probe(model=MODELS["pose"], data="shapes")
+        api.probe(model=NANO["pose"], data="shapes")
 
 
 def test_a_switch_that_finds_nothing_to_change_is_refused() -> None:
     with pytest.raises(ConfigError, match="no skip connection"):
-        run_probe(
+        api.probe(
             model="yolov3-tiny.yaml", data="shapes", imgsz=64, fraction=[32, 4], residual=False
         )
 
@@ -362,11 +365,12 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Take what the verb hands to the API, and probe nothing."""
     taken: dict[str, Any] = {}
 
-    def probe_grid(**arguments: Any) -> tuple[ProbeResult, ...]:
-        taken.update(arguments)
+    def probe_checked(request: ProbeRequest) -> tuple[ProbeResult, ...]:
+        taken.update({f.name: getattr(request, f.name) for f in fields(request)})
+        taken["grid"] = [monitor.settings for monitor in taken.pop("monitors")]
         return ()
 
-    monkeypatch.setattr(api, "probe_grid", probe_grid, raising=False)
+    monkeypatch.setattr(api, "probe_checked", probe_checked)
     monkeypatch.setattr(
         api, "draw_probes", lambda results, folder: folder / "probe.png", raising=False
     )
@@ -389,16 +393,13 @@ def test_commas_make_a_grid(asked: dict[str, Any]) -> None:
         "task": "detect",
         "model": "yolo26n.yaml",
         "data": "shapes",
-        "imgsz": 96,
-        "grid": (
-            {"norm": "batch", "init": "default"},
-            {"norm": "batch", "init": "gain:3"},
-            {
-                "norm": None,
-                "init": "default",
-            },  # Ultralytics' parser reads a bare none as None; settings know
-            {"norm": None, "init": "gain:3"},
-        ),
+        "overrides": {"imgsz": 96},
+        "grid": [
+            make_settings(norm="batch"),
+            make_settings(norm="batch", init="gain:3"),
+            make_settings(norm="none"),
+            make_settings(norm="none", init="gain:3"),
+        ],
     }
 
 
@@ -415,7 +416,7 @@ def test_values_in_a_grid_are_read_as_if_they_stood_alone(
     asked: dict[str, Any], typed: str, grid: list[dict[str, Any]]
 ) -> None:
     VERB.run(["model=yolo26n.yaml", "data=shapes", typed])
-    assert list(asked["grid"]) == grid
+    assert asked["grid"] == [make_settings(**setting) for setting in grid]
 
 
 @pytest.mark.parametrize(

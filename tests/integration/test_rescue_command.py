@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
-from training import MODELS, overrides
+from training import MODELS, NANO, overrides
 from ultralytics import YOLO
 
 from yolo_stability.cli.main import main
@@ -81,7 +81,7 @@ def test_a_second_state_that_does_not_fit_into_memory_is_refused(
     seen = psutil.virtual_memory()
     little = SimpleNamespace(**{**seen._asdict(), "available": 10**6})
     monkeypatch.setattr(psutil, "virtual_memory", lambda: little)
-    assert main([*line(tmp_path), "rescue=auto"]) == 2
+    assert main([*line(tmp_path, model=NANO["detect"]), "rescue=auto"]) == 2
     (said,) = [
         told for told in capsys.readouterr().err.splitlines() if told.startswith("yolo-stability: ")
     ]

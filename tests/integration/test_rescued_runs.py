@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import torch
 from shorter import DETECT_SHORT
-from training import MODELS, bad_tensors, one_thread, overrides, state
+from training import MODELS, NANO, bad_tensors, one_thread, overrides, state
 from ultralytics import YOLO
 from ultralytics.utils.torch_utils import unwrap_model
 
@@ -102,7 +102,7 @@ def test_a_healthy_run_is_left_alone_and_the_same_bit_for_bit(tmp_path: Path) ->
 def test_what_is_built_in_ends_early_with_advice(
     changed: dict[str, Any], cause: str, advice: str, tmp_path: Path
 ) -> None:
-    result = rescued_run("detect", tmp_path, epochs=16, **changed)
+    result = rescued_run("detect", tmp_path, epochs=16, model=NANO["detect"], **changed)
     (ending,) = events(result, "rescue_stop")
     assert result.stopped is not None
     assert (ending["cause"], advice in ending["advice"]) == (cause, True)

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import torch
 from shorter import short
-from training import MODELS, Stock, one_thread, overrides, train_stock
+from training import NANO, Stock, one_thread, overrides, train_stock
 from ultralytics import YOLO
 
 from yolo_stability import StabilityMonitor, Trace
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.trains
 
 def watch(task: str, folder: Path, *, scaler: float | None = None, **changed: Any) -> Trace:
     """Train watched and return the trace; with a scaler, AMP's gradient scaling is on at this scale."""
-    model = YOLO(MODELS[task])
+    model = YOLO(NANO[task])
     one_thread(model)
     if scaler is not None:
         model.add_callback("on_pretrain_routine_end", lambda trainer: cpu_scaler(trainer, scaler))
@@ -56,7 +56,7 @@ def reference_norms(trace: Trace, stock: Stock) -> pl.DataFrame:
 def test_norms_equal_a_float64_reference(
     task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stock = train_stock(task, tmp_path / "stock", monkeypatch)
+    stock = train_stock(task, tmp_path / "stock", monkeypatch, models=NANO)
     trace = watch(task, tmp_path / "watched")
 
     both = trace.blocks.with_columns(pl.col("block").cast(pl.String)).join(
@@ -122,7 +122,7 @@ def test_the_micro_norm_is_that_of_the_first_batch_alone(
     }  # 8 batches an epoch, 3 to a step
     first = FirstBackward(scale)
     stock = train_stock(
-        "detect", tmp_path / "stock", monkeypatch, callbacks=first.callbacks, **changed
+        "detect", tmp_path / "stock", monkeypatch, models=NANO, callbacks=first.callbacks, **changed
     )
     steps = watch("detect", tmp_path / "watched", scaler=scale, **changed).steps
 
@@ -138,7 +138,7 @@ def test_the_micro_norm_is_that_of_the_first_batch_alone(
 def test_the_micro_norm_is_null_where_nothing_is_summed_or_sampled(tmp_path: Path) -> None:
     single = watch("detect", tmp_path / "single", epochs=1)
     assert single.steps["micro_norm"].null_count() == single.steps.height == 4
-    model = YOLO(MODELS["detect"])
+    model = YOLO(NANO["detect"])
     one_thread(model)
     monitor = StabilityMonitor(watch_every=0).attach(model)
     model.train(
@@ -150,7 +150,7 @@ def test_the_micro_norm_is_null_where_nothing_is_summed_or_sampled(tmp_path: Pat
 
 
 def test_update_ratio_equals_the_change_of_the_weights(tmp_path: Path) -> None:
-    model = YOLO(MODELS["detect"])
+    model = YOLO(NANO["detect"])
     one_thread(model)
     weights: list[dict[str, torch.Tensor]] = []
 
@@ -195,7 +195,7 @@ def test_a_frozen_block_is_null_and_settings_in_force_are_told(tmp_path: Path) -
 
 
 def test_a_norm_beyond_float32_is_recorded_and_not_skipped(tmp_path: Path) -> None:
-    model = YOLO(MODELS["detect"])
+    model = YOLO(NANO["detect"])
     one_thread(model)
 
     def inflate(trainer: Any) -> None:

@@ -373,7 +373,16 @@ WORDS = (
     *("clip=norm:1", "fault=nan_grad@3", "cfg=x.yaml", "model=../../x.pt", "data=https://x.invalid/y", "imgsz=[32,64]"),
     *("lr0=__import__('os').system('true')", "batch=" + "9" * 400, "freeze=[" + "[" * 200, "x" * 300, "\x1b[2J", ""),
 )  # fmt: skip
-DOES = ("train", "probe_grid", "benchmark", "compare", "verify", "frontier", "mechanics", "examine")
+DOES = (
+    "train_checked",
+    "probe_checked",
+    "benchmark",
+    "compare",
+    "verify",
+    "frontier",
+    "mechanics",
+    "examine",
+)
 
 
 def arguments(folder: Path) -> Reader:

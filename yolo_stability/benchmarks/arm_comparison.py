@@ -22,7 +22,7 @@ from yolo_stability.benchmarks.statistics import (
     paired_ratios,
     wilson,
 )
-from yolo_stability.core.text import brief, times
+from yolo_stability.core.text import brief, count
 from yolo_stability.trace.arrays import BlockProfile
 
 __all__ = ["compare_arms"]
@@ -147,7 +147,7 @@ def _sentence(
     if not decided:
         return f"{drafted.arm} on {drafted.task}: nothing can be said about it, since {_told(runs, runs)}."
     stock = [run for run in control if run.verdict != "inconclusive"]
-    count, failed = len(decided), drafted.failures
+    known, failed = len(decided), drafted.failures
     against = f"control {sum(run.verdict == 'failed' for run in stock)} of {len(stock)}"
     low, high = drafted.rate.low, drafted.rate.high
     if low is None or high is None:
@@ -157,8 +157,8 @@ def _sentence(
         sure = f"95 % interval {100 * low:.0f} % to {100 * high:.0f} %; {against}{p_value}"
     worst = "failed" if failed else "unstable" if drafted.unstable else "stable"
     told = _told([run for run in decided if run.verdict == worst], runs)
-    rest = f"; {times(len(runs) - count, 'run')} inconclusive" if count < len(runs) else ""
-    head = f"{drafted.arm} on {drafted.task} {_head(drafted, count)}"
+    rest = f"; {count(len(runs) - known, 'run')} inconclusive" if known < len(runs) else ""
+    head = f"{drafted.arm} on {drafted.task} {_head(drafted, known)}"
     return f"{head} ({sure}): {told}{_fitness(runs, control, told)}{rest}."
 
 

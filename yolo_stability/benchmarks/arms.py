@@ -12,7 +12,6 @@ from yolo_stability.config import is_default
 
 __all__ = [
     "SIGN",
-    "arm_parts",
     "arm_scenario",
     "canonical_settings",
     "crossed_names",

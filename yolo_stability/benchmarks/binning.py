@@ -40,9 +40,8 @@ def binned(run: RunSeries, planned_steps: int | None = None) -> pl.DataFrame:
     starts = np.flatnonzero(np.diff(number, prepend=-1))
     bins = number[starts]
     edges = np.append(starts, run.step.size)
-    lines = 1 + len(
-        run.names
-    )  # the whole model, then the blocks: one frame for all, since making one costs the most
+    # the whole model, then the blocks: one frame for all, since making one costs the most
+    lines = 1 + len(run.names)
     whole, blocks = _pooled(run.norm[None, :], edges), _pooled(run.block_norm, edges)
     middles, tops = (np.vstack(pair) for pair in zip(whole, blocks, strict=True))
     bad = np.zeros((lines, len(bins)), dtype=np.int64)

@@ -16,10 +16,8 @@ from yolo_stability.core.lock import LOCK_FILE
 __all__ = ["prepare_folder"]
 
 
-_BEFORE_MARKER = (
-    LOCK_FILE,
-    SERIES_FILE,
-)  # of ours, too: a kill may leave them before the file by which a folder is known
+# of ours, too: a kill may leave them before the file by which a folder is known
+_BEFORE_MARKER = (LOCK_FILE, SERIES_FILE)
 
 
 def prepare_folder(out: Path, marker: str, what: str) -> None:

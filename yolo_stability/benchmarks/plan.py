@@ -73,6 +73,11 @@ class RunSpec:
         return Path("runs") / self.arm / self.task / Path(self.model).stem / str(self.seed)
 
     @property
+    def place(self) -> str:
+        """Its run folder as files name it: with forward slashes on every system."""
+        return self.folder.as_posix()
+
+    @property
     def title(self) -> str:
         """What a person calls it."""
         return f"{self.arm}, {self.task}, seed {self.seed}"

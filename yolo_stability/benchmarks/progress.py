@@ -19,7 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from yolo_stability.core.text import times
+from yolo_stability.core.text import count
 
 __all__ = ["SuiteProgress"]
 
@@ -66,7 +66,7 @@ class SuiteProgress:
         """Show the size of the suite."""
         self._whole = self._bars.add_task("all runs", total=len(specs), completed=done)
         there = f", {done} of them there already" if done else ""
-        self._console.print(f"{times(len(specs), 'run')}{there}")
+        self._console.print(f"{count(len(specs), 'run')}{there}")
 
     def started(self, spec: Any) -> None:
         """Show a run that starts."""

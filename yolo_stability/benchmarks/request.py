@@ -6,19 +6,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from yolo_stability.benchmarks.run_validator import RunValidator
 from yolo_stability.benchmarks.suite import Suite
-from yolo_stability.compat.cfg import check_keys, check_model, check_values
-from yolo_stability.config import OWN_KEYS, make_settings
-from yolo_stability.core.errors import ConfigError, nearest
-from yolo_stability.interventions.switches import Switches
+from yolo_stability.compat.cfg import check_keys
+from yolo_stability.config import OWN_KEYS
+from yolo_stability.core.errors import ConfigError
+from yolo_stability.core.suggestions import nearest
 
-__all__ = ["changed_suite", "check_arms"]
+__all__ = ["checked_suite"]
 
 _PER_RUN = frozenset({"seed", "project", "name", "exist_ok", "resume", "save_dir", "task", "mode"})
 """Keys that a suite sets itself, run by run."""
 
 
-def changed_suite(
+def checked_suite(
     suite: Suite,
     *,
     seeds: int | None,
@@ -28,7 +29,20 @@ def changed_suite(
     task: str | None,
     overrides: Mapping[str, Any],
 ) -> Suite:
-    """Return the suite with what the user changed."""
+    """Return the suite with what the user changed, checked with every arm: no run can fail for a setting.
+
+    Args:
+        suite: The suite as it ships, or as a user's file has it.
+        seeds: How many seeds, counted from 0; None for the suite's own.
+        arms: Names of arms, in a list or with commas between; None for the suite's own.
+        model: Model of every task; None for those of the suite.
+        data: Dataset of every task; None for those of the suite.
+        task: The only task; None for those of the suite.
+        overrides: Keys of Ultralytics and yolo_stability options, for every arm.
+
+    Raises:
+        ConfigError: A change is impossible, by itself or with an arm.
+    """
     changes: dict[str, Any] = {}
     if seeds is not None:
         changes["seeds"] = seeds
@@ -42,17 +56,19 @@ def changed_suite(
         changes["models"] = {t: _model_for(model, t) for t in tasks}
     if data is not None:
         changes["data"] = dict.fromkeys(tasks, data)
+    validator = RunValidator()
     for key in sorted(_PER_RUN & set(overrides)):
         raise ConfigError(
             f"{key}= is set by the suite, run by run; leave it out.{nearest(key, ['seeds', 'out'])}"
         )
     own = {k: v for k, v in overrides.items() if k in OWN_KEYS}
-    theirs = check_values(
-        check_keys({k: v for k, v in overrides.items() if k not in OWN_KEYS}, OWN_KEYS)
-    )
-    make_settings(**own)
+    theirs = {k: v for k, v in overrides.items() if k not in OWN_KEYS}
+    theirs = validator.values(check_keys(theirs, OWN_KEYS))
+    validator.settings(own)
     changes["overrides"] = {**suite.overrides, **theirs, **own}
-    return suite.changed(changes)
+    changed = suite.changed(changes)
+    _check_arms(changed, validator)
+    return changed
 
 
 def _model_for(model: str, task: str) -> str:
@@ -62,17 +78,13 @@ def _model_for(model: str, task: str) -> str:
     return str(path.with_name(f"{plain}{'-pose' if task == 'pose' else ''}{path.suffix}"))
 
 
-def check_arms(suite: Suite) -> None:
+def _check_arms(suite: Suite, validator: RunValidator) -> None:
     """Refuse before the first run what would end each of them."""
     for arm in suite.arms:
         for task in suite.tasks:
-            settings = suite.settings(arm, task, 0)
-            own = {k: v for k, v in settings.items() if k in OWN_KEYS}
-            check_model(str(settings["model"]))
+            keys = suite.settings(arm, task, 0)
+            validator.model(str(keys["model"]))
             try:
-                check_values(
-                    check_keys({k: v for k, v in settings.items() if k not in own}, OWN_KEYS)
-                )
-                Switches(make_settings(**own))
+                validator.run(keys)
             except ConfigError as error:
                 raise ConfigError(f"arm '{arm}', {task}: {error}") from None

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from yolo_stability.benchmarks.rows import Arm, Comparison, RunResultRow
 from yolo_stability.core import views
-from yolo_stability.core.text import times
+from yolo_stability.core.text import count
 from yolo_stability.core.types import AS_READ
 
 __all__ = [
@@ -119,7 +119,7 @@ class BenchmarkResult:
             else f"{steps / wall:.0%} of that"
         )
         return [
-            f"time: {wall:.0f} s for {times(ran, 'run')}, {jobs} at once{median}",
+            f"time: {wall:.0f} s for {count(ran, 'run')}, {jobs} at once{median}",
             f"step loops: {steps:.0f} s, {share}; the rest: start-up, validation",
         ]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from yolo_stability.benchmarks.assessment import assess
-from yolo_stability.benchmarks.executors import EXECUTORS
+from yolo_stability.benchmarks.executors import Executor
 from yolo_stability.benchmarks.folder import _prepare
 from yolo_stability.benchmarks.plan import PLAN, RunOutcome, RunSpec, run_digest
 from yolo_stability.benchmarks.results import (
@@ -29,7 +29,7 @@ from yolo_stability.benchmarks.results import (
 )
 from yolo_stability.benchmarks.rows import Arm, RunResultRow, unassessed_row
 from yolo_stability.benchmarks.suite import Limits, Suite
-from yolo_stability.core.errors import ConfigError, TraceError, printable
+from yolo_stability.core.errors import TraceError, printable
 from yolo_stability.core.files import replace_file
 from yolo_stability.core.provenance import package_versions
 from yolo_stability.core.types import Trace
@@ -113,38 +113,21 @@ def plan_run(
 
 
 def run_suite(
-    suite: Suite,
-    out: Path,
-    listener: Listener,
-    *,
-    jobs: int,
-    executor: str,
-    command: str,
-    address: str | None = None,
+    suite: Suite, out: Path, listener: Listener, place: Executor, *, command: str
 ) -> BenchmarkResult:
     """Run what is missing of a suite, assess everything and write `results.json` and `series.parquet`.
 
     Args:
-        suite: The suite.
+        suite: The suite, checked.
         out: Folder of the benchmark.
         listener: Told what happens.
-        jobs: Runs at once.
-        executor: Name of an executor.
+        place: Where the runs happen.
         command: What the user typed, for the manifest.
-        address: Cluster, for executors that know one.
 
     Raises:
-        ConfigError: There is no such executor, or `out` cannot be a benchmark folder.
+        ConfigError: `out` cannot be a benchmark folder.
         StabilityError: Another benchmark runs in that folder.
     """
-    if jobs < 1:
-        raise ConfigError(f"jobs={jobs} is not possible: jobs is a whole number, 1 or more.")
-    EXECUTORS.check(executor, f"executor={executor}")
-    if address is not None and executor == "local":
-        raise ConfigError(
-            f"address={address} is for a cluster: write executor=ray with it, or leave it out."
-        )
-    place = EXECUTORS[executor](jobs=jobs, address=address)
     plan = make_plan(suite)
     _prepare(out)
     if note := lock_folder(out, shown=out, option="out"):
@@ -154,7 +137,7 @@ def run_suite(
         text = json.dumps(_plan_json(suite, plan), indent=1, sort_keys=True, default=str) + "\n"
         replace_file(out / PLAN, text.encode())
         outcomes, ran = run_missing(place, plan, out, listener)
-        times = _times(outcomes, ran, wall=time.monotonic() - start, jobs=jobs)
+        times = _times(outcomes, ran, wall=time.monotonic() - start, jobs=place.jobs)
         result = _results(suite, plan, outcomes, out, command=command, times=times)
     finally:
         unlock_folder(out)
@@ -162,19 +145,19 @@ def run_suite(
 
 
 def run_missing(
-    place: Any, plan: Sequence[RunSpec], out: Path, listener: Listener
+    place: Executor, plan: Sequence[RunSpec], out: Path, listener: Listener
 ) -> tuple[dict[str, RunOutcome], list[RunOutcome]]:
     """Run what has no final outcome yet; return all outcomes by folder, and those of the runs that were run now."""
     outcomes = {}
     for spec in plan:
         found = RunOutcome.read(out / spec.folder)
         if found is not None and found.digest == spec.digest and found.is_final:
-            outcomes[str(spec.folder)] = found
-    missing = [spec for spec in plan if str(spec.folder) not in outcomes]
+            outcomes[spec.place] = found
+    missing = [spec for spec in plan if spec.place not in outcomes]
     listener.planned(plan, len(outcomes))
     ran = []
     for spec, outcome in place.run(missing, out, listener.started):
-        outcomes[str(spec.folder)] = outcome
+        outcomes[spec.place] = outcome
         ran.append(outcome)
         listener.ended(spec, outcome)
     return outcomes, ran
@@ -213,7 +196,7 @@ def _results(
 ) -> BenchmarkResult:
     """Assess all runs and write what a report is drawn from."""
     arms = tuple(_arm(suite, name) for name in _control_first(suite))
-    rows = [_row(spec, outcomes[str(spec.folder)]) for spec in plan]
+    rows = [_row(spec, outcomes[spec.place]) for spec in plan]
     effective: dict[str, Mapping[str, Any]] = {}
 
     def load(row: RunResultRow) -> Trace | None:
@@ -253,7 +236,7 @@ def _row(spec: RunSpec, outcome: RunOutcome) -> RunResultRow:
         planned_steps=outcome.planned_steps,
         seconds=outcome.seconds,
         error=outcome.error,
-        folder=str(spec.folder),
+        folder=spec.place,
     )
 
 

@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.core.errors import ConfigError
 from yolo_stability.core.resources import resource
 from yolo_stability.core.strict_yaml import load_yaml
+from yolo_stability.core.suggestions import nearest
 from yolo_stability.core.types import FaultCause
 
 __all__ = ["FaultLabel", "Scenario", "load_scenario", "scenario_names"]

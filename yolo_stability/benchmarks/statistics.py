@@ -15,15 +15,7 @@ import numpy.typing as npt
 
 from yolo_stability.benchmarks.rows import Interval
 
-__all__ = [
-    "CONFIDENCE",
-    "bootstrap",
-    "boschloo",
-    "clustered",
-    "paired_differences",
-    "paired_ratios",
-    "wilson",
-]
+__all__ = ["bootstrap", "boschloo", "clustered", "paired_differences", "paired_ratios", "wilson"]
 
 CONFIDENCE = 0.95
 _RESAMPLES = 10_000
@@ -66,9 +58,8 @@ def boschloo(hits: int, runs: int, control_hits: int, control_runs: int) -> floa
     from scipy.stats import boschloo_exact
 
     table = [[hits, control_hits], [runs - hits, control_runs - control_hits]]
-    return min(
-        1.0, round(float(boschloo_exact(table).pvalue), 6)
-    )  # what its numerical maximum is good for
+    # what its numerical maximum is good for
+    return min(1.0, round(float(boschloo_exact(table).pvalue), 6))
 
 
 def bootstrap(
@@ -91,10 +82,10 @@ def bootstrap(
     )
     if not known.size:
         return Interval(value=None)
-    estimate = float(_centre(known[None, :], statistic)[0])
+    estimate = float(_center(known[None, :], statistic)[0])
     if known.size < 2:
         return Interval(value=estimate)
-    return _between(estimate, _centre(known[_draws(known.size)], statistic))
+    return _between(estimate, _center(known[_draws(known.size)], statistic))
 
 
 def clustered(values: Sequence[float], clusters: Sequence[Hashable]) -> Interval:
@@ -156,7 +147,7 @@ def _draws(count: int) -> npt.NDArray[np.int64]:
     return np.random.default_rng(0).integers(0, count, (_RESAMPLES, count))
 
 
-def _centre(samples: Floats, statistic: Literal["median", "mean"]) -> Floats:
+def _center(samples: Floats, statistic: Literal["median", "mean"]) -> Floats:
     middle: Floats = (
         np.median(samples, axis=1) if statistic == "median" else np.mean(samples, axis=1)
     )

@@ -19,9 +19,10 @@ from yolo_stability.benchmarks.arms import (
 )
 from yolo_stability.benchmarks.scenario import Scenario, load_scenario, scenario_names
 from yolo_stability.config import OWN_KEYS, StabilitySettings
-from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.core.errors import ConfigError
 from yolo_stability.core.resources import resource
 from yolo_stability.core.strict_yaml import load_yaml
+from yolo_stability.core.suggestions import nearest
 
 __all__ = ["Limits", "Suite", "load_suite", "option_schemas", "schemas", "suite_names"]
 

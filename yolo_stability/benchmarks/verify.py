@@ -14,7 +14,7 @@ from yolo_stability.benchmarks.process.fork_server import ForkServer
 from yolo_stability.benchmarks.process.supervisor import shared_imports, supervise
 from yolo_stability.benchmarks.results import read_results
 from yolo_stability.benchmarks.rows import RunResultRow
-from yolo_stability.core.errors import ConfigError, TraceError, printable
+from yolo_stability.core.errors import ConfigError, TraceError
 from yolo_stability.core.provenance import package_versions
 from yolo_stability.core.types import Trace
 from yolo_stability.trace import load_trace
@@ -68,20 +68,15 @@ class Verification:
         return [head, *told, *why]
 
 
-def _print(line: str) -> None:
-    """Print a line; what it names may come from the plan of somebody else."""
-    print(printable(line))
-
-
 def verify_benchmark(
-    folder: Path, *, sample: int | None = None, tell: Callable[[str], None] = _print
+    folder: Path, *, sample: int | None = None, on_check: Callable[[Check], None] | None = None
 ) -> Verification:
     """Run a benchmark, or a sample of it, again in a folder of its own.
 
     Args:
         folder: Of the benchmark.
         sample: How many runs, spread over the plan; None for all.
-        tell: Called with a line for each run as it is checked.
+        on_check: Called with each run as it is checked.
 
     Raises:
         ConfigError: The sample is impossible.
@@ -90,7 +85,7 @@ def verify_benchmark(
     result = read_results(folder)
     specs = _specs(folder)
     known = {run.folder: run for run in result.runs if run.trace_digest}
-    chosen = [spec for spec in specs if str(spec.folder) in known]
+    chosen = [spec for spec in specs if spec.place in known]
     if sample is not None:
         if sample < 1:
             raise ConfigError(
@@ -106,8 +101,9 @@ def verify_benchmark(
         shared_imports() as fork_server,
     ):
         for spec in chosen:
-            checks.append(_check(spec, known[str(spec.folder)], folder, Path(place), fork_server))
-            tell(f"{checks[-1].run}: {checks[-1].text}")
+            checks.append(_check(spec, known[spec.place], folder, Path(place), fork_server))
+            if on_check is not None:
+                on_check(checks[-1])
     return Verification(checks=tuple(checks), environment=tuple(_differences(result.manifest)))
 
 

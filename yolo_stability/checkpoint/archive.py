@@ -50,11 +50,8 @@ _MAX_PICKLE_BYTES = 256 * 2**20
 _MAX_LEGACY_BYTES = 4 * 2**30
 _MAX_NUMBER = 2**48
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, then the lengths of name and extra field
-_END, _END64, _LOCATOR64_BYTES = (
-    struct.Struct("<12xI6x"),
-    struct.Struct("<40xQ8x"),
-    20,
-)  # lengths of the directory
+# lengths of the directory
+_END, _END64, _LOCATOR64_BYTES = struct.Struct("<12xI6x"), struct.Struct("<40xQ8x"), 20
 _ELSEWHERE = 2**32 - 1  # the length stands in the 64-bit record
 _MAX_DIRECTORY_BYTES = 32 * 2**20  # 300,000 records; a checkpoint of YOLO26n has 2,400
 _PASSWORD, _SIGNATURE = 1, b"PK\x03\x04"
@@ -270,7 +267,8 @@ def _storage(identity: tuple[Any, ...]) -> Storage | Global:
             "module",
             Global() as kind,
             *_,
-        ):  # before torch 1.6; the source is for a person to compare
+        ):
+            # before torch 1.6; the source is for a person to compare
             return kind
         case ("storage", Global(name=name), str() as key, _, int() as numel, *rest):
             kind_name = name.removeprefix("torch.").removeprefix("storage.")

@@ -17,17 +17,15 @@ from yolo_stability.checkpoint.stats import TensorStats, tensor_stats
 from yolo_stability.core.findings import Diagnosis, Finding
 from yolo_stability.core.types import Severity, VerdictWord
 
-__all__ = ["AuditResult", "audit_checkpoint", "diagnosis_of_audit", "findings_of"]
+__all__ = ["AuditResult", "audit_checkpoint", "diagnosis_of_audit"]
 
 # Operator size of a weight, rms x sqrt(fan-in): healthy ones of all YOLO families lie below 2, embeddings at 16; the
 # runs at 1000 times the learning rate had 51 to 1.5 million. A weight must be large itself, too: an embedding of 4096
 # columns has 64 at rms 1.
 MAX_GAIN, MIN_EXPLODED_RMS = 30.0, 2.0
 MAX_VECTOR_RMS = 50.0  # gains and biases: healthy up to 4, blown up 30 to 300
-DEAD_VARIANCE, DEAD_GAIN = (
-    1e-6,
-    1e-4,
-)  # eps of Ultralytics' BatchNorm is 1e-3; healthy layers have 0.03 and 0.9
+# eps of Ultralytics' BatchNorm is 1e-3; healthy layers have 0.03 and 0.9
+DEAD_VARIANCE, DEAD_GAIN = 1e-6, 1e-4
 MIN_AMP_SCALE = 2.0**-10
 ZERO_SHARE = 0.5
 _MANY = 8  # elements from which on equal ones are no chance, and a vector has an rms
@@ -117,7 +115,7 @@ def findings_of(stats: Sequence[TensorStats], facts: Mapping[str, Any]) -> tuple
         *_nonfinite(weights),
         *_exploded(weights),
         *_saturated(weights),
-        *(_dead_normalisation(stats) if not zeroed else ()),  # zero like everything else
+        *(_dead_normalization(stats) if not zeroed else ()),  # zero like everything else
         *_equal(weights),
         *_optimizer([s for s in stats if s.part == _OPTIMIZER]),
         *_scaler(facts.get(_SCALER)),
@@ -156,9 +154,8 @@ def _zeroed(weights: Sequence[TensorStats]) -> Iterable[Finding]:
             "zeroed_network", zero, len(zero) / len(matrices), ZERO_SHARE, text, remedy, place=False
         )
         return
-    kernels = [
-        s for s in zero if s.axes >= 3
-    ]  # linear layers of transformers begin at zero on purpose
+    # linear layers of transformers begin at zero on purpose
+    kernels = [s for s in zero if s.axes >= 3]
     if kernels:
         text = (
             f"nothing but zeros in {_share(kernels, matrices, 'weight tensors')}, {_names(kernels)}"
@@ -189,9 +186,8 @@ def _exploded(weights: Sequence[TensorStats]) -> Iterable[Finding]:
 
 def _size(s: TensorStats) -> float:
     """Return the size of a parameter over its limit; 0 for what is none, or a constant."""
-    if (
-        s.leaf.startswith("running_") or ".dfl." in f".{s.name}"
-    ):  # statistics of the data; 0, 1, 2, ... by design
+    # statistics of the data; 0, 1, 2, ... by design
+    if s.leaf.startswith("running_") or ".dfl." in f".{s.name}":
         return 0.0
     if s.axes >= 2:
         return s.rms * s.fan_in**0.5 / MAX_GAIN if s.rms > MIN_EXPLODED_RMS else 0.0
@@ -216,7 +212,7 @@ def _saturated(weights: Sequence[TensorStats]) -> Iterable[Finding]:
             yield _finding(rule, bad, elements, 0, text, remedy, severity=severity)
 
 
-def _dead_normalisation(stats: Sequence[TensorStats]) -> Iterable[Finding]:
+def _dead_normalization(stats: Sequence[TensorStats]) -> Iterable[Finding]:
     """Find BatchNorm layers that pass nothing on: no variance, or no gain, in the whole layer."""
     by_owner: dict[str, dict[str, TensorStats]] = {}
     for s in _weights(stats):

@@ -56,9 +56,8 @@ def _scalar(value: Any) -> Any:
 def class_name(record: Record) -> str:
     """Return the class of a module: `Conv2d`."""
     name = record.kind
-    if name.endswith(
-        "._reconstructor"
-    ):  # what pickle protocol 1 calls to make an object, with the class first
+    # what pickle protocol 1 calls to make an object, with the class first
+    if name.endswith("._reconstructor"):
         made = (
             record.arguments[0]
             if isinstance(record.arguments, tuple) and record.arguments

@@ -47,10 +47,8 @@ def _run(task: str, fault: str | None) -> RunResult:
     from yolo_stability.display.run_picture import draw_run
     from yolo_stability.trainer.monitor import show
 
-    arguments = {
-        **load_scenario("control").arguments(task),
-        "cache": False,
-    }  # its progress bar ignores `verbose`
+    # its progress bar ignores `verbose`
+    arguments = {**load_scenario("control").arguments(task), "cache": False}
     name = f"{task}-{'nan' if fault else 'undisturbed'}"
     what = f"with a NaN in one gradient at step {FAULT_STEP}" if fault else "undisturbed"
     print(

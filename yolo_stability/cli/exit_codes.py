@@ -9,7 +9,7 @@ from pathlib import Path
 
 from yolo_stability.core.errors import StabilityError, printable
 
-__all__ = ["DONE", "INCONCLUSIVE", "INTERRUPTED", "UNSTABLE", "USER", "Failure", "judge"]
+__all__ = ["BUG", "DONE", "INCONCLUSIVE", "INTERRUPTED", "UNSTABLE", "Failure", "judge"]
 
 DONE, BUG, USER, UNSTABLE, INCONCLUSIVE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 _MACHINE_WORDS = r"^\[Errno \d+\] |^\[enforce fail at [^\]]*\] [^.]*\. "
@@ -47,12 +47,13 @@ USERS_FAULT: tuple[tuple[str, str, bool, str], ...] = (
     ("OutOfMemoryError", r"", False, _SMALLER),
     ("MemoryError", r"", False, _SMALLER),
     ("RuntimeError", r"DefaultCPUAllocator: (can't allocate|not enough) memory", False, _SMALLER),
+    # OpenCV's class has that name
     (
         "error",
         r"Insufficient memory|Failed to allocate",
         False,
         _SMALLER,
-    ),  # OpenCV's class has that name
+    ),
     ("OSError", r"Cannot allocate memory", False, _SMALLER),
     ("OSError", r"No space left on device", False, _SPACE),
     ("ValueError", r"is an invalid value", True, ""),

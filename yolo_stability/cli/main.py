@@ -8,13 +8,14 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from yolo_stability.cli import help as pages
 from yolo_stability.cli.commands import ELSEWHERE, VERBS
 from yolo_stability.cli.exit_codes import BUG, DONE, judge
+from yolo_stability.cli.help import front_page, verb_page
 from yolo_stability.cli.parser import KNOWN_TASKS, wants_help
 from yolo_stability.core.command_line import bare, find_verb
-from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.core.errors import ConfigError
 from yolo_stability.core.signals import orderly_interrupts
+from yolo_stability.core.suggestions import unknown
 
 __all__ = ["main"]
 
@@ -42,9 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             return DONE if error.code in {None, 0} else BUG
         except BaseException as error:
             failed = error
-    return _report(
-        failed
-    )  # out here an impatient further signal is ignored: nothing comes after the last word
+    # out here an impatient further signal is ignored: nothing comes after the last word
+    return _report(failed)
 
 
 def _print_anything() -> None:
@@ -76,7 +76,7 @@ def _no_verb(words: Sequence[str]) -> str:
     if not other:
         task = f" before '{words[0]}'" if words else ""
         return f"The verb is missing{task}; write 'yolo-stability train {' '.join([*words, 'model=... data=...'])}'."
-    return f"Unknown verb '{other[0]}'.{nearest(other[0], WORDS)} 'yolo-stability help' lists the verbs."
+    return f"{unknown('verb', other[0], WORDS)} 'yolo-stability help' lists the verbs."
 
 
 def _help(verb: str | None, args: Sequence[str]) -> int:
@@ -84,7 +84,7 @@ def _help(verb: str | None, args: Sequence[str]) -> int:
     words = [word for i, word in bare(args) if not wants_help([args[i]])]
     if verb is None and words and words[0] not in {"version", *KNOWN_TASKS}:
         raise ConfigError(_no_verb(words))
-    print(pages.front_page() if verb is None else pages.verb_page(VERBS[verb]), end="")
+    print(front_page() if verb is None else verb_page(VERBS[verb]), end="")
     return DONE
 
 
@@ -105,9 +105,8 @@ def _report(error: BaseException) -> int:
     failure = judge(error)
     if os.environ.get("YOLO_STABILITY_DEBUG") == "1":
         traceback.print_exception(error)
-    if isinstance(
-        error, BrokenPipeError
-    ):  # the reader of stdout is gone; keep Python from writing to it at exit
+    # the reader of stdout is gone; keep Python from writing to it at exit
+    if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     print(f"yolo-stability: {failure.text}", file=sys.stderr)
     return failure.code

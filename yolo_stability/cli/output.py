@@ -48,11 +48,8 @@ def descriptor_to_stderr() -> Iterator[None]:
     """Point file descriptor 1 at stderr, where there are descriptors."""
     try:
         out, err = sys.stdout.fileno(), sys.stderr.fileno()
-    except (
-        OSError,
-        ValueError,
-        AttributeError,
-    ):  # replaced by an object without a descriptor, as in notebooks
+    except (OSError, ValueError, AttributeError):
+        # replaced by an object without a descriptor, as in notebooks
         yield
         return
     sys.stdout.flush()

@@ -14,7 +14,8 @@ from yolo_stability.cli.grammar import Grammar, Line
 from yolo_stability.cli.output import descriptor_to_stderr
 from yolo_stability.config import OWN_FLAGS, OWN_KEYS, StabilitySettings, make_settings
 from yolo_stability.core.command_line import bare
-from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.core.errors import ConfigError
+from yolo_stability.core.suggestions import did_you_mean, nearest, unknown
 
 __all__ = [
     "KNOWN_TASKS",
@@ -62,12 +63,11 @@ def wants_help(args: Sequence[str]) -> bool:
 
 def read_words(args: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     """Read arguments in yolo grammar; return the bare words and the values by key."""
-    with (
-        descriptor_to_stderr()
-    ):  # where Ultralytics finds no settings file, it reports on stdout that it writes one
-        from yolo_stability.compat import cfg as yolo
+    # where Ultralytics finds no settings file, it reports on stdout that it writes one
+    with descriptor_to_stderr():
+        from yolo_stability.compat import cfg
 
-    return yolo.read(args)
+    return cfg.read(args)
 
 
 def read_with_json(args: Sequence[str]) -> tuple[list[str], dict[str, Any], bool]:
@@ -180,7 +180,7 @@ def _check_values(grammar: Grammar, typed: Mapping[str, Any]) -> dict[str, Any]:
     keys = dict(typed)
     for key in grammar.keys:
         if key.keyword and key.keyword in keys:
-            raise ConfigError(f"Unknown key '{key.keyword}'. Did you mean '{key.name}'?")
+            raise ConfigError(f"Unknown key '{key.keyword}'. {did_you_mean(key.name)}")
         if key.name not in keys:
             if key.default is not None:
                 keys[key.keyword or key.name] = key.default
@@ -207,20 +207,20 @@ def train_request(args: Sequence[str]) -> TrainRequest:
         ConfigError: If a word, key, value or model cannot be used.
     """
     words, typed = read_words(args)
-    from yolo_stability.compat import cfg as yolo
+    from yolo_stability.compat import cfg
 
-    tasks = [word for word in words if word in yolo.TASKS]
+    tasks = [word for word in words if word in cfg.TASKS]
     for word in words:
-        if word not in yolo.TASKS:
+        if word not in cfg.TASKS:
             typed[_flag(word)] = True
     given = _with_cfg_file(typed)
     as_json = is_true("json", given.pop("json", False))
-    given = yolo.check_keys(given, OWN_KEYS)
+    given = cfg.check_keys(given, OWN_KEYS)
     settings = make_settings(**{key: given.pop(key) for key in OWN_KEYS if key in given})
     task = _task(tasks, given.pop("task", None))
     if given.pop("mode", "train") != "train":
         raise ConfigError("mode= contradicts the verb 'train'; leave it out.")
-    overrides = yolo.check_values(given)
+    overrides = cfg.check_values(given)
     model, notes = _model(overrides, task)
     data = overrides.pop("data", None)
     if data is None and not overrides.get("resume"):
@@ -241,35 +241,35 @@ def train_request(args: Sequence[str]) -> TrainRequest:
 
 def _flag(word: str) -> str:
     """Return the key that a bare word switches on, or say what is wrong with it."""
-    from yolo_stability.compat import cfg as yolo
+    from yolo_stability.compat import cfg
 
     if word in OWN_FLAGS:
         return word
-    if word in yolo.MODES:
-        hint = f"; for the key write {word}=True" if yolo.is_flag(word) else ""
+    if word in cfg.MODES:
+        hint = f"; for the key write {word}=True" if cfg.is_flag(word) else ""
         raise ConfigError(f"'{word}' is another verb beside 'train'; give one{hint}.")
-    if yolo.is_flag(word):
+    if cfg.is_flag(word):
         return word
     if word in OWN_KEYS:
         raise ConfigError(f"'{word}' needs a value: {word}= takes {OWN_KEYS[word].valid}.")
-    if word in yolo.DEFAULT_CFG_DICT:
-        default = yolo.DEFAULT_CFG_DICT[word]
+    if word in cfg.DEFAULT_CFG_DICT:
+        default = cfg.DEFAULT_CFG_DICT[word]
         raise ConfigError(
             f"'{word}' needs a value, such as {word}={'...' if default is None else default}."
         )
     if os.path.exists(word):  # noqa: PTH110 - Path.exists raises on odd text
         key = "model" if word.endswith(".pt") else "data"
         raise ConfigError(f"'{word}' is a path without a key; write {key}={word}.")
-    hint = nearest(word, [*yolo.TASKS, *yolo.DEFAULT_CFG_DICT, *OWN_KEYS, *OWN_FLAGS])
-    raise ConfigError(f"Unknown word '{word}'.{hint} A task or key=value was expected.")
+    known = [*cfg.TASKS, *cfg.DEFAULT_CFG_DICT, *OWN_KEYS, *OWN_FLAGS]
+    raise ConfigError(f"{unknown('word', word, known)} A task or key=value was expected.")
 
 
 def _with_cfg_file(typed: dict[str, Any]) -> dict[str, Any]:
     """Put the content of `cfg=FILE` under what the user typed, as `yolo` does."""
-    from yolo_stability.compat import cfg as yolo
+    from yolo_stability.compat import cfg
 
     file = typed.pop("cfg", None)
-    return dict(typed) if file is None else {**yolo.load_cfg(str(file)), **typed}
+    return dict(typed) if file is None else {**cfg.load_cfg(str(file)), **typed}
 
 
 def is_true(key: str, value: Any) -> bool:
@@ -281,13 +281,13 @@ def is_true(key: str, value: Any) -> bool:
 
 def _task(words: Sequence[str], key: Any) -> str | None:
     """Return the one task the user named, as a word or as `task=`."""
-    from yolo_stability.compat import cfg as yolo
+    from yolo_stability.compat import cfg
 
     named = dict.fromkeys([*words, *([] if key is None else [str(key)])])
     for task in named:
-        if task not in yolo.TASKS:
+        if task not in cfg.TASKS:
             raise ConfigError(
-                f"Unknown task '{task}'.{nearest(task, yolo.TASKS)} Tasks are {', '.join(yolo.TASKS)}."
+                f"{unknown('task', task, cfg.TASKS)} Tasks are {', '.join(cfg.TASKS)}."
             )
     if len(named) > 1:
         raise ConfigError(f"Two tasks, {' and '.join(named)}; give one.")
@@ -296,7 +296,7 @@ def _task(words: Sequence[str], key: Any) -> str | None:
 
 def _model(overrides: dict[str, Any], task: str | None) -> tuple[str, list[str]]:
     """Take the model out of the overrides, or the one that `yolo` would take, and a note about it."""
-    from yolo_stability.compat import cfg as yolo
+    from yolo_stability.compat import cfg
 
     model = overrides.pop("model", None)
     resume = overrides.get("resume")
@@ -304,9 +304,9 @@ def _model(overrides: dict[str, Any], task: str | None) -> tuple[str, list[str]]
     if model is None and isinstance(resume, str):  # resume=path/to/last.pt names the model as well
         model, overrides["resume"] = resume, True
     if model is None:
-        model = yolo.default_model(task)
+        model = cfg.default_model(task)
         notes.append(f"model= is not given: taking {model}, as yolo does.")
-    yolo.check_model(str(model))
+    cfg.check_model(str(model))
     if task is not None:
-        yolo.check_task(str(model), task)
+        cfg.check_task(str(model), task)
     return str(model), notes

@@ -1,4 +1,4 @@
-"""From what the user typed after `probe` to a grid of settings and the rest for Ultralytics."""
+"""From what the user typed after `probe` to a checked request, and where its picture goes."""
 
 from __future__ import annotations
 
@@ -8,31 +8,37 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from yolo_stability.cli import parser as arguments
+from yolo_stability.cli.parser import KNOWN_TASKS, is_true, read_with_json, read_words
 from yolo_stability.config import OWN_KEYS
-from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.core.errors import ConfigError
+from yolo_stability.core.suggestions import unknown
 
-__all__ = ["ProbeRequest", "check_folder", "probe_request"]
+if TYPE_CHECKING:
+    from yolo_stability.studies.probe.request import ProbeRequest
+
+__all__ = ["ProbeLine", "read_probe_line"]
 
 OUT = "runs/probe"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeRequest:
-    """What a `probe` line asks for."""
+class ProbeLine:
+    """What a `probe` line asks for, checked.
 
-    task: str | None
-    model: str
-    data: str
-    grid: tuple[dict[str, Any], ...]
-    overrides: dict[str, Any]
+    Attributes:
+        request: What to probe.
+        out: Folder of the picture.
+        json: Whether stdout is for JSON only.
+    """
+
+    request: ProbeRequest
     out: Path
     json: bool
 
 
-def probe_request(args: Sequence[str]) -> ProbeRequest:
+def read_probe_line(args: Sequence[str]) -> ProbeLine:
     """Read and check the line.
 
     Args:
@@ -42,51 +48,52 @@ def probe_request(args: Sequence[str]) -> ProbeRequest:
         What it asks for.
 
     Raises:
-        ConfigError: If a word, key or value cannot be used.
+        ConfigError: If a word, key, value, model or folder cannot be used.
     """
-    from yolo_stability.compat import cfg as yolo
+    from yolo_stability.compat import cfg
 
-    words, typed, as_json = arguments.read_with_json(args)
+    words, typed, as_json = read_with_json(args)
     file = typed.pop("cfg", None)
-    given = typed if file is None else {**yolo.load_cfg(str(file)), **typed}
-    as_json |= arguments.is_true("json", given.pop("json", False))  # of a cfg file
+    given = typed if file is None else {**cfg.load_cfg(str(file)), **typed}
+    as_json |= is_true("json", given.pop("json", False))  # of a cfg file
     task = _task(words, given.pop("task", None))
     out = Path(str(given.pop("out", OUT)))
     axes = {key: _values(key, given.pop(key)) for key in OWN_KEYS if key in given}
-    yolo.check_keys(given, (*OWN_KEYS, "out", "json"))
+    given = cfg.check_keys(given, (*OWN_KEYS, "out", "json"))
     model = given.pop("model", None)
     if model is None:
-        model = yolo.default_model(task).replace(".pt", ".yaml")
+        model = cfg.default_model(task).replace(".pt", ".yaml")
         print(f"model= is not given: taking {model}, with new weights.", file=sys.stderr)
     data = given.pop("data", None)
     if data is None or isinstance(data, list):
         raise ConfigError(
             "data= takes one dataset, such as data=shapes (embedded, nothing to download)."
         )
-    return ProbeRequest(
-        task=task,
+    grid, overrides = _grid(axes), cfg.check_values(given)
+    _check_folder(out)
+    from yolo_stability.studies.probe.request import checked_probe_request, grid_monitors  # torch
+
+    request = checked_probe_request(
         model=str(model),
         data=str(data),
-        grid=_grid(axes),
-        overrides=yolo.check_values(given),
-        out=out,
-        json=as_json,
+        task=task,
+        monitors=grid_monitors(grid),
+        overrides=overrides,
     )
+    return ProbeLine(request=request, out=out, json=as_json)
 
 
 def _task(words: Sequence[str], key: Any) -> str | None:
     """Return the one task that was named, as a word or as `task=`."""
     for word in words:
-        if word not in arguments.KNOWN_TASKS:
-            known = (*arguments.KNOWN_TASKS, "json", *OWN_KEYS)
-            raise ConfigError(
-                f"Unknown word '{word}'.{nearest(word, known)} A task or key=value was expected."
-            )
+        if word not in KNOWN_TASKS:
+            known = (*KNOWN_TASKS, "json", *OWN_KEYS)
+            raise ConfigError(f"{unknown('word', word, known)} A task or key=value was expected.")
     named = list(dict.fromkeys([*words, *([] if key is None else [str(key)])]))
     if len(named) > 1:
         raise ConfigError(f"Two tasks, {' and '.join(named)}; give one.")
-    if named and named[0] not in arguments.KNOWN_TASKS:
-        raise ConfigError(f"Unknown task '{named[0]}'.{nearest(named[0], arguments.KNOWN_TASKS)}")
+    if named and named[0] not in KNOWN_TASKS:
+        raise ConfigError(unknown("task", named[0], KNOWN_TASKS))
     return named[0] if named else None
 
 
@@ -101,7 +108,7 @@ def _values(key: str, typed: Any) -> list[Any]:
         raise ConfigError(
             f"'{key}={typed}' has an empty place between its commas; write {key}=A,B."
         )
-    return [arguments.read_words([f"{key}={piece}"])[1][key] for piece in pieces]
+    return [read_words([f"{key}={piece}"])[1][key] for piece in pieces]
 
 
 def _grid(axes: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], ...]:
@@ -114,17 +121,8 @@ def _grid(axes: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], ...]:
     return tuple(grid)
 
 
-def check_folder(folder: Path) -> None:
-    """Refuse a folder that cannot be made, before anything takes time.
-
-    None is made yet, for the probe may fail.
-
-    Args:
-        folder: The folder.
-
-    Raises:
-        ConfigError: It cannot be made.
-    """
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be made, before anything takes time; none is made yet, for the probe may fail."""
     try:
         there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
         if there.is_dir() and os.access(there, os.W_OK):

@@ -35,7 +35,8 @@ from ultralytics.utils.checks import check_yaml, check_yolov5u_filename
 from ultralytics.utils.downloads import GITHUB_ASSETS_NAMES
 
 from yolo_stability.compat.late_values import check_late
-from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.core.errors import ConfigError
+from yolo_stability.core.suggestions import nearest, unknown
 
 __all__ = [
     "DEFAULT_CFG_DICT",
@@ -158,8 +159,7 @@ def check_keys(overrides: dict[str, Any], own: Iterable[str]) -> dict[str, Any]:
         with _without_help_page():
             check_dict_alignment(base, custom)
     except SyntaxError:
-        unknown = [key for key in custom if key not in base]
-        named = " ".join(f"Unknown key '{key}'.{nearest(key, base)}" for key in unknown)
+        named = " ".join(unknown("key", key, base) for key in custom if key not in base)
         raise ConfigError(
             f"{named} 'yolo-stability help train' shows our own keys, 'yolo cfg' those of Ultralytics."
         ) from None

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from difflib import get_close_matches
 
-__all__ = ["ConfigError", "DataError", "StabilityError", "TraceError", "nearest", "printable"]
+__all__ = ["ConfigError", "DataError", "StabilityError", "TraceError", "printable"]
 
 _HIDING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
@@ -42,17 +40,3 @@ def printable(text: str) -> str:
     what stands around them, or worse. Line ends and tabs stay.
     """
     return _HIDING.sub(lambda hit: hit.group().encode("unicode_escape").decode(), text)
-
-
-def nearest(word: str, choices: Iterable[str]) -> str:
-    """Return a hint that names the closest valid choices.
-
-    Args:
-        word: What the user typed.
-        choices: Everything that would have been valid.
-
-    Returns:
-        `" Did you mean 'x'?"` with up to two names, or an empty string when nothing is close.
-    """
-    close = get_close_matches(str(word), [str(c) for c in choices], n=2, cutoff=0.6)
-    return f" Did you mean {' or '.join(repr(c) for c in close)}?" if close else ""

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["replace_file"]
+__all__ = ["move_onto", "replace_file"]
+
+# Windows refuses to replace or remove a file while another program, a virus scanner for one, has it open.
+_TRIES = 40 if os.name == "nt" else 1
+_PAUSE = 0.05
 
 
 def replace_file(
@@ -37,7 +42,22 @@ def replace_file(
             if sync:
                 file.flush()
                 os.fsync(file.fileno())
-        temp.replace(path)
+        move_onto(temp, path)
     except BaseException:
         temp.unlink(missing_ok=True)
         raise
+
+
+def move_onto(source: Path, target: Path) -> None:
+    """Give a file the name of another one, which it replaces; on Windows waits for whoever has that one open.
+
+    Raises:
+        OSError: It cannot be; both files stay as they are.
+    """
+    for _ in range(_TRIES - 1):
+        try:
+            source.replace(target)
+            return
+        except PermissionError:
+            time.sleep(_PAUSE)
+    source.replace(target)

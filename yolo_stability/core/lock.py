@@ -103,22 +103,17 @@ def _alive(other: dict[str, Any]) -> bool:
     here = other.get("host") == mine["host"] and other.get("boot") == mine["boot"]
     if not here or not isinstance(pid, int) or isinstance(pid, bool) or pid <= 0:
         return False
-    if mine["born"]:
-        state = _state(pid)
-        return state is not None and state[0] not in {"Z", "X"} and state[1] == other.get("born")
-    if os.name != "posix":  # there os.kill(pid, 0) would be a signal
-        return False
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    return True
+    state = _state(pid)
+    return state is not None and state[0] not in {"Z", "X"} and state[1] == other.get("born")
 
 
 def _state(pid: int) -> tuple[str, str] | None:
-    """Return state and start time (ticks since boot) of a process; None where there is none, or no /proc."""
+    """Return state and start time of a process; None where there is none.
+
+    From /proc the time is in ticks since boot; on macOS and Windows, which have none, it is a date in seconds.
+    """
+    if not (_PROC / "self").exists():
+        return _state_from_psutil(pid)
     try:
         fields = (
             (_PROC / str(pid) / "stat")
@@ -128,4 +123,16 @@ def _state(pid: int) -> tuple[str, str] | None:
         )
         return fields[0], fields[19]
     except (OSError, IndexError):
+        return None
+
+
+def _state_from_psutil(pid: int) -> tuple[str, str] | None:
+    """Return the same as `_state`, where there is no /proc."""
+    import psutil  # type: ignore[import-untyped]  # here, since Linux does without
+
+    try:
+        process = psutil.Process(pid)
+        state = "Z" if process.status() == psutil.STATUS_ZOMBIE else "S"
+        return state, f"{process.create_time():.2f}"
+    except (psutil.Error, OverflowError):
         return None

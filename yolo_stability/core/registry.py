@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.core.errors import ConfigError
 from yolo_stability.core.plugins import (
     ENTRY_NAME,
     load_plugin,
@@ -28,6 +28,7 @@ from yolo_stability.core.plugins import (
     plugin_source,
     plugin_summary,
 )
+from yolo_stability.core.suggestions import nearest
 
 __all__ = ["Registry", "entry_name"]
 

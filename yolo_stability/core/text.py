@@ -20,23 +20,44 @@ __all__ = [
     "run_title",
     "setting",
     "short_name",
-    "times",
 ]
 
 
-def number(value: float | None) -> str:
-    """Write a number with 3 significant digits: `0.00213`, `41.2`, `4.12e3`; a dash for None."""
+def number(value: float | None, digits: int = 3, *, zeros: bool = True) -> str:
+    """Write a number with some significant digits, as a power of ten where it is long; a dash for None.
+
+    Args:
+        value: The number.
+        digits: Significant digits.
+        zeros: With trailing zeros, as columns have them.
+
+    >>> number(0.5), number(4120.0), number(0.00002), number(None)
+    ('0.500', '4.12e3', '2.00e-5', '-')
+    """
     if value is None:
         return "-"
     if not math.isfinite(value):
         return str(value)
     if value == 0:
         return "0"
-    mantissa, exponent = f"{value:.2e}".split("e")
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     power = int(exponent)
-    if -3 <= power < 3:
-        return f"{float(f'{value:.2e}'):.{2 - power}f}"
-    return f"{mantissa}e{power}"
+    plain = (-3 if zeros else -4) <= power < digits
+    text = f"{float(f'{mantissa}e{power}'):.{digits - 1 - power}f}" if plain else mantissa
+    if not zeros and "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return text if plain else f"{text}e{power}"
+
+
+def brief(value: float | None, digits: int = 3) -> str:
+    """Write a number as a sentence has it, without trailing zeros; `unknown` for None and NaN.
+
+    >>> brief(0.5), brief(3e-6), brief(None)
+    ('0.5', '3e-6', 'unknown')
+    """
+    if value is None or math.isnan(value):
+        return "unknown"
+    return number(value, digits, zeros=False)
 
 
 def percent(share: float | None) -> str:
@@ -83,10 +104,10 @@ def count(n: int, word: str) -> str:
     return f"{n:,} {word}" if n == 1 else f"{n:,} {word}s"
 
 
-def listing(items: Iterable[str]) -> str:
-    """Write `a, b and c`."""
+def listing(items: Iterable[str], word: str = "and") -> str:
+    """Write `a, b and c`, or with another word before the last."""
     *front, last = list(items) or [""]
-    return f"{', '.join(front)} and {last}" if front else last
+    return f"{', '.join(front)} {word} {last}" if front else last
 
 
 def setting(value: Any) -> str:
@@ -100,16 +121,3 @@ def setting(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ", ".join(setting(item) for item in value)
     return clean(value)
-
-
-def times(count: int, noun: str) -> str:
-    """Return a count with its noun: `1 step`, `3 steps`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def brief(value: float | None, digits: int = 3) -> str:
-    """Return a number as it stands in a sentence: `0.0021`, `41.2`, `3e-6`, `2e12`."""
-    if value is None or math.isnan(value):
-        return "unknown"
-    mantissa, _, power = f"{value:.{digits}g}".partition("e")
-    return f"{mantissa}e{int(power)}" if power else mantissa

@@ -58,9 +58,8 @@ def publish(target: Path, build: Callable[[Path], None], intact: Callable[[Path]
         try:
             fresh.rename(target)
         except OSError:
-            if (
-                not target.is_dir()
-            ):  # else another process was first; the name stands for the content
+            # else another process was first; the name stands for the content
+            if not target.is_dir():
                 raise
     except OSError as err:
         raise _unwritable(target.parent, err) from err

@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from yolo_stability.core.errors import DataError, nearest
+from yolo_stability.core.errors import DataError
+from yolo_stability.core.suggestions import nearest
 from yolo_stability.data.coco.importer import import_coco
 from yolo_stability.data.coco.layout import PREFIXES, has_yaml, is_coco
 from yolo_stability.data.notices import announce

@@ -269,9 +269,8 @@ def _growing(
     for rule in ("divergence", "collapse", "exploding", "oscillation", "clip_saturation"):
         found = rules.get(rule)
         if found is not None and found.first_step and (rule == "collapse" or not sudden):
-            strength = (
-                2.0 if rule == "collapse" else 0.7
-            )  # no image leaves a model without any loss
+            # no image leaves a model without any loss
+            strength = 2.0 if rule == "collapse" else 0.7
             yield CauseEvidence(weights={"learning_rate": strength * weight}, text=found.message)
     if "dead_block" in rules:
         yield CauseEvidence(weights={"activation": 1.0}, text=rules["dead_block"].message)

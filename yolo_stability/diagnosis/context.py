@@ -15,13 +15,11 @@ from yolo_stability.trace.arrays import Bools, Floats, Ints, RunSeries, median_o
 __all__ = ["DiagnosisContext"]
 
 _WINDOW, _MINIMUM = 128, 8
-_SMOOTH = (
-    9  # steps over which the control's norm is smoothed, so that one low step of it raises no alarm
-)
+# steps over which the control's norm is smoothed, so that one low step of it raises no alarm
+_SMOOTH = 9
 _BLOCK_WINDOW = 8
-_SMOOTHED: WeakKeyDictionary[RunSeries, Floats] = (
-    WeakKeyDictionary()
-)  # a control is held against every run of a suite
+# a control is held against every run of a suite
+_SMOOTHED: WeakKeyDictionary[RunSeries, Floats] = WeakKeyDictionary()
 
 
 class DiagnosisContext:

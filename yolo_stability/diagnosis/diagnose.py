@@ -9,7 +9,7 @@ import numpy as np
 
 from yolo_stability.core.findings import Diagnosis, Finding
 from yolo_stability.core.plugins import is_plugin
-from yolo_stability.core.text import brief, times
+from yolo_stability.core.text import brief, count
 from yolo_stability.core.types import RunHeader, Trace, VerdictWord
 from yolo_stability.diagnosis.advice import advised
 from yolo_stability.diagnosis.base import Rule
@@ -150,7 +150,7 @@ def _verdict(context: DiagnosisContext, findings: Sequence[Finding]) -> tuple[Ve
 
 def _without_findings(context: DiagnosisContext) -> tuple[VerdictWord, str]:
     """Return the verdict on a run in which nothing was found: stable only where there was something to look at."""
-    steps = times(context.run.step.size, "step")
+    steps = count(context.run.step.size, "step")
     if context.run.step.size < _FEW_STEPS:
         return (
             "inconclusive",
@@ -176,7 +176,7 @@ def _with_first(text: str, findings: Sequence[Finding], main: Finding | None = N
 def _calm(context: DiagnosisContext) -> str:
     """Say what a run without any sign was like."""
     own = ratio_of(context.run.norm, context.usual_norm)
-    text = f"no sign of trouble in {times(context.run.step.size, 'step')}"
+    text = f"no sign of trouble in {count(context.run.step.size, 'step')}"
     if np.isfinite(own).any():
         text += (
             f": the gradient norm reached {brief(float(np.nanmax(own)))} times its running median"

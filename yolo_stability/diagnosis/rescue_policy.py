@@ -26,17 +26,15 @@ from yolo_stability.diagnosis.rolling import ratio_of
 from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.trace.arrays import median_of
 
-__all__ = ["PLANS", "SGD_PLAN", "Rescuer", "lower_rate_by", "tighter_clip"]
+__all__ = ["PLANS", "Rescuer"]
 
 _EVERY = 8
 _SKIPS = 3  # steps in a row that the guard left out: the batch alone is no longer to blame
 _OWN = "recoveries"  # what was done before is no sign of what is wrong now
 _SINCE_EVER = {"noise"}  # norms that waver over 48 steps do not say when trouble began
 _BLAMED = 2  # incidents that name the same image before it is left out
-_ADAM, _SGD = (
-    (0.005, 0.02),
-    (0.01, 0.1),
-)  # rates that are used, and above which they hardly ever are
+# rates that are used, and above which they hardly ever are
+_ADAM, _SGD = (0.005, 0.02), (0.01, 0.1)
 _LEAP = 3.0
 _TENTH = 0.1
 
@@ -98,9 +96,8 @@ class Rescuer(LiveRules):
             names = [PurePath(str(name)) for name in event.data.get("images") or ()]
             self._mixed |= bool(event.data.get("mixed"))
             if not event.data.get("mixed"):  # of a mosaic only one file is named
-                self._blamed.update(
-                    name.name for name in names if name.suffix
-                )  # some tasks do not name their files
+                # some tasks do not name their files
+                self._blamed.update(name.name for name in names if name.suffix)
         elif event.kind == "rescued":
             self._helped = len(self._done)
         elif event.kind == "rescue":
@@ -209,9 +206,8 @@ class Rescuer(LiveRules):
                 if self._possible(name)
             ]
             run = f"{self._header.config_digest}/{self._header.seed}" if self._header else ""
-            return random.Random(f"{run}/{len(self._done)}").choice(
-                names
-            )  # a run again is the same again
+            # a run again is the same again
+            return random.Random(f"{run}/{len(self._done)}").choice(names)
         if self._mode != "auto":
             return self._mode if self._possible(self._mode) else None
         bearable = (
@@ -236,9 +232,8 @@ class Rescuer(LiveRules):
             pretrained = isinstance(
                 (self._header.requested if self._header else {}).get("pretrained"), str
             )
-            fresh = (
-                model.endswith((".yaml", ".yml")) and not pretrained
-            )  # loaded weights would be lost
+            # loaded weights would be lost
+            fresh = model.endswith((".yaml", ".yml")) and not pretrained
             return "restart" not in self._done and init != "default" and fresh
         return True
 

@@ -13,7 +13,7 @@ import numpy as np
 from yolo_stability.checkpoint.audit import diagnosis_of_audit
 from yolo_stability.core.errors import StabilityError, TraceError
 from yolo_stability.core.findings import Cause, Diagnosis
-from yolo_stability.core.text import times
+from yolo_stability.core.text import count
 from yolo_stability.diagnosis.diagnose import diagnose_series
 from yolo_stability.trace.arrays import Floats, RunSeries, SeriesEvent
 
@@ -26,7 +26,7 @@ def diagnose_results_csv(folder: Path) -> Diagnosis:
     """Diagnose what `results.csv` can tell: one row an epoch, losses and metrics, no gradients."""
     series = results_series(folder / RESULTS)
     found = diagnose_series(series, run_id=folder.name)
-    epochs = times(series.step.size, "epoch")
+    epochs = count(series.step.size, "epoch")
     if found.verdict in {"failed", "unstable"}:
         evidence = "one loss an epoch does not tell causes apart: train with yolo-stability to know"
         return dataclasses.replace(
@@ -70,9 +70,8 @@ def results_series(file: Path) -> RunSeries:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TraceError(f"'{file}' cannot be read: {error}.") from error
     names = [name for name in (rows[0] if rows else {}) if name.startswith("train/")]
-    rows = [
-        row for row in rows if all(_is_number(row.get(name)) for name in names)
-    ]  # a kill may cut the last one
+    # a kill may cut the last one
+    rows = [row for row in rows if all(_is_number(row.get(name)) for name in names)]
     if not (names and rows):
         raise TraceError(f"'{file}' holds no training losses; is it the results.csv of a training?")
     loss = np.array(

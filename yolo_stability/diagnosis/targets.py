@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yolo_stability.checkpoint.audit import diagnosis_of_audit
-from yolo_stability.core.errors import TraceError, nearest
+from yolo_stability.core.errors import TraceError
 from yolo_stability.core.findings import Diagnosis, Finding
 from yolo_stability.core.json_values import finite_json
-from yolo_stability.core.text import times
+from yolo_stability.core.suggestions import nearest
+from yolo_stability.core.text import count
 from yolo_stability.core.types import Trace, VerdictWord
 from yolo_stability.diagnosis.diagnose import diagnose_trace
 from yolo_stability.diagnosis.results_csv import RESULTS, diagnose_results_csv
@@ -25,7 +26,7 @@ from yolo_stability.trace.serialize import strict_json
 if TYPE_CHECKING:
     from yolo_stability.checkpoint.audit import AuditResult
 
-__all__ = ["INCIDENT", "Examination", "diagnose_run", "examine_target", "kind_of"]
+__all__ = ["Examination", "diagnose_run", "examine_target", "kind_of"]
 
 INCIDENT = "incident.json"
 _CHECKPOINTS = {".pt", ".pth"}
@@ -167,7 +168,7 @@ def _of_trace(trace: Trace) -> Diagnosis:
             found, why="no step of its trace can be read: its files are damaged"
         )
     if found.verdict == "stable" and trace.header.blocks and not trace.blocks["grad_norm"].count():
-        why = f"the total gradient norm of its {times(trace.steps.height, 'step')} shows no sign of trouble, but the "
+        why = f"the total gradient norm of its {count(trace.steps.height, 'step')} shows no sign of trouble, but the "
         why += "norms of its blocks are not there: their files are damaged or gone"
         return dataclasses.replace(found, verdict="inconclusive", why=why)
     return found

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from yolo_stability.core.text import number
-from yolo_stability.display.style import INK, tick_number
+from yolo_stability.core.text import brief, number
+from yolo_stability.display.style import INK
 from yolo_stability.trace.heat_matrix import HeatMatrix
 
 __all__ = ["draw_curves"]
@@ -39,7 +39,7 @@ def _draw_line(
     matrix: HeatMatrix,
     values: Any,
     label: str,
-    colour: str,
+    color: str,
     threshold: float | None = None,
 ) -> None:
     middle = (matrix.edges[:-1] + matrix.edges[1:]) / 2
@@ -50,11 +50,10 @@ def _draw_line(
         _draw_clip(axes, threshold)
     if positive.size < np.isfinite(values).sum():
         low /= 4
-        values = np.where(
-            values <= 0, low / 1.25, values
-        )  # zero has no place on a log scale: the floor stands for it
+        # zero has no place on a log scale: the floor stands for it
+        values = np.where(values <= 0, low / 1.25, values)
     axes.plot(
-        middle, values, color=colour, lw=1.3, marker="o" if len(values) <= 60 else None, ms=2.6
+        middle, values, color=color, lw=1.3, marker="o" if len(values) <= 60 else None, ms=2.6
     )
     axes.set_yscale("log")
     axes.set_ylim(low / 1.25, high * 1.25)
@@ -66,7 +65,7 @@ def _draw_line(
         transform=axes.transAxes,
         ha="right",
         va="center",
-        color=colour,
+        color=color,
         weight="bold",
     )
     axes.tick_params(axis="x", labelbottom=False, length=0)
@@ -82,7 +81,7 @@ def _tick_log(axes: Any, span: float) -> None:
     axes.yaxis.set_major_locator(
         LogLocator(subs=(1.0,) if span > 300 else (1.0, 2.0, 5.0), numticks=6)
     )
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: tick_number(v)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: brief(v, 5)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_minor_formatter(NullFormatter())
 

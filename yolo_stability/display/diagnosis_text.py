@@ -10,7 +10,7 @@ from rich.text import Text
 from yolo_stability.core.errors import printable
 from yolo_stability.core.findings import Diagnosis
 
-__all__ = ["VERDICT_COLORS", "colored", "verdict_lines"]
+__all__ = ["colored", "verdict_lines"]
 
 VERDICT_COLORS = {
     "failed": "bold red",

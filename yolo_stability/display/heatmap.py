@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from yolo_stability.core.files import replace_file
-from yolo_stability.core.text import short_name
+from yolo_stability.core.text import brief, short_name
 from yolo_stability.display.curves import draw_curves
 from yolo_stability.display.picture import png_of
 from yolo_stability.display.style import (
@@ -22,7 +22,6 @@ from yolo_stability.display.style import (
     RC,
     SCALER,
     ZERO,
-    tick_number,
 )
 from yolo_stability.trace.heat_matrix import HeatMatrix
 
@@ -149,9 +148,9 @@ def _draw_blocks(axes: Any, matrix: HeatMatrix) -> Any:
         np.full(skipped.sum(), rows),
         hatch="////",
     )
-    for bad, colour in _bad_cells(matrix):
+    for bad, color in _bad_cells(matrix):
         row, column = np.nonzero(bad)
-        _boxes(axes, left[column], right[column], row, row + 1, face=colour)
+        _boxes(axes, left[column], right[column], row, row + 1, face=color)
     row, column = np.nonzero(matrix.block_nonfinite)
     if 0 < len(row) <= 200 and len(matrix.total) <= 200:
         middle = (left + right) / 2
@@ -236,10 +235,9 @@ def _draw_strip(axes: Any, matrix: HeatMatrix) -> None:
     axes.set_yticks([])
     axes.tick_params(axis="x", bottom=False, labelbottom=False)
     axes.set_facecolor("#f4f5f7")
-    for mask, colour, marker in _marks(matrix):
-        goes_on = mask & np.concatenate(
-            [[False], mask[:-1]]
-        )  # a long bad stretch is one mark and a bar
+    for mask, color, marker in _marks(matrix):
+        # a long bad stretch is one mark and a bar
+        goes_on = mask & np.concatenate([[False], mask[:-1]])
         floor = np.full(goes_on.sum(), 0.4)
         _boxes(
             axes,
@@ -247,7 +245,7 @@ def _draw_strip(axes: Any, matrix: HeatMatrix) -> None:
             matrix.edges[1:][goes_on],
             floor,
             floor + 0.2,
-            face=colour,
+            face=color,
         )
         at = middle[mask & ~goes_on]
         axes.scatter(
@@ -255,7 +253,7 @@ def _draw_strip(axes: Any, matrix: HeatMatrix) -> None:
             np.full(len(at), 0.5),
             marker=marker,
             s=42,
-            c=colour,
+            c=color,
             lw=1.4,
             clip_on=False,
             zorder=5,
@@ -283,7 +281,7 @@ def _draw_bar(figure: Any, axes: Any, image: Any) -> None:
     ticks = whole if len(whole) > 3 else [t for t in fine if low <= t <= high]
     bar.ax.yaxis.set_major_locator(FixedLocator(list(ticks)))
     bar.ax.yaxis.set_minor_locator(NullLocator())
-    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: tick_number(10**v)))
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: brief(10.0**v)))
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=2, labelsize=8)
     bar.set_label("gradient norm (L2, before clipping)", size=8.5)
@@ -296,15 +294,15 @@ def _legend(matrix: HeatMatrix) -> list[Any]:
 
     texts = ("skipped by the guard", "skipped by the AMP scaler", "non-finite, applied")
     handles: list[Any] = [
-        Line2D([], [], ls="none", marker=marker, color=colour, ms=6, mew=1.4, label=text)
-        for (mask, colour, marker), text in zip(_marks(matrix), texts, strict=True)
+        Line2D([], [], ls="none", marker=marker, color=color, ms=6, mew=1.4, label=text)
+        for (mask, color, marker), text in zip(_marks(matrix), texts, strict=True)
         if mask.any()
     ]
-    for (bad, colour), text in zip(
+    for (bad, color), text in zip(
         _bad_cells(matrix), ("NaN or Inf in this block", "overflow"), strict=True
     ):
         if bad.any():
-            handles.append(Patch(facecolor=colour, label=text))
+            handles.append(Patch(facecolor=color, label=text))
     if np.isneginf(matrix.values).any():
         handles.append(Patch(facecolor=ZERO, label="zero"))
     if (np.isnan(matrix.values) & ~matrix.block_nonfinite).any():

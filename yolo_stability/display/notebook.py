@@ -9,7 +9,7 @@ from yolo_stability.core import views
 from yolo_stability.core.findings import Diagnosis, Finding
 from yolo_stability.core.types import Trace
 
-__all__ = ["diagnosis_html", "lines_html", "register_views", "trace_html"]
+__all__ = ["register_views"]
 
 CELL = "text-align:left;vertical-align:top;white-space:normal"  # notebooks align right, in one line
 

@@ -9,7 +9,7 @@ from yolo_stability.display.heatmap import draw_heatmap
 from yolo_stability.trace.heat_matrix import heat_matrix
 from yolo_stability.trace.summary import summarize
 
-__all__ = ["HEATMAP_FILE", "draw_run"]
+__all__ = ["draw_run"]
 
 
 HEATMAP_FILE = "gradient_norms.png"

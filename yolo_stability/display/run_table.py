@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from yolo_stability.core.text import number, percent, short_name, times
+from yolo_stability.core.text import count, number, percent, short_name
 from yolo_stability.trace.summary import BlockSummary, RunSummary
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def run_headline(summary: RunSummary) -> str:
     """Tell a run in one line of words."""
     if not summary.steps:
         return "No optimizer step was recorded."
-    parts = [times(summary.steps, "step")]
+    parts = [count(summary.steps, "step")]
     if summary.guard_skips:
         parts.append(f"{summary.guard_skips} skipped by the guard")
     if summary.scaler_skips:
@@ -72,7 +72,7 @@ def run_headline(summary: RunSummary) -> str:
     if summary.peak is not None:
         sentences.append(f"largest norm {number(summary.peak.max_norm)} in {_at(summary.peak)}")
     if summary.nonfinite_steps:
-        sentences.append(f"NaN or Inf in {times(summary.nonfinite_steps, 'step')}{_where(summary)}")
+        sentences.append(f"NaN or Inf in {count(summary.nonfinite_steps, 'step')}{_where(summary)}")
     return "; ".join(sentences)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["BAD", "BLANK", "FAINT", "GUARD", "INK", "RC", "SCALER", "ZERO", "tick_number"]
+__all__ = ["BAD", "BLANK", "FAINT", "GUARD", "INK", "RC", "SCALER", "ZERO"]
 
 INK, FAINT = "#22272e", "#6b7480"
 BAD, GUARD, SCALER, BLANK = "#e4002b", "#e4002b", "#ff8c00", "#d5d8dc"
@@ -29,11 +29,3 @@ RC: dict[str, Any] = {
     "axes.facecolor": "white",
     "axes.grid": False,
 }
-
-
-def tick_number(value: float) -> str:
-    """A tick as a plain number while it is short, else as a power."""
-    if 1e-3 <= value < 1e5:
-        return f"{value:g}"
-    mantissa, power = f"{value:.0e}".split("e")
-    return f"{mantissa}e{int(power)}"

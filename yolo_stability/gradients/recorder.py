@@ -202,9 +202,8 @@ class Recorder:
     def _before_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """Measure what the clipping left of the gradient; leave it on the device."""
         self._inside, self._unannounced = True, False
-        closure = kwargs.get(
-            "closure", args[1] if len(args) > 1 else None
-        )  # args[0] is the optimizer
+        # args[0] is the optimizer
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         clipped = NOTHING
         if closure is not None:
             self._flush()

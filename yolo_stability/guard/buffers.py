@@ -51,9 +51,8 @@ class BufferSnapshot:
     def take(self) -> None:
         """Remember the buffers as they are now."""
         seen, self._seen = self._seen, None
-        fresh = (
-            seen is not None and seen[1] == self._version()
-        )  # nobody has written since the last check
+        # nobody has written since the last check
+        fresh = seen is not None and seen[1] == self._version()
         floating = seen[0] if seen is not None and fresh else _joined(self._flat_floating)
         self._saved = [floating, _joined(self._flat_counters)]
 

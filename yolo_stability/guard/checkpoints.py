@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from yolo_stability.core.files import move_onto
+
 __all__ = ["CheckpointPaths", "HealthyCheckpoint", "atomic_checkpoints"]
 
 _STAGING = ".writing"
@@ -51,7 +53,7 @@ def atomic_checkpoints(paths: CheckpointPaths, *, copy: bool = False) -> Iterato
         yield
         for file in sorted(staging.iterdir()):
             _sync(file)
-            file.replace(wdir / file.name)
+            move_onto(file, wdir / file.name)
     finally:
         paths.wdir, paths.last, paths.best = wdir, last, best
         shutil.rmtree(staging, ignore_errors=True)
@@ -130,22 +132,21 @@ class HealthyCheckpoint:
         if unhealthy_step >= self._saved_step:
             self._saved_step = None
         elif step - self._saved_step >= age:
-            self._candidate.replace(self._path)
+            move_onto(self._candidate, self._path)
             self._saved_step = None
 
 
 def _copy(source: Path, target: Path) -> None:
     """Copy a file so that the target is either whole or untouched."""
     size = source.stat().st_size
-    if (
-        shutil.disk_usage(target.parent).free < size
-    ):  # do not take the last bytes from telemetry only to fail
+    # do not take the last bytes from telemetry only to fail
+    if shutil.disk_usage(target.parent).free < size:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
     temporary = target.with_name(f"{target.name}.tmp")
     try:
         shutil.copyfile(source, temporary)
         _sync(temporary)
-        temporary.replace(target)
+        move_onto(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -153,5 +154,5 @@ def _copy(source: Path, target: Path) -> None:
 
 def _sync(file: Path) -> None:
     """Ask the operating system to put a file on the disk before it takes another's name."""
-    with file.open("rb") as stream:
+    with file.open("r+b") as stream:  # Windows flushes only what is open for writing
         os.fsync(stream.fileno())

@@ -16,10 +16,8 @@ from yolo_stability.trace.layout import FOLDER
 
 __all__ = ["StartingState", "is_number", "require_sound_start"]
 
-_STATISTICS = (
-    "running_mean",
-    "running_var",
-)  # of other buffers some may hold -inf for good, as an attention mask does
+# of other buffers some may hold -inf for good, as an attention mask does
+_STATISTICS = ("running_mean", "running_var")
 _SCHEDULED = ("lr", "initial_lr")  # Ultralytics sets them anew
 
 

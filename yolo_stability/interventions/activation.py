@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 from torch import nn
 
-from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.core.errors import ConfigError
+from yolo_stability.core.suggestions import nearest
 
 __all__ = ["ACTIVATIONS", "apply_activation", "check_activation"]
 

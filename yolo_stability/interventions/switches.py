@@ -123,7 +123,7 @@ class Switches:
             self.done["act"] = f"{changed} activations are {s.act}{_others(stay, 'elsewhere')}"
         # After the activations, for some norms become part of them.
         if s.norm != STOCK_NORM:
-            self._normalise(model)
+            self._normalize(model)
         if not s.residual:
             removed, stay = remove_residuals(model)
             _require(
@@ -135,7 +135,7 @@ class Switches:
                 f"{removed} skip connections off{_others(stay, 'written into their blocks')}"
             )
         if s.init != STOCK_INIT:
-            self._initialise(model, pretrained=pretrained, resumed=resumed)
+            self._initialize(model, pretrained=pretrained, resumed=resumed)
 
     def on_first_batch(self, model: nn.Module, images: Tensor) -> bool:
         """Finish an initialisation that needs data; return whether weights have changed."""
@@ -152,7 +152,7 @@ class Switches:
         if self._norm.freezes:
             freeze_statistics(model)
 
-    def _normalise(self, model: nn.Module) -> None:
+    def _normalize(self, model: nn.Module) -> None:
         """Exchange the normalisation."""
         layers = sum(isinstance(m, nn.BatchNorm2d) for m in model.modules())
         _require(
@@ -173,7 +173,7 @@ class Switches:
             text += f"; {', '.join(f'{n} {k}' for k, n in replaced.kept.items())} stay"
         self.done["norm"] = text
 
-    def _initialise(self, model: nn.Module, *, pretrained: bool, resumed: bool) -> None:
+    def _initialize(self, model: nn.Module, *, pretrained: bool, resumed: bool) -> None:
         """Draw the weights anew."""
         if resumed:
             self.done["init"] = "the weights go on from where they were"
@@ -227,7 +227,7 @@ class Switches:
         if s.l1:
             self.done["l1"] = f"sign(weight) x {s.l1:g} is added to the gradients"
 
-    def regularise(self, params: Iterable[nn.Parameter]) -> bool:
+    def regularize(self, params: Iterable[nn.Parameter]) -> bool:
         """Add the gradient of the L1 penalty, if one is set; return whether gradients changed."""
         if not self.settings.l1:
             return False

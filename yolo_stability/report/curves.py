@@ -45,10 +45,10 @@ def curves_chart(section: Section) -> Chart | None:
         ("loss", "loss_highest", "y2", "loss"),
     ):
         floors[y] = _floor(getattr(s, field) for runs, _, _ in sides for _, s in runs)
-        for runs, label, colour in sides:
-            data.append(_band(runs, (field, high), (y, floors[y]), colour))
+        for runs, label, color in sides:
+            data.append(_band(runs, (field, high), (y, floors[y]), color))
             data += [
-                _line(run, s, field, (y, floors[y]), (label, colour, i, name))
+                _line(run, s, field, (y, floors[y]), (label, color, i, name))
                 for i, (run, s) in enumerate(runs)
             ]
     events, rows = _events(sides)
@@ -80,7 +80,7 @@ def _line(
     style: tuple[str, str, int, str],
 ) -> dict[str, Any]:
     y, floor = place
-    label, colour, i, name = style
+    label, color, i, name = style
     values = getattr(series, field)
     said = escape_text(label if len(label) <= _NAME else f"{label[: _NAME - 1]}…")
     return {
@@ -91,7 +91,7 @@ def _line(
         "text": [number(v if np.isfinite(v) else None) for v in values.tolist()],
         "xaxis": "x",
         "yaxis": y,
-        "line": {"color": colour, "width": 1.8, "dash": _DASHES[i % len(_DASHES)]},
+        "line": {"color": color, "width": 1.8, "dash": _DASHES[i % len(_DASHES)]},
         "marker": {"size": 5},
         "name": f"{said}, seed {run.seed}",
         "showlegend": y == "y",
@@ -101,7 +101,7 @@ def _line(
 
 
 def _band(
-    runs: Runs, fields: tuple[str, str], place: tuple[str, float], colour: str
+    runs: Runs, fields: tuple[str, str], place: tuple[str, float], color: str
 ) -> dict[str, Any]:
     """Return an area from the smallest median to the largest single step over all seeds."""
     low_of, high_of = fields
@@ -127,7 +127,7 @@ def _band(
         "x": xs,
         "y": ys,
         "fill": "toself",
-        "fillcolor": colour.replace(")", "-band)"),
+        "fillcolor": color.replace(")", "-band)"),
         "xaxis": "x",
         "yaxis": y,
         "hoverinfo": "skip",

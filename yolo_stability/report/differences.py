@@ -62,6 +62,5 @@ def flatten(values: Mapping[str, object], prefix: str = "") -> list[tuple[str, s
     return lines
 
 
-_PLACES = frozenset(
-    {"name", "project", "save_dir", "seed", "exist_ok", "resume"}
-)  # differ between any two runs
+# differ between any two runs
+_PLACES = frozenset({"name", "project", "save_dir", "seed", "exist_ok", "resume"})

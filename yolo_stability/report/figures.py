@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from yolo_stability.core.text import clean
+from yolo_stability.core.text import brief, clean
 from yolo_stability.display.picture import png_of
-from yolo_stability.display.style import BAD, BLANK, FAINT, GUARD, INK, RC, ZERO, tick_number
+from yolo_stability.display.style import BAD, BLANK, FAINT, GUARD, INK, RC, ZERO
 from yolo_stability.report.heatmaps import color_limits, steps_shown
 from yolo_stability.report.moments import Pair, pairs, worst_pair
 from yolo_stability.report.outline import Outline, Section, TaskGroup
@@ -168,7 +168,7 @@ def _draw_bar(figure: Any, axes: Any, image: Any) -> None:
 
     bar = figure.colorbar(image, cax=axes)
     bar.ax.yaxis.set_major_locator(MaxNLocator(7, integer=True))
-    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: tick_number(10.0**v)))
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: brief(10.0**v, 3)))
     bar.ax.tick_params(length=2, labelsize=8)
     bar.outline.set_visible(False)
 
@@ -211,19 +211,19 @@ def _draw_lines(axes: Any, section: Section, field: str) -> None:
         (section.control, _CONTROL_INK),
         (section.runs, INK if section.arm.is_control else _ARM_INK),
     ]
-    drawn = [(s, colour) for runs, colour in sides for _, s in runs if s is not None]
+    drawn = [(s, color) for runs, color in sides for _, s in runs if s is not None]
     values = np.concatenate([getattr(s, field) for s, _ in drawn])
     known = values[np.isfinite(values) & (values > 0)]
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.1, 1.0)
     floor = low / 4 if (values == 0).any() else low
-    for series, colour in drawn:
-        _draw_line(axes, series, field, (floor, colour))
+    for series, color in drawn:
+        _draw_line(axes, series, field, (floor, color))
     axes.set_yscale("log")
     axes.set_ylim(floor / 1.4, high * 1.4)
     axes.yaxis.set_major_locator(
         LogLocator(subs=(1.0,) if high / floor > 300 else (1.0, 2.0, 5.0), numticks=5)
     )
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: tick_number(v)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: brief(v, 5)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.tick_params(labelsize=7.5, length=2)
@@ -232,11 +232,9 @@ def _draw_lines(axes: Any, section: Section, field: str) -> None:
 
 
 def _draw_line(axes: Any, series: BinnedRun, field: str, style: tuple[float, str]) -> None:
-    floor, colour = style
+    floor, color = style
     middle, values = (series.first + series.last) / 2, getattr(series, field)
-    axes.plot(
-        middle, np.where(values == 0, floor, values), color=colour, lw=1.2, marker="o", ms=1.6
-    )
+    axes.plot(middle, np.where(values == 0, floor, values), color=color, lw=1.2, marker="o", ms=1.6)
     if field == "norm":
         bad = middle[series.nonfinite > 0]
         place = axes.get_xaxis_transform()

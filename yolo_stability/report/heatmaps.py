@@ -179,11 +179,11 @@ def _heat_data(series: BinnedRun, limits: tuple[float, float], grid: str) -> lis
     return data
 
 
-def _marks(x: Any, y: Any, symbol: str, colour: str, said: str) -> dict[str, Any]:
+def _marks(x: Any, y: Any, symbol: str, color: str, said: str) -> dict[str, Any]:
     width = 1.5 if symbol.endswith("thin") else 0  # a thin symbol is nothing but its line
     return {
         "type": "scatter", "mode": "markers", "x": rounded(x), "y": [int(v) for v in y],
-        "marker": {"symbol": symbol, "size": 7, "color": colour, "line": {"color": colour, "width": width}},
+        "marker": {"symbol": symbol, "size": 7, "color": color, "line": {"color": color, "width": width}},
         "hovertemplate": f"step %{{x:.0f}}: {said}<extra></extra>",
     }  # fmt: skip
 
@@ -261,11 +261,11 @@ def _profile(
     }  # fmt: skip
 
 
-def _profile_line(values: Any, low: float, name: str, colour: str, symbol: str) -> dict[str, Any]:
+def _profile_line(values: Any, low: float, name: str, color: str, symbol: str) -> dict[str, Any]:
     return {
         "type": "scatter", "mode": "lines+markers", "name": name, "y": list(range(len(values))),
         "x": rounded(np.where(values == 0, 10.0**low, values)),
         "text": [number(v if np.isfinite(v) else None) for v in values.tolist()],
-        "line": {"color": colour, "width": 1.8, "dash": "dash" if symbol == "circle-open" else "solid"},
+        "line": {"color": color, "width": 1.8, "dash": "dash" if symbol == "circle-open" else "solid"},
         "marker": {"size": 6, "symbol": symbol}, "hovertemplate": f"{name}: %{{text}}<extra></extra>",
     }  # fmt: skip

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from yolo_stability.core.text import clean, short_name
-from yolo_stability.display.style import tick_number
+from yolo_stability.core.text import brief, clean, short_name
 
 __all__ = [
     "ARM",
@@ -73,7 +72,7 @@ def log_ticks(low: float, high: float) -> dict[str, Any]:
     powers = range(max(-_MOST_POWER, int(np.floor(low))), min(_MOST_POWER, int(np.ceil(high))) + 1)
     if high - low < 2:
         values = [float(f"{m}e{p}") for p in powers for m in (1, 2, 5)]
-        return {"type": "log", "tickvals": values, "ticktext": [tick_number(v) for v in values]}
+        return {"type": "log", "tickvals": values, "ticktext": [brief(v, 5) for v in values]}
     shown = powers[:: max(1, round((high - low) / 4))]
     return {
         "type": "log",

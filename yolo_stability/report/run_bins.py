@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,10 +78,11 @@ def read_series(file: Path) -> Mapping[Key, BinnedRun]:
     import polars as pl
 
     try:
-        rows = pl.scan_parquet(file).select(pl.len()).collect().item()
+        content = file.read_bytes()  # not mapped: the same process may write the file anew
+        rows = pl.scan_parquet(io.BytesIO(content)).select(pl.len()).collect().item()
         if rows > _MOST_ROWS:
             raise OSError(f"it unfolds to {rows:,} rows")
-        frame = pl.read_parquet(file)
+        frame = pl.read_parquet(io.BytesIO(content))
     except FileNotFoundError:
         raise TraceError(
             f"{file} is missing: run the benchmark again, it resumes and writes it."

@@ -17,7 +17,6 @@ from yolo_stability.report.phrases import amount, estimate_text, range_percent, 
 
 __all__ = [
     "GLOSSARY",
-    "Sentence",
     "Table",
     "block_table",
     "command_of",

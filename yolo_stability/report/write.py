@@ -10,7 +10,7 @@ from yolo_stability.benchmarks.results import SERIES_FILE, read_results
 from yolo_stability.core.errors import TraceError
 from yolo_stability.core.files import replace_file
 
-__all__ = ["FIGURES", "HTML", "MARKDOWN", "write_report"]
+__all__ = ["HTML", "write_report"]
 
 HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
 _STALE_SECONDS = 60.0

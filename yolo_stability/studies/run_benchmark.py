@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from yolo_stability.benchmarks.executors import make_executor
 from yolo_stability.benchmarks.process.supervisor import PROGRESS
 from yolo_stability.benchmarks.progress import SuiteProgress
-from yolo_stability.benchmarks.request import changed_suite, check_arms
+from yolo_stability.benchmarks.request import checked_suite
 from yolo_stability.benchmarks.results import BenchmarkResult
 from yolo_stability.benchmarks.runner import run_suite
 from yolo_stability.benchmarks.suite import load_suite
 from yolo_stability.core.command_line import typed_command
-from yolo_stability.studies.fault_detection import score_labelled
+from yolo_stability.studies.fault_detection import score_labeled
 from yolo_stability.studies.remedy_matrix import score_matrix
 from yolo_stability.studies.rescue_rate.score import write_rescues
 
@@ -35,7 +36,7 @@ def run_benchmark(  # noqa: PLR0913 - each is a word of the command line
     **overrides: Any,
 ) -> tuple[BenchmarkResult, Path]:
     """Run a suite and return its result and its folder; see `yolo_stability.benchmark`."""
-    chosen = changed_suite(
+    chosen = checked_suite(
         load_suite(suite),
         seeds=seeds,
         arms=arms,
@@ -44,14 +45,12 @@ def run_benchmark(  # noqa: PLR0913 - each is a word of the command line
         task=task,
         overrides=overrides,
     )
-    check_arms(chosen)
+    place = make_executor(executor, jobs=jobs, address=address)
     folder = Path(out) if out is not None else Path("runs") / "benchmark" / chosen.name
     command = typed_command("benchmark")
     with SuiteProgress(folder, PROGRESS) as progress:
-        result = run_suite(
-            chosen, folder, progress, jobs=jobs, executor=executor, command=command, address=address
-        )
-    score_labelled(folder, chosen.arms, chosen.control)
+        result = run_suite(chosen, folder, progress, place, command=command)
+    score_labeled(folder, chosen.arms, chosen.control)
     score_matrix(folder)
     write_rescues(folder, result)
     return result, folder

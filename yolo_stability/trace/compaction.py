@@ -7,6 +7,7 @@ rewritten a logarithmic number of times, and never more than one chunk is in mem
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -82,7 +83,8 @@ class Compactor:
     def merge(self, *, everything: bool = False) -> None:
         """Merge the end of the tail, or all of it, into one part; a full one is sealed.
 
-        Crash-safe: the merged part is on the disk before its pieces go, and a reader drops pieces that it covers.
+        Crash-safe: the merged part is on the disk before its pieces go, and a reader drops pieces that it covers. A
+        piece that cannot be removed now is removed when the folder is opened next.
 
         Raises:
             OSError: The disk is full, or the folder cannot be written; the pieces stay.
@@ -100,7 +102,8 @@ class Compactor:
             self._tail[start:] = [merged]
             for piece in pieces:
                 if piece.path != merged.path:
-                    piece.path.unlink(missing_ok=True)
+                    with contextlib.suppress(PermissionError):  # on Windows a reader has it open
+                        piece.path.unlink(missing_ok=True)
         if self._tail and self._tail[-1].span >= SEALED_STEPS:
             self._tail.clear()
 

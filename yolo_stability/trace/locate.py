@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from yolo_stability.core.errors import TraceError, nearest
+from yolo_stability.core.errors import TraceError
+from yolo_stability.core.suggestions import nearest
 from yolo_stability.trace.layout import EVENTS, FOLDER, HEADER, PARTS, list_parts
 
 __all__ = ["clear_trace", "error_line", "find_trace"]
@@ -37,11 +38,8 @@ def find_trace(path: str | Path) -> Path:
     """
     try:
         return _find(Path(path).expanduser())
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-    ) as e:  # an overlong name, `~nobody`, a folder without permission
+    except (OSError, RuntimeError, ValueError) as e:
+        # an overlong name, `~nobody`, a folder without permission
         raise TraceError(f"'{path}' cannot be looked into: {error_line(e)}.") from e
 
 
@@ -58,14 +56,14 @@ def _find(path: Path) -> Path:
         ):
             raise TraceError(
                 f"'{folder}' has no {HEADER}: that run was killed while it started, or the file was removed."
-                f"{_neighbours(path)} Start the run again."
+                f"{_neighbors(path)} Start the run again."
             )
     what = "is no run with a trace" if path.exists() else "does not exist"
-    neighbours = _neighbours(path)
+    neighbors = _neighbors(path)
     advice = (
-        "" if neighbours else f" A run of `yolo-stability train` has one in <run folder>/{FOLDER}/."
+        "" if neighbors else f" A run of `yolo-stability train` has one in <run folder>/{FOLDER}/."
     )
-    raise TraceError(f"'{path}' {what} (looked for {FOLDER}/{HEADER}).{neighbours}{advice}")
+    raise TraceError(f"'{path}' {what} (looked for {FOLDER}/{HEADER}).{neighbors}{advice}")
 
 
 def clear_trace(folder: str | Path, option: str = "name") -> None:
@@ -81,9 +79,8 @@ def clear_trace(folder: str | Path, option: str = "name") -> None:
     folder = Path(folder)
     try:
         for file in _our_files(folder):
-            if os.path.lexists(
-                file
-            ):  # on a read-only disk removing what is not there is an error, too
+            # on a read-only disk removing what is not there is an error, too
+            if os.path.lexists(file):
                 file.unlink(missing_ok=True)
         for incident in _entries(folder / "incidents"):
             if (
@@ -115,7 +112,7 @@ def _entries(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
-def _neighbours(path: Path) -> str:
+def _neighbors(path: Path) -> str:
     """Name runs with a trace inside, around or above `path`, the most similar name first."""
     found: dict[str, None] = {}
     for place in (path, path.parent, path.parent.parent):

@@ -68,20 +68,16 @@ def load_trace(path: str | Path) -> Trace:
     try:
         steps = _read_table(folder, "steps", names)
         last = -1 if steps.is_empty() else int(steps["step"].max())  # type: ignore[arg-type]
-        blocks = _read_table(
-            folder, "blocks", names, upto=last
-        )  # they are written before their steps
+        # they are written before their steps
+        blocks = _read_table(folder, "blocks", names, upto=last)
         if not blocks.is_empty() and int(blocks["step"].max()) > last:  # type: ignore[arg-type]
-            blocks = blocks.filter(
-                pl.col("step") <= last
-            )  # their steps are not on disk, or not yet
+            # their steps are not on disk, or not yet
+            blocks = blocks.filter(pl.col("step") <= last)
         return Trace(
             path=folder, header=header, steps=steps, blocks=blocks, events=_read_events(folder)
         )
-    except (
-        Exception,
-        pl.exceptions.PanicException,
-    ) as e:  # damaged bytes make polars raise whatever it likes
+    except (Exception, pl.exceptions.PanicException) as e:
+        # damaged bytes make polars raise whatever it likes
         raise TraceError(f"The trace in '{folder}' cannot be read: {error_line(e)}.") from e
 
 
@@ -198,10 +194,8 @@ def _resume_point(folder: Path) -> ResumePoint:
             if rows:
                 last, step, iteration = (int(value) for value in rows[0])
                 return ResumePoint(attempt=max(attempt, last), step=step, iteration=iteration)
-        except (
-            Exception,
-            pl.exceptions.PanicException,
-        ) as e:  # a damaged part; the one before it may be whole
+        except (Exception, pl.exceptions.PanicException) as e:
+            # a damaged part; the one before it may be whole
             _LOG.warning("%s cannot be read (%s)", part.path, error_line(e))
     return ResumePoint(attempt=attempt, step=-1, iteration=-1)
 

@@ -114,9 +114,8 @@ def conform(frame: pl.DataFrame, table: TableName, names: Sequence[str]) -> pl.D
     missing = [n for n in (_STEPS if table == "steps" else _BLOCKS) if n not in frame.columns]
     frame = frame.with_columns(pl.lit(None).alias(n) for n in missing)
     frame = frame.select(column_order(frame.columns, table))
-    schema = (
-        frame.schema
-    )  # made anew each time it is asked for: thousands of columns would take minutes
+    # made anew each time it is asked for: thousands of columns would take minutes
+    schema = frame.schema
     kept = {"block", *([_WIDE] if schema.get(_WIDE) == pl.Float64 else [])}
     wanted = {n: t for n, t in _dtypes(frame.columns, table).items() if n not in kept}
     frame = frame.cast({n: t for n, t in wanted.items() if schema[n] != t}, strict=False)
@@ -152,11 +151,8 @@ def warm_up() -> None:
     blocks_frame([], ["-"])
 
 
-_MOST_ROWS, _FEW_ROWS, _ROWS_A_BYTE = (
-    2**28,
-    10**6,
-    20,
-)  # five rows a byte are the most, when all norms are zero
+# five rows a byte are the most, when all norms are zero
+_MOST_ROWS, _FEW_ROWS, _ROWS_A_BYTE = 2**28, 10**6, 20
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:

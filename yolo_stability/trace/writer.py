@@ -18,13 +18,11 @@ from yolo_stability.trace.serialize import event_line, header_to_json
 
 __all__ = ["TraceWriter"]
 
-_MAX_PENDING = (
-    1024  # records in memory before the caller itself must write: memory stays flat at any speed
-)
+# records in memory before the caller itself must write: memory stays flat at any speed
+_MAX_PENDING = 1024
 _JOIN_SECONDS = 5.0
-_PATIENCE = (
-    30.0  # seconds to wait for a disk that does not answer, where the training would wait for ever
-)
+# seconds to wait for a disk that does not answer, where the training would wait for ever
+_PATIENCE = 30.0
 _BREATH = 0.05  # seconds between two flushes at least
 
 
@@ -166,9 +164,8 @@ class TraceWriter:
             if records:
                 try:
                     self._guarded(lambda: self._write(records))
-                except (
-                    BaseException
-                ):  # an interrupt in the caller's own thread; closing writes them
+                except BaseException:
+                    # an interrupt in the caller's own thread; closing writes them
                     with self._memory:
                         self._pending[:0] = records
                     raise
@@ -206,9 +203,8 @@ class TraceWriter:
             work()
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
-        except (
-            BaseException
-        ) as e:  # nor may a bug of ours, or a panic of polars, which is no Exception
+        except BaseException as e:
+            # nor may a bug of ours, or a panic of polars, which is no Exception
             self._stop(_reason(e))
 
     def _stop(self, reason: str) -> None:

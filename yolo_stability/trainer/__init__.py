@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from yolo_stability.trainer.hooks import on_built
+from yolo_stability.trainer.hooks import CONSTRUCTION
 
 
 def _attach(trainer: Any) -> None:
@@ -18,4 +18,4 @@ def _attach(trainer: Any) -> None:
     attach_in_worker(trainer)
 
 
-on_built(_attach)
+CONSTRUCTION.subscribe(_attach)

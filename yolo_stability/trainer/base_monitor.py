@@ -57,9 +57,8 @@ class Monitor:
             make_settings(**settings) if checked is None else checked
         )
         parse_fault(self._settings.fault)
-        Switches(
-            self._settings
-        )  # an impossible value is refused here, not in the middle of a set-up
+        # an impossible value is refused here, not in the middle of a set-up
+        Switches(self._settings)
         self._requested, self._make_sinks, self._make_policy = requested, make_sinks, make_policy
         self._save_dir: Path | None = None
         self._stopped: str | None = None
@@ -213,9 +212,8 @@ def attach_in_worker(trainer: Trainer) -> None:
     owners = (getattr(f, "__self__", None) for f in trainer.callbacks["on_train_start"])
     arrived = next((owner for owner in owners if isinstance(owner, Monitor)), None)
     if arrived:
-        arrived._bind(
-            trainer
-        )  # only rank 0 has been told of a start so far, and the model is built next
+        # only rank 0 has been told of a start so far, and the model is built next
+        arrived._bind(trainer)
     elif text and RANK != -1:
         Monitor(**json.loads(text)).attach(trainer)
 

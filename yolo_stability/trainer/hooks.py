@@ -5,25 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["built", "on_built"]
-
-_on_built: list[Callable[[Any], None]] = []
+__all__ = ["CONSTRUCTION", "Construction"]
 
 
-def on_built(function: Callable[[Any], None]) -> None:
-    """Call a function with every trainer right after its construction.
+class Construction:
+    """Calls functions with every trainer right after its construction."""
 
-    Args:
-        function: Takes the trainer.
-    """
-    _on_built.append(function)
+    def __init__(self) -> None:
+        self._functions: list[Callable[[Any], None]] = []
+
+    def subscribe(self, function: Callable[[Any], None]) -> None:
+        """Call a function with every trainer from now on.
+
+        Args:
+            function: Takes the trainer.
+        """
+        self._functions.append(function)
+
+    def report(self, trainer: Any) -> None:
+        """Report that a trainer has been constructed.
+
+        Args:
+            trainer: The trainer.
+        """
+        for function in self._functions:
+            function(trainer)
 
 
-def built(trainer: Any) -> None:
-    """Report that a trainer has been constructed.
-
-    Args:
-        trainer: The trainer.
-    """
-    for function in _on_built:
-        function(trainer)
+CONSTRUCTION = Construction()
+"""That of every trainer with `StabilityMixin`."""

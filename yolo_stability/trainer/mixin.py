@@ -19,7 +19,7 @@ from yolo_stability.compat.ultralytics import (
 )
 from yolo_stability.guard.checkpoints import atomic_checkpoints
 from yolo_stability.interventions.switches import Switches
-from yolo_stability.trainer.hooks import built
+from yolo_stability.trainer.hooks import CONSTRUCTION
 
 __all__ = ["Session", "StabilityMixin", "owns_step"]
 
@@ -65,7 +65,7 @@ class StabilityMixin:
 
     def __init__(self: Trainer, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        built(self)
+        CONSTRUCTION.report(self)
 
     def get_model(
         self: Trainer, cfg: Any = None, weights: Any = None, *args: Any, **kwargs: Any

@@ -114,10 +114,8 @@ class WatchedRun:
         self.claim(trainer)
         folder = trainer.save_dir / FOLDER
         point = resume_point(folder) if trainer.resume else None
-        switches, asked = (
-            self.switches(trainer),
-            self._settings,
-        )  # in this order: a resume brings settings
+        # in this order: a resume brings settings
+        switches, asked = self.switches(trainer), self._settings
         self._settings = effective.possible(trainer, asked, owns_step=self._owns_step)
         self._batch = trainer.batch_size
         self._first_step = point.step + 1 if point else 0
@@ -218,7 +216,7 @@ class WatchedRun:
             text = f"fail_on=critical ended the run at step {loop.journal.step}: {judge.critical}"
             loop.recovery.end_early("fail_on", text)
         elif self._rescue and judge.policy:
-            loop.recovery.health.doubtful_step = judge.policy.doubtful_step
+            loop.recovery.doubt(judge.policy.doubtful_step)
             self._rescue.act(stepped=stepped)
 
     def end_epoch(self, trainer: Trainer) -> None:
@@ -244,7 +242,7 @@ class WatchedRun:
             self._outputs.saved(
                 trainer.last,
                 step=self.loop.journal.step,
-                unhealthy_step=self.loop.recovery.health.unhealthy_step,
+                unhealthy_step=self.loop.recovery.unhealthy_step,
                 proven=self.stopped is not None,
             )
 
@@ -286,7 +284,7 @@ class WatchedRun:
         loop.journal.emit("end", None, {"completed": ended, "stopped": self.stopped})
         self._outputs.close(
             step=loop.journal.step,
-            unhealthy_step=loop.recovery.health.unhealthy_step,
+            unhealthy_step=loop.recovery.unhealthy_step,
             ended=ended,
         )
 

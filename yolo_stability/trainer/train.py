@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,26 @@ from yolo_stability.data.resolve import resolve_data
 from yolo_stability.diagnosis.diagnose import diagnose_trace
 from yolo_stability.trace import FOLDER, empty_trace
 from yolo_stability.trainer.launch import final_metrics, load_model, run_training
+from yolo_stability.trainer.messages import LOGGED, RunMessages
 from yolo_stability.trainer.monitor import StabilityMonitor
 from yolo_stability.trainer.result import RunResult
 
-__all__ = ["train", "train_checked"]
+__all__ = ["CheckedKeys", "check_training_keys", "train", "train_checked"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedKeys:
+    """The keys of a training, checked.
+
+    Attributes:
+        settings: yolo_stability options.
+        overrides: Keys of Ultralytics, as its own check normalizes them.
+        trainer_class: A trainer class of the user's own.
+    """
+
+    settings: StabilitySettings
+    overrides: Mapping[str, Any]
+    trainer_class: Any
 
 
 def train(
@@ -47,18 +63,34 @@ def train(
         ConfigError: A key or value is impossible, or the model does not exist.
         DataError: The dataset does not exist or does not fit the task.
     """
-    trainer_class = overrides.pop("trainer", None)
-    own = {key: overrides.pop(key) for key in OWN_KEYS if key in overrides}
-    overrides = check_values(check_keys(overrides, ()))
-    if isinstance(model, str | Path):
-        check_model(str(model))
+    keys = check_training_keys(model, overrides)
     return train_checked(
         task,
         model=model,
         data=data,
-        settings=make_settings(**own),
-        overrides=overrides,
-        trainer_class=trainer_class,
+        settings=keys.settings,
+        overrides=keys.overrides,
+        trainer_class=keys.trainer_class,
+    )
+
+
+def check_training_keys(model: str | Path | Any, keys: Mapping[str, Any]) -> CheckedKeys:
+    """Check what a caller in Python gives to a training.
+
+    Args:
+        model: As `train` takes it.
+        keys: Every other key but `data`, as `train` takes them.
+
+    Raises:
+        ConfigError: A key or value is impossible, or the model does not exist.
+    """
+    own = {key: keys[key] for key in OWN_KEYS if key in keys}
+    theirs = {key: value for key, value in keys.items() if key not in {*OWN_KEYS, "trainer"}}
+    theirs = check_values(check_keys(theirs, ()))
+    if isinstance(model, str | Path):
+        check_model(str(model))
+    return CheckedKeys(
+        settings=make_settings(**own), overrides=theirs, trainer_class=keys.get("trainer")
     )
 
 
@@ -70,6 +102,7 @@ def train_checked(
     settings: StabilitySettings,
     overrides: Mapping[str, Any],
     trainer_class: Any = None,
+    messages: RunMessages = LOGGED,
 ) -> RunResult:
     """Train with keys, values and a model that have been checked, as those of the command line have.
 
@@ -80,6 +113,7 @@ def train_checked(
         settings: From `make_settings`.
         overrides: Keys of Ultralytics, as `check_values` returns them.
         trainer_class: A trainer class of the user's own.
+        messages: Takes notes on the data and warnings; Ultralytics' log unless given.
 
     Returns:
         What `train` returns.
@@ -94,11 +128,11 @@ def train_checked(
     requested = {"task": yolo.task, "model": _text(model, yolo), "data": data, **overrides}
     monitor = StabilityMonitor.from_settings(settings, requested=requested)
     if ignored:
-        print(f"WARNING: {ignored}", file=sys.stderr)
+        messages.warning(ignored)
     if data is not None:
-        overrides["data"] = _resolve(data, yolo.task)
+        overrides["data"] = _resolve(data, yolo.task, messages)
     run_training(yolo, monitor, overrides, trainer_class)
-    trace = _read_back(monitor)
+    trace = _read_back(monitor, messages)
     return RunResult(
         save_dir=monitor.save_dir,
         trace=trace,
@@ -108,24 +142,26 @@ def train_checked(
     )
 
 
-def _read_back(monitor: StabilityMonitor) -> Trace:
+def _read_back(monitor: StabilityMonitor, messages: RunMessages) -> Trace:
     """Return the trace of a finished training; an empty one if the disk did not even take its header."""
     try:
         return monitor.trace
     except TraceError as error:
         if monitor.header is None:
             raise
-        print(f"WARNING: nothing of this run was recorded. {error}", file=sys.stderr)
+        messages.warning(f"nothing of this run was recorded. {error}")
         return empty_trace(monitor.save_dir / FOLDER, monitor.header)
 
 
-def _resolve(data: str | Path | Sequence[str | Path], task: str) -> str | list[str]:
-    """Return what to hand to Ultralytics, and print what was imported."""
+def _resolve(
+    data: str | Path | Sequence[str | Path], task: str, messages: RunMessages
+) -> str | list[str]:
+    """Return what to hand to Ultralytics, and report what was imported."""
     if not isinstance(data, str | Path):
-        return [str(_resolve(one, task)) for one in data]
+        return [str(_resolve(one, task, messages)) for one in data]
     resolved = resolve_data(data, task)
     for note in resolved.notes:
-        print(f"data: {printable(note)}")
+        messages.note(f"data: {printable(note)}")
     return resolved.data
 
 

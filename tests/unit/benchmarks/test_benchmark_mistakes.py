@@ -10,6 +10,7 @@ import pytest
 from sample_benchmark import write_sample
 
 import yolo_stability.api  # noqa: F401 - Ultralytics greets on stdout when it is imported for the first time
+from yolo_stability.benchmarks.executors import make_executor
 from yolo_stability.benchmarks.plan import RunOutcome
 from yolo_stability.benchmarks.runner import run_suite
 from yolo_stability.benchmarks.suite import Suite
@@ -178,7 +179,7 @@ def test_a_half_written_folder_is_gone_on_with(
     monkeypatch.setattr("yolo_stability.benchmarks.executors.local.supervise", run)
     suite = Suite(name="x", control="control", arms=["control"], tasks=["detect"])
     with pytest.raises(Stop):
-        run_suite(suite, tmp_path, Silent(), jobs=1, executor="local", command="")
+        run_suite(suite, tmp_path, Silent(), make_executor("local"), command="")
     assert len(json.loads((tmp_path / "plan.json").read_text())["runs"]) == 1
 
 
@@ -221,11 +222,4 @@ def test_a_suite_with_everything_wrong_names_all_of_it(
 def test_the_class_of_these_errors() -> None:
     """What the command line turns into exit code 2 is a ConfigError in Python."""
     with pytest.raises(ConfigError, match="jobs=0"):
-        run_suite(
-            Suite(name="x", control="control", arms=["control"]),
-            Path("nowhere"),
-            Silent(),
-            jobs=0,
-            executor="local",
-            command="",
-        )
+        make_executor("local", jobs=0)

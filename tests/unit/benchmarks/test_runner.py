@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from yolo_stability.benchmarks.executors import make_executor
 from yolo_stability.benchmarks.runner import run_suite
 from yolo_stability.benchmarks.suite import Suite
 from yolo_stability.core.lock import LOCK_FILE
@@ -32,7 +33,7 @@ def test_a_benchmark_of_another_machine_in_the_same_folder_is_told(
     (tmp_path / LOCK_FILE).write_text(json.dumps({"host": "else\x1b[31mwhere", "pid": 7}))
     suite = Suite(name="x", control="control", arms=["control"], tasks=["detect"])
     with pytest.raises(Stop):
-        run_suite(suite, tmp_path, Stopping(), jobs=1, executor="local", command="")
+        run_suite(suite, tmp_path, Stopping(), make_executor("local"), command="")
     told, err = capsys.readouterr()
     assert told == ""
     assert f"stability: '{tmp_path}' was last in use by process 7 on else\\x1b[31mwhere: " in err

@@ -1,4 +1,4 @@
-"""What `verify` tells while it runs: its words may come from the plan of somebody else."""
+"""What `verify` prints while it runs: its words may come from the plan of somebody else."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from traces import record, write
 
 from yolo_stability.benchmarks import verify as verification
 from yolo_stability.benchmarks.plan import RunOutcome, RunSpec
-from yolo_stability.benchmarks.verify import verify_benchmark
+from yolo_stability.cli.main import main
 
 
 def test_no_line_commands_the_terminal(
@@ -31,7 +31,7 @@ def test_no_line_commands_the_terminal(
         return RunOutcome(digest="d", outcome="finished")
 
     monkeypatch.setattr(verification, "supervise", supervise)
-    assert not verify_benchmark(tmp_path).identical
-    assert capsys.readouterr().out == (
-        "control, detect, seed 0: different: project was plain and is \\x1b[2Jnothing\n"
-    )
+    assert main(["verify", str(tmp_path)]) == 3
+    out, err = capsys.readouterr()
+    assert err == "control, detect, seed 0: different: project was plain and is \\x1b[2Jnothing\n"
+    assert "- control, detect, seed 0: different: project was plain and is \\x1b[2Jnothing\n" in out

@@ -26,6 +26,7 @@ from yolo_stability.core.errors import DataError
 from yolo_stability.core.findings import Diagnosis
 from yolo_stability.core.types import VerdictWord
 from yolo_stability.diagnosis.targets import Examination
+from yolo_stability.trainer.messages import RunMessages
 
 CODES = {0, 1, 2, 3, 4, 130}
 LINE = ["train", "model=yolo26n.yaml", "data=shapes", "epochs=1"]
@@ -47,10 +48,14 @@ class Api:
         data: str | None,
         settings: StabilitySettings,
         overrides: dict[str, Any],
+        messages: RunMessages,
     ) -> Any:
         own = settings.model_dump()
         self.calls.append((task, {"model": model, "data": data, **own, **overrides}))
         print("progress of Ultralytics")
+        if data == "figures":
+            messages.note("data: figures: 128 images, drawn")
+            messages.warning("optimizer=auto ignores lr0=0.1")
         if self.error is not None:
             raise self.error
         steps = pl.DataFrame({"step": [0, 1, 2], "skipped": [None, "guard", "scaler"]})
@@ -68,7 +73,8 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Api:
     fake = Api()
     module = ModuleType("yolo_stability.api")
     module.train_checked = fake.train  # type: ignore[attr-defined]
-    module.probe_grid = lambda **_: ()  # type: ignore[attr-defined]
+    module.RunMessages = RunMessages  # type: ignore[attr-defined]
+    module.probe_checked = lambda request: ()  # type: ignore[attr-defined]
     module.draw_probes = lambda results, folder: folder / "probe.png"  # type: ignore[attr-defined]
     monkeypatch.setattr("yolo_stability.cli.show.show_probes", lambda results, picture: None)
     ended = SimpleNamespace(
@@ -164,6 +170,24 @@ def test_json_holds_for_libraries_and_children_too(tmp_path: Path) -> None:
 def test_without_json_nothing_is_added(api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(LINE) == 0
     assert capsys.readouterr() == ("progress of Ultralytics\n", "")
+
+
+@pytest.mark.parametrize(
+    ("words", "out", "err"),
+    [
+        ((), "progress of Ultralytics\ndata: figures: 128 images, drawn\n", ""),
+        (("--json",), "{", "progress of Ultralytics\ndata: figures: 128 images, drawn\n"),
+    ],
+)
+def test_notes_on_the_data_go_to_stdout_and_warnings_to_stderr(
+    api: Api, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], out: str, err: str
+) -> None:
+    line = ["train", "model=yolo26n-pose.yaml", "data=figures", "optimizer=auto", *words]
+    assert main(line) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith(out)
+    assert "data:" not in printed.out.removeprefix(out)
+    assert printed.err == f"{err}WARNING: optimizer=auto ignores lr0=0.1\n"
 
 
 def test_a_run_that_the_guard_stopped_is_3(api: Api) -> None:

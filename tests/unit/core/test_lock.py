@@ -79,14 +79,26 @@ def test_a_number_that_was_given_to_another_process_is_no_claim(tmp_path: Path) 
         child.kill()
 
 
-def test_without_proc_the_number_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_proc_it_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On macOS and Windows the start time of a process comes from psutil."""
     monkeypatch.setattr(module, "_PROC", tmp_path / "no proc")
-    other = {**module._identity(), "pid": os.getppid()}
-    (tmp_path / LOCK_FILE).write_text(json.dumps(other))
-    with pytest.raises(StabilityError):
-        lock_folder(tmp_path)
-    (tmp_path / LOCK_FILE).write_text(json.dumps({**other, "pid": 2**22 + 1}))
-    assert lock_folder(tmp_path) is None
+    with claimed_by_another(tmp_path / "run") as child:
+        born = module._state(child.pid)
+        assert born is not None
+        other = {**module._identity(), "pid": child.pid, "born": born[1]}
+        for changed, blocks in (({}, True), ({"born": "1.00"}, False), ({"pid": 2**70}, False)):
+            (tmp_path / LOCK_FILE).write_text(json.dumps({**other, **changed}))
+            if blocks:
+                with pytest.raises(StabilityError, match="is training in"):
+                    lock_folder(tmp_path)
+            else:
+                assert lock_folder(tmp_path) is None
+        child.send_signal(signal.SIGKILL)
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        (tmp_path / LOCK_FILE).write_text(json.dumps(other))
+        assert lock_folder(tmp_path) is None
+    assert module._state(child.pid) is None
+    assert module._identity()["born"] == module._identity()["born"] != ""
 
 
 def test_a_claim_from_another_machine_is_told_and_does_not_block(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from yolo_stability.core.text import brief, times
+from yolo_stability.core.text import brief, count
 from yolo_stability.diagnosis.rolling import (
     first_span,
     first_to_last,
@@ -108,8 +108,11 @@ def test_numbers_as_they_stand_in_a_sentence(value: float | None, text: str) -> 
 
 
 def test_a_number_has_as_many_digits_as_asked() -> None:
-    assert (brief(0.12345, 2), brief(123456.0, 2)) == ("0.12", "1.2e5")
+    assert (brief(0.12345, 2), brief(123456.0, 2)) == (
+        "0.12",
+        "1.2e5",
+    )
 
 
 def test_counts_with_their_noun() -> None:
-    assert [times(n, "step") for n in (0, 1, 2)] == ["0 steps", "1 step", "2 steps"]
+    assert [count(n, "step") for n in (0, 1, 2)] == ["0 steps", "1 step", "2 steps"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -50,6 +51,27 @@ def test_a_save_that_fails_leaves_everything_as_it_was(trainer: SimpleNamespace)
         fail()
     assert {p.name: p.read_bytes() for p in trainer.wdir.iterdir()} == {"last.pt": b"old"}
     assert trainer.last.parent == trainer.wdir
+
+
+def test_only_files_open_for_writing_are_flushed(
+    trainer: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows refuses any other: each save would fail there."""
+    flushed = []
+
+    def fsync(descriptor: int) -> None:
+        assert os.write(descriptor, b"") == 0  # EBADF where it is open for reading only
+        flushed.append(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with atomic_checkpoints(trainer):
+        save(trainer, b"new")
+    assert len(flushed) == 3
+    keeper = HealthyCheckpoint(trainer.wdir, age=0)
+    keeper.saved(trainer.last, step=1, unhealthy_step=-1)
+    assert keeper.error is None
+    assert len(flushed) == 4
+    assert trainer.last.read_bytes() == b"new"
 
 
 def test_leftovers_of_a_killed_save_are_removed(trainer: SimpleNamespace) -> None:

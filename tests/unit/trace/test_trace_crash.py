@@ -107,6 +107,33 @@ def test_any_state_of_a_killed_merge_reads_whole(
     assert len(list_parts(folder, "steps")) == len(list_parts(folder, "blocks")) == 1
 
 
+def test_a_piece_that_a_reader_has_open_stays_until_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows removes no file that is open: `diagnose` of a running training must not end its telemetry."""
+    folder = tmp_path / "stability"
+    records = [record(s) for s in range(9)]
+    writer = TraceWriter(folder, NAMES, flush_seconds=60)
+    writer.write_header(header())
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise PermissionError(13, "The file is in use by another process", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        for r in records:
+            writer.append(r)
+            writer._flush()
+        writer.close()
+    assert writer.error is None
+    check(tmp_path, records)
+    assert len(list_parts(folder, "steps")) == len(list_parts(folder, "blocks")) == 10
+    more = [record(s, attempt=1) for s in range(9, 11)]
+    write(tmp_path, more)
+    check(tmp_path, records + more)
+    assert len(list_parts(folder, "steps")) == len(list_parts(folder, "blocks")) == 1
+
+
 def test_blocks_without_their_steps_are_not_shown_and_not_kept(tmp_path: Path) -> None:
     """Killed between the two parts of one flush: the next run takes the same step numbers."""
     folder = tmp_path / "stability"

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from yolo_stability.benchmarks.plan import RunOutcome, RunSpec
+from yolo_stability.core.errors import ConfigError
 from yolo_stability.core.registry import Registry
 
-__all__ = ["EXECUTORS", "Executor"]
+__all__ = ["EXECUTORS", "Executor", "make_executor"]
 
 
 class Executor(ABC):
@@ -39,3 +40,24 @@ class Executor(ABC):
 EXECUTORS: Registry[Executor] = Registry(
     "executor", "yolo_stability.benchmarks.executors", f"{__name__}.Executor"
 )
+
+
+def make_executor(name: str, *, jobs: int = 1, address: str | None = None) -> Executor:
+    """Return the executor that a user has named.
+
+    Args:
+        name: Name of the executor.
+        jobs: Runs at once.
+        address: Cluster, for executors that know one.
+
+    Raises:
+        ConfigError: There is no such executor, or it cannot be asked for this.
+    """
+    if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
+        raise ConfigError(f"jobs={jobs} is not possible: jobs is a whole number, 1 or more.")
+    EXECUTORS.check(str(name), f"executor={name}")
+    if address is not None and name == "local":
+        raise ConfigError(
+            f"address={address} is for a cluster: write executor=ray with it, or leave it out."
+        )
+    return EXECUTORS[name](jobs=jobs, address=address)

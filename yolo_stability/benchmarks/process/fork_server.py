@@ -23,7 +23,7 @@ __all__ = ["ForkServer", "ForkedRun", "serve"]
 
 _LOOK_SECONDS = 0.05
 _PATIENCE = 120.0
-_LOST = -signal.SIGKILL
+_LOST = -9  # as after SIGKILL, a name that Windows lacks
 
 
 class ForkedRun:

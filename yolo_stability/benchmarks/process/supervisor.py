@@ -22,11 +22,12 @@ import psutil  # type: ignore[import-untyped]
 from yolo_stability.benchmarks.plan import RunOutcome, RunSpec
 from yolo_stability.benchmarks.process.fork_server import ForkedRun, ForkServer
 
-__all__ = ["LOG", "PROGRESS", "shared_imports", "supervise"]
+__all__ = ["PROGRESS", "shared_imports", "supervise"]
 
 LOG, PROGRESS, SPEC = "run.log", "progress.json", "spec.json"
 _POLL_SECONDS = 0.2
 _GRACE_SECONDS = 10.0
+_HAS_GROUPS = hasattr(os, "killpg")
 
 
 @contextlib.contextmanager
@@ -116,6 +117,7 @@ def _environment(config: Path) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
         "MPLBACKEND": "Agg",
+        "PYTHONIOENCODING": "utf-8:backslashreplace",  # the log is read as UTF-8, whatever a console takes
         "YOLO_STABILITY_PARENT": str(os.getpid()),
     }
 
@@ -164,7 +166,11 @@ def _resident(pid: int) -> int:
 
 
 def _end(process: subprocess.Popen[bytes] | ForkedRun) -> None:
-    """End a run: asked first, so that its trace is written, then not asked."""
+    """End a run: asked first, so that its trace is written, then not asked; on Windows nothing can ask."""
+    if not _HAS_GROUPS:
+        _kill_tree(process.pid)
+        process.wait()
+        return
     for number, seconds in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, None)):
         try:
             os.killpg(process.pid, number)
@@ -174,6 +180,15 @@ def _end(process: subprocess.Popen[bytes] | ForkedRun) -> None:
         except subprocess.TimeoutExpired:
             continue
     process.wait()
+
+
+def _kill_tree(pid: int) -> None:
+    """Kill a process and its children."""
+    with contextlib.suppress(psutil.Error):
+        parent = psutil.Process(pid)
+        for process in (*parent.children(recursive=True), parent):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
 
 
 def _fate(code: int) -> str:

@@ -15,6 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
+
 from yolo_stability.benchmarks.plan import RunOutcome
 from yolo_stability.benchmarks.process.fork_server import serve
 from yolo_stability.core.files import replace_file
@@ -23,6 +25,7 @@ __all__ = ["main"]
 
 _START = time.monotonic()
 _PROGRESS_SECONDS = 0.5
+_WINDOWS = os.name == "nt"
 
 
 class Progress:
@@ -116,7 +119,8 @@ def main(folder: Path, start: float = _START) -> int:
 def _train(spec: dict[str, Any], folder: Path, progress: Progress) -> Any:
     """Train under the API that people use."""
     from yolo_stability.trainer.launch import load_model
-    from yolo_stability.trainer.train import train
+    from yolo_stability.trainer.messages import RunMessages
+    from yolo_stability.trainer.train import check_training_keys, train_checked
 
     settings = dict(spec["settings"])
     model = load_model(settings.pop("model"), spec["task"])
@@ -129,16 +133,38 @@ def _train(spec: dict[str, Any], folder: Path, progress: Progress) -> Any:
     }.items():
         model.add_callback(event, callback)
     place = {"project": str(folder.parent), "name": folder.name, "exist_ok": True}
-    return train(spec["task"], model=model, **{**settings, **place})
+    data = settings.pop("data", None)
+    keys = check_training_keys(model, {**settings, **place})
+    return train_checked(
+        spec["task"],
+        model=model,
+        data=data,
+        settings=keys.settings,
+        overrides=keys.overrides,
+        messages=RunMessages(note=print, warning=_print_warning),
+    )
+
+
+def _print_warning(text: str) -> None:
+    """Print what a reader of the run's log should know."""
+    print(f"WARNING: {text}", file=sys.stderr)
 
 
 def _end_with_parent() -> None:
     """End when the benchmark is gone: after its `kill -9` nobody would read what this run still does."""
     parent = int(os.environ.get("YOLO_STABILITY_PARENT", "0"))
-    while parent and os.getppid() == parent:
+    while parent and _lives(parent):
         time.sleep(1.0)
     if parent:
         os._exit(137)
+
+
+def _lives(parent: int) -> bool:
+    """Return whether the process that started this one is there.
+
+    On Windows the launcher of a virtual environment stands between them, and a parent's number stays after its end.
+    """
+    return bool(psutil.pid_exists(parent)) if _WINDOWS else os.getppid() == parent
 
 
 def serve_runs(descriptor: int) -> int:
@@ -147,7 +173,7 @@ def serve_runs(descriptor: int) -> int:
     import torch._inductor.config  # deterministic algorithms ask for it: 2 seconds
     import torchvision  # type: ignore[import-untyped]  # noqa: F401 - the validator asks for it
 
-    from yolo_stability.trainer.train import train  # noqa: F401
+    from yolo_stability.trainer.train import train_checked  # noqa: F401
     from yolo_stability.trainer.trainers import StabilityDetectionTrainer, StabilityPoseTrainer  # noqa: F401
 
     torch.set_num_threads(1)

@@ -10,7 +10,8 @@ from yolo_stability.cli.exit_codes import DONE, UNSTABLE
 from yolo_stability.cli.grammar import Grammar, Key, Line
 from yolo_stability.cli.output import stdout_to_stderr, tell, tell_result
 from yolo_stability.cli.parser import arrange
-from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.core.errors import ConfigError
+from yolo_stability.core.suggestions import nearest
 
 __all__ = ["EMBEDDED", "VERB"]
 

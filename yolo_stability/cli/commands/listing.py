@@ -13,7 +13,8 @@ from yolo_stability.cli.commands.verb import Verb
 from yolo_stability.cli.exit_codes import DONE
 from yolo_stability.cli.grammar import Key, Line
 from yolo_stability.cli.output import stdout_to_stderr
-from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.core.errors import ConfigError
+from yolo_stability.core.suggestions import nearest
 from yolo_stability.interventions.clips import CLIPS
 from yolo_stability.interventions.faults import FAULTS
 from yolo_stability.interventions.inits import INITS

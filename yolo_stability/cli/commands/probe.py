@@ -9,7 +9,7 @@ from yolo_stability.cli.commands.verb import Verb
 from yolo_stability.cli.exit_codes import DONE, UNSTABLE
 from yolo_stability.cli.grammar import Line
 from yolo_stability.cli.output import stdout_to_stderr
-from yolo_stability.cli.probe_request import check_folder, probe_request
+from yolo_stability.cli.probe_request import read_probe_line
 
 __all__ = ["VERB"]
 
@@ -28,19 +28,12 @@ def call(line: Line) -> int:
         DataError: If the dataset cannot be used.
     """
     with stdout_to_stderr():
-        request = probe_request(line.args)
-        from yolo_stability.api import draw_probes, probe_grid
+        asked = read_probe_line(line.args)
+        from yolo_stability.api import draw_probes, probe_checked
 
-        check_folder(request.out)
-        results = probe_grid(
-            model=request.model,
-            data=request.data,
-            task=request.task,
-            grid=request.grid,
-            **request.overrides,
-        )
-        picture = draw_probes(results, request.out)
-    if request.json:
+        results = probe_checked(asked.request)
+        picture = draw_probes(results, asked.out)
+    if asked.json:
         print(
             json.dumps(
                 {"picture": str(picture), "settings": [result.to_json() for result in results]}

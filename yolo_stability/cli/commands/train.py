@@ -44,7 +44,7 @@ def call(line: Line) -> int:
 
 def _train(request: TrainRequest) -> RunResult:
     """Hand a request to the API."""
-    from yolo_stability.api import train_checked
+    from yolo_stability.api import RunMessages, train_checked
 
     return train_checked(
         request.task,
@@ -52,7 +52,13 @@ def _train(request: TrainRequest) -> RunResult:
         data=request.data,
         settings=request.settings,
         overrides=request.overrides,
+        messages=RunMessages(note=print, warning=_print_warning),
     )
+
+
+def _print_warning(text: str) -> None:
+    """Print what the user should know."""
+    print(f"WARNING: {text}", file=sys.stderr)
 
 
 def _summary(result: RunResult) -> dict[str, Any]:

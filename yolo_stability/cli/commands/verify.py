@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 from yolo_stability.cli.commands.verb import Verb
 from yolo_stability.cli.exit_codes import DONE, UNSTABLE
 from yolo_stability.cli.grammar import Key, Line, is_whole_or_none
 from yolo_stability.cli.output import stdout_to_stderr, tell
+
+if TYPE_CHECKING:
+    from yolo_stability.benchmarks.verify import Check
 
 __all__ = ["VERB"]
 
@@ -24,7 +28,7 @@ def call(line: Line) -> int:
     with stdout_to_stderr():
         from yolo_stability.api import verify
 
-        found = verify(line.words[0], sample=line.keys.get("sample"))
+        found = verify(line.words[0], sample=line.keys.get("sample"), on_check=_print_check)
     if line.json:
         checks = [{"run": c.run, "identical": c.identical, "text": c.text} for c in found.checks]
         print(
@@ -39,6 +43,11 @@ def call(line: Line) -> int:
     else:
         tell(found.lines())
     return DONE if found.identical else UNSTABLE
+
+
+def _print_check(check: Check) -> None:
+    """Print a run as it is checked."""
+    tell([f"{check.run}: {check.text}"])
 
 
 VERB = Verb(

@@ -157,9 +157,8 @@ def _scan(
         for split, files in images.items():
             audited, tally = _split(split, files, Scanner(layout, Path(work), base), task)
             splits.append(audited)
-            if _is_ours(
-                cache := cache_file(files)
-            ):  # copies: what Ultralytics writes there is nobody's loss
+            # copies: what Ultralytics writes there is nobody's loss
+            if _is_ours(cache := cache_file(files)):
                 tally.counts.pop("rewritten", None)
             elif audited.images_kept:
                 writes.append(str(cache))

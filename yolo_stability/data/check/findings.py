@@ -9,7 +9,7 @@ from typing import Any
 
 from yolo_stability.data.coco.import_report import ImportReport
 
-__all__ = ["BY_DESIGN", "KINDS", "AuditReport", "DamageKind", "Found", "SplitAudit"]
+__all__ = ["KINDS", "AuditReport", "DamageKind", "Found", "SplitAudit"]
 
 WIDTH = 80
 

@@ -95,9 +95,8 @@ def classify_labels(text: str, layout: Layout) -> LabelVerdict:
     lines = [number for number, _ in listed]
     rows = [words for _, words in listed]
     try:
-        with np.errstate(
-            invalid="ignore", over="ignore"
-        ):  # what overflows is infinite, and judged as such
+        # what overflows is infinite, and judged as such
+        with np.errstate(invalid="ignore", over="ignore"):
             table, outlines = _table(rows, layout)
             _check(table, layout)
     except LabelError as fault:

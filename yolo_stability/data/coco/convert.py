@@ -96,8 +96,8 @@ def renumber(
     annotations = _annotations(content["annotations"], images, classes, task, losses)
     kept = {image.identity: image for image in images.values()}
     if task == "pose":
-        labelled = {a["image_id"] for a in annotations}
-        for image in [i for i in kept.values() if i.identity not in labelled]:
+        labeled = {a["image_id"] for a in annotations}
+        for image in [i for i in kept.values() if i.identity not in labeled]:
             losses.images.add("without labelled people", image.file.name)
             del kept[image.identity]
     if not annotations:

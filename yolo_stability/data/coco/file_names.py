@@ -95,9 +95,8 @@ class LinkNames:
     def take(self, name: str) -> str:
         """Return the name for the file `name`: its own wherever that is free."""
         path = PurePosixPath(UNUSUAL.sub("_", re.sub(r"[\\/]", "__", name)))
-        wish = path.stem.encode()[:LONGEST].decode(
-            errors="ignore"
-        )  # no half of a character is left
+        # no half of a character is left
+        wish = path.stem.encode()[:LONGEST].decode(errors="ignore")
         stem, count = wish, 1
         while stem.casefold() in self._stems:
             count += 1

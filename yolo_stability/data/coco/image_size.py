@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Pixels", "read_image_size"]
+__all__ = ["read_image_size"]
 
 FOREIGN = frozenset({".avif", ".dng", ".heic", ".heif"})
 """Formats that Pillow may not know here although Ultralytics reads them through a plugin."""

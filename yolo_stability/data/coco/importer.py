@@ -49,16 +49,16 @@ def import_coco(folder: Path, task: str) -> ImportReport:
     splits = find_splits(root, task)
     target = cache_root() / "coco" / f"{_slug(root.name)}-{task}-{_key(root, splits, task)}"
     if not _intact(target):
-        normalised, classes = _prepare(root, splits, task)
+        normalized, classes = _prepare(root, splits, task)
 
         def build(fresh: Path) -> None:
-            _convert(normalised, task, fresh)
-            _write(normalised, classes, fresh)
+            _convert(normalized, task, fresh)
+            _write(normalized, classes, fresh)
             report = ImportReport(
                 source=root,
                 task=task,
                 data=target / YAML,
-                splits=tuple(n.report for n in normalised),
+                splits=tuple(n.report for n in normalized),
             )
             (fresh / REPORT).write_text(json.dumps(report.to_json(), indent=1), encoding="utf-8")
 
@@ -106,17 +106,17 @@ def _prepare(root: Path, splits: tuple[Split, ...], task: str) -> tuple[list[Ren
     from yolo_stability.compat.ultralytics import scanning
 
     with scanning():
-        normalised = [renumber(split, content, classes, task, root) for split, content in contents]
+        normalized = [renumber(split, content, classes, task, root) for split, content in contents]
     masks = any(
         isinstance(a.get("segmentation"), dict)
-        for n in normalised
+        for n in normalized
         for a in n.document["annotations"]
     )
     if masks and importlib.util.find_spec("faster_coco_eval") is None:
         raise DataError(
             f"{root} holds RLE masks, which need faster-coco-eval to decode: pip install 'yolo-stability[coco]'."
         )
-    return normalised, classes
+    return normalized, classes
 
 
 def _convert(splits: Iterable[Renumbered], task: str, fresh: Path) -> None:
@@ -170,9 +170,8 @@ def _place(files: Mapping[str, Path], folder: Path) -> None:
     for name, source in files.items():
         link = folder / name
         try:
-            copied = unfinished_jpeg(
-                source
-            )  # Ultralytics would rewrite the user's file through the link
+            # Ultralytics would rewrite the user's file through the link
+            copied = unfinished_jpeg(source)
         except OSError as err:
             raise DataError(f"Cannot read the image {source}: {err.strerror}.") from err
         if copied:

@@ -33,8 +33,8 @@ def background(rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
         (size * SCALE, size * SCALE, 3) uint8 BGR.
     """
     side = size * SCALE
-    grey = rng.uniform(60, 190)
-    start, stop = grey + rng.uniform(-25, 25, size=(2, 3))
+    gray = rng.uniform(60, 190)
+    start, stop = gray + rng.uniform(-25, 25, size=(2, 3))
     ramp = np.linspace(0.0, 1.0, side)[:, None, None]
     if rng.random() < 0.5:
         ramp = ramp.transpose(1, 0, 2)
@@ -42,8 +42,8 @@ def background(rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
     image: NDArray[np.uint8] = np.clip(np.rint(field), 0, 255).astype(np.uint8)
     for _ in range(int(rng.integers(2, 6))):
         ends = rng.integers(0, side, size=(2, 2)).tolist()
-        colour = np.clip(grey + rng.uniform(-35, 35, size=3), 0, 255).astype(int).tolist()
-        cv2.line(image, ends[0], ends[1], colour, int(rng.integers(1, 7)) * SCALE)
+        color = np.clip(gray + rng.uniform(-35, 35, size=3), 0, 255).astype(int).tolist()
+        cv2.line(image, ends[0], ends[1], color, int(rng.integers(1, 7)) * SCALE)
     return image
 
 
@@ -57,19 +57,19 @@ class Canvas:
     def __init__(self, image: NDArray[np.uint8]) -> None:
         self.image = image
 
-    def polygon(self, points: NDArray[np.float64], colour: Sequence[int]) -> None:
+    def polygon(self, points: NDArray[np.float64], color: Sequence[int]) -> None:
         """Fill a convex polygon of (n, 2) points in pixels."""
-        cv2.fillConvexPoly(self.image, _large(points), list(colour))
+        cv2.fillConvexPoly(self.image, _large(points), list(color))
 
-    def outline(self, points: NDArray[np.float64], colour: Sequence[int], thickness: int) -> None:
+    def outline(self, points: NDArray[np.float64], color: Sequence[int], thickness: int) -> None:
         """Draw the closed line through (n, 2) points; `thickness` in drawn pixels."""
-        cv2.polylines(self.image, [_large(points)], True, list(colour), thickness)
+        cv2.polylines(self.image, [_large(points)], True, list(color), thickness)
 
     def limb(
         self,
         start: NDArray[np.float64],
         end: NDArray[np.float64],
-        colour: Sequence[int],
+        color: Sequence[int],
         width: float,
     ) -> None:
         """Draw a thick line with round ends; `width` in pixels."""
@@ -78,11 +78,11 @@ class Canvas:
             _arc(end, width / 2, along - math.pi / 2, math.pi),
             _arc(start, width / 2, along + math.pi / 2, math.pi),
         ]
-        self.polygon(np.concatenate(caps), colour)
+        self.polygon(np.concatenate(caps), color)
 
-    def disc(self, middle: NDArray[np.float64], radius: float, colour: Sequence[int]) -> None:
+    def disc(self, middle: NDArray[np.float64], radius: float, color: Sequence[int]) -> None:
         """Fill a circle; `radius` in pixels."""
-        self.polygon(_arc(middle, radius, 0.0, 2 * math.pi), colour)
+        self.polygon(_arc(middle, radius, 0.0, 2 * math.pi), color)
 
     def picture(self, rng: np.random.Generator) -> NDArray[np.uint8]:
         """Return the averaged picture with pixel noise, (side, side, 3) uint8 BGR."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from yolo_stability.data.synthetic.canvas import SCALE, Canvas, background
 
-__all__ = ["CATEGORIES", "KEYPOINTS", "SKELETON", "draw"]
+__all__ = ["CATEGORIES", "KEYPOINTS", "draw"]
 
 KEYPOINTS = (
     "nose",
@@ -54,7 +54,7 @@ CATEGORIES: tuple[dict[str, Any], ...] = (
 Point = NDArray[np.float64]
 Body = dict[str, Point]
 
-COLOURS = {
+COLORS = {
     "left_arm": (60, 60, 230),
     "right_arm": (230, 110, 40),
     "left_leg": (40, 170, 240),
@@ -81,8 +81,8 @@ def draw(rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], list[d
     canvas = Canvas(background(rng, size))
     annotations: list[dict[str, Any]] = []
     for body, behind in _crowd(rng, size):
-        colours = _dress(rng)
-        _paint(canvas, body, behind, colours)
+        colors = _dress(rng)
+        _paint(canvas, body, behind, colors)
         annotations.append(_annotate(body, behind, size))
     return canvas.picture(rng), annotations
 
@@ -155,13 +155,13 @@ def _limb(
 def _dress(rng: np.random.Generator) -> dict[str, list[int]]:
     """Return the colours of one figure: the same for everyone, each a little different."""
     return {
-        part: np.clip(np.array(colour) + rng.integers(-22, 23, size=3), 1, 255).tolist()
-        for part, colour in COLOURS.items()
+        part: np.clip(np.array(color) + rng.integers(-22, 23, size=3), 1, 255).tolist()
+        for part, color in COLORS.items()
     }
 
 
 def _paint(
-    canvas: Canvas, body: Body, behind: tuple[bool, bool], colours: dict[str, list[int]]
+    canvas: Canvas, body: Body, behind: tuple[bool, bool], colors: dict[str, list[int]]
 ) -> None:
     """Paint back to front: hidden arms, legs, torso, head, arms in front."""
     height = float(body["size"][0])
@@ -170,20 +170,20 @@ def _paint(
 
     def limb(side: str, part: str, joints: tuple[str, str, str]) -> None:
         a, b, c = (body[f"{side}_{joint}"] for joint in joints)
-        canvas.limb(a, b, colours[f"{side}_{part}"], width)
-        canvas.limb(b, c, colours[f"{side}_{part}"], width * 0.85)
+        canvas.limb(a, b, colors[f"{side}_{part}"], width)
+        canvas.limb(b, c, colors[f"{side}_{part}"], width * 0.85)
 
     for side, hidden in arms.items():
         if hidden:
             limb(side, "arm", ("shoulder", "elbow", "wrist"))
         limb(side, "leg", ("hip", "knee", "ankle"))
-    canvas.polygon(_torso(body), colours["torso"])
-    canvas.limb(body["neck"], body["head"], colours["skin"], width)
-    canvas.disc(body["head"], 0.082 * height, colours["skin"])
+    canvas.polygon(_torso(body), colors["torso"])
+    canvas.limb(body["neck"], body["head"], colors["skin"], width)
+    canvas.disc(body["head"], 0.082 * height, colors["skin"])
     for side in arms:
-        canvas.disc(body[f"{side}_ear"], 0.022 * height, colours[f"{side}_arm"])
-        canvas.disc(body[f"{side}_eye"], 0.016 * height, colours["eye"])
-    canvas.disc(body["nose"], 0.016 * height, colours["nose"])
+        canvas.disc(body[f"{side}_ear"], 0.022 * height, colors[f"{side}_arm"])
+        canvas.disc(body[f"{side}_eye"], 0.016 * height, colors["eye"])
+    canvas.disc(body["nose"], 0.016 * height, colors["nose"])
     for side, hidden in arms.items():
         if not hidden:
             limb(side, "arm", ("shoulder", "elbow", "wrist"))
@@ -199,7 +199,7 @@ def _torso(body: Body) -> Point:
 def _annotate(body: Body, behind: tuple[bool, bool], size: int) -> dict[str, Any]:
     """Return the COCO annotation of a figure: its box and area from the painted pixels."""
     stencil = Canvas(np.zeros((size * SCALE, size * SCALE, 3), dtype=np.uint8))
-    _paint(stencil, body, behind, {part: [255, 255, 255] for part in COLOURS})
+    _paint(stencil, body, behind, {part: [255, 255, 255] for part in COLORS})
     rows, columns = np.nonzero(stencil.mask())
     x, y = columns.min() / SCALE, rows.min() / SCALE
     width, height = (columns.max() + 1) / SCALE - x, (rows.max() + 1) / SCALE - y

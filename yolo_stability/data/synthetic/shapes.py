@@ -100,7 +100,7 @@ def _paint(
 ) -> None:
     hue = (HUES[category] + int(rng.integers(-14, 15))) % 180
     pixel = np.array([[[hue, rng.integers(140, 256), rng.integers(150, 256)]]], dtype=np.uint8)
-    colour = cv2.cvtColor(pixel, cv2.COLOR_HSV2BGR)[0, 0].tolist()
-    outline = [int(v) // 3 for v in colour]
-    canvas.polygon(points, colour)
+    color = cv2.cvtColor(pixel, cv2.COLOR_HSV2BGR)[0, 0].tolist()
+    outline = [int(v) // 3 for v in color]
+    canvas.polygon(points, color)
     canvas.outline(points, outline, thickness=SCALE)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from yolo_stability.core.findings import Finding
-from yolo_stability.core.text import brief, times
+from yolo_stability.core.text import brief, count
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
@@ -50,13 +50,13 @@ class AmpOverflow(Rule):
         if tiny.size or lost.size:
             row = int(min([*tiny[:1], *lost[:1]]))
             text = f"at step {context.step_at(row)} AMP's scale was {brief(float(run.amp_scale[row]))}, and "
-            text += f"{times(int(run.scaler[: row + 1].sum()), 'step')} had overflowed"
+            text += f"{count(int(run.scaler[: row + 1].sum()), 'step')} had overflowed"
             yield self.found(
                 "critical", text, context=context, rows=(row, run.step.size), remedy=remedy
             )
         elif often.size:
             row = int(often[0])
-            text = f"AMP's scaler skipped {times(int(late.sum()), 'step')} after its calibration"
+            text = f"AMP's scaler skipped {count(int(late.sum()), 'step')} after its calibration"
             yield self.found(
                 "warning",
                 text,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from yolo_stability.core.findings import Finding
-from yolo_stability.core.text import times
+from yolo_stability.core.text import count
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
@@ -40,7 +40,7 @@ class DeadBlock(Rule):
         if not dead:
             return
         begin, _, name = min(dead, key=lambda found: found[0])
-        others = f", and {times(len(dead) - 1, 'other block')} too" if len(dead) > 1 else ""
+        others = f", and {count(len(dead) - 1, 'other block')} too" if len(dead) > 1 else ""
         yield self.found(
             "warning",
             f"{name} got a gradient of exactly 0 from step {context.step_at(begin)} on{others}",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from yolo_stability.core.findings import Finding
-from yolo_stability.core.text import times
+from yolo_stability.core.text import count
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run
@@ -36,7 +36,7 @@ class DroppedImages(Rule):
         share = (listed - used) / listed
         yield self.found(
             "warning" if share > self.many else "info",
-            f"{times(listed - used, 'image')} of {listed} in the train set were not used",
+            f"{count(listed - used, 'image')} of {listed} in the train set were not used",
             context=context,
             rows=(0, context.run.step.size),
             observed=share,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from yolo_stability.core.findings import Finding
-from yolo_stability.core.text import times
+from yolo_stability.core.text import count
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
@@ -77,7 +77,7 @@ class NonFinite(Rule):
             else np.zeros(0)
         )
         lost |= bool((recent > self.share * self.window).any())
-        text = f"the guard left out {times(rows.size, 'step')}, the first being step {context.step_at(first)}, "
+        text = f"the guard left out {count(rows.size, 'step')}, the first being step {context.step_at(first)}, "
         text += "and the run did not recover" if lost else "and the run went on"
         return self.found(
             "critical" if lost else "warning",

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from yolo_stability.core.findings import Finding
-from yolo_stability.core.text import times
+from yolo_stability.core.text import count
 from yolo_stability.diagnosis.base import USUAL_RATE, Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import event, healthy_run
@@ -54,7 +54,7 @@ class Recoveries(Rule):
             row = min(int(np.searchsorted(context.run.step, known)), context.run.step.size - 1)
             yield self.found(
                 "critical" if many else "warning",
-                f"{text.format(times(len(steps), 'time'))}, first at step {steps[0]}",
+                f"{text.format(count(len(steps), 'time'))}, first at step {steps[0]}",
                 context=context,
                 rows=(row, row + 1),
                 observed=float(len(steps)),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from yolo_stability.core.findings import Finding
-from yolo_stability.core.text import brief, times
+from yolo_stability.core.text import brief, count
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
@@ -51,7 +51,7 @@ class Spike(Rule):
         row = int(rows[0])
         block, most = self._where(context, row, jumped[:, row])
         text = (
-            f"{times(rows.size, 'step')} stood out, the first being step {context.step_at(row)} "
+            f"{count(rows.size, 'step')} stood out, the first being step {context.step_at(row)} "
             f"with a gradient norm of {brief(context.run.norm[row])}"
         )
         known = np.isfinite(most)  # not for 8 steps after a step without norms

@@ -29,9 +29,8 @@ _MAX_NUMBER, _MAX_DEPTH = 10**6, 4
 _WORD = re.compile(r"(?!\d)[\w.-]{0,60}")
 _FACTORS = ("depth_multiple", "width_multiple", "scales")
 _FETCHING = "TorchVision"
-_SPARE = (
-    10**7
-)  # parameters that building makes beyond those that stay, such as the classifier of a backbone
+# parameters that building makes beyond those that stay, such as the classifier of a backbone
+_SPARE = 10**7
 
 
 def checked_yaml(content: Mapping[str, Any]) -> dict[str, Any]:

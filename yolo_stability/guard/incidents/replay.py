@@ -125,9 +125,8 @@ def _rebuilt(
         return rebuild_model(incident.facts, weights, incident.extras, device)
     except StabilityError:
         raise
-    except (
-        Exception
-    ) as error:  # whatever Ultralytics or torch make of a description that does not fit
+    except Exception as error:
+        # whatever Ultralytics or torch make of a description that does not fit
         raise StabilityError(
             f"The model of '{path}' cannot be built here ({_first_line(error)}); the incident was written "
             f"with {incident.facts['versions']}."

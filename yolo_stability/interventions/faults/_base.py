@@ -161,6 +161,5 @@ class ImageFault(DataFault):
 def unit_hash(seed: int, *key: object) -> float:
     """Return a number in [0, 1) that follows from its arguments alone, on any machine; equal keys, equal numbers."""
     digest = hashlib.blake2b(repr((seed, *key)).encode(), digest_size=8).digest()
-    return (
-        int.from_bytes(digest, "big") >> 11
-    ) / 2**53  # as many bits as a float holds, or 1.0 could come out
+    # as many bits as a float holds, or 1.0 could come out
+    return (int.from_bytes(digest, "big") >> 11) / 2**53

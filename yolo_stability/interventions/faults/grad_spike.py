@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import torch
 
 from yolo_stability.compat.ultralytics import inner_model
-from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.core.errors import ConfigError
+from yolo_stability.core.suggestions import nearest
 from yolo_stability.gradients.blocks import model_blocks
 from yolo_stability.interventions.faults._base import Fault
 

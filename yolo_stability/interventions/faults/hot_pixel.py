@@ -12,9 +12,8 @@ from yolo_stability.interventions.faults._base import ImageFault
 
 __all__ = ["HotPixel"]
 
-_BRIGHTNESS = (
-    6e4  # finite in half precision, too: a larger one would be an infinite pixel under AMP
-)
+# finite in half precision, too: a larger one would be an infinite pixel under AMP
+_BRIGHTNESS = 6e4
 
 
 class HotPixel(ImageFault):

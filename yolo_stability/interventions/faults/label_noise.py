@@ -58,10 +58,10 @@ class LabelNoise(DataFault):
         """Move a box and its keypoints so that the box is still inside the image; places are shares of its sides."""
         box = batch["bboxes"][row]
         lots = box.new_tensor([unit_hash(self.seed, *key, axis) for axis in "xy"])
-        centre = box[2:4] / 2 + lots * (1 - box[2:4]).clamp(min=0)
+        center = box[2:4] / 2 + lots * (1 - box[2:4]).clamp(min=0)
         if "keypoints" in batch:
-            batch["keypoints"][row, :, :2] += centre - box[:2]
-        box[:2] = centre
+            batch["keypoints"][row, :, :2] += center - box[:2]
+        box[:2] = center
 
 
 def _keys(images: list[int], files: list[str]) -> list[tuple[str, int]]:

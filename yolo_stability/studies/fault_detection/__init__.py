@@ -6,6 +6,6 @@ be scored on old traces.
 
 from __future__ import annotations
 
-from yolo_stability.studies.fault_detection.score import FAULTS_JSON, score_labelled, write_faults
+from yolo_stability.studies.fault_detection.score import FAULTS_JSON, score_labeled, write_faults
 
-__all__ = ["FAULTS_JSON", "score_labelled", "write_faults"]
+__all__ = ["FAULTS_JSON", "score_labeled", "write_faults"]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from yolo_stability.benchmarks.labelled_runs import LabelledRun
+from yolo_stability.benchmarks.labeled_runs import LabeledRun
 from yolo_stability.studies.fault_detection.onset import first_true
 from yolo_stability.trace.arrays import Floats
 
@@ -26,7 +26,7 @@ __all__ = [
 _ROUNDING = 1e-12
 
 
-def lightning_spike(run: LabelledRun) -> int | None:
+def lightning_spike(run: LabeledRun) -> int | None:
     """Return where the loss is not finite, or rises to a distance of twice its running mean or more.
 
     Source: `lightning.fabric.utilities.spike.SpikeDetection`: window=10, warmup=1, rtol=2.0, finite_only=True; a loss
@@ -42,7 +42,7 @@ def lightning_spike(run: LabelledRun) -> int | None:
     return None
 
 
-def six_sigma(run: LabelledRun) -> int | None:
+def six_sigma(run: LabeledRun) -> int | None:
     """Return where loss or gradient norm is not finite, or six deviations above the mean of the last 100 steps.
 
     Source: common practice in the training of language models; no single one. It begins after 10 steps.
@@ -59,7 +59,7 @@ def six_sigma(run: LabelledRun) -> int | None:
     return _first(found)
 
 
-def debugger_tensors(run: LabelledRun) -> int | None:
+def debugger_tensors(run: LabeledRun) -> int | None:
     """Return where a block's gradient vanishes, a value is not finite, or an update is out of proportion.
 
     Source: SageMaker Debugger's rules VanishingGradient (mean |g| of a tensor below 1e-7), ExplodingTensor (only what
@@ -84,7 +84,7 @@ def debugger_tensors(run: LabelledRun) -> int | None:
     return _first([first_true(run.bad), first_true(vanished), first_true(odd_rows)])
 
 
-def debugger_loss(run: LabelledRun) -> int | None:
+def debugger_loss(run: LabeledRun) -> int | None:
     """Return where the loss has not decreased over 10 steps, looked at every 10 steps.
 
     Source: SageMaker Debugger's rule LossNotDecreasing: num_steps=10, diff_percent=0.1 (less than 0.1 percent down).
@@ -96,7 +96,7 @@ def debugger_loss(run: LabelledRun) -> int | None:
     )
 
 
-def autotrainer(run: LabelledRun) -> int | None:
+def autotrainer(run: LabeledRun) -> int | None:
     """Return where gradients explode, vanish or die, or the loss is 1000 or more, looked at after every epoch.
 
     Source: AUTOTRAINER (Zhang et al., ICSE 2021), `utils/monitor.py`: first over last norm above 70, or below 1e-3
@@ -131,7 +131,7 @@ def _first(rows: list[int | None]) -> int | None:
     return min((row for row in rows if row is not None), default=None)
 
 
-NAIVE: Mapping[str, Callable[[LabelledRun], int | None]] = {
+NAIVE: Mapping[str, Callable[[LabeledRun], int | None]] = {
     "Lightning SpikeDetection": lightning_spike,
     "6 sigma": six_sigma,
     "SageMaker Debugger, tensors": debugger_tensors,

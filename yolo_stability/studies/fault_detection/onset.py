@@ -14,7 +14,7 @@ from statistics import median
 
 import numpy as np
 
-from yolo_stability.benchmarks.labelled_runs import LabelledRun
+from yolo_stability.benchmarks.labeled_runs import LabeledRun
 from yolo_stability.trace.arrays import Bools, Floats
 
 __all__ = ["Effect", "effect_of", "first_true", "references"]
@@ -44,13 +44,13 @@ class Effect:
         return self.harmed or self.onset is not None
 
 
-def references(run: LabelledRun, healthy: Sequence[LabelledRun]) -> list[LabelledRun]:
+def references(run: LabeledRun, healthy: Sequence[LabeledRun]) -> list[LabeledRun]:
     """Return the healthy runs that a run can be compared with: same task, model and, if there are any, optimizer."""
     alike = [h for h in healthy if (h.task, h.model) == (run.task, run.model) and h is not run]
     return [h for h in alike if h.optimizer == run.optimizer] or alike
 
 
-def effect_of(run: LabelledRun, healthy: Sequence[LabelledRun]) -> Effect:
+def effect_of(run: LabeledRun, healthy: Sequence[LabeledRun]) -> Effect:
     """Return since when a fault shows, and whether it does at all.
 
     Args:
@@ -58,9 +58,8 @@ def effect_of(run: LabelledRun, healthy: Sequence[LabelledRun]) -> Effect:
         healthy: Its references.
     """
     steps, named = run.series.step, run.label.step
-    after = (
-        0 if named is None else int(np.searchsorted(steps, named))
-    )  # no fault shows before it strikes
+    # no fault shows before it strikes
+    after = 0 if named is None else int(np.searchsorted(steps, named))
     bad = run.bad
     away = _outside(run, healthy)
     away[:after] = False
@@ -78,7 +77,7 @@ def effect_of(run: LabelledRun, healthy: Sequence[LabelledRun]) -> Effect:
     )
 
 
-def _outside(run: LabelledRun, healthy: Sequence[LabelledRun]) -> Bools:
+def _outside(run: LabeledRun, healthy: Sequence[LabeledRun]) -> Bools:
     """Return at which positions a run is outside of what healthy runs do; where one had ended, its last value counts.
 
     Args:
@@ -118,7 +117,7 @@ def _first_stretch(flags: Bools, length: int) -> int | None:
     )
 
 
-def _harmed(run: LabelledRun, healthy: Sequence[LabelledRun]) -> bool:
+def _harmed(run: LabeledRun, healthy: Sequence[LabeledRun]) -> bool:
     """Whether a run learned far less than healthy ones."""
     known = [h.fitness for h in healthy if h.fitness is not None]
     if run.fitness is None or not known or median(known) < _LEARNED:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from yolo_stability.benchmarks.labelled_runs import LabelledRun, label_of, labelled_runs, prefix
+from yolo_stability.benchmarks.labeled_runs import LabeledRun, label_of, labeled_runs, prefix
 from yolo_stability.core.files import replace_file
 from yolo_stability.core.findings import Diagnosis
 from yolo_stability.core.provenance import package_versions
@@ -26,14 +26,7 @@ from yolo_stability.studies.fault_detection.metrics import (
 from yolo_stability.studies.fault_detection.onset import Effect, effect_of, references
 from yolo_stability.studies.fault_detection.result import FaultResult
 
-__all__ = [
-    "FAULTS_JSON",
-    "known_at",
-    "run_detectors",
-    "score_faults",
-    "score_labelled",
-    "write_faults",
-]
+__all__ = ["FAULTS_JSON", "known_at", "run_detectors", "score_labeled", "write_faults"]
 
 FAULTS_JSON = "faults.json"
 SET_ON = "yolov8"
@@ -44,7 +37,7 @@ _TENTHS = 10
 Diagnose = Callable[[Trace, bool], Diagnosis]
 
 
-def score_labelled(folder: Path, arms: Iterable[str], control: str) -> FaultResult | None:
+def score_labeled(folder: Path, arms: Iterable[str], control: str) -> FaultResult | None:
     """Score a benchmark folder if its arms were made for that; the labels of single arms elsewhere are no benchmark.
 
     Args:
@@ -71,7 +64,7 @@ def write_faults(
     """
     from yolo_stability.studies.fault_detection.report import faults_markdown, faults_picture
 
-    result = score_faults(labelled_runs(folder, control), diagnose or _diagnose)
+    result = score_faults(labeled_runs(folder, control), diagnose or _diagnose)
     replace_file(
         folder / FAULTS_JSON,
         json.dumps(asdict(result), indent=1, ensure_ascii=False, allow_nan=False).encode() + b"\n",
@@ -81,7 +74,7 @@ def write_faults(
     return result
 
 
-def score_faults(runs: Iterable[LabelledRun], diagnose: Diagnose) -> FaultResult:
+def score_faults(runs: Iterable[LabeledRun], diagnose: Diagnose) -> FaultResult:
     """Judge and score runs.
 
     Args:
@@ -114,9 +107,7 @@ def _family(run: ScoredRun) -> str:
     return run.model.split("-", 1)[0]
 
 
-def run_detectors(
-    run: LabelledRun, healthy: Sequence[LabelledRun], diagnose: Diagnose
-) -> ScoredRun:
+def run_detectors(run: LabeledRun, healthy: Sequence[LabeledRun], diagnose: Diagnose) -> ScoredRun:
     """Return what every detector made of a run.
 
     Args:

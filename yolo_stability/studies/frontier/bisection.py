@@ -29,9 +29,8 @@ Word = Literal["stable", "unstable", "crashed", "inconclusive"]
 EdgeStatus = Literal["found", "nothing", "everything", "undecided"]
 
 _DIGITS = 4
-_MOST_UNDECIDED = (
-    3  # runs of one seed that said nothing, after which more of them are not worth their time
-)
+# runs of one seed that said nothing, after which more of them are not worth their time
+_MOST_UNDECIDED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 
 from yolo_stability.core.files import replace_file
+from yolo_stability.core.text import brief
 from yolo_stability.display.picture import png_of
-from yolo_stability.display.style import FAINT, INK, RC, tick_number
+from yolo_stability.display.style import FAINT, INK, RC
 
 __all__ = ["Mark", "Row", "draw_frontier"]
 
-_STABLE, _UNSTABLE = (
-    "#0072b2",
-    "#d55e00",
-)  # Okabe and Ito's blue and vermilion, also of different lightness
+# Okabe and Ito's blue and vermilion, also of different lightness
+_STABLE, _UNSTABLE = "#0072b2", "#d55e00"
 _BAR, _GAP = "#c9dff0", "#f6dfcc"
 _GRID = "#e3e6ea"
 _DPI = 120
@@ -143,7 +142,7 @@ def _scale(axes: Any, axis: str, ends: tuple[float, float], tall: float) -> None
     axes.set_xlim(first - margin, last + margin)
     axes.set_ylim(tall, 0)
     axes.xaxis.set_major_locator(FixedLocator(_ticks(*sorted((first, last)))))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: tick_number(float(f"{10**v:.3g}"))))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: brief(10.0**v)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.set_yticks([])
     axes.grid(axis="x", color=_GRID, lw=0.6)

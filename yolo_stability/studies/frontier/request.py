@@ -7,18 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from yolo_stability.benchmarks.run_validator import RunValidator
 from yolo_stability.benchmarks.scenario import load_scenario
 from yolo_stability.benchmarks.suite import Limits
-from yolo_stability.compat.cfg import (
-    DEFAULT_CFG_DICT,
-    check_keys,
-    check_model,
-    check_task,
-    check_values,
-)
-from yolo_stability.config import OWN_KEYS, ignored_by_auto, make_settings
-from yolo_stability.core.errors import ConfigError, nearest
-from yolo_stability.interventions.switches import Switches
+from yolo_stability.compat.cfg import DEFAULT_CFG_DICT, check_keys
+from yolo_stability.config import OWN_KEYS, ignored_by_auto
+from yolo_stability.core.errors import ConfigError
+from yolo_stability.core.suggestions import nearest
 from yolo_stability.studies.frontier.bisection import log_values, steps_for, whole_values
 from yolo_stability.studies.frontier.grid import Setting, make_grid, split_values
 
@@ -44,12 +39,13 @@ _SET_HERE = frozenset(
     {"seed", "project", "name", "exist_ok", "resume", "save_dir", "mode", "fail_on", "cfg"}
 )
 _ONE_VALUE = frozenset({"data", "device"})
+# `to` by default, times `from`
 _REACH = {
     "lr_mult": 1e3,
     "lr0": 1e3,
     "weight_decay": 1e4,
     "depth_mult": 4.0,
-}  # `to` by default, times `from`
+}
 _LAST = {"batch": 1.0}  # `to` by default: the small end is the unstable one
 _MOST_VALUES, _MOST_SEEDS = 1000, 1000
 
@@ -120,15 +116,17 @@ def make_request(
         raise ConfigError(
             f"{axis} is the axis and has a value, too: leave {axis}= out, or set the ends by from=, to=."
         )
+    validator = RunValidator()
     overrides = _check_names(overrides)
     axes = {key: split_values(key, typed) for key, typed in overrides.items()}
     task = task or ("pose" if "-pose" in str(axes.get("model", [""])[0]) else "detect")
     shared = {**load_scenario(CONTROL).arguments(task), "guard": "stop", "incidents": 0}
     shared.update({key: values[0] for key, values in axes.items() if len(values) == 1})
-    shared = _normalised({key: value for key, value in shared.items() if key not in {axis, "seed"}})
+    shared = {key: value for key, value in shared.items() if key not in {axis, "seed"}}
+    shared = _normalized(validator, shared)
     several = {key: values for key, values in axes.items() if len(values) > 1}
     settings = make_grid(
-        {key: [_normalised({key: v})[key] for v in values] for key, values in several.items()}
+        {k: [_normalized(validator, {k: v})[k] for v in values] for k, values in several.items()}
     )
     standard = {**DEFAULT_CFG_DICT, **{k: own.default for k, own in OWN_KEYS.items()}}
     default = load_scenario(CONTROL).arguments(task).get(axis, standard[axis])
@@ -151,7 +149,7 @@ def make_request(
         seeds=_seeds(seeds),
     )
     for setting in settings:
-        _check_runs(request, setting)
+        _check_runs(validator, request, setting)
     return request
 
 
@@ -207,12 +205,11 @@ def _check_names(overrides: dict[str, Any]) -> dict[str, Any]:
     return known
 
 
-def _normalised(keys: Mapping[str, Any]) -> dict[str, Any]:
+def _normalized(validator: RunValidator, keys: Mapping[str, Any]) -> dict[str, Any]:
     """Return keys with their values checked and as a run takes them, in the same order."""
-    own = {k: v for k, v in keys.items() if k in OWN_KEYS}
-    checked = make_settings(**own).model_dump()
-    theirs = check_values({k: v for k, v in keys.items() if k not in OWN_KEYS})
-    return {key: checked[key] if key in own else theirs[key] for key in keys}
+    checked = validator.settings(keys).model_dump()
+    checked |= validator.values({k: v for k, v in keys.items() if k not in OWN_KEYS})
+    return {key: checked[key] for key in keys}
 
 
 def _ends(axis: str, default: Any, start: Any, end: Any, *, whole: bool) -> tuple[float, float]:
@@ -288,16 +285,12 @@ def _seeds(seeds: Any) -> tuple[int, ...]:
     raise ConfigError(f"seeds={seeds} is not possible: seeds is {text}.")
 
 
-def _check_runs(request: Request, setting: Setting) -> None:
+def _check_runs(validator: RunValidator, request: Request, setting: Setting) -> None:
     """Refuse before the first run what would end each of them."""
     for place in (0, len(request.values) - 1):
         keys = request.arguments(setting, place, 0)
-        own = {k: v for k, v in keys.items() if k in OWN_KEYS}
-        theirs = {k: v for k, v in keys.items() if k not in OWN_KEYS}
-        check_model(str(keys["model"]))
-        check_task(str(keys["model"]), request.task)
-        check_values(theirs)
-        Switches(make_settings(**own))
-        ignored = ignored_by_auto(theirs)
+        validator.model(str(keys["model"]), request.task)
+        validator.run(keys)
+        ignored = ignored_by_auto(keys)
         if ignored and request.axis in {"lr0", "momentum"}:
             raise ConfigError(f"axis={request.axis} would change nothing: {ignored}")

@@ -10,7 +10,7 @@ from typing import Any
 
 from yolo_stability.core import views
 from yolo_stability.core.json_values import finite_json
-from yolo_stability.core.text import times
+from yolo_stability.core.text import count
 from yolo_stability.studies.frontier.bisection import EdgeStatus, Word
 
 __all__ = [
@@ -229,14 +229,14 @@ def head_line(result: FrontierResult) -> str:
     named = ", ".join(Path(model).stem for model in models)
     how = "bisection" if result.mode == "bisection" else f"a grid of {len(result.values)} values"
     ends = f"{result.axis} from {result.values[0]:g} to {result.values[-1]:g}"
-    return f"{ends}: {named} on {result.recipe['data']}, {times(len(result.seeds), 'seed')}, {how}"
+    return f"{ends}: {named} on {result.recipe['data']}, {count(len(result.seeds), 'seed')}, {how}"
 
 
 def cost_line(result: FrontierResult) -> str:
     """Say what it took, and what the other mode would have taken."""
     cost = result.cost
     runs, seconds = cost["runs"], cost["seconds"]
-    text = f"cost: {times(runs, 'run')}, {seconds:.0f} s"
+    text = f"cost: {count(runs, 'run')}, {seconds:.0f} s"
     if not runs:
         return text
     if "grid_runs" in cost:
@@ -249,7 +249,7 @@ def cost_line(result: FrontierResult) -> str:
         why = "stability is not monotone" if again else "runs crashed or said nothing"
         same = "the same edges" if cost["bisection_same_edges"] else f"other edges, for {why}"
         part = (
-            f"{times(cost['bisection_runs'], 'run')} and {cost['bisection_seconds']:.0f} s of these"
+            f"{count(cost['bisection_runs'], 'run')} and {cost['bisection_seconds']:.0f} s of these"
         )
         return f"{text}; bisection would have taken {part}, and found {same}"
     return text

@@ -7,12 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from yolo_stability.benchmarks.executors import EXECUTORS
+from yolo_stability.benchmarks.executors import make_executor
 from yolo_stability.benchmarks.plan import OUTCOME, RunOutcome
 from yolo_stability.benchmarks.process.supervisor import PROGRESS
 from yolo_stability.benchmarks.progress import SuiteProgress
 from yolo_stability.core.command_line import typed_command
-from yolo_stability.core.errors import ConfigError
 from yolo_stability.data.resolve import resolve_data
 from yolo_stability.studies.frontier.figure import write_frontier_picture
 from yolo_stability.studies.frontier.request import make_request
@@ -33,30 +32,22 @@ def run_frontier(
 ) -> FrontierResult:
     """Search a frontier and draw it; see `yolo_stability.frontier`."""
     request = make_request(axis, **asked)
-    if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
-        raise ConfigError(f"jobs={jobs} is not possible: jobs is a whole number, 1 or more.")
-    EXECUTORS.check(str(executor), f"executor={executor}")
-    if address is not None and executor == "local":
-        raise ConfigError(
-            f"address={address} is for a cluster: write executor=ray with it, or leave it out."
-        )
+    place = make_executor(executor, jobs=jobs, address=address)
     folder = Path(out) if out is not None else Path("runs") / "frontier" / _name(request.axis)
-    resolve_data(
-        str(request.recipe["data"]), request.task
-    )  # also so that not each of several runs makes it at once
+    # also so that not each of several runs makes it at once
+    resolve_data(str(request.recipe["data"]), request.task)
     try:
         result = find_edges(
             request,
             folder,
-            EXECUTORS[executor](jobs=jobs, address=address),
+            place,
             lambda: SuiteProgress(folder, PROGRESS),
             command=typed_command("frontier"),
         )
     except KeyboardInterrupt:
         found = (RunOutcome.read(file.parent) for file in folder.rglob(OUTCOME))
-        done = sum(
-            outcome is not None and outcome.is_final for outcome in found
-        )  # what was killed is run again
+        # what was killed is run again
+        done = sum(outcome is not None and outcome.is_final for outcome in found)
         print(
             f"finished runs kept in {folder}: {done}; the same command again goes on from there.",
             file=sys.stderr,

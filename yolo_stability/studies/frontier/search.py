@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from yolo_stability.benchmarks.executors import Executor
 from yolo_stability.benchmarks.folder import prepare_folder
 from yolo_stability.benchmarks.plan import RunOutcome, RunSpec
 from yolo_stability.benchmarks.runner import DECIDING, Listener, plan_run, run_missing
@@ -36,7 +37,7 @@ from yolo_stability.studies.frontier.sentences import sentence
 from yolo_stability.studies.frontier.stability import RunAssessment, assess_run
 from yolo_stability.trace import lock_folder, unlock_folder
 
-__all__ = ["Round", "find_edges"]
+__all__ = ["find_edges"]
 
 Judge = Callable[[RunSpec, RunOutcome, Path], RunAssessment]
 Round = Callable[[], AbstractContextManager[Listener]]
@@ -55,7 +56,7 @@ class _Probe:
 def find_edges(
     request: Request,
     out: Path,
-    place: Any,
+    place: Executor,
     round_of: Round,
     *,
     command: str = "",
@@ -86,24 +87,22 @@ def find_edges(
     points: dict[tuple[Chain, int], FrontierPoint] = {}
     try:
         result = _result(request, points, out, command, complete=False)
-        if not (
-            out / FRONTIER_FILE
-        ).exists():  # by which the folder is known; what an earlier search has found stays for now
+        # by which the folder is known; what an earlier search has found stays for now
+        if not (out / FRONTIER_FILE).exists():
             replace_file(out / FRONTIER_FILE, result.text().encode())
         while probes := _wanted(request, points):
             specs = [probe.spec for probe in probes]
             with round_of() as listener:
                 outcomes, ran = run_missing(place, specs, out, listener)
             for probe in probes:
-                outcome = outcomes[str(probe.spec.folder)]
+                outcome = outcomes[probe.spec.place]
                 points[probe.chain, probe.place] = _point(
                     request, probe, outcome, judged(probe.spec, outcome, out)
                 )
                 _drop_weights(out / probe.spec.folder)
             result = _result(request, points, out, command, complete=False)
-            if (
-                ran
-            ):  # else nothing is known that was not before, and a complete result may stand there
+            # else nothing is known that was not before, and a complete result may stand there
+            if ran:
                 replace_file(out / FRONTIER_FILE, result.text().encode())
         cost = {**result.cost, "sitting_seconds": round(clock() - began, 1)}
         result = replace(result, complete=True, cost=cost)
@@ -163,7 +162,7 @@ def _spec(request: Request, chain: Chain, place: int, versions: Mapping[str, str
 
 
 def _point(
-    request: Request, probe: _Probe, outcome: RunOutcome, judgement: RunAssessment
+    request: Request, probe: _Probe, outcome: RunOutcome, judgment: RunAssessment
 ) -> FrontierPoint:
     """Return a run as the result has it."""
     return FrontierPoint(
@@ -172,8 +171,8 @@ def _point(
         seed=probe.chain[1],
         outcome=outcome.outcome,
         seconds=outcome.seconds.get("total", 0.0),
-        folder=str(probe.spec.folder),
-        **asdict(judgement),
+        folder=probe.spec.place,
+        **asdict(judgment),
     )
 
 
@@ -257,9 +256,8 @@ def _seed_edge(request: Request, seed: int, known: Mapping[int, Word], edge: Edg
         lowest_failing=_value(request, edge.failing),
         undecided=tuple(request.values[i] for i in undecided),
         stable_again=tuple(request.values[i] for i in again),
-        monotone=not again
-        if request.mode == "grid"
-        else None,  # bisection never looks beyond a failure
+        # bisection never looks beyond a failure
+        monotone=not again if request.mode == "grid" else None,
     )
 
 

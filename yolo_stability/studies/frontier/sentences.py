@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from yolo_stability.core.text import times
+from yolo_stability.core.text import count
 from yolo_stability.studies.frontier.result import (
     FrontierPoint,
     SettingEdge,
@@ -59,24 +59,24 @@ def _nothing(request: Request, edge: SettingEdge, points: Sequence[FrontierPoint
     first = request.values[0]
     failed = sum(seed.status == "nothing" for seed in edge.seeds)
     sign = "".join(f", {text}" for text in _sign(first, points))
-    count = f"{failed} of {times(len(edge.seeds), 'seed')} failed there{_anecdotal(edge)}"
+    among = f"{failed} of {count(len(edge.seeds), 'seed')} failed there{_anecdotal(edge)}"
     what = (
         "nothing is stable, not even"
         if failed == len(edge.seeds)
         else "not stable for every seed, even at"
     )
-    return f"{what} {request.axis}={first:g} ({count}{sign}); {_further(request, 'from')}"
+    return f"{what} {request.axis}={first:g} ({among}{sign}); {_further(request, 'from')}"
 
 
 def _everything(request: Request, edge: SettingEdge, points: Sequence[FrontierPoint]) -> str:
-    count = f"{times(len(edge.seeds), 'seed')}{_anecdotal(edge)}"
+    among = f"{count(len(edge.seeds), 'seed')}{_anecdotal(edge)}"
     tried = {point.value for point in points}
     between = (
         ""
         if len(tried) == len(request.values)
         else "; both ends are, between them nothing was tried"
     )
-    text = f"no edge: stable as far as {request.axis}={request.values[-1]:g} ({count}{between})"
+    text = f"no edge: stable as far as {request.axis}={request.values[-1]:g} ({among}{between})"
     return f"{text}{_learned(edge, points)}{_gaps(edge)}; {_further(request, 'to')}"
 
 
@@ -91,7 +91,7 @@ def _undecided(request: Request, edge: SettingEdge, points: Sequence[FrontierPoi
         f": {request.axis}={silent[0].value:g} {_was(silent[0])}, {silent[0].why}" if silent else ""
     )
     return (
-        f"no edge can be named, {known}; {times(len(silent), 'run')} said neither{told.rstrip('.')}"
+        f"no edge can be named, {known}; {count(len(silent), 'run')} said neither{told.rstrip('.')}"
     )
 
 

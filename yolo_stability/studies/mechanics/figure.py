@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from yolo_stability.core.files import replace_file
+from yolo_stability.core.text import brief
 from yolo_stability.display.picture import png_of
-from yolo_stability.display.style import FAINT, INK, RC, tick_number
+from yolo_stability.display.style import FAINT, INK, RC
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -123,13 +124,13 @@ def _figure(panels: Sequence[Panel], title: str, note: str) -> Any:
         for group in {p.group for p in panels}
     }
     named = [line.label for panel in panels for line in panel.lines if not line.faint]
-    colours = {label: _PALETTE[i % len(_PALETTE)] for i, label in enumerate(dict.fromkeys(named))}
+    colors = {label: _PALETTE[i % len(_PALETTE)] for i, label in enumerate(dict.fromkeys(named))}
     wide = _WIDTH / 2
     for i, panel in enumerate(panels):
         bottom = _BOTTOM + (rows - 1 - i // 2) * _ROW + _BELOW
         box = ((i % 2) * wide + _LEFT, bottom, wide - _LEFT - _RIGHT, _ROW - _BELOW - _ABOVE)
         axes = figure.add_axes((box[0] / _WIDTH, box[1] / height, box[2] / _WIDTH, box[3] / height))
-        _draw(axes, panel, ranges[panel.group], colours, box[3])
+        _draw(axes, panel, ranges[panel.group], colors, box[3])
     return figure
 
 
@@ -150,13 +151,13 @@ def _range(panels: Sequence[Panel]) -> tuple[float, float]:
 
 
 def _draw(
-    axes: Any, panel: Panel, limits: tuple[float, float], colours: dict[str, str], tall: float
+    axes: Any, panel: Panel, limits: tuple[float, float], colors: dict[str, str], tall: float
 ) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     ends: list[tuple[float, str, str]] = []
     for line in panel.lines:
-        colour = FAINT if line.faint else colours[line.label]
+        color = FAINT if line.faint else colors[line.label]
         y = np.array(
             [np.nan if v is None or not np.isfinite(v) else v for v in line.y], dtype=float
         )
@@ -167,7 +168,7 @@ def _draw(
         axes.plot(
             line.x,
             height,
-            color=colour,
+            color=color,
             lw=1.0 if line.faint else 1.5,
             ls=style,
             marker=marker,
@@ -179,29 +180,28 @@ def _draw(
             np.full(gone.sum(), limits[0]),
             marker="v",
             s=24,
-            c=colour,
+            c=color,
             clip_on=False,
         )
         last = np.flatnonzero(np.isfinite(y))[-1:]
-        if (
-            len(last) and last[0] < len(y) - 1
-        ):  # not finite to the end: the name stands where the line stops
+        # not finite to the end: the name stands where the line stops
+        if len(last) and last[0] < len(y) - 1:
             place = (line.x[last[0]], height[last[0]])
-            axes.plot(*place, marker="x", ms=6, mew=1.6, color=colour)
+            axes.plot(*place, marker="x", ms=6, mew=1.6, color=color)
             axes.annotate(
                 f"{line.label}: NaN or Inf\nfrom here on", place, (8, -2), textcoords="offset points", size=8.5,
-                color=colour, va="top",
+                color=color, va="top",
             )  # fmt: skip
         elif len(last):
             ends.append(
-                (limits[0] if y[last[0]] == 0 else float(height[last[0]]), line.label, colour)
+                (limits[0] if y[last[0]] == 0 else float(height[last[0]]), line.label, color)
             )
     if panel.limit:
         axes.axhline(np.log10(panel.limit[0]), color=INK, lw=1, ls=(0, (5, 3)), zorder=3)
         ends.append((float(np.log10(panel.limit[0])), panel.limit[1], INK))
     axes.set_ylim(*limits)
     axes.yaxis.set_major_locator(FixedLocator(_ticks(limits)))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: tick_number(float(f"{10**v:.3g}"))))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: brief(10.0**v)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.set_xlim(left=0)
     axes.set_title(panel.title, size=10, weight="bold", loc="left")
@@ -240,14 +240,14 @@ def _name_lines(
             lack = space - (at[i] - at[i - 1])
             if lack > 1e-4:
                 at[i - 1], at[i] = at[i - 1] - lack / 2, at[i] + lack / 2
-    for y, (_, label, colour) in zip(at, ends, strict=True):
+    for y, (_, label, color) in zip(at, ends, strict=True):
         axes.text(
             1.015,
             y,
             label,
             transform=axes.transAxes,
             size=8.5,
-            color=colour,
+            color=color,
             va="center",
             clip_on=False,
         )

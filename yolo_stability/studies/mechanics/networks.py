@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["CELLS", "DESIGNS", "NETWORKS", "Recurrent", "Stacks", "adding_problem"]
+__all__ = ["DESIGNS", "NETWORKS", "Recurrent", "Stacks", "adding_problem"]
 
 CELLS = {"linear": 1, "tanh": 1, "lstm": 4, "gru": 3}
 """Recurrent cells, and how many gates' worth of weights each has."""

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Curve", "MechanicsResult", "Study", "finite_values", "fitted_rate"]
 
-_FLAT_DECADES = (
-    2.0  # a change by less than a factor of 100 from the first x to the last is called flat
-)
+# a change by less than a factor of 100 from the first x to the last is called flat
+_FLAT_DECADES = 2.0
 _COLUMNS = 4
 
 

@@ -18,8 +18,9 @@ import torch
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import clip_grad_norm_
 
-from yolo_stability.core.errors import ConfigError, nearest
+from yolo_stability.core.errors import ConfigError
 from yolo_stability.core.files import replace_file
+from yolo_stability.core.suggestions import nearest
 from yolo_stability.core.text import number
 from yolo_stability.core.types import Trace
 from yolo_stability.gradients.record import record
@@ -93,9 +94,8 @@ def _rnn_study(out: Path, seed: int) -> Study:
     for label, (cell, options) in NETWORKS.items():
         torch.manual_seed(seed)
         model = Recurrent(cell, _WIDTH, horizon=LENGTHS[-1], **options)
-        optimizer = torch.optim.SGD(
-            model.parameters(), lr=0.0
-        )  # every length meets the same weights
+        # every length meets the same weights
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
         with _recorded(model, optimizer, out, "rnn", label, seed) as r:
             for length in LENGTHS:
                 inputs, _ = adding_problem(_BATCH, length, torch.Generator().manual_seed(seed))

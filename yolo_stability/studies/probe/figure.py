@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yolo_stability.core.files import replace_file
-from yolo_stability.core.text import short_name
+from yolo_stability.core.text import brief, short_name
 from yolo_stability.display.picture import png_of
-from yolo_stability.display.style import BAD, FAINT, INK, RC, tick_number
+from yolo_stability.display.style import BAD, FAINT, INK, RC
 from yolo_stability.studies.probe.result import block_group, blocks_by_group
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ __all__ = ["draw_probe_figure"]
 
 _STOCK = "#9aa1a9"
 # Okabe and Ito's colours without black and yellow: they can be told apart by colour-blind readers.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 # Inches.
 _WIDTH, _HEIGHT, _DPI = 11.0, 7.6, 130
@@ -107,8 +107,8 @@ def _look(results: Sequence[ProbeResult]) -> list[tuple[str, Any]]:
         if not result.settings:
             looks.append((_STOCK, "-"))
             continue
-        dashes = _DASHES[number_of // len(_COLOURS) % len(_DASHES)]
-        looks.append((_COLOURS[number_of % len(_COLOURS)], dashes))
+        dashes = _DASHES[number_of // len(_COLORS) % len(_DASHES)]
+        looks.append((_COLORS[number_of % len(_COLORS)], dashes))
         number_of += 1
     return looks
 
@@ -117,9 +117,9 @@ def _draw_lines(axes: Any, results: Sequence[ProbeResult], field: str) -> None:
     """Draw one line a setting, broken between the parts of the network; what is not finite is a cross at the top."""
     axes.set_yscale("log")
     _draw_profile(axes, results[0].reference.blocks, field, _STOCK, "-", 4.0)
-    for result, (colour, dashes) in zip(results, _look(results), strict=True):
+    for result, (color, dashes) in zip(results, _look(results), strict=True):
         if result.settings:
-            _draw_profile(axes, result.blocks, field, colour, dashes, 1.5)
+            _draw_profile(axes, result.blocks, field, color, dashes, 1.5)
     axes.grid(axis="y", color="#e3e6ea", lw=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -127,7 +127,7 @@ def _draw_lines(axes: Any, results: Sequence[ProbeResult], field: str) -> None:
 
 
 def _draw_profile(
-    axes: Any, blocks: Sequence[BlockFlow], field: str, colour: str, dashes: Any, width: float
+    axes: Any, blocks: Sequence[BlockFlow], field: str, color: str, dashes: Any, width: float
 ) -> None:
     places = _positions(blocks)
     values = [getattr(block, field) for block in blocks]
@@ -140,7 +140,7 @@ def _draw_profile(
         lost,
         [0.97] * len(lost),
         "x",
-        color=colour,
+        color=color,
         ms=4.5,
         transform=axes.get_xaxis_transform(),
         clip_on=False,
@@ -153,7 +153,7 @@ def _draw_profile(
         axes.plot(
             places[part],
             shown,
-            color=colour,
+            color=color,
             ls=dashes,
             lw=width,
             marker="o",
@@ -185,7 +185,7 @@ def _tick_log(axes: Any) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     axes.yaxis.set_major_locator(LogLocator(numticks=8))
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: tick_number(v)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: brief(v, 5)))
     axes.yaxis.set_minor_locator(NullLocator())
 
 
@@ -194,7 +194,7 @@ class _Entry:
     """One line of the picture, as it is named beside the panels: its text, the last line of which is the verdict."""
 
     lines: list[str]
-    colour: str
+    color: str
     dashes: Any
     alarm: bool
 
@@ -207,12 +207,12 @@ def _entries(results: Sequence[ProbeResult]) -> list[_Entry]:
     pairs = sorted(
         zip(results, _look(results), strict=True), key=lambda pair: _height(pair[0]), reverse=True
     )
-    for result, (colour, dashes) in pairs:
+    for result, (color, dashes) in pairs:
         verdict = (
             result.verdict if result.measures.finite else f"{result.verdict}: NaN or Inf (crosses)"
         )
         lines = [*textwrap.wrap(result.label, _LABEL_WIDTH), verdict]
-        entries.append(_Entry(lines, colour, dashes, result.verdict != "healthy"))
+        entries.append(_Entry(lines, color, dashes, result.verdict != "healthy"))
     return entries
 
 
@@ -224,14 +224,14 @@ def _draw_entries(figure: Any, entries: Sequence[_Entry], height: float) -> None
     for entry in entries:
         level = [1 - (height - y + _LINE / 2) / height] * 2
         ends = [left / _WIDTH, (left + 0.42) / _WIDTH]
-        figure.add_artist(Line2D(ends, level, color=entry.colour, ls=entry.dashes, lw=2.2))
+        figure.add_artist(Line2D(ends, level, color=entry.color, ls=entry.dashes, lw=2.2))
         for text in entry.lines:
             last = text is entry.lines[-1]
-            colour = INK if not last else BAD if entry.alarm else FAINT
+            color = INK if not last else BAD if entry.alarm else FAINT
             weight = "bold" if last and entry.alarm else "normal"
             x = (left + 0.52) / _WIDTH
             figure.text(
-                x, (y - _LINE / 2) / height, text, size=8, color=colour, weight=weight, va="center"
+                x, (y - _LINE / 2) / height, text, size=8, color=color, weight=weight, va="center"
             )
             y -= _LINE
         y -= _ENTRY_GAP

@@ -11,31 +11,29 @@ import random
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from yolo_stability.compat.cfg import check_keys, check_model, check_task, check_values
 from yolo_stability.compat.ultralytics import Trainer, inner_model, quiet, unset_deterministic
-from yolo_stability.config import MODEL_SWITCHES, OWN_KEYS, is_default
-from yolo_stability.core.errors import ConfigError
+from yolo_stability.config import MODEL_SWITCHES, is_default
 from yolo_stability.data.resolve import resolve_data
 from yolo_stability.gradients.blocks import model_blocks
 from yolo_stability.gradients.norms import BlockIndex, exact_norms
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.studies.probe.activations import FlowHooks, modules_of
 from yolo_stability.studies.probe.compare import classify_profile, compare_with_stock, with_growth
+from yolo_stability.studies.probe.request import ProbeRequest
 from yolo_stability.studies.probe.result import ProbeResult, Profile
 from yolo_stability.trainer.base_monitor import Monitor
 from yolo_stability.trainer.launch import load_model
 
-__all__ = ["run_grid", "run_probe"]
+__all__ = ["probe_checked"]
 
 _DEFAULTS = {"imgsz": 160, "batch": 8, "seed": 0, "mosaic": 0.0}
 # One batch, float32, in this process; what a training would write, show or validate is left out.
@@ -55,64 +53,25 @@ _FORCED = {
 }
 
 
-def run_probe(
-    *, model: Any, data: str | Path, task: str | None = None, **settings: Any
-) -> ProbeResult:
-    """Probe one setting; see `run_grid`.
+def probe_checked(request: ProbeRequest) -> tuple[ProbeResult, ...]:
+    """Probe checked settings on the same batch, each against the stock profile, which is measured once.
 
     Args:
-        model: Path or name of a model, or a `YOLO` object, which stays as it is.
-        data: Whatever Ultralytics takes, a folder in COCO's layout, or an embedded set.
-        task: Task; None to take the model's own.
-        **settings: Switches such as `norm="none"`, and keys of Ultralytics such as `imgsz`.
-
-    Returns:
-        The profile with its verdict against stock.
-
-    Raises:
-        ConfigError: A key or value is impossible, cannot show in a probe, or finds nothing in the model to change.
-        DataError: The dataset does not exist or does not fit the task.
-    """
-    own = {key: settings.pop(key) for key in OWN_KEYS if key in settings}
-    return run_grid(model=model, data=data, task=task, grid=[own], **settings)[0]
-
-
-def run_grid(
-    *,
-    model: Any,
-    data: str | Path,
-    task: str | None = None,
-    grid: Sequence[Mapping[str, Any]],
-    **overrides: Any,
-) -> tuple[ProbeResult, ...]:
-    """Probe several settings on the same batch, each against the stock profile, which is measured once.
-
-    Args:
-        model: Path or name of a model, or a `YOLO` object, which stays as it is.
-        data: Whatever Ultralytics takes, a folder in COCO's layout, or an embedded set.
-        task: Task; None to take the model's own.
-        grid: Switches by key of each setting; empty for the stock model.
-        **overrides: Keys of Ultralytics; `imgsz` is 160, `batch` 8 and `mosaic` 0 unless given.
+        request: From `make_probe_request` or the command line; `imgsz` is 160, `batch` 8 and `mosaic` 0 unless given.
 
     Returns:
         One result a setting, in order.
 
     Raises:
-        ConfigError: A key or value is impossible, cannot show in a probe, or finds nothing in the model to change.
+        ConfigError: A switch finds nothing in the model to change.
         DataError: The dataset does not exist or does not fit the task.
     """
-    monitors = [_monitor(settings) for settings in grid]
-    overrides = check_values(check_keys(overrides, OWN_KEYS))
-    _check(overrides)
-    if isinstance(model, str | Path):
-        check_model(str(model))
-        if task is not None:
-            check_task(str(model), task)
     with quiet(), _process_as_before():
-        yolo = load_model(model, task)
-        probes = _Probes(yolo, resolve_data(data, yolo.task).data, {**overrides, "data": str(data)})
+        yolo = load_model(request.model, request.task)
+        resolved = resolve_data(request.data, yolo.task).data
+        probes = _Probes(yolo, resolved, {**request.overrides, "data": str(request.data)})
         stock = probes.measure(Monitor())
-        return tuple(_result(probes, stock, monitor) for monitor in monitors)
+        return tuple(_result(probes, stock, monitor) for monitor in request.monitors)
 
 
 def _result(probes: _Probes, stock: _Passed, monitor: Monitor) -> ProbeResult:
@@ -139,39 +98,10 @@ def _result(probes: _Probes, stock: _Passed, monitor: Monitor) -> ProbeResult:
     )
 
 
-def _monitor(settings: Mapping[str, Any]) -> Monitor:
-    """Return a monitor with the switches of one setting; every impossible one is refused before anything is built."""
-    monitor = Monitor(**settings)
-    for key, value in monitor.settings.model_dump().items():
-        if key not in MODEL_SWITCHES and not is_default(key, value):
-            raise ConfigError(
-                f"{key}={value} cannot show in a probe, which takes no optimizer step. Leave it out, or train with it; "
-                f"a probe takes {', '.join(MODEL_SWITCHES)}."
-            )
-    return monitor
-
-
 def _changed(monitor: Monitor) -> dict[str, Any]:
     """Return the switches that differ from stock."""
     values = monitor.settings.model_dump()
     return {key: values[key] for key in MODEL_SWITCHES if not is_default(key, values[key])}
-
-
-def _check(overrides: Mapping[str, Any]) -> None:
-    """Refuse keys of Ultralytics that make no single batch."""
-    batch = overrides.get("batch", 1)
-    if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-        raise ConfigError(
-            f"'batch={batch}' is not possible in a probe: give the number of images, such as batch=8."
-        )
-    if overrides.get("resume"):
-        raise ConfigError(
-            "resume= has no place in a probe, which trains nothing. Name the checkpoint as model=."
-        )
-    if len(str(overrides.get("device", "")).split(",")) > 1:
-        raise ConfigError(
-            f"'device={overrides['device']}' is not possible: a probe runs on one device."
-        )
 
 
 @contextmanager

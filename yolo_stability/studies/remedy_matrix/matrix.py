@@ -24,7 +24,6 @@ __all__ = [
     "cell_of",
     "count_outcomes",
     "gain_of",
-    "is_saved",
     "price_of",
 ]
 

@@ -232,9 +232,9 @@ def _box(axes: Any, x: int, y: int, own: OutcomeCounts, *, frame: bool, mark: st
         _empty(axes, x, y, _MISSING)
         return
     share = own.share.value or 0.0
-    colour = tuple(low + share * (high - low) for low, high in zip(_LOW, _HIGH, strict=True))
+    color = tuple(low + share * (high - low) for low, high in zip(_LOW, _HIGH, strict=True))
     axes.add_patch(
-        Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, edgecolor="white", linewidth=1.0)
+        Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=color, edgecolor="white", linewidth=1.0)
     )
     if frame:
         place, size = (x - 0.46, y - 0.44), (0.92, 0.88)

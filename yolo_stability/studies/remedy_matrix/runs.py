@@ -120,7 +120,7 @@ def _ended(
         if settings != json.loads(json.dumps(suite.settings(arm, task, seed), default=str)):
             yield None, ended
             continue
-        place = str(file.parent.relative_to(folder))
+        place = file.parent.relative_to(folder).as_posix()
         row = unassessed_row(arm, task, model, seed, outcome, error=outcome.error, folder=place)
         yield replace(row, fitness=fitness_of(row)), ended
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from yolo_stability.benchmarks.arms import SIGN
-from yolo_stability.benchmarks.labelled_runs import (
+from yolo_stability.benchmarks.labeled_runs import (
     HEALTHY,
-    LabelledRun,
+    LabeledRun,
     label_of,
-    labelled_runs,
+    labeled_runs,
 )
 from yolo_stability.benchmarks.rows import Interval
 from yolo_stability.benchmarks.scenario import FaultLabel
@@ -30,7 +30,7 @@ from yolo_stability.studies.rescue_rate.score import AUTO, LEARNT
 from yolo_stability.trace.digest import trace_digest
 from yolo_stability.trace.records import as_records
 
-__all__ = ["Replayed", "acted_folder", "first_action", "first_decision", "replay_folder"]
+__all__ = ["Replayed", "acted_folder", "first_decision", "replay_folder"]
 
 _BUILT_IN = frozenset({"normalisation", "activation", "depth", "initialisation"})
 _CONTROL = "control"  # the arm that is healthy by definition
@@ -90,7 +90,7 @@ class Replayed:
 class _Case:
     """A run, what was decided first, and the step at which it breaks down; None if it learns all the same."""
 
-    run: LabelledRun
+    run: LabeledRun
     decision: Decision | None
     onset: int | None
 
@@ -156,7 +156,7 @@ def replay_folder(folder: Path | str) -> Replayed:
     Args:
         folder: The benchmark's folder.
     """
-    found = list(labelled_runs(Path(folder), _CONTROL))
+    found = list(labeled_runs(Path(folder), _CONTROL))
     told = [run for run in found if run.trace.steps.height >= _ASKED]
     cases = [_Case(run, first_decision(run.trace), 0) for run in told]
     return _counted(cases, too_short=len(found) - len(told))
@@ -171,7 +171,7 @@ def acted_folder(folder: Path | str) -> Replayed:
     Args:
         folder: The benchmark's folder.
     """
-    found = list(labelled_runs(Path(folder), _CONTROL, _rescued_label))
+    found = list(labeled_runs(Path(folder), _CONTROL, _rescued_label))
     rescued = [run for run in found if run.arm.endswith(AUTO)]
     digests = {
         (run.arm, run.task, run.model, run.seed): trace_digest(run.trace)
@@ -179,7 +179,7 @@ def acted_folder(folder: Path | str) -> Replayed:
         if run.label.healthy
     }
 
-    def acted(run: LabelledRun) -> Decision | None:
+    def acted(run: LabeledRun) -> Decision | None:
         done = first_action(run.trace)
         own, twin = (
             digests.get((arm, run.task, run.model, run.seed)) for arm in (run.arm, _bare(run.arm))
@@ -194,7 +194,7 @@ def acted_folder(folder: Path | str) -> Replayed:
         (run.arm, run.task, run.model, run.seed): run for run in found if not run.arm.endswith(AUTO)
     }
 
-    def onset(run: LabelledRun) -> int | None:
+    def onset(run: LabeledRun) -> int | None:
         twin = bare.get((_bare(run.arm), run.task, run.model, run.seed))
         if twin is None or run.label.healthy:
             return 0

@@ -62,9 +62,8 @@ class LogQueue:
         self.stride = 1
         self.lost_events = 0
         self._deliver, self._name, self._share, self._period = deliver, name, share, period
-        self._moved = (
-            threading.Condition()
-        )  # reentrant: an interrupt may close the run inside any of this
+        # reentrant: an interrupt may close the run inside any of this
+        self._moved = threading.Condition()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._parcels: list[Parcel] = []
@@ -179,9 +178,8 @@ class LogQueue:
         with self._moved:
             self._busy = False
             self._delivered += 1
-            if (
-                parcels and self._delivered > 1
-            ):  # the first one also pays for imports and connections
+            # the first one also pays for imports and connections
+            if parcels and self._delivered > 1:
                 self._adjust(spent / len(parcels))
             self._moved.notify_all()
 

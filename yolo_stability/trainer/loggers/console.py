@@ -115,8 +115,8 @@ def _rescue(event: Event) -> str:
 def _finding(event: Event) -> str:
     """Return the line for a finding, short enough to stand between progress bars; coloured on a terminal."""
     severity = str(event.data["severity"])
-    colour = {"critical": "\033[1;31m", "warning": "\033[33m"}.get(severity, "")
-    word = f"{colour}{severity}\033[0m" if colour and sys.stdout.isatty() else severity
+    color = {"critical": "\033[1;31m", "warning": "\033[33m"}.get(severity, "")
+    word = f"{color}{severity}\033[0m" if color and sys.stdout.isatty() else severity
     message, remedy = (
         printable(str(event.data["message"])),
         printable(str(event.data.get("remedy") or "")),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from typing import Any, Protocol
 
 from yolo_stability.core.actions import Action, Ending
@@ -15,9 +14,10 @@ from yolo_stability.trace import load_trace
 from yolo_stability.trainer.policy import Policy
 from yolo_stability.trainer.rescue.remedies import LiveRemedies, RemediedState
 from yolo_stability.trainer.step.journal import Journal
+from yolo_stability.trainer.step.recovery import Recovery
 from yolo_stability.trainer.step.warmup import given_back
 
-__all__ = ["Recoverable", "Rescue", "RescuedState"]
+__all__ = ["Rescue", "RescuedState"]
 
 _WORKED = 32
 """Healthy steps after which a remedy is said to have worked; as many as make a snapshot trusted."""
@@ -39,35 +39,12 @@ class RescuedState(RemediedState, StartingState, TrainingRun, Protocol):
         """The epoch with which this session began."""
 
 
-class Recoverable(Protocol):
-    """What a rescue may do to a run, beside its remedies."""
-
-    @property
-    def healthy_steps(self) -> int:
-        """Healthy steps since the start or the last rescue."""
-
-    def roll_back(self, before: int | None) -> int:
-        """Put back the last healthy state, from before a step if that is known; return its step."""
-
-    def begin_anew(self, warmup_back: int | None = None) -> None:
-        """Take the present state for the healthy one; see `Recovery.begin_anew`."""
-
-    def begin_from_scratch(self) -> None:
-        """Begin anew with new weights, whose warm-up is all before them."""
-
-    def end_early(self, kind: str, text: str, data: Mapping[str, Any]) -> None:
-        """End the run with its last healthy state."""
-
-    def warmup_progress(self) -> dict[str, int]:
-        """Return `warmup_back` and `iterations`: what rollbacks have given back, and what has passed."""
-
-
 class Rescue:
     """Carries out what a policy decides, and says so.
 
     Args:
         state: The training.
-        run: Goes back to healthy states.
+        run: Rolls the run back to healthy states.
         journal: Where the run is; takes events.
         policy: Decides.
         remedies: What is changed in the run.
@@ -77,7 +54,7 @@ class Rescue:
     def __init__(
         self,
         state: RescuedState,
-        run: Recoverable,
+        run: Recovery,
         journal: Journal,
         policy: Policy,
         remedies: LiveRemedies,
@@ -87,9 +64,8 @@ class Rescue:
         self._state, self._run, self._journal = state, run, journal
         self._policy, self._remedies = policy, remedies
         self._count, self._failed = 0, False
-        self._open: tuple[str, int, int] | None = (
-            None  # a remedy, its step, and the healthy steps before it
-        )
+        # a remedy, its step, and the healthy steps before it
+        self._open: tuple[str, int, int] | None = None
 
     def resume(self, *, known: bool) -> None:
         """Put back in force what earlier sittings did; the policy learns of it.

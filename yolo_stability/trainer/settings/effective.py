@@ -27,14 +27,7 @@ from yolo_stability.guard.distributed import is_distributed
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.trace import SCHEMA_VERSION
 
-__all__ = [
-    "as_first_written",
-    "build_header",
-    "effective_settings",
-    "own_in_force",
-    "possible",
-    "requested_settings",
-]
+__all__ = ["as_first_written", "build_header", "own_in_force", "possible", "requested_settings"]
 
 _ARGUMENTS = (
     "task",
@@ -148,9 +141,8 @@ def effective_settings(trainer: Trainer) -> dict[str, Any]:
         "momentum": momentum(optimizer),
         "groups": {
             name: {
-                "lr": float(
-                    rate
-                ),  # of the scheduler: a resumed group may have been lowered by a rescue
+                # of the scheduler: a resumed group may have been lowered by a rescue
+                "lr": float(rate),
                 "weight_decay": float(group.get("weight_decay", 0.0)),
                 "tensors": len(group["params"]),
             }

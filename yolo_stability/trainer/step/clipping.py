@@ -39,7 +39,7 @@ class Clipping:
         """
         params = [p for p in state.model.parameters() if p.grad is not None]
         total, norm = reading.total, reading.raw_norm
-        if self._switches.regularise(params):
+        if self._switches.regularize(params):
             total = torch.nn.utils.get_total_norm([p.grad for p in params if p.grad is not None])
             norm = float(total)
         foreach = False if state.device.type == "npu" else None  # as the stock body

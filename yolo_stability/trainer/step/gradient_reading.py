@@ -25,7 +25,7 @@ from yolo_stability.guard.training_state import TrainingState
 from yolo_stability.trainer.step.accumulation import Window, gradient_norm
 from yolo_stability.trainer.step.loop_state import LoopState
 
-__all__ = ["GradientReader", "Reading", "read_gradients", "unscaled"]
+__all__ = ["GradientReader", "Reading", "unscaled"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

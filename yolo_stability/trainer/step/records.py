@@ -23,15 +23,7 @@ from yolo_stability.trainer.step.gradient_reading import GradientReader, Reading
 from yolo_stability.trainer.step.journal import Journal
 from yolo_stability.trainer.step.loop_state import LoopState
 
-__all__ = [
-    "GroupRates",
-    "RecordKeeper",
-    "StepPlace",
-    "none_if_nan",
-    "skip_details",
-    "step_record",
-    "worst_block",
-]
+__all__ = ["GroupRates", "RecordKeeper", "StepPlace", "skip_details", "worst_block"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

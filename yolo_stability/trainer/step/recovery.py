@@ -30,7 +30,6 @@ class Recovery:
         before_restore: Called before a state is put back: no record of what is undone may arrive later.
 
     Attributes:
-        health: Which steps were healthy.
         warmup: Where the run stands in its warm-up.
     """
 
@@ -45,13 +44,12 @@ class Recovery:
         self._state, self._journal, self._guard = state, journal, guard
         self._before_restore = before_restore
         rescued = settings.rescue != "off"
-        self._youngest = (
-            16 if rescued else 4
-        )  # what a rescue wants to go back to lies before trouble
+        # what a rescue wants to go back to lies before trouble
+        self._youngest = 16 if rescued else 4
         self._limit = (
             0 if settings.guard == "stop" else max(settings.guard_limit, 3 if rescued else 1)
         )
-        self.health, self.warmup = Health(), WarmUp()
+        self._health, self.warmup = Health(), WarmUp()
         self.warmup.begin_epoch(state, state.start_epoch, journal.iteration)
         self._healthy: HealthyStates | None = None
         if guard:
@@ -60,7 +58,20 @@ class Recovery:
     @property
     def healthy_steps(self) -> int:
         """Healthy steps since the start or the last rescue."""
-        return self.health.healthy_steps
+        return self._health.healthy_steps
+
+    @property
+    def unhealthy_step(self) -> int:
+        """Last step that was unhealthy; see `Health.unhealthy_step`."""
+        return self._health.unhealthy_step
+
+    def doubt(self, step: int) -> None:
+        """Trust no state up to a step, as the policy says; -1 for none.
+
+        Args:
+            step: Last step after which the policy does not trust a state.
+        """
+        self._health.doubtful_step = step
 
     def warmup_progress(self) -> dict[str, int]:
         """Return iterations that rollbacks have given back, and those passed as Ultralytics counts them."""
@@ -78,7 +89,7 @@ class Recovery:
     def skipped(self, reason: Reason) -> None:
         """Take note of a step that the guard has skipped; end the run after too many of them."""
         assert self._guard is not None
-        self.health.skipped(self._journal.step)
+        self._health.skipped(self._journal.step)
         if self._healthy:
             self._healthy.observe(self._state, self._journal.step, healthy=False)
         if self._guard.in_a_row > self._limit:
@@ -98,11 +109,11 @@ class Recovery:
         if not self._healthy:
             return True
         step, iteration = self._journal.step, self._journal.iteration
-        healthy = self.health.applied(step, loss, grad_norm)
+        healthy = self._health.applied(step, loss, grad_norm)
         self._healthy.observe(
             self._state,
             step + 1,
-            healthy=healthy and self.health.trusts(step),
+            healthy=healthy and self._health.trusts(step),
             place=self.warmup.place(iteration + 1),
         )
         return healthy
@@ -134,7 +145,7 @@ class Recovery:
         """Put back the last healthy state, from before a step if that is known; return its step."""
         assert self._healthy and self._guard  # noqa: PT018
         self._guard.in_a_row = 0
-        self.health.forget()
+        self._health.forget()
         return self._restore(self._healthy, before)
 
     def begin_anew(self, warmup_back: int | None = None) -> None:
@@ -180,7 +191,7 @@ class Recovery:
     def _restore(self, healthy: HealthyStates, before: int | None = None) -> int:
         """Put the last healthy state back; return its step."""
         self._before_restore()
-        self.health.rolled_back(self._journal.step)
+        self._health.rolled_back(self._journal.step)
         self._state.optimizer.zero_grad()
         healthy.restore(self._state, before)
         self.warmup.return_to(healthy.place, self._journal.iteration)

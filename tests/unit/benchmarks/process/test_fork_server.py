@@ -12,8 +12,8 @@ from pathlib import Path
 
 import psutil
 import pytest
+from sample_benchmark import run_spec
 
-from yolo_stability.benchmarks.plan import RunSpec
 from yolo_stability.benchmarks.process import supervisor as child
 from yolo_stability.benchmarks.process.fork_server import ForkedRun, ForkServer
 
@@ -119,13 +119,13 @@ def test_a_run_that_hangs_is_ended_at_its_time_limit(
     monkeypatch.setattr(child, "_GRACE_SECONDS", 0.5)
     run = fork(fork_server, tmp_path / "sleep")
     os.kill(run.pid, signal.SIGSTOP)
-    assert child._wait(run, spec(minutes=0.01), lambda: False)[0] == "timeout"
+    assert child._wait(run, run_spec(minutes=0.01), lambda: False)[0] == "timeout"
     assert run.returncode == -signal.SIGKILL
 
 
 def test_a_run_over_its_memory_is_ended(fork_server: ForkServer, tmp_path: Path) -> None:
     run = fork(fork_server, tmp_path / "sleep")
-    why, peak = child._wait(run, spec(gigabytes=0.001), lambda: False)
+    why, peak = child._wait(run, run_spec(gigabytes=0.001), lambda: False)
     assert why == "memory"
     assert peak > 1e6
     assert run.returncode == -signal.SIGTERM
@@ -164,7 +164,7 @@ def test_an_interrupt_of_whoever_supervises_ends_the_run(
     )
     monkeypatch.setattr(child, "_resident", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        child.supervise(spec(), tmp_path)
+        child.supervise(run_spec(), tmp_path)
     (pid,) = seen
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
@@ -179,25 +179,11 @@ def gone(pid: int) -> bool:
     return False
 
 
-def spec(**changed: float) -> RunSpec:
-    limits = {"minutes": 5.0, "gigabytes": 8.0, **changed}
-    return RunSpec(
-        arm="a",
-        task="detect",
-        model="m",
-        seed=0,
-        settings={"device": "cpu"},
-        zero_loss_steps=16,
-        digest="d",
-        **limits,
-    )
-
-
 @pytest.mark.parametrize("device", ["0", "cuda", None])
 def test_what_may_touch_a_gpu_is_not_forked(
     device: str | None, fork_server: ForkServer, tmp_path: Path
 ) -> None:
-    chosen = RunSpec(**{**spec().to_json(), "settings": {"device": device}})
+    chosen = run_spec(settings={"device": device})
     with (tmp_path / "log").open("wb") as log:
         assert child._forked(fork_server, chosen, tmp_path, log) is None
     assert not (tmp_path / "log").read_text()
@@ -209,4 +195,4 @@ def test_where_nothing_can_be_forked_a_run_is_started_anew(
     assert fork(fork_server, tmp_path / "exit-0").wait(20) == 0
     fork_server.close()
     with (tmp_path / "log").open("wb") as log:
-        assert child._forked(fork_server, spec(), tmp_path, log) is None
+        assert child._forked(fork_server, run_spec(), tmp_path, log) is None

@@ -8,7 +8,7 @@ from typing import Any
 
 from traces import record, write
 
-from yolo_stability.benchmarks.labelled_runs import LabelledRun
+from yolo_stability.benchmarks.labeled_runs import LabeledRun
 from yolo_stability.benchmarks.scenario import FaultLabel
 from yolo_stability.core.findings import Diagnosis, Finding
 from yolo_stability.core.types import StepRecord, Trace
@@ -35,7 +35,7 @@ def steps(
 
 def run(
     folder: Path, records: Sequence[StepRecord], label: FaultLabel = HEALTHY, **changes: Any
-) -> LabelledRun:
+) -> LabeledRun:
     """A labelled run with these records."""
     trace = load_trace(
         write(folder, records, effective={"optimizer": changes.pop("optimizer", "AdamW")})
@@ -50,7 +50,7 @@ def run(
         "fitness": 0.8,
         "batch": 8,
     }
-    return LabelledRun(**{**values, **changes}, trace=trace, series=as_series(trace))
+    return LabeledRun(**{**values, **changes}, trace=trace, series=as_series(trace))
 
 
 def alarm_above(limit: float) -> Callable[[Trace, bool], Diagnosis]:

@@ -11,11 +11,11 @@ import pytest
 from labelled import GRADUAL, alarm_above, run, steps
 from traces import write
 
-from yolo_stability.benchmarks.labelled_runs import labelled_runs, prefix
+from yolo_stability.benchmarks.labeled_runs import labeled_runs, prefix
 from yolo_stability.benchmarks.plan import RunOutcome
 from yolo_stability.core.findings import Cause, Diagnosis
 from yolo_stability.core.types import Event, StepRecord, Trace
-from yolo_stability.studies.fault_detection import FAULTS_JSON, score_labelled
+from yolo_stability.studies.fault_detection import FAULTS_JSON, score_labeled
 from yolo_stability.studies.fault_detection.metrics import OURS
 from yolo_stability.studies.fault_detection.score import known_at, run_detectors, write_faults
 from yolo_stability.trace import TraceWriter, load_trace
@@ -104,7 +104,7 @@ def test_runs_are_read_with_the_labels_of_their_scenarios(tmp_path: Path) -> Non
     put(tmp_path, "deep", FLAT)  # a scenario without label
     put(tmp_path, "gone", FLAT)  # no scenario any more
     (put(tmp_path, "huge-lr", FLAT) / "spec.json").write_text("{", encoding="utf-8")
-    found = {run.arm: run for run in labelled_runs(tmp_path, "control")}
+    found = {run.arm: run for run in labeled_runs(tmp_path, "control")}
     assert sorted(found) == ["control", "fault-nan-loss", "no-norm"]
     assert found["control"].label.healthy
     assert (found["no-norm"].label.cause, found["no-norm"].fitness) == ("normalisation", None)
@@ -131,10 +131,10 @@ def test_a_folder_without_labelled_runs_says_so(tmp_path: Path) -> None:
 
 
 def test_only_suites_made_for_it_are_scored(tmp_path: Path) -> None:
-    assert score_labelled(tmp_path, ["control", "huge-lr", "no-norm"], "control") is None
-    assert score_labelled(tmp_path, ["control", "healthy-sgd"], "control") is None
+    assert score_labeled(tmp_path, ["control", "huge-lr", "no-norm"], "control") is None
+    assert score_labeled(tmp_path, ["control", "healthy-sgd"], "control") is None
     assert not list(tmp_path.iterdir())
-    assert score_labelled(tmp_path, ["control", "huge-lr", "healthy-sgd"], "control") is not None
+    assert score_labeled(tmp_path, ["control", "huge-lr", "healthy-sgd"], "control") is not None
 
 
 def test_a_diagnosis_that_sees_the_settings_is_told_apart(tmp_path: Path) -> None:

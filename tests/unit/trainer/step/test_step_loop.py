@@ -79,9 +79,9 @@ def test_a_step_that_is_not_finite_is_skipped_and_leaves_nothing_behind(
     assert same(run.training.fingerprint()[:-1], before[:-1])  # all but the scale, which AMP halves
     assert run.training.scaler.get_scale() == (32.0 if amp else 1.0)
     assert run.kinds() == ["guard_skip"]
-    assert run.loop.recovery.health.unhealthy_step == 3
+    assert run.loop.recovery.unhealthy_step == 3
     assert run.step()
-    assert run.loop.recovery.health.unhealthy_step == -1  # the batch was to blame
+    assert run.loop.recovery.unhealthy_step == -1  # the batch was to blame
     run.loop.records.flush()
     assert [record.skipped for record in run.records] == [None, None, None, "guard", None]
     assert [record.step for record in run.records] == [0, 1, 2, 3, 4]

@@ -18,14 +18,14 @@ from yolo_stability.core.types import Trace
 from yolo_stability.trace import load_trace
 from yolo_stability.trace.arrays import Bools, RunSeries, as_series
 
-__all__ = ["HEALTHY", "LabelledRun", "label_of", "labelled_runs", "prefix"]
+__all__ = ["HEALTHY", "LabeledRun", "label_of", "labeled_runs", "prefix"]
 
 HEALTHY = FaultLabel(healthy=True)
 _ENDED = ("finished", "stopped", "crashed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class LabelledRun:
+class LabeledRun:
     """A run whose truth is known.
 
     Attributes:
@@ -70,9 +70,9 @@ class LabelledRun:
         return found
 
 
-def labelled_runs(
+def labeled_runs(
     folder: Path, control: str, label: Callable[[str], FaultLabel | None] | None = None
-) -> Iterator[LabelledRun]:
+) -> Iterator[LabeledRun]:
     """Yield the runs of a benchmark folder that have ended, have a trace with steps, and whose scenario has a label.
 
     The labels are those of the scenarios as they are now; the control is healthy by definition.
@@ -91,7 +91,7 @@ def labelled_runs(
 
 def _read(
     folder: Path, labels: dict[str, FaultLabel | None], of: Callable[[str], FaultLabel | None]
-) -> LabelledRun | None:
+) -> LabeledRun | None:
     """Read one run; None where nothing can be learned from it."""
     outcome = RunOutcome.read(folder)
     try:
@@ -107,7 +107,7 @@ def _read(
     if trace.steps.is_empty():
         return None
     row = unassessed_row(arm, task, model, seed, outcome)
-    return LabelledRun(
+    return LabeledRun(
         arm=arm,
         task=task,
         model=model,
