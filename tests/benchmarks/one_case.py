@@ -110,7 +110,7 @@ def rows(variants: Sequence[Variant], samples: dict[str, list[Sample]]) -> list[
         if variant.run is None and taken:
             found.append(peer_row(variant.name, Turns(taken, both), variant.cycles))
         for name, dense in ((variant.name, False), (FIRST, True)):
-            chosen = [s for s in taken if s.dense == dense]
+            chosen = [s for s in taken if s.dense == dense] or (taken if variant.guest else [])
             if variant.run and chosen and (variant.name == FULL or not dense):
                 turns = Turns(chosen, both)
                 trace = trace_draws(turns, merges, stock_ms)

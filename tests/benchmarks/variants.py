@@ -6,6 +6,7 @@ A build is the default with a deliberate change.
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import threading
 import time
@@ -226,10 +227,13 @@ def trouble(variant: Variant) -> list[str]:
     run = variant.run
     assert run is not None
     assert run.loop is not None
-    skipped = load_trace(variant.stepper.save_dir).steps["skipped"]
+    trace = load_trace(variant.stepper.save_dir)
+    skipped = trace.steps["skipped"]
     count = len(skipped) - skipped.null_count()
     found = [f"{count} of {len(skipped)} steps were skipped"] if count else []
-    unhealthy = run.loop.recovery.health.unhealthy_step
+    events = trace.events.filter(trace.events["kind"] == "finding")["data"]
+    found += sorted({f"a finding: {json.loads(data)['rule']}" for data in events})
+    unhealthy = run.loop.recovery.unhealthy_step
     if unhealthy >= 0:
         found.append(f"step {unhealthy} was unhealthy, so updates were measured densely")
     if variant.writer.error:

@@ -17,7 +17,7 @@ from variants import BUILDS, FULL
 
 GOAL = 1.02
 ENOUGH_TURNS = 20
-MARGIN = 0.0005  # share of a step below which a difference does not matter
+MARGIN = 0.001  # share of a step below which a difference does not matter
 RESOLUTION = 0.003  # half width of an interval beyond which "no different" would say nothing
 WIDER = 1.5  # of the interval of each part: there are ten of them, and none may cry wolf
 MET, MISSED, OPEN = "within the goal", "over the goal", "cannot tell"
