@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,8 @@ def case(setup: Setup, folder: Path, seconds: float, *, builds: bool = False) ->
         finally:
             bench.close()
     found_rows = rows(variants, bench.samples)
+    if setup.device != "cpu":
+        found_rows = [replace(row, clocked=None, rest=None, thread=None) for row in found_rows]
     notes = [*missing, *bench.lost, *notes, *(line for v in variants for line in v.trouble())]
     step_ms = float(np.median([cpu_of(sample) for sample in bench.samples[STOCK]]))
     name = title(setup)
