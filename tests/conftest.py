@@ -90,8 +90,11 @@ def coco_mini() -> Path:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave trainings that are not marked `smoke` to `make test-full`: `make test` takes minutes."""
-    for item in items:
+    """Leave trainings that are not marked `smoke` to `make test-full`: `make test` takes minutes.
+
+    With YOLO_STABILITY_ALL_TRAININGS=1 only those stay out that are marked `full` themselves.
+    """
+    for item in [] if os.environ.get("YOLO_STABILITY_ALL_TRAININGS") else items:
         if item.get_closest_marker("trains") and not item.get_closest_marker("smoke"):
             item.add_marker(pytest.mark.full)
 
