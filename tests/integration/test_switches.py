@@ -357,7 +357,7 @@ def test_a_switch_that_hardly_acts_says_so_before_the_first_step(
         (
             "yolo26n.yaml",
             {"depth_mult": 0},
-            "'depth_mult=0' is not possible: depth_mult is a number above 0",
+            "Invalid value depth_mult=0: expected a number above 0",
         ),
         ("yolo26n.yaml", {"clip": "agc:-1"}, "agc:-1. is not possible: the largest ratio"),
     ],

@@ -445,15 +445,15 @@ def run_loop(out: Path, order: str, steps: int = 3) -> tuple[Recorder, list[str]
     [
         ("zbrco", 3, None),
         ("brcoz", 3, None),
-        ("zbco", 3, ["without r.step()"]),
-        ("zbcor", 3, ["without r.step()", "came after optimizer.step()"]),
-        ("bcozr", 3, ["without r.step()", "came after optimizer.step()"]),
-        ("zbrbrco", 3, ["called again before optimizer.step()"]),
+        ("zbco", 3, ["without a preceding r.step()"]),
+        ("zbcor", 3, ["without a preceding r.step()", "came after optimizer.step()"]),
+        ("bcozr", 3, ["without a preceding r.step()", "came after optimizer.step()"]),
+        ("zbrbrco", 3, ["called twice before optimizer.step()"]),
         ("zrbrco", 3, ["no gradient"]),
-        ("zbr", 0, ["called again before optimizer.step()"]),
+        ("zbr", 0, ["called twice before optimizer.step()"]),
     ],
 )
-def test_each_misuse_is_said_once(
+def test_each_misuse_is_reported_once(
     tmp_path: Path, order: str, rows: int, words: list[str] | None
 ) -> None:
     r, warned = run_loop(tmp_path, order)
@@ -517,12 +517,12 @@ def test_calls_outside_the_with_block_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"model": 3}, "torch.nn.Module as model, and was given a int"),
-        ({"optimizer": "SGD"}, "was given a str"),
+        ({"model": 3}, "torch.nn.Module as model, not int"),
+        ({"optimizer": "SGD"}, "Optimizer, not str"),
         ({"optimizer": sgd(make())}, "no parameter of this model"),
         ({"model": nn.Tanh()}, "nothing to record"),
         ({"out": __file__}, "is a file"),
-        ({"watch_every": -1}, "watch_every=-1 is not possible"),
+        ({"watch_every": -1}, "Invalid value watch_every=-1"),
     ],
 )
 def test_parts_that_cannot_be_recorded_are_refused(
@@ -537,7 +537,7 @@ def test_tensors_outside_the_model_are_named(tmp_path: Path) -> None:
     model = make()
     optimizer = torch.optim.SGD([*model.parameters(), nn.Parameter(torch.zeros(2))], lr=0.1)
     with (
-        pytest.warns(UserWarning, match="1 tensor"),
+        pytest.warns(UserWarning, match="1 optimizer tensor"),
         record(model, optimizer, tmp_path, plots=False),
     ):
         pass
@@ -566,7 +566,7 @@ def test_one_folder_takes_one_recorder_at_a_time(tmp_path: Path) -> None:
     model = make()
     with (
         quiet_record(model, sgd(model), tmp_path),
-        pytest.raises(StabilityError, match="being recorded already"),
+        pytest.raises(StabilityError, match="already being recorded"),
         record(model, sgd(model), tmp_path),
     ):
         pass
@@ -583,13 +583,13 @@ def test_a_warning_that_is_an_error_at_the_start_leaves_nothing_behind(tmp_path:
     claim, elsewhere = tmp_path / "stability" / "running.json", {"host": "elsewhere", "pid": 7}
     claim.parent.mkdir()
     claim.write_text(json.dumps(elsewhere), encoding="utf-8")
-    for told in (f"'{tmp_path}' was last in use by process 7 on elsewhere", "1 tensor"):
+    for told in (f"'{tmp_path}' was last in use by process 7 on elsewhere", "1 optimizer tensor"):
         with pytest.raises(UserWarning, match=told), quiet_record(model, optimizer, tmp_path):
             pass
         assert hooks(model, optimizer) == 0
         assert not claim.exists()
     with (
-        pytest.warns(UserWarning, match="1 tensor"),
+        pytest.warns(UserWarning, match="1 optimizer tensor"),
         record(model, optimizer, tmp_path, plots=False) as r,
     ):
         train(model, optimizer, r, steps=3)
