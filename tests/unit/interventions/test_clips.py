@@ -319,19 +319,19 @@ def test_no_bound_touches_nothing_and_a_zero_gradient_is_not_shortened() -> None
     [
         ("nrom:10", "clip=nrom:10: there is no clip 'nrom'. Did you mean 'norm'"),
         ("norm:", "clip=norm:: the number is missing after the colon; write norm:NUMBER."),
-        ("norm:x", "clip=norm:x: 'x' is no number after the colon; write norm:NUMBER."),
+        ("norm:x", "clip=norm:x: 'x' is not a number after the colon; write norm:NUMBER."),
         (
             "norm:0",
-            "'norm:0' is not possible: the largest total norm must be a finite number above 0, such as norm:10",
+            "Invalid value norm:0: the largest total norm must be a finite number above 0, such as norm:10",
         ),
-        ("norm:inf", "'norm:inf' is not possible"),
-        ("norm:nan", "'norm:nan' is not possible"),
+        ("norm:inf", "Invalid value norm:inf"),
+        ("norm:nan", "Invalid value norm:nan"),
         (
             "value",
-            "'value' needs the largest magnitude of an element: write value:0.5, for instance.",
+            "'value' needs the largest magnitude of an element, for example value:0.5.",
         ),
         ("auto:100.5", "must be a finite number above 0 and at most 100, such as auto:10."),
-        ("none:3", "'none:3' is not possible: none takes no number. Write none alone."),
+        ("none:3", "Invalid value none:3: none takes no number. Write none alone."),
         ("", "there is no clip ''"),
     ],
 )

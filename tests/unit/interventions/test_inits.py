@@ -111,7 +111,7 @@ def test_lsuv_leaves_buffers_and_random_numbers_alone(stock: DetectionModel) -> 
 
 
 def test_mistakes_are_one_sentence() -> None:
-    with pytest.raises(ConfigError, match="needs the factor: write gain:3"):
+    with pytest.raises(ConfigError, match="needs the factor, for example gain:3"):
         make_init("gain")
     with pytest.raises(ConfigError, match="kaiming takes no number"):
         make_init("kaiming:2")

@@ -177,6 +177,6 @@ def test_frozen_statistics_stay_while_scale_and_shift_learn() -> None:
 
 def test_a_wrong_name_names_the_nearest() -> None:
     with pytest.raises(
-        ConfigError, match=r"norm=grup: there is no normalisation 'grup'. Did you mean 'group'"
+        ConfigError, match=r"norm=grup: there is no normalization 'grup'. Did you mean 'group'"
     ):
         make_norm("grup")
