@@ -299,7 +299,7 @@ def test_an_incident_without_its_batch_is_inconclusive(ask: Ask, tmp_path: Path)
     }
     (tmp_path / "incident.json").write_text(json.dumps(facts))
     code, out, _ = ask(tmp_path)
-    assert (code, "cannot be replayed, since something is missing" in out) == (4, True)
+    assert (code, "cannot be replayed because data is missing" in out) == (4, True)
 
 
 @pytest.mark.parametrize(

@@ -47,14 +47,14 @@ def slot(trainer: Any) -> torch.Tensor:
 
 
 BROKEN: dict[str, tuple[Callable[[Any], None], str]] = {
-    "weight": (lambda t: put(t.model[0].weight), "in 0.weight:"),
-    "statistics": (lambda t: put(t.model[1].running_var), "in 1.running_var:"),
-    "EMA": (lambda t: put(t.ema.ema[0].bias), "in EMA: 0.bias:"),
-    "updates": (lambda t: setattr(t.ema, "updates", math.nan), "in the EMA's number of updates:"),
-    "slot": (lambda t: put(slot(t)), "in the optimizer's momentum_buffer:"),
+    "weight": (lambda t: put(t.model[0].weight), "in 0.weight,"),
+    "statistics": (lambda t: put(t.model[1].running_var), "in 1.running_var,"),
+    "EMA": (lambda t: put(t.ema.ema[0].bias), "in EMA: 0.bias,"),
+    "updates": (lambda t: setattr(t.ema, "updates", math.nan), "in the EMA's number of updates,"),
+    "slot": (lambda t: put(slot(t)), "in the optimizer's momentum_buffer,"),
     "setting": (
         lambda t: t.optimizer.param_groups[0].update(momentum=math.inf),
-        "in the optimizer's momentum:",
+        "in the optimizer's momentum,",
     ),
 }
 
@@ -77,7 +77,7 @@ def test_the_healthy_checkpoint_of_the_run_is_named(tmp_path: Path) -> None:
     trainer = make_trainer(tmp_path)
     put(trainer.model[0].weight)
     put(trainer.model[1].running_mean)
-    with pytest.raises(StabilityError, match=r"and 1 more: .*model=.*healthy\.pt"):
+    with pytest.raises(StabilityError, match=r"and 1 more, .*model=.*healthy\.pt"):
         require_sound_start(TrainerState(trainer))
 
 
@@ -86,7 +86,7 @@ def test_new_weights_may_hold_what_they_like(tmp_path: Path) -> None:
     put(trainer.model[0].weight)
     require_sound_start(TrainerState(trainer))
     trainer.args.model = "bad.pt"
-    with pytest.raises(StabilityError, match=r"bad\.pt holds NaN or Inf"):
+    with pytest.raises(StabilityError, match=r"bad\.pt contains NaN or Inf"):
         require_sound_start(TrainerState(trainer))
 
 

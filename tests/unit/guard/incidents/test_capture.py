@@ -104,5 +104,5 @@ def test_what_cannot_be_explained_is_a_warning(
     evidence = kept.evidence(made, signs(torch.nan))
     assert evidence is not None
     kept.write(made, evidence, 3, 0)
-    assert "the incident at step 3 could not be kept: AttributeError" in log.text
+    assert "the incident at step 3 could not be saved: AttributeError" in log.text
     assert kept._window.batches == []

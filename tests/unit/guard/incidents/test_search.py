@@ -77,14 +77,14 @@ def test_a_finite_image_that_alone_goes_wrong_is_named() -> None:
         Model(nan_if(lambda x: (x.mean(dim=(1, 2, 3)) > 0.8).any())), kept([0.1, 0.9, 0.3])
     )
     assert culprit.names == ("1.jpg",)
-    assert culprit.why == "alone it goes wrong"
+    assert culprit.why == "it fails alone"
 
 
 def test_an_image_without_which_the_batch_is_fine_is_named() -> None:
     """Two dark ones go wrong only beside the bright one: no image does alone."""
     culprit = run(Model(nan_if(lambda x: x.max() - x.min() > 0.8)), kept([0.0, 0.9, 0.0]))
     assert culprit.names == ("1.jpg",)
-    assert culprit.why == "without it the batch does not go wrong"
+    assert culprit.why == "without it the batch does not fail"
 
 
 def test_a_bad_weight_is_not_blamed_on_images() -> None:
@@ -94,13 +94,13 @@ def test_a_bad_weight_is_not_blamed_on_images() -> None:
     culprit = run(model, kept([0.1, 0.2]))
     assert culprit.reproduced
     assert culprit.names == ()
-    assert "grey images go wrong as well" in culprit.message
+    assert "gray images fail as well" in culprit.message
 
 
 def test_when_all_images_go_wrong_alone_none_is_named() -> None:
     culprit = run(Model(nan_if(lambda x: x.mean() < 0.4)), kept([0.1, 0.2, 0.3]))
     assert culprit.names == ()
-    assert culprit.why == "every image goes wrong alone"
+    assert culprit.why == "every image fails alone"
 
 
 def test_a_batch_of_one_image_blames_it_unless_a_grey_one_goes_wrong_too() -> None:
