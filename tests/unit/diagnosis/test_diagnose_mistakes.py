@@ -96,21 +96,21 @@ def events(text: str) -> Change:
 GARBAGE = '\x00\xff{]\nno\n[1]\n{"a": 1}\n{"attempt":-1,"step":1e99,"kind":"end"}\n'
 DAMAGE: dict[str, tuple[Change, int, str]] = {
     "nothing": (lambda run: None, 0, "stable: no sign of trouble in 60 steps"),
-    "steps cut": (cut("steps", 0.5), 4, "no step of its trace can be read: its files are damaged"),
-    "steps empty": (cut("steps", 0), 4, "no step of its trace can be read"),
+    "steps cut": (cut("steps", 0.5), 4, "no step of the trace can be read: its files are damaged"),
+    "steps empty": (cut("steps", 0), 4, "no step of the trace can be read"),
     "steps gone": (lambda run: part(run, "steps").unlink(), 4, "no step was recorded"),
-    "steps of another program": (rewritten("steps", lambda f: pl.DataFrame({"a": [1]})), 4, "no step of its trace"),
-    "steps are text": (rewritten("steps", lambda f: f.with_columns(step=pl.lit("x"))), 4, "no step of its trace"),
+    "steps of another program": (rewritten("steps", lambda f: pl.DataFrame({"a": [1]})), 4, "no step of the trace"),
+    "steps are text": (rewritten("steps", lambda f: f.with_columns(step=pl.lit("x"))), 4, "no step of the trace"),
     "steps twice": (rewritten("steps", lambda f: pl.concat([f, f])), 0, "in 60 steps"),
-    "blocks cut": (cut("blocks", 0.5), 4, "the norms of its blocks are not there"),
-    "blocks gone": (lambda run: part(run, "blocks").unlink(), 4, "the norms of its blocks are not there"),
-    "blocks are text": (rewritten("blocks", lambda f: f.with_columns(grad_norm=pl.lit("x"))), 4, "norms of its blocks"),
+    "blocks cut": (cut("blocks", 0.5), 4, "the norms of the blocks are missing"),
+    "blocks gone": (lambda run: part(run, "blocks").unlink(), 4, "the norms of the blocks are missing"),
+    "blocks are text": (rewritten("blocks", lambda f: f.with_columns(grad_norm=pl.lit("x"))), 4, "norms of the blocks"),
     "no loss": (lacking("steps", "loss"), 4, "no loss"),
     "no norm": (lacking("steps", "grad_norm"), 4, "no gradient was recorded"),
     "no column that matters": (lacking("steps", "clip_coef", "skipped", "seconds", "epoch"), 0, "stable"),
     "no update ratio": (lacking("blocks", "update_ratio", "weight_norm"), 0, "stable"),
-    "no block norm": (lacking("blocks", "grad_norm"), 4, "the norms of its blocks are not there"),
-    "no names": (lacking("blocks", "block"), 4, "the norms of its blocks are not there"),
+    "no block norm": (lacking("blocks", "grad_norm"), 4, "the norms of the blocks are missing"),
+    "no names": (lacking("blocks", "block"), 4, "the norms of the blocks are missing"),
     "newer schema": (head(schema_version=99), 2, "trace schema 99"),
     "no schema": (head(schema_version="gone"), 2, "no run header"),
     "no blocks in the header": (head(blocks="gone"), 2, "is damaged"),
@@ -180,7 +180,7 @@ def test_a_plain_folder(name: str, ask: Ask, tmp_path: Path) -> None:
     assert found == code, out + err
     assert said in (err if code == 2 else out)
     if code == 3:
-        assert "cause: unknown" in out  # one loss an epoch does not tell causes apart
+        assert "cause: unknown" in out  # one loss per epoch does not distinguish causes
 
 
 def test_the_last_checkpoint_of_a_plain_folder_is_looked_at(ask: Ask, tmp_path: Path) -> None:
@@ -198,12 +198,12 @@ def test_the_last_checkpoint_of_a_plain_folder_is_looked_at(ask: Ask, tmp_path: 
     ("name", "said"),
     [
         ("empty", "is no run with a trace"),
-        ("empty/notes.txt", "is no run folder"),
-        ("bench", "is the folder of a benchmark: name one of the runs"),
+        ("empty/notes.txt", "is not a run folder"),
+        ("bench", "is a benchmark folder: give one of the runs"),
         ("emty", "Did you mean 'empty'?"),
         ("x" * 4000, "File name too long"),
         ("a\0b", "a .pt file"),
-        ("~nobody-at-all/run", "is not there"),
+        ("~nobody-at-all/run", "does not exist"),
         ("weights.pt", "it is empty"),
         ("no-zip.pt", "no file that torch.save wrote"),
         ("cut.pt", "breaks off"),
@@ -331,4 +331,4 @@ def test_an_incident_tells_whether_it_came_again(
     assert found.reproduced is expected
     assert found.diagnosis.verdict == ("failed" if reproduced else "inconclusive")
     assert found.to_json().get("reproduced") is expected
-    assert ("take a.jpg out" in found.diagnosis.findings[0].remedy) == reproduced
+    assert ("exclude a.jpg" in found.diagnosis.findings[0].remedy) == reproduced

@@ -55,7 +55,7 @@ def blown_up(steps: int, first: int) -> list[StepRecord]:
 
 
 def skipped(steps: int, first: int) -> list[StepRecord]:
-    """Steps that the guard left out."""
+    """Steps that the guard skipped."""
     return [
         replace(record(s, [math.nan] * 4, loss=math.nan), skipped="guard", clip_coef=None)
         for s in range(first, first + steps)
@@ -296,8 +296,8 @@ def test_a_file_named_for_a_mosaic_is_not_left_out_and_the_next_remedy_says_why(
     alone, mixed = after(mixed=False), after(mixed=True)
     assert (alone.remedy, alone.images) == ("quarantine", ("a.png",))
     assert (mixed.remedy, mixed.images) == ("tighten_clip", ())
-    assert "no image is left out" in mixed.why
-    assert "no image is left out" not in alone.why
+    assert "no image is excluded" in mixed.why
+    assert "no image is excluded" not in alone.why
 
 
 def test_an_image_that_is_blamed_often_in_mosaics_is_not_left_out() -> None:

@@ -74,9 +74,9 @@ def test_kinds(tmp_path: Path) -> None:
     assert kind_of(tmp_path / "last.pt") == "checkpoint"
     assert kind_of(incident) == "incident"
     assert kind_of(tmp_path) == "run"
-    with pytest.raises(TraceError, match="is not there"):
+    with pytest.raises(TraceError, match="does not exist"):
         kind_of(tmp_path / "nothing")
-    with pytest.raises(TraceError, match="is no run folder"):
+    with pytest.raises(TraceError, match="is not a run folder"):
         kind_of(tmp_path / "notes.txt")
 
 

@@ -241,7 +241,7 @@ def test_a_block_is_dead_after_32_steps_while_the_rest_learns() -> None:
     two[4, 20:] = 0
     found = look("dead_block", with_blocks(two))[0]
     assert (found.block, found.observed) == (RUN.names[2], 2.0)
-    assert found.message.endswith("from step 10 on, and 1 other block too")
+    assert found.message.endswith("from step 10 on, as did 1 other block")
 
 
 # --- exploding and spike ----------------------------------------------------------------------------------------------
@@ -481,10 +481,10 @@ def test_the_third_recovery_is_no_accident() -> None:
 @pytest.mark.parametrize(
     ("requested", "told"),
     [
-        ({"optimizer": "auto", "lr0": 0.1}, "optimizer=auto ignored lr0=0.1 and took MuSGD"),
+        ({"optimizer": "auto", "lr0": 0.1}, "optimizer=auto ignored lr0=0.1 and chose MuSGD"),
         (
             {"lr0": 0.1, "momentum": 0.8},
-            "optimizer=auto ignored lr0=0.1 and momentum=0.8 and took MuSGD",
+            "optimizer=auto ignored lr0=0.1 and momentum=0.8 and chose MuSGD",
         ),
         ({"optimizer": "SGD", "lr0": 0.1}, None),
         ({"optimizer": "auto"}, None),
