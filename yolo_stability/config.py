@@ -94,7 +94,7 @@ class StabilitySettings(BaseModel):
     ] = 10
     fail_on: Annotated[
         Literal["never", "critical"],
-        _About(help="stop at such a finding", group="guard"),
+        _About(help="findings that stop the run", group="guard"),
     ] = "never"
     rescue: Annotated[
         str,
