@@ -32,8 +32,8 @@ class DiagnosisContext:
             it is compared only with its own history.
         outcome: How its process ended, as in `RunResultRow.outcome`; None to use the trace.
         live: Whether the run is still in progress: its last step is not its end.
-        anew: Whether its first step is the start of a run, whatever its number: a rescue rolled
-            back to the start.
+        restarted: Whether its first step is the start of a run, whatever its number: a rescue
+            rolled back to the start.
     """
 
     def __init__(
@@ -44,14 +44,14 @@ class DiagnosisContext:
         controls: Sequence[RunSeries] = (),
         outcome: str | None = None,
         live: bool = False,
-        anew: bool = False,
+        restarted: bool = False,
     ) -> None:
-        self.run, self.header, self.outcome, self.live, self._anew = (
+        self.run, self.header, self.outcome, self.live, self._restarted = (
             run,
             header,
             outcome,
             live,
-            anew,
+            restarted,
         )
         self.controls = tuple(c for c in controls if c.step.size)
         self.others = tuple(c for c in self.controls if c is not run)
@@ -59,7 +59,7 @@ class DiagnosisContext:
     @property
     def begins(self) -> bool:
         """Whether the first recorded step is the first step of the run."""
-        return bool(self.run.step.size) and (self._anew or self.run.step[0] == 0)
+        return bool(self.run.step.size) and (self._restarted or self.run.step[0] == 0)
 
     @cached_property
     def bad(self) -> Bools:

@@ -75,7 +75,7 @@ class LiveRules:
             self._rows.series(tuple(self._events)),
             header=self._header,
             live=True,
-            anew=self._rows.anew,
+            restarted=self._rows.restarted,
         )
 
     def open(self, blocks: Sequence[BlockSpec], header: RunHeader | None = None) -> None:
@@ -123,7 +123,7 @@ class LiveRules:
             return ()
         self._since = 0
         context = DiagnosisContext(
-            self._rows.series(tuple(self._events)), live=True, anew=self._rows.anew
+            self._rows.series(tuple(self._events)), live=True, restarted=self._rows.restarted
         )
         findings = find_all(context, self._rules)
         self.found = findings
@@ -176,7 +176,7 @@ class _Rows:
         self._columns |= {name: np.zeros(size, dtype=bool) for name in ("guard", "scaler")}
         self._norms = np.full((len(names), size), np.nan, dtype=np.float32)
         self._bad = np.zeros((len(names), size), dtype=np.int64)
-        self._end, self._anew = 0, False
+        self._end, self._restarted = 0, False
 
     @property
     def last_update(self) -> float:
@@ -184,9 +184,9 @@ class _Rows:
         return float(self._columns["update"][self._end - 1]) if self._end else float("nan")
 
     @property
-    def anew(self) -> bool:
+    def restarted(self) -> bool:
         """Whether the window starts where a run restarted."""
-        return self._anew and self._end <= self._window
+        return self._restarted and self._end <= self._window
 
     def append(self, record: StepRecord) -> None:
         """Add a step; the oldest are dropped when the arrays are full."""
@@ -196,7 +196,7 @@ class _Rows:
                 column[: self._window] = column[kept].copy()
             self._norms[:, : self._window] = self._norms[:, kept].copy()
             self._bad[:, : self._window] = self._bad[:, kept].copy()
-            self._end, self._anew = self._window, False
+            self._end, self._restarted = self._window, False
         at = self._end
         for name, value in _values(record).items():
             self._columns[name][at] = value
@@ -220,7 +220,7 @@ class _Rows:
     def cut(self, step: int) -> None:
         """Drop the steps from a number on; a rollback to the very start counts as a restart."""
         self._end = int(np.searchsorted(self._columns["step"][: self._end], step))
-        self._anew = self._anew if self._end else step == 0
+        self._restarted = self._restarted if self._end else step == 0
 
     def series(self, events: tuple[SeriesEvent, ...]) -> RunSeries:
         """Return the window as a run, as views without copies."""

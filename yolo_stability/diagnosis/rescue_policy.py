@@ -146,7 +146,7 @@ class Rescuer(LiveRules):
 
         Under AdamW a rate thirty times too high never diverges; the run merely learns half as much.
         """
-        return finding.rule == "update_ratio" and self._present_rate() > self._family[1]
+        return finding.rule == "update_ratio" and self._present_rate() > self._usual_rates[1]
 
     def undone(self, restored: int) -> None:
         """Discard the steps after a restored state, and the findings in them."""
@@ -204,7 +204,7 @@ class Rescuer(LiveRules):
             f.first_step for f in findings if f.first_step is not None and f.rule not in _SINCE_EVER
         ]
         onset = min(dated, default=None)
-        if self._present_rate() > self._family[1]:
+        if self._present_rate() > self._usual_rates[1]:
             onset = None  # too high from the start: the oldest state is best
         return Action(remedy=remedy, cause=cause, why=why, value=value, images=images, onset=onset)
 
@@ -222,7 +222,8 @@ class Rescuer(LiveRules):
         if self._mode != "auto":
             return self._mode if self._possible(self._mode) else None
         bearable = (
-            not is_adaptive(self._optimizer) and self._family[1] < self._present_rate() <= _BEARABLE
+            not is_adaptive(self._optimizer)
+            and self._usual_rates[1] < self._present_rate() <= _BEARABLE
         )
         left = list(SGD_PLAN if cause == "learning_rate" and bearable else PLANS[cause])
         for name in self._done:
@@ -258,7 +259,7 @@ class Rescuer(LiveRules):
         """Return the strength of a remedy."""
         assert self.context is not None
         if remedy == "lower_rate":
-            return f"{lower_rate_by(self.context, self._present_rate(), self._family):.3g}"
+            return f"{lower_rate_by(self.context, self._present_rate(), self._usual_rates):.3g}"
         if remedy == "tighten_clip":
             now = self._clip or str(self._effective.get("clip") or "none")
             return tighter_clip(self.context, now, adaptive=is_adaptive(self._optimizer))
@@ -276,7 +277,7 @@ class Rescuer(LiveRules):
         return str(self._effective.get("optimizer") or "")
 
     @property
-    def _family(self) -> tuple[float, float]:
+    def _usual_rates(self) -> tuple[float, float]:
         """Usual rate of this optimizer type, and the rate above which it is hardly ever used."""
         return _ADAM if "adam" in self._optimizer.lower() else _SGD
 
@@ -295,13 +296,13 @@ def is_adaptive(optimizer: str) -> bool:
     return any(part in optimizer.lower() for part in ("adam", "rmsprop", "musgd"))
 
 
-def lower_rate_by(context: DiagnosisContext, rate: float, family: tuple[float, float]) -> float:
+def lower_rate_by(context: DiagnosisContext, rate: float, usual: tuple[float, float]) -> float:
     """Return the factor for the learning rate: back to its earlier or usual value, or a tenth.
 
     Args:
         context: The run, whose recorded rates show whether the rate has jumped.
         rate: Current base learning rate, before the schedule.
-        family: Usual rate of the optimizer type, and the rate above which it is hardly ever used.
+        usual: Usual rate of the optimizer type, and the rate above which it is hardly ever used.
     """
     lr = context.run.lr[np.isfinite(context.run.lr)]
     if lr.size > 2 * _EVERY or (lr.size > 1 and not context.begins):  # a warm-up jumps, too
@@ -309,8 +310,8 @@ def lower_rate_by(context: DiagnosisContext, rate: float, family: tuple[float, f
         leap = float(np.nanmax(ratio_of(recent[1:], recent[:-1])))
         if leap > _LEAP:
             return 1 / leap
-    if rate > family[1]:
-        return min(_TENTH, family[0] / rate)
+    if rate > usual[1]:
+        return min(_TENTH, usual[0] / rate)
     return _TENTH
 
 

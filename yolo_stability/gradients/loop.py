@@ -215,7 +215,7 @@ class LoopParts:
         return self.scaler is not None and getattr(self.optimizer, "found_inf", None) is not None
 
     def _scale(self) -> Tensor:
-        """Return the loss scale, shape (1,) or empty, without the synchronization of `get_scale()`."""
+        """Return the loss scale, shape (1,) or empty; `get_scale()` would synchronize."""
         if self.scaler is None:
             return _NOTHING
         scale = getattr(self.scaler, "_scale", None)

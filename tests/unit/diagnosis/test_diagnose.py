@@ -30,7 +30,7 @@ RUN = healthy_run()
 
 @dataclass(frozen=True, kw_only=True)
 class Scripted(Rule):
-    """A rule that finds what it is told to."""
+    """A rule with preset findings."""
 
     findings: tuple[Finding, ...] = ()
 
@@ -103,7 +103,7 @@ def test_a_warning_unsettles_and_advice_does_not(monkeypatch: pytest.MonkeyPatch
     )
 
 
-def test_the_first_sign_is_told_only_where_it_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_sign_is_reported_only_if_it_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = verdict_of(monkeypatch, finding("critical", 40, 95), finding("warning", 60, 61))
     assert alone.why == "spike 40"
     later = verdict_of(monkeypatch, finding("critical", 40, 95), finding("warning", 7, 61, "noise"))
@@ -163,7 +163,7 @@ def test_settings_are_read_unless_they_are_masked(tmp_path: Any) -> None:
     assert "ignored_settings" not in {f.rule for f in masked.findings}
 
 
-def test_a_calm_run_is_told_with_its_highest_norm() -> None:
+def test_a_calm_run_is_reported_with_its_highest_norm() -> None:
     run = with_rows(RUN, slice(80, 81), norm=RUN.norm[80] * 10)
     usual = float(np.median(RUN.norm[:80]))
     times = 10 * RUN.norm[80] / usual

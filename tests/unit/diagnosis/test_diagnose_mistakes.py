@@ -1,4 +1,4 @@
-"""`diagnose` of what is damaged, cut short or foreign: one sentence, exit 2, or 4 where too little is left."""
+"""`diagnose` of damaged, truncated or foreign input: one sentence, and exit code 2 or 4."""
 
 from __future__ import annotations
 
@@ -125,13 +125,13 @@ DAMAGE: dict[str, tuple[Change, int, str]] = {
 
 @pytest.mark.parametrize("name", DAMAGE)
 def test_a_damaged_run(name: str, healthy: Path, ask: Ask, tmp_path: Path) -> None:
-    change, code, said = DAMAGE[name]
+    change, code, expected_text = DAMAGE[name]
     run = tmp_path / "run"
     shutil.copytree(healthy, run)
     change(run)
     found, out, err = ask(run)
     assert found == code, out + err
-    assert said in (err if code == 2 else out)
+    assert expected_text in (err if code == 2 else out)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_a_damaged_run(name: str, healthy: Path, ask: Ask, tmp_path: Path) -> No
         {"effective": {"warnings": 3}},
     ],
 )
-def test_a_failed_run_with_settings_of_nobody_is_judged_by_its_trace(
+def test_a_failed_run_with_unknown_settings_is_diagnosed_from_its_trace(
     odd: dict[str, Any], ask: Ask, tmp_path: Path
 ) -> None:
     run = write(tmp_path, [record(s, NORMS, loss=math.nan if s > 50 else 5.0) for s in range(60)])
@@ -172,13 +172,13 @@ PLAIN: dict[str, tuple[str | bytes, int, str]] = {
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_a_plain_folder(name: str, ask: Ask, tmp_path: Path) -> None:
-    content, code, said = PLAIN[name]
+    content, code, expected_text = PLAIN[name]
     (tmp_path / "results.csv").write_bytes(
         content.encode() if isinstance(content, str) else content
     )
     found, out, err = ask(tmp_path)
     assert found == code, out + err
-    assert said in (err if code == 2 else out)
+    assert expected_text in (err if code == 2 else out)
     if code == 3:
         assert "cause: unknown" in out  # one loss per epoch does not distinguish causes
 
@@ -195,7 +195,7 @@ def test_the_last_checkpoint_of_a_plain_folder_is_looked_at(ask: Ask, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "expected_text"),
     [
         ("empty", "is no run with a trace"),
         ("empty/notes.txt", "is not a run folder"),
@@ -209,7 +209,7 @@ def test_the_last_checkpoint_of_a_plain_folder_is_looked_at(ask: Ask, tmp_path: 
         ("cut.pt", "breaks off"),
     ],
 )
-def test_what_is_no_run(name: str, said: str, ask: Ask, tmp_path: Path) -> None:
+def test_what_is_no_run(name: str, expected_text: str, ask: Ask, tmp_path: Path) -> None:
     for folder in ("empty", "bench"):
         (tmp_path / folder).mkdir()
     (tmp_path / "empty" / "notes.txt").write_text("hello")
@@ -219,7 +219,7 @@ def test_what_is_no_run(name: str, said: str, ask: Ask, tmp_path: Path) -> None:
     (tmp_path / "cut.pt").write_bytes(b"PK\x03\x04" + bytes(200))
     code, _, err = ask(name if name.startswith("~") else f"{tmp_path}/{name}")
     assert code == 2
-    assert said in err
+    assert expected_text in err
     assert len(err) < 600
 
 
@@ -234,7 +234,7 @@ def test_a_folder_without_permission(ask: Ask, tmp_path: Path) -> None:
         closed.chmod(0o700)
 
 
-# --- checkpoints ------------------------------------------------------------------------------------------------------
+# --- checkpoints ----------------------------------------------------------------------------------
 
 
 def test_facts_that_are_not_finite_are_null(
@@ -254,7 +254,7 @@ def test_facts_that_are_not_finite_are_null(
 
 
 @pytest.mark.parametrize(
-    ("content", "code", "said"),
+    ("content", "code", "expected_text"),
     [
         ({"model": torch.randn(30, 30), "epoch": 3}, 0, "1 tensor, 900 numbers; saved in epoch 4"),
         ({"model": torch.zeros(30, 30)}, 3, "failed: the checkpoint is damaged."),
@@ -262,19 +262,19 @@ def test_facts_that_are_not_finite_are_null(
     ],
 )
 def test_a_checkpoint_is_shown_with_its_facts(
-    content: dict[str, Any], code: int, said: str, ask: Ask, tmp_path: Path
+    content: dict[str, Any], code: int, expected_text: str, ask: Ask, tmp_path: Path
 ) -> None:
     torch.save(content, tmp_path / "last.pt")
     found, out, _ = ask(tmp_path / "last.pt")
-    assert (found, said in out) == (code, True), out
+    assert (found, expected_text in out) == (code, True), out
     assert out.startswith(str(tmp_path / "last.pt"))
 
 
-# --- incidents --------------------------------------------------------------------------------------------------------
+# --- incidents ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected_text"),
     [
         ("no json", "is damaged"),
         ("[]", "is damaged"),
@@ -283,10 +283,10 @@ def test_a_checkpoint_is_shown_with_its_facts(
         ('{"schema_version": 1}', "is damaged"),
     ],
 )
-def test_a_damaged_incident(text: str, said: str, ask: Ask, tmp_path: Path) -> None:
+def test_a_damaged_incident(text: str, expected_text: str, ask: Ask, tmp_path: Path) -> None:
     (tmp_path / "incident.json").write_text(text)
     code, _, err = ask(tmp_path)
-    assert (code, said in err) == (2, True)
+    assert (code, expected_text in err) == (2, True)
 
 
 def test_an_incident_without_its_batch_is_inconclusive(ask: Ask, tmp_path: Path) -> None:
@@ -306,7 +306,7 @@ def test_an_incident_without_its_batch_is_inconclusive(ask: Ask, tmp_path: Path)
     ("reproduced", "kept", "expected"),
     [(True, True, True), (False, True, False), (False, False, None)],
 )
-def test_an_incident_tells_whether_it_came_again(
+def test_an_incident_reports_whether_it_was_reproduced(
     reproduced: bool,
     kept: bool,
     expected: bool | None,

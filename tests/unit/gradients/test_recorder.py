@@ -1,4 +1,4 @@
-"""The recorder on small loops: its figures against autograd in float64, its weights against a loop without it."""
+"""Recorder on small loops, compared with float64 autograd and with a loop without it."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ def notices(folder: Path) -> list[str]:
     return [json.loads(row["data"])["text"] for row in events.to_dicts() if row["kind"] == "notice"]
 
 
-def said(caught: list[warnings.WarningMessage]) -> list[str]:
+def messages_of(caught: list[warnings.WarningMessage]) -> list[str]:
     return [str(w.message) for w in caught]
 
 
-# --- the figures ------------------------------------------------------------------------------------------------------
+# --- the figures ----------------------------------------------------------------------------------
 
 
 @settings(max_examples=15, deadline=None)
@@ -215,7 +215,7 @@ def test_the_trace_can_be_read_while_the_loop_runs(tmp_path: Path) -> None:
         assert r.trace.steps.height == 3
 
 
-# --- loops of every kind ----------------------------------------------------------------------------------------------
+# --- loops of every kind --------------------------------------------------------------------------
 
 
 def test_accumulation_counts_the_backward_passes(tmp_path: Path) -> None:
@@ -418,11 +418,11 @@ def test_an_overflow_in_the_last_step_is_recorded(tmp_path: Path) -> None:
     assert r.trace.events["kind"].to_list() == ["scaler_skip", "end"]
 
 
-# --- misuse -----------------------------------------------------------------------------------------------------------
+# --- misuse ---------------------------------------------------------------------------------------
 
 
 def run_loop(out: Path, order: str, steps: int = 3) -> tuple[Recorder, list[str]]:
-    """Run a loop whose calls are letters: z zero_grad, b backward, r r.step, c clip, o optimizer.step."""
+    """Run calls given as letters: z zero_grad, b backward, r r.step, c clip, o optimizer.step."""
     model = make()
     optimizer = sgd(model)
     with warnings.catch_warnings(record=True) as caught:
@@ -437,7 +437,7 @@ def run_loop(out: Path, order: str, steps: int = 3) -> tuple[Recorder, list[str]
             }
             for call in order * steps:
                 calls[call]()
-    return r, said(caught)
+    return r, messages_of(caught)
 
 
 @pytest.mark.parametrize(
@@ -543,7 +543,7 @@ def test_tensors_outside_the_model_are_named(tmp_path: Path) -> None:
         pass
 
 
-# --- the folder, and the end ------------------------------------------------------------------------------------------
+# --- the folder, and the end ----------------------------------------------------------------------
 
 
 def test_an_old_trace_is_replaced_and_other_files_stay(tmp_path: Path) -> None:
@@ -583,8 +583,11 @@ def test_a_warning_that_is_an_error_at_the_start_leaves_nothing_behind(tmp_path:
     claim, elsewhere = tmp_path / "stability" / "running.json", {"host": "elsewhere", "pid": 7}
     claim.parent.mkdir()
     claim.write_text(json.dumps(elsewhere), encoding="utf-8")
-    for told in (f"'{tmp_path}' was last in use by process 7 on elsewhere", "1 optimizer tensor"):
-        with pytest.raises(UserWarning, match=told), quiet_record(model, optimizer, tmp_path):
+    for expected in (
+        f"'{tmp_path}' was last in use by process 7 on elsewhere",
+        "1 optimizer tensor",
+    ):
+        with pytest.raises(UserWarning, match=expected), quiet_record(model, optimizer, tmp_path):
             pass
         assert hooks(model, optimizer) == 0
         assert not claim.exists()
@@ -622,7 +625,7 @@ def test_an_interrupt_at_the_start_closes_the_writer(
         pass
 
 
-def test_a_folder_of_another_process_is_told_by_its_name_and_option(tmp_path: Path) -> None:
+def test_a_folder_of_another_process_is_reported_by_name_and_option(tmp_path: Path) -> None:
     model, folder = make(), tmp_path / "stability"
     other = os.getppid()
     born = (claim._state(other) or ("", ""))[1]
@@ -630,8 +633,8 @@ def test_a_folder_of_another_process_is_told_by_its_name_and_option(tmp_path: Pa
     (folder / claim.LOCK_FILE).write_text(
         json.dumps({**claim._identity(), "pid": other, "born": born}), encoding="utf-8"
     )
-    told = rf"process {other}, .* in '{tmp_path}': wait until it ends, or choose another out=\."
-    with pytest.raises(StabilityError, match=told), quiet_record(model, sgd(model), tmp_path):
+    expected = rf"process {other}, .* in '{tmp_path}': wait until it ends, or choose another out=\."
+    with pytest.raises(StabilityError, match=expected), quiet_record(model, sgd(model), tmp_path):
         pass
     (folder / claim.LOCK_FILE).unlink()
     (folder / "header.json").mkdir()

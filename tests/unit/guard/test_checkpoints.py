@@ -147,7 +147,7 @@ def test_a_restored_state_is_proven_already(tmp_path: Path) -> None:
     assert healthy(tmp_path) == "restored"
 
 
-# --- a disk that is full ----------------------------------------------------------------------------------------------
+# --- a disk that is full --------------------------------------------------------------------------
 
 
 def test_a_disk_without_room_is_not_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

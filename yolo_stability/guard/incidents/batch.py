@@ -114,7 +114,7 @@ def exclude_images(batch: dict[str, Any], names: set[str]) -> None:
 
 
 def blank(batch: dict[str, Any]) -> dict[str, Any]:
-    """Return the batch with plain gray images, to tell the model's failures from the images'."""
+    """Return the batch with gray images, on which only failures of the model itself remain."""
     return {**batch, "img": torch.full_like(batch["img"], 0.5)}
 
 

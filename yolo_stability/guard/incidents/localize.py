@@ -138,10 +138,12 @@ def _forward_place(model: nn.Module, log: _PassLog) -> Place:
     if call is not None and call.name:
         layer = f"{call.name} {type(call.module).__name__}"
         return Place(phase="forward", block=block_of(model, call.name), layer=layer)
-    spoilt = next((name for name, buffer in _statistics(model) if not _all_finite([buffer])), None)
-    if spoilt is None:
+    bad_buffer = next(
+        (name for name, buffer in _statistics(model) if not _all_finite([buffer])), None
+    )
+    if bad_buffer is None:
         return Place(phase="loss", block=_loss_name(model))
-    owner = spoilt.rpartition(".")[0]
+    owner = bad_buffer.rpartition(".")[0]
     layer = f"{owner} {type(model.get_submodule(owner)).__name__}"
     return Place(phase="forward", block=block_of(model, owner), layer=layer)
 

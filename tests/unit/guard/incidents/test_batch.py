@@ -1,4 +1,4 @@
-"""Images of a batch one by one: a batch of some must be the batch that a loader would have made of them."""
+"""Selection of images: the result must equal the batch that a loader would make of them."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def test_a_batch_is_held_until_a_finite_step_and_no_longer(tmp_path: Path) -> No
     assert kept._window.batches == []
     gone = weakref.ref(one["img"])
     del one
-    assert gone() is None  # nobody else holds it
+    assert gone() is None  # there is no other reference
 
 
 def test_the_first_batch_of_a_window_ends_the_one_before(tmp_path: Path) -> None:

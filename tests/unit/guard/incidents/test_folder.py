@@ -95,7 +95,7 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         (0.5, ["the weights", "micro-batch 0", "micro-batch 2", "micro-batch 1"]),
     ],
 )
-def test_weights_are_left_out_first_and_the_culprits_images_last(
+def test_weights_are_omitted_first_and_the_culprits_images_last(
     tmp_path: Path, megabytes: float, missing: list[str]
 ) -> None:
     written = incident(kept(0), kept(1), kept(2), culprit=1)
@@ -181,7 +181,7 @@ def test_odd_values_become_json() -> None:
     }  # fmt: skip
 
 
-# --- what is held in memory -------------------------------------------------------------------------------------------
+# --- what is held in memory -----------------------------------------------------------------------
 
 
 def test_batches_are_kept_by_reference() -> None:
