@@ -1,4 +1,4 @@
-"""The documentation: its links resolve, its commands parse, its figures have a command, and the site can be built."""
+"""The documentation: links resolve, commands parse, figures have a command, the site builds."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def site_sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# --- links ------------------------------------------------------------------------------------------------------------
+# --- links ----------------------------------------------------------------------------------------
 
 
 def anchors(text: str) -> set[str]:
@@ -137,7 +137,7 @@ def test_every_page_is_in_the_navigation_and_every_picture_is_small_and_shown(
     assert {path.stem for path in (PAGES / "img").iterdir()} - drawn == FROM_RUNS
 
 
-# --- commands ---------------------------------------------------------------------------------------------------------
+# --- commands -------------------------------------------------------------------------------------
 
 
 def ours(text: str) -> list[list[str]]:
@@ -148,7 +148,7 @@ def ours(text: str) -> list[list[str]]:
 
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand in a folder where the files exist that commands name, with an API that checks and then does nothing."""
+    """Provide a folder with the files that commands name, and an API that only validates."""
     ended = SimpleNamespace(
         lines=list, to_json=dict, lost=(), open=(), identical=True, checks=(), environment=()
     )
@@ -205,21 +205,21 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def complaint_of(words: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    """Run a line against the stand-in; return what it complains of, empty when it is well-formed."""
+    """Run a line against the fake API; return its errors, empty if it is well-formed."""
     for word in words:
         path = word.partition("=")[2]
         if re.fullmatch(r"[\w./-]+/[\w.-]+\.(pt|yaml)", path):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).touch()
     code = main(words)
-    said = capsys.readouterr().err
-    return "" if code == 0 else f"{shlex.join(words)}: {code}: {said}"
+    errors = capsys.readouterr().err
+    return "" if code == 0 else f"{shlex.join(words)}: {code}: {errors}"
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_command_parses(name: str, stage: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = ours((PAGES / name).read_text(encoding="utf-8"))
-    assert [said for words in found if (said := complaint_of(words, stage, capsys))] == []
+    assert [errors for words in found if (errors := complaint_of(words, stage, capsys))] == []
 
 
 def test_every_command_parses_as_it_is_run_from_the_wheel(
@@ -234,12 +234,12 @@ def test_every_command_parses_as_it_is_run_from_the_wheel(
     ]
     run = dict.fromkeys(to_run(line) for line in lines if not why_left_out(line))
     assert len(run) > 60
-    said = [
+    errors = [
         complaint_of(shlex.split(text)[1:], stage, capsys)
         for text in run
         if text.startswith("yolo-stability ")
     ]
-    assert [text for text in said if text] == []
+    assert [text for text in errors if text] == []
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_python_blocks_are_python_and_import_what_exists(name: str) -> None:
                 assert {alias.name for alias in node.names} <= set(yolo_stability.__all__)
 
 
-# --- figures ----------------------------------------------------------------------------------------------------------
+# --- figures --------------------------------------------------------------------------------------
 
 
 def bare_figures(text: str, *, whole: bool = False) -> list[str]:
@@ -327,7 +327,7 @@ def test_a_bare_figure_is_found(text: str) -> None:
     assert bare_figures(f"# Title\n\n{text}\n", whole=True)
 
 
-# --- what is read off the code ----------------------------------------------------------------------------------------
+# --- what is read off the code --------------------------------------------------------------------
 
 
 def test_every_public_name_is_on_the_page_of_the_python_api() -> None:
@@ -364,7 +364,7 @@ def test_generated_pages_hold_every_key_and_column(site_sources: Path) -> None:
     assert {f"`{word}`" for word in cli.ELSEWHERE} <= set(re.findall(r"`\w+`", pages["commands"]))
 
 
-# --- the site ---------------------------------------------------------------------------------------------------------
+# --- the site -------------------------------------------------------------------------------------
 
 
 class References(html.parser.HTMLParser):

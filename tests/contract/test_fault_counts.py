@@ -64,8 +64,8 @@ def test_every_try_that_is_a_case_of_its_own_is_there() -> None:
         "no:cacheprovider",
         str(FAULTS),
     ]
-    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPO).stdout
-    names = [line.removeprefix("tests/faults/") for line in said.splitlines() if "::" in line]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPO).stdout
+    names = [line.removeprefix("tests/faults/") for line in listed.splitlines() if "::" in line]
     found = {
         fault: sum(bool(re.match(begin, name)) for name in names)
         for fault, (_, begin) in plan().CASES.items()

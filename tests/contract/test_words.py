@@ -16,7 +16,8 @@ import pytest
 REPO = Path(__file__).resolve().parents[2]
 DIALECT = re.compile(
     r"\b(?:told|tells?|said|says|sittings?|kin|mend(?:s|ed|ing)?|cures?|cured|judges?|judged|judging|judgments?"
-    r"|judgements?|go(?:es)? on|went on|going on|go(?:es)? back|went back|gone back|sent back|left out|leav(?:e|es|ing) out"
+    r"|judgements?|go(?:es)? on|went on|going on|go(?:es)? back|went back|gone back|sent back"
+    r"|left out|leav(?:e|es|ing) out"
     r"|leave it out|at hand|l(?:ie|ies|ay) in|st(?:and|ands|ood) in|is not possible|is too much|family of Adam"
     r"|nursery|specimen|crossing|Courier|soundness)\b",
     re.IGNORECASE,
@@ -56,8 +57,7 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
     if path.suffix == ".ipynb":
         cells = json.loads(text)["cells"]
         text = "\n".join("".join(cell["source"]) for cell in cells)
-    for number, line in enumerate(text.splitlines(), 1):
-        yield number, line
+    yield from enumerate(text.splitlines(), 1)
 
 
 def dialect(path: Path) -> list[str]:

@@ -185,7 +185,7 @@ def test_an_injected_gradient_is_not_blamed_on_the_batch(tmp_path: Path) -> None
     assert event["text"] == expected
     result = replay_incident(folder)
     assert (result.reproduced, result.culprit_module, result.phase) == (False, hit[0], "gradient")
-    lead = "Not reproduced, as it should be: fault=nan_grad@3 damaged the gradients, and the batch is innocent"
+    lead = "Not reproduced, as expected: fault=nan_grad@3 damaged the gradients, not the batch"
     assert result.message == f"{lead}; {expected.partition('; ')[2]}."
 
 
@@ -238,10 +238,10 @@ def test_the_micro_batch_of_an_accumulated_step_is_found(tmp_path: Path) -> None
     (folder / "incident.json").write_text(
         json.dumps({**found, "model": {**found["model"], "yaml": {"nc": 3}}})
     )
-    with pytest.raises(StabilityError, match="is not built: its backbone is no list"):
+    with pytest.raises(StabilityError, match="was not built: its backbone is not a list"):
         replay_incident(folder)
     (folder / "weights.pt").unlink()
-    assert "It cannot be replayed, since something is missing" in replay_incident(folder).message
+    assert "It cannot be replayed because data is missing" in replay_incident(folder).message
 
 
 @pytest.mark.parametrize("guard", ["skip", "off"])

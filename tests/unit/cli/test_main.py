@@ -462,7 +462,7 @@ def test_diagnose_of_nothing_names_what_it_takes(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert main(["diagnose", str(tmp_path / "nowhere")]) == 2
-    assert "is not there; name a run folder" in capsys.readouterr().err
+    assert "does not exist; give a run folder" in capsys.readouterr().err
 
 
 # --- whatever the user types ------------------------------------------------------------------------------------------
