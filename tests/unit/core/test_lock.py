@@ -109,7 +109,7 @@ def test_a_claim_from_another_machine_is_told_and_does_not_block(tmp_path: Path)
         (tmp_path / LOCK_FILE).write_text(lost)
         text = str(lock_folder(tmp_path, shown=shown))
         assert text.startswith(
-            f"'{told}' was last in use by process {os.getpid()} on elsewhere: if that one still"
+            f"'{told}' was last used by process {os.getpid()} on elsewhere: if that process is still training there"
         )
         assert lock_folder(tmp_path) is None
 

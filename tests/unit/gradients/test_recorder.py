@@ -583,7 +583,7 @@ def test_a_warning_that_is_an_error_at_the_start_leaves_nothing_behind(tmp_path:
     claim, elsewhere = tmp_path / "stability" / "running.json", {"host": "elsewhere", "pid": 7}
     claim.parent.mkdir()
     claim.write_text(json.dumps(elsewhere), encoding="utf-8")
-    for told in (f"'{tmp_path}' was last in use by process 7 on elsewhere", "1 tensor"):
+    for told in (f"'{tmp_path}' was last used by process 7 on elsewhere", "1 tensor"):
         with pytest.raises(UserWarning, match=told), quiet_record(model, optimizer, tmp_path):
             pass
         assert hooks(model, optimizer) == 0
