@@ -197,7 +197,7 @@ def test_the_last_checkpoint_of_a_plain_folder_is_looked_at(ask: Ask, tmp_path: 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("empty", "is no run with a trace"),
+        ("empty", "is not a run with a trace"),
         ("empty/notes.txt", "is no run folder"),
         ("bench", "is the folder of a benchmark: name one of the runs"),
         ("emty", "Did you mean 'empty'?"),

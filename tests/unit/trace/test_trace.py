@@ -421,7 +421,7 @@ def test_missing_trace_names_the_runs_nearby(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match=r"does not exist .*train2"):
         load_trace(tmp_path / "train3")
     (tmp_path / "plain").mkdir()
-    with pytest.raises(TraceError, match=r"no run with a trace .*train2"):
+    with pytest.raises(TraceError, match=r"not a run with a trace .*train2"):
         load_trace(tmp_path / "plain")
     with pytest.raises(TraceError, match="train2"):
         load_trace(tmp_path)
@@ -524,7 +524,7 @@ def test_repeated_or_earlier_step_is_left_out_with_a_warning(tmp_path: Path, lat
         writer.append(record(step))
     writer.close()
     assert writer.error == (
-        f"Telemetry left out step {late}: it came after step 1, and steps never repeat."
+        f"Telemetry skipped step {late}: it came after step 1, and steps never repeat."
     )
     [file] = (tmp_path / "stability/trace").glob("steps-*.parquet")
     assert pl.read_parquet(file)["step"].to_list() == [0, 1, 2]
@@ -592,7 +592,7 @@ def test_a_disk_that_does_not_answer_stops_telemetry_only(
     writer.close()
     assert (
         writer.error
-        == "Telemetry stopped: the disk has not answered for 0.05 s; the training goes on."
+        == "Telemetry stopped: the disk has not responded for 0.05 s; the training continues."
     )
     answers.set()
     assert writer._thread is not None
