@@ -235,7 +235,7 @@ def one_sentence(path: Path) -> str:
         return ""
     start, end = (
         f"{path} cannot be audited: ",
-        "; name another checkpoint, or write this one again with torch.save.",
+        "; name another checkpoint, or save this one again with torch.save.",
     )
     assert text.startswith(start)
     assert text.endswith(end)
@@ -304,7 +304,7 @@ def test_a_persistent_id_made_by_a_call_is_refused(wrap: str, tmp_path: Path) ->
     call = b"c__builtin__\neval\n(V" + code + b"\ntR"
     identity = b"(" + call + (b"l" if wrap == "list" else b"t") + b"Q."
     path = rebuilt(saved({"t": torch.ones(2)}, tmp_path), {"data.pkl": b"\x80\x02" + identity})
-    with pytest.raises(CheckpointError, match="points to a storage in a way"):
+    with pytest.raises(CheckpointError, match="refers to a storage in a way"):
         audit_checkpoint(path)
     assert not marker.exists()
 
@@ -355,7 +355,7 @@ def test_a_crafted_checkpoint_is_read_when_its_numbers_are_right(tmp_path: Path)
 @pytest.mark.parametrize(
     ("numbers", "said"),
     [
-        ({"numel": 5}, "holds 16 bytes where 20 are declared"),
+        ({"numel": 5}, "has 16 bytes instead of the declared 20"),
         ({"numel": 2**60}, "in a way that torch never writes"),
         ({"numel": -1}, "in a way that torch never writes"),
         ({"numel": 1.0}, "in a way that torch never writes"),
@@ -412,10 +412,10 @@ def test_a_file_cut_anywhere_is_refused_in_one_sentence(legacy: bool, tmp_path: 
     ("content", "said"),
     [
         (b"", "it is empty"),
-        (b"epoch,loss\n1,2\n", "no file that torch.save wrote"),
-        (b"\x89PNG\r\n\x1a\n", "no file that torch.save wrote"),
-        (pickle.dumps({"a": 1}, 2), "no file that torch.save wrote"),
-        (b"PK\x03\x04" + b"\0" * 100, "breaks off"),
+        (b"epoch,loss\n1,2\n", "not written by torch.save"),
+        (b"\x89PNG\r\n\x1a\n", "not written by torch.save"),
+        (pickle.dumps({"a": 1}, 2), "not written by torch.save"),
+        (b"PK\x03\x04" + b"\0" * 100, "is truncated"),
     ],
 )
 def test_a_file_of_another_kind_is_named(content: bytes, said: str, tmp_path: Path) -> None:
@@ -432,7 +432,7 @@ def test_a_zip_that_torch_did_not_write_is_refused(tmp_path: Path) -> None:
     other = tmp_path / "other.pt"
     with zipfile.ZipFile(other, "w") as archive:
         archive.writestr("readme.txt", "x")
-    with pytest.raises(CheckpointError, match="no file that torch"):
+    with pytest.raises(CheckpointError, match="not written by torch"):
         audit_checkpoint(other)
     with pytest.raises(CheckpointError, match="big-endian"):
         audit_checkpoint(rebuilt(path, {"byteorder": b"big"}))
@@ -446,7 +446,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
         place = archive.start_dir
     struct.pack_into("<II", content, place + 20, 2**31, 2**31)
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"more bytes than the file has|damaged|breaks off"):
+    with pytest.raises(CheckpointError, match=r"more bytes than the file has|damaged|is truncated"):
         audit_checkpoint(path)
 
 
@@ -491,7 +491,7 @@ def test_a_file_that_shrinks_while_it_is_read_is_named(tmp_path: Path) -> None:
     path = saved({"t": torch.ones(10_000)}, tmp_path)
     with open_checkpoint(path) as opened:
         os.truncate(path, 1000)
-        with pytest.raises(CheckpointError, match="breaks off"):
+        with pytest.raises(CheckpointError, match="is truncated"):
             opened.values(opened.tensors[0].tensor)
 
 
