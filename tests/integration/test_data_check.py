@@ -282,7 +282,7 @@ def test_what_ultralytics_refuses_as_a_whole_is_said(yolo: YoloFolder, tmp_path:
             "path: .\ntrain: images/none\nval: images/val\nnames: [a]\n",
             "train set is at .*images/none, which does not",
         ),
-        ("path: .\ntrain: labels\nval: images/val\nnames: [a]\n", "holds no image"),
+        ("path: .\ntrain: labels\nval: images/val\nnames: [a]\n", "contains no image"),
         ("path: .\ntrain: images/train\nval: images/val\n", "'names' or 'nc'"),
         ("path: .\ntrain: 5\nval: images/val\nnames: [a]\n", "train' must be|is not iterable"),
         ("[1, 2", "cannot use the data YAML"),
@@ -388,7 +388,7 @@ def test_a_coco_folder_is_checked_through_its_import(
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if len(line) > 80 and str(spoiled_coco) not in line] == []
     for line in (
-        "  1 crowd (COCO's rule, no damage)",
+        "  1 crowd (COCO's rule, not damage)",
         "  1 box without area",
         "    annotation 91 of image 0",
         "  1 file missing",
