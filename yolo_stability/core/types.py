@@ -204,9 +204,8 @@ class Trace:
         >>> sgd = torch.optim.SGD(model.parameters(), lr=0.1)
         >>> with tempfile.TemporaryDirectory() as out:
         ...     with yolo_stability.record(model, sgd, out, plots=False) as recorder:
-        ...         loss = model(torch.ones(3, 2)).mean()
-        ...         loss.backward()
-        ...         recorder.step(loss)
+        ...         model(torch.ones(3, 2)).mean().backward()
+        ...         recorder.step()
         ...         sgd.step()
         ...     yolo_stability.load_trace(out).steps["step"].to_list()
         [0]

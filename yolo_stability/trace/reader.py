@@ -59,8 +59,7 @@ def load_trace(path: str | Path) -> Trace:
         (attempt, step[, block]).
 
     Raises:
-        TraceError: There is no trace, its header is missing or damaged, or it was written by a
-            newer version.
+        TraceError: There is no trace, its header is damaged, or a newer version wrote it.
 
     Example:
         >>> import tempfile, torch
@@ -69,9 +68,8 @@ def load_trace(path: str | Path) -> Trace:
         >>> sgd = torch.optim.SGD(model.parameters(), lr=0.1)
         >>> with tempfile.TemporaryDirectory() as out:
         ...     with record(model, sgd, out, plots=False) as recorder:
-        ...         loss = model(torch.ones(3, 2)).mean()
-        ...         loss.backward()
-        ...         recorder.step(loss)
+        ...         model(torch.ones(3, 2)).mean().backward()
+        ...         recorder.step()
         ...         sgd.step()
         ...     load_trace(out).steps.select("step", "epoch").rows()
         [(0, 0)]
@@ -105,9 +103,8 @@ def scan_trace(path: str | Path, table: TableName) -> pl.LazyFrame:
         table: `steps` or `blocks`.
 
     Returns:
-        The parts in the order of their steps; select columns, then collect. A part that is not a
-        Parquet file is skipped; one that is damaged further inside makes `collect` raise an error
-        of polars.
+        The parts in the order of their steps; select columns, then collect. Files that are not
+        Parquet are skipped; other damage makes `collect` raise an error of polars.
 
     Raises:
         TraceError: As `load_trace`.
