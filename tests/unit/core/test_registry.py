@@ -23,7 +23,10 @@ class Tool(ABC):
     @abstractmethod
     def use(self): ...
 """
-GOOD = '"""A {0}.\n\nMore about it."""\nfrom {1}.base import Tool\nclass {0}(Tool):\n    def use(self): return "{0}"\n'
+GOOD = (
+    '"""A {0}.\n\nMore about it."""\nfrom {1}.base import Tool\n'
+    'class {0}(Tool):\n    def use(self): return "{0}"\n'
+)
 _numbers = itertools.count()
 
 
@@ -113,7 +116,7 @@ def test_a_name_that_is_no_entry_is_not_imported(toolbox: Toolbox, name: str) ->
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         ("x = 1", "defines 0: none"),
         ("from {0}.base import Tool", "defines 0: none"),
@@ -123,10 +126,10 @@ def test_a_name_that_is_no_entry_is_not_imported(toolbox: Toolbox, name: str) ->
     ],
 )
 def test_a_module_that_breaks_the_contract_is_named(
-    toolbox: Toolbox, source: str, said: str
+    toolbox: Toolbox, source: str, message: str
 ) -> None:
     toolbox.add("broken", source)
-    with pytest.raises(TypeError, match=rf"{toolbox.name}\.tools\.broken.*{said}"):
+    with pytest.raises(TypeError, match=rf"{toolbox.name}\.tools\.broken.*{message}"):
         toolbox.registry()["broken"]
 
 
