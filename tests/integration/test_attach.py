@@ -299,7 +299,7 @@ def test_resume_keeps_settings_name_and_what_was_asked_for(tmp_path: Path) -> No
     [
         ({"epoch": 3}, "Unknown key 'epoch'. Did you mean 'epochs'"),
         ({"epochs": "x"}, "epochs"),
-        ({"optimizer": "Sgdd"}, "optimizer is one of"),
+        ({"optimizer": "Sgdd"}, "Invalid value optimizer=Sgdd: expected one of auto"),
         ({"model": "nope.pt"}, "neither a file nor a model"),
         ({"guard": "maybe"}, "guard is off, skip or stop"),
     ],
