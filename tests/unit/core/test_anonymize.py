@@ -10,7 +10,7 @@ from yolo_stability.core.anonymize import Anonymizer, known_words
 
 PUBLIC = (
     "model.23.one2one_cv3 Detect cls",
-    "the gradient norm leapt to 9.95e7 at step 3, 5e3 times the highest before",
+    "the gradient norm rose to 9.95e7 at step 3, 5e3 times the highest before",
     "yolo26n-pose.yaml",
     "norm:10",
     "model.2.cv1.conv.weight",
