@@ -169,9 +169,11 @@ def test_rescue_goes_on_without_itself_and_says_so(healthy: Workers) -> None:
         json.loads(data)["text"]
         for data in healthy.trace.events.filter(pl.col("kind") == "notice")["data"]
     ]
-    assert [text for text in texts if text.startswith("rescue is off: it needs one process")]
+    assert [text for text in texts if text.startswith("rescue is off: it needs a single process")]
     assert (
-        f"{healthy.done.stdout}{healthy.done.stderr}".count("rescue is off: it needs one process")
+        f"{healthy.done.stdout}{healthy.done.stderr}".count(
+            "rescue is off: it needs a single process"
+        )
         == 1
     )
     assert healthy.trace.header.requested["rescue"] == "auto"

@@ -160,7 +160,7 @@ def test_yaml_nested_without_end_or_full_of_aliases(tmp_path: Path, ask: Ask) ->
         file.write_text(text)
         assert ask("benchmark", f"suite={file}", f"out={tmp_path / 'out'}")[0] == 2
         (tmp_path / "yolo_stability.yaml").write_text(text)
-        with pytest.raises(StabilityError, match="cannot be read as settings"):
+        with pytest.raises(StabilityError, match="is not a valid settings file"):
             resumed_settings(tmp_path, StabilitySettings())
     assert not Path("bang").exists()
     assert not (tmp_path / "out").exists()

@@ -100,7 +100,7 @@ def test_a_stopped_run_says_so_and_counts_what_was_left_out(trace: Trace) -> Non
         diagnosis=None,
         metrics={},
     )
-    assert str(shown).splitlines()[2:] == ["updates left out: 3", "stopped: 10 steps in a row"]
+    assert str(shown).splitlines()[2:] == ["skipped updates: 3", "stopped: 10 steps in a row"]
     assert repr(shown).endswith(", not recorded>")
 
 

@@ -66,7 +66,7 @@ def test_an_epoch_is_one_line(sink: ConsoleSink, caplog: pytest.LogCaptureFixtur
     sink.end_epoch(1)  # nothing happened: no line
     lines = [message for message in caplog.messages if "epoch" in message]
     assert lines == [
-        "stability: epoch 1/2, 3 steps, grad norm 5 (max 50), most in b, 2 clipped, 1 skipped by guard"
+        "stability: epoch 1/2, 3 steps, grad norm 5 (max 50), largest in b, 2 clipped, 1 skipped by guard"
     ]
     assert len(lines[0]) <= 100
 

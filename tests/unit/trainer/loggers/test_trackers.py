@@ -350,7 +350,7 @@ def test_a_failing_tracker_is_dropped_with_a_warning(
     warnings = [r.getMessage() for r in records.values()]
     warnings = [text.removeprefix("WARNING ⚠️ ") for text in warnings]  # Ultralytics puts it there
     assert warnings == [
-        f"stability: {kind.__name__} failed and is off for this run: the server is gone"
+        f"stability: {kind.__name__} failed and is disabled for this run: the server is gone"
     ]
 
 
@@ -381,7 +381,7 @@ def test_thinning_is_said_once(trackers: Trackers, log: pytest.LogCaptureFixture
     for step in range(3, 50):
         sink.write(record(step))
     assert log.messages == [
-        "stability: TensorBoard cannot take every step within 1% of the run: it is shown the largest of every few; "
-        "the trace holds all"
+        "stability: logging every step to TensorBoard would take more than 1% of the run's time: "
+        "only the largest gradient norm of every few steps is sent; the trace contains all steps"
     ]
     sink.close()

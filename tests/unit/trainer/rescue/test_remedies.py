@@ -195,5 +195,7 @@ def test_what_does_not_fit_into_memory_is_refused_with_both_figures(
     )  # 10 numbers, model and EMA, and two moments
     assert "320 B" in require_memory(trainer) or "0.00032 MB" in require_memory(trainer)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=100))
-    with pytest.raises(ConfigError, match=r"two training states .* GB are free: write guard=off"):
+    with pytest.raises(
+        ConfigError, match=r"two training states .* GB are free for the second: set guard=off"
+    ):
         require_memory(trainer)

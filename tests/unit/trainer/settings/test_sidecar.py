@@ -59,11 +59,12 @@ def test_a_rescue_outranks_what_it_cannot_stand_beside(
 ) -> None:
     """Otherwise the run would end before it acts."""
     write_sidecar(tmp_path, StabilitySettings(**earlier, watch_every=3))
-    told: list[str] = []
-    now = resumed_settings(tmp_path, StabilitySettings(rescue="auto"), told.append)
+    warnings: list[str] = []
+    now = resumed_settings(tmp_path, StabilitySettings(rescue="auto"), warnings.append)
     ((key, value),) = earlier.items()
-    assert told == [
-        f"{key}={value} of the earlier sitting gives way: it cannot stand beside what this one asks for"
+    assert warnings == [
+        f"{key}={value} of the earlier session is dropped: "
+        "it is incompatible with the settings of this session"
     ]
     assert now == StabilitySettings(rescue="auto", watch_every=3)
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from yolo_stability.compat.ultralytics import DEFAULT_CFG_DICT
-from yolo_stability.trainer.step.warmup import WarmUp, given_back, lower_bias_rate
+from yolo_stability.trainer.step.warmup import WarmUp, lower_bias_rate, restored_warmup
 from yolo_stability.trainer.trainer_state import TrainerState
 
 
@@ -133,4 +133,4 @@ def test_a_warm_up_is_given_back_to_what_was_put_back(
         (kind, {"iterations": at, "warmup_back": given} if kind == "rescue" else {"epoch": at})
         for kind, at, given in told
     ]
-    assert given_back(events, epoch, 8) == back
+    assert restored_warmup(events, epoch, 8) == back
