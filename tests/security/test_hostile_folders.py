@@ -84,7 +84,7 @@ def run(tmp_path: Path) -> Path:
 )
 def test_no_run_of_a_plan_lies_outside_its_folder(change: dict[str, Any]) -> None:
     """A run clears its own folder first: one that lay elsewhere would clear that."""
-    with pytest.raises(ConfigError, match="The plan has a run"):
+    with pytest.raises(ConfigError, match="The plan contains a run"):
         RunSpec(**{**SPEC, **change})
 
 
@@ -108,7 +108,7 @@ def test_verify_clears_no_folder_of_the_user(tmp_path: Path, ask: Ask) -> None:
     )
     code, _, err = ask("verify", bench)
     assert code == 2
-    assert "which is no name for a folder" in err
+    assert "which is not a valid folder name" in err
     assert (victim / "thesis.txt").read_text() == "mine"
 
 
@@ -116,7 +116,7 @@ def test_a_suite_names_no_arm_outside_its_folder(tmp_path: Path) -> None:
     for arm in ("../../x", "/x", "a/../b"):
         text = f"name: tiny\ncontrol: control\narms: [control, '{arm}']\n"
         (tmp_path / "suite.yaml").write_text(text)
-        with pytest.raises(ConfigError, match="there is no scenario"):
+        with pytest.raises(ConfigError, match="unknown scenario"):
             load_suite(str(tmp_path / "suite.yaml"))
     (tmp_path / "suite.yaml").write_text("name: ../../x\ncontrol: control\narms: [control]\n")
     with pytest.raises(ConfigError, match="name: String should match pattern"):

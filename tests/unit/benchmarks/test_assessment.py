@@ -167,13 +167,13 @@ def test_a_reader_who_was_not_there_understands_the_sentence(
     assert found.sentence == (
         "no-norm on detect failed in 2 of 2 runs (95 % interval 34 % to 100 %; control 0 of 2, p = 0.12): "
         "in the run with seed 0, gradients of model.0 Conv, the first block, were 7.4e-7 times those of "
-        "the head; and it did not learn: final fitness 0.003 against 0.75 of the control."
+        "the head; the model did not learn: final fitness 0.003, control 0.75."
     )
     assert other.sentence.startswith(
         "other on detect failed in 1 of 2 runs (95 % interval 9 % to 91 %; control 0 of 2, p = 0.62): "
         "in the run with seed 0, the process ran out of memory and left no trace; "
     )
-    assert other.sentence.endswith("; mean final fitness 0.4, that of the control 0.75.")
+    assert other.sentence.endswith("; mean final fitness 0.4, control 0.75.")
 
 
 def test_series_holds_all_traces_and_everything_is_json(
@@ -246,7 +246,7 @@ def test_one_seed_is_anecdotal() -> None:
     assert found.onset == Interval(value=3.0)
     assert (
         found.sentence
-        == "no-norm on detect failed in its only run (one run only: anecdotal; control 0 of 1): it went so."
+        == "no-norm on detect failed in its only run (a single run: anecdotal; control 0 of 1): it went so."
     )
 
 
@@ -267,10 +267,7 @@ def test_inconclusive_runs_count_in_no_rate() -> None:
         [*control, *(settled("no-norm", s, "inconclusive", why="too short") for s in range(2))]
     )
     assert (none.rate.value, none.anecdotal) == (None, True)
-    assert (
-        none.sentence
-        == "no-norm on detect: nothing can be said about it, since in the run with seed 0, too short."
-    )
+    assert none.sentence == "no-norm on detect is inconclusive: in the run with seed 0, too short."
 
 
 @pytest.mark.parametrize(

@@ -78,10 +78,13 @@ def said(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     ("damage", "complaint"),
     [
         (edited(schema_version=9), "has schema version 9; this version of the package reads 1"),
-        (plan_only, "holds no results.json: the benchmark has not ended; run it again, it resumes"),
+        (
+            plan_only,
+            "contains no results.json: the benchmark is not complete; run it again to resume it",
+        ),
         (cut("results.json", 0.5), "results.json cannot be read"),
         (cut("results.json", 0), "results.json cannot be read"),
-        (edited(runs="none"), "results.json is not a whole result"),
+        (edited(runs="none"), "results.json is not a valid result"),
     ],
 )
 def test_a_result_that_is_not_whole(
@@ -106,7 +109,7 @@ def test_series_that_are_not_whole(
 
 
 def test_a_plan_that_is_not_whole(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "holds no run with a trace that could be run again" in said(
+    assert "contains no run with a trace that can be repeated" in said(
         ["verify", str(folder)], capsys
     )
     cut("plan.json", 0.5)(folder)
@@ -118,15 +121,15 @@ def test_a_plan_that_is_not_whole(folder: Path, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("verify {} sample=0", "sample=0 is not possible"),
+        ("verify {} sample=0", "Invalid value sample=0: expected a whole number, 1 or more."),
         ("verify {} sample=some", "sample=some is not possible"),
         ("verify {} smaple=1", "Did you mean 'sample'"),
-        ("verify {}/nowhere", "holds no results.json"),
+        ("verify {}/nowhere", "contains no results.json"),
         ("verify", "takes the folder of one benchmark"),
-        ("compare {}/nowhere", "takes two runs or more"),
+        ("compare {}/nowhere", "expects two or more runs"),
         ("compare {} ot=x", "Did you mean 'out'"),
         ("compare {}/a {}/b out={}/file", "is a file; name a folder for the comparison"),
-        ("compare {}/a {}/b out={}/file/below", "cannot be made"),
+        ("compare {}/a {}/b out={}/file/below", "cannot be created"),
         (
             "benchmark suite=demo jobs=0",
             "jobs=0 is not possible: jobs is a whole number, 1 or more.",
@@ -138,14 +141,14 @@ def test_a_plan_that_is_not_whole(folder: Path, capsys: pytest.CaptureFixture[st
         ("benchmark suite=demo seeds=two", "seeds=two is not possible"),
         (
             "benchmark suite=demo arms=no-nrom",
-            "there is no scenario 'no-nrom'. Did you mean 'no-norm'",
+            "unknown scenario 'no-nrom'. Did you mean 'no-norm'",
         ),
-        ("benchmark suite=demo arms=huge-lr,huge-lr", "'huge-lr' is there twice"),
+        ("benchmark suite=demo arms=huge-lr,huge-lr", "'huge-lr' is listed twice"),
         ("benchmark suite=quikc", "No suite 'quikc'. Did you mean 'quick'"),
         ("benchmark siute=quick", "'benchmark' needs a suite"),
         ("benchmark suite=demo out={}/file", "is a file; name a folder for the benchmark"),
-        ("benchmark suite=demo out={}/others", "holds other things (thesis.txt)"),
-        ("benchmark suite=demo out={}/newer", "holds a benchmark of schema version 9"),
+        ("benchmark suite=demo out={}/others", "contains other files (thesis.txt)"),
+        ("benchmark suite=demo out={}/newer", "contains a benchmark of schema version 9"),
     ],
 )
 def test_a_line_that_cannot_be(

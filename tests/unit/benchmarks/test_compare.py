@@ -30,5 +30,5 @@ def test_paths_that_differ_far_up_are_told_apart(tmp_path: Path) -> None:
 
 def test_the_run_that_is_there_twice_is_named(tmp_path: Path) -> None:
     first, second = plain(tmp_path / "a"), plain(tmp_path / "b")
-    with pytest.raises(ConfigError, match=re.escape(f"'{second}' is there twice")):
+    with pytest.raises(ConfigError, match=re.escape(f"'{second}' is listed twice")):
         compare_runs([first, second, second], tmp_path / "out")

@@ -83,7 +83,7 @@ def test_an_arm_is_over_the_suite_and_that_over_the_recipe() -> None:
             "name: x\ncontrol: control\narms: [no-norm]\n",
             ["control: 'control' is not among the arms no-norm"],
         ),
-        ("name: x\ncontrol: control\narms: [control, control]\n", ["'control' is there twice"]),
+        ("name: x\ncontrol: control\narms: [control, control]\n", ["'control' is listed twice"]),
         ("name: x\narms: [control]\n", ["control: Field required"]),
         (
             "name: x\ncontrol: control\narms: [control]\nseeds: 0\ntasks: [segment]\nlimits: {minutes: long}\nsed: 1\n",
@@ -91,7 +91,7 @@ def test_an_arm_is_over_the_suite_and_that_over_the_recipe() -> None:
                 "seeds:",
                 "tasks.0:",
                 "limits.minutes:",
-                "sed: there is no such key Did you mean 'seeds'",
+                "sed: unknown key. Did you mean 'seeds'",
             ],
         ),
         ("schema_version: 2\nname: x\ncontrol: control\narms: [control]\n", ["schema_version"]),
@@ -192,7 +192,7 @@ def test_an_editor_sees_mistakes_as_well(kind: str, content: dict[str, Any]) -> 
 def test_an_editor_shows_what_every_key_means() -> None:
     suite, scenario = schemas()["suite"], schemas()["scenario"]
     assert set(suite["properties"]) == set(Suite.model_fields)
-    assert suite["properties"]["seeds"]["description"] == "How many seeds, counted from 0."
+    assert suite["properties"]["seeds"]["description"] == "Number of seeds, counted from 0."
     for properties in (
         suite["properties"],
         suite["$defs"]["Limits"]["properties"],

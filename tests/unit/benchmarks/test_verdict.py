@@ -94,7 +94,7 @@ def test_nothing_is_called_stable_that_is_too_short_or_did_not_learn(
     assert judged(stock=[]).verdict == "stable"  # its own past is enough
     unlearned = judged(fitness=0.01, control_fitness=0.76)
     assert unlearned.verdict == "inconclusive"
-    assert "final fitness 0.01 against 0.76 of the control" in unlearned.why
+    assert "final fitness 0.01, control 0.76" in unlearned.why
     assert (
         judged(fitness=0.0, control_fitness=0.01).verdict == "stable"
     )  # the control learned nothing either
@@ -344,9 +344,7 @@ def test_vanishing_gradients_name_the_backbone_block(tmp_path: Path) -> None:
     assert found((1, 1, 1e-9, 1)).verdict == "stable"  # the neck alone
     unlearned = found(deep, fitness=0.05, control_fitness=0.76)
     assert (unlearned.verdict, unlearned.onset_sign) == ("failed", "vanishing")
-    assert unlearned.why.endswith(
-        "; and it did not learn: final fitness 0.05 against 0.76 of the control"
-    )
+    assert unlearned.why.endswith("; the model did not learn: final fitness 0.05, control 0.76")
     assert found(deep, fitness=0.45, control_fitness=0.76).verdict == "unstable"
 
 

@@ -33,5 +33,10 @@ def test_no_line_commands_the_terminal(
     monkeypatch.setattr(verification, "supervise", supervise)
     assert main(["verify", str(tmp_path)]) == 3
     out, err = capsys.readouterr()
-    assert err == "control, detect, seed 0: different: project was plain and is \\x1b[2Jnothing\n"
-    assert "- control, detect, seed 0: different: project was plain and is \\x1b[2Jnothing\n" in out
+    assert (
+        err == "control, detect, seed 0: different: project was plain and is now \\x1b[2Jnothing\n"
+    )
+    assert (
+        "- control, detect, seed 0: different: project was plain and is now \\x1b[2Jnothing\n"
+        in out
+    )

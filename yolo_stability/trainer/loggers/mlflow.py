@@ -1,4 +1,4 @@
-"""MLflow sink: metrics of every step in Ultralytics' MLflow run (`yolo settings mlflow=True`)."""
+"""MLflow sink: metrics of every step; enable it with `yolo settings mlflow=True`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TensorBoard sink: metrics of every step in Ultralytics' log (`settings tensorboard=True`)."""
+"""TensorBoard sink: metrics of every step; enable it with `yolo settings tensorboard=True`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""W&B sink: metrics of every step in Ultralytics' run (`yolo settings wandb=True`)."""
+"""W&B sink: metrics of every step, also offline; enable it with `yolo settings wandb=True`."""
 
 from __future__ import annotations
 
