@@ -84,7 +84,7 @@ def test_a_second_state_that_does_not_fit_into_memory_is_refused(
         told for told in capsys.readouterr().err.splitlines() if told.startswith("yolo-stability: ")
     ]
     assert (
-        "0.04 GB each, and for the second 0.001 GB are free: write guard=off and rescue=off" in said
+        "0.04 GB each, but only 0.001 GB are free for the second: set guard=off and rescue=off" in said
     )
     assert "displaying its results failed" not in log.text
     assert not list(tmp_path.rglob("stability/*"))

@@ -80,7 +80,7 @@ def read_gradients(
     total = total_norm(grads, norms)
     loss = total.new_zeros(1) if window.loss is None else window.loss
     items = torch.stack(list(window.items.values())) if window.items else torch.zeros(0)
-    host_norms, host_total, host_loss, host_items, scale, buffer, micro, *travelled = to_host(
+    host_norms, host_total, host_loss, host_items, scale, buffer, micro, *transferred = to_host(
         norms,
         total,
         loss,
@@ -118,7 +118,7 @@ def read_gradients(
         micro_norm=float(micro[0]) / (float(scale[0]) if len(scale) else 1.0)
         if len(micro)
         else None,
-        deferred=tuple(travelled),
+        deferred=tuple(transferred),
     )
 
 

@@ -74,7 +74,7 @@ def test_an_epoch_is_one_line(sink: ConsoleSink, caplog: pytest.LogCaptureFixtur
 EVENTS = {
     "guard_skip": {"reason": "gradient", "blocks": 3, "in_a_row": 2, "nonfinite": 9},
     "scaler_skip": {"scale": 65536.0},
-    "guard_stop": {"text": "10 steps in a row were non-finite"},
+    "guard_stop": {"text": "10 consecutive steps were non-finite"},
     "rollback": {"restored_step": 1, "why": "because"},
     "nan_recovery": {"epoch": 1},
     "oom_restart": {"epoch": 0, "batch": 4},
