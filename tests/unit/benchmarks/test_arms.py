@@ -1,4 +1,4 @@
-"""Arms that cross a cause with a remedy, and the suites that consist of them."""
+"""Arms that combine a cause with a remedy, and the suites made of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mistakes around a benchmark's folder, as people make them on the command line: one sentence, exit code 2."""
+"""Command-line mistakes about benchmark folders: one sentence and exit code 2."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from yolo_stability.core.errors import ConfigError
 
 
 def edited(**changes: object) -> Callable[[Path], None]:
-    """Return what changes keys of `results.json`."""
+    """Return a function that changes keys of `results.json`."""
 
     def edit(folder: Path) -> None:
         file = folder / "results.json"
@@ -29,7 +29,7 @@ def edited(**changes: object) -> Callable[[Path], None]:
 
 
 def cut(name: str, share: float) -> Callable[[Path], None]:
-    """Return what leaves so much of a file."""
+    """Return a function that truncates a file to a fraction of its size."""
 
     def edit(folder: Path) -> None:
         content = (folder / name).read_bytes()
@@ -44,7 +44,7 @@ def plan_only(folder: Path) -> None:
 
 
 def spoilt(folder: Path) -> None:
-    """Damage the pages of a Parquet file and leave its footer whole."""
+    """Damage the pages of a Parquet file but not its footer."""
     content = bytearray((folder / "series.parquet").read_bytes())
     content[len(content) // 8 : len(content) // 2] = b"\xa5" * (
         len(content) // 2 - len(content) // 8
@@ -54,7 +54,7 @@ def spoilt(folder: Path) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Give the folder of a finished benchmark of two arms, without its runs."""
+    """Provide the folder of a complete benchmark of two arms, without its runs."""
     write_sample(tmp_path / "bench", arms=("control", "huge-lr"), tasks=("detect",), seeds=(0,))
     (tmp_path / "bench" / "plan.json").write_text(
         json.dumps({"schema_version": 1, "suite": {}, "runs": []})
@@ -62,7 +62,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "bench"
 
 
-def said(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+def error_of(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     """Return the one line on stderr of a command that ends with code 2."""
     capsys.readouterr()
     assert main(args) == 2
@@ -95,7 +95,7 @@ def test_a_result_that_is_not_whole(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     damage(folder)
-    assert complaint in said([verb, str(folder)], capsys)
+    assert complaint in error_of([verb, str(folder)], capsys)
 
 
 @pytest.mark.parametrize("damage", [cut("series.parquet", 0.5), cut("series.parquet", 0), spoilt])
@@ -103,19 +103,19 @@ def test_series_that_are_not_whole(
     damage: Callable[[Path], None], folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     damage(folder)
-    text = said(["compare", str(folder)], capsys)
+    text = error_of(["compare", str(folder)], capsys)
     assert "series.parquet cannot be read" in text
     assert "run the benchmark again to write it anew" in text
 
 
 def test_a_plan_that_is_not_whole(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "contains no run with a trace that can be repeated" in said(
+    assert "contains no run with a trace that can be repeated" in error_of(
         ["verify", str(folder)], capsys
     )
     cut("plan.json", 0.5)(folder)
-    assert "plan.json cannot be read" in said(["verify", str(folder)], capsys)
+    assert "plan.json cannot be read" in error_of(["verify", str(folder)], capsys)
     (folder / "plan.json").unlink()
-    assert "plan.json cannot be read" in said(["verify", str(folder)], capsys)
+    assert "plan.json cannot be read" in error_of(["verify", str(folder)], capsys)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_a_line_that_cannot_be(
     (folder / "others" / "thesis.txt").touch()
     (folder / "newer").mkdir()
     (folder / "newer" / "plan.json").write_text('{"schema_version": 9}')
-    assert complaint in said(line.format(*[folder] * 3).split(), capsys)
+    assert complaint in error_of(line.format(*[folder] * 3).split(), capsys)
     assert (folder / "newer" / "plan.json").read_text() == '{"schema_version": 9}'
 
 
@@ -169,7 +169,7 @@ def test_a_line_that_cannot_be(
 def test_a_half_written_folder_is_gone_on_with(
     plan: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A kill may leave a plan, or half of one: the next call writes it anew and runs what is missing."""
+    """A kill may leave a partial plan: the next call rewrites it and runs the missing runs."""
 
     class Stop(Exception):
         pass
@@ -187,7 +187,7 @@ def test_a_half_written_folder_is_gone_on_with(
 
 
 class Silent:
-    """A listener that says nothing."""
+    """A listener that ignores all notifications."""
 
     def planned(self, specs: object, done: int) -> None: ...
     def started(self, spec: object) -> None: ...
@@ -202,9 +202,9 @@ def test_runs_at_hand_with_unreadable_settings(
         (tmp_path / name / "args.yaml").write_bytes(content)
         (tmp_path / name / "results.csv").write_text("epoch\n1\n")
     line = ["compare", str(tmp_path / "a"), str(tmp_path / "b"), f"out={tmp_path / 'out'}"]
-    assert "args.yaml cannot be read" in said(line, capsys)
+    assert "args.yaml cannot be read" in error_of(line, capsys)
     (tmp_path / "b" / "args.yaml").write_text("task: detect\ntask: pose\n")
-    assert "'task' is there twice; keep one." in said(line, capsys)
+    assert "'task' is there twice; keep one." in error_of(line, capsys)
 
 
 def test_a_suite_with_everything_wrong_names_all_of_it(
@@ -212,9 +212,10 @@ def test_a_suite_with_everything_wrong_names_all_of_it(
 ) -> None:
     file = tmp_path / "my.yaml"
     file.write_text(
-        "name: My Suite\ncontrol: control\narms: [3]\nseeds: two\ntasks: detect\nlimits: {minutes: -1}\n"
+        "name: My Suite\ncontrol: control\narms: [3]\nseeds: two\ntasks: detect\n"
+        "limits: {minutes: -1}\n"
     )
-    text = said(["benchmark", f"suite={file}"], capsys)
+    text = error_of(["benchmark", f"suite={file}"], capsys)
     assert [
         path
         for path in ("name:", "arms.0:", "seeds:", "tasks:", "limits.minutes:")
@@ -223,6 +224,6 @@ def test_a_suite_with_everything_wrong_names_all_of_it(
 
 
 def test_the_class_of_these_errors() -> None:
-    """What the command line turns into exit code 2 is a ConfigError in Python."""
+    """Errors with exit code 2 on the command line are a ConfigError in Python."""
     with pytest.raises(ConfigError, match="jobs=0"):
         make_executor("local", jobs=0)

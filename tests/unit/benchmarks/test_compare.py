@@ -1,4 +1,4 @@
-"""`compare`: what runs at hand are called."""
+"""`compare`: names of the compared runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from yolo_stability.core.errors import ConfigError
 
 
 def plain(folder: Path) -> Path:
-    """Write what Ultralytics leaves of a run."""
+    """Write the files of an Ultralytics run."""
     folder.mkdir(parents=True)
     (folder / "args.yaml").write_text("task: detect\n")
     (folder / "results.csv").write_text("epoch\n1\n")

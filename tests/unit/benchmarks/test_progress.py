@@ -1,4 +1,4 @@
-"""The bars of a benchmark: a run may end while somebody looks how far it is."""
+"""Progress bars of a benchmark: a run may end while its progress file is read."""
 
 from __future__ import annotations
 

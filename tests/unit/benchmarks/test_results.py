@@ -1,4 +1,4 @@
-"""What a terminal shows of a benchmark, and what becomes of a result that cannot be read."""
+"""Terminal output of a benchmark, and errors for results that cannot be read."""
 
 from __future__ import annotations
 

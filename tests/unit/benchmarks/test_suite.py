@@ -1,4 +1,4 @@
-"""Suites and their arms: what ships is whole, and mistakes are told all at once."""
+"""Suites and their arms: shipped files are valid, and all mistakes are reported together."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GOOD = {"name": "mine", "control": "control", "arms": ["control", "no-norm"], "s
 
 
 def suite(**changed: Any) -> Suite:
-    """Return a suite that is fine but for what is changed."""
+    """Return a valid suite with some fields changed."""
     return Suite.model_validate({**GOOD, **changed})
 
 
@@ -86,7 +86,8 @@ def test_an_arm_is_over_the_suite_and_that_over_the_recipe() -> None:
         ("name: x\ncontrol: control\narms: [control, control]\n", ["'control' is listed twice"]),
         ("name: x\narms: [control]\n", ["control: Field required"]),
         (
-            "name: x\ncontrol: control\narms: [control]\nseeds: 0\ntasks: [segment]\nlimits: {minutes: long}\nsed: 1\n",
+            "name: x\ncontrol: control\narms: [control]\nseeds: 0\ntasks: [segment]\n"
+            "limits: {minutes: long}\nsed: 1\n",
             [
                 "seeds:",
                 "tasks.0:",

@@ -1,4 +1,4 @@
-"""What is in force of the settings, where not all of them can be had."""
+"""Effective settings where not all options are supported."""
 
 from __future__ import annotations
 
