@@ -110,5 +110,6 @@ def test_a_sink_that_hangs_keeps_nobody_waiting(
         )
         assert Hanging.sent == []
     inside.tell(
-        f"a sink that hangs {seconds}: 16 of 16 steps recorded, handing over {1e3 * max(Hanging.took):.1f} ms at most"
+        f"a sink that hangs {seconds}: 16 of 16 steps recorded, handing over "
+        f"{1e3 * max(Hanging.took):.1f} ms at most"
     )

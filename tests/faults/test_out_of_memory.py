@@ -36,7 +36,7 @@ def of_numpy() -> None:
 
 
 def runs_out(epoch: int, how: Callable[[], None]) -> Callable[[Any], None]:
-    """Return a hand that runs out of memory once, in the forward pass of the second batch of an epoch."""
+    """Return a hook that runs out of memory once, in the second forward pass of an epoch."""
     seen = iter(range(10**9))
 
     def hand(trainer: Any) -> None:

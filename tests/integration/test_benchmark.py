@@ -125,7 +125,7 @@ def test_a_changed_suite_runs_only_what_is_new(benchmark: tuple[Path, BenchmarkR
 def test_a_killed_benchmark_goes_on_where_it_was(
     benchmark: tuple[Path, BenchmarkResult], tmp_path: Path
 ) -> None:
-    """`kill -9` in the middle of the second run: the first stays, the second starts again from zero."""
+    """`kill -9` during the second run: the first is kept, the second starts from zero again."""
     out = tmp_path / "out"
     code = (
         "from yolo_stability.studies.run_benchmark import run_benchmark as r; "
@@ -177,7 +177,7 @@ def test_a_worker_that_is_killed_takes_no_other_along(tmp_path: Path) -> None:
 
 @pytest.mark.full
 def test_a_worker_that_hangs_is_ended_and_the_others_finish(tmp_path: Path) -> None:
-    """The first run is stopped (SIGSTOP) once it trains: it hears no SIGTERM, and its time limit ends it."""
+    """The first run is stopped with SIGSTOP, ignores SIGTERM, and is ended by its time limit."""
     suite, out = tmp_path / "small.yaml", tmp_path / "out"
     suite.write_text(
         "name: small\ncontrol: control\narms: [control, no-norm]\nlimits: {minutes: 1}\n"
@@ -297,7 +297,8 @@ def test_workers_end_with_a_benchmark_that_is_killed(tmp_path: Path) -> None:
     out = tmp_path / "out"
     code = (
         "from yolo_stability.studies.run_benchmark import run_benchmark as r; "
-        f"r({suite()!r}, out={str(out)!r}, arms='no-norm', task='detect', **{TINY | {'epochs': 200}!r})"
+        f"r({suite()!r}, out={str(out)!r}, arms='no-norm', task='detect', "
+        f"**{TINY | {'epochs': 200}!r})"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

@@ -22,7 +22,10 @@ def test_train_on_a_coco_folder(task: str, coco_mini: Path, tmp_path: Path) -> N
     before = {p: p.stat().st_mtime_ns for p in coco_mini.rglob("*")}
     hook = register_optimizer_step_post_hook(lambda *_: taken.append(1))
     try:
-        words = f"train {task} model={NANO[task]} data={coco_mini} epochs=2 imgsz=160 batch=8 device=cpu plots=False"
+        words = (
+            f"train {task} model={NANO[task]} data={coco_mini} epochs=2 imgsz=160 batch=8 "
+            "device=cpu plots=False"
+        )
         code = main([*words.split(), f"project={tmp_path}", "name=run"])
     finally:
         hook.remove()

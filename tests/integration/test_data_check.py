@@ -110,7 +110,7 @@ def spoiled(yolo: YoloFolder) -> YoloFolder:
 
 
 def stock(folder: YoloFolder, split: str, task: str = "detect") -> dict[str, int]:
-    """Let Ultralytics scan a copy of the folder, the independent reference; return labels kept by image name."""
+    """Return the labels by image name from Ultralytics' scan of a copy, the reference."""
     from ultralytics.data.dataset import YOLODataset
     from ultralytics.data.utils import check_det_dataset
 
@@ -434,7 +434,7 @@ def _watch(event: str, args: tuple[object, ...]) -> None:
 
 @pytest.fixture
 def watch() -> Iterator[Callable[[Path], list[str]]]:
-    """Watch a folder for writes: root may write to a read-only folder, so permissions would prove nothing."""
+    """Watch a folder for writes, because root may write to a read-only folder."""
     sys.addaudithook(_watch)
 
     def start(folder: Path) -> list[str]:
@@ -457,7 +457,7 @@ def test_nothing_is_written_below_the_users_folder_even_for_a_moment(
     assert seen[1]
 
 
-# --- any file at all ----------------------------------------------------------------------------------------------
+# --- any file at all ------------------------------------------------------------------------------
 
 WORDS = st.one_of(
     st.sampled_from(

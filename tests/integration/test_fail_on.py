@@ -1,4 +1,4 @@
-"""`fail_on=critical` ends a real run early, in a healthy state; without it the same finding is only told."""
+"""`fail_on=critical` ends a run early and healthy; otherwise the finding is only reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`train rescue=...` from the command line, where it can do nothing: one sentence, exit code 2, nothing written."""
+"""`train rescue=...` that cannot act: one sentence, exit code 2, and nothing is written."""
 
 from __future__ import annotations
 
@@ -84,7 +84,8 @@ def test_a_second_state_that_does_not_fit_into_memory_is_refused(
         told for told in capsys.readouterr().err.splitlines() if told.startswith("yolo-stability: ")
     ]
     assert (
-        "0.04 GB each, but only 0.001 GB are free for the second: set guard=off and rescue=off" in said
+        "0.04 GB each, but only 0.001 GB are free for the second: set guard=off and rescue=off"
+        in said
     )
     assert "displaying its results failed" not in log.text
     assert not list(tmp_path.rglob("stability/*"))
