@@ -4,8 +4,8 @@
 
 The first benchmark, in `FOLDER/whole`, is not killed. Those in `FOLDER/0`, `FOLDER/1`, ... are
 killed at random moments (`kill -9` of the benchmark's process, not of its workers) and resumed
-until they complete. Prints one line of JSON per session: its folder, its exit code or whether it was
-killed, the final runs at its start and end with a time stamp each, and how long the workers
+until they complete. Prints one line of JSON per session: its folder, its exit code or whether it
+was killed, the final runs at its start and end with a time stamp each, and how long the workers
 outlived it.
 
 The workers are real; only the fork server is forked instead of started, to save its imports.
