@@ -118,8 +118,8 @@ class Variant:
     @property
     def policy(self) -> LiveRules | None:
         """The rules that look on, if it is one of ours."""
-        judge = self.run._outputs.judge if self.run else None
-        policy = judge.policy if judge else None
+        findings = self.run._outputs.findings if self.run else None
+        policy = findings.policy if findings else None
         assert policy is None or isinstance(policy, LiveRules)
         return policy
 

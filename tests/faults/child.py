@@ -1,8 +1,8 @@
-"""The command line in a process of its own, with a log that knows nothing of the trace, and a moment to die at.
+"""The command line in a separate process, with an independent log and a moment to die at.
 
-Imported once by a process that forks the children. The log receives one line per optimizer step (from torch's own
-hook), and one when a phase begins and ends. The moment is `never`, or `PHASE:N:DELAY`: SIGKILL to this very process
-DELAY seconds after PHASE began for the Nth time.
+Imported once by a process that forks the children. The log receives one line per optimizer step
+(from torch's own hook), and one when a phase begins and ends. The moment is `never`, or
+`PHASE:N:DELAY`: SIGKILL to this very process DELAY seconds after PHASE began for the Nth time.
 """
 
 from __future__ import annotations

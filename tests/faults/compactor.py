@@ -1,17 +1,17 @@
-"""Writers of a trace that are killed, one after the other, forked from a process that has imported everything.
+"""Trace writers that are killed one after the other, forked from a process with all imports.
 
     python compactor.py FOLDER MOMENT ...
 
-Each child writes made-up steps into `FOLDER/<number>/stability` and is killed at its moment; it notes each step in
-`FOLDER/<number>.log`, which knows nothing of the trace. A MOMENT is
+Each child writes synthetic steps to `FOLDER/<number>/stability` and is killed at its moment; it
+logs each step in `FOLDER/<number>.log`, independently of the trace. A MOMENT is
 
-    outside:SECONDS   from outside, so long after the first step, at the pace that a training flushes at
-    merge:N:SECONDS   so long after the Nth merge began
+    outside:SECONDS   killed from outside, SECONDS after the first step, at the pace of a training
+    merge:N:SECONDS   SECONDS after the Nth merge began
     half:N            when the Nth file of a merge is half written
-    named:N           when the Nth file has just got its name
+    named:N           when the Nth file has just been renamed
     removed:N         when the Nth piece of a merge has just been removed
 
-One line of JSON a child: its moment, when it was killed, and its exit code.
+Prints one line of JSON per child: its moment, when it was killed, and its exit code.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Trainings in this very process, of a model so small that a step takes milliseconds, with a hand in their events."""
+"""Trainings in this process, with a model of millisecond steps and hooks in its events."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Ended:
 
 
 def bad_tensors(trainer: Any) -> list[str]:
-    """Return the names of tensors of model, EMA or optimizer state, and of settings of it, that hold a NaN or Inf."""
+    """Return the names of tensors in model, EMA, optimizer and settings with NaN or Inf."""
     tensors = {f"model.{n}": t for n, t in unwrap_model(trainer.model).state_dict().items()}
     tensors |= {f"ema.{n}": t for n, t in trainer.ema.ema.state_dict().items()}
     for i, slots in enumerate(trainer.optimizer.state.values()):
@@ -114,7 +114,7 @@ class Inside:
         return Ended(code, "\n".join([out, *(r.getMessage() for r in self._log.records), err]), run)
 
     def tell(self, text: str) -> None:
-        """Keep a line for the report of the test: what is printed now, the next training would take."""
+        """Keep a line for the test report, because the next training captures the output."""
         self.told.append(text)
 
     def train(

@@ -35,7 +35,7 @@ def resident() -> float:
 
 
 def fresh(step: int) -> StepRecord:
-    """Return a record that no other resembles: noise in every number, as compression would see it in a real run."""
+    """Return a unique record with noise in every number, as compression sees in a real run."""
     norms = (BASE * np.exp(RNG.normal(0, 0.3, BLOCKS))).astype(np.float32).tolist()
     losses = RNG.normal(4, 0.5, 5).astype(np.float32).tolist()
     sampled = step % WATCH_EVERY == 0

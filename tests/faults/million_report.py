@@ -1,4 +1,4 @@
-"""Assess one long run and write its report, as a benchmark does in its end; print what that took as JSON.
+"""Assess one long run and write its report, as a benchmark does; print the cost as JSON.
 
 python million_report.py FOLDER, where FOLDER/run holds the trace
 """
@@ -66,7 +66,7 @@ def measure(folder: Path) -> dict[str, Any]:
 
 
 def peak() -> int:
-    """Return the largest resident memory of this process in bytes; a child inherits ru_maxrss of whoever forked it."""
+    """Return the peak resident memory in bytes; a child inherits the ru_maxrss of its parent."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 

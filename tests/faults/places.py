@@ -15,7 +15,7 @@ from ultralytics.utils.torch_utils import unwrap_model
 
 Strike = Callable[[Any, float], None]
 VALUES = {5: float("nan"), 10: float("inf"), 15: float("-inf")}
-"""Value by iteration; four iterations are an epoch, so that the last strikes where an epoch ends."""
+"""Value by iteration; an epoch has four iterations, so the last one is at the end of an epoch."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,9 @@ class Place:
     Attributes:
         name: What a person calls it.
         strike: Puts the value there; called with the trainer before the batch that meets it.
-        net: What must catch it: `skip` (the step is left out), `rollback` (the last healthy state is put back at the
-            end of the epoch), `harmless` (no box of that kind is matched), `shown` (only what is shown is touched).
+        net: What must catch it: `skip` (the step is left out), `rollback` (the last healthy state
+            is put back at the end of the epoch), `harmless` (no box of that kind is matched),
+            `shown` (only what is shown is touched).
         task: detect or pose.
         changed: Keys of the training.
     """
@@ -39,7 +40,7 @@ class Place:
 
 
 class Blow:
-    """What is due at this iteration; set by a hand before the batch, taken by what computes with it."""
+    """Fault due at this iteration; set before the batch, consumed by the computation."""
 
     batch: Callable[[dict[str, Any]], None] | None = None
     loss: Callable[[Any], Any] | None = None
@@ -89,7 +90,7 @@ def items_changed(loss: Any, items: Any, value: float) -> Any:
 def in_gradient(
     choose: Callable[[str, nn.Parameter], bool], *, all_of_them: bool = False
 ) -> Strike:
-    """Strike the gradient of the first parameter that is chosen, or of all, as the backward pass leaves it."""
+    """Damage the gradient of the first matching parameter, or of all, after the backward pass."""
 
     def strike(trainer: Any, value: float) -> None:
         def hook(grad: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""How often each fault is tried: what the tests take their numbers from, and the table in the docs is held against.
+"""Number of repetitions of each fault, used by the tests and compared with the table in the docs.
 
 Standard library only, so that the contract test can read it at no cost.
 """
@@ -63,7 +63,7 @@ CASES = {
     "out of memory while training": (4, "test_out_of_memory.py::test_(in_the_first_epoch|later)_"),
     "out of memory in a worker of a suite": (3, "test_out_of_memory.py::test_workers_"),
 }
-"""Where each try is a test case of its own: how many, and what their names in this folder begin with."""
+"""Repetitions that are separate test cases: their number and the prefix of their names."""
 
 TRIED = {
     **{fault: count for fault, (count, _) in CASES.items()},

@@ -1,4 +1,4 @@
-"""Root without its power to write where permission bits forbid it; for this thread, and those that it starts."""
+"""Root without the privilege to ignore permission bits, for this thread and its children."""
 
 from __future__ import annotations
 

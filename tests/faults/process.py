@@ -1,6 +1,7 @@
 """Start a training in a process of its own, and read what its independent log says.
 
-The processes are forked from one that has imported everything: imports take longer than the training.
+The processes are forked from one that has imported everything: imports take longer than the
+training.
 """
 
 from __future__ import annotations
@@ -41,11 +42,11 @@ TINY: dict[str, Any] = {
     "workers": 0,
     "seed": 0,
 }
-"""4 optimizer steps an epoch, a checkpoint after each: about 4 seconds of training, 8 with everything."""
+"""4 optimizer steps and a checkpoint per epoch: about 4 seconds of training, 8 in total."""
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of a child; compiled modules are kept, or importing torch alone takes 4 seconds."""
+    """Return the environment of a child; with compiled modules, which save seconds of imports."""
     env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     env.setdefault("PYTHONPYCACHEPREFIX", str(Path(env["YOLO_STABILITY_TEST_ROOT"]) / "pyc"))
     return {
@@ -89,7 +90,7 @@ def read_log(path: Path) -> Log:
 
 
 class Process:
-    """What `subprocess.Popen` offers, of a process that is forked from one with everything imported.
+    """A subset of `subprocess.Popen` for a process forked from one with all imports.
 
     Args:
         log, said: Paths of the independent log and of what it prints.
@@ -179,7 +180,7 @@ class Child:
 
 
 def allowed() -> float:
-    """Return how many seconds may be missing: one; more where others keep the machine so busy that a flush waits."""
+    """Return the seconds that may be missing: one, or more on a busy machine with slow flushes."""
     crowd = os.getloadavg()[0] / (os.cpu_count() or 1)
     return 1.0 if crowd <= 1.5 else max(2.0, crowd)
 

@@ -1,11 +1,11 @@
-"""`compare`, killed while it writes; forked again and again from a process that has imported everything.
+"""`compare`, killed while it writes; forked repeatedly from a process with all imports.
 
     python reporter.py FOLDER NUMBER KIND MOMENT NUMBER KIND MOMENT ...
 
-A child works in `FOLDER/<NUMBER>`. KIND is `again` (the benchmark there is reported again) or `new` (`../a` and
-`../b` are compared for the first time, into `out`). A MOMENT is `time:SECONDS` from outside, after it began; `half:N`,
-when the Nth file is half written; `named:N`, when the Nth file has just got its name; or `never`. One line of JSON a
-child.
+A child works in `FOLDER/<NUMBER>`. KIND is `again` (the benchmark there is reported again) or `new`
+(`../a` and `../b` are compared for the first time, into `out`). A MOMENT is `time:SECONDS` from
+outside, after it began; `half:N`, when the Nth file is half written; `named:N`, when the Nth file
+has just got its name; or `never`. One line of JSON a child.
 """
 
 from __future__ import annotations

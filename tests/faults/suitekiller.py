@@ -1,13 +1,14 @@
-"""A benchmark that is killed and resumed, over and over, each time forked from a process that has imported everything.
+"""A benchmark that is killed and resumed repeatedly, forked from a process with all imports.
 
     python suitekiller.py FOLDER SUITE KILLS SEED
 
-The first benchmark, in `FOLDER/whole`, is left alone. Those in `FOLDER/0`, `FOLDER/1`, ... are killed (`kill -9` of
-the benchmark's process; its workers are its own affair) at random moments and resumed until they come to their end. One
-line of JSON a sitting: its folder, whether it was killed or what its exit code was, the runs that were final when it
-began and when it ended, with a stamp of each, and how long the workers outlived it.
+The first benchmark, in `FOLDER/whole`, is not killed. Those in `FOLDER/0`, `FOLDER/1`, ... are
+killed at random moments (`kill -9` of the benchmark's process, not of its workers) and resumed
+until they complete. Prints one line of JSON per session: its folder, its exit code or whether it
+was killed, the final runs at its start and end with a time stamp each, and how long the workers
+outlived it.
 
-The workers are real ones; only the process that forks them is forked as well instead of started, to spare its imports.
+The workers are real; only the fork server is forked instead of started, to save its imports.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ def test_a_sink_that_raises_is_off_for_the_run(
         Raising.at, Raising.calls = call, []
         run = inside.train(name=call, epochs=3, fault="nan_grad@5,6", incidents=0)
         assert run.code == 0, run.said
-        assert f"Raising failed and is off for this run: {call} failed" in run.said
+        assert f"Raising failed and is disabled for this run: {call} failed" in run.said
         assert Raising.calls[-1] == call
         assert run.trace.steps["step"].to_list() == list(range(12))
         assert loads(run.last) == -1
@@ -104,8 +104,12 @@ def test_a_sink_that_hangs_keeps_nobody_waiting(
     assert sorted(Hanging.took)[8] < 0.01
     assert max(Hanging.took) < 0.25  # others may have had the processor
     if seconds is None:
-        assert "Hanging took too long for its last numbers; the trace holds all of them" in run.said
+        assert (
+            "Hanging did not accept the last metrics in time; the trace contains all of them"
+            in run.said
+        )
         assert Hanging.sent == []
     inside.tell(
-        f"a sink that hangs {seconds}: 16 of 16 steps recorded, handing over {1e3 * max(Hanging.took):.1f} ms at most"
+        f"a sink that hangs {seconds}: 16 of 16 steps recorded, handing over "
+        f"{1e3 * max(Hanging.took):.1f} ms at most"
     )

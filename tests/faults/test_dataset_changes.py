@@ -1,4 +1,4 @@
-"""The dataset changes while a run goes on: it trains on or ends with one sentence, and resumes once it is put right."""
+"""The dataset changes during a run, which continues, or ends with a message and resumes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from yolo_stability.data.resolve import resolve_data
 
 pytestmark = [pytest.mark.trains, pytest.mark.full]
 KEYS: dict[str, Any] = {"fraction": "[64,2]", "epochs": 4, "incidents": 0}
-STEPS = 16  # an epoch; Ultralytics keeps the last 32 images in memory, so that half of them are read again
+# Steps per epoch; Ultralytics caches the last 32 images, so that half of them are read again.
+STEPS = 16
 Change = Callable[[Path], None]
 
 
@@ -119,7 +120,7 @@ def test_the_dataset_changes_during_a_run(name: str, inside: Inside, tmp_path: P
 def test_a_bad_number_in_a_label_file_costs_its_image_and_is_told(
     value: str, inside: Inside, tmp_path: Path
 ) -> None:
-    """Ultralytics leaves the whole image out; `data check` names the file, and the run goes on without it."""
+    """Ultralytics excludes the whole image, `data check` names the file, and the run continues."""
     data = own_copy(tmp_path)
     file = labels(data)[1]
     lines = file.read_text().splitlines()

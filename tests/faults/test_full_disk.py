@@ -1,4 +1,4 @@
-"""A disk that fills up: telemetry stops and says so, the training does not, and nothing that was whole is lost."""
+"""Full disk: telemetry stops with a message, training continues, and complete files survive."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_no_room_for_the_header(tmp_path: Path, small_disk: Mount) -> None:
 
 @pytest.mark.full
 def test_full_disk_under_the_whole_run(tmp_path: Path, small_disk: Mount) -> None:
-    """Ultralytics' own files fail: one sentence, exit 2, and what was whole before is whole, and resumes later."""
+    """Ultralytics' own files fail: one sentence, exit code 2, and earlier files can be resumed."""
     disk = tmp_path / "disk"
     small_disk(disk, "300m")
     run, last = disk / "run", disk / "run" / "weights" / "last.pt"
@@ -129,5 +129,6 @@ def test_full_disk_under_the_whole_run(tmp_path: Path, small_disk: Mount) -> Non
     assert loads(last) > epoch
     assert debris(run) == []
     print(
-        f"disk full in epoch {epoch + 1}, exit 2; last.pt of epoch {epoch} whole, untouched since: {kept}; resumed"
+        f"disk full in epoch {epoch + 1}, exit 2; last.pt of epoch {epoch} whole, untouched "
+        f"since: {kept}; resumed"
     )

@@ -1,4 +1,4 @@
-"""kill -9 at any moment: the trace reads, at most a second is missing, a checkpoint loads, a resume goes on."""
+"""kill -9 at any moment: the trace is readable, a checkpoint loads, and a resume continues."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from yolo_stability.core.lock import LOCK_FILE
 from yolo_stability.trace import load_trace
 
 pytestmark = pytest.mark.trains
-COLUMNS = f"{'moment':<24}{'in':<12}{'steps':>6}{'read':>6}{'lost s':>8}  {'last.pt':<9}{'healthy':<9}resume"
+COLUMNS = (
+    f"{'moment':<24}{'in':<12}{'steps':>6}{'read':>6}{'lost s':>8}  "
+    f"{'last.pt':<9}{'healthy':<9}resume"
+)
 
 
 def seconds_missing(log: Log, read: int) -> float:
@@ -80,7 +83,8 @@ def go_on(folder: Path, run: Path, read: int, last: int) -> tuple[str, list[str]
         -1,
         9,
     }:  # killed after its last epoch: there is nothing left to train, which one sentence says
-        # Of a stripped checkpoint (-1) Ultralytics no longer knows the dataset, and complains about that first.
+        # Of a stripped checkpoint (-1) Ultralytics no longer knows the dataset, and complains about
+        # that first.
         right = (
             code == 2
             and "Traceback" not in child.text()
@@ -99,7 +103,8 @@ def go_on(folder: Path, run: Path, read: int, last: int) -> tuple[str, list[str]
         or trace.steps.filter(attempt=0).height != read
     ):
         wrong.append(
-            f"after the resume {trace.steps.group_by('attempt').len().rows()}, before {read}, epoch {last}"
+            f"after the resume {trace.steps.group_by('attempt').len().rows()}, before {read}, "
+            f"epoch {last}"
         )
     if trace.events["kind"].to_list()[-1] != "end" or loads(run / "stability" / "healthy.pt") < 0:
         wrong.append("no end, or no healthy.pt after the resume")
@@ -133,7 +138,8 @@ def kill_all(folder: Path, moments: list[str], *, resume_every: int) -> None:
         shutil.rmtree(folder / str(i), ignore_errors=True)
     over = sum(seconds > 1 for seconds in lost)
     print(
-        f"{len(moments)} kills (seed {SEED}), most seconds missing {max(lost):.2f}, {over} times more than one"
+        f"{len(moments)} kills (seed {SEED}), most seconds missing {max(lost):.2f}, {over} times "
+        "more than one"
     )
     print(f"machine overloaded by others, more allowed: {busy}; {len(bad)} complaints")
     assert not bad, "\n".join(bad)
@@ -141,7 +147,7 @@ def kill_all(folder: Path, moments: list[str], *, resume_every: int) -> None:
 
 @pytest.mark.full
 def test_three_kills(tmp_path: Path) -> None:
-    """One of each kind, for a quick look by name: while training, in a checkpoint, and in a merge."""
+    """One kill of each kind, selectable by name: during training, a checkpoint and a merge."""
     kill_all(tmp_path, ["training:1:1.5", "checkpoint:3:0.06", "merge:7:0.005"], resume_every=2)
 
 

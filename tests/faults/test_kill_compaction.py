@@ -1,4 +1,4 @@
-"""kill -9 while the writer of a trace merges its parts: every step that had been on disk still is, exactly once."""
+"""kill -9 while a trace writer merges its parts: every step on disk is kept exactly once."""
 
 from __future__ import annotations
 
@@ -100,10 +100,12 @@ def kill_all(folder: Path, moments: list[str]) -> None:
         shutil.rmtree(folder / str(number), ignore_errors=True)
     kinds = dict(Counter(m.partition(":")[0] for m in moments))
     print(
-        f"\n{len(moments)} kills (seed {SEED}) {kinds}; {half} left a file half written; {len(bad)} complaints"
+        f"\n{len(moments)} kills (seed {SEED}) {kinds}; {half} left a file half written; "
+        f"{len(bad)} complaints"
     )
     print(
-        f"of steps on disk lost: 0; in memory at most {max(lost)} steps, {max(seconds):.2f} s at the usual pace"
+        f"of steps on disk lost: 0; in memory at most {max(lost)} steps, {max(seconds):.2f} s at "
+        "the usual pace"
     )
     assert not bad, "\n".join(bad)
 

@@ -1,4 +1,4 @@
-"""kill -9 while a report is written: each file is the old one, the new one or not there, and the next try makes it."""
+"""kill -9 while a report is written: each file is old, new or absent, and a retry succeeds."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def run(folder: Path, cases: dict[int, Case]) -> list[int]:
 
 
 class Bench:
-    """A folder in which reports are killed: an old report of a benchmark, its new results, and two runs.
+    """A folder for killed reports: an old benchmark report, its new results, and two runs.
 
     Args:
         folder: An empty folder.
@@ -109,7 +109,7 @@ class Bench:
         return self.folder / str(number) / ("" if case.kind == "again" else "out")
 
     def wrong(self, number: int, case: Case) -> list[str]:
-        """Return the files that are neither old nor new, and those that are missing though they were there."""
+        """Return the files that are neither old nor new, and those that have disappeared."""
         found, new = content(self.place(number, case)), self.new[case.kind]
         old = {**self.old, RESULTS_FILE: new[RESULTS_FILE]} if case.kind == "again" else {}
         bad = [name for name, data in found.items() if data not in (old.get(name), new.get(name))]
@@ -140,10 +140,12 @@ def kill_all(folder: Path, cases: list[Case]) -> None:
             bad.append(f"{cases[number]}: the next try made something else")
     left = [p.name for number, case in again.items() for p in bench.place(number, case).rglob(".*")]
     print(
-        f"\n{killed} kills (seed {SEED}) {dict(Counter(c.moment.partition(':')[0] for c in cases))}, {len(temps)} files"
+        f"\n{killed} kills (seed {SEED}) "
+        f"{dict(Counter(c.moment.partition(':')[0] for c in cases))}, {len(temps)} files"
     )
     print(
-        f"left half written; files of a report lost or mixed: {len(bad)}; half files after the next try: {left}"
+        f"left half written; files of a report lost or mixed: {len(bad)}; half files after the "
+        f"next try: {left}"
     )
     assert not bad, "\n".join(bad)
     assert left == []

@@ -1,4 +1,4 @@
-"""kill -9 of a benchmark at random moments: what had finished is not run again, and the results come out the same."""
+"""kill -9 of a benchmark: finished runs are not repeated, and the results are the same."""
 
 from __future__ import annotations
 
@@ -87,8 +87,10 @@ def test_a_suite_that_is_killed_again_and_again(tmp_path: Path) -> None:
         assert told(tmp_path / folder) == whole
     assert not any(s["alive"] for s in sittings)
     print(
-        f"\n{SUITE_KILLS} kills (seed {SEED}) of {len(folders)} benchmarks of 3 runs; finished runs met again {kept}"
+        f"\n{SUITE_KILLS} kills (seed {SEED}) of {len(folders)} benchmarks of 3 runs; finished "
+        f"runs met again {kept}"
     )
     print(
-        f"times, none lost, none run again; workers outlived it {max(s['outlived'] for s in sittings):.1f} s at most"
+        f"times, none lost, none run again; workers outlived it "
+        f"{max(s['outlived'] for s in sittings):.1f} s at most"
     )

@@ -19,7 +19,7 @@ Lock = Callable[[], None]
 
 
 def remount(folder: Path, how: str) -> None:
-    """Mount a folder read-only (`ro`) or writable again (`rw`); while a file is open for writing it is busy."""
+    """Mount a folder read-only (`ro`) or writable (`rw`); it is busy while a file is open."""
     for _ in range(500):
         done = subprocess.run(
             ["mount", "-o", f"remount,{how}", str(folder)], capture_output=True, check=False
@@ -64,7 +64,7 @@ def check_refused(run: Ended, said: str) -> None:
 
 
 def check_telemetry_stopped(run: Ended, said: str) -> int:
-    """Check that a run came to its end without its telemetry; return how many steps were recorded."""
+    """Check that a run ended without its telemetry; return the number of recorded steps."""
     assert run.code == 0, run.said
     assert said in run.said
     assert "Telemetry stopped" in run.said
@@ -107,7 +107,8 @@ def test_read_only_under_the_telemetry(step: int | None, inside: Inside, small_d
     recorded = check_telemetry_stopped(inside.train(epochs=6, hands=hands), "Read-only file system")
     assert recorded == -1 if step is None else recorded <= 9
     inside.tell(
-        f"read-only under the telemetry at step {step}: {max(recorded, 0)} of 24 steps recorded, all trained"
+        f"read-only under the telemetry at step {step}: {max(recorded, 0)} of 24 steps recorded, "
+        "all trained"
     )
 
 
@@ -135,7 +136,8 @@ def test_permission_lost_under_the_telemetry(inside: Inside) -> None:
     recorded = check_telemetry_stopped(run, "Permission denied")
     assert recorded <= 9
     inside.tell(
-        f"permission lost under the telemetry at step 9: {recorded} of 24 steps recorded, all trained"
+        f"permission lost under the telemetry at step 9: {recorded} of 24 steps recorded, all "
+        "trained"
     )
 
 

@@ -1,4 +1,4 @@
-"""A diagnosis of 100,000 steps x 25 blocks: less than 10 seconds and 1 GB, reading and imports included."""
+"""A diagnosis of 100,000 steps x 25 blocks takes less than 10 s and 1 GB, with imports."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROLES = ["backbone"] * 12 + ["neck"] * 9 + ["box", "cls", "one2one_box", "one2on
 
 
 def write_long(folder: Path, *, troubled: bool) -> None:
-    """Write a run of noise; a troubled one has spikes, skipped steps, a loss that climbs, and ends in NaN."""
+    """Write a run of noise; a failing one has spikes, skipped steps, a rising loss and NaN."""
     rng = np.random.default_rng(0)
     steps = np.arange(STEPS)
     norms = np.exp(rng.normal(0, 0.3, (STEPS, BLOCKS)))
@@ -94,8 +94,10 @@ def test_a_long_run_is_diagnosed_in_time(tmp_path: Path, troubled: bool) -> None
     assert done.returncode == 0, done.stderr
     line = json.loads(done.stdout)
     print(
-        f"\n{STEPS} steps x {BLOCKS} blocks: {seconds:.1f} s in all, {line['reading']:.1f} s of it imports, reading, "
-        f"{line['diagnosing']:.1f} s diagnosis; at most {line['peak']:.0f} MB; {line['verdict']}: {line['rules']}"
+        f"\n{STEPS} steps x {BLOCKS} blocks: {seconds:.1f} s in all, {line['reading']:.1f} s of "
+        "it imports, reading, "
+        f"{line['diagnosing']:.1f} s diagnosis; at most {line['peak']:.0f} MB; {line['verdict']}: "
+        f"{line['rules']}"
     )
     assert line["verdict"] == ("failed" if troubled else "stable")
     assert not troubled or {"non_finite", "spike", "divergence"} <= set(line["rules"])

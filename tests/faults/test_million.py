@@ -1,4 +1,4 @@
-"""One million steps x 25 blocks: flat memory, small files, quick reading, and merging that stays linear."""
+"""One million steps x 25 blocks: flat memory, small files, fast reads and linear merging."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def test_a_million_steps(tmp_path: Path) -> None:
     ]
     lines = []
     print(
-        f"\n{'steps':>9}{'s':>8}{'RSS MB':>9}{'written MB':>12}{'merging s':>11}   (the last two per stretch)"
+        f"\n{'steps':>9}{'s':>8}{'RSS MB':>9}{'written MB':>12}{'merging s':>11}   (the last two "
+        "per stretch)"
     )
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as child:
         assert child.stdout is not None
@@ -47,7 +48,8 @@ def test_a_million_steps(tmp_path: Path) -> None:
             )
             lines.append(line)
             print(
-                f"{line['step']:>9}{line['seconds']:>8.0f}{line['rss']:>9.0f}{line['wrote'] / 1e6:>12.1f}"
+                f"{line['step']:>9}{line['seconds']:>8.0f}{line['rss']:>9.0f}"
+                f"{line['wrote'] / 1e6:>12.1f}"
                 f"{line['merged']:>11.2f}"
             )
             assert line["error"] is None
@@ -65,7 +67,8 @@ def check_cost(lines: list[dict[str, float]]) -> None:
     rss = [line["rss"] for line in warm]
     middle = (max(rss) + min(rss)) / 2
     print(
-        f"resident memory after {WARM} steps: {min(rss):.0f} to {max(rss):.0f} MB (+-{max(rss) - middle:.0f})"
+        f"resident memory after {WARM} steps: {min(rss):.0f} to {max(rss):.0f} MB "
+        f"(+-{max(rss) - middle:.0f})"
     )
     assert max(rss) - middle <= 20
     half = len(warm) // 2
@@ -78,7 +81,8 @@ def check_cost(lines: list[dict[str, float]]) -> None:
         )
         unit = 1e6 if what == "wrote" else 1
         print(
-            f"{what} per {STRETCH} steps: {early / unit:.2f} in the first half, {late / unit:.2f} in the second"
+            f"{what} per {STRETCH} steps: {early / unit:.2f} in the first half, {late / unit:.2f} "
+            "in the second"
         )
         assert late <= slack * early
 

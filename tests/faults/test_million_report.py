@@ -1,4 +1,4 @@
-"""One run of a million steps x 25 blocks: from its trace to a report in little memory and a small page."""
+"""Report of a run with a million steps x 25 blocks, with little memory and a small page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NaN, Inf and -Inf at every place where they can get into a training: each costs steps, none costs the run."""
+"""NaN, Inf and -Inf at every place in a training cost steps, but never the run."""
 
 from __future__ import annotations
 
@@ -111,14 +111,15 @@ def test_a_bad_number_costs_steps_not_the_run(
 def test_in_a_long_epoch_the_run_ends_with_its_last_healthy_state_and_resumes(
     name: str, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """More skips in a row than `guard_limit` come before the end of the epoch, at which the state is looked at."""
+    """More consecutive skips than `guard_limit` occur before the check at the end of the epoch."""
     place = next(p for p in PLACES if p.name == name)
     run, bad = train(inside, place, monkeypatch, epochs=2, fraction="[96,2]", guard_limit=3)
     assert run.code == 3, run.said
     assert bad == []
     event = json.loads(run.trace.events.filter(pl.col("kind") == "guard_stop")["data"][0])
     inside.tell(
-        f"{name}: ended at step {run.trace.steps['step'].max()}, back to the state of step {event['restored_step']}"
+        f"{name}: ended at step {run.trace.steps['step'].max()}, back to the state of step "
+        f"{event['restored_step']}"
     )
     assert loads(run.last) == -1  # Ultralytics strips it at the end of every run
     healthy = run.run / "stability" / "healthy.pt"
@@ -160,7 +161,7 @@ def stop_in_epoch(number: int) -> Any:
 
 @pytest.mark.full
 def test_a_broken_checkpoint_is_not_resumed_and_the_run_is_left_as_it_was(inside: Inside) -> None:
-    """The guard would have nothing healthy to go back to. A best fitness alone is forgotten: any later is better."""
+    """The guard would have no healthy state to restore; a best fitness alone is discarded."""
     run = inside.train(hands={"on_model_save": stop_in_epoch(1)}, epochs=3)
     assert run.code == 130
     sound, steps = run.last.read_bytes(), run.trace.steps.height

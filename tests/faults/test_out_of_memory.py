@@ -36,7 +36,7 @@ def of_numpy() -> None:
 
 
 def runs_out(epoch: int, how: Callable[[], None]) -> Callable[[Any], None]:
-    """Return a hand that runs out of memory once, in the forward pass of the second batch of an epoch."""
+    """Return a hook that runs out of memory once, in the second forward pass of an epoch."""
     seen = iter(range(10**9))
 
     def hand(trainer: Any) -> None:
@@ -119,7 +119,7 @@ def test_workers_of_a_suite_need_too_much(greedy: tuple[str, ...], tmp_path: Pat
     for run in result.runs:
         if run.task in greedy:
             assert run.outcome == "memory"
-            assert "limit of the suite" in str(run.error)
+            assert "memory limit" in str(run.error)
             assert any(
                 f"lost: control, {run.task}, seed 0: memory" in line for line in result.lines()
             )

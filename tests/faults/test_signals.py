@@ -17,7 +17,7 @@ pytestmark = pytest.mark.trains
 
 
 def check_end(child: Child, folder: Path) -> Log:
-    """Check that an interrupted run wrote everything, against the log that knows nothing of the trace."""
+    """Check that an interrupted run wrote everything, by comparison with an independent log."""
     assert child.end() == 130, child.text()
     assert "Traceback" not in child.text()
     assert child.last_line() == "yolo-stability: Interrupted."
@@ -77,7 +77,8 @@ def test_an_interrupt_writes_everything(
         child.process.send_signal(number)
     log = check_end(child, tmp_path)
     print(
-        f"signal {number} x{1 + len(gaps)} after {len(log.steps)} steps: ended in {time.monotonic() - began:.1f} s"
+        f"signal {number} x{1 + len(gaps)} after {len(log.steps)} steps: ended in "
+        f"{time.monotonic() - began:.1f} s"
     )
     if "checkpoint" in log.done:
         loads(tmp_path / "run" / "weights" / "last.pt")

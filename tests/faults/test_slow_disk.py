@@ -1,4 +1,4 @@
-"""Telemetry on a disk that is slow, or does not answer: no step waits for it, and the end waits with patience."""
+"""Telemetry on a slow or hanging disk: no step waits for it, and the end waits with a timeout."""
 
 from __future__ import annotations
 
@@ -67,7 +67,8 @@ def test_no_step_waits(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
         assert max(disk.appends) < max(0.1, seconds)  # others may have had the processor
         most = 1e3 * max(disk.appends)
         inside.tell(
-            f"{name}: the disk took {disk.waited:.1f} s, handing over a step at most {most:.1f} ms; nothing lost"
+            f"{name}: the disk took {disk.waited:.1f} s, handing over a step at most {most:.1f} "
+            "ms; nothing lost"
         )
 
 
@@ -91,7 +92,8 @@ def test_a_disk_that_does_not_answer_ends_the_telemetry(
     assert max(disk.appends) < 0.1
     disk.released.set()
     inside.tell(
-        f"the disk does not answer: 24 steps trained, none recorded, handing over {1e3 * max(disk.appends):.1f} ms"
+        f"the disk does not answer: 24 steps trained, none recorded, handing over "
+        f"{1e3 * max(disk.appends):.1f} ms"
     )
     again = inside.train(name="again", epochs=1)
     assert again.trace.steps.height == 4

@@ -1,4 +1,4 @@
-"""The wall clock jumps, stands still or runs wild: the same steps are recorded, and the run ends and resumes."""
+"""The wall clock jumps or stops: the same steps are recorded, and the run ends and resumes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_wrong_clock_changes_nothing(inside: Inside, monkeypatch: pytest.Monke
 def test_an_interrupted_run_resumes_at_another_time(
     name: str, inside: Inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The clock changes while the run is not there, as when a board without a battery is switched on again."""
+    """The clock changes between sessions, as on a board without a battery."""
 
     def stop(trainer: Any) -> None:
         if trainer.epoch == 1 and not trainer.resume:

@@ -1,4 +1,4 @@
-"""Real trainings, one thread each: the thread count changes weights, and two cores are all there is."""
+"""Real trainings with one thread each, because the number of threads influences the weights."""
 
 from __future__ import annotations
 

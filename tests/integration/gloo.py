@@ -1,4 +1,4 @@
-"""Trainers of two processes on the CPU, through the file that Ultralytics itself writes for its workers."""
+"""Trainers of two processes on the CPU, started with the file that Ultralytics generates."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ __all__ = ["DETECT_SHORT", "short"]
 
 
 def short(values: Sequence[Any], *kept: Any) -> list[Any]:
-    """Return values for `parametrize`, of which the short tests take some only, the long ones all others.
+    """Return values for `parametrize`: some for the short tests, all others for the long ones.
 
     Args:
         values: All of them.

@@ -1,9 +1,9 @@
-"""A tiny watched training in a process of its own, with experiment trackers; Ultralytics switches them off in pytest.
+"""A tiny watched training with experiment trackers, which Ultralytics disables in pytest.
 
 Usage: sinks_child.py FOLDER TRACKERS [KEY=VALUE ...]
 
-TRACKERS is a list such as `tensorboard,wandb`; the keys are those of `StabilityMonitor`, and `every=1` writes every
-step whatever it costs.
+TRACKERS is a list such as `tensorboard,wandb`; the keys are those of `StabilityMonitor`, and
+`every=1` writes every step whatever it costs.
 """
 
 from __future__ import annotations

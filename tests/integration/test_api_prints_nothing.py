@@ -1,4 +1,4 @@
-"""The functions of the API print nothing: printing is the command line's, and a run's own log is Ultralytics'."""
+"""API functions print nothing: output belongs to the command line and to Ultralytics' log."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ def test_a_changed_suite_runs_only_what_is_new(benchmark: tuple[Path, BenchmarkR
 def test_a_killed_benchmark_goes_on_where_it_was(
     benchmark: tuple[Path, BenchmarkResult], tmp_path: Path
 ) -> None:
-    """`kill -9` in the middle of the second run: the first stays, the second starts again from zero."""
+    """`kill -9` during the second run: the first is kept, the second starts from zero again."""
     out = tmp_path / "out"
     code = (
         "from yolo_stability.studies.run_benchmark import run_benchmark as r; "
@@ -177,7 +177,7 @@ def test_a_worker_that_is_killed_takes_no_other_along(tmp_path: Path) -> None:
 
 @pytest.mark.full
 def test_a_worker_that_hangs_is_ended_and_the_others_finish(tmp_path: Path) -> None:
-    """The first run is stopped (SIGSTOP) once it trains: it hears no SIGTERM, and its time limit ends it."""
+    """The first run is stopped with SIGSTOP, ignores SIGTERM, and is ended by its time limit."""
     suite, out = tmp_path / "small.yaml", tmp_path / "out"
     suite.write_text(
         "name: small\ncontrol: control\narms: [control, no-norm]\nlimits: {minutes: 1}\n"
@@ -199,7 +199,7 @@ def test_a_worker_that_hangs_is_ended_and_the_others_finish(tmp_path: Path) -> N
     assert process.wait(300) == 0
     result = read_results(out)
     assert [r.outcome for r in result.runs] == ["timeout", "finished"]
-    assert result.runs[0].error == "ended after 1 minutes, the limit of the suite"
+    assert result.runs[0].error == "exceeded the suite's time limit of 1 min"
     assert not psutil.pid_exists(worker)
     assert any("lost: control, detect, seed 0: timeout" in line for line in result.lines())
 
@@ -216,7 +216,7 @@ def test_a_run_over_its_limits_is_a_result(
     )
     result, _ = run_benchmark(str(suite), out=tmp_path / "out", task="detect", **TINY)
     assert [r.outcome for r in result.runs] == [outcome]
-    assert "limit of the suite" in str(result.runs[0].error)
+    assert "exceeded the suite's" in str(result.runs[0].error)
     assert result.lost
 
 
@@ -225,11 +225,11 @@ def test_a_run_over_its_limits_is_a_result(
     [
         ({"arms": "no-nrom"}, "Did you mean 'no-norm'"),
         ({"seeds": 0}, "seeds: Input should be greater than or equal to 1"),
-        ({"jobs": 0}, "jobs=0 is not possible"),
-        ({"address": "auto"}, "address=auto is for a cluster"),
+        ({"jobs": 0}, "Invalid value jobs=0"),
+        ({"address": "auto"}, "address=auto requires a cluster executor"),
         ({"executor": "locl"}, "there is no executor 'locl'. Did you mean 'local'"),
         ({"epoch": 3}, "Unknown key 'epoch'. Did you mean 'epochs'"),
-        ({"seed": 3}, "seed= is set by the suite, run by run; leave it out. Did you mean 'seeds'"),
+        ({"seed": 3}, "seed= is set by the suite for each run; omit it. Did you mean 'seeds'"),
         ({"clip": "nrom:1"}, "there is no clip 'nrom'"),
         ({"model": "nope.yaml"}, "neither a file nor a model"),
     ],
@@ -244,7 +244,7 @@ def test_mistakes_end_before_the_first_run(
 
 def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(StabilityError, match=r"holds other things \(thesis.txt\)"):
+    with pytest.raises(StabilityError, match=r"contains other files \(thesis.txt\)"):
         tiny(tmp_path)
 
 
@@ -256,14 +256,14 @@ def test_verify_finds_the_same_and_names_what_was_changed(
     shutil.copytree(benchmark[0], out)
     same = verify_benchmark(out, sample=1)
     assert same.identical
-    assert "came out identical" in same.lines()[0]
+    assert "are identical in every step" in same.lines()[0]
 
     plan = json.loads((out / "plan.json").read_text())
     plan["runs"][0]["settings"]["seed"] = 7
     (out / "plan.json").write_text(json.dumps(plan))
     other = verify_benchmark(out, sample=1)
     assert not other.identical
-    assert "seed was 0 and is 7" in other.lines()[1]
+    assert "seed was 0 and is now 7" in other.lines()[1]
     assert "loss differs from step 0 on" in other.lines()[1]
 
     results = json.loads((out / "results.json").read_text())
@@ -289,7 +289,7 @@ def test_verify_catches_another_image(tmp_path: Path) -> None:
         cache.unlink()
     changed = verify_benchmark(tmp_path / "out")
     assert not changed.identical
-    assert "the dataset is another one" in changed.lines()[1]
+    assert "the dataset has changed" in changed.lines()[1]
 
 
 @pytest.mark.full
@@ -297,7 +297,8 @@ def test_workers_end_with_a_benchmark_that_is_killed(tmp_path: Path) -> None:
     out = tmp_path / "out"
     code = (
         "from yolo_stability.studies.run_benchmark import run_benchmark as r; "
-        f"r({suite()!r}, out={str(out)!r}, arms='no-norm', task='detect', **{TINY | {'epochs': 200}!r})"
+        f"r({suite()!r}, out={str(out)!r}, arms='no-norm', task='detect', "
+        f"**{TINY | {'epochs': 200}!r})"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -350,8 +351,8 @@ def test_a_plain_run_of_ultralytics_brings_what_its_table_tells(
 @pytest.mark.parametrize(
     ("folders", "complaint"),
     [
-        ([], "takes two runs or more"),
-        (["a", "a"], "is there twice"),
+        ([], "expects two or more runs"),
+        (["a", "a"], "is listed twice"),
         (["a", "nowhere"], "'.*nowhere' does not exist"),
     ],
 )

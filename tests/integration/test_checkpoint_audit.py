@@ -1,4 +1,4 @@
-"""The audit on checkpoints of real runs: the stock failure is flagged, healthy ones of four families are not."""
+"""Audit of checkpoints of real runs: the stock failure is flagged, four healthy families pass."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from yolo_stability.checkpoint.reader import open_checkpoint
 
 pytestmark = pytest.mark.trains
 
-# Family, model, task, optimizer: each is audited untrained, with the optimizer in mid-run, and at the end.
+# Family, model, task, optimizer: each is audited untrained, with the optimizer in mid-run, and at
+# the end.
 HEALTHY = [
     ("yolov8", "yolov8n.yaml", "detect", "SGD"),
     ("yolov8", "yolov8n-pose.yaml", "pose", "AdamW"),
@@ -39,7 +40,7 @@ def rules(result: AuditResult) -> list[str]:
 def test_both_zeroed_checkpoints_of_the_stock_failure_are_flagged(
     step: int, epochs: int, tmp_path: Path
 ) -> None:
-    """One NaN in one gradient of a stock run; at step 7 good checkpoints exist already and are overwritten."""
+    """One NaN in a gradient of a stock run, at step 7, when good checkpoints exist already."""
     steps = 0
 
     def poison(trainer: Any) -> None:
@@ -91,7 +92,7 @@ def test_the_healthy_checkpoint_of_the_same_failure_passes(tmp_path: Path) -> No
 def test_healthy_checkpoints_are_not_flagged(
     family: str, config: str, task: str, optimizer: str, tmp_path: Path
 ) -> None:
-    """21 checkpoints of 7 models: untrained, saved in epoch 1 with the optimizer's state, stripped at the end."""
+    """21 checkpoints of 7 models: untrained, with optimizer state after epoch 1, and stripped."""
     assert config.startswith(family)
     untrained = tmp_path / "untrained.pt"
     model = YOLO(config)

@@ -41,7 +41,7 @@ def test_train_on_a_coco_folder(task: str, coco_mini: Path, tmp_path: Path) -> N
         data for kind, data in trace.events.select("kind", "data").iter_rows() if kind == "notice"
     ]
     assert len(notices) == (task == "pose")  # 28 images, accumulated to 64: one step in two epochs
-    assert all("nbs=8 takes a step after every batch" in notice for notice in notices)
+    assert all("set nbs=8 to take a step after every batch" in notice for notice in notices)
     assert {
         p: p.stat().st_mtime_ns for p in coco_mini.rglob("*")
     } == before  # used in place, untouched

@@ -1,4 +1,4 @@
-"""Ultralytics in all its moods: each is really trained for a few steps, stock and watched, and the weights compared.
+"""All modes of Ultralytics: each trains a few steps, stock and watched, with equal weights.
 
 The documentation lists the rows of `MOODS` and `TASKS`; a test keeps the two equal.
 """
@@ -92,7 +92,7 @@ def test_mood(mood: str, tmp_path: Path) -> None:
 
 
 def test_time_limit(tmp_path: Path) -> None:
-    """A run that ends by the clock: one row for each step, the last of which comes without an end of its batch."""
+    """A run that ends by time: one row per step, the last one without the end of its batch."""
     monitor = StabilityMonitor()
     arguments = overrides("detect", tmp_path, time=4 / 3600, epochs=100)
     _, steps = run(YOLO(MODELS["detect"]), arguments, monitor)
@@ -100,7 +100,7 @@ def test_time_limit(tmp_path: Path) -> None:
 
 
 def test_out_of_memory_halves_the_batch(tmp_path: Path) -> None:
-    """The epoch starts over with half the batch: a new attempt, steps and iterations go on without a gap."""
+    """The epoch restarts with half the batch: a new attempt with contiguous steps."""
     model = YOLO(MODELS["detect"])
     struck: list[int] = []
 
@@ -140,7 +140,7 @@ def test_the_documentation_lists_what_is_tried_here() -> None:
 
 
 def draw(folder: Path, task: str) -> str:
-    """Draw 16 training and 4 validation images with one rectangle each, and return the data of the task."""
+    """Draw 16 training and 4 validation images with one rectangle each; return the dataset."""
     random = np.random.default_rng(0)
     for split, count in (("train", 16), ("val", 4)):
         for i in range(count):
@@ -195,6 +195,7 @@ def test_rtdetr(tmp_path: Path) -> None:
     arguments = overrides(
         "detect", tmp_path, data=data, epochs=1, batch=4, nbs=4, fraction=1.0, optimizer="AdamW"
     )
-    # Two runs of stock RT-DETR differ unless torch is told to be deterministic, which Ultralytics does on request.
+    # Two runs of stock RT-DETR differ unless torch is told to be deterministic, which Ultralytics
+    # does on request.
     trace = compare(lambda: RTDETR("rtdetr-l.yaml"), {**arguments, "deterministic": True}, tmp_path)
     assert "decoder" in {block.role for block in trace.header.blocks}

@@ -110,7 +110,7 @@ def spoiled(yolo: YoloFolder) -> YoloFolder:
 
 
 def stock(folder: YoloFolder, split: str, task: str = "detect") -> dict[str, int]:
-    """Return labels kept by image name, from Ultralytics' scan of a copy, the reference."""
+    """Return the labels by image name from Ultralytics' scan of a copy, the reference."""
     from ultralytics.data.dataset import YOLODataset
     from ultralytics.data.utils import check_det_dataset
 
@@ -434,7 +434,7 @@ def _watch(event: str, args: tuple[object, ...]) -> None:
 
 @pytest.fixture
 def watch() -> Iterator[Callable[[Path], list[str]]]:
-    """Watch a folder for writes; as root, a read-only folder would prove nothing."""
+    """Watch a folder for writes, because root may write to a read-only folder."""
     sys.addaudithook(_watch)
 
     def start(folder: Path) -> list[str]:

@@ -14,7 +14,7 @@ import pytest
 
 ANNOTATIONS, IMAGES = 1_000_000, 5_000
 SECONDS, MEGABYTES = 400, 1_200
-"""Bounds far above what was seen: 26 s of CPU and 691 MB beyond torch's own, 2 busy cores, Python 3.11."""
+"""Bounds far above the measured 26 s of CPU and 691 MB beyond torch, 2 busy cores, Python 3.11."""
 
 MEASURE = """
 import sys, time
@@ -45,13 +45,15 @@ def write(root: Path) -> None:
         ]
         with (root / "annotations" / f"instances_{split}.json").open("w") as file:
             file.write(
-                f'{{"images": {json.dumps(listed)}, "categories": {json.dumps(names)}, "annotations": ['
+                f'{{"images": {json.dumps(listed)}, "categories": {json.dumps(names)}, '
+                '"annotations": ['
             )
             for i in range(count):
                 box = f"[{i % 31}, {i % 23}, {1 + i % 29}.{i % 97}, {1 + i % 19}.5]"
                 outline = "[[1.5, 2.5, 9.5, 2.5, 9.5, 8.5, 1.5, 8.5]]"
                 file.write(
-                    f'{", " if i else ""}{{"id": {i}, "image_id": {i % images}, "category_id": {1 + i % 80},'
+                    f'{", " if i else ""}{{"id": {i}, "image_id": {i % images}, '
+                    f'"category_id": {1 + i % 80},'
                     f' "bbox": {box}, "area": 9.5, "iscrowd": 0, "segmentation": {outline}}}'
                 )
             file.write("]}")

@@ -81,7 +81,7 @@ class Workers:
 
 
 class SpoilOneRank:
-    """Spoils the loss of one rank at one iteration, before DDP averages the gradients, or its own buffers only."""
+    """Damages the loss of one rank at one iteration before DDP averages, or only its buffers."""
 
     def __init__(self, rank: int, what: str, step: int) -> None:
         self.rank, self.what, self.step = rank, what, step
@@ -143,7 +143,7 @@ def test_norms_equal_one_process_on_the_joint_batch(healthy: Workers) -> None:
 
 
 def test_the_micro_norm_is_that_of_the_joint_first_batch(tmp_path: Path) -> None:
-    """DDP averages after each backward, so that the first of two summed gradients is that of all ranks."""
+    """DDP averages after each backward pass, so the first of two gradients is that of all ranks."""
     steps = Workers(tmp_path, nbs=16, warmup_epochs=0).trace.steps
     total = float(torch.cat([g.flatten() for g in joint_gradients(tmp_path).values()]).norm())
     assert steps["accumulate"].to_list() == [2, 2]
@@ -169,9 +169,11 @@ def test_rescue_goes_on_without_itself_and_says_so(healthy: Workers) -> None:
         json.loads(data)["text"]
         for data in healthy.trace.events.filter(pl.col("kind") == "notice")["data"]
     ]
-    assert [text for text in texts if text.startswith("rescue is off: it needs one process")]
+    assert [text for text in texts if text.startswith("rescue is off: it needs a single process")]
     assert (
-        f"{healthy.done.stdout}{healthy.done.stderr}".count("rescue is off: it needs one process")
+        f"{healthy.done.stdout}{healthy.done.stderr}".count(
+            "rescue is off: it needs a single process"
+        )
         == 1
     )
     assert healthy.trace.header.requested["rescue"] == "auto"

@@ -1,7 +1,8 @@
-"""The control recipe learns both embedded sets with the stock trainer, so a failing arm of a suite means something.
+"""The control recipe learns both embedded sets, so that failing arms are meaningful.
 
-Measured on ultralytics 8.4.190, torch 2.15, one thread, seeds 0, 1, 2: detect mAP50 0.955 0.949 0.949; pose box mAP50
-0.995 0.951 0.963, pose mAP50 0.864 0.944 0.976. The thresholds leave room for other versions and processors.
+Measured on ultralytics 8.4.190, torch 2.15, one thread, seeds 0, 1, 2: detect mAP50 0.955 0.949
+0.949; pose box mAP50 0.995 0.951 0.963, pose mAP50 0.864 0.944 0.976. The thresholds leave room for
+other versions and processors.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ model, data, task, overrides = json.loads(sys.argv[1])
 yolo = YOLO(model)
 # `select_device` on the CPU takes all threads; another number of threads gives other weights.
 yolo.add_callback("on_pretrain_routine_start", lambda trainer: torch.set_num_threads(1))
-result = yolo.train(data=resolve_data(data, task).data, project=sys.argv[2], name="run", verbose=False, **overrides)
+path = resolve_data(data, task).data
+result = yolo.train(data=path, project=sys.argv[2], name="run", verbose=False, **overrides)
 print("RESULT", json.dumps({k: float(v) for k, v in result.results_dict.items()}))
 """
 

@@ -1,4 +1,4 @@
-"""`fail_on=critical` ends a real run early, in a healthy state; without it the same finding is only told."""
+"""`fail_on=critical` ends a run early and healthy; otherwise the finding is only reported."""
 
 from __future__ import annotations
 
@@ -67,6 +67,8 @@ def test_a_rule_that_fails_costs_the_rules_and_not_the_run(
     assert result.stopped is None
     assert result.trace.steps.height == 8
     assert (
-        log.text.count("the rules failed and are off for this run, rescue too: ZeroDivisionError")
+        log.text.count(
+            "the rules failed; rules and rescue are disabled for this run: ZeroDivisionError"
+        )
         == 1
     )

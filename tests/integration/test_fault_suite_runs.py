@@ -1,4 +1,4 @@
-"""The fault suite in two sittings, one a half: really trained, scored over both, the fault found where it struck."""
+"""The fault suite in two sessions: trained, scored together, and faults located correctly."""
 
 from __future__ import annotations
 

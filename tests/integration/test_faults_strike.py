@@ -39,7 +39,7 @@ class Run:
     batches: list[dict[str, Any]] = field(default_factory=list)
 
     def differences(self, other: Run) -> list[dict[str, list[str]]]:
-        """Return, for each epoch of 4 batches, the files of the images, and those of the labels by key, that differ."""
+        """Return, per epoch of 4 batches, the files whose images or labels (by key) differ."""
         epochs: list[dict[str, list[str]]] = [{} for _ in range(len(self.batches) // 4)]
         for i, (ours, theirs) in enumerate(zip(self.batches, other.batches, strict=True)):
             assert ours["im_file"] == theirs["im_file"]
@@ -61,7 +61,7 @@ def unequal(ours: Tensor, theirs: Tensor) -> list[int]:
 
 
 def train(task: str, folder: Path, fault: str | None = None, **changed: Any) -> Run:
-    """Train with a fault and keep what the model is given, seen at the door of Ultralytics' own loss."""
+    """Train with a fault and keep the inputs of the model, captured at Ultralytics' loss."""
     batches: list[dict[str, Any]] = []
     loss: Callable[..., Any] = DetectionModel.loss
 
@@ -99,14 +99,18 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
 def test_the_same_share_of_the_images_is_damaged_in_each_epoch(
     task: str, kind: str, tmp_path: Path, undisturbed: dict[str, Run]
 ) -> None:
-    """That all else is equal bit for bit also shows that no random number of the training was used up."""
+    """Bitwise equality of the rest also shows that no random number of the training was used."""
     run = train(task, tmp_path, f"{kind}:0.25")
     first, second = run.differences(undisturbed[task])
     assert first == second
     assert {key for key, files in first.items() if files} == {"img"}
     assert 2 <= len(first["img"]) <= 15  # of 32: 8, give or take three standard deviations
-    struck = [image for batch in run.batches for image, file in zip(batch["img"], batch["im_file"], strict=True)
-              if Path(file).name in first["img"]]  # fmt: skip
+    struck = [
+        image
+        for batch in run.batches
+        for image, file in zip(batch["img"], batch["im_file"], strict=True)
+        if Path(file).name in first["img"]
+    ]
     assert all(damaged(kind, image) for image in struck)
     assert bad_tensors(run.trainer) == []
 

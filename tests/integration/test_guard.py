@@ -86,7 +86,7 @@ def results_have_nan(save_dir: Path) -> bool:
 
 @pytest.fixture(scope="module")
 def zero_at_start(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
-    """Tensors that are all zero before the first step, by task (biases, mostly); no other one may ever be."""
+    """Tensors that are all zero before the first step, by task (mostly biases)."""
     names: dict[str, set[str]] = {}
     for task in MODELS:
         model = YOLO(MODELS[task])
@@ -189,7 +189,7 @@ def test_a_step_is_skipped_as_if_its_batch_had_not_been(tmp_path: Path) -> None:
     ),
 )
 def test_a_bad_micro_batch_spoils_its_window_only(fault: str, tmp_path: Path) -> None:
-    """Batch 4 and nbs 12: 8 iterations an epoch, 3 to a step; 6, 7, 14 and 15 end their epoch without a step."""
+    """Batch 4 and nbs 12: 8 iterations per epoch, 3 per step; 6, 7, 14 and 15 have no step."""
     run = Watched(
         "detect",
         tmp_path,
@@ -202,7 +202,8 @@ def test_a_bad_micro_batch_spoils_its_window_only(fault: str, tmp_path: Path) ->
     )
 
     assert run.guard_skips() == [int(fault.split("@")[1]) // 3]
-    # An open window may hold bad buffers until its step decides; weights, EMA and optimizer never do.
+    # An open window may hold bad buffers until its step decides; weights, EMA and optimizer never
+    # do.
     assert [
         name for name in run.bad if not name.startswith("model.") or "running_" not in name
     ] == []
@@ -260,7 +261,7 @@ def test_a_nan_loss_under_amp_is_the_guards_and_leaves_the_scaler_usable(tmp_pat
 def test_too_many_bad_steps_end_the_run_with_its_last_healthy_state(
     tmp_path: Path, zero_at_start: dict[str, set[str]]
 ) -> None:
-    """An older run's `last.pt` lies in the folder, `save=False`: the restored state is saved all the same."""
+    """The folder has `last.pt` of an older run and `save=False`: the restored state is saved."""
     old = tmp_path / "run" / "weights" / "last.pt"
     old.parent.mkdir(parents=True)
     old.write_bytes(b"an older run")

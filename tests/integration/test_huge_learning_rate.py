@@ -1,4 +1,4 @@
-"""A thousandfold learning rate on real images: with and without the clip, and what the console says about it."""
+"""A thousandfold learning rate on real images, with and without clip, and its console output."""
 
 from __future__ import annotations
 

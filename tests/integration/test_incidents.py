@@ -1,4 +1,4 @@
-"""Incidents of real trainings: the planted culprit is named, a fresh process sees it again, and nobody else notices."""
+"""Incidents of real trainings name the planted image, can be replayed, and have no side effects."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def facts(folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def planted(value: float, draws: random.Random) -> Iterator[dict[str, str]]:
-    """Plant a value in a random pixel of one random image of the training, before anything of ours sees the batch."""
+    """Plant a value in a random pixel of a training image, before this package sees the batch."""
     stock: Callable[..., Any] = DetectionTrainer.preprocess_batch
     hit: dict[str, str] = {}
 
@@ -120,7 +120,7 @@ def replayed(folder: Path) -> dict[str, Any]:
 
 
 def plant_and_replay(times: int, folder: Path) -> None:
-    """Plant a pixel in runs of both tasks, NaN and inf in turn, and check incident and replay of each."""
+    """Plant NaN and inf pixels in runs of both tasks; check the incident and its replay."""
     draws = random.Random(7)
     for i in range(times):
         task, value = ("detect", "pose")[i % 4 == 3], (torch.nan, torch.inf)[i % 2]
@@ -158,8 +158,9 @@ def test_the_training_goes_on_as_if_nobody_had_looked(fault: str, tmp_path: Path
     """Weights, EMA and every generator are those of a run without incidents, bit for bit."""
     changed = {"optimizer": "AdamW", "val": True, "mosaic": 1.0}
     quiet, loud = (
-        Run("detect", tmp_path / str(n), own={"fault": fault, "incidents": n}, **changed) for n in (0, 3)
-    )  # fmt: skip
+        Run("detect", tmp_path / str(n), own={"fault": fault, "incidents": n}, **changed)
+        for n in (0, 3)
+    )
     assert quiet.folders == []
     assert [folder.name for folder in loud.folders] == ["step-000002"]
     expected, seen = state(quiet.trainer), state(loud.trainer)
@@ -274,7 +275,7 @@ def test_without_the_guard_the_first_bad_step_is_the_incident(tmp_path: Path) ->
     ],
 )
 def test_switches_are_in_force_in_the_replay(own: dict[str, Any], tmp_path: Path) -> None:
-    """The rebuilt model gives the loss that the run's own model gave, on a batch without any fault."""
+    """The rebuilt model gives the same loss as the run's model on a batch without a fault."""
     run = Run("detect", tmp_path, own={**own, "fault": "nan_grad@1"}, epochs=1)
     (folder,) = run.folders
     from yolo_stability.guard.incidents.folder import read_incident

@@ -1,4 +1,4 @@
-"""Incidents of two gloo processes: the rank that saw it writes, with its number, and both go on alike."""
+"""Incidents of two gloo processes: the affected rank writes its number, and both continue."""
 
 from __future__ import annotations
 

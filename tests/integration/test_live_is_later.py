@@ -1,4 +1,4 @@
-"""What is told during a real run is what the trace says, read afterwards and cut at that step; and telling is all."""
+"""Live findings equal those of the trace cut off at that step, and have no side effects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The probe on real models: against stock Ultralytics' own first step, and against what is known by hand."""
+"""The probe on real models, against the first step of stock Ultralytics and known values."""
 
 from __future__ import annotations
 
@@ -74,14 +74,14 @@ def head_norm(result: ProbeResult) -> float:
     )
 
 
-# --- against stock Ultralytics ----------------------------------------------------------------------------------------
+# --- against stock Ultralytics --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("task", DETECT_SHORT)
 def test_the_stock_profile_is_the_first_step_of_a_stock_training(
     task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Gradients as `clip_grad_norm_` gets them in a training, outputs and their gradients by `retain_grad`."""
+    """Gradients as passed to `clip_grad_norm_`; outputs and their gradients by `retain_grad`."""
     outputs: dict[int, torch.Tensor] = {}
     handles: list[Any] = []
 
@@ -141,7 +141,7 @@ def test_the_stock_profile_is_the_first_step_of_a_stock_training(
     assert result.verdict == "healthy"
 
 
-# --- against what is known by hand ------------------------------------------------------------------------------------
+# --- against what is known by hand ----------------------------------------------------------------
 
 
 def test_every_setting_gets_its_verdict(grid: tuple[str, dict[str, ProbeResult]]) -> None:
@@ -211,7 +211,7 @@ def test_on_detection_the_absolute_numbers_agree_too(
 
 
 def test_what_lsuv_promises_holds_for_the_signal(grid: tuple[str, dict[str, ProbeResult]]) -> None:
-    """Unit variance of the layers keeps the blocks near stock's, where plain removal lets them die out."""
+    """Unit variance of the layers keeps blocks near stock, while plain removal lets them vanish."""
     ends = {
         name: grid[1][name].blocks[16].activation_std or 0.0
         for name in ("stock", "none", "none lsuv")
@@ -239,11 +239,11 @@ def test_a_result_says_what_was_done(grid: tuple[str, dict[str, ProbeResult]]) -
     json.dumps([result.to_json() for result in results.values()], allow_nan=False)
 
 
-# --- a probe leaves no trace ------------------------------------------------------------------------------------------
+# --- a probe leaves no trace ----------------------------------------------------------------------
 
 
 def test_a_probe_repeats_itself_whatever_came_before() -> None:
-    """The same setting alone and last in a grid: same numbers, although random generators have moved on."""
+    """A setting alone and last in a grid gives the same numbers, despite advanced random states."""
     small = {"model": NANO["detect"], "data": "shapes", "imgsz": 64, "fraction": [32, 4]}
     alone = api.probe(norm="group", **small)
     random.random()
@@ -302,7 +302,7 @@ def test_the_data_set_is_loaded_once_a_grid(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_checkpoint_is_probed_with_its_weights(tmp_path: Path) -> None:
-    """Its own stock profile is that of its weights, not of new ones; `model=` as a path and as an object agree."""
+    """The stock profile uses the given weights, and `model=` as path and as object agree."""
     small: dict[str, Any] = {"data": "shapes", "imgsz": 64, "fraction": [32, 4]}
     torch.manual_seed(3)
     yolo = YOLO(NANO["detect"])
@@ -315,7 +315,7 @@ def test_a_checkpoint_is_probed_with_its_weights(tmp_path: Path) -> None:
     assert api.probe(model=YOLO(tmp_path / "mine.pt"), **small).blocks == result.blocks
 
 
-# --- mistakes ---------------------------------------------------------------------------------------------------------
+# --- mistakes -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -357,7 +357,7 @@ def test_a_switch_that_finds_nothing_to_change_is_refused() -> None:
         )
 
 
-# --- the command line -------------------------------------------------------------------------------------------------
+# --- the command line -----------------------------------------------------------------------------
 
 
 @pytest.fixture

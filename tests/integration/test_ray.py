@@ -1,4 +1,4 @@
-"""`executor=ray` computes what `executor=local` does. Needs Ray, which `make test-ray` brings along."""
+"""`executor=ray` gives the same results as `executor=local`; `make test-ray` installs Ray."""
 
 from __future__ import annotations
 

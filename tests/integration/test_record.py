@@ -1,4 +1,4 @@
-"""`record` in whole programs: without Ultralytics, on a YOLO model, through an interrupt, in several processes."""
+"""`record` in complete programs: without Ultralytics, with YOLO, interrupted, in parallel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`train rescue=...` from the command line, where it can do nothing: one sentence, exit code 2, nothing written."""
+"""`train rescue=...` that cannot act: one sentence, exit code 2, and nothing is written."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def line(folder: Path, *more: str, **changed: object) -> list[str]:
         ),
         (
             ["rescue=quarantine", "mosaic=1.0"],
-            "images mixed from several files blame no single one",
+            "no single file can be identified (set mosaic=0 or close_mosaic=)",
         ),
     ],
 )
@@ -60,7 +60,7 @@ def test_a_remedy_that_can_never_act_is_refused(
     ]
     assert text in said
     assert said.count(". ") == 0  # one sentence
-    assert "showing it failed" not in log.text
+    assert "displaying its results failed" not in log.text
     assert not list(tmp_path.rglob("stability/*"))
 
 
@@ -70,9 +70,7 @@ def test_new_weights_for_loaded_ones_are_refused(
     loaded = tmp_path / "mine.pt"
     YOLO(MODELS["detect"]).save(loaded)
     assert main([*line(tmp_path, model=loaded), "rescue=restart", "init=lsuv"]) == 2
-    assert (
-        "it begins with new weights, and those of mine.pt would be lost" in capsys.readouterr().err
-    )
+    assert "it reinitializes the model, which would discard mine.pt" in capsys.readouterr().err
 
 
 def test_a_second_state_that_does_not_fit_into_memory_is_refused(
@@ -89,9 +87,10 @@ def test_a_second_state_that_does_not_fit_into_memory_is_refused(
         told for told in capsys.readouterr().err.splitlines() if told.startswith("yolo-stability: ")
     ]
     assert (
-        "0.04 GB each, and for the second 0.001 GB are free: write guard=off and rescue=off" in said
+        "0.04 GB each, but only 0.001 GB are free for the second: set guard=off and rescue=off"
+        in said
     )
-    assert "showing it failed" not in log.text
+    assert "displaying its results failed" not in log.text
     assert not list(tmp_path.rglob("stability/*"))
 
 

@@ -1,4 +1,4 @@
-"""A rescue that comes in between: with gradients half summed up, with a resume in the middle of a new warm-up."""
+"""Rescues during gradient accumulation, and resumes during a new warm-up."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ACTION = Action(remedy="lower_rate", value="0.5", cause="unknown", why="the test
 
 
 class Played:
-    """A model whose run decides as a test says: one action after one iteration, whatever the rules find."""
+    """A model whose run takes one given action after one iteration, regardless of findings."""
 
     def __init__(self, action: Action, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
         self.model, self.iteration, self._left, self._at = YOLO(MODELS["detect"]), -1, [action], at
@@ -133,7 +133,7 @@ def test_skipped_steps_do_not_tell_that_a_remedy_worked(
 def test_early_states_are_trusted_in_time_and_updates_are_watched_after_a_rollback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The state of step 1 has proven itself after 16 healthy steps; step 51 and later are sampled without a rescue."""
+    """The state of step 1 is trusted after 16 healthy steps; step 51 is sampled anyway."""
     played = Played(ACTION, 22, monkeypatch)
     monitor = StabilityMonitor(rescue="auto").attach(played.model)
     played.model.train(**overrides("detect", tmp_path, optimizer="AdamW", lr0=0.001, epochs=15))

@@ -1,4 +1,4 @@
-"""Runs that would fail are rescued, or end cleanly; healthy ones are left alone. Real trainings, tiny."""
+"""Failing runs are rescued or end cleanly, healthy runs are unaffected; tiny real trainings."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def events(result: RunResult, kind: str) -> list[dict[str, Any]]:
 
 
 def saved_is_healthy(save_dir: Path) -> bool:
-    """Whether `last.pt` is finite and no kernel in it is zero, as all are in what stock Ultralytics leaves behind."""
+    """Whether `last.pt` is finite and no kernel in it is zero, unlike what stock leaves behind."""
     tensors = YOLO(save_dir / "weights" / "last.pt").model.state_dict()
     finite = all(bool(torch.isfinite(t.float()).all()) for t in tensors.values())
     return finite and not any(bool((t == 0).all()) for t in tensors.values() if t.ndim == 4)
@@ -185,7 +185,7 @@ def test_statistics_alone_that_break_are_put_back(
 def test_numbers_that_break_in_validation_leave_training_alone(
     task: str, optimizer: str, tmp_path: Path
 ) -> None:
-    """A loss of the validation that is NaN: fitness is nothing, weights and checkpoint stay whole."""
+    """A NaN validation loss: there is no fitness, but weights and checkpoint remain valid."""
     model = YOLO(MODELS[task])
 
     def spoil(validator: Any) -> None:
@@ -280,7 +280,7 @@ def test_a_resume_without_history_is_told_and_goes_on(
     monitor = StabilityMonitor(rescue="auto").attach(again)
     again.train(resume=str(kept))
     assert monitor.stopped is None
-    assert "have left no trace" in log.text
+    assert "the trace of earlier sessions is missing" in log.text
     assert all(torch.isfinite(p).all() for p in unwrap_model(again.trainer.model).parameters())
 
 

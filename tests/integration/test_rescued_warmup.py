@@ -1,4 +1,4 @@
-"""A state from within the warm-up goes on with the warm-up it had; the reference is an untroubled run."""
+"""A state from the warm-up continues its warm-up; the reference is an undisturbed run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Data loader workers that are spawned, as on Windows and macOS (and by default from Python 3.14 on), not forked."""
+"""Spawned data loader workers, as on Windows, macOS and by default since Python 3.14."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ from yolo_stability.cli.main import main
 sys.exit(main())
 """
 LINE = (
-    "train data=shapes model=yolo26n.yaml imgsz=32 batch=8 nbs=8 fraction=[32,4] epochs=2 device=cpu "
+    "train data=shapes model=yolo26n.yaml imgsz=32 batch=8 nbs=8 fraction=[32,4] epochs=2 "
+    "device=cpu "
     "optimizer=SGD lr0=0.001 val=False plots=False fault=nan_grad@5 name=run"
 )
 

@@ -1,4 +1,4 @@
-"""A gradient that is 1000 times too large in one block: the diagnosis names that block, and nothing before it."""
+"""A 1000-fold gradient in one block: the diagnosis names that block, and nothing earlier."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trace]:
 
 
 def named(task: str, block: str, folder: Path, reference: Trace) -> bool:
-    """Strike a block, make sure that it and it alone was struck, and tell whether it is the first that is named."""
+    """Damage a block, check that only it is affected, and return whether it is named first."""
     trace = train(task, folder, block)
     expected = {
         name: norm * (1000 if name == block else 1) for name, norm in norms(reference, STEP).items()

@@ -1,4 +1,4 @@
-"""What a run with switches leaves behind: plain Ultralytics checkpoints, for people who do not have this package."""
+"""Runs with switches write plain Ultralytics checkpoints, usable without this package."""
 
 from __future__ import annotations
 
@@ -36,15 +36,18 @@ for name in ("last.pt", "best.pt"):
     with torch.no_grad():
         plain = first(model.model.float().eval()(images))
         fused = first(model.model.fuse(verbose=False)(images))
-    found[name] = {"difference": float((plain - fused).abs().max()), "size": float(plain.abs().max())}
+    difference = float((plain - fused).abs().max())
+    found[name] = {"difference": difference, "size": float(plain.abs().max())}
     model = (RTDETR if kind == "rtdetr" else YOLO)(f"{folder}/weights/{name}")
-    found[name]["predicted"] = len(model.predict(np.zeros((64, 64, 3), dtype=np.uint8), imgsz=64, verbose=False))
-metrics = model.val(data=data, imgsz=64, batch=4, workers=0, verbose=False, plots=False, project=out)
+    image = np.zeros((64, 64, 3), dtype=np.uint8)
+    found[name]["predicted"] = len(model.predict(image, imgsz=64, verbose=False))
+settings = dict(imgsz=64, batch=4, workers=0, verbose=False, plots=False)
+metrics = model.val(data=data, project=out, **settings)
 found["val"] = sorted(metrics.results_dict)
 for format, options in {"torchscript": {}, "onnx": {"simplify": False}}.items():
     path = model.export(format=format, imgsz=64, verbose=False, **options)
     exported = RTDETR(path) if kind == "rtdetr" else YOLO(path, task=model.task)
-    found[format] = len(exported.predict(np.zeros((64, 64, 3), dtype=np.uint8), imgsz=64, verbose=False))
+    found[format] = len(exported.predict(image, imgsz=64, verbose=False))
 print("RESULT " + json.dumps(found))
 """
 

@@ -1,4 +1,4 @@
-"""Every switch acts on a real training: seen in the model, the optimizer or the gradients, not in the options."""
+"""Every switch acts on a real training, as seen in the model, optimizer or gradients."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ CLIPS = ["norm:1", "value:0.5", "agc:0.01", "auto:10", "zclip:2.5", "none"]
 def test_what_reaches_the_optimizer_is_clipped_as_recorded(
     task: str, clip: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The gradient that torch's optimizer sees, over the norm that the trace holds, is the recorded coefficient."""
+    """The gradient seen by the optimizer divided by the recorded norm is the clip coefficient."""
     seen = run(task, tmp_path, caplog, clip=clip, lr0=1e-5)  # at 0.01 pose without a clip blows up
     assert seen.result.trace.header.effective["clip"] == clip
     for row, grads in zip(seen.result.trace.steps.iter_rows(named=True), seen.grads, strict=True):
@@ -279,9 +279,8 @@ def test_switches_are_kept_when_a_run_is_resumed(task: str, tmp_path: Path) -> N
         "depth_mult": 2.0,
         "init": "kaiming",
     }
-    chosen["clip"] = (
-        "agc:0.01"  # bare gradients are beyond the half precision of a checkpoint: momentum would be Inf
-    )
+    # Unclipped gradients exceed the half precision of a checkpoint: momentum would be Inf.
+    chosen["clip"] = "agc:0.01"
     yolo = YOLO(MODELS[task])
     yolo.add_callback("on_train_epoch_end", interrupt)
     with pytest.raises(Interrupted):

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.trains
 
 
 def watch(task: str, folder: Path, *, scaler: float | None = None, **changed: Any) -> Trace:
-    """Train watched and return the trace; with a scaler, AMP's gradient scaling is on at this scale."""
+    """Train watched and return the trace; a scaler enables AMP's gradient scaling at this scale."""
     model = YOLO(NANO[task])
     one_thread(model)
     if scaler is not None:
@@ -36,7 +36,7 @@ def cpu_scaler(trainer: Any, scale: float) -> None:
 
 
 def reference_norms(trace: Trace, stock: Stock) -> pl.DataFrame:
-    """Return block norms in float64 from the captured gradients, with the block of each parameter by name alone."""
+    """Return block norms in float64 from captured gradients, with blocks by parameter name only."""
     rows = []
     for step, gradients in enumerate(stock.gradients):
         squares: dict[str, float] = {}
@@ -86,7 +86,7 @@ def test_norms_do_not_depend_on_the_amp_scale(tmp_path: Path) -> None:
 
 
 class FirstBackward:
-    """Takes the norm of what lies in the gradients after the first backward of each window of a stock run, in float64.
+    """Measures the gradient norm in float64 after the first backward pass of each window.
 
     Args:
         scale: Scale that AMP shall have; None without.

@@ -1,7 +1,7 @@
 """Tiny real trainings: the stock run as the independent reference, and the watched one.
 
-They run on the CPU, or on the device that the environment variable `YOLO_STABILITY_TEST_DEVICE` names, such as 0 for
-the first CUDA GPU.
+They run on the CPU, or on the device that the environment variable `YOLO_STABILITY_TEST_DEVICE`
+names, such as 0 for the first CUDA GPU.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DEVICE = os.environ.get("YOLO_STABILITY_TEST_DEVICE", "cpu")
 
 
 def overrides(task: str, folder: Path, **changed: Any) -> dict[str, Any]:
-    """Return the arguments of a tiny run: 32 images of 64 px, batch 8, 4 optimizer steps an epoch."""
+    """Return the arguments of a tiny run: 32 images of 64 px, batch 8, 4 steps per epoch."""
     return {
         "data": resolve_data(DATA[task], task).data,
         "imgsz": 64,
@@ -60,7 +60,8 @@ class Stock:
 
     Attributes:
         trainer: The trainer after the run.
-        gradients: Per optimizer step a copy of each gradient by parameter name, unscaled and unclipped.
+        gradients: Per optimizer step a copy of each gradient by parameter name, unscaled and
+            unclipped.
         totals: Per optimizer step what `clip_grad_norm_` returned.
         steps: Calls of `optimizer_step`.
     """
@@ -104,7 +105,7 @@ def train_stock(
 
 
 def one_thread(model: Any) -> None:
-    """Let the run use one thread: `select_device` overrides the count, and the count changes the weights."""
+    """Let the run use one thread, which `select_device` overrides and which influences weights."""
     model.add_callback("on_pretrain_routine_start", lambda trainer: torch.set_num_threads(1))
 
 

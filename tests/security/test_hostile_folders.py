@@ -91,7 +91,7 @@ def run(tmp_path: Path) -> Path:
 )
 def test_no_run_of_a_plan_lies_outside_its_folder(change: dict[str, Any]) -> None:
     """A run clears its own folder first: one that lay elsewhere would clear that."""
-    with pytest.raises(ConfigError, match="The plan has a run"):
+    with pytest.raises(ConfigError, match="The plan contains a run"):
         RunSpec(**{**SPEC, **change})
 
 
@@ -115,7 +115,7 @@ def test_verify_clears_no_folder_of_the_user(tmp_path: Path, ask: Ask) -> None:
     )
     code, _, err = ask("verify", bench)
     assert code == 2
-    assert "which is no name for a folder" in err
+    assert "which is not a valid folder name" in err
     assert (victim / "thesis.txt").read_text() == "mine"
 
 
@@ -123,7 +123,7 @@ def test_a_suite_names_no_arm_outside_its_folder(tmp_path: Path) -> None:
     for arm in ("../../x", "/x", "a/../b"):
         text = f"name: tiny\ncontrol: control\narms: [control, '{arm}']\n"
         (tmp_path / "suite.yaml").write_text(text)
-        with pytest.raises(ConfigError, match="there is no scenario"):
+        with pytest.raises(ConfigError, match="unknown scenario"):
             load_suite(str(tmp_path / "suite.yaml"))
     (tmp_path / "suite.yaml").write_text("name: ../../x\ncontrol: control\narms: [control]\n")
     with pytest.raises(ConfigError, match="name: String should match pattern"):
@@ -167,7 +167,7 @@ def test_yaml_nested_without_end_or_full_of_aliases(tmp_path: Path, ask: Ask) ->
         file.write_text(text)
         assert ask("benchmark", f"suite={file}", f"out={tmp_path / 'out'}")[0] == 2
         (tmp_path / "yolo_stability.yaml").write_text(text)
-        with pytest.raises(StabilityError, match="cannot be read as settings"):
+        with pytest.raises(StabilityError, match="is not a valid settings file"):
             resumed_settings(tmp_path, StabilitySettings())
     assert not Path("bang").exists()
     assert not (tmp_path / "out").exists()

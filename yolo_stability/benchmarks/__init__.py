@@ -1,1 +1,1 @@
-"""Suites of training runs: planned, run, assessed against a control, compared and verified."""
+"""Benchmark suites: plan, run, assess against a control, compare and verify training runs."""

@@ -1,4 +1,4 @@
-"""Compares the runs of each arm with those of the control, with intervals."""
+"""Compares the runs of each arm with those of the control, with confidence intervals."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def compare_arms(
     Args:
         arms: All arms.
         runs: All runs, with their verdicts.
-        profiles: Gradients along the depth by run; a run without trace has none.
+        profiles: Gradient profile along the depth by run; a run without a trace has none.
     """
     control = next((arm.name for arm in arms if arm.is_control), None)
     others = [arm.name for arm in arms if not arm.is_control]
@@ -55,7 +55,15 @@ def _comparison(
     control: Sequence[RunResultRow],
     profiles: Mapping[Key, BlockProfile],
 ) -> Comparison:
-    """Compare the runs of one arm with those of the control; rates count all that have a verdict, ratios are paired."""
+    """Compare the runs of one arm with those of the control.
+
+    Rates count all runs with a verdict; ratios and differences are paired by seed.
+
+    Args:
+        runs: Runs of the arm.
+        control: Runs of the control on the same task and model.
+        profiles: Gradient profile along the depth by run.
+    """
     seeds, pairs = _pairs(runs, control)
     own, other = [a for a, _ in pairs], [b for _, b in pairs]
     decided, stock = [[r for r in side if r.verdict != "inconclusive"] for side in (runs, control)]
@@ -71,8 +79,8 @@ def _comparison(
         seeds=seeds,
         failures=failures,
         unstable=sum(r.verdict == "unstable" for r in decided),
-        rate=_sure(wilson(failures, len(decided)), len(decided)),
-        control_rate=_sure(wilson(stock_failures, len(stock)), len(stock)),
+        rate=_bounded(wilson(failures, len(decided)), len(decided)),
+        control_rate=_bounded(wilson(stock_failures, len(stock)), len(stock)),
         p_value=boschloo(failures, len(decided), stock_failures, len(stock)),
         onset=bootstrap(onsets),
         peak_ratio=bootstrap(
@@ -96,7 +104,7 @@ def _comparison(
 def _pairs(
     runs: Sequence[RunResultRow], control: Sequence[RunResultRow]
 ) -> tuple[tuple[int, ...], list[tuple[RunResultRow, RunResultRow]]]:
-    """Return the seeds that both have and the runs paired by them; without any in common, paired in their order."""
+    """Return the common seeds and the runs paired by seed; if there are none, paired in order."""
     stock = {run.seed: run for run in control}
     pairs = sorted(
         ((run, stock[run.seed]) for run in runs if run.seed in stock), key=lambda pair: pair[0].seed
@@ -109,7 +117,7 @@ def _blocks(
     pairs: Sequence[tuple[RunResultRow, RunResultRow]],
     profiles: Mapping[Key, BlockProfile],
 ) -> tuple[BlockRatio, ...]:
-    """Return the ratio of each block that the arm has, in the order of the network."""
+    """Return the ratio of each block of the arm, in the order of the network."""
     known = [profiles[key_of(run)] for run in runs if key_of(run) in profiles]
     names = dict.fromkeys(name for profile in known for name in profile.names)
     medians = {
@@ -131,7 +139,7 @@ def _blocks(
 
 
 def _worst(runs: Sequence[RunResultRow], blocks: Sequence[BlockRatio]) -> str | None:
-    """Return the block in which most runs first went wrong, else the one farthest from the control."""
+    """Return the most frequent onset block, or the block that differs most from the control."""
     named = Counter(run.onset_block for run in runs if run.onset_block is not None)
     if named:
         return named.most_common(1)[0][0]
@@ -142,30 +150,31 @@ def _worst(runs: Sequence[RunResultRow], blocks: Sequence[BlockRatio]) -> str | 
 def _sentence(
     drafted: Comparison, runs: Sequence[RunResultRow], control: Sequence[RunResultRow]
 ) -> str:
-    """Say how an arm did, how sure that is, and what was seen, for a reader who was not there."""
+    """Return a self-contained summary: the result of an arm, its uncertainty and an example."""
     decided = [run for run in runs if run.verdict != "inconclusive"]
     if not decided:
-        return f"{drafted.arm} on {drafted.task}: nothing can be said about it, since {_told(runs, runs)}."
+        return f"{drafted.arm} on {drafted.task} is inconclusive: {_example(runs, runs)}."
     stock = [run for run in control if run.verdict != "inconclusive"]
     known, failed = len(decided), drafted.failures
     against = f"control {sum(run.verdict == 'failed' for run in stock)} of {len(stock)}"
     low, high = drafted.rate.low, drafted.rate.high
     if low is None or high is None:
-        sure = f"one run only: anecdotal; {against}"
+        sure = f"a single run: anecdotal; {against}"
     else:
         p_value = "" if drafted.p_value is None else f", p = {brief(drafted.p_value, 2)}"
         sure = f"95 % interval {100 * low:.0f} % to {100 * high:.0f} %; {against}{p_value}"
     worst = "failed" if failed else "unstable" if drafted.unstable else "stable"
-    told = _told([run for run in decided if run.verdict == worst], runs)
+    example = _example([run for run in decided if run.verdict == worst], runs)
     rest = f"; {count(len(runs) - known, 'run')} inconclusive" if known < len(runs) else ""
     head = f"{drafted.arm} on {drafted.task} {_head(drafted, known)}"
-    return f"{head} ({sure}): {told}{_fitness(runs, control, told)}{rest}."
+    return f"{head} ({sure}): {example}{_fitness(runs, control, example)}{rest}."
 
 
 def _head(drafted: Comparison, count: int) -> str:
     failed, unstable = drafted.failures, drafted.unstable
     if count == 1:
-        return f"{'failed' if failed else 'was unstable' if unstable else 'did not fail'} in its only run"
+        verdict = "failed" if failed else "was unstable" if unstable else "did not fail"
+        return f"{verdict} in its only run"
     if failed:
         return f"failed in {failed} of {count} runs" + (
             f" and was unstable in {unstable}" if unstable else ""
@@ -175,23 +184,31 @@ def _head(drafted: Comparison, count: int) -> str:
     return f"failed in none of {count} runs"
 
 
-def _told(alike: Sequence[RunResultRow], runs: Sequence[RunResultRow]) -> str:
-    """Return what was seen in the run that stands for those alike: of the most frequent sign, the lowest seed."""
-    frequent = Counter(run.onset_sign for run in alike).most_common(1)[0][0]
-    run = min((run for run in alike if run.onset_sign == frequent), key=lambda run: run.seed)
+def _example(similar: Sequence[RunResultRow], runs: Sequence[RunResultRow]) -> str:
+    """Return the reason for the verdict of a representative run.
+
+    It is the run with the lowest seed among those with the most frequent sign.
+
+    Args:
+        similar: Runs with the same verdict.
+        runs: All runs of the arm.
+    """
+    frequent = Counter(run.onset_sign for run in similar).most_common(1)[0][0]
+    run = min((run for run in similar if run.onset_sign == frequent), key=lambda run: run.seed)
     return f"in the run with seed {run.seed}, {run.why}" if len(runs) > 1 else run.why
 
 
-def _fitness(runs: Sequence[RunResultRow], control: Sequence[RunResultRow], told: str) -> str:
+def _fitness(runs: Sequence[RunResultRow], control: Sequence[RunResultRow], example: str) -> str:
     own, stock = (
         mean_of_known(run.fitness for run in runs),
         mean_of_known(run.fitness for run in control),
     )
-    if own is None or stock is None or "final fitness" in told:
+    if own is None or stock is None or "final fitness" in example:
         return ""
-    return f"; {'final' if len(runs) == 1 else 'mean final'} fitness {brief(own)}, that of the control {brief(stock)}"
+    kind = "final" if len(runs) == 1 else "mean final"
+    return f"; {kind} fitness {brief(own)}, control {brief(stock)}"
 
 
-def _sure(interval: Interval, count: int) -> Interval:
-    """Return an interval without bounds where one run is all there is: it would suggest a measurement."""
+def _bounded(interval: Interval, count: int) -> Interval:
+    """Return an interval without bounds for a single run, which is no measurement of a rate."""
     return interval if count > 1 else Interval(value=interval.value)

@@ -1,4 +1,7 @@
-"""Arms that cross a cause with a remedy: `no-norm+group-norm` is the scenario `group-norm` over `no-norm`."""
+"""Arms that combine a cause with a remedy.
+
+`no-norm+group-norm` is the scenario `no-norm` with the keys of `group-norm` on top.
+"""
 
 from __future__ import annotations
 
@@ -20,28 +23,29 @@ __all__ = [
 ]
 
 SIGN = "+"
-"""Stands between cause and remedy in the name of an arm, which is a folder's name, too."""
+"""Separator of cause and remedy in the name of an arm, which is also a folder name."""
 
 
 def arm_parts(arm: str) -> tuple[str, str | None]:
-    """Return the scenarios of an arm: the first one, and the one over it; None where there is one only."""
+    """Return the names of an arm's scenarios; the second is None for an arm of one scenario."""
     first, sign, second = arm.partition(SIGN)
     return first, second if sign else None
 
 
 def is_arm(name: str) -> bool:
-    """Return whether a name is that of a scenario, or of two of them that are crossed."""
+    """Return whether a name is a scenario, or a combination of two scenarios."""
     known = scenario_names()
     first, second = arm_parts(name)
     return first in known and (second is None or second in known)
 
 
-@cache  # a plan asks for each of them once a run
+@cache  # called once per run by `make_plan`
 def arm_scenario(arm: str) -> Scenario:
     """Return the scenario of an arm.
 
     Args:
-        arm: Name of a scenario, or of two with a `+` between: the keys of the second are over those of the first.
+        arm: Name of a scenario, or of two joined by `+`; keys of the second override those of
+            first.
 
     Raises:
         ConfigError: There is no such scenario.
@@ -55,17 +59,17 @@ def arm_scenario(arm: str) -> Scenario:
 
 
 def crossed_names(control: str, causes: Sequence[str], remedies: Sequence[str]) -> Iterator[str]:
-    """Yield the names of all arms of a matrix: control, causes, remedies on the healthy recipe, then every pair."""
+    """Yield the names of all arms of a matrix: control, causes, remedies, every pair."""
     yield from (control, *causes, *remedies)
     yield from (f"{cause}{SIGN}{remedy}" for cause in causes for remedy in remedies)
 
 
 def overridden_keys(cause: Scenario, remedy: Scenario, task: str) -> list[str]:
-    """Return the keys of a cause that a remedy sets anew: as far as they go, it takes the cause back.
+    """Return the keys of a cause that a remedy overrides, the part of the cause it removes.
 
     Args:
-        cause: The cause.
-        remedy: The remedy.
+        cause: Scenario of the cause.
+        remedy: Scenario of the remedy.
         task: detect or pose.
     """
     own, other = (scenario.arguments(task, partial=True) for scenario in (cause, remedy))
@@ -73,13 +77,20 @@ def overridden_keys(cause: Scenario, remedy: Scenario, task: str) -> list[str]:
 
 
 def canonical_settings(runs: Iterable[Mapping[str, Any]]) -> str:
-    """Return the settings of some runs as one text, the same whether or not they say what would hold anyway."""
-    said = [{k: v for k, v in run.items() if not is_default(k, v)} for run in runs]
-    return json.dumps(said, sort_keys=True, default=str)
+    """Return the settings of runs as one text, independent of keys set to their defaults."""
+    changed = [{k: v for k, v in run.items() if not is_default(k, v)} for run in runs]
+    return json.dumps(changed, sort_keys=True, default=str)
 
 
 def _over(cause: Scenario, remedy: Scenario) -> Scenario:
-    """Return a cause together with a remedy, whose keys for all tasks go over the cause's for one, too."""
+    """Return a cause combined with a remedy.
+
+    The remedy's keys for all tasks also override the cause's keys for a single task.
+
+    Args:
+        cause: Scenario of the cause.
+        remedy: Scenario of the remedy.
+    """
     tasks = {
         task: {k: v for k, v in cause.tasks.get(task, {}).items() if k not in remedy.overrides}
         | remedy.tasks.get(task, {})
@@ -87,7 +98,7 @@ def _over(cause: Scenario, remedy: Scenario) -> Scenario:
     }
     return Scenario(
         name=f"{cause.name}{SIGN}{remedy.name}",
-        description=f"{cause.description} Against it: {remedy.description}",
+        description=f"{cause.description} Remedy: {remedy.description}",
         kind="both",
         claim=remedy.claim,
         overrides={**cause.overrides, **remedy.overrides},

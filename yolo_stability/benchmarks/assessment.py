@@ -1,6 +1,6 @@
-"""Runs of a suite to verdicts, comparisons with the control, and sentences about them.
+"""Assesses the runs of a suite: verdicts, comparisons with the control, and summaries.
 
-Memory holds the controls of one task and model as arrays, and one trace at a time.
+At any time, memory holds the controls of one task and model as arrays, and one trace.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ _MOST_FINDINGS, _MOST_CAUSES = 6, 3
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Assessment:
-    """What the runs of a suite come to.
+    """Results of the runs of a suite.
 
     Attributes:
-        runs: The rows with verdict and numbers, in the order in which they came.
-        comparisons: Arms against the control, by task and model in the order of the runs, arms in their order.
-        series: What `series.parquet` holds.
+        runs: Rows with verdicts and measurements, in the order given.
+        comparisons: Arms against the control, ordered by task and model as in `runs`, then by arm.
+        series: Content of `series.parquet`.
     """
 
     runs: tuple[RunResultRow, ...]
@@ -59,10 +59,11 @@ def assess(arms: Sequence[Arm], rows: Iterable[RunResultRow], load: Load) -> Ass
     """Assess all runs of a suite.
 
     Args:
-        arms: All arms; one of them the control, or nothing is compared and nothing called stable.
-        rows: What is known of each run before its trace is read: who it is, how its process ended, metrics, seconds.
-            Whatever else they hold is replaced where a trace tells it.
-        load: Reads the trace of a run; None when it has none. Called once per run.
+        arms: All arms. Without a control among them nothing is compared, and no run is classified
+            as stable.
+        rows: Rows with the facts known before the traces are read: identity, outcome, metrics and
+            duration. Other fields are replaced by values from the trace.
+        load: Reads the trace of a run and returns None if it has none; called once per run.
     """
     rows = list(rows)
     names = {arm.name for arm in arms if arm.is_control}
@@ -70,14 +71,14 @@ def assess(arms: Sequence[Arm], rows: Iterable[RunResultRow], load: Load) -> Ass
     profiles: dict[Key, BlockProfile] = {}
     parts: list[tuple[Key, pl.DataFrame]] = []
 
-    def judge(
+    def assess_run(
         row: RunResultRow, controls: Sequence[RunSeries] | None, fitness: float | None
     ) -> RunSeries | None:
         key, trace = key_of(row), load(row)
         digest = None if trace is None else trace_digest(trace)
         series = None if trace is None else as_series(trace)
         header = None if trace is None else trace.header
-        trace = None  # its tables are far larger than the arrays, which live on for a control
+        trace = None  # frees its tables, which are far larger than the arrays kept for a control
         done[key] = replace(
             with_measures(row, series, controls, fitness, header), trace_digest=digest
         )
@@ -87,14 +88,14 @@ def assess(arms: Sequence[Arm], rows: Iterable[RunResultRow], load: Load) -> Ass
         return series
 
     for group in by_task_and_model(rows).values():
-        series = {key_of(row): judge(row, None, None) for row in group if row.arm in names}
+        series = {key_of(row): assess_run(row, None, None) for row in group if row.arm in names}
         usable = {
             key: s for key, s in series.items() if s is not None and done[key].verdict != "failed"
         }
         fitness = mean_of_known(done[key].fitness for key in usable)
         for row in group:
             if row.arm not in names:
-                judge(row, list(usable.values()), fitness)
+                assess_run(row, list(usable.values()), fitness)
     runs = tuple(done[key_of(row)] for row in rows)
     frame = series_frame(parts, [arm.name for arm in arms])
     return Assessment(runs=runs, comparisons=compare_arms(arms, runs, profiles), series=frame)
@@ -107,14 +108,15 @@ def with_measures(
     fitness: float | None,
     header: RunHeader | None = None,
 ) -> RunResultRow:
-    """Return a row with its verdict and the numbers of its trace.
+    """Return a row with its verdict and the measurements from its trace.
 
     Args:
-        row: What is known of the run.
-        trace: Its trace; None when it has none.
-        control: Runs of the control that went well; None for a run of the control, which is judged by its own past.
+        row: Facts known about the run.
+        trace: Trace of the run; None if it has none.
+        control: Healthy runs of the control; None for a run of the control, which is assessed by
+            its own past.
         fitness: Final fitness of the control, if known.
-        header: Its settings, for the cause.
+        header: Header of the run, used to determine the cause.
     """
     metrics = {name: value for name, value in row.metrics.items() if math.isfinite(value)}
     own = fitness_of(row) if row.fitness is None else row.fitness
@@ -146,7 +148,7 @@ def with_measures(
         onset_block=found.onset_block,
         cause=found.cause,
         causes=found.causes[:_MOST_CAUSES],
-        findings=_telling(found.findings),
+        findings=_most_relevant(found.findings),
         steps=int(run.step.size),
         peak_norm=finite_or_none(np.max(run.norm, where=np.isfinite(run.norm), initial=-np.inf)),
         median_norm=finite_or_none(median_of(run.norm)),
@@ -155,11 +157,11 @@ def with_measures(
     )
 
 
-def _telling(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Return the findings that a report has room for, as they came in time.
+def _most_relevant(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return the findings to include in a report, in chronological order.
 
     Args:
-        findings: All of them, most severe first, then in time.
+        findings: All findings, most severe first, then in chronological order.
     """
     first = min((f for f in findings if f.severity != "info"), key=_began, default=None)
     others = [f for f in findings if f is not first]
@@ -171,7 +173,7 @@ def _telling(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 
 def _finite(value: float | None) -> float | None:
-    """Return a number that JSON can hold, so that a result is the same before and after it was written."""
+    """Return the value, or None if it is not finite, so that results survive a JSON round trip."""
     return None if value is None else finite_or_none(value)
 
 

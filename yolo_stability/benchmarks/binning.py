@@ -1,4 +1,4 @@
-"""Runs reduced to bins: what `series.parquet` is made of."""
+"""Reduces runs to bins of steps, the content of `series.parquet`."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ def binned(run: RunSeries, planned_steps: int | None = None) -> pl.DataFrame:
 
     Args:
         run: The run.
-        planned_steps: Steps it would have had; a run that was longer counts by its last step.
+        planned_steps: Planned number of steps; ignored if the run was longer.
 
     Returns:
-        The columns of `series.parquet` from `bin` on, ordered by block (the whole model first) and bin. A bin has rows
-        if the run has a step in it.
+        The columns of `series.parquet` from `bin` on, ordered by block (the whole model first) and
+        bin. Bins without steps have no rows.
     """
     import polars as pl
 
@@ -40,7 +40,7 @@ def binned(run: RunSeries, planned_steps: int | None = None) -> pl.DataFrame:
     starts = np.flatnonzero(np.diff(number, prepend=-1))
     bins = number[starts]
     edges = np.append(starts, run.step.size)
-    # the whole model, then the blocks: one frame for all, since making one costs the most
+    # One frame for the whole model and all blocks, because creating frames dominates the cost.
     lines = 1 + len(run.names)
     whole, blocks = _pooled(run.norm[None, :], edges), _pooled(run.block_norm, edges)
     middles, tops = (np.vstack(pair) for pair in zip(whole, blocks, strict=True))
@@ -74,14 +74,15 @@ def binned(run: RunSeries, planned_steps: int | None = None) -> pl.DataFrame:
 def series_frame(
     parts: Iterable[tuple[tuple[str, str, str, int], pl.DataFrame]], arms: Sequence[str]
 ) -> pl.DataFrame:
-    """Put binned runs together as `series.parquet` holds them.
+    """Concatenate binned runs to the content of `series.parquet`.
 
     Args:
-        parts: Arm, task, model and seed of each run, and what `binned` made of it; in any order.
-        arms: Names of the arms in the order in which a report shows them; further ones follow by name.
+        parts: Arm, task, model and seed of each run with the result of `binned`, in any order.
+        arms: Names of the arms in the order of the report; others follow by name.
 
     Returns:
-        Rows sorted by arm, task, model, seed, block (the whole model first, then along the depth) and bin.
+        Rows sorted by arm, task, model, seed, block (the whole model first, then along the depth)
+        and bin.
     """
     import polars as pl
 
@@ -119,7 +120,7 @@ def _schema() -> dict[str, Any]:
 
 
 def _pooled(values: Norms, edges: Ints) -> tuple[Floats, Floats]:
-    """Return median and maximum of the finite values of each row between neighbouring edges, (rows, bins) each."""
+    """Return median and maximum of the finite values per row and bin, shape (rows, bins) each."""
     shape = (values.shape[0], max(len(edges) - 1, 0))
     medians, tops = np.full(shape, np.nan), np.full(shape, np.nan)
     for i, (first, last) in enumerate(pairwise(edges)):

@@ -1,7 +1,7 @@
-"""`compare`: the report of a benchmark from any runs at hand, the first of them as the control.
+"""`compare`: builds a benchmark report from existing runs, the first of them as the control.
 
-A run folder of ours brings its trace. A plain one of Ultralytics brings what `args.yaml` and `results.csv` can tell:
-settings and final metrics, no gradients.
+A run recorded by this package has a trace. For a plain Ultralytics run only the settings in
+`args.yaml` and the final metrics in `results.csv` are available, without gradients.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _PLAIN = ("args.yaml", "results.csv")
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A run folder and what is known of it."""
+    """A run folder with its trace and settings."""
 
     folder: Path
     trace: Trace | None
@@ -47,23 +47,27 @@ class _Run:
 
 
 def compare_runs(paths: Sequence[str | Path], out: Path) -> BenchmarkResult:
-    """Compare runs, or read a benchmark again.
+    """Compare runs, or read the result of a benchmark.
 
     Args:
-        paths: Run folders, the control first; or one benchmark folder, whose result is returned as it is.
-        out: Where `results.json` and `series.parquet` go.
+        paths: Run folders, the control first; or a single benchmark folder, whose result is
+            returned unchanged.
+        out: Folder for `results.json` and `series.parquet`.
+
+    Returns:
+        The comparison, or the stored result of the benchmark folder.
 
     Raises:
-        ConfigError: There are too few runs, or `out` holds something else.
-        StabilityError: `out` cannot be made.
-        TraceError: A folder is no run.
+        ConfigError: There are too few runs, or `out` contains other files.
+        StabilityError: `out` cannot be created.
+        TraceError: A folder is not a run folder.
     """
     folders = [Path(path).expanduser() for path in paths]
     if len(folders) == 1 and any((folders[0] / name).is_file() for name in (RESULTS_FILE, PLAN)):
         return read_results(folders[0])
     if len(folders) < 2:
         raise ConfigError(
-            "'compare' takes two runs or more, the control first, or the folder of one benchmark."
+            "'compare' expects two or more runs, the control first, or one benchmark folder."
         )
     prepare_folder(out, RESULTS_FILE, "comparison")
     runs = [_read(folder) for folder in folders]
@@ -78,7 +82,7 @@ def compare_runs(paths: Sequence[str | Path], out: Path) -> BenchmarkResult:
     result = BenchmarkResult(
         schema_version=SCHEMA_VERSION,
         suite="comparison",
-        description=f"{len(runs)} runs at hand against {names[0]}.",
+        description=f"{len(runs)} runs, with {names[0]} as the control.",
         manifest={
             "command": typed_command("compare"),
             "versions": package_versions(),
@@ -95,7 +99,7 @@ def compare_runs(paths: Sequence[str | Path], out: Path) -> BenchmarkResult:
 
 
 def _read(folder: Path) -> _Run:
-    """Read a run of ours, or a plain one."""
+    """Read a recorded run, or a plain Ultralytics run."""
     try:
         trace = load_trace(find_trace(folder))
     except TraceError:
@@ -105,21 +109,21 @@ def _read(folder: Path) -> _Run:
             text = (folder / "args.yaml").read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise TraceError(
-                f"{folder / 'args.yaml'} cannot be read ({error}); leave this run out."
+                f"{folder / 'args.yaml'} cannot be read ({error}); exclude this run."
             ) from None
         return _Run(folder, None, load_yaml(text, str(folder / "args.yaml")))
     return _Run(folder, trace, {**trace.header.requested, **trace.header.effective})
 
 
 def _row(name: str, run: _Run) -> RunResultRow:
-    """Return what is known of a run before its trace is looked at."""
+    """Return the row of a run with the facts known without its trace."""
     outcome = RunOutcome.read(run.folder)
     metrics = dict(outcome.metrics) if outcome else _last_metrics(run.folder / "results.csv")
     return RunResultRow(
         arm=name,
         task=str(run.settings.get("task") or "detect"),
         model=Path(str(run.settings.get("model") or "unknown")).name,
-        seed=0,  # runs at hand are compared one to one, whatever their seeds
+        seed=0,  # existing runs are compared one to one, regardless of their seeds
         outcome=outcome.outcome if outcome else "finished",
         verdict="inconclusive",
         metrics={k: float(v) for k, v in metrics.items() if v is not None and math.isfinite(v)},
@@ -130,12 +134,12 @@ def _row(name: str, run: _Run) -> RunResultRow:
 
 
 def _arm(name: str, run: _Run, is_control: bool) -> Arm:
-    """Return what the report says about a run."""
+    """Return a run as an arm of the report."""
     kind = "control" if is_control else "both"
     origin = (
         "recorded by yolo-stability"
         if run.trace
-        else "plain Ultralytics: its gradients were not recorded"
+        else "plain Ultralytics run without recorded gradients"
     )
     return Arm(
         name=name,
@@ -148,7 +152,7 @@ def _arm(name: str, run: _Run, is_control: bool) -> Arm:
 
 
 def _last_metrics(file: Path) -> dict[str, float]:
-    """Return the metrics in the last row of `results.csv`; none where there is no such row."""
+    """Return the metrics in the last row of `results.csv`; empty if there is no such row."""
     try:
         with file.open(encoding="utf-8", newline="") as text:
             rows = list(csv.DictReader(text))
@@ -164,7 +168,7 @@ def _last_metrics(file: Path) -> dict[str, float]:
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """Return the shortest ends of the paths that tell the runs apart."""
+    """Return the shortest path suffixes that are unique for each run."""
     paths = [folder.resolve().parts for folder in folders]
     for depth in range(1, max(map(len, paths)) + 1):
         names = [Path(*parts[-depth:]).as_posix() for parts in paths]
@@ -173,4 +177,4 @@ def _names(folders: Sequence[Path]) -> list[str]:
     twice = next(
         folder for folder, parts in zip(folders, paths, strict=True) if paths.count(parts) > 1
     )
-    raise ConfigError(f"'{twice}' is there twice; name each run once.")
+    raise ConfigError(f"'{twice}' is listed twice; name each run once.")

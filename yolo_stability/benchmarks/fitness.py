@@ -1,4 +1,4 @@
-"""The task's own mAP50 of a run, and the runs that belong together."""
+"""Fitness of a run (mAP50 of its task), and grouping of runs."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ Key = tuple[str, str, str, int]
 
 
 def fitness_of(row: RunResultRow) -> float | None:
-    """Return the task's own mAP50 at the end; 0 for a run that died, None where no validation told it."""
+    """Return the final mAP50 of a run's task; 0 if the run died, None without validation."""
     return final_fitness(row.task, row.outcome, row.metrics)
 
 
 def final_fitness(task: str, outcome: str, metrics: Mapping[str, float | None]) -> float | None:
-    """Return the same of a run that has no row yet.
+    """Return the final mAP50 of a task; 0 if the run died, None without validation.
 
     Args:
         task: detect or pose.
-        outcome: How it ended, as `RunResultRow.outcome` has it.
-        metrics: Its final metrics by name.
+        outcome: Outcome of the run, as in `RunResultRow.outcome`.
+        metrics: Final metrics by name.
     """
     if outcome in DIED:
         return 0.0
@@ -50,7 +50,7 @@ def key_of(row: RunResultRow) -> Key:
 
 
 def by_task_and_model(rows: Iterable[RunResultRow]) -> dict[tuple[str, str], list[RunResultRow]]:
-    """Return runs by task and model, in the order in which these first come."""
+    """Return runs by task and model, in order of first appearance."""
     groups: dict[tuple[str, str], list[RunResultRow]] = {}
     for row in rows:
         groups.setdefault((row.task, row.model), []).append(row)
@@ -58,11 +58,11 @@ def by_task_and_model(rows: Iterable[RunResultRow]) -> dict[tuple[str, str], lis
 
 
 def finite_or_none(value: float) -> float | None:
-    """Return a number that JSON can hold."""
+    """Return the value, or None if it is not finite and so cannot be stored in JSON."""
     return float(value) if math.isfinite(value) else None
 
 
 def mean_of_known(values: Iterable[float | None]) -> float | None:
-    """Return the mean of the values that are not None; None without any."""
+    """Return the mean of the values that are not None; None if there are none."""
     known = [value for value in values if value is not None]
     return fmean(known) if known else None

@@ -1,4 +1,4 @@
-"""The labelled runs of a benchmark folder, read off the disk: whatever was run there, in however many sittings."""
+"""Reads the labeled runs of a benchmark folder, over any number of sessions."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _ENDED = ("finished", "stopped", "crashed")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class LabeledRun:
-    """A run whose truth is known.
+    """A run with a known ground truth.
 
     Attributes:
-        arm: Name of its scenario.
+        arm: Name of the scenario.
         task: detect or pose.
-        model: Model, without the ending of its file.
-        seed: Its seed.
-        label: What is wrong with it.
-        outcome: How it ended.
-        fitness: The task's own mAP50 at the end; 0 for a run that died, None where unknown.
-        batch: Images of a batch: the loss, and so every gradient, is their sum.
-        trace: Its telemetry.
-        series: The same as arrays.
+        model: Name of the model without its file extension.
+        seed: Random seed.
+        label: Ground truth of the run.
+        outcome: Outcome of the run.
+        fitness: Final mAP50 of the task; 0 for a run that died, None if unknown.
+        batch: Number of images per batch; the loss, and so every gradient, is a sum over them.
+        trace: Telemetry of the run.
+        series: Telemetry as arrays.
     """
 
     arm: str
@@ -54,17 +54,17 @@ class LabeledRun:
 
     @property
     def title(self) -> str:
-        """What a person calls it."""
+        """Display name of the run."""
         return f"{self.arm}, {self.task}, {self.model}, seed {self.seed}"
 
     @property
     def optimizer(self) -> str:
-        """Optimizer that was in force; empty where unknown."""
+        """Name of the effective optimizer; empty if unknown."""
         return str(self.trace.header.effective.get("optimizer", ""))
 
     @property
     def bad(self) -> Bools:
-        """(S,) whether a step had a NaN or Inf in loss, norm or gradient, or was left out by the guard for a buffer."""
+        """Steps with NaN or Inf in loss, norm or gradient, or skipped by the guard; shape (S,)."""
         values = ~np.isfinite(self.series.loss) | ~np.isfinite(self.series.norm)
         found: Bools = values | (self.series.nonfinite > 0) | self.series.guard
         return found
@@ -73,14 +73,14 @@ class LabeledRun:
 def labeled_runs(
     folder: Path, control: str, label: Callable[[str], FaultLabel | None] | None = None
 ) -> Iterator[LabeledRun]:
-    """Yield the runs of a benchmark folder that have ended, have a trace with steps, and whose scenario has a label.
+    """Yield the ended runs of a benchmark folder that have a label and a trace with steps.
 
-    The labels are those of the scenarios as they are now; the control is healthy by definition.
+    Labels come from the current scenario files; the control is healthy by definition.
 
     Args:
-        folder: The benchmark's folder.
+        folder: Folder of the benchmark.
         control: Name of the control.
-        label: What is wrong with an arm; None for what its scenario says.
+        label: Returns the label of an arm; None for the label of its scenario.
     """
     labels: dict[str, FaultLabel | None] = {control: HEALTHY}
     for file in sorted(folder.glob(f"runs/*/*/*/*/{OUTCOME}")):
@@ -92,7 +92,7 @@ def labeled_runs(
 def _read(
     folder: Path, labels: dict[str, FaultLabel | None], of: Callable[[str], FaultLabel | None]
 ) -> LabeledRun | None:
-    """Read one run; None where nothing can be learned from it."""
+    """Return one run; None if it has not ended or has no label or usable trace."""
     outcome = RunOutcome.read(folder)
     try:
         spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
@@ -103,7 +103,7 @@ def _read(
             return None
         trace = load_trace(folder)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, TraceError):
-        return None  # half written, or lost before it began: no trace, nothing to score
+        return None  # incomplete files, or killed before the first step: nothing to score
     if trace.steps.is_empty():
         return None
     row = unassessed_row(arm, task, model, seed, outcome)
@@ -122,7 +122,7 @@ def _read(
 
 
 def label_of(arm: str) -> FaultLabel | None:
-    """Return what the scenario of an arm says is wrong with it; None where it says nothing, or is gone."""
+    """Return the label of an arm's scenario; None if it has no label or no longer exists."""
     try:
         return load_scenario(arm).label
     except ConfigError:
@@ -130,11 +130,12 @@ def label_of(arm: str) -> FaultLabel | None:
 
 
 def prefix(trace: Trace, rows: int) -> Trace:
-    """Return what was known of a run after its first optimizer steps.
+    """Return a trace cut off after its first optimizer steps.
 
     Args:
-        trace: The whole run.
-        rows: How many steps, at least one; all of them returns the run as it is, with the events of its end.
+        trace: Trace of the whole run.
+        rows: Number of steps to keep, at least 1. If it covers all steps, the trace is returned
+            unchanged, including its final events.
     """
     import polars as pl
 

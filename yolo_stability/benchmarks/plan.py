@@ -1,4 +1,4 @@
-"""The plan of a benchmark: one specification a run, fixed before anything is run; standard library only."""
+"""Plan of a benchmark: one specification per run, fixed in advance; standard library only."""
 
 from __future__ import annotations
 
@@ -17,24 +17,26 @@ __all__ = ["OUTCOME", "PLAN", "RunOutcome", "RunSpec", "run_digest"]
 PLAN, OUTCOME = "plan.json", "run.json"
 _SEPARATORS = frozenset("/\\\0")
 
-# How a run can end. What was killed from outside says nothing about its arm, and is run again.
+# Final outcomes. A run killed from outside is no result of its arm and is repeated.
 FINISHED = ("finished", "stopped", "crashed", "timeout", "memory")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSpec:
-    """Everything that one run is told.
+    """Complete specification of one run.
 
     Attributes:
-        arm: Name of its arm.
+        arm: Name of the arm.
         task: detect or pose.
         model: Model, such as `yolo26n.yaml`.
-        seed: Its seed.
-        settings: Every key of Ultralytics and ours, `model`, `data` and `seed` among them.
-        minutes: Wall time after which it is ended.
-        gigabytes: Resident memory at which it is ended.
-        zero_loss_steps: Batches with a loss of exactly 0 after which it stops at the end of the epoch.
-        digest: Hash of what decides its result.
+        seed: Random seed.
+        settings: Ultralytics arguments and yolo_stability options, including `model`, `data` and
+            `seed`.
+        minutes: Time limit in minutes of wall time.
+        gigabytes: Limit of resident memory in GB.
+        zero_loss_steps: Consecutive batches with a loss of exactly 0 after which the run stops at
+            the end of the epoch.
+        digest: Hash of everything that determines the result.
     """
 
     arm: str
@@ -48,58 +50,63 @@ class RunSpec:
     digest: str
 
     def __post_init__(self) -> None:
-        """Refuse what would lead out of the benchmark's folder: a plan may come from anybody, and a run clears its own.
+        """Reject names that lead out of the benchmark's folder.
+
+        A plan may come from an untrusted source, and a run deletes its folder before it starts.
 
         Raises:
-            ConfigError: A part of its folder is no name.
+            ConfigError: A field has the wrong type, or a part of the folder is not a valid name.
         """
         texts = all(
             isinstance(text, str) for text in (self.arm, self.task, self.model, self.digest)
         )
         if not (texts and isinstance(self.seed, int) and isinstance(self.settings, Mapping)):
             raise ConfigError(
-                "The plan has a run whose arm, task, model, seed, settings or digest is of another kind."
+                "The plan contains a run whose arm, task, model, seed, settings or digest has the "
+                "wrong type."
             )
-        arm = self.arm.split("/")  # of a frontier: the setting, then the place on the axis
+        arm = self.arm.split("/")  # in a frontier: the setting, then the value on the axis
         for part in (*arm, self.task, Path(self.model).stem):
             if part in {"", ".", ".."} or _SEPARATORS & set(part) or not part.isprintable():
                 raise ConfigError(
-                    f"The plan has a run called {str(part)[:80]!r}, which is no name for a folder."
+                    f"The plan contains a run named {str(part)[:80]!r}, "
+                    "which is not a valid folder name."
                 )
 
     @property
     def folder(self) -> Path:
-        """Its run folder, relative to the benchmark's."""
+        """Run folder, relative to the benchmark's folder."""
         return Path("runs") / self.arm / self.task / Path(self.model).stem / str(self.seed)
 
     @property
     def place(self) -> str:
-        """Its run folder as files name it: with forward slashes on every system."""
+        """Run folder as stored in files, with forward slashes on every system."""
         return self.folder.as_posix()
 
     @property
     def title(self) -> str:
-        """What a person calls it."""
+        """Display name of the run."""
         return f"{self.arm}, {self.task}, seed {self.seed}"
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the specification as JSON values."""
         return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOutcome:
-    """How a run ended, as the process that supervised it saw it.
+    """Outcome of a run, as recorded by its supervisor.
 
     Attributes:
-        digest: That of its specification.
+        digest: Digest of the run's specification.
         outcome: finished, stopped, crashed, timeout, memory or killed.
-        stopped: Why a rule of the suite, the guard, `fail_on` or a rescue ended it; None when none did.
-        error: Last words of a run that died, in one line.
+        stopped: Reason why a rule of the suite, the guard, `fail_on` or a rescue ended the run;
+            None otherwise.
+        error: Last line of output of a run that died.
         metrics: Final metrics by name.
-        seconds: `startup`, `steps` and `total`.
-        planned_steps: Optimizer steps it would have taken, if known.
-        gigabytes: Largest resident memory seen.
+        seconds: Durations `startup`, `steps` and `total`, in seconds.
+        planned_steps: Planned number of optimizer steps, if known.
+        gigabytes: Peak resident memory in GB.
     """
 
     digest: str
@@ -113,25 +120,25 @@ class RunOutcome:
 
     @property
     def is_final(self) -> bool:
-        """Whether it is a result; a run that somebody killed is not."""
+        """Whether the outcome is a result; that of a killed run is not."""
         return self.outcome in FINISHED
 
     def write(self, folder: Path) -> None:
-        """Write it into its run folder, whole or not at all."""
+        """Write the outcome to its run folder, atomically."""
         text = json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
         replace_file(folder / OUTCOME, text.encode())
 
     @classmethod
     def read(cls, folder: Path) -> RunOutcome | None:
-        """Return what a run folder says; None where it says nothing whole."""
+        """Return the outcome stored in a run folder; None if it is missing or invalid."""
         try:
             found = cls(**json.loads((folder / OUTCOME).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, RecursionError):
             return None
-        return found if found._is_whole() else None
+        return found if found._has_valid_types() else None
 
-    def _is_whole(self) -> bool:
-        """Return whether everything is of its kind: the file may have been written by anybody."""
+    def _has_valid_types(self) -> bool:
+        """Return whether all fields have valid types; the file may be from an untrusted source."""
         texts = (self.digest, self.outcome, self.stopped or "", self.error or "")
         tables = [table for table in (self.metrics, self.seconds) if isinstance(table, dict)]
         numbers = [
@@ -149,12 +156,12 @@ class RunOutcome:
 def run_digest(
     settings: Mapping[str, Any], limits: Mapping[str, Any], versions: Mapping[str, str]
 ) -> str:
-    """Return the hash of everything that decides the result of a run.
+    """Return the hash of everything that determines the result of a run.
 
     Args:
-        settings: Every key of the run.
-        limits: What it may use, and when it stops.
-        versions: Versions of the libraries that compute.
+        settings: All settings of the run.
+        limits: Resource limits and stopping rules.
+        versions: Versions of the libraries that influence the computation.
     """
     text = json.dumps([settings, limits, versions], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

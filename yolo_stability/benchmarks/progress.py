@@ -1,4 +1,4 @@
-"""The progress of a benchmark on the terminal: every run that is at work, down to its steps."""
+"""Progress display of a benchmark on the terminal, with the current step of every active run."""
 
 from __future__ import annotations
 
@@ -23,16 +23,18 @@ from yolo_stability.core.text import count
 
 __all__ = ["SuiteProgress"]
 
-_LOOK_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 
 
 class SuiteProgress:
-    """Shows a bar for the suite and one for each run at work; on anything but a terminal, a line a run.
+    """Shows a progress bar for the suite and one per active run.
+
+    If the output is not a terminal, it prints one line per run instead.
 
     Args:
         out: Folder of the benchmark.
-        progress_file: Name of the file in which a run tells its step.
-        console: Where to print.
+        progress_file: Name of the file in which a run reports its step.
+        console: Console to print to; standard error by default.
     """
 
     def __init__(self, out: Path, progress_file: str, console: Console | None = None) -> None:
@@ -48,9 +50,9 @@ class SuiteProgress:
             disable=not self._console.is_terminal,
         )
         self._whole: TaskID | None = None
-        self._at_work: dict[Any, TaskID] = {}
+        self._active: dict[Any, TaskID] = {}
         self._lock, self._over = threading.Lock(), threading.Event()
-        self._watcher = threading.Thread(target=self._look, daemon=True)
+        self._watcher = threading.Thread(target=self._poll, daemon=True)
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -65,18 +67,18 @@ class SuiteProgress:
     def planned(self, specs: Sequence[Any], done: int) -> None:
         """Show the size of the suite."""
         self._whole = self._bars.add_task("all runs", total=len(specs), completed=done)
-        there = f", {done} of them there already" if done else ""
-        self._console.print(f"{count(len(specs), 'run')}{there}")
+        note = f", {done} already done" if done else ""
+        self._console.print(f"{count(len(specs), 'run')}{note}")
 
     def started(self, spec: Any) -> None:
-        """Show a run that starts."""
+        """Add a bar for a run that starts."""
         with self._lock:
-            self._at_work[spec.folder] = self._bars.add_task(spec.title, total=None)
+            self._active[spec.folder] = self._bars.add_task(spec.title, total=None)
 
     def ended(self, spec: Any, outcome: Any) -> None:
-        """Print how a run ended."""
+        """Print the outcome of a run."""
         with self._lock:
-            bar = self._at_work.pop(spec.folder, None)
+            bar = self._active.pop(spec.folder, None)
         if bar is not None:
             self._bars.remove_task(bar)
         if self._whole is not None:
@@ -88,21 +90,22 @@ class SuiteProgress:
         )
         self._console.print(text, soft_wrap=True, markup=False)
 
-    def _look(self) -> None:
-        """Read how far each run is, until the end."""
-        while not self._over.wait(_LOOK_SECONDS):
+    def _poll(self) -> None:
+        """Update the bars from the progress files until the end."""
+        while not self._over.wait(_POLL_SECONDS):
             with self._lock:
-                at_work = dict(self._at_work)
-            for folder, bar in at_work.items():
-                told = _read(self._out / folder / self._file)
-                if not told:
+                active = dict(self._active)
+            for folder, bar in active.items():
+                status = _read(self._out / folder / self._file)
+                if not status:
                     continue
-                with contextlib.suppress(KeyError):  # the run has ended since, and its bar is gone
-                    self._bars.update(bar, completed=told.get("step", 0), total=told.get("planned"))
+                completed, total = status.get("step", 0), status.get("planned")
+                with contextlib.suppress(KeyError):  # the run has ended and its bar was removed
+                    self._bars.update(bar, completed=completed, total=total)
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """Return what a run tells; nothing while it starts."""
+    """Return the content of a progress file; empty until the run has written it."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""A suite with what the user changed of it, checked before anything runs."""
+"""Applies the user's changes to a suite and validates them before anything runs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from yolo_stability.core.suggestions import nearest
 __all__ = ["checked_suite"]
 
 _PER_RUN = frozenset({"seed", "project", "name", "exist_ok", "resume", "save_dir", "task", "mode"})
-"""Keys that a suite sets itself, run by run."""
+"""Keys that a suite sets itself for each run."""
 
 
 def checked_suite(
@@ -29,19 +29,22 @@ def checked_suite(
     task: str | None,
     overrides: Mapping[str, Any],
 ) -> Suite:
-    """Return the suite with what the user changed, checked with every arm: no run can fail for a setting.
+    """Return the suite with the user's changes, validated for every arm so that no run can fail.
 
     Args:
-        suite: The suite as it ships, or as a user's file has it.
-        seeds: How many seeds, counted from 0; None for the suite's own.
-        arms: Names of arms, in a list or with commas between; None for the suite's own.
-        model: Model of every task; None for those of the suite.
-        data: Dataset of every task; None for those of the suite.
-        task: The only task; None for those of the suite.
-        overrides: Keys of Ultralytics and yolo_stability options, for every arm.
+        suite: A shipped suite, or one from a user's file.
+        seeds: Number of seeds, counted from 0; None for the number in the suite.
+        arms: Names of arms, as a list or separated by commas; None for those of the suite.
+        model: Model for every task; None for those of the suite.
+        data: Dataset for every task; None for those of the suite.
+        task: The only task to run; None for those of the suite.
+        overrides: Ultralytics arguments and yolo_stability options for every arm.
+
+    Returns:
+        The changed suite.
 
     Raises:
-        ConfigError: A change is impossible, by itself or with an arm.
+        ConfigError: A change is invalid by itself or in combination with an arm.
     """
     changes: dict[str, Any] = {}
     if seeds is not None:
@@ -59,7 +62,7 @@ def checked_suite(
     validator = RunValidator()
     for key in sorted(_PER_RUN & set(overrides)):
         raise ConfigError(
-            f"{key}= is set by the suite, run by run; leave it out.{nearest(key, ['seeds', 'out'])}"
+            f"{key}= is set by the suite for each run; omit it.{nearest(key, ['seeds', 'out'])}"
         )
     own = {k: v for k, v in overrides.items() if k in OWN_KEYS}
     theirs = {k: v for k, v in overrides.items() if k not in OWN_KEYS}
@@ -72,14 +75,14 @@ def checked_suite(
 
 
 def _model_for(model: str, task: str) -> str:
-    """Return the model of a task: `yolo11n.yaml` stands for `yolo11n-pose.yaml` in pose."""
+    """Return the model for a task; for pose, `yolo11n.yaml` becomes `yolo11n-pose.yaml`."""
     path = Path(model)
     plain = path.stem.removesuffix("-pose")
     return str(path.with_name(f"{plain}{'-pose' if task == 'pose' else ''}{path.suffix}"))
 
 
 def _check_arms(suite: Suite, validator: RunValidator) -> None:
-    """Refuse before the first run what would end each of them."""
+    """Validate the settings of every arm and task."""
     for arm in suite.arms:
         for task in suite.tasks:
             keys = suite.settings(arm, task, 0)

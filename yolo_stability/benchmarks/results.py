@@ -1,7 +1,7 @@
-"""The result of a benchmark: what `results.json` holds.
+"""`BenchmarkResult`, the content of `results.json`.
 
-`results.json` and `series.parquet` are all that a report is drawn from. Reading checks the schema version and says
-what is wrong with a file that somebody edited or that is half written.
+A report is built from `results.json` and `series.parquet` alone. Reading validates the schema
+version and the types, and reports what is wrong with an edited or incomplete file.
 """
 
 from __future__ import annotations
@@ -44,19 +44,30 @@ RESULTS_FILE, SERIES_FILE = "results.json", "series.parquet"
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class BenchmarkResult:
-    """Everything a report says.
+    """Result of a benchmark or comparison.
 
     Attributes:
-        schema_version: Of this file.
+        schema_version: Version of the file format.
         suite: Name of the suite.
-        description: What it asks, in one sentence.
-        manifest: Everything that was fixed: versions, device, data digests, command, threads.
-        arms: All arms, control first.
+        description: Purpose of the suite, one sentence.
+        manifest: Conditions of the runs: command, suite, versions, platform and threads.
+        arms: All arms, the control first.
         runs: All runs, in the order of the plan.
-        comparisons: Arms against control by task and model.
-        totals: Seconds of wall time, of step loops, of start-up; runs by outcome. `ran` counts the runs that were run
-            this time, the others were there already; `step_seconds_ran` and `startup_seconds_median` are of them.
-        folder: Where it was read from or written to; not part of the file.
+        comparisons: Arms against the control, by task and model.
+        totals: Wall time, step time and startup time in seconds, and the number of runs by outcome.
+            `ran` is the number of runs executed in the latest session; `step_seconds_ran` and
+            `startup_seconds_median` refer to these.
+        folder: Folder of the file; not stored in it.
+
+    Example:
+        >>> result = BenchmarkResult(
+        ...     schema_version=1, suite="demo", description="Does clipping help?", manifest={},
+        ...     arms=(), runs=(), comparisons=(),
+        ... )
+        >>> result
+        <BenchmarkResult 'demo': arms 0, runs 0, lost 0>
+        >>> print(result)
+        demo: Does clipping help?
     """
 
     __pydantic_config__ = AS_READ
@@ -72,7 +83,7 @@ class BenchmarkResult:
 
     @property
     def lost(self) -> tuple[RunResultRow, ...]:
-        """Runs that say nothing about their arm: ended from outside, or dead before their first step."""
+        """Runs without a usable result: ended from outside, or crashed before their first step."""
         return tuple(
             run
             for run in self.runs
@@ -80,19 +91,19 @@ class BenchmarkResult:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the result as JSON values."""
         content: dict[str, Any] = json.loads(results_to_json(self))
         return {**content, "folder": str(self.folder) if self.folder else None}
 
     def lines(self) -> list[str]:
-        """Return what a terminal shows of it: a sentence an arm, and where the report is."""
-        found = [f"- {comparison.sentence}" for comparison in self.comparisons]
-        told = [
+        """Return the terminal output: arms, lost runs, times and the path of the report."""
+        compared = [f"- {comparison.sentence}" for comparison in self.comparisons]
+        lost = [
             f"- lost: {run.arm}, {run.task}, seed {run.seed}: {run.outcome}, {run.error}"
             for run in self.lost
         ]
         report = [f"report: {self.folder / 'report.html'}"] if self.folder else []
-        return [*found, *told, *self._times(), *report]
+        return [*compared, *lost, *self._times(), *report]
 
     def __repr__(self) -> str:
         counts = f"arms {len(self.arms)}, runs {len(self.runs)}, lost {len(self.lost)}"
@@ -102,30 +113,31 @@ class BenchmarkResult:
         return "\n".join([f"{self.suite}: {self.description}", *self.lines()])
 
     def _repr_html_(self) -> str:
-        """Show the result in a notebook."""
+        """Return the result as HTML for notebooks."""
         return views.html(self)
 
     def _times(self) -> list[str]:
-        """Return what the runs cost beyond their steps, in two lines; none where nothing was run."""
+        """Return the cost of the runs in two lines; empty if no run was executed."""
         total = self.totals
         wall, ran, jobs = (total.get(key, 0) for key in ("wall_seconds", "ran", "jobs"))
         if not (wall and ran and jobs):
             return []
         steps, start = total.get("step_seconds_ran", 0.0), total.get("startup_seconds_median")
-        median = f"; start-up {start:.1f} s a run (median)" if start is not None else ""
+        median = f"; startup {start:.1f} s per run (median)" if start is not None else ""
+        pace = f"{jobs} in parallel" if jobs > 1 else "one at a time"
         share = (
             f"{steps / (jobs * wall):.0%} of {jobs} x {wall:.0f} s"
             if jobs > 1
-            else f"{steps / wall:.0%} of that"
+            else f"{steps / wall:.0%} of the total"
         )
         return [
-            f"time: {wall:.0f} s for {count(ran, 'run')}, {jobs} at once{median}",
-            f"step loops: {steps:.0f} s, {share}; the rest: start-up, validation",
+            f"time: {wall:.0f} s for {count(ran, 'run')}, {pace}{median}",
+            f"step loops: {steps:.0f} s, {share}; the rest is startup and validation",
         ]
 
 
 def results_to_json(result: BenchmarkResult) -> str:
-    """Return a result as JSON: same result, same bytes; no NaN and no Inf."""
+    """Return a result as deterministic JSON without NaN and Inf."""
     content = {k: v for k, v in asdict(result).items() if k != "folder"}
     return (
         json.dumps(
@@ -139,10 +151,10 @@ def read_results(path: Path) -> BenchmarkResult:
     """Read `results.json`.
 
     Args:
-        path: The file, or the benchmark folder.
+        path: Path of the file or of the benchmark folder.
 
     Raises:
-        TraceError: It is not there, not whole, or of another schema version.
+        TraceError: The file is missing, invalid, or has another schema version.
     """
     file = path / RESULTS_FILE if path.is_dir() else path
     try:
@@ -151,16 +163,18 @@ def read_results(path: Path) -> BenchmarkResult:
         )
     except FileNotFoundError:
         raise TraceError(
-            f"{path} holds no {RESULTS_FILE}: the benchmark has not ended; run it again, it resumes."
+            f"{path} contains no {RESULTS_FILE}: the benchmark is not complete; "
+            "run it again to resume it."
         ) from None
     except (OSError, ValueError, RecursionError) as error:
         raise TraceError(
-            f"{file} cannot be read ({error}); run the benchmark again to write it anew."
+            f"{file} cannot be read ({error}); run the benchmark again to rewrite it."
         ) from None
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA_VERSION:
         raise TraceError(
-            f"{file} has schema version {version}; this version of the package reads {SCHEMA_VERSION}."
+            f"{file} has schema version {version}; "
+            f"this version of the package reads {SCHEMA_VERSION}."
         )
     from pydantic import ValidationError
 
@@ -170,24 +184,25 @@ def read_results(path: Path) -> BenchmarkResult:
         first = error.errors(include_url=False, include_input=False)[0]
         why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise TraceError(
-            f"{file} is not a whole result ({why}); run the benchmark again to write it anew."
+            f"{file} is not a valid result ({why}); run the benchmark again to rewrite it."
         ) from None
     return replace(result, folder=file.parent)
 
 
 @cache
 def _shape() -> TypeAdapter[BenchmarkResult]:
-    """Return what checks the types of a result; making it takes longer than a check."""
+    """Return the validator of results, cached because creating it takes longer than using it."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(BenchmarkResult)
 
 
 def _number(text: str) -> float:
-    """Read a number; one that is not finite, such as 1e999, is none."""
+    """Parse a number; reject one that is not finite, such as 1e999."""
     value = float(text)
     return value if math.isfinite(value) else _no_number(text)
 
 
 def _no_number(text: str) -> float:
-    raise ValueError(f"{text[:20]} is no number that a result holds")
+    """Reject a number that is not finite."""
+    raise ValueError(f"{text[:20]} is not a finite number")

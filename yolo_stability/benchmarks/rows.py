@@ -1,29 +1,26 @@
-"""What `results.json` holds of each arm, run and comparison."""
+"""Arms, runs and comparisons as stored in `results.json`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from yolo_stability.benchmarks.plan import RunOutcome
 from yolo_stability.core.findings import Cause, Finding
 from yolo_stability.core.types import AS_READ
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Arm", "BlockRatio", "Comparison", "Interval", "RunResultRow", "unassessed_row"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """An estimate with its 95 % interval; `low` and `high` are None where one seed alone says nothing about it.
+    """An estimate with its 95 % confidence interval.
 
     Attributes:
-        value: The estimate.
-        low: Lower bound.
-        high: Upper bound.
+        value: The estimate; None if it cannot be computed.
+        low: Lower bound; None if there are too few runs for an interval.
+        high: Upper bound; None if there are too few runs for an interval.
     """
 
     __pydantic_config__ = AS_READ
@@ -37,12 +34,12 @@ class Arm:
     """One setting of a suite.
 
     Attributes:
-        name: Its name, which is that of its scenario unless the suite renames it.
-        is_control: It is the stock recipe that all others are measured against.
+        name: Name of the arm, which is that of its scenario unless the suite renames it.
+        is_control: Whether it is the stock recipe that all other arms are compared with.
         kind: cause, remedy, both (a cause with a remedy) or control.
-        claim: The textbook claim that it tests, in one sentence.
-        expects: What is expected, in one sentence.
-        overrides: Keys by which it differs from the suite's shared ones.
+        claim: Textbook claim that the arm tests, one sentence.
+        expects: Expected result, one sentence.
+        overrides: Settings that differ from the shared settings of the suite.
     """
 
     __pydantic_config__ = AS_READ
@@ -56,36 +53,38 @@ class Arm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResultRow:
-    """How one run went.
+    """Result of one run.
 
     Attributes:
-        arm: Name of its arm.
+        arm: Name of the arm.
         task: detect or pose.
         model: Model file, such as `yolo26n.yaml`.
-        seed: Its seed.
-        outcome: finished, stopped (by a rule of the suite, the guard, `fail_on` or a rescue), crashed, killed, timeout
-            or memory.
+        seed: Random seed.
+        outcome: finished, stopped (by a rule of the suite, the guard, `fail_on` or a rescue),
+            crashed, killed, timeout or memory.
         verdict: stable, unstable, failed or inconclusive.
-        cause: What most likely destabilised it; None for a run without trouble.
-        why: What the verdict rests on, in one sentence with numbers.
-        onset_step: Step of the first sign of trouble; None without any.
-        onset_sign: Name of the rule that saw it, such as `exploding`, or `crash`; None without any.
-        onset_block: Block concerned, if one stands out.
-        steps: Optimizer steps recorded.
-        planned_steps: Steps it would have had, if known.
-        trace_digest: Hash of its trace; None when there is none.
-        metrics: Final metrics by name; NaN-free (a metric that is not finite is left out).
-        fitness: The task's own mAP50 at the end (box for detect, pose for pose); 0 for a run that died; None unknown.
+        cause: Most likely cause of instability; None for a healthy run.
+        why: Reason for the verdict, one sentence with numbers.
+        onset_step: Step of the first sign of instability; None if there is none.
+        onset_sign: Rule that detected the first sign, such as `exploding`, or `crash`; None if
+            there is none.
+        onset_block: Block with the first sign, if it can be localized.
+        steps: Number of recorded optimizer steps.
+        planned_steps: Planned number of optimizer steps, if known.
+        trace_digest: Hash of the trace; None if there is none.
+        metrics: Final metrics by name, without non-finite ones.
+        fitness: Final mAP50 of the task (box for detect, pose for pose); 0 for a run that died,
+            None if unknown.
         peak_norm: Largest finite gradient norm.
         median_norm: Median gradient norm.
-        clip_saturation: Share of clipped steps; None where nothing clips.
-        skipped: Steps that the guard left out.
-        seconds: `startup`, `steps` and `total`.
-        effective: Effective settings of the run, for the table of differences from control.
-        causes: What may have destabilised it, most likely first; the first is `cause`.
-        findings: What the rules saw, as it came in time: the first of all and the most severe.
-        error: Last words of a run that died, in one line.
-        folder: Run folder, relative to the benchmark's.
+        clip_saturation: Fraction of clipped steps; None without clipping.
+        skipped: Number of steps skipped by the guard.
+        seconds: Durations `startup`, `steps` and `total`, in seconds.
+        effective: Effective settings of the run, for the table of differences from the control.
+        causes: Possible causes of instability, most likely first; the first one is `cause`.
+        findings: Earliest and most severe findings of the rules, in chronological order.
+        error: Last line of output of a run that died.
+        folder: Run folder, relative to the benchmark's folder.
     """
 
     __pydantic_config__ = AS_READ
@@ -120,14 +119,14 @@ class RunResultRow:
 def unassessed_row(
     arm: str, task: str, model: str, seed: int, outcome: RunOutcome, **known: Any
 ) -> RunResultRow:
-    """Return what is known of a run before its trace is read.
+    """Return the row of a run with the facts known before its trace is read.
 
     Args:
         arm: Name of the arm.
         task: detect or pose.
-        model: The model.
-        seed: Its seed.
-        outcome: How the run ended.
+        model: Model file.
+        seed: Random seed.
+        outcome: Outcome of the run.
         **known: Further fields of the row.
     """
     metrics = {name: value for name, value in outcome.metrics.items() if value is not None}
@@ -145,13 +144,13 @@ def unassessed_row(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockRatio:
-    """A block's gradient norm against the same block of the control.
+    """Gradient norm of a block relative to the same block of the control.
 
     Attributes:
-        block: Its name.
+        block: Name of the block.
         index: Position along the depth.
-        ratio: Median norm over that of the control, over paired seeds; with interval.
-        nonfinite_runs: Runs in which its gradient was not finite.
+        ratio: Median norm divided by that of the control, over paired seeds.
+        nonfinite_runs: Number of runs with a non-finite gradient in the block.
     """
 
     __pydantic_config__ = AS_READ
@@ -163,27 +162,31 @@ class BlockRatio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """An arm against the control, on one task and model.
+    """Comparison of an arm with the control, on one task and model.
 
     Attributes:
         arm: Name of the arm.
         task: Task.
         model: Model.
-        seeds: Seeds that both arms have.
-        failures: Runs with the verdict `failed`.
-        unstable: Runs with the verdict `unstable`.
-        rate: Share of failed runs, with Wilson's interval.
-        control_rate: The same of the control.
-        p_value: Boschloo's exact test of both rates; None below two seeds.
-        onset: Median step of the first sign among runs that had one; bootstrap interval.
-        peak_ratio: Peak norm over the control's, paired, median; bootstrap interval.
-        median_ratio: Median norm over the control's, paired, median; bootstrap interval.
-        fitness_difference: Final fitness minus the control's, paired, mean; bootstrap interval.
-        clip_saturation: Mean share of clipped steps.
+        seeds: Seeds that arm and control have in common.
+        failures: Number of runs with the verdict `failed`.
+        unstable: Number of runs with the verdict `unstable`.
+        rate: Fraction of failed runs, with Wilson score interval.
+        control_rate: Fraction of failed runs of the control, with Wilson score interval.
+        p_value: p-value of Boschloo's exact test of the two rates; None with fewer than two runs of
+            either.
+        onset: Median step of the first sign of instability, over runs that had one; bootstrap
+            interval.
+        peak_ratio: Peak norm divided by that of the control, median over pairs; bootstrap interval.
+        median_ratio: Median norm divided by that of the control, median over pairs; bootstrap
+            interval.
+        fitness_difference: Final fitness minus that of the control, mean over pairs; bootstrap
+            interval.
+        clip_saturation: Mean fraction of clipped steps.
         blocks: Ratio per block, in the order of the network.
-        worst_block: The block that is farthest from the control, or where it first broke.
-        anecdotal: There was one seed only.
-        sentence: All of it in one sentence for a reader who was not there.
+        worst_block: Most frequent onset block, or the block that differs most from the control.
+        anecdotal: Whether there are fewer than two runs with a verdict.
+        sentence: Summary in one sentence.
     """
 
     __pydantic_config__ = AS_READ

@@ -1,4 +1,4 @@
-"""Checks the keys of planned runs before the first of them starts; what several runs share is checked once."""
+"""Validates the settings of all planned runs before the first one starts, each value once."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ __all__ = ["RunValidator"]
 
 
 class RunValidator:
-    """Checks the keys of runs and remembers what it has accepted.
+    """Validates the settings of runs and caches the accepted ones.
 
-    Ultralytics checks each value by its key alone, so a value that was accepted in one run is valid in every other.
-    yolo_stability options restrict one another and are checked together, each combination once.
+    Ultralytics validates each value by its key alone, so a value accepted for one run is valid for
+    every other. The yolo_stability options depend on each other and are validated together, each
+    combination once.
     """
 
     def __init__(self) -> None:
@@ -26,13 +27,13 @@ class RunValidator:
         self._models: set[tuple[str, str | None]] = set()
 
     def run(self, keys: Mapping[str, Any]) -> None:
-        """Check every key of one run but its model, as its training would.
+        """Validate all settings of one run except its model, as its training would.
 
         Args:
-            keys: Keys of Ultralytics and yolo_stability options.
+            keys: Ultralytics arguments and yolo_stability options.
 
         Raises:
-            ConfigError: A key is unknown or a value impossible.
+            ConfigError: A key is unknown or a value is invalid.
         """
         new = {k: v for k, v in keys.items() if k not in OWN_KEYS and not self._accepted(k, v)}
         if new:
@@ -43,16 +44,16 @@ class RunValidator:
             self._switched.add(settings)
 
     def values(self, keys: Mapping[str, Any]) -> dict[str, Any]:
-        """Check the values of Ultralytics' keys.
+        """Validate the values of Ultralytics arguments.
 
         Args:
-            keys: Keys of Ultralytics with known names.
+            keys: Ultralytics arguments with known names.
 
         Returns:
-            The same keys with the values as Ultralytics normalizes them.
+            The same keys with values normalized by Ultralytics.
 
         Raises:
-            ConfigError: A value is impossible.
+            ConfigError: A value is invalid.
         """
         known = {k: self._values[_pair(k, v)] for k, v in keys.items() if self._accepted(k, v)}
         new = {k: v for k, v in keys.items() if k not in known}
@@ -62,16 +63,16 @@ class RunValidator:
         return {**known, **checked}
 
     def settings(self, keys: Mapping[str, Any]) -> StabilitySettings:
-        """Check the yolo_stability options among some keys.
+        """Validate the yolo_stability options among the settings of a run.
 
         Args:
-            keys: Keys of a run.
+            keys: Settings of a run.
 
         Returns:
-            The settings.
+            The yolo_stability options.
 
         Raises:
-            ConfigError: A value is impossible, or does not fit another.
+            ConfigError: A value is invalid or incompatible with another.
         """
         own = {key: value for key, value in keys.items() if key in OWN_KEYS}
         pairs = frozenset(_pair(key, value) for key, value in own.items())
@@ -83,11 +84,11 @@ class RunValidator:
         """Check that a model exists and, where a task is given, that it is for that task.
 
         Args:
-            model: Path or name.
-            task: The task; None to check the name alone.
+            model: Path or name of the model.
+            task: The task; None to check the name only.
 
         Raises:
-            ConfigError: There is no such model, or it is for another task.
+            ConfigError: The model does not exist, or it is for another task.
         """
         if (model, task) not in self._models:
             check_model(model)
@@ -96,10 +97,10 @@ class RunValidator:
             self._models.add((model, task))
 
     def _accepted(self, key: str, value: Any) -> bool:
-        """Return whether a key of Ultralytics has been accepted with this value."""
+        """Return whether this value of an Ultralytics argument has been accepted before."""
         return _pair(key, value) in self._values
 
 
 def _pair(key: str, value: Any) -> tuple[str, str]:
-    """Return a key and its value as something that can be looked up: 1, 1.0 and True are three values."""
+    """Return a hashable pair of key and value, in which 1, 1.0 and True differ."""
     return key, repr(value)

@@ -1,4 +1,4 @@
-"""A suite from plan to results: what must run is run, what has run is not run again, all of it is assessed."""
+"""Runs a suite from plan to results; only missing runs are executed, all runs are assessed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from yolo_stability.benchmarks.assessment import assess
 from yolo_stability.benchmarks.executors import Executor
-from yolo_stability.benchmarks.folder import _prepare
+from yolo_stability.benchmarks.folder import prepare_benchmark_folder
 from yolo_stability.benchmarks.plan import PLAN, RunOutcome, RunSpec, run_digest
 from yolo_stability.benchmarks.results import (
     RESULTS_FILE,
@@ -42,24 +42,26 @@ if TYPE_CHECKING:
 __all__ = ["DECIDING", "Listener", "make_plan", "run_missing", "run_suite", "write_results"]
 
 DECIDING = ("python", "torch", "ultralytics", "yolo-stability", "numpy", "opencv-python")
-"""Libraries that decide what a run computes."""
+"""Libraries whose versions influence the result of a run."""
 
 
 class Listener(Protocol):
-    """Told what happens, for a progress display."""
+    """Receives notifications about the runs, for a progress display."""
 
     def planned(self, specs: Sequence[RunSpec], done: int) -> None:
-        """The plan is made; so many of its runs are there already."""
+        """Handle a new plan, of which `done` runs have already been executed."""
 
     def started(self, spec: RunSpec) -> None:
-        """A run starts."""
+        """Handle the start of a run."""
 
     def ended(self, spec: RunSpec, outcome: RunOutcome) -> None:
-        """A run has ended."""
+        """Handle the end of a run."""
 
 
 def make_plan(suite: Suite) -> tuple[RunSpec, ...]:
-    """Return the runs of a suite: seed by seed, so that an interrupted benchmark has whole comparisons.
+    """Return the runs of a suite, seed by seed.
+
+    An interrupted benchmark therefore has complete comparisons for the first seeds.
 
     Args:
         suite: The suite.
@@ -85,15 +87,15 @@ def plan_run(
     limits: Limits,
     versions: Mapping[str, str],
 ) -> RunSpec:
-    """Return the specification of one run, with the digest that says whether it must be run again.
+    """Return the specification of one run, with a digest that determines whether to run it again.
 
     Args:
         arm: Name of the arm.
         task: detect or pose.
-        seed: Its seed.
-        settings: All keys of the run.
-        limits: Time, memory and the steps of zero loss after which it is ended.
-        versions: Versions of the packages that decide what a run computes.
+        seed: Random seed.
+        settings: All settings of the run.
+        limits: Limits of time, memory and zero-loss batches.
+        versions: Versions of the packages that influence the result.
     """
     return RunSpec(
         arm=arm,
@@ -115,21 +117,24 @@ def plan_run(
 def run_suite(
     suite: Suite, out: Path, listener: Listener, place: Executor, *, command: str
 ) -> BenchmarkResult:
-    """Run what is missing of a suite, assess everything and write `results.json` and `series.parquet`.
+    """Run the missing runs of a suite, assess all, and write `results.json` and `series.parquet`.
 
     Args:
-        suite: The suite, checked.
+        suite: The validated suite.
         out: Folder of the benchmark.
-        listener: Told what happens.
-        place: Where the runs happen.
-        command: What the user typed, for the manifest.
+        listener: Notified of the progress.
+        place: Executor of the runs.
+        command: Command line of the user, for the manifest.
+
+    Returns:
+        The result of the benchmark.
 
     Raises:
-        ConfigError: `out` cannot be a benchmark folder.
-        StabilityError: Another benchmark runs in that folder.
+        ConfigError: `out` cannot be used as a benchmark folder.
+        StabilityError: Another benchmark is running in `out`.
     """
     plan = make_plan(suite)
-    _prepare(out)
+    prepare_benchmark_folder(out)
     if note := lock_folder(out, shown=out, option="out"):
         print(f"stability: {printable(note)}", file=sys.stderr)
     start = time.monotonic()
@@ -147,7 +152,17 @@ def run_suite(
 def run_missing(
     place: Executor, plan: Sequence[RunSpec], out: Path, listener: Listener
 ) -> tuple[dict[str, RunOutcome], list[RunOutcome]]:
-    """Run what has no final outcome yet; return all outcomes by folder, and those of the runs that were run now."""
+    """Execute the runs without a final outcome.
+
+    Args:
+        place: Executor of the runs.
+        plan: All planned runs.
+        out: Folder of the benchmark.
+        listener: Notified of the progress.
+
+    Returns:
+        The outcomes of all runs by folder, and those of the runs executed now.
+    """
     outcomes = {}
     for spec in plan:
         found = RunOutcome.read(out / spec.folder)
@@ -166,7 +181,7 @@ def run_missing(
 def _times(
     outcomes: Mapping[str, RunOutcome], ran: Sequence[RunOutcome], *, wall: float, jobs: int
 ) -> Mapping[str, Any]:
-    """Return what all runs took, and what those took that were run now: wall time knows only of them."""
+    """Return the durations of all runs, and of those executed now, to which wall time refers."""
 
     def total(part: str, of: Iterable[RunOutcome]) -> float:
         return round(sum(outcome.seconds.get(part, 0.0) for outcome in of), 1)
@@ -194,7 +209,7 @@ def _results(
     command: str,
     times: Mapping[str, Any],
 ) -> BenchmarkResult:
-    """Assess all runs and write what a report is drawn from."""
+    """Assess all runs and write the files that a report is built from."""
     arms = tuple(_arm(suite, name) for name in _control_first(suite))
     rows = [_row(spec, outcomes[spec.place]) for spec in plan]
     effective: dict[str, Mapping[str, Any]] = {}
@@ -226,7 +241,7 @@ def _results(
 
 
 def _row(spec: RunSpec, outcome: RunOutcome) -> RunResultRow:
-    """Return what is known of a run before its trace is read."""
+    """Return the row of a run with the facts known before its trace is read."""
     return unassessed_row(
         spec.arm,
         spec.task,
@@ -241,7 +256,7 @@ def _row(spec: RunSpec, outcome: RunOutcome) -> RunResultRow:
 
 
 def _arm(suite: Suite, name: str) -> Arm:
-    """Return what a report says about an arm."""
+    """Return an arm of the report."""
     scenario = suite.scenario(name)
     is_control = name == suite.control
     by_task = {
@@ -258,7 +273,7 @@ def _arm(suite: Suite, name: str) -> Arm:
 
 
 def _manifest(suite: Suite, command: str) -> dict[str, Any]:
-    """Return everything that was fixed."""
+    """Return the conditions of the benchmark."""
     return {
         "command": command,
         "suite": suite.model_dump(),
@@ -272,7 +287,7 @@ def _manifest(suite: Suite, command: str) -> dict[str, Any]:
 
 
 def _json_round_trip(value: Any) -> Any:
-    """Return a value as JSON would hold it."""
+    """Return a value as it is after being written to and read from JSON."""
     return json.loads(json.dumps(value, default=str))
 
 
@@ -291,12 +306,12 @@ def _plan_json(suite: Suite, plan: Sequence[RunSpec]) -> dict[str, Any]:
 
 
 def write_results(out: Path, result: BenchmarkResult, series: pl.DataFrame) -> None:
-    """Write what a report is drawn from, each file whole or not at all.
+    """Write the files that a report is built from, each atomically.
 
     Args:
         out: Folder of the benchmark.
-        result: For `results.json`.
-        series: For `series.parquet`.
+        result: Content of `results.json`.
+        series: Content of `series.parquet`.
     """
     rows = io.BytesIO()
     series.write_parquet(rows)

@@ -1,4 +1,4 @@
-"""A named recipe from `configs/scenarios/*.yaml`: everything a run was told, nothing hidden in code."""
+"""Scenarios: named training recipes from `configs/scenarios/*.yaml`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["FaultLabel", "Scenario", "load_scenario", "scenario_names"]
 
 
 class FaultLabel(BaseModel):
-    """What is known to be wrong with a recipe, or that nothing is: the truth that a diagnosis is scored against.
+    """Ground truth about a recipe, against which a diagnosis is scored.
 
     Attributes:
-        healthy: Nothing is wrong.
-        cause: What is wrong, in the words of a diagnosis.
-        also: Other causes that the recipe combines with it; naming one of them is right, too.
-        onset: Whether it creeps in, or strikes at a moment.
-        step: Step at which it strikes; None where the data or the run itself decides.
+        healthy: Whether the recipe has no fault.
+        cause: Cause of the fault, as named by a diagnosis.
+        also: Other causes that the recipe combines with it; diagnosing one of them is also correct.
+        onset: Whether the fault develops gradually or occurs suddenly.
+        step: Step at which a sudden fault occurs; None if it depends on the data or the run.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,28 +36,28 @@ class FaultLabel(BaseModel):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        """Check that a fault has cause and onset, and that what is healthy has neither."""
+        """Check that a fault has cause and onset, and that a healthy recipe has neither."""
         if self.healthy and (self.cause or self.onset or self.step is not None):
             raise ValueError("a healthy recipe has no cause, onset or step")
         if not self.healthy and not (self.cause and self.onset):
             raise ValueError(
-                "a fault needs cause and onset; write healthy: true where nothing is wrong"
+                "a fault needs cause and onset; write healthy: true for a recipe without a fault"
             )
         return self
 
 
 class Scenario(BaseModel):
-    """A recipe.
+    """A training recipe.
 
     Attributes:
-        name: Name of the file.
+        name: Name of the file, without its extension.
         description: One sentence.
-        kind: control, a cause of trouble, a remedy, or both: a cause together with a remedy.
-        claim: The textbook claim that it tests, in one sentence.
-        expects: What is expected of it, in one sentence.
+        kind: control, a cause of instability, a remedy, or both: a cause together with a remedy.
+        claim: Textbook claim that the recipe tests, one sentence.
+        expects: Expected result, one sentence.
         overrides: Keys for every task.
-        tasks: Keys per task, over those.
-        label: What is known to be wrong with it, for a fault benchmark; None in others.
+        tasks: Keys per task, which override those for every task.
+        label: Ground truth for a fault benchmark; None for other recipes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -72,20 +72,20 @@ class Scenario(BaseModel):
     label: FaultLabel | None = None
 
     def arguments(self, task: str, *, partial: bool = False) -> dict[str, Any]:
-        """Return the keys for one task, `model` and `data` among them.
+        """Return the keys for one task, including `model` and `data`.
 
         Args:
             task: detect or pose.
-            partial: It is an arm, which need not say anything about the task.
+            partial: Whether the recipe is an arm, which needs no keys for the task.
 
         Raises:
-            ConfigError: The recipe has nothing to say about this task.
+            ConfigError: The recipe does not support the task.
         """
         if partial:
             return {**self.overrides, **self.tasks.get(task, {})}
         if task not in self.tasks:
             raise ConfigError(
-                f"Scenario '{self.name}' has no task '{task}'. It has {', '.join(self.tasks)}."
+                f"Scenario '{self.name}' has no task '{task}': expected {' or '.join(self.tasks)}."
             )
         return {**self.overrides, **self.tasks[task]}
 
@@ -97,6 +97,9 @@ def scenario_names() -> list[str]:
 
 def load_scenario(name: str) -> Scenario:
     """Read a scenario by name.
+
+    Args:
+        name: Name of the scenario.
 
     Raises:
         ConfigError: There is no such scenario.

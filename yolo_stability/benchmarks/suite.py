@@ -1,4 +1,4 @@
-"""A suite: which arms are compared, on what, how often; everything a benchmark runs, nothing hidden in code."""
+"""Suites: the arms, tasks, models, datasets and seeds of a benchmark."""
 
 from __future__ import annotations
 
@@ -30,12 +30,13 @@ _MAX_SEEDS = 1000
 
 
 class Limits(BaseModel):
-    """What a single run may use before it is ended and counted as a result.
+    """Limits of a single run; a run that exceeds one is ended and counts as a result.
 
     Attributes:
-        minutes: Wall time of a run.
-        gigabytes: Resident memory of a run.
-        zero_loss_steps: Batches in a row with a loss of exactly 0 after which a run is stopped at the end of its epoch.
+        minutes: Wall time of a run, in minutes.
+        gigabytes: Resident memory of a run, in GB.
+        zero_loss_steps: Consecutive batches with a loss of exactly 0 after which a run is stopped
+            at the end of its epoch.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -46,23 +47,26 @@ class Limits(BaseModel):
 
 
 class Suite(BaseModel):
-    """A benchmark to run.
+    """Definition of a benchmark.
 
     Attributes:
-        schema_version: Of this kind of file.
+        schema_version: Version of the file format.
         name: Name of the suite.
-        description: What it asks, in one sentence.
-        control: The arm that all others are measured against; its scenario is the recipe that all arms share.
-        arms: Names of scenarios, or of two with a `+` between: the keys of the second go over those of the first. With
-            causes and remedies they may be left out: the control, each cause, each remedy on the healthy recipe, and
-            each cause with each remedy, but none that would only repeat an earlier one.
-        causes: Scenarios that destabilise: rows of a matrix.
-        remedies: Scenarios that may help: its columns.
+        description: Purpose of the suite, one sentence.
+        control: Arm that all other arms are compared with; its scenario is the recipe that all arms
+            share.
+        arms: Names of scenarios, or of two scenarios joined by `+`, in which case keys of the
+            second override those of the first. May be omitted if causes and remedies are given: the
+            arms are then the control, each cause, each remedy on the healthy recipe, and each cause
+            with each remedy, without arms equivalent to an earlier one.
+        causes: Scenarios that destabilize the training, the rows of a matrix.
+        remedies: Scenarios that may help, the columns of a matrix.
         tasks: detect, pose or both.
-        seeds: How many seeds, counted from 0.
-        models: Model by task; that of the control's scenario where absent.
-        data: Dataset by task; that of the control's scenario where absent.
-        overrides: Keys of Ultralytics and ours for every arm, over the recipe and under the arm.
+        seeds: Number of seeds, counted from 0.
+        models: Model by task; by default that of the control's scenario.
+        data: Dataset by task; by default that of the control's scenario.
+        overrides: Ultralytics arguments and yolo_stability options for every arm; they override the
+            recipe and are overridden by the arm.
         limits: Limits of each run.
     """
 
@@ -72,7 +76,8 @@ class Suite(BaseModel):
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     description: str = ""
     control: str
-    arms: Annotated[list[str], Field(min_length=1)] = []  # as the file is checked, none is refused
+    # The empty default is for matrices and not validated: a file may not contain an empty list.
+    arms: Annotated[list[str], Field(min_length=1)] = []
     causes: list[str] = []
     remedies: list[str] = []
     tasks: Annotated[list[Literal["detect", "pose"]], Field(min_length=1)] = ["detect", "pose"]
@@ -84,69 +89,70 @@ class Suite(BaseModel):
 
     @model_validator(mode="after")
     def _arms_exist(self) -> Self:
-        """Check what pydantic cannot know: that arms are scenarios and the control is among them."""
-        complaints = [*self._unknown(), *self._unfit()]
-        if not complaints and not self.arms:
-            object.__setattr__(self, "arms", self.crossing())  # still being made
-        complaints += [
-            f"arms: '{arm}' is there twice"
+        """Check that all arms are scenarios and that the control is among them."""
+        problems = [*self._unknown(), *self._matrix_problems()]
+        if not problems and not self.arms:
+            object.__setattr__(self, "arms", self.matrix_arms())  # frozen, but under construction
+        problems += [
+            f"arms: '{arm}' is listed twice"
             for arm in sorted({a for a in self.arms if self.arms.count(a) > 1})
         ]
         if self.arms and self.control not in self.arms:
-            complaints.append(
+            problems.append(
                 f"control: '{self.control}' is not among the arms {', '.join(self.arms)}"
             )
-        if complaints:
-            raise ValueError("; ".join(complaints))
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
 
     def _unknown(self) -> list[str]:
-        """Return a complaint for each name that is no scenario."""
+        """Return an error message for each name that is not a scenario."""
         lists = {"arms": self.arms, "causes": self.causes, "remedies": self.remedies}
         names = [*scenario_names(), *crossed_names(self.control, self.causes, self.remedies)]
         return [
-            f"{key}: there is no scenario '{name}'.{nearest(name, [n for n in names if is_arm(n)])}"
+            f"{key}: unknown scenario '{name}'.{nearest(name, [n for n in names if is_arm(n)])}"
             for key, listed in lists.items()
             for name in listed
             if not is_arm(name) or (key != "arms" and SIGN in name)
         ]
 
-    def _unfit(self) -> list[str]:
-        """Return a complaint for each way in which causes and remedies make no matrix."""
+    def _matrix_problems(self) -> list[str]:
+        """Return an error message for each problem of the causes and remedies of a matrix."""
         if not (self.causes or self.remedies):
             return [] if self.arms else ["arms: Field required"]
-        complaints = (
+        problems = (
             [] if self.causes and self.remedies else ["causes and remedies: a matrix needs both"]
         )
         if self.control not in scenario_names():
-            complaints.append(
-                f"control: there is no scenario '{self.control}'.{nearest(self.control, scenario_names())}"
+            problems.append(
+                f"control: unknown scenario '{self.control}'."
+                f"{nearest(self.control, scenario_names())}"
             )
         for key, kind, listed in (
             ("causes", "cause", self.causes),
             ("remedies", "remedy", self.remedies),
         ):
             known = [name for name in listed if name in scenario_names()]
-            complaints += [
-                f"{key}: '{name}' is no {kind}"
+            problems += [
+                f"{key}: '{name}' is not a {kind}"
                 for name in known
                 if load_scenario(name).kind != kind
             ]
-            complaints += [
-                f"{key}: '{name}' is there twice"
+            problems += [
+                f"{key}: '{name}' is listed twice"
                 for name in sorted({n for n in known if known.count(n) > 1})
             ]
-        return complaints
+        return problems
 
-    def crossing(self) -> list[str]:
-        """Return the arms that causes and remedies ask for, without those that would only repeat an earlier one."""
-        return list(dict.fromkeys(self.stand_ins().values()))
+    def matrix_arms(self) -> list[str]:
+        """Return the arms of the matrix of causes and remedies, without equivalent ones."""
+        return list(dict.fromkeys(self.equivalent_arms().values()))
 
-    def stand_ins(self) -> dict[str, str]:
-        """Return, for each arm of the matrix, the first one whose runs are told the same: itself, or what it repeats.
+    def equivalent_arms(self) -> dict[str, str]:
+        """Return, for each arm of the matrix, the first arm with the same settings.
 
-        A remedy that sets what holds anyway repeats the cause alone; one that takes all of a cause back repeats the
-        remedy alone.
+        A remedy that only sets defaults makes the arm equivalent to the cause alone; one that
+        overrides all keys of a cause makes it equivalent to the remedy alone.
         """
         first: dict[str, str] = {}
         names = crossed_names(self.control, self.causes, self.remedies)
@@ -162,26 +168,26 @@ class Suite(BaseModel):
         return arm_scenario(arm)
 
     def changed(self, changes: Mapping[str, Any]) -> Suite:
-        """Return the suite with some fields replaced, checked as if they had been in the file.
+        """Return the suite with some fields replaced and validated like those of a file.
 
         Args:
-            changes: Fields by name.
+            changes: New values by field name.
 
         Raises:
-            ConfigError: A value is impossible.
+            ConfigError: A value is invalid.
         """
         content = self.model_dump()
-        if self.causes and self.arms == self.crossing():
-            del content["arms"]  # which of them repeat each other may change
+        if self.causes and self.arms == self.matrix_arms():
+            del content["arms"]  # computed again, because the changes may affect equivalence
         return _checked({**content, **changes}, f"suite '{self.name}'")
 
     def settings(self, arm: str, task: str, seed: int) -> dict[str, Any]:
-        """Return every key of one run: the recipe, under the suite's overrides, under those of the arm.
+        """Return all settings of one run: recipe, then the suite's overrides, then the arm's.
 
         Args:
             arm: Name of the arm.
             task: detect or pose.
-            seed: The seed.
+            seed: Random seed.
         """
         recipe = self.scenario(self.control).arguments(task)
         own = {} if arm == self.control else self.scenario(arm).arguments(task, partial=True)
@@ -204,7 +210,7 @@ def suite_names() -> list[str]:
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """Return the JSON Schemas of the files that people write, by kind of file; editors complete and check with them."""
+    """Return the JSON Schemas of suites and scenarios, with which editors complete and validate."""
     suite = _described(Suite)
     properties = suite["properties"]
     names = {"enum": scenario_names()}
@@ -229,7 +235,7 @@ def schemas() -> dict[str, dict[str, Any]]:
 
 
 def option_schemas() -> dict[str, dict[str, Any]]:
-    """Return the JSON Schema of each own key, for the files of scenarios and suites."""
+    """Return the JSON Schema of each yolo_stability option, for scenario and suite files."""
     fields = StabilitySettings.model_json_schema()["properties"]
     found = {}
     for name, key in OWN_KEYS.items():
@@ -242,7 +248,7 @@ def option_schemas() -> dict[str, dict[str, Any]]:
 
 
 def _described(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the JSON Schema of a model, with what its docstring says about each key, for editors to show."""
+    """Return the JSON Schema of a model, with descriptions from its docstring for editors."""
     schema = model.model_json_schema()
     kinds = [
         k for f in model.model_fields.values() for k in (f.annotation, *get_args(f.annotation))
@@ -254,19 +260,20 @@ def _described(model: type[BaseModel]) -> dict[str, Any]:
     ):
         text = inspect.cleandoc(kind.__doc__ or "")
         content["description"] = text.splitlines()[0]
-        for key, said in re.findall(r"^    (\w+): (.+(?:\n     +.+)*)", text, re.MULTILINE):
-            content["properties"][key]["description"] = " ".join(said.split())
+        for key, words in re.findall(r"^    (\w+): (.+(?:\n     +.+)*)", text, re.MULTILINE):
+            content["properties"][key]["description"] = " ".join(words.split())
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
 def load_suite(name: str) -> Suite:
-    """Read a suite by name, or from a YAML file of the user.
+    """Read a suite by name, or from a user's YAML file.
 
     Args:
-        name: Name of a shipped suite, or a path that ends in `.yaml`.
+        name: Name of a shipped suite, or a path that ends in `.yaml` or `.yml`.
 
     Raises:
-        ConfigError: There is none, or it says something impossible; all complaints at once, with their paths.
+        ConfigError: The suite does not exist, or is invalid; the message lists all errors with
+            their paths.
     """
     path = Path(name)
     if path.suffix in {".yaml", ".yml"}:
@@ -274,12 +281,14 @@ def load_suite(name: str) -> Suite:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
-                f"suite={name} cannot be read: {error}. Suites here: {', '.join(suite_names())}."
+                f"suite={name} cannot be read: {error}. "
+                f"Shipped suites are {', '.join(suite_names())}."
             ) from None
         return _checked(load_yaml(text, name), name)
     if name not in suite_names():
         raise ConfigError(
-            f"No suite '{name}'.{nearest(name, suite_names())} There are {', '.join(suite_names())}."
+            f"No suite '{name}'.{nearest(name, suite_names())} "
+            f"Shipped suites are {', '.join(suite_names())}."
         )
     return _checked(
         load_yaml(resource("configs", "suites", f"{name}.yaml").read_text(encoding="utf-8"), name),
@@ -292,14 +301,15 @@ def _checked(content: Mapping[str, Any], where: str) -> Suite:
     try:
         return Suite.model_validate(dict(content))
     except ValidationError as error:
-        told = "; ".join(_complaint(detail) for detail in error.errors())
-        raise ConfigError(f"{where}: {told.removesuffix('.')}.") from None
+        problems = "; ".join(_problem(detail) for detail in error.errors())
+        end = "" if problems.endswith((".", "?")) else "."
+        raise ConfigError(f"{where}: {problems}{end}") from None
 
 
-def _complaint(detail: Any) -> str:
-    """Say what is wrong with one value, with its path."""
+def _problem(detail: Any) -> str:
+    """Return an error of pydantic as a message with its path."""
     path = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
-        return f"{path}: there is no such key{nearest(str(detail['loc'][-1]), Suite.model_fields).rstrip()}"
+        return f"{path}: unknown key.{nearest(str(detail['loc'][-1]), Suite.model_fields)}"
     message = str(detail["msg"]).removeprefix("Value error, ")
     return f"{path}: {message}" if path else message

@@ -1,4 +1,4 @@
-"""Whether a run of a suite went well: its diagnosis, held against the control's traces and what it learned."""
+"""Verdict about a run of a suite, from its diagnosis, the control's traces and its fitness."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from yolo_stability.trace.arrays import RunSeries, as_series
 __all__ = ["RunVerdict", "classify_run"]
 
 _LEARNED = 0.1
-_CONTROL_LEARNED = 0.05  # below it the control has learned nothing that could be compared with
+_CONTROL_LEARNED = 0.05  # below this, the control has not learned enough for a comparison
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunVerdict:
-    """How a run went.
+    """Verdict about a run with its reasons.
 
     Attributes:
         verdict: stable, unstable, failed or inconclusive.
-        why: What it rests on, in one sentence with numbers.
-        onset_step: Step of the first sign of trouble; None without any.
-        onset_sign: Name of the rule that saw it, or `crash`; None without any.
-        onset_block: Block in which trouble began, if one stands out.
-        cause: What most likely destabilised it; None for a run without trouble.
-        causes: What may have, most likely first.
-        findings: What the rules saw, most severe first, then in time; advice is among them also for a calm run.
+        why: Reason for the verdict, one sentence with numbers.
+        onset_step: Step of the first sign of instability; None if there is none.
+        onset_sign: Rule that detected the first sign, or `crash`; None if there is none.
+        onset_block: Block with the first sign, if it can be localized.
+        cause: Most likely cause of instability; None for a healthy run.
+        causes: Possible causes, most likely first.
+        findings: Findings of the rules, most severe first, then in chronological order; a healthy
+            run may have findings with advice.
     """
 
     verdict: VerdictWord
@@ -53,20 +54,22 @@ def classify_run(
     control_fitness: float | None = None,
     header: RunHeader | None = None,
 ) -> RunVerdict:
-    """Judge a run.
+    """Return the verdict about a run.
 
     Args:
-        trace: The run.
-        control: Runs of the control on the same task and model, whatever their seeds. A run of the control itself may
-            be among them: it is then judged by its own past.
-        outcome: How its process ended, as `RunResultRow.outcome` has it; by default what the trace says.
-        fitness: Its final fitness, if known.
-        control_fitness: That of the control, if known.
-        header: Its settings, for the cause; None to judge from the trace alone.
+        trace: Trace of the run.
+        control: Traces of the control on the same task and model, with any seeds. A run of the
+            control may be passed as `trace` and in `control`; it is then assessed by its own past.
+        outcome: Outcome of the run, as in `RunResultRow.outcome`; by default derived from the
+            trace.
+        fitness: Final fitness of the run, if known.
+        control_fitness: Final fitness of the control, if known.
+        header: Header of the run, used to determine the cause; None to use the trace only.
 
     Returns:
-        The verdict of the diagnosis, but `failed` for a run with signs of trouble that learned less than a tenth of
-        what the control did, and `inconclusive` for one that learned as little without any sign.
+        The verdict of the diagnosis, except for a run that reached less than a tenth of the
+        control's fitness: it is `failed` if there are signs of instability and `inconclusive`
+        otherwise.
     """
     run = as_series(trace)
     controls = [run if other is trace else as_series(other) for other in control]
@@ -74,16 +77,18 @@ def classify_run(
     diagnosis = diagnose_context(context)
     share = _share(fitness, control_fitness)
     unlearned = share is not None and share < _LEARNED
-    fitnesses = f"final fitness {brief(fitness)} against {brief(control_fitness)} of the control"
+    fitnesses = f"final fitness {brief(fitness)}, control {brief(control_fitness)}"
     if diagnosis.verdict in {"stable", "inconclusive"}:
         if diagnosis.verdict == "stable" and unlearned:
-            why = f"it did not learn ({fitnesses}), yet its trace shows no sign of why"
+            why = f"the model did not learn ({fitnesses}), but its trace shows no sign of the cause"
             return RunVerdict(verdict="inconclusive", why=why, findings=diagnosis.findings)
         return RunVerdict(verdict=diagnosis.verdict, why=diagnosis.why, findings=diagnosis.findings)
     first = _first(diagnosis)
     return RunVerdict(
         verdict="failed" if unlearned else diagnosis.verdict,
-        why=f"{diagnosis.why}; and it did not learn: {fitnesses}" if unlearned else diagnosis.why,
+        why=f"{diagnosis.why}; the model did not learn: {fitnesses}"
+        if unlearned
+        else diagnosis.why,
         onset_step=context.step_at(-1) if first is None else first.first_step,
         onset_sign="crash" if first is None else first.rule,
         onset_block=None if first is None else first.block,
@@ -94,13 +99,13 @@ def classify_run(
 
 
 def _first(diagnosis: Diagnosis) -> Finding | None:
-    """Return the earliest finding that unsettles the run; of those at the same step the most severe."""
+    """Return the earliest finding of instability; the most severe one of the same step."""
     unsettling = [f for f in diagnosis.findings if f.severity != "info" and RULES[f.rule].unsettles]
     return min(unsettling, key=lambda f: f.first_step or 0, default=None)
 
 
 def _share(fitness: float | None, control_fitness: float | None) -> float | None:
-    """Return what part of the control's fitness a run reached; None where that says nothing."""
+    """Return the run's fitness as a fraction of the control's; None if that is not meaningful."""
     if fitness is None or control_fitness is None or control_fitness < _CONTROL_LEARNED:
         return None
     return fitness / control_fitness

@@ -1,4 +1,4 @@
-"""`verify`: run some or all of a benchmark again and say whether the same comes out, and if not, what is different."""
+"""`verify`: repeats runs of a benchmark and reports whether the results are identical."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = ["Check", "Verification", "verify_benchmark"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One run, once more.
+    """Comparison of one run with its repetition.
 
     Attributes:
-        run: Arm, task and seed in words.
-        identical: Its trace has the same digest.
-        text: What was found, in one sentence.
+        run: Display name of the run: arm, task and seed.
+        identical: Whether both traces have the same digest.
+        text: Result, one sentence.
     """
 
     run: str
@@ -40,11 +40,12 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """What `verify` found.
+    """Result of `verify`.
 
     Attributes:
-        checks: One for each run that was run again.
-        environment: What differs between then and now, one sentence each.
+        checks: One check per repeated run.
+        environment: Differences between the original and the current environment, one sentence
+            each.
     """
 
     checks: tuple[Check, ...]
@@ -52,35 +53,39 @@ class Verification:
 
     @property
     def identical(self) -> bool:
-        """Whether every run came out the same."""
+        """Whether all repeated runs are identical."""
         return all(check.identical for check in self.checks)
 
     def lines(self) -> list[str]:
-        """Return what a terminal shows of it."""
+        """Return the terminal output."""
         same = sum(check.identical for check in self.checks)
-        head = f"{same} of {len(self.checks)} runs came out identical, step by step and block by block."
-        told = [f"- {check.run}: {check.text}" for check in self.checks]
-        why = [] if self.identical else [f"- different now: {text}" for text in self.environment]
+        head = f"{same} of {len(self.checks)} runs are identical in every step and block."
+        checks = [f"- {check.run}: {check.text}" for check in self.checks]
+        why = [] if self.identical else [f"- changed: {text}" for text in self.environment]
         if not self.identical and not why:
             why = [
-                "- versions, platform and settings are the same: the difference comes from the machine or the data."
+                "- versions and settings are unchanged: "
+                "the difference is caused by the machine or the data."
             ]
-        return [head, *told, *why]
+        return [head, *checks, *why]
 
 
 def verify_benchmark(
     folder: Path, *, sample: int | None = None, on_check: Callable[[Check], None] | None = None
 ) -> Verification:
-    """Run a benchmark, or a sample of it, again in a folder of its own.
+    """Repeat a benchmark, or a sample of its runs, in a temporary folder.
 
     Args:
-        folder: Of the benchmark.
-        sample: How many runs, spread over the plan; None for all.
-        on_check: Called with each run as it is checked.
+        folder: Folder of the benchmark.
+        sample: Number of runs to repeat, spread over the plan; None for all.
+        on_check: Called with each check as soon as it is available.
+
+    Returns:
+        The checks, and the differences between the environments.
 
     Raises:
-        ConfigError: The sample is impossible.
-        TraceError: The folder is not that of a finished benchmark.
+        ConfigError: `sample` is less than 1.
+        TraceError: The folder does not contain a complete benchmark.
     """
     result = read_results(folder)
     specs = _specs(folder)
@@ -88,13 +93,11 @@ def verify_benchmark(
     chosen = [spec for spec in specs if spec.place in known]
     if sample is not None:
         if sample < 1:
-            raise ConfigError(
-                f"sample={sample} is not possible: sample is a whole number, 1 or more."
-            )
+            raise ConfigError(f"Invalid value sample={sample}: expected a whole number, 1 or more.")
         count = min(sample, len(chosen))
         chosen = [chosen[i * len(chosen) // count] for i in range(count)]
     if not chosen:
-        raise TraceError(f"{folder} holds no run with a trace that could be run again.")
+        raise TraceError(f"{folder} contains no run with a trace that can be repeated.")
     checks = []
     with (
         tempfile.TemporaryDirectory(prefix="yolo-stability-verify-") as place,
@@ -108,26 +111,26 @@ def verify_benchmark(
 
 
 def _specs(folder: Path) -> list[RunSpec]:
-    """Return the runs of the plan."""
+    """Return the specifications in the plan."""
     try:
         content = json.loads((folder / PLAN).read_text(encoding="utf-8"))
         return [RunSpec(**spec) for spec in content["runs"]]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise TraceError(
-            f"{folder / PLAN} cannot be read ({error}); run the benchmark again to write it anew."
+            f"{folder / PLAN} cannot be read ({error}); run the benchmark again to rewrite it."
         ) from None
 
 
 def _check(
     spec: RunSpec, before: RunResultRow, folder: Path, place: Path, fork_server: ForkServer
 ) -> Check:
-    """Run one again and compare."""
+    """Repeat one run and compare the traces."""
     outcome = supervise(spec, place, fork_server=fork_server)
     try:
         again = load_trace(place / spec.folder)
     except TraceError:
         return Check(
-            run=spec.title, identical=False, text=f"it left no trace this time: {outcome.error}"
+            run=spec.title, identical=False, text=f"the repetition left no trace: {outcome.error}"
         )
     if trace_digest(again) == before.trace_digest:
         return Check(run=spec.title, identical=True, text=f"identical ({again.steps.height} steps)")
@@ -135,22 +138,22 @@ def _check(
         earlier = load_trace(folder / spec.folder)
     except TraceError as error:
         return Check(
-            run=spec.title, identical=False, text=f"different, and what it was is lost: {error}"
+            run=spec.title, identical=False, text=f"different; the original trace is lost: {error}"
         )
     return Check(run=spec.title, identical=False, text=_difference(earlier, again))
 
 
 def _difference(before: Trace, again: Trace) -> str:
-    """Say from which step on, and in what, two traces of one run differ."""
+    """Return how, and from which step on, two traces of one run differ."""
     parts = []
     if before.header.dataset_digest != again.header.dataset_digest:
-        parts.append("the dataset is another one")
+        parts.append("the dataset has changed")
     for key in sorted({*before.header.effective, *again.header.effective}):
         old, new = before.header.effective.get(key), again.header.effective.get(key)
         if old != new:
-            parts.append(f"{key} was {_cut_to_60(old)} and is {_cut_to_60(new)}")
+            parts.append(f"{key} was {_cut_to_60(old)} and is now {_cut_to_60(new)}")
     if before.steps.height != again.steps.height:
-        parts.append(f"{before.steps.height} steps then, {again.steps.height} now")
+        parts.append(f"{before.steps.height} steps before, {again.steps.height} now")
     for name in ("loss", "grad_norm"):
         pairs = zip(before.steps[name].to_list(), again.steps[name].to_list(), strict=False)
         first = next(
@@ -158,26 +161,25 @@ def _difference(before: Trace, again: Trace) -> str:
         )
         if first is not None:
             a, b = before.steps[name][first], again.steps[name][first]
-            parts.append(
-                f"{name} differs from step {before.steps['step'][first]} on ({a:.6g} then, {b:.6g} now)"
-            )
+            step = before.steps["step"][first]
+            parts.append(f"{name} differs from step {step} on ({a:.6g} before, {b:.6g} now)")
             break
-    return "different: " + ("; ".join(parts) or "only in blocks or counts")
+    return "different: " + ("; ".join(parts) or "only in block statistics or counts")
 
 
 def _differences(manifest: Mapping[str, Any]) -> list[str]:
-    """Return what the environment was and is, where that differs."""
+    """Return the package versions that differ between the manifest and now."""
     then: Mapping[str, str] = manifest.get("versions", {})
     now = package_versions()
     return [
-        f"{name} was {then.get(name, 'absent')} and is {now.get(name, 'absent')}"
+        f"{name} was {then.get(name, 'absent')} and is now {now.get(name, 'absent')}"
         for name in sorted({*then, *now})
         if then.get(name) != now.get(name)
     ]
 
 
 def _cut_to_60(value: Any) -> str:
-    """Return a value in at most 60 characters."""
+    """Return a value as text of at most 60 characters."""
     text = str(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 

@@ -1,4 +1,4 @@
-"""`Monitor`: binds the package to whatever trainer an Ultralytics model builds."""
+"""`Monitor`: attaches the package to any trainer that an Ultralytics model builds."""
 
 from __future__ import annotations
 
@@ -29,17 +29,21 @@ SETTINGS_VARIABLE = "YOLO_STABILITY_SETTINGS"
 class Monitor:
     """Watches and guards every training it is attached to.
 
-    It holds settings only, nothing that is open: Ultralytics pickles callbacks for its distributed workers.
+    It holds settings only and no open files or threads, because Ultralytics pickles callbacks for
+    its distributed workers.
 
     Args:
-        requested: What the user asked for, for the header; None to take what differs from Ultralytics' defaults.
-        make_sinks: Makes the sinks of a run.
-        make_policy: Makes what judges a run while it goes on, from the settings in force; None for nobody.
-        checked: Settings that have been checked, in the place of own keys.
-        settings: Own keys, such as `guard="skip"`; see `StabilitySettings`.
+        requested: Settings the user requested, for the run header; None to record the trainer
+            arguments that differ from Ultralytics' defaults.
+        make_sinks: Creates the sinks of a run.
+        make_policy: Creates the policy that evaluates a run during training, from the effective
+            settings; None for no policy.
+        checked: Validated settings; replaces `settings`.
+        settings: yolo_stability options, such as `guard="skip"`; see `StabilitySettings`.
 
     Raises:
-        ConfigError: A key is unknown or a value impossible.
+        ConfigError: An option is unknown or has an invalid value.
+        TypeError: Both `checked` and `settings` are given.
     """
 
     def __init__(
@@ -52,12 +56,15 @@ class Monitor:
         **settings: Any,
     ) -> None:
         if checked is not None and settings:
-            raise TypeError(f"either checked settings or own keys, not both: {', '.join(settings)}")
+            raise TypeError(
+                "Pass either checked settings or yolo_stability options, not both: "
+                f"{', '.join(settings)}."
+            )
         self._settings: StabilitySettings = (
             make_settings(**settings) if checked is None else checked
         )
         parse_fault(self._settings.fault)
-        # an impossible value is refused here, not in the middle of a set-up
+        # Constructed only to reject invalid values here instead of during the trainer's setup.
         Switches(self._settings)
         self._requested, self._make_sinks, self._make_policy = requested, make_sinks, make_policy
         self._save_dir: Path | None = None
@@ -74,26 +81,27 @@ class Monitor:
         """Run folder of the latest training.
 
         Raises:
-            StabilityError: Nothing has been trained yet.
+            StabilityError: No training has started yet.
         """
         if self._save_dir is None:
             raise StabilityError(
-                "This monitor has not seen a training yet: attach it, then call model.train(...)."
+                "This monitor has not recorded a training yet: attach it, then call "
+                "model.train(...)."
             )
         return self._save_dir
 
     @property
     def stopped(self) -> str | None:
-        """Why the guard, `fail_on` or a rescue ended the latest training; None when none did."""
+        """Reason why the guard, `fail_on` or a rescue ended the latest training; None otherwise."""
         return self._stopped
 
     @property
     def header(self) -> RunHeader | None:
-        """Header of the latest training, also when the disk did not take it; None when workers trained."""
+        """Header of the latest training, even if writing it failed; None if workers trained."""
         return self._header
 
     def attach(self, model_or_trainer: Any) -> Self:
-        """Watch every training of a model, or a trainer that is built but not started.
+        """Watch every training of a model, or a trainer that has not started yet.
 
         Args:
             model_or_trainer: `YOLO(...)`, or any trainer derived from Ultralytics' `BaseTrainer`.
@@ -102,15 +110,16 @@ class Monitor:
             The monitor itself.
 
         Raises:
-            StabilityError: It is neither.
+            StabilityError: The object is neither a model nor a trainer.
         """
         if not hasattr(model_or_trainer, "add_callback"):
             raise StabilityError(
-                f"attach() takes a YOLO model or an Ultralytics trainer, not {type(model_or_trainer).__name__}; "
-                "for a training loop of your own there is no callback to attach to."
+                f"attach() expects a YOLO model or an Ultralytics trainer, not "
+                f"{type(model_or_trainer).__name__}; for a custom training loop use "
+                "yolo_stability.record."
             )
         if self._start in model_or_trainer.callbacks["on_train_start"]:
-            return self  # a notebook cell that ran twice
+            return self  # a notebook cell was run twice
         for event, callback in self.callbacks().items():
             model_or_trainer.add_callback(event, callback)
         if isinstance(model_or_trainer, BaseTrainer):
@@ -118,9 +127,9 @@ class Monitor:
         return self
 
     def callbacks(self) -> dict[str, Callable[[Trainer], None]]:
-        """Return the callbacks by event, for people who wire them themselves with `model.add_callback`."""
+        """Return the callbacks by event, for registering them with `model.add_callback`."""
         return {
-            "on_pretrain_routine_start": self._claim,
+            "on_pretrain_routine_start": self._lock_folder,
             "on_pretrain_routine_end": self._bind,
             "on_train_start": self._start,
             "on_train_epoch_start": _begin_epoch,
@@ -128,12 +137,12 @@ class Monitor:
             "on_train_batch_end": _end_iteration,
             "on_train_epoch_end": _end_epoch,
             "on_fit_epoch_end": _save_if_stopped,
-            "on_train_end": _ended,
+            "on_train_end": _end_training,
             "teardown": self.close,
         }
 
     def read_back(self, trainer: Trainer) -> None:
-        """Learn from disk how a training went that ran in worker processes.
+        """Read from disk the outcome of a training that ran in worker processes.
 
         Args:
             trainer: The trainer of the launching process.
@@ -147,7 +156,7 @@ class Monitor:
         self._stopped = json.loads(endings[-1])["stopped"] if endings else None
 
     def finished(self, save_dir: Path, trainer: Trainer) -> None:
-        """Do something with a finished run; the trace is on disk. Does nothing unless overridden.
+        """Process a finished run whose trace is on disk; subclasses override this no-op.
 
         Args:
             save_dir: The run folder.
@@ -155,10 +164,10 @@ class Monitor:
         """
 
     def _bind(self, trainer: Trainer) -> None:
-        """Give the trainer the seam; the first event that reaches this process does it."""
+        """Add the mixin and the session to a trainer, on the first event in this process."""
         run: WatchedRun | None = getattr(trainer, "stability", None)
         if run is None:
-            from yolo_stability.trainer.trainers import adopt  # loads every task of Ultralytics
+            from yolo_stability.trainer.trainers import adopt  # slow: imports all Ultralytics tasks
 
             adopt(trainer)
             sinks, policy = self._make_sinks(), self._make_policy
@@ -173,18 +182,18 @@ class Monitor:
         elif run.owner is not self:
             raise StabilityError("Two monitors are attached to one training; attach only one.")
 
-    def _claim(self, trainer: Trainer) -> None:
-        """Bind, and take the run folder before the trainer changes more in it than `args.yaml`."""
+    def _lock_folder(self, trainer: Trainer) -> None:
+        """Bind, and lock the run folder before the trainer changes more in it than `args.yaml`."""
         self._bind(trainer)
-        trainer.stability.claim(trainer)
+        trainer.stability.lock(trainer)
 
     def _start(self, trainer: Trainer) -> None:
-        """Begin to watch."""
+        """Start watching."""
         self._save_dir, self._stopped = Path(trainer.save_dir), None
         trainer.stability.start(trainer)
 
     def close(self, trainer: Trainer) -> None:
-        """Write everything and show it, once; Ultralytics calls it after each training."""
+        """Write and display the results of a training once; called by Ultralytics after each."""
         run: WatchedRun | None = trainer.stability
         if run is None or run.closed:
             return
@@ -198,29 +207,33 @@ class Monitor:
             self.finished(Path(trainer.save_dir), trainer)
         except Exception as error:
             LOGGER.warning(
-                f"stability: the run is recorded, but showing it failed: {type(error).__name__}: {error}"
+                "stability: the run is recorded, but displaying its results failed: "
+                f"{type(error).__name__}: {error}"
             )
 
 
 def attach_in_worker(trainer: Trainer) -> None:
-    """Watch a trainer that Ultralytics rebuilt in a worker process, if its callbacks did not travel along.
+    """Watch a trainer that Ultralytics rebuilt in a worker process without its callbacks.
 
-    They do since 8.4.150; before, only the class of the trainer and its arguments arrive, and the settings wait in
-    the environment.
+    Ultralytics 8.4.150 and later pass callbacks to workers. Earlier versions pass only the
+    trainer's class and arguments, so the settings are read from an environment variable.
     """
     text = os.environ.get(SETTINGS_VARIABLE)
     owners = (getattr(f, "__self__", None) for f in trainer.callbacks["on_train_start"])
-    arrived = next((owner for owner in owners if isinstance(owner, Monitor)), None)
-    if arrived:
-        # only rank 0 has been told of a start so far, and the model is built next
-        arrived._bind(trainer)
+    monitor = next((owner for owner in owners if isinstance(owner, Monitor)), None)
+    if monitor:
+        # Only rank 0 has received a start event so far, and the model is built next.
+        monitor._bind(trainer)
     elif text and RANK != -1:
         Monitor(**json.loads(text)).attach(trainer)
 
 
 @contextmanager
 def settings_for_workers(monitor: Monitor) -> Iterator[None]:
-    """Leave a monitor's settings in the environment for worker processes that start inside the context."""
+    """Pass a monitor's settings to worker processes started inside the context.
+
+    The settings travel in an environment variable.
+    """
     before = os.environ.get(SETTINGS_VARIABLE)
     os.environ[SETTINGS_VARIABLE] = monitor.settings.model_dump_json()
     try:
@@ -233,30 +246,30 @@ def settings_for_workers(monitor: Monitor) -> Iterator[None]:
 
 
 def _begin_epoch(trainer: Trainer) -> None:
-    """Tell the run that an epoch starts."""
+    """Notify the run that an epoch starts."""
     trainer.stability.begin_epoch(trainer)
 
 
 def _begin_iteration(trainer: Trainer) -> None:
-    """Tell the step loop that a batch starts."""
+    """Notify the step loop that a batch starts."""
     trainer.stability.loop.begin_iteration()
 
 
 def _end_iteration(trainer: Trainer) -> None:
-    """Tell the run that a batch is done."""
+    """Notify the run that a batch is done."""
     trainer.stability.end_iteration(trainer)
 
 
 def _end_epoch(trainer: Trainer) -> None:
-    """Tell the run that an epoch is trained."""
+    """Notify the run that an epoch has been trained."""
     trainer.stability.end_epoch(trainer)
 
 
 def _save_if_stopped(trainer: Trainer) -> None:
-    """Save what the guard restored."""
+    """Save the state that the guard restored."""
     trainer.stability.save_if_stopped(trainer)
 
 
-def _ended(trainer: Trainer) -> None:
-    """Tell the run that the training loop is over."""
+def _end_training(trainer: Trainer) -> None:
+    """Notify the run that the training loop has ended."""
     trainer.stability.ended()

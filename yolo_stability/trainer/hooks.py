@@ -1,4 +1,4 @@
-"""Set from above: what the package does with every trainer it makes, so that the mixin imports nothing above it."""
+"""Construction hooks: let higher layers act on new trainers without the mixin importing them."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ __all__ = ["CONSTRUCTION", "Construction"]
 
 
 class Construction:
-    """Calls functions with every trainer right after its construction."""
+    """Calls subscribed functions with every trainer right after its construction."""
 
     def __init__(self) -> None:
         self._functions: list[Callable[[Any], None]] = []
 
     def subscribe(self, function: Callable[[Any], None]) -> None:
-        """Call a function with every trainer from now on.
+        """Register a function to be called with every trainer constructed from now on.
 
         Args:
             function: Takes the trainer.
@@ -23,7 +23,7 @@ class Construction:
         self._functions.append(function)
 
     def report(self, trainer: Any) -> None:
-        """Report that a trainer has been constructed.
+        """Call the subscribed functions with a trainer that has just been constructed.
 
         Args:
             trainer: The trainer.
@@ -33,4 +33,4 @@ class Construction:
 
 
 CONSTRUCTION = Construction()
-"""That of every trainer with `StabilityMixin`."""
+"""Hooks that every trainer with `StabilityMixin` calls."""

@@ -1,4 +1,4 @@
-"""Starts a training of Ultralytics with a monitor on it."""
+"""Starts Ultralytics trainings with a monitor attached."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["final_metrics", "load_model", "run_training"]
 
 
 def load_model(model: Any, task: str | None) -> Any:
-    """Return the model object that the `yolo` command would make.
+    """Return the model object that the `yolo` command would create.
 
     Args:
-        model: Path or name, or an object that is one already.
-        task: Task, or None to take the model's own.
+        model: Path or name of a model, or a model object, which is returned unchanged.
+        task: Task; None for the task stored in the model.
     """
     if not isinstance(model, str | Path):
         return model
@@ -37,11 +37,14 @@ def run_training(
 
     Args:
         model: A YOLO model.
-        monitor: Attached for this training only.
-        overrides: Keys of Ultralytics' training.
-        trainer_class: A trainer class of the user; None for that of the task.
+        monitor: Monitor, attached for this training only.
+        overrides: Ultralytics training arguments.
+        trainer_class: Custom trainer class; None for the default class of the task.
+
+    Raises:
+        ConfigError: `resume=True` with a checkpoint that cannot be resumed.
     """
-    from yolo_stability.trainer.trainers import stability_class  # loads every task of Ultralytics
+    from yolo_stability.trainer.trainers import stability_class  # slow: imports every task
 
     _check_resumable(model, overrides)
     trainer_class = trainer_class or model._smart_load("trainer")
@@ -58,22 +61,25 @@ def run_training(
 
 
 def _check_resumable(model: Any, overrides: dict[str, Any]) -> None:
-    """Refuse to resume what holds no training; Ultralytics would start a new one on its default data."""
+    """Reject `resume` for a checkpoint without training state.
+
+    Ultralytics would silently start a new training on its default dataset.
+    """
     if overrides.get("resume") is not True:
         return
     checkpoint = getattr(model, "ckpt", None) or {}
     if checkpoint.get("epoch", -1) < 0 or checkpoint.get("optimizer") is None:
         raise ConfigError(
-            f"{getattr(model, 'ckpt_path', None) or model} holds no training to go on with: its run has ended. "
-            "Leave resume out, and give data=, to train on from its weights."
+            f"{getattr(model, 'ckpt_path', None) or model} cannot be resumed: its run has ended. "
+            "Omit resume and set data= to start a new training from its weights."
         )
 
 
 def final_metrics(model: Any) -> dict[str, float]:
-    """Return the finite-or-not final metrics of a model's last training by name."""
+    """Return the final metrics of a model's latest training by name, non-finite ones included."""
     trainer: Trainer = model.trainer
     metrics = getattr(trainer, "metrics", None) or {}
-    if any(isinstance(v, Mapping) for v in metrics.values()):  # several datasets: by run and name
+    if any(isinstance(v, Mapping) for v in metrics.values()):  # several datasets: nested by run
         metrics = {
             f"{run}/{k}": v for run, values in metrics.items() for k, v in (values or {}).items()
         }

@@ -1,4 +1,4 @@
-"""What is found while a run trains: asked of the policy, told as events, remembered for those who act on it."""
+"""Findings during training: queries the policy, emits events, and keeps the critical finding."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from yolo_stability.trainer.policy import Policy
 
 __all__ = ["LiveFindings"]
 
-_TOLD = (
+_EVENT_FIELDS = (
     "rule",
     "severity",
     "message",
@@ -23,16 +23,18 @@ _TOLD = (
 
 
 class LiveFindings:
-    """Stands between one run and its policy; a policy that fails costs the rules, never the run.
+    """Passes one run's records to its policy and reports the findings.
+
+    If the policy raises, the rules are disabled for the rest of the run and training continues.
 
     Args:
-        policy: What judges the run.
-        emit: Takes an event.
-        warn: Takes a warning, in one sentence.
+        policy: Evaluates the run.
+        emit: Receives each event.
+        warn: Receives each warning, one sentence.
 
     Attributes:
         policy: The policy; None once it has failed.
-        critical: The first critical finding in words; empty without one.
+        critical: Text of the first critical finding; empty if there is none.
     """
 
     def __init__(
@@ -45,39 +47,40 @@ class LiveFindings:
 
     @property
     def unhealthy_step(self) -> int:
-        """Last step concerned by a critical finding on the run's state; -1 if none."""
+        """Last step affected by a critical finding about the run's state; -1 if none."""
         return self.policy.unhealthy_step if self.policy else -1
 
     def event(self, event: Event) -> None:
-        """Pass an event on."""
+        """Forward an event to the policy."""
         if self.policy:
             self.policy.event(event)
 
     def observe(self, record: StepRecord) -> None:
-        """Show a step to the policy and tell what it finds."""
+        """Pass a step to the policy and report its findings."""
         self._last = record
-        self._tell(lambda policy: policy.observe(record))
+        self._report(lambda policy: policy.observe(record))
 
     def ask(self) -> None:
-        """Ask about the last steps now, whenever the policy would have been asked next."""
+        """Evaluate the latest steps now instead of at the policy's next regular evaluation."""
         if self._last is not None:
-            self._tell(lambda policy: policy.ask())
+            self._report(lambda policy: policy.ask())
 
-    def _tell(self, question: Callable[[Policy], Sequence[Finding]]) -> None:
-        """Tell what is found newly."""
+    def _report(self, query: Callable[[Policy], Sequence[Finding]]) -> None:
+        """Run a query on the policy and emit its new findings."""
         if self.policy is None or self._last is None:
             return
         try:
-            found = question(self.policy)
+            found = query(self.policy)
         except Exception as error:
             self.policy = None
             self._warn(
-                f"the rules failed and are off for this run, rescue too: {type(error).__name__}: {error}"
+                "the rules failed; rules and rescue are disabled for this run: "
+                f"{type(error).__name__}: {error}"
             )
             return
         attempt, step = self._last.attempt, self._last.step
         for finding in found:
-            data = {key: getattr(finding, key) for key in _TOLD}
+            data = {key: getattr(finding, key) for key in _EVENT_FIELDS}
             self._emit(
                 Event(attempt=attempt, step=step, kind="finding", block=finding.block, data=data)
             )

@@ -1,4 +1,4 @@
-"""Where a training reports what is no part of Ultralytics' own log: notes on its data, and warnings."""
+"""Receivers of the messages of a training: notes about its dataset, and warnings."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ __all__ = ["LOGGED", "RunMessages"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunMessages:
-    """Takes the messages of a training as they come.
+    """Receives the messages of a training as they occur.
 
     Attributes:
-        note: Called with a line about the data.
-        warning: Called with what a user should know, in a sentence or two.
+        note: Called with one line about the dataset.
+        warning: Called with a warning of one or two sentences.
     """
 
     note: Callable[[str], None]
@@ -32,4 +32,4 @@ def _warn(text: str) -> None:
 
 
 LOGGED = RunMessages(note=_note, warning=_warn)
-"""Ultralytics' log, where the other messages of a run are."""
+"""Writes to Ultralytics' log, next to the other messages of a run."""

@@ -1,8 +1,9 @@
-"""The seam: a trainer whose optimizer step can be watched and guarded.
+"""Trainer mixin that makes the optimizer step observable and guarded.
 
-The one place between `scaler.unscale_` and the clip where gradients are true and still changeable is the body of
-`BaseTrainer.optimizer_step`. No callback fires there (`optimizer_step` and `on_before_zero_grad` are listed by
-Ultralytics but never called) and an optimizer hook sees clipped gradients only; so the mixin owns that body.
+Gradients are unscaled and still modifiable only between `scaler.unscale_` and the clip, inside
+`BaseTrainer.optimizer_step`. No callback fires there (Ultralytics lists `optimizer_step` and
+`on_before_zero_grad` but never calls them), and an optimizer hook sees clipped gradients only. The
+mixin therefore replaces the method's body.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ __all__ = ["Session", "StabilityMixin", "owns_step"]
 
 
 class Session(Protocol):
-    """What a trainer needs of the session that watches it; `trainer/session.py` has it.
+    """Interface of the session that watches a trainer; implemented in `trainer/session.py`.
 
     Attributes:
-        owner: The monitor; its `close(trainer)` writes everything.
-        loop: What follows the steps; None until the training starts.
+        owner: The monitor; its `close(trainer)` writes the results.
+        loop: The step loop; None until the training starts.
     """
 
     owner: Any
@@ -37,28 +38,28 @@ class Session(Protocol):
 
     @property
     def stopped(self) -> str | None:
-        """Why the guard, `fail_on` or a rescue ended the run; None while none did."""
+        """Reason why the guard, `fail_on` or a rescue ended the run; None otherwise."""
 
     def switches(self, trainer: Trainer) -> Switches:
         """Return the switches of this run."""
 
     def before_save(self, trainer: Trainer) -> None:
-        """See to it that what is saved is finite."""
+        """Make sure that the state to be saved is finite."""
 
     def after_save(self, trainer: Trainer) -> None:
-        """Take note of a checkpoint."""
+        """Register a checkpoint that has been saved."""
 
     def recovered(self) -> None:
-        """Note that Ultralytics went back to `last.pt`."""
+        """Register that Ultralytics restored `last.pt`."""
 
 
 class StabilityMixin:
-    """Put before a trainer class: `class MyTrainer(StabilityMixin, DetectionTrainer)`.
+    """Trainer mixin: `class MyTrainer(StabilityMixin, DetectionTrainer)`.
 
-    Without a monitor it is the stock trainer.
+    Without a monitor the trainer behaves as the stock one.
 
     Attributes:
-        stability: What watches this trainer; None until a monitor has bound itself.
+        stability: Session that watches this trainer; None until a monitor is bound.
     """
 
     stability: Session | None = None
@@ -70,7 +71,7 @@ class StabilityMixin:
     def get_model(
         self: Trainer, cfg: Any = None, weights: Any = None, *args: Any, **kwargs: Any
     ) -> Any:
-        """Build the model as stock does, changed by the switches before any weights are loaded into it."""
+        """Build the model as stock does, modified by the switches before weights are loaded."""
         switches = self.stability.switches(self) if self.stability else None
         if switches is None or not switches.edit_model:
             return super().get_model(cfg, weights, *args, **kwargs)  # type: ignore[misc]
@@ -82,30 +83,33 @@ class StabilityMixin:
         return model
 
     def build_stock_model(self: Trainer, config: Mapping[str, Any]) -> Any:
-        """Return a model that nobody has changed, with new weights.
+        """Return an unmodified model with newly initialized weights.
 
         Args:
-            config: Its YAML dictionary.
+            config: YAML dictionary of the model.
         """
         return super().get_model(config, None, verbose=False)  # type: ignore[misc]
 
     def build_optimizer(
         self: Trainer, model: Any, name: str = "auto", *args: Any, **kwargs: Any
     ) -> Any:
-        """Build the optimizer as stock does; a learning rate may be multiplied before a schedule sees it."""
+        """Build the optimizer as stock does, and apply `lr_mult` before the scheduler is built."""
         optimizer = super().build_optimizer(model, name, *args, **kwargs)  # type: ignore[misc]
         if self.stability:
             self.stability.switches(self).build(optimizer, asked=name)
         return optimizer
 
     def _model_train(self: Trainer) -> None:
-        """Set training mode as stock does; a switch may keep BatchNorm out of it."""
+        """Set training mode as stock does; a switch may keep BatchNorm in evaluation mode."""
         super()._model_train()  # type: ignore[misc]
         if self.stability:
             self.stability.switches(self).after_train_mode(inner_model(self))
 
     def train(self: Trainer) -> Any:
-        """Train as stock does; write everything also where an error or Ctrl-C skips `teardown` (before 8.4.150)."""
+        """Train as stock does, and write the results even after an error or Ctrl-C.
+
+        Before Ultralytics 8.4.150 an error or Ctrl-C skips `teardown`.
+        """
         try:
             return super().train()  # type: ignore[misc]
         finally:
@@ -113,7 +117,7 @@ class StabilityMixin:
                 self.stability.owner.close(self)
 
     def optimizer_step(self: Trainer) -> None:
-        """Take one optimizer step as stock does, measured before the clip and left out if it is bad."""
+        """Take one optimizer step as stock does; measure it before the clip and skip it if bad."""
         loop = self.stability.loop if self.stability else None
         if loop is None:
             super().optimizer_step()  # type: ignore[misc]
@@ -136,7 +140,7 @@ class StabilityMixin:
         loop.after_update()
 
     def preprocess_batch(self: Trainer, batch: Any) -> Any:
-        """Preprocess as stock does; a fault may damage the result."""
+        """Preprocess as stock does; an injected fault may damage the result."""
         batch = super().preprocess_batch(batch)  # type: ignore[misc]
         loop = self.stability.loop if self.stability else None
         if loop is not None and self.model.training:
@@ -144,7 +148,7 @@ class StabilityMixin:
         return batch
 
     def save_model(self: Trainer) -> Any:
-        """Save as stock does, but whole or not at all, and never a state that is not finite over a healthy one."""
+        """Save as stock does, but atomically and never a non-finite state over a healthy one."""
         if not self.stability:
             return super().save_model()  # type: ignore[misc]
         self.stability.before_save(self)
@@ -154,7 +158,7 @@ class StabilityMixin:
         return saved
 
     def final_eval(self: Trainer) -> None:
-        """Validate as stock does, which strips optimizer states off the checkpoints; whole or not at all, too."""
+        """Validate as stock does, but write the stripped checkpoints atomically."""
         if not self.stability or not is_writer():
             super().final_eval()  # type: ignore[misc]
             return
@@ -162,7 +166,7 @@ class StabilityMixin:
             super().final_eval()  # type: ignore[misc]
 
     def _handle_nan_recovery(self: Trainer, epoch: int) -> bool:
-        """Recover as stock does, unless the guard has decided already."""
+        """Recover as stock does, unless the run has already been stopped."""
         if self.stability and self.stability.stopped:
             return False
         recovered: bool = super()._handle_nan_recovery(epoch)  # type: ignore[misc]
@@ -172,7 +176,10 @@ class StabilityMixin:
 
 
 def owns_step(cls: type) -> bool:
-    """Return whether the mixin may own the optimizer step: no class behind it but Ultralytics' base has its own."""
+    """Return whether the mixin may replace the optimizer step.
+
+    It may if no class after it in the MRO overrides `BaseTrainer.optimizer_step`.
+    """
     behind = cls.__mro__[cls.__mro__.index(StabilityMixin) + 1 :]
     owner = next((c for c in behind if "optimizer_step" in vars(c)), None)
     return owner is BaseTrainer

@@ -1,4 +1,4 @@
-"""`StabilityMonitor`: the monitor that people attach, with the console, the picture and the table of a run."""
+"""`StabilityMonitor`: the public monitor, with console output, a figure and a summary table."""
 
 from __future__ import annotations
 
@@ -27,42 +27,57 @@ _WIDTH = 100
 
 
 class StabilityMonitor(Monitor):
-    """Watches and guards the trainings of a YOLO model, or a trainer of your own.
+    """Watches and guards the trainings of a YOLO model or of a custom trainer.
 
     Example:
+        >>> import contextlib, io, tempfile
         >>> from ultralytics import YOLO
         >>> from yolo_stability import StabilityMonitor
+        >>> from yolo_stability.data.resolve import resolve_data
         >>> model = YOLO("yolo26n.yaml")
         >>> monitor = StabilityMonitor(guard="skip").attach(model)
-        >>> model.train(data="coco8.yaml", epochs=3)  # doctest: +SKIP
-        >>> monitor.trace.steps["grad_norm"]  # doctest: +SKIP
+        >>> data = resolve_data("shapes", "detect").data  # or any dataset of Ultralytics
+        >>> settings = {"epochs": 1, "imgsz": 32, "batch": 8, "nbs": 8, "fraction": [16, 4]}
+        >>> quiet = {"device": "cpu", "workers": 0, "plots": False, "verbose": False}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with contextlib.redirect_stdout(io.StringIO()):  # hides the progress bars
+        ...         _ = model.train(data=data, project=folder, **settings, **quiet)
+        ...     monitor.trace.steps["grad_norm"].is_finite().to_list()
+        [True, True]
 
     Args:
-        guard: `skip` leaves out a step that is not finite, `stop` ends the run at the first one, `off` only watches.
-        guard_limit: More skips in a row than this stop the run with its last healthy state.
-        fail_on: `critical` ends the run at the first critical finding of a rule, `never` only tells of it.
-        rescue: `auto` goes back to the last healthy state when a rule finds something critical, and applies a remedy
-            chosen by the diagnosed cause; `off` does not. The name of a remedy always takes that one.
-        rescue_limit: Remedies before a run is given up.
-        incidents: Bad steps that are explained and kept as folders to replay; 0 for none.
-        watch_every: Sampling of weight norm and update ratio, in steps; 0 for never.
-        fault: Deliberate damage such as `nan_grad@3`, for demonstrations.
-        clip: What bounds the gradient: `norm:10` (stock), `norm:1`, `value:0.5`, `agc:0.01`, `auto:10`, `zclip:2.5`
-            or `none`.
-        norm: What stands in the place of BatchNorm: `batch`, `frozen`, `group`, `layer` or `none`.
-        init: Weights of a new model: `default`, `xavier`, `kaiming`, `orthogonal`, `lsuv` or `gain:3`.
-        act: Activation of every block, such as `relu`; None for the model's own.
-        residual: False for no skip connections inside blocks.
-        depth_mult: Times as many repeats of every block.
-        lr_mult: Every learning rate times this factor.
-        l1: Strength of an L1 penalty on the weights.
-        requested: What to record as asked for; None to take what differs from Ultralytics' defaults.
+        guard: `skip` skips non-finite steps, `stop` ends the run at the first one, `off` only
+            records.
+        guard_limit: Consecutive skipped steps allowed; one more stops the run with its last healthy
+            state.
+        fail_on: `critical` ends the run at the first critical finding of a rule; `never` only
+            reports it.
+        rescue: `auto` rolls back to the last healthy state after a critical finding and applies a
+            remedy chosen by the diagnosed cause; the name of a remedy always applies that remedy;
+            `off` does neither.
+        rescue_limit: Number of remedies before the run is ended.
+        incidents: Number of bad steps that are explained and saved as replayable folders; 0 for
+            none.
+        watch_every: Sampling interval of weight norms and update ratios, in steps; 0 for never.
+        fault: Injected fault such as `nan_grad@3`, for demonstrations.
+        clip: Gradient clipping: `norm:10` (stock), `norm:1`, `value:0.5`, `agc:0.01`, `auto:10`,
+            `zclip:2.5` or `none`.
+        norm: Normalization layers: `batch` (stock), `frozen`, `group`, `layer` or `none`.
+        init: Initialization of a new model: `default`, `xavier`, `kaiming`, `orthogonal`, `lsuv` or
+            `gain:3`.
+        act: Activation of every block, such as `relu`; None for the model's default.
+        residual: Whether blocks keep their skip connections.
+        depth_mult: Factor for the number of repeats of every block.
+        lr_mult: Factor for every learning rate.
+        l1: Strength of an L1 penalty on the weights; 0 for none.
+        requested: Settings to record as requested; None to record the trainer arguments that differ
+            from Ultralytics' defaults.
 
     Raises:
-        ConfigError: A value is impossible.
+        ConfigError: An option has an invalid value.
     """
 
-    def __init__(  # noqa: PLR0913 - every own key by its name
+    def __init__(  # noqa: PLR0913 - one parameter per yolo_stability option
         self,
         guard: Literal["off", "skip", "stop"] = "skip",
         *,
@@ -95,14 +110,14 @@ class StabilityMonitor(Monitor):
     def from_settings(
         cls, settings: StabilitySettings, *, requested: Mapping[str, Any] | None = None
     ) -> Self:
-        """Return a monitor with settings that have been checked.
+        """Return a monitor with validated settings.
 
         Args:
-            settings: From `make_settings`.
-            requested: What to record as asked for.
+            settings: Result of `make_settings`.
+            requested: Settings to record as requested.
 
         Raises:
-            ConfigError: A setting does not fit the others.
+            ConfigError: Two settings are incompatible.
         """
         monitor = cls.__new__(cls)
         Monitor.__init__(
@@ -119,12 +134,19 @@ class StabilityMonitor(Monitor):
         """Trace of the latest training, read from disk.
 
         Raises:
-            StabilityError: Nothing has been trained yet.
+            StabilityError: No training has started yet.
         """
         return load_trace(self.save_dir)
 
     def finished(self, save_dir: Path, trainer: Trainer) -> None:
-        """Draw `gradient_norms.png` (unless `plots=False`) and print the table (unless `verbose=False`)."""
+        """Draw `gradient_norms.png` and print the summary table.
+
+        `plots=False` disables the figure, `verbose=False` the table.
+
+        Args:
+            save_dir: Run folder.
+            trainer: The trainer.
+        """
         trace = load_trace(save_dir)
         if not trace.steps.height:
             return
@@ -138,24 +160,24 @@ class StabilityMonitor(Monitor):
 
 
 def _make_sinks() -> tuple[Sink, ...]:
-    """Return the sinks of a run; a function, so that a monitor can be sent to other processes."""
+    """Return the sinks of a run; a module-level function, so that a monitor can be pickled."""
     return tuple(SINKS.make_all())
 
 
 def _policy(settings: StabilitySettings) -> LiveRules:
-    """Return what judges a run; a resumed one keeps the rescue that its first sitting was told of."""
+    """Return the policy of a run; a resumed run keeps the rescue setting of its first session."""
     return (
         LiveRules() if settings.rescue == "off" else Rescuer(settings.rescue, settings.rescue_limit)
     )
 
 
 def show(trace: Trace, picture: Path | None = None, diagnosis: Diagnosis | None = None) -> None:
-    """Print the table of blocks, the run in one sentence, its diagnosis, and where things are.
+    """Print the table of blocks, a one-sentence summary, the diagnosis and the file locations.
 
     Args:
-        trace: From `load_trace`.
-        picture: Path of its picture, if there is one.
-        diagnosis: What was found; told in short.
+        trace: Trace from `load_trace`.
+        picture: Path of the figure, if there is one.
+        diagnosis: Diagnosis of the run; a short form is printed.
     """
     from rich.console import Console
 

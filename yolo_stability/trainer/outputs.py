@@ -1,4 +1,4 @@
-"""Where the records and events of one run go: trace, rules, sinks, and the checkpoint that nothing overwrites."""
+"""Outputs of one run: trace, rules, sinks and the healthy checkpoint."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ __all__ = ["Outputs"]
 
 
 class Outputs:
-    """Hands records and events on; what fails is dropped, and the run goes on.
+    """Distributes records and events; an output that fails is dropped and training continues.
 
     Args:
         sinks: Sinks of the run.
 
     Attributes:
-        judge: What looks for findings; None without any, and until the run has begun.
+        findings: Evaluates the run for findings; None without a policy and until the run starts.
     """
 
     def __init__(self, sinks: Sequence[Sink]) -> None:
-        self.judge: LiveFindings | None = None
+        self.findings: LiveFindings | None = None
         self._sinks = list(sinks)
         self._writer: TraceWriter | None = None
         self._checkpoint: HealthyCheckpoint | None = None
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
     def open(self, folder: Path, header: RunHeader, *, guarded: bool) -> None:
         """Create the trace and open the sinks.
 
         Args:
-            folder: Of the trace.
-            header: Of the run.
-            guarded: Keep a healthy checkpoint.
+            folder: Folder of the trace.
+            header: Header of the run.
+            guarded: Whether to keep a healthy checkpoint.
         """
         self._writer = TraceWriter(folder, [block.name for block in header.blocks])
         self._writer.write_header(header)
@@ -47,34 +47,34 @@ class Outputs:
         self._each_sink(lambda sink: sink.open(header))
 
     def mute(self) -> None:
-        """Do without sinks: another process writes."""
+        """Drop all sinks, because another process writes."""
         self._sinks.clear()
 
     def warn(self, text: str | None) -> None:
-        """Log a warning, each one once."""
-        if text and text not in self._told:
-            self._told.add(text)
+        """Log a warning, unless the same one has been logged before."""
+        if text and text not in self._logged:
+            self._logged.add(text)
             LOGGER.warning(f"stability: {text}")
 
     def record(self, record: StepRecord) -> None:
-        """Pass a record on; if the disk no longer takes any, say so while the run can still be saved."""
+        """Distribute a record; warn at once if writing it to disk fails."""
         if self._writer:
             self._writer.append(record)
             self.warn(self._writer.error)
         self._each_sink(lambda sink: sink.write(record))
-        if self.judge:
-            self.judge.observe(record)
+        if self.findings:
+            self.findings.observe(record)
 
     def event(self, event: Event) -> None:
-        """Pass an event on."""
+        """Distribute an event."""
         if self._writer:
             self._writer.event(event)
-        if self.judge:
-            self.judge.event(event)
+        if self.findings:
+            self.findings.event(event)
         self._each_sink(lambda sink: sink.event(event))
 
     def end_epoch(self, epoch: int) -> None:
-        """Let sinks sum up, and compact the trace."""
+        """Let sinks summarize the epoch, and compact the trace."""
         self._each_sink(lambda sink: sink.end_epoch(epoch))
         if self._writer:
             self._writer.compact()
@@ -88,7 +88,10 @@ class Outputs:
             self.warn(self._checkpoint.error)
 
     def close(self, *, step: int, unhealthy_step: int, ended: bool) -> None:
-        """Settle the healthy checkpoint, and close sinks and trace; see `HealthyCheckpoint.close`."""
+        """Finalize the healthy checkpoint, and close sinks and trace.
+
+        See `HealthyCheckpoint.close` for the arguments.
+        """
         if self._checkpoint:
             unhealthy_step = self._unhealthy(unhealthy_step)
             self._checkpoint.close(step=step, unhealthy_step=unhealthy_step, ended=ended)
@@ -96,12 +99,12 @@ class Outputs:
         self._each_sink(lambda sink: sink.close())
         if self._writer:
             self._writer.close()
-            if self._writer.error:  # once more, where it is read
+            if self._writer.error:  # repeated at the end of the log, where users look
                 LOGGER.warning(f"stability: {self._writer.error}")
 
     def _unhealthy(self, step: int) -> int:
-        """Return the last step at which something was wrong, by its numbers or by a finding; -1 if there was none."""
-        return max(step, self.judge.unhealthy_step if self.judge else -1)
+        """Return the last unhealthy step by its values or by a finding; -1 if there was none."""
+        return max(step, self.findings.unhealthy_step if self.findings else -1)
 
     def _each_sink(self, call: Callable[[Sink], None]) -> None:
         """Call every sink; one that fails is dropped with a warning."""
@@ -111,5 +114,5 @@ class Outputs:
             except Exception as error:
                 self._sinks.remove(sink)
                 LOGGER.warning(
-                    f"stability: {type(sink).__name__} failed and is off for this run: {error}"
+                    f"stability: {type(sink).__name__} failed and is disabled for this run: {error}"
                 )

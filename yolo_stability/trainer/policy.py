@@ -1,4 +1,7 @@
-"""What may judge a run while it goes on, and end it: injected, since step and rescue know no rules."""
+"""`Policy`: interface of the component that evaluates a run during training and may end it.
+
+It is injected, because the step and rescue packages do not depend on the rules.
+"""
 
 from __future__ import annotations
 
@@ -13,39 +16,42 @@ __all__ = ["Policy"]
 
 
 class Policy(Protocol):
-    """Is asked at every step, synchronously; it must decide alike on every rank, from the records alone."""
+    """Evaluates a run synchronously at every step.
+
+    It must reach the same decision on every rank, so it may only use the records.
+    """
 
     @property
     def unhealthy_step(self) -> int:
-        """Last step concerned by a critical finding on the run's state; -1 without any."""
+        """Last step affected by a critical finding about the run's state; -1 if none."""
 
     @property
     def doubtful_step(self) -> int:
         """Last step after which a state should not be trusted; -1 if none."""
 
     def open(self, blocks: Sequence[BlockSpec], header: RunHeader | None = None) -> None:
-        """Begin a run, or a further sitting of one.
+        """Start a run, or another session of a resumed run.
 
         Args:
-            blocks: Blocks that the records will name.
-            header: The run's settings, where they are known in this process.
+            blocks: Blocks that the records refer to.
+            header: Header of the run; None in processes that do not write it.
         """
 
     def event(self, event: Event) -> None:
-        """Take note of an event."""
+        """Process an event."""
 
     def observe(self, record: StepRecord) -> Sequence[Finding]:
-        """Take a complete step; return what has newly been found."""
+        """Process a complete step and return the new findings."""
 
     def ask(self) -> Sequence[Finding]:
-        """Judge the last steps now; return what has newly been found."""
+        """Evaluate the latest steps now and return the new findings."""
 
     def decide(self) -> Action | Ending | None:
-        """Return what is to be done about what was found; None for nothing. Asked after each iteration."""
+        """Return the response to the findings, None for none; called after each iteration."""
 
     def undone(self, restored: int) -> None:
-        """Forget the steps since a state that was put back.
+        """Discard the steps taken since a restored state.
 
         Args:
-            restored: Steps that had been taken when that state was.
+            restored: Number of steps that had been taken when the state was saved.
         """

@@ -1,4 +1,4 @@
-"""What `train` returns, and how it shows itself in a terminal and in a notebook."""
+"""`RunResult`, the return value of `train`, with its terminal and notebook views."""
 
 from __future__ import annotations
 
@@ -18,16 +18,34 @@ _MAIN = ("metrics/mAP50(B)", "metrics/mAP50-95(B)", "metrics/mAP50(P)", "metrics
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class RunResult:
-    """What `train` returns.
+    """Result of a training.
 
-    `print(result)` tells it in a few lines; a notebook shows it with the diagnosis.
+    `print(result)` gives a summary of a few lines; a notebook also displays the diagnosis.
 
     Attributes:
-        save_dir: The run folder of Ultralytics.
-        trace: Its telemetry.
+        save_dir: Run folder of Ultralytics.
+        trace: Telemetry of the run.
         metrics: Final metrics of Ultralytics' validation, by name.
-        stopped: Why the guard, `fail_on` or a rescue ended the run early; None when it ran to its end.
-        diagnosis: What went wrong, where, since when and why; None when nothing was recorded.
+        stopped: Reason why the guard, `fail_on` or a rescue ended the run early; None if it
+            completed.
+        diagnosis: Diagnosis of the run: verdict, cause, onset and findings; None if nothing was
+            recorded.
+
+    Example:
+        >>> import contextlib, io, tempfile
+        >>> from yolo_stability import train
+        >>> settings = {"epochs": 1, "imgsz": 32, "batch": 8, "nbs": 8, "fraction": [16, 4]}
+        >>> quiet = {"device": "cpu", "workers": 0, "plots": False, "verbose": False}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with contextlib.redirect_stdout(io.StringIO()):  # hides the progress bars
+        ...         result = train(
+        ...             model="yolo26n.yaml", data="shapes", project=folder,
+        ...             fault="nan_grad@0", guard="skip", **settings, **quiet,
+        ...         )
+        >>> result.trace.steps["skipped"].to_list()
+        ['guard', None]
+        >>> "skipped updates: 1" in result.lines()
+        True
     """
 
     save_dir: Path
@@ -40,13 +58,13 @@ class RunResult:
         """Return the result as plain lines for a terminal.
 
         Args:
-            width: Columns that a line may take; a path is never broken.
+            width: Line width in columns; paths are never wrapped.
         """
-        told = [f"{name}: {text}" for name, text in self._facts()]
+        folder, *facts = [f"{name}: {text}" for name, text in self._facts()]
         wrapped = [
-            line for text in told[1:] for line in textwrap.wrap(text, width, subsequent_indent="  ")
+            line for text in facts for line in textwrap.wrap(text, width, subsequent_indent="  ")
         ]
-        return [told[0], *wrapped, *(self.diagnosis.lines(width) if self.diagnosis else [])]
+        return [folder, *wrapped, *(self.diagnosis.lines(width) if self.diagnosis else [])]
 
     def __repr__(self) -> str:
         verdict = self.diagnosis.verdict if self.diagnosis else "not recorded"
@@ -56,7 +74,10 @@ class RunResult:
         return "\n".join(self.lines())
 
     def _repr_html_(self) -> str:
-        """Show the result in a notebook; no colour of its own, so that it is read on light and dark alike."""
+        """Return the result as HTML for notebooks, without colors of its own.
+
+        It inherits the notebook's colors, so that it is readable in light and dark themes.
+        """
         rows = "".join(
             f'<tr><th scope="row" style="text-align:left">{html.escape(name)}</th>'
             f'<td style="text-align:left;white-space:normal">{html.escape(text)}</td></tr>'
@@ -66,11 +87,11 @@ class RunResult:
         return f"<div>{table}{self.diagnosis._repr_html_() if self.diagnosis else ''}</div>"
 
     def _facts(self) -> list[tuple[str, str]]:
-        """Return what is worth a line, by name; the folder first."""
+        """Return the facts to display as (name, text) pairs, the folder first."""
         facts = [("run", str(self.save_dir)), ("recorded", _steps(self.trace))]
         skipped = self.trace.steps.height - self.trace.steps["skipped"].null_count()
         if skipped:
-            facts.append(("updates left out", str(skipped)))
+            facts.append(("skipped updates", str(skipped)))
         if self.stopped:
             facts.append(("stopped", self.stopped))
         main = [name for name in _MAIN if name in self.metrics]
@@ -81,6 +102,6 @@ class RunResult:
 
 
 def _steps(trace: Trace) -> str:
-    """Return how much a trace holds, in words."""
+    """Return the size of a trace as text."""
     steps, blocks = trace.steps.height, len(trace.header.blocks)
     return f"{steps} step{'s' * (steps != 1)} of {blocks} block{'s' * (blocks != 1)}"

@@ -1,4 +1,4 @@
-"""One run of one trainer: its step loop, its trace on disk, its checkpoints and its sinks."""
+"""`WatchedRun`: one run of one trainer, with its step loop, trace, checkpoints and sinks."""
 
 from __future__ import annotations
 
@@ -42,15 +42,17 @@ _SLOW_SECONDS = 0.3
 
 
 class WatchedRun:
-    """Everything the package holds while one trainer trains.
+    """State of the package while one trainer trains.
 
     Args:
-        owner: The monitor that watches.
-        settings: Guard, sampling and fault.
-        requested: What the user asked for; None to take what differs from Ultralytics' defaults.
+        owner: The monitor that watches the trainer.
+        settings: The yolo_stability options.
+        requested: Settings the user requested; None to record the trainer arguments that differ
+            from Ultralytics' defaults.
         sinks: Sinks of this run.
-        policy: Makes what judges it while it goes on, from the settings in force; None for nobody.
-        owns_step: The optimizer step of the trainer is ours.
+        policy: Creates the policy that evaluates the run, from the effective settings; None for no
+            policy.
+        owns_step: Whether the mixin replaces the trainer's optimizer step.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class WatchedRun:
         self._make_policy, self._owns_step = policy, owns_step
         self._rescue: Rescue | None = None
         self._switches: Switches | None = None
-        self._claimed: Path | None = None
+        self._locked: Path | None = None
         self._epoch = self._first_step = self._first_iteration = 0
         self._oom_retries = self._batch = 0
         self._clock = time.monotonic()
@@ -79,18 +81,18 @@ class WatchedRun:
 
     @property
     def stopped(self) -> str | None:
-        """Why the guard, `fail_on` or a rescue ended the run; None while none did."""
+        """Reason why the guard, `fail_on` or a rescue ended the run; None otherwise."""
         return self.loop.journal.stopped if self.loop else None
 
     @property
     def closed(self) -> bool:
-        """Whether everything is written."""
+        """Whether all outputs have been written and closed."""
         return self._closed
 
     def switches(self, trainer: Trainer) -> Switches:
-        """Return the switches of this run; those of its first sitting when it is resumed.
+        """Return the switches of this run; a resumed run uses those of its first session.
 
-        They are needed long before the training starts: the model is built with them.
+        They are needed long before the training starts, because the model is built with them.
         """
         if self._switches is None:
             if trainer.resume:
@@ -100,47 +102,47 @@ class WatchedRun:
             self._switches = Switches(self._settings)
         return self._switches
 
-    # Events of the training loop, in their order
+    # Events of the training loop, in chronological order
 
-    def claim(self, trainer: Trainer) -> None:
-        """Take the run folder before anything in it changes; raise StabilityError if another run trains there."""
-        if self._claimed is None and is_writer():
+    def lock(self, trainer: Trainer) -> None:
+        """Lock the run folder; raise StabilityError if another run trains in it."""
+        if self._locked is None and is_writer():
             folder = trainer.save_dir / FOLDER
             self._outputs.warn(lock_folder(folder))
-            self._claimed = folder
+            self._locked = folder
 
     def start(self, trainer: Trainer) -> None:
-        """Open the trace and begin to watch; nothing is open before, so that a trainer can still be sent to workers."""
-        self.claim(trainer)
+        """Open the trace and start watching; until then the trainer can be sent to workers."""
+        self.lock(trainer)
         folder = trainer.save_dir / FOLDER
         point = resume_point(folder) if trainer.resume else None
-        # in this order: a resume brings settings
-        switches, asked = self.switches(trainer), self._settings
-        self._settings = effective.possible(trainer, asked, owns_step=self._owns_step)
+        # Order matters: for a resumed run, `switches` replaces the settings.
+        switches, requested = self.switches(trainer), self._settings
+        self._settings = effective.supported(trainer, requested, owns_step=self._owns_step)
         self._batch = trainer.batch_size
         self._first_step = point.step + 1 if point else 0
         self._first_iteration = point.iteration + 1 if point else 0
         state = TrainerState(trainer)
         loop = self._make_loop(state, switches, attempt=point.attempt + 1 if point else 0)
         cost = check_rescue(state, self._settings)
-        self.loop = loop  # from here on there is something to write
+        self.loop = loop  # from here on, `close` writes
         if is_writer():
-            self._open(trainer, loop, asked, resumed=point is not None)
+            self._open(trainer, loop, requested, resumed=point is not None)
         else:
             self._outputs.mute()
         if self._make_policy:
             policy = self._make_policy(self._settings)
             policy.open(loop.reader.blocks, self.header)
-            self._outputs.judge = LiveFindings(policy, self._outputs.event, self._outputs.warn)
-        if asked.rescue != "off":
+            self._outputs.findings = LiveFindings(policy, self._outputs.event, self._outputs.warn)
+        if requested.rescue != "off":
             self._prepare_rescue(state, loop, cost, known=point is not None)
         if point:
-            data = {"requested": dict(self._requested or {}), "settings": asked.model_dump()}
+            data = {"requested": dict(self._requested or {}), "settings": requested.model_dump()}
             loop.journal.emit("resume", None, {**data, "epoch": trainer.start_epoch})
-        self._say_what_hardly_acts(trainer, loop, asked)
+        self._report_limits(trainer, loop, requested)
 
     def _make_loop(self, state: TrainerState, switches: Switches, *, attempt: int) -> StepLoop:
-        """Return what follows the steps; nothing is written yet."""
+        """Return the step loop; nothing is written yet."""
         if self._settings.guard != "off":
             require_sound_start(state)
         journal = Journal(
@@ -151,33 +153,34 @@ class WatchedRun:
         )
         return StepLoop(state, self._settings, switches, journal, self._outputs.record)
 
-    def _say_what_hardly_acts(
-        self, trainer: Trainer, loop: StepLoop, asked: StabilitySettings
+    def _report_limits(
+        self, trainer: Trainer, loop: StepLoop, requested: StabilitySettings
     ) -> None:
-        """Tell a user of switches that do little, and of a guard that cannot be had."""
+        """Report switches with little effect, and a guard that this trainer does not support."""
         assert self._switches is not None
         for text in self._switches.warnings:
             loop.journal.notice(text)
-        if self._settings.guard != asked.guard:
-            theirs = type(trainer).__name__.removeprefix("Stability")
+        if self._settings.guard != requested.guard:
+            name = type(trainer).__name__.removeprefix("Stability")
             loop.journal.notice(
-                f"{theirs} has an optimizer_step of its own: it is recorded, but not guarded"
+                f"{name} overrides optimizer_step: its steps are recorded, but not guarded"
             )
 
     def _prepare_rescue(
         self, state: TrainerState, loop: StepLoop, cost: str | None, *, known: bool
     ) -> None:
-        """Stand by; it changes one process, so that several must do without."""
-        judge = self._outputs.judge
-        policy = judge.policy if judge else None
+        """Set up the rescue; it changes the state of one process, so distributed runs have none."""
+        findings = self._outputs.findings
+        policy = findings.policy if findings else None
         if cost is None or policy is None:
             loop.journal.notice(
-                "rescue is off: it needs one process, a trainer without a step of its own, and the guard"
+                "rescue is off: it needs a single process, a trainer that does not override "
+                "optimizer_step, and guard=skip"
             )
             return
         loop.journal.notice(cost)
         remedies = LiveRemedies(self.switches(state.host))
-        loop.batches.left_out = remedies.left_out
+        loop.batches.excluded_images = remedies.excluded_images
         self._rescue = Rescue(
             state, loop.recovery, loop.journal, policy, remedies, self._settings.rescue
         )
@@ -185,7 +188,7 @@ class WatchedRun:
             self._rescue.resume(known=known)
 
     def begin_epoch(self, trainer: Trainer) -> None:
-        """Notice when the loop started over after an out-of-memory error."""
+        """Detect that the loop restarted the epoch after an out-of-memory error."""
         retries = getattr(trainer, "_oom_retries", 0)
         if self.loop and retries > self._oom_retries:
             self.loop.restart("oom_restart", {"epoch": trainer.epoch, "batch": trainer.batch_size})
@@ -194,10 +197,11 @@ class WatchedRun:
             self.loop.recovery.begin_epoch(trainer.epoch)
 
     def end_iteration(self, trainer: Trainer) -> None:
-        """Close an iteration; let no record wait in memory for long; act on what was found.
+        """Close an iteration, flush delayed records, and respond to findings.
 
-        A record waits for its update ratio until the next step, to spare a GPU a synchronisation. A CPU needs none,
-        and where a step takes long, a second of steps would be lost to a kill for a gain that nobody could measure.
+        A record waits for its update ratio until the next step, which saves a GPU synchronization.
+        On a CPU there is nothing to save, and where steps are slow the saving is negligible, while
+        a killed process would lose the waiting record.
         """
         assert self.loop is not None
         self.loop.end_iteration()
@@ -208,31 +212,33 @@ class WatchedRun:
         self._act(self.loop)
 
     def _act(self, loop: StepLoop, *, stepped: bool = True) -> None:
-        """End the run, or rescue it, if what was found asks for it."""
-        judge = self._outputs.judge
-        if judge is None or self.stopped is not None:
+        """End or rescue the run if the findings require it."""
+        findings = self._outputs.findings
+        if findings is None or self.stopped is not None:
             return
-        if judge.critical and self._settings.fail_on == "critical":
-            text = f"fail_on=critical ended the run at step {loop.journal.step}: {judge.critical}"
+        if findings.critical and self._settings.fail_on == "critical":
+            step = loop.journal.step
+            text = f"fail_on=critical ended the run at step {step}: {findings.critical}"
             loop.recovery.end_early("fail_on", text)
-        elif self._rescue and judge.policy:
-            loop.recovery.doubt(judge.policy.doubtful_step)
+        elif self._rescue and findings.policy:
+            loop.recovery.doubt(findings.policy.doubtful_step)
             self._rescue.act(stepped=stepped)
 
     def end_epoch(self, trainer: Trainer) -> None:
-        """Hand over what waits, compact the trace, sum up; let nothing broken go into validation, where it hangs."""
+        """Flush records and end the epoch; roll back a non-finite state, which hangs validation."""
         if self.loop:
             self.loop.records.flush()
-            judge = self._outputs.judge
-            if judge and self._rescue:  # trouble of the last steps must not be validated and saved
-                judge.ask()
+            findings = self._outputs.findings
+            if findings and self._rescue:  # before an unhealthy state is validated and saved
+                findings.ask()
                 self._act(self.loop, stepped=False)
             self.loop.recovery.keep_finite()
         self._outputs.end_epoch(trainer.epoch)
 
     def before_save(self, trainer: Trainer) -> None:
-        """See to it that what is saved is finite."""
-        if self.loop and not is_distributed(trainer):  # only rank 0 saves: it cannot ask the others
+        """Make sure that the state to be saved is finite."""
+        # In a distributed run only rank 0 saves, so it cannot agree with the other ranks here.
+        if self.loop and not is_distributed(trainer):
             self.loop.recovery.keep_finite()
 
     def after_save(self, trainer: Trainer) -> None:
@@ -247,35 +253,35 @@ class WatchedRun:
             )
 
     def recovered(self) -> None:
-        """Note that Ultralytics went back to `last.pt` and replays the epoch."""
+        """Register that Ultralytics restored `last.pt` and replays the epoch."""
         if self.loop:
             self.loop.restart("nan_recovery", {"epoch": self._epoch})
         if self._rescue:
             self._rescue.recovered()
 
     def save_if_stopped(self, trainer: Trainer) -> None:
-        """Save the restored state of a run that the guard ended, also under `save=False`."""
+        """Save the restored state of a run that was ended early, also with `save=False`."""
         if self.stopped and is_writer() and not self._saved_since_stop:
             trainer.save_model()
 
     def ended(self) -> None:
-        """Note that the training loop came to its own end."""
+        """Register that the training loop has completed."""
         self._ended = True
 
     def close(self) -> None:
-        """Write everything, however the training ended; a second interrupt waits until it is done."""
+        """Write all outputs, however the training ended; a second interrupt waits meanwhile."""
         with shielded():
             if self.loop is not None and not self._closed:
                 self._closed = True
                 self._finish(self.loop)
-            if self._claimed is not None:
-                unlock_folder(self._claimed)
-                self._claimed = None
+            if self._locked is not None:
+                unlock_folder(self._locked)
+                self._locked = None
 
     def _finish(self, loop: StepLoop) -> None:
-        """Hand over what waits, note the end, and close what is open."""
+        """Flush records, emit the end event, and close all outputs."""
         loop.records.flush()
-        self._say_if_few_steps(loop.journal)
+        self._report_few_steps(loop.journal)
         ended = self._ended and self.stopped is None
         if ended:
             for text in (loop.records.outcome.failure(), loop.recovery.skipped_to_the_end()):
@@ -288,43 +294,46 @@ class WatchedRun:
             ended=ended,
         )
 
-    def _say_if_few_steps(self, journal: Journal) -> None:
-        """Tell a user whose small dataset was accumulated away: with 28 images and nbs=64 two epochs are one step."""
+    def _report_few_steps(self, journal: Journal) -> None:
+        """Report few steps due to accumulation: 28 images with nbs=64 make one in two epochs."""
         steps, iterations = (
             journal.step - self._first_step,
             journal.iteration - self._first_iteration,
         )
         if self._ended and steps == 0 and iterations > 1:
             journal.notice(
-                "no optimizer step was seen: the trainer overrides optimizer_step without calling super()"
+                "no optimizer step was recorded: the trainer overrides optimizer_step without "
+                "calling super().optimizer_step()"
             )
         if self._ended and 0 < steps < 2 * (self._epoch + 1) and iterations >= 2 * steps:
             journal.notice(
-                f"{iterations} batches made only {steps} optimizer step{'' if steps == 1 else 's'}, since gradients "
-                f"are summed up to the nominal batch size nbs; nbs={self._batch} takes a step after every batch"
+                f"{iterations} batches made only {steps} optimizer "
+                f"step{'' if steps == 1 else 's'}, because gradients are accumulated up to the "
+                f"nominal batch size nbs; set nbs={self._batch} to take a step after every batch"
             )
 
     def _open(
-        self, trainer: Trainer, loop: StepLoop, asked: StabilitySettings, *, resumed: bool
+        self, trainer: Trainer, loop: StepLoop, settings: StabilitySettings, *, resumed: bool
     ) -> None:
-        """Write sidecar and header, open the outputs; a resumed run keeps its name and what was first asked for."""
+        """Write sidecar and header; a resumed run keeps its first ID and requested settings."""
         assert self._switches is not None
         folder = trainer.save_dir / FOLDER
         try:
-            write_sidecar(trainer.save_dir, asked)
+            write_sidecar(trainer.save_dir, settings)
         except OSError as error:
             self._outputs.warn(
-                f"{SIDECAR} could not be written: {error.strerror}; a resume will take the defaults."
+                f"{SIDECAR} could not be written: {error.strerror}; "
+                "a resumed run will use the defaults."
             )
         requested = {
             **(self._requested or effective.requested_settings(trainer)),
-            **asked.model_dump(),
+            **settings.model_dump(),
         }
-        own = effective.own_in_force(self._settings, self._switches)
-        header = effective.build_header(trainer, loop.reader.blocks, requested, own)
+        options = effective.options_in_force(self._settings, self._switches)
+        header = effective.build_header(trainer, loop.reader.blocks, requested, options)
         if resumed:
             try:
-                header = effective.as_first_written(header, read_header(folder))
+                header = effective.as_first_recorded(header, read_header(folder))
             except TraceError as error:
                 self._outputs.warn(str(error))
         else:

@@ -1,4 +1,4 @@
-"""`train`: one training of Ultralytics, watched and guarded, from arguments to its result."""
+"""`train`: one watched and guarded Ultralytics training, from arguments to result."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ __all__ = ["CheckedKeys", "check_training_keys", "train", "train_checked"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedKeys:
-    """The keys of a training, checked.
+    """Validated arguments of a training.
 
     Attributes:
         settings: yolo_stability options.
-        overrides: Keys of Ultralytics, as its own check normalizes them.
-        trainer_class: A trainer class of the user's own.
+        overrides: Ultralytics arguments, normalized by Ultralytics' own check.
+        trainer_class: Custom trainer class; None for the default class of the task.
     """
 
     settings: StabilitySettings
@@ -48,20 +48,36 @@ def train(
     """Train a YOLO model as `model.train(...)` does, watched and guarded.
 
     Args:
-        task: detect, pose, ...; None to take the model's own.
+        task: detect, pose, ...; None for the task stored in the model.
         model: Path or name of a model (`yolo26n.yaml`, `last.pt`), or a `YOLO` object.
-        data: Whatever Ultralytics takes, a folder in COCO's own layout, or the embedded sets `shapes` (detect) and
-            `figures` (pose). Several in a list are trained on one after the other from the same weights, as
-            Ultralytics does; the result is that of the last one. May be left out only to resume.
-        overrides: Every key of Ultralytics' training, and every one of `StabilityMonitor` (`guard`, `clip`, `norm`,
-            `lr_mult`, ...); `trainer` may be a trainer class of your own.
+        data: Any dataset that Ultralytics accepts, a folder in COCO layout, or one of the embedded
+            datasets `shapes` (detect) and `figures` (pose). For a list, Ultralytics trains on each
+            dataset in turn, starting from the same weights; the result is that of the last one. May
+            be omitted only to resume.
+        overrides: Ultralytics training arguments and yolo_stability options (`guard`, `clip`,
+            `norm`, `lr_mult`, ...; see `StabilityMonitor`); `trainer` sets a custom trainer class.
 
     Returns:
-        Run folder, trace and final metrics; `stopped` says why the guard, `fail_on` or a rescue ended the run early.
+        Run folder, trace, final metrics and diagnosis; `stopped` is the reason why the guard,
+        `fail_on` or a rescue ended the run early.
 
     Raises:
-        ConfigError: A key or value is impossible, or the model does not exist.
-        DataError: The dataset does not exist or does not fit the task.
+        ConfigError: An argument is unknown or has an invalid value, or the model does not exist.
+        DataError: The dataset does not exist or does not match the task.
+
+    Example:
+        >>> import contextlib, io, tempfile
+        >>> from yolo_stability import train
+        >>> settings = {"epochs": 1, "imgsz": 32, "batch": 8, "nbs": 8, "fraction": [16, 4]}
+        >>> quiet = {"device": "cpu", "workers": 0, "plots": False, "verbose": False}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with contextlib.redirect_stdout(io.StringIO()):  # hides the progress bars
+        ...         result = train(
+        ...             model="yolo26n.yaml", data="shapes", project=folder,
+        ...             clip="norm:1", **settings, **quiet,
+        ...         )
+        >>> result.trace.header.effective["clip"]
+        'norm:1'
     """
     keys = check_training_keys(model, overrides)
     return train_checked(
@@ -75,14 +91,14 @@ def train(
 
 
 def check_training_keys(model: str | Path | Any, keys: Mapping[str, Any]) -> CheckedKeys:
-    """Check what a caller in Python gives to a training.
+    """Validate the arguments that Python code passes to `train`.
 
     Args:
-        model: As `train` takes it.
-        keys: Every other key but `data`, as `train` takes them.
+        model: Model, as for `train`.
+        keys: All other arguments of `train` except `data`.
 
     Raises:
-        ConfigError: A key or value is impossible, or the model does not exist.
+        ConfigError: An argument is unknown or has an invalid value, or the model does not exist.
     """
     own = {key: keys[key] for key in OWN_KEYS if key in keys}
     theirs = {key: value for key, value in keys.items() if key not in {*OWN_KEYS, "trainer"}}
@@ -104,23 +120,23 @@ def train_checked(
     trainer_class: Any = None,
     messages: RunMessages = LOGGED,
 ) -> RunResult:
-    """Train with keys, values and a model that have been checked, as those of the command line have.
+    """Train with arguments that have been validated, such as those of the command line.
 
     Args:
-        task: As `train` takes it.
-        model: As `train` takes it; a name that `check_model` accepts.
-        data: As `train` takes it.
-        settings: From `make_settings`.
-        overrides: Keys of Ultralytics, as `check_values` returns them.
-        trainer_class: A trainer class of the user's own.
-        messages: Takes notes on the data and warnings; Ultralytics' log unless given.
+        task: Task, as for `train`.
+        model: Model, as for `train`; a name must have passed `check_model`.
+        data: Dataset, as for `train`.
+        settings: Result of `make_settings`.
+        overrides: Ultralytics arguments, as returned by `check_values`.
+        trainer_class: Custom trainer class; None for the default class of the task.
+        messages: Receives notes about the dataset and warnings; Ultralytics' log by default.
 
     Returns:
-        What `train` returns.
+        The result of the training, as from `train`.
 
     Raises:
-        ConfigError: A setting does not fit the others or the model.
-        DataError: The dataset does not exist or does not fit the task.
+        ConfigError: A setting is incompatible with the others or with the model.
+        DataError: The dataset does not exist or does not match the task.
     """
     overrides = dict(overrides)
     ignored = ignored_by_auto(overrides)
@@ -143,7 +159,7 @@ def train_checked(
 
 
 def _read_back(monitor: StabilityMonitor, messages: RunMessages) -> Trace:
-    """Return the trace of a finished training; an empty one if the disk did not even take its header."""
+    """Return the trace of a finished training; an empty one if not even its header was written."""
     try:
         return monitor.trace
     except TraceError as error:
@@ -156,7 +172,7 @@ def _read_back(monitor: StabilityMonitor, messages: RunMessages) -> Trace:
 def _resolve(
     data: str | Path | Sequence[str | Path], task: str, messages: RunMessages
 ) -> str | list[str]:
-    """Return what to hand to Ultralytics, and report what was imported."""
+    """Return the dataset in the form Ultralytics expects, and report what was imported."""
     if not isinstance(data, str | Path):
         return [str(_resolve(one, task, messages)) for one in data]
     resolved = resolve_data(data, task)

@@ -1,4 +1,4 @@
-"""`TrainerState`: an Ultralytics trainer as guard, step loop and rescue see it."""
+"""`TrainerState`: adapter from an Ultralytics trainer to the state that guard and rescue use."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ __all__ = ["TrainerState"]
 
 
 class TrainerState:
-    """Reads through to one trainer; made once a run.
+    """Adapter around one trainer; created once per run.
 
     Args:
-        trainer: The trainer, after its set-up.
+        trainer: The trainer, after its setup.
 
     Attributes:
-        host: The trainer itself, for what acts on Ultralytics alone: a fault.
+        host: The trainer itself; injected faults act on it.
     """
 
     def __init__(self, trainer: Trainer) -> None:
         self.host = trainer
 
-    # What a step changes
+    # State that a step changes
 
     @property
     def model(self) -> nn.Module:
@@ -39,31 +39,31 @@ class TrainerState:
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
-        """The optimizer; an out-of-memory retry makes a new one."""
+        """The optimizer; an out-of-memory retry replaces it."""
         optimizer: torch.optim.Optimizer = self.host.optimizer
         return optimizer
 
     @property
     def scaler(self) -> Scaler:
-        """AMP's scaler."""
+        """The gradient scaler of AMP."""
         scaler: Scaler = self.host.scaler
         return scaler
 
     @property
     def scheduler(self) -> Scheduler:
-        """The schedule."""
+        """The learning-rate scheduler."""
         scheduler: Scheduler = self.host.scheduler
         return scheduler
 
     @property
     def ema(self) -> Average | None:
-        """The average; a recovery makes a new one."""
+        """The exponential moving average of the weights; a recovery replaces it."""
         ema: Average | None = self.host.ema
         return ema
 
     @property
     def loss(self) -> Tensor:
-        """Loss of the last batch; None before the first."""
+        """Loss of the latest batch; None before the first one."""
         loss: Tensor = self.host.loss
         return loss
 
@@ -73,7 +73,7 @@ class TrainerState:
 
     @property
     def running_loss(self) -> Any:
-        """Running mean of an epoch, which the progress bar and `results.csv` show."""
+        """Running mean of the loss over the epoch, as in the progress bar and `results.csv`."""
         return self.host.tloss
 
     @running_loss.setter
@@ -81,10 +81,10 @@ class TrainerState:
         self.host.tloss = value
 
     def loss_items(self) -> dict[str, Tensor]:
-        """Return the named loss items of the last batch."""
+        """Return the named loss items of the latest batch."""
         return loss_items(self.host)
 
-    # Where it runs, and what
+    # Environment and arguments
 
     @property
     def device(self) -> torch.device:
@@ -94,7 +94,7 @@ class TrainerState:
 
     @property
     def world_size(self) -> int:
-        """Processes that train together."""
+        """Number of processes in a distributed run."""
         size: int = self.host.world_size
         return size
 
@@ -111,59 +111,59 @@ class TrainerState:
 
     @property
     def precision(self) -> torch.dtype | None:
-        """Precision of AMP; None when off."""
+        """Data type of AMP; None if AMP is off."""
         if self.host.args.amp == "bf16":
             return torch.bfloat16
         return torch.float16 if bool(self.host.amp) else None
 
     @property
     def epoch(self) -> int:
-        """The present epoch, counted from 0."""
+        """Current epoch, counted from 0."""
         epoch: int = self.host.epoch
         return epoch
 
     @property
     def epochs(self) -> int:
-        """How many there will be."""
+        """Planned number of epochs."""
         epochs: int = self.host.epochs
         return epochs
 
     @property
     def start_epoch(self) -> int:
-        """The epoch with which this session began."""
+        """First epoch of this session, counted from 0."""
         epoch: int = self.host.start_epoch
         return epoch
 
     @property
     def batches(self) -> int:
-        """Iterations of an epoch."""
+        """Number of batches per epoch."""
         return len(self.host.train_loader)
 
     @property
     def batch_size(self) -> int:
-        """Images of a batch."""
+        """Number of images per batch."""
         return int(self.host.batch_size)
 
     def stop(self) -> None:
-        """End the training with this epoch."""
+        """End the training after this epoch."""
         self.host.stop = True
 
-    # What it began from
+    # Initial state
 
     @property
     def resume(self) -> bool:
-        """Whether it goes on with an earlier run."""
+        """Whether this session resumes an earlier run."""
         return bool(self.host.resume)
 
     @property
     def checkpoint(self) -> str | None:
-        """File from which it goes on; None where its weights are new."""
+        """Checkpoint that the weights come from; None for newly initialized weights."""
         source = str(self.host.args.model)
         return source if self.resume or source.endswith(".pt") else None
 
     @property
     def best_fitness(self) -> Any:
-        """The best fitness so far; None without any."""
+        """Best fitness so far; None before the first validation."""
         return getattr(self.host, "best_fitness", None)
 
     @best_fitness.setter
@@ -171,15 +171,15 @@ class TrainerState:
         self.host.best_fitness = value
 
     def fresh_model(self) -> nn.Module:
-        """Return a model of the same kind with new weights, as stock builds it."""
+        """Return a stock model of the same architecture with newly initialized weights."""
         model: nn.Module = self.host.build_stock_model(copy.deepcopy(self.model.yaml))
         return model
 
-    # The warm-up
+    # Learning-rate warm-up
 
     @property
     def warmup_bias_lr(self) -> float:
-        """Rate at which biases begin a warm-up."""
+        """Learning rate of the biases at the start of the warm-up."""
         return float(self.host.args.warmup_bias_lr)
 
     @warmup_bias_lr.setter
@@ -187,10 +187,12 @@ class TrainerState:
         self.host.args.warmup_bias_lr = value
 
     def warm_up(self, place: int) -> None:
-        """Set rates, momentum and accumulation as Ultralytics does in a warm-up; does nothing after its end.
+        """Set learning rates, momentum and accumulation as Ultralytics does during warm-up.
+
+        Does nothing once the warm-up has ended.
 
         Args:
-            place: Iterations of the warm-up that are passed.
+            place: Number of warm-up iterations completed.
         """
         trainer, end = self.host, warmup_iterations(self.host)
         if not end or place > end:

@@ -1,4 +1,4 @@
-"""Static trainer classes, one per task: importable by name, as workers of a distributed run need them."""
+"""Static trainer classes, one per task, importable by name as distributed workers require."""
 
 from __future__ import annotations
 
@@ -28,34 +28,34 @@ __all__ = [
 
 
 class StabilityDetectionTrainer(StabilityMixin, DetectionTrainer):
-    """Watched training of a detection model."""
+    """Watched trainer for detection models."""
 
 
 class StabilityPoseTrainer(StabilityMixin, PoseTrainer):
-    """Watched training of a pose model."""
+    """Watched trainer for pose models."""
 
 
 class StabilitySegmentationTrainer(StabilityMixin, SegmentationTrainer):
-    """Watched training of a segmentation model."""
+    """Watched trainer for segmentation models."""
 
 
 class StabilityOBBTrainer(StabilityMixin, OBBTrainer):
-    """Watched training of a model for oriented boxes."""
+    """Watched trainer for models with oriented bounding boxes."""
 
 
 class StabilityClassificationTrainer(StabilityMixin, ClassificationTrainer):
-    """Watched training of a classification model."""
+    """Watched trainer for classification models."""
 
 
 class StabilityRTDETRTrainer(StabilityMixin, RTDETRTrainer):
-    """Watched training of an RT-DETR model."""
+    """Watched trainer for RT-DETR models."""
 
 
 @cache
 def stability_class(cls: Any) -> Any:
-    """Return the trainer class with the mixin before it.
+    """Return the trainer class with the mixin in front.
 
-    Its name still ends in `Trainer`: Ultralytics attaches its loggers by that name.
+    The name of the new class still ends in `Trainer`, by which Ultralytics selects loggers.
 
     Args:
         cls: Any trainer class.
@@ -69,6 +69,6 @@ def stability_class(cls: Any) -> Any:
 
 
 def adopt(trainer: Trainer) -> None:
-    """Give an existing trainer the seam, by changing its class."""
+    """Add the mixin to an existing trainer by changing its class."""
     cls: Any = type(trainer)
     trainer.__class__ = stability_class(cls)

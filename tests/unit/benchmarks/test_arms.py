@@ -1,4 +1,4 @@
-"""Arms that cross a cause with a remedy, and the suites that consist of them."""
+"""Arms that combine a cause with a remedy, and the suites made of them."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def test_every_pair_has_an_arm_unless_it_would_repeat_one() -> None:
             "sgd-lr-100+group-norm",
         ),
     ]
-    stand_ins = {arm: other for arm, other in found.stand_ins().items() if arm != other}
-    assert stand_ins == {
+    equivalent = {arm: other for arm, other in found.equivalent_arms().items() if arm != other}
+    assert equivalent == {
         "remedy-adamw": "control",
         "no-norm+remedy-adamw": "no-norm",
         "no-norm+group-norm": "group-norm",
@@ -74,7 +74,7 @@ def test_every_pair_has_an_arm_unless_it_would_repeat_one() -> None:
 @pytest.mark.parametrize("name", ["remedies", "remedies-all"])
 def test_a_stand_in_is_told_the_same_in_all_tasks(name: str) -> None:
     shipped = load_suite(name)
-    for arm, other in shipped.stand_ins().items():
+    for arm, other in shipped.equivalent_arms().items():
         for task in shipped.tasks:
             own, its = (shipped.settings(one, task, 1) for one in (arm, other))
             differing = {key for key in {*own, *its} if own.get(key) != its.get(key)}
@@ -114,7 +114,9 @@ def test_the_shipped_matrix_is_as_large_as_asked_for() -> None:
     assert shipped.tasks == ["detect", "pose"]
     assert all((label := load_scenario(name).label) and label.cause for name in shipped.causes)
     for name in shipped.remedies:  # each is measured against something
-        assert any(shipped.stand_ins()[f"{cause}+{name}"] != cause for cause in shipped.causes)
+        assert any(
+            shipped.equivalent_arms()[f"{cause}+{name}"] != cause for cause in shipped.causes
+        )
 
 
 @pytest.mark.parametrize("name", [n for n in scenario_names() if n.startswith("remedy-")])
@@ -134,21 +136,21 @@ def test_the_larger_matrix_goes_on_where_the_smaller_one_ended() -> None:
     ("changed", "complaint"),
     [
         ({"remedies": []}, "causes and remedies: a matrix needs both"),
-        ({"causes": ["no-nrom"]}, "causes: there is no scenario 'no-nrom'. Did you mean 'no-norm'"),
-        ({"causes": ["group-norm"]}, "causes: 'group-norm' is no cause"),
-        ({"remedies": ["no-norm"]}, "remedies: 'no-norm' is no remedy"),
-        ({"remedies": ["group-norm", "group-norm"]}, "remedies: 'group-norm' is there twice"),
-        ({"causes": ["no-norm+group-norm"]}, "causes: there is no scenario 'no-norm+group-norm'"),
+        ({"causes": ["no-nrom"]}, "causes: unknown scenario 'no-nrom'. Did you mean 'no-norm'"),
+        ({"causes": ["group-norm"]}, "causes: 'group-norm' is not a cause"),
+        ({"remedies": ["no-norm"]}, "remedies: 'no-norm' is not a remedy"),
+        ({"remedies": ["group-norm", "group-norm"]}, "remedies: 'group-norm' is listed twice"),
+        ({"causes": ["no-norm+group-norm"]}, "causes: unknown scenario 'no-norm+group-norm'"),
         (
             {"control": "controll"},
-            "control: there is no scenario 'controll'. Did you mean 'control'",
+            "control: unknown scenario 'controll'. Did you mean 'control'",
         ),
         ({"arms": ["no-norm"]}, "control: 'control' is not among the arms no-norm"),
         (
             {"arms": ["control", "no-norm+remedy-agcc"]},
-            "arms: there is no scenario 'no-norm+remedy-agcc'. Did you mean 'no-norm+remedy-agc'",
+            "arms: unknown scenario 'no-norm+remedy-agcc'. Did you mean 'no-norm+remedy-agc'",
         ),
-        ({"arms": ["control", "no-norm+group-norm+remedy-agc"]}, "arms: there is no scenario"),
+        ({"arms": ["control", "no-norm+group-norm+remedy-agc"]}, "arms: unknown scenario"),
         ({"causes": [], "remedies": []}, "arms: Field required"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Runs of a small suite made by hand, to verdicts, comparisons and sentences."""
+"""Verdicts, comparisons and summaries of the synthetic runs of a small suite."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def only(runs: list[RunResultRow], profiles: dict[Any, BlockProfile] | None = No
     return found
 
 
-# --- from traces ------------------------------------------------------------------------------------------------------
+# --- from traces ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -165,15 +165,17 @@ def test_a_reader_who_was_not_there_understands_the_sentence(
 ) -> None:
     found, other = suite[0].comparisons
     assert found.sentence == (
-        "no-norm on detect failed in 2 of 2 runs (95 % interval 34 % to 100 %; control 0 of 2, p = 0.12): "
-        "in the run with seed 0, gradients of model.0 Conv, the first block, were 7.4e-7 times those of "
-        "the head; and it did not learn: final fitness 0.003 against 0.75 of the control."
+        "no-norm on detect failed in 2 of 2 runs (95 % interval 34 % to 100 %; control 0 of 2, "
+        "p = 0.12): in the run with seed 0, gradients of model.0 Conv, the first block, were "
+        "7.4e-7 times those of the head; the model did not learn: final fitness 0.003, "
+        "control 0.75."
     )
     assert other.sentence.startswith(
-        "other on detect failed in 1 of 2 runs (95 % interval 9 % to 91 %; control 0 of 2, p = 0.62): "
+        "other on detect failed in 1 of 2 runs (95 % interval 9 % to 91 %; control 0 of 2, "
+        "p = 0.62): "
         "in the run with seed 0, the process ran out of memory and left no trace; "
     )
-    assert other.sentence.endswith("; mean final fitness 0.4, that of the control 0.75.")
+    assert other.sentence.endswith("; mean final fitness 0.4, control 0.75.")
 
 
 def test_series_holds_all_traces_and_everything_is_json(
@@ -209,7 +211,7 @@ def test_a_failed_control_is_no_reference(tmp_path: Path) -> None:
     both = assess(ARMS, rows, lambda r: traces.get((r.arm, r.seed)))
     assert [r.verdict for r in both.runs] == ["failed", "stable", "stable"]
     alone = assess(ARMS, [rows[0], rows[2]], lambda r: traces.get((r.arm, r.seed)))
-    assert [r.verdict for r in alone.runs] == ["failed", "stable"]  # judged by its own past
+    assert [r.verdict for r in alone.runs] == ["failed", "stable"]  # assessed by its own past
     high = load_trace(write(tmp_path / "a1", [scaled_by(r, 200.0) for r in steps()]))
     traces["no-norm", 0] = high
     for stock, expected in ((rows[0], "stable"), (rows[1], "unstable")):
@@ -231,7 +233,7 @@ def test_tasks_and_models_are_kept_apart(tmp_path: Path) -> None:
     ]
 
 
-# --- from rows --------------------------------------------------------------------------------------------------------
+# --- from rows ------------------------------------------------------------------------------------
 
 
 def test_one_seed_is_anecdotal() -> None:
@@ -246,7 +248,8 @@ def test_one_seed_is_anecdotal() -> None:
     assert found.onset == Interval(value=3.0)
     assert (
         found.sentence
-        == "no-norm on detect failed in its only run (one run only: anecdotal; control 0 of 1): it went so."
+        == "no-norm on detect failed in its only run (a single run: anecdotal; control 0 of 1): "
+        "it went so."
     )
 
 
@@ -267,10 +270,7 @@ def test_inconclusive_runs_count_in_no_rate() -> None:
         [*control, *(settled("no-norm", s, "inconclusive", why="too short") for s in range(2))]
     )
     assert (none.rate.value, none.anecdotal) == (None, True)
-    assert (
-        none.sentence
-        == "no-norm on detect: nothing can be said about it, since in the run with seed 0, too short."
-    )
+    assert none.sentence == "no-norm on detect is inconclusive: in the run with seed 0, too short."
 
 
 @pytest.mark.parametrize(
@@ -357,7 +357,7 @@ def test_fitness_is_the_tasks_own() -> None:
 
 
 def test_a_row_holds_the_first_and_the_most_severe_findings_in_time() -> None:
-    """Of a run with a gradual end: its first sign, the critical findings and the causes, no more than a page shows."""
+    """A result keeps the first sign, the critical findings and the causes that a page shows."""
     run = healthy_run(120)
     loss = np.where(np.arange(120) < 60, run.loss, np.nan)
     update = np.where(np.arange(120) < 50, run.update, 3.0)

@@ -1,4 +1,4 @@
-"""Mistakes around a benchmark's folder, as people make them on the command line: one sentence, exit code 2."""
+"""Command-line mistakes about benchmark folders: one sentence and exit code 2."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from yolo_stability.core.errors import ConfigError
 
 
 def edited(**changes: object) -> Callable[[Path], None]:
-    """Return what changes keys of `results.json`."""
+    """Return a function that changes keys of `results.json`."""
 
     def edit(folder: Path) -> None:
         file = folder / "results.json"
@@ -29,7 +29,7 @@ def edited(**changes: object) -> Callable[[Path], None]:
 
 
 def cut(name: str, share: float) -> Callable[[Path], None]:
-    """Return what leaves so much of a file."""
+    """Return a function that truncates a file to a fraction of its size."""
 
     def edit(folder: Path) -> None:
         content = (folder / name).read_bytes()
@@ -44,7 +44,7 @@ def plan_only(folder: Path) -> None:
 
 
 def spoilt(folder: Path) -> None:
-    """Damage the pages of a Parquet file and leave its footer whole."""
+    """Damage the pages of a Parquet file but not its footer."""
     content = bytearray((folder / "series.parquet").read_bytes())
     content[len(content) // 8 : len(content) // 2] = b"\xa5" * (
         len(content) // 2 - len(content) // 8
@@ -54,7 +54,7 @@ def spoilt(folder: Path) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Give the folder of a finished benchmark of two arms, without its runs."""
+    """Provide the folder of a complete benchmark of two arms, without its runs."""
     write_sample(tmp_path / "bench", arms=("control", "huge-lr"), tasks=("detect",), seeds=(0,))
     (tmp_path / "bench" / "plan.json").write_text(
         json.dumps({"schema_version": 1, "suite": {}, "runs": []})
@@ -62,7 +62,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "bench"
 
 
-def said(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+def error_of(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     """Return the one line on stderr of a command that ends with code 2."""
     capsys.readouterr()
     assert main(args) == 2
@@ -78,10 +78,13 @@ def said(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     ("damage", "complaint"),
     [
         (edited(schema_version=9), "has schema version 9; this version of the package reads 1"),
-        (plan_only, "holds no results.json: the benchmark has not ended; run it again, it resumes"),
+        (
+            plan_only,
+            "contains no results.json: the benchmark is not complete; run it again to resume it",
+        ),
         (cut("results.json", 0.5), "results.json cannot be read"),
         (cut("results.json", 0), "results.json cannot be read"),
-        (edited(runs="none"), "results.json is not a whole result"),
+        (edited(runs="none"), "results.json is not a valid result"),
     ],
 )
 def test_a_result_that_is_not_whole(
@@ -92,7 +95,7 @@ def test_a_result_that_is_not_whole(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     damage(folder)
-    assert complaint in said([verb, str(folder)], capsys)
+    assert complaint in error_of([verb, str(folder)], capsys)
 
 
 @pytest.mark.parametrize("damage", [cut("series.parquet", 0.5), cut("series.parquet", 0), spoilt])
@@ -100,33 +103,33 @@ def test_series_that_are_not_whole(
     damage: Callable[[Path], None], folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     damage(folder)
-    text = said(["compare", str(folder)], capsys)
+    text = error_of(["compare", str(folder)], capsys)
     assert "series.parquet cannot be read" in text
     assert "run the benchmark again to write it anew" in text
 
 
 def test_a_plan_that_is_not_whole(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "holds no run with a trace that could be run again" in said(
+    assert "contains no run with a trace that can be repeated" in error_of(
         ["verify", str(folder)], capsys
     )
     cut("plan.json", 0.5)(folder)
-    assert "plan.json cannot be read" in said(["verify", str(folder)], capsys)
+    assert "plan.json cannot be read" in error_of(["verify", str(folder)], capsys)
     (folder / "plan.json").unlink()
-    assert "plan.json cannot be read" in said(["verify", str(folder)], capsys)
+    assert "plan.json cannot be read" in error_of(["verify", str(folder)], capsys)
 
 
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("verify {} sample=0", "sample=0 is not possible"),
+        ("verify {} sample=0", "Invalid value sample=0: expected a whole number, 1 or more."),
         ("verify {} sample=some", "sample=some is not possible"),
         ("verify {} smaple=1", "Did you mean 'sample'"),
-        ("verify {}/nowhere", "holds no results.json"),
+        ("verify {}/nowhere", "contains no results.json"),
         ("verify", "takes the folder of one benchmark"),
-        ("compare {}/nowhere", "takes two runs or more"),
+        ("compare {}/nowhere", "expects two or more runs"),
         ("compare {} ot=x", "Did you mean 'out'"),
         ("compare {}/a {}/b out={}/file", "is a file; name a folder for the comparison"),
-        ("compare {}/a {}/b out={}/file/below", "cannot be made"),
+        ("compare {}/a {}/b out={}/file/below", "cannot be created"),
         (
             "benchmark suite=demo jobs=0",
             "jobs=0 is not possible: jobs is a whole number, 1 or more.",
@@ -138,14 +141,14 @@ def test_a_plan_that_is_not_whole(folder: Path, capsys: pytest.CaptureFixture[st
         ("benchmark suite=demo seeds=two", "seeds=two is not possible"),
         (
             "benchmark suite=demo arms=no-nrom",
-            "there is no scenario 'no-nrom'. Did you mean 'no-norm'",
+            "unknown scenario 'no-nrom'. Did you mean 'no-norm'",
         ),
-        ("benchmark suite=demo arms=huge-lr,huge-lr", "'huge-lr' is there twice"),
+        ("benchmark suite=demo arms=huge-lr,huge-lr", "'huge-lr' is listed twice"),
         ("benchmark suite=quikc", "No suite 'quikc'. Did you mean 'quick'"),
         ("benchmark siute=quick", "'benchmark' needs a suite"),
         ("benchmark suite=demo out={}/file", "is a file; name a folder for the benchmark"),
-        ("benchmark suite=demo out={}/others", "holds other things (thesis.txt)"),
-        ("benchmark suite=demo out={}/newer", "holds a benchmark of schema version 9"),
+        ("benchmark suite=demo out={}/others", "contains other files (thesis.txt)"),
+        ("benchmark suite=demo out={}/newer", "contains a benchmark of schema version 9"),
     ],
 )
 def test_a_line_that_cannot_be(
@@ -158,7 +161,7 @@ def test_a_line_that_cannot_be(
     (folder / "others" / "thesis.txt").touch()
     (folder / "newer").mkdir()
     (folder / "newer" / "plan.json").write_text('{"schema_version": 9}')
-    assert complaint in said(line.format(*[folder] * 3).split(), capsys)
+    assert complaint in error_of(line.format(*[folder] * 3).split(), capsys)
     assert (folder / "newer" / "plan.json").read_text() == '{"schema_version": 9}'
 
 
@@ -166,7 +169,7 @@ def test_a_line_that_cannot_be(
 def test_a_half_written_folder_is_gone_on_with(
     plan: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A kill may leave a plan, or half of one: the next call writes it anew and runs what is missing."""
+    """A kill may leave a partial plan: the next call rewrites it and runs the missing runs."""
 
     class Stop(Exception):
         pass
@@ -184,7 +187,7 @@ def test_a_half_written_folder_is_gone_on_with(
 
 
 class Silent:
-    """A listener that says nothing."""
+    """A listener that ignores all notifications."""
 
     def planned(self, specs: object, done: int) -> None: ...
     def started(self, spec: object) -> None: ...
@@ -199,9 +202,9 @@ def test_runs_at_hand_with_unreadable_settings(
         (tmp_path / name / "args.yaml").write_bytes(content)
         (tmp_path / name / "results.csv").write_text("epoch\n1\n")
     line = ["compare", str(tmp_path / "a"), str(tmp_path / "b"), f"out={tmp_path / 'out'}"]
-    assert "args.yaml cannot be read" in said(line, capsys)
+    assert "args.yaml cannot be read" in error_of(line, capsys)
     (tmp_path / "b" / "args.yaml").write_text("task: detect\ntask: pose\n")
-    assert "duplicate key 'task'; keep one." in said(line, capsys)
+    assert "duplicate key 'task'; keep one." in error_of(line, capsys)
 
 
 def test_a_suite_with_everything_wrong_names_all_of_it(
@@ -209,9 +212,10 @@ def test_a_suite_with_everything_wrong_names_all_of_it(
 ) -> None:
     file = tmp_path / "my.yaml"
     file.write_text(
-        "name: My Suite\ncontrol: control\narms: [3]\nseeds: two\ntasks: detect\nlimits: {minutes: -1}\n"
+        "name: My Suite\ncontrol: control\narms: [3]\nseeds: two\ntasks: detect\n"
+        "limits: {minutes: -1}\n"
     )
-    text = said(["benchmark", f"suite={file}"], capsys)
+    text = error_of(["benchmark", f"suite={file}"], capsys)
     assert [
         path
         for path in ("name:", "arms.0:", "seeds:", "tasks:", "limits.minutes:")
@@ -220,6 +224,6 @@ def test_a_suite_with_everything_wrong_names_all_of_it(
 
 
 def test_the_class_of_these_errors() -> None:
-    """What the command line turns into exit code 2 is a ConfigError in Python."""
+    """Errors with exit code 2 on the command line are a ConfigError in Python."""
     with pytest.raises(ConfigError, match="jobs=0"):
         make_executor("local", jobs=0)

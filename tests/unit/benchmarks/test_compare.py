@@ -1,4 +1,4 @@
-"""`compare`: what runs at hand are called."""
+"""`compare`: names of the compared runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from yolo_stability.core.errors import ConfigError
 
 
 def plain(folder: Path) -> Path:
-    """Write what Ultralytics leaves of a run."""
+    """Write the files of an Ultralytics run."""
     folder.mkdir(parents=True)
     (folder / "args.yaml").write_text("task: detect\n")
     (folder / "results.csv").write_text("epoch\n1\n")
@@ -30,5 +30,5 @@ def test_paths_that_differ_far_up_are_told_apart(tmp_path: Path) -> None:
 
 def test_the_run_that_is_there_twice_is_named(tmp_path: Path) -> None:
     first, second = plain(tmp_path / "a"), plain(tmp_path / "b")
-    with pytest.raises(ConfigError, match=re.escape(f"'{second}' is there twice")):
+    with pytest.raises(ConfigError, match=re.escape(f"'{second}' is listed twice")):
         compare_runs([first, second, second], tmp_path / "out")

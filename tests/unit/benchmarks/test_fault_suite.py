@@ -1,4 +1,4 @@
-"""The fault suite covers what it is meant to, and every label is whole."""
+"""The fault suite covers all intended causes, and every label is complete."""
 
 from __future__ import annotations
 

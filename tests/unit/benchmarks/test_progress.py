@@ -1,4 +1,4 @@
-"""The bars of a benchmark: a run may end while somebody looks how far it is."""
+"""Progress bars of a benchmark: a run may end while its progress file is read."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_run_that_ends_while_its_file_is_read_freezes_no_other_bar(
         return {"step": 3, "planned": 8}
 
     monkeypatch.setattr(progress, "_read", read)
-    monkeypatch.setattr(progress, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(progress, "_POLL_SECONDS", 0.01)
     with shown:
         shown.planned([FIRST, SECOND], 0)
         shown.started(FIRST)

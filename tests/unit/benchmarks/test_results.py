@@ -1,4 +1,4 @@
-"""What a terminal shows of a benchmark, and what becomes of a result that cannot be read."""
+"""Terminal output of a benchmark, and errors for results that cannot be read."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def result(**totals: Any) -> BenchmarkResult:
 def test_the_cost_beyond_the_steps_is_told_in_two_lines() -> None:
     lines = result(**COST).lines()
     assert lines == [
-        "time: 313 s for 28 runs, 2 at once; start-up 3.3 s a run (median)",
-        "step loops: 478 s, 76% of 2 x 313 s; the rest: start-up, validation",
+        "time: 313 s for 28 runs, 2 in parallel; startup 3.3 s per run (median)",
+        "step loops: 478 s, 76% of 2 x 313 s; the rest is startup and validation",
     ]
     wide = result(
         **{
@@ -61,8 +61,8 @@ def test_one_run_alone_is_told_as_such() -> None:
         jobs=1, wall_seconds=20.0, ran=1, step_seconds_ran=15.0, startup_seconds_median=None
     ).lines()
     assert lines == [
-        "time: 20 s for 1 run, 1 at once",
-        "step loops: 15 s, 75% of that; the rest: start-up, validation",
+        "time: 20 s for 1 run, one at a time",
+        "step loops: 15 s, 75% of the total; the rest is startup and validation",
     ]
 
 
@@ -100,27 +100,27 @@ GOOD = json.loads(results_to_json(result(**COST)))
         ("\x00\xff", "cannot be read"),
         (
             json.dumps({k: v for k, v in GOOD.items() if k != "runs"}),
-            "is not a whole result (runs: Field required)",
+            "is not a valid result (runs: Field required)",
         ),
-        (json.dumps({**GOOD, "runs": [{"arm": "x"}]}), "is not a whole result"),
-        (json.dumps({**GOOD, "runs": 3}), "is not a whole result"),
-        (json.dumps({**GOOD, "arms": ["control"]}), "is not a whole result"),
-        (json.dumps({**GOOD, "comparisons": [{"blocks": [1]}]}), "is not a whole result"),
+        (json.dumps({**GOOD, "runs": [{"arm": "x"}]}), "is not a valid result"),
+        (json.dumps({**GOOD, "runs": 3}), "is not a valid result"),
+        (json.dumps({**GOOD, "arms": ["control"]}), "is not a valid result"),
+        (json.dumps({**GOOD, "comparisons": [{"blocks": [1]}]}), "is not a valid result"),
         (
             json.dumps({**GOOD, "more": 1}),
-            "is not a whole result (more: Unexpected keyword argument)",
+            "is not a valid result (more: Unexpected keyword argument)",
         ),
         (
             json.dumps({**GOOD, "suite": 3}),
-            "is not a whole result (suite: Input should be a valid string)",
+            "is not a valid result (suite: Input should be a valid string)",
         ),
         (
             json.dumps({**GOOD, "totals": {"a": float("nan")}}),
-            "NaN is no number that a result holds",
+            "NaN is not a finite number",
         ),
         (
             json.dumps({**GOOD, "totals": {"a": 0.5}}).replace("0.5", "1e999"),
-            "1e999 is no number that a result holds",
+            "1e999 is not a finite number",
         ),
     ],
 )
@@ -151,5 +151,5 @@ def test_a_diagnosis_that_is_not_whole_is_told_in_one_sentence(
         **diagnosis,
     }
     (tmp_path / "results.json").write_text(json.dumps({**GOOD, "runs": [run]}))
-    with pytest.raises(TraceError, match="not a whole result"):
+    with pytest.raises(TraceError, match="not a valid result"):
         read_results(tmp_path)

@@ -1,4 +1,4 @@
-"""The digest of a run, by which a benchmark knows what it need not run again, covers the packages the run uses."""
+"""The digest of a run, which determines whether to repeat it, covers the packages it uses."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def digest(**changes: str) -> str:
 
 
 def digest_without_packages(**changes: Any) -> str:
-    """Return the digest of the settings, limits and versions alone, put together by hand."""
+    """Return the digest of settings, limits and versions, computed independently."""
     content = [{**STOCK, **changes}, {"zero_loss_steps": 16}, VERSIONS]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Return what puts a distribution with the clip `halve` on the path, in the place of an earlier version."""
+    """Return a function that installs a version of a distribution with the clip `halve`."""
 
     def put(version: str) -> None:
         info = tmp_path / version / f"tiny_plugin-{version}.dist-info"

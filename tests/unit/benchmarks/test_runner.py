@@ -1,4 +1,4 @@
-"""A suite in its folder: who else may be at work there."""
+"""A suite in a folder that another process may use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Stop(Exception):
 
 
 class Stopping:
-    """A listener that lets no run begin."""
+    """A listener that prevents all runs from starting."""
 
     def planned(self, specs: object, done: int) -> None:
         raise Stop
@@ -34,7 +34,7 @@ def test_a_benchmark_of_another_machine_in_the_same_folder_is_told(
     suite = Suite(name="x", control="control", arms=["control"], tasks=["detect"])
     with pytest.raises(Stop):
         run_suite(suite, tmp_path, Stopping(), make_executor("local"), command="")
-    told, err = capsys.readouterr()
-    assert told == ""
+    out, err = capsys.readouterr()
+    assert out == ""
     assert f"stability: '{tmp_path}' was last used by process 7 on else\\x1b[31mwhere: " in err
     assert not (tmp_path / LOCK_FILE).exists()

@@ -1,4 +1,4 @@
-"""Recipes come from files."""
+"""Recipes are read from files."""
 
 from __future__ import annotations
 

@@ -46,7 +46,8 @@ def test_wilson_is_what_newcombe_printed() -> None:
 
 
 def test_boschloo_of_two_against_none_of_two_is_an_eighth() -> None:
-    # by hand: only this table is as extreme; its probability p^2 (1-p)^2 is 1/16 at most; twice that for two sides
+    # By hand: only this table is as extreme; its probability p^2 (1-p)^2 is at most 1/16, and
+    # twice that for two sides.
     assert boschloo(2, 2, 0, 2) == pytest.approx(0.125, abs=1e-6)
     assert boschloo(0, 2, 2, 2) == pytest.approx(0.125, abs=1e-6)
 
@@ -68,7 +69,7 @@ def test_boschloo_says_nothing_about_one_seed_or_equal_rates() -> None:
 
 
 def enumerated(a: int, n: int, b: int, m: int) -> float:
-    """Boschloo's test from its definition: Fisher's one-sided p as the statistic, a grid over the common rate."""
+    """Boschloo's test by definition: Fisher's one-sided p, maximized over the common rate."""
 
     def fisher(x: int, y: int, *, greater: bool) -> float:
         total = math.comb(n + m, x + y)
@@ -112,7 +113,7 @@ def test_bootstrap_of_few_values_is_that_of_all_resamples() -> None:
 
 
 def percentile(ordered: list[float], percent: float) -> float:
-    """Smallest value that so many percent of the list do not exceed."""
+    """Smallest value that the given percentage of the list does not exceed."""
     return next(v for i, v in enumerate(ordered, 1) if i / len(ordered) >= percent / 100)
 
 
@@ -158,7 +159,7 @@ def test_clusters_of_one_value_each_are_the_plain_bootstrap_of_the_mean(
 
 
 def test_whole_clusters_are_drawn_each_with_its_own_size() -> None:
-    """All resamples of two clusters: a twice, a and b (two ways), b twice; one in four lies beyond any bound."""
+    """All resamples of two clusters: aa, ab, ba, bb; one in four is beyond any bound."""
     found = clustered([1.0, 1.0, 1.0, 0.0], ["a", "a", "a", "b"])
     assert (found.value, found.low, found.high) == (0.75, 0.0, 1.0)
     again = clustered([0.0, 1.0, 1.0, 1.0], ["b", "a", "a", "a"])

@@ -1,4 +1,4 @@
-"""Suites and their arms: what ships is whole, and mistakes are told all at once."""
+"""Suites and their arms: shipped files are valid, and all mistakes are reported together."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ GOOD = {"name": "mine", "control": "control", "arms": ["control", "no-norm"], "s
 
 
 def suite(**changed: Any) -> Suite:
-    """Return a suite that is fine but for what is changed."""
+    """Return a valid suite with some fields changed."""
     return Suite.model_validate({**GOOD, **changed})
 
 
@@ -83,15 +83,16 @@ def test_an_arm_is_over_the_suite_and_that_over_the_recipe() -> None:
             "name: x\ncontrol: control\narms: [no-norm]\n",
             ["control: 'control' is not among the arms no-norm"],
         ),
-        ("name: x\ncontrol: control\narms: [control, control]\n", ["'control' is there twice"]),
+        ("name: x\ncontrol: control\narms: [control, control]\n", ["'control' is listed twice"]),
         ("name: x\narms: [control]\n", ["control: Field required"]),
         (
-            "name: x\ncontrol: control\narms: [control]\nseeds: 0\ntasks: [segment]\nlimits: {minutes: long}\nsed: 1\n",
+            "name: x\ncontrol: control\narms: [control]\nseeds: 0\ntasks: [segment]\n"
+            "limits: {minutes: long}\nsed: 1\n",
             [
                 "seeds:",
                 "tasks.0:",
                 "limits.minutes:",
-                "sed: there is no such key Did you mean 'seeds'",
+                "sed: unknown key. Did you mean 'seeds'",
             ],
         ),
         ("schema_version: 2\nname: x\ncontrol: control\narms: [control]\n", ["schema_version"]),
@@ -192,7 +193,7 @@ def test_an_editor_sees_mistakes_as_well(kind: str, content: dict[str, Any]) -> 
 def test_an_editor_shows_what_every_key_means() -> None:
     suite, scenario = schemas()["suite"], schemas()["scenario"]
     assert set(suite["properties"]) == set(Suite.model_fields)
-    assert suite["properties"]["seeds"]["description"] == "How many seeds, counted from 0."
+    assert suite["properties"]["seeds"]["description"] == "Number of seeds, counted from 0."
     for properties in (
         suite["properties"],
         suite["$defs"]["Limits"]["properties"],

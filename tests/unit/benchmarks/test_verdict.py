@@ -1,4 +1,4 @@
-"""Verdicts on runs made by hand, each with the rule, step and block that what was put into it should give."""
+"""Verdicts about synthetic runs, each with the expected rule, step and block."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def healthy(seed: int = 0, steps: int = STEPS) -> list[StepRecord]:
 
 
 def fresh(folder: Path) -> Path:
-    """An empty folder, however often it is asked for."""
+    """A new empty folder on every call."""
     return Path(tempfile.mkdtemp(dir=folder))
 
 
@@ -94,7 +94,7 @@ def test_nothing_is_called_stable_that_is_too_short_or_did_not_learn(
     assert judged(stock=[]).verdict == "stable"  # its own past is enough
     unlearned = judged(fitness=0.01, control_fitness=0.76)
     assert unlearned.verdict == "inconclusive"
-    assert "final fitness 0.01 against 0.76 of the control" in unlearned.why
+    assert "final fitness 0.01, control 0.76" in unlearned.why
     assert (
         judged(fitness=0.0, control_fitness=0.01).verdict == "stable"
     )  # the control learned nothing either
@@ -200,8 +200,8 @@ def test_a_short_blow_up_before_the_zeros_is_told(judged: Callable[..., RunVerdi
     )
     assert summary(found)[:3] == ("failed", 23, "collapse")
     assert found.why == (
-        "loss and gradients were exactly 0 for 41 steps from step 19 on: the model has stopped learning, "
-        "after a loss of 120"
+        "loss and gradients were exactly 0 for 41 steps from step 19 on: "
+        "the model has stopped learning, after a loss of 120"
     )
 
 
@@ -256,7 +256,7 @@ def test_a_high_loss_needs_a_while(judged: Callable[..., RunVerdict]) -> None:
     def high(first: int, last: int, loss: float = 37.0) -> Change:
         return lambda s, r: replace(r, loss=loss) if first <= s < last else r
 
-    # up to step 19 the lowest median of 8 losses is that of steps 12 to 19: 7.225, and 5 times that is 36.1
+    # Up to step 19 the lowest median of 8 losses is that of steps 12 to 19: 7.225, times 5: 36.1.
     assert summary(judged(high(20, 25)))[:3] == ("unstable", 24, "divergence")
     assert judged(high(20, 24)).verdict == "stable"
     assert judged(high(20, 30, 35.0)).verdict == "stable"
@@ -346,9 +346,7 @@ def test_vanishing_gradients_name_the_backbone_block(tmp_path: Path) -> None:
     assert found((1, 1, 1e-9, 1)).verdict == "stable"  # the neck alone
     unlearned = found(deep, fitness=0.05, control_fitness=0.76)
     assert (unlearned.verdict, unlearned.onset_sign) == ("failed", "vanishing")
-    assert unlearned.why.endswith(
-        "; and it did not learn: final fitness 0.05 against 0.76 of the control"
-    )
+    assert unlearned.why.endswith("; the model did not learn: final fitness 0.05, control 0.76")
     assert found(deep, fitness=0.45, control_fitness=0.76).verdict == "unstable"
 
 

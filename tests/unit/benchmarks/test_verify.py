@@ -1,4 +1,4 @@
-"""What `verify` prints while it runs: its words may come from the plan of somebody else."""
+"""Output of `verify` while it runs, which may quote an untrusted plan."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def test_no_line_commands_the_terminal(
 ) -> None:
     (row,) = write_sample(tmp_path, arms=("control",), tasks=("detect",), seeds=(0,)).runs
     spec = RunSpec(
-        arm=row.arm, task=row.task, model=f"{row.model}.yaml", seed=row.seed, settings={}, minutes=1.0, gigabytes=1.0,
-        zero_loss_steps=16, digest="d",
+        arm=row.arm, task=row.task, model=f"{row.model}.yaml", seed=row.seed, settings={},
+        minutes=1.0, gigabytes=1.0, zero_loss_steps=16, digest="d",
     )  # fmt: skip
     (tmp_path / "plan.json").write_text(json.dumps({"runs": [spec.to_json()]}))
     write(tmp_path / row.folder, [record(0)], effective={"project": "plain"})
@@ -33,5 +33,10 @@ def test_no_line_commands_the_terminal(
     monkeypatch.setattr(verification, "supervise", supervise)
     assert main(["verify", str(tmp_path)]) == 3
     out, err = capsys.readouterr()
-    assert err == "control, detect, seed 0: different: project was plain and is \\x1b[2Jnothing\n"
-    assert "- control, detect, seed 0: different: project was plain and is \\x1b[2Jnothing\n" in out
+    assert (
+        err == "control, detect, seed 0: different: project was plain and is now \\x1b[2Jnothing\n"
+    )
+    assert (
+        "- control, detect, seed 0: different: project was plain and is now \\x1b[2Jnothing\n"
+        in out
+    )

@@ -1,4 +1,4 @@
-"""Whose optimizer step is it, and is stock's body still the one this package copied?"""
+"""Ownership of the optimizer step, and the copy of the stock step's body."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ if self.ema:
 
 
 class Plain(DetectionTrainer):
-    """Leaves the step alone."""
+    """Inherits the stock step."""
 
 
 class OwnStep(DetectionTrainer):
-    """Has a step of its own."""
+    """Overrides the step."""
 
     def optimizer_step(self) -> None:
-        """Do it differently."""
+        """Override the step."""
 
 
 class Inherits(OwnStep):
-    """Inherits a step of its own."""
+    """Inherits an overridden step."""
 
 
 class Mixed(StabilityMixin, DetectionTrainer):
     """Already has the mixin."""
 
     def optimizer_step(self) -> None:
-        """Add to it."""
+        """Extend the step."""
         super().optimizer_step()
 
 
 def test_stock_body_is_the_one_that_the_mixin_replaces() -> None:
-    """When this fails Ultralytics changed its optimizer step: carry the change over to `StabilityMixin`."""
+    """On failure Ultralytics has changed its optimizer step: update `StabilityMixin` to match."""
     function = ast.parse(textwrap.dedent(inspect.getsource(BaseTrainer.optimizer_step))).body[0]
     assert isinstance(function, ast.FunctionDef)
     body = "\n".join(

@@ -1,4 +1,4 @@
-"""A monitor takes own keys, or settings that have been checked, and never both in silence."""
+"""A monitor accepts yolo_stability options or validated settings, but not both."""
 
 from __future__ import annotations
 

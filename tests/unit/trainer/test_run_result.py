@@ -1,4 +1,4 @@
-"""How results show themselves: short, whole and escaped."""
+"""Displayed results are short, complete and escaped."""
 
 from __future__ import annotations
 
@@ -86,7 +86,8 @@ def test_a_run_in_a_terminal(trace: Trace) -> None:
     assert lines[3:] == diagnose_trace(trace).lines()
     assert max(map(len, lines)) <= 80
     assert repr(shown) == (
-        f"<RunResult 'runs/detect/train': {steps} steps of {blocks} blocks, {diagnose_trace(trace).verdict}>"
+        f"<RunResult 'runs/detect/train': {steps} steps of {blocks} blocks, "
+        f"{diagnose_trace(trace).verdict}>"
     )
 
 
@@ -100,7 +101,7 @@ def test_a_stopped_run_says_so_and_counts_what_was_left_out(trace: Trace) -> Non
         diagnosis=None,
         metrics={},
     )
-    assert str(shown).splitlines()[2:] == ["updates left out: 3", "stopped: 10 steps in a row"]
+    assert str(shown).splitlines()[2:] == ["skipped updates: 3", "stopped: 10 steps in a row"]
     assert repr(shown).endswith(", not recorded>")
 
 
@@ -183,8 +184,10 @@ def test_a_benchmark_shows_itself() -> None:
 
 def test_a_trace_shows_itself(trace: Trace) -> None:
     steps, blocks = trace.steps.height, len(trace.header.blocks)
-    said = f"<Trace '{trace.path}': {steps} steps of {blocks} blocks, {trace.events.height} events>"
-    assert (repr(trace), str(trace)) == (said, said)
+    expected = (
+        f"<Trace '{trace.path}': {steps} steps of {blocks} blocks, {trace.events.height} events>"
+    )
+    assert (repr(trace), str(trace)) == (expected, expected)
     page = Tags(replace(trace, path=Path(HOSTILE))._repr_html_())
     assert page.open == []
     assert "script" not in page.seen

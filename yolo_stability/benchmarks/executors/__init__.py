@@ -1,4 +1,4 @@
-"""Executors: where the runs of a benchmark happen. Each is one file and yields outcomes in any order."""
+"""Executors run the specifications of a benchmark, locally or on a cluster; one module each."""
 
 from __future__ import annotations
 
@@ -14,11 +14,28 @@ __all__ = ["EXECUTORS", "Executor", "make_executor"]
 
 
 class Executor(ABC):
-    """Runs specifications, each in a process of its own; one that dies never takes another with it.
+    """Base class of all executors; runs each specification in a separate process.
+
+    A run that crashes must not affect other runs.
 
     Args:
-        jobs: Runs at once.
-        address: Cluster, for executors that know one.
+        jobs: Number of runs in parallel.
+        address: Address of a cluster, for executors that support one.
+
+    Example:
+        >>> class DryRun(Executor):
+        ...     def run(self, specs, out, on_start):
+        ...         for spec in specs:
+        ...             on_start(spec)
+        ...             yield spec, RunOutcome(digest=spec.digest, outcome="finished")
+        >>> spec = RunSpec(
+        ...     arm="control", task="detect", model="yolo26n.yaml", seed=0, settings={},
+        ...     minutes=1.0, gigabytes=1.0, zero_loss_steps=16, digest="0",
+        ... )
+        >>> runs = DryRun(jobs=1).run([spec], Path("out"), lambda spec: print(spec.title))
+        >>> [outcome.outcome for _, outcome in runs]
+        control, detect, seed 0
+        ['finished']
     """
 
     def __init__(self, *, jobs: int, address: str | None = None) -> None:
@@ -28,10 +45,12 @@ class Executor(ABC):
     def run(
         self, specs: Sequence[RunSpec], out: Path, on_start: Callable[[RunSpec], None]
     ) -> Iterator[tuple[RunSpec, RunOutcome]]:
-        """Run all of them and yield each outcome as it comes; closing the iterator ends what still runs.
+        """Run all specifications and yield outcomes as runs end, in any order.
+
+        Closing the iterator ends the runs that are still active.
 
         Args:
-            specs: What to run.
+            specs: Specifications to run.
             out: Folder of the benchmark.
             on_start: Called when a run starts.
         """
@@ -43,21 +62,21 @@ EXECUTORS: Registry[Executor] = Registry(
 
 
 def make_executor(name: str, *, jobs: int = 1, address: str | None = None) -> Executor:
-    """Return the executor that a user has named.
+    """Return an executor by name.
 
     Args:
         name: Name of the executor.
-        jobs: Runs at once.
-        address: Cluster, for executors that know one.
+        jobs: Number of runs in parallel.
+        address: Address of a cluster, for executors that support one.
 
     Raises:
-        ConfigError: There is no such executor, or it cannot be asked for this.
+        ConfigError: The executor does not exist, or does not support the arguments.
     """
     if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
-        raise ConfigError(f"jobs={jobs} is not possible: jobs is a whole number, 1 or more.")
+        raise ConfigError(f"Invalid value jobs={jobs}: expected a whole number, 1 or more.")
     EXECUTORS.check(str(name), f"executor={name}")
     if address is not None and name == "local":
         raise ConfigError(
-            f"address={address} is for a cluster: write executor=ray with it, or leave it out."
+            f"address={address} requires a cluster executor: add executor=ray or omit address."
         )
     return EXECUTORS[name](jobs=jobs, address=address)

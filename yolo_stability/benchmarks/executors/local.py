@@ -1,4 +1,4 @@
-"""`executor=local`: so many subprocesses at once on this machine."""
+"""`executor=local`: parallel subprocesses on this machine."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ __all__ = ["LocalExecutor"]
 
 
 class LocalExecutor(Executor):
-    """A thread supervises each subprocess."""
+    """Runs subprocesses, each supervised by a thread."""
 
     def run(
         self, specs: Sequence[RunSpec], out: Path, on_start: Callable[[RunSpec], None]
     ) -> Iterator[tuple[RunSpec, RunOutcome]]:
-        """Run all of them and yield each outcome as it comes."""
+        """Run all specifications and yield outcomes as runs end."""
         stopping = Event()
 
         def one(spec: RunSpec) -> RunOutcome:
@@ -40,4 +40,4 @@ class LocalExecutor(Executor):
                     for future in done:
                         yield futures[future], future.result()
             finally:
-                stopping.set()  # Ctrl-C, or nobody wants the rest
+                stopping.set()  # after Ctrl-C, or when the iterator is closed

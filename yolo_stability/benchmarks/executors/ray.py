@@ -1,6 +1,7 @@
-"""`executor=ray`: Ray Core, on this machine or, with `address=auto`, on a cluster whose nodes share the folder.
+"""`executor=ray`: Ray Core, on this machine or, with `address=auto`, on a cluster.
 
-Every node must see the folder of the benchmark and the data under the same paths, and have this package installed.
+On every node this package must be installed, and the benchmark's folder and the datasets must have
+the same paths.
 """
 
 from __future__ import annotations
@@ -18,39 +19,40 @@ __all__ = ["RayExecutor"]
 
 
 class RayExecutor(Executor):
-    """A Ray task supervises each subprocess, one CPU each; so many tasks are in flight as `jobs` says."""
+    """Runs subprocesses, each supervised by a Ray task with one CPU; at most `jobs` in parallel."""
 
     def run(
         self, specs: Sequence[RunSpec], out: Path, on_start: Callable[[RunSpec], None]
     ) -> Iterator[tuple[RunSpec, RunOutcome]]:
-        """Run all of them and yield each outcome as it comes."""
+        """Run all specifications and yield outcomes as runs end."""
         ray = _connected(self.jobs, self.address)
         task = ray.remote(num_cpus=1, max_retries=0)(_supervise)
         waiting = list(specs)
-        at_work: dict[Any, RunSpec] = {}
+        active: dict[Any, RunSpec] = {}
         try:
-            while waiting or at_work:
-                while waiting and len(at_work) < self.jobs:
+            while waiting or active:
+                while waiting and len(active) < self.jobs:
                     spec = waiting.pop(0)
                     on_start(spec)
-                    at_work[task.remote(spec.to_json(), str(out.resolve()))] = spec
-                done, _ = ray.wait(list(at_work), num_returns=1)
+                    active[task.remote(spec.to_json(), str(out.resolve()))] = spec
+                done, _ = ray.wait(list(active), num_returns=1)
                 for reference in done:
-                    spec = at_work.pop(reference)
+                    spec = active.pop(reference)
                     yield spec, _outcome(ray, reference, spec)
         finally:
-            for reference in at_work:
+            for reference in active:
                 ray.cancel(reference, force=True)
             ray.shutdown()
 
 
 def _connected(jobs: int, address: str | None) -> Any:
-    """Return Ray, started here or connected to a cluster."""
+    """Return the Ray module, started locally or connected to a cluster."""
     try:
         import ray
     except ImportError:
         raise ConfigError(
-            "executor=ray needs Ray: pip install 'yolo-stability[ray]', or leave executor out to run here."
+            "executor=ray requires Ray: pip install 'yolo-stability[ray]', or omit executor to run "
+            "locally."
         ) from None
     options: dict[str, Any] = {
         "include_dashboard": False,
@@ -63,20 +65,18 @@ def _connected(jobs: int, address: str | None) -> Any:
         else:
             ray.init(address=address, logging_level="ERROR", log_to_driver=False)
     except (ConnectionError, RuntimeError) as error:
-        text = (
-            f"Ray cannot be reached at address={address}: {error}. Leave executor out to run here."
-        )
+        text = f"Ray cannot be reached at address={address}: {error}. Omit executor to run locally."
         raise StabilityError(text) from None
     return ray
 
 
 def _supervise(spec: dict[str, Any], out: str) -> RunOutcome:
-    """Run one specification; this is what Ray sends to a node."""
+    """Run one specification; executed by Ray on a node."""
     return supervise(RunSpec(**spec), Path(out))
 
 
 def _outcome(ray: Any, reference: Any, spec: RunSpec) -> RunOutcome:
-    """Return the outcome of a task, also of one whose node died."""
+    """Return the outcome of a task, `killed` if its node died."""
     try:
         outcome: RunOutcome = ray.get(reference)
     except ray.exceptions.RayError as error:

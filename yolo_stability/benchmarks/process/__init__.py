@@ -1,1 +1,1 @@
-"""The processes that run one arm each: worker, supervisor and fork server."""
+"""Processes of a benchmark: worker, supervisor and fork server."""

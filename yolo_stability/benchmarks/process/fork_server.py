@@ -1,8 +1,8 @@
-"""A process that has imported torch and Ultralytics once, and forks a run from itself whenever it is asked.
+"""Fork server: a process that imports torch and Ultralytics once and forks runs on request.
 
-Imports are most of what a run needs before its first step. A forked run is a process and a group of its own, as one
-that was started anew is: it dies, hangs and grows alone. When the benchmark dies, the socket closes, this process
-ends, and the runs end after it.
+Imports dominate the startup time of a run. A forked run is a separate process in its own process
+group, so that its crashes, hangs and memory use do not affect other runs. When the benchmark dies,
+the socket closes, the fork server ends, and the runs end after it.
 """
 
 from __future__ import annotations
@@ -21,48 +21,52 @@ from pathlib import Path
 
 __all__ = ["ForkServer", "ForkedRun", "serve"]
 
-_LOOK_SECONDS = 0.05
+_POLL_SECONDS = 0.05
 _PATIENCE = 120.0
-_LOST = -9  # as after SIGKILL, a name that Windows lacks
+_LOST = -9  # return code after SIGKILL, which is not defined on Windows
 
 
 class ForkedRun:
-    """A forked run, with what `subprocess.Popen` would offer of it.
+    """A forked run, with a subset of the interface of `subprocess.Popen`.
 
     Args:
-        pipe: Where its number comes from, and how it ended; owned by this object.
+        pipe: Descriptor from which the process ID and the return code are read; owned by this
+            object.
 
     Attributes:
-        pid: Number of the process and of its group.
-        returncode: How it ended, as `Popen` says it; None while it runs.
+        pid: ID of the process and of its group.
+        returncode: Return code as in `Popen`; None while the process runs.
     """
 
     def __init__(self, pipe: int) -> None:
         self._lines = os.fdopen(pipe, "rb", buffering=0)
         first = self._lines.readline() if select.select([pipe], [], [], _PATIENCE)[0] else b""
         if not first:
-            self._lines.close()  # should it be forked after all, it ends at once: nobody listens to its number
-            raise OSError("the process that forks runs is gone")
+            self._lines.close()  # a run forked later ends at once, since it cannot write its ID
+            raise OSError("the fork server has ended")
         self.pid = int(first)
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
-        """Return how it ended, or None."""
+        """Return the return code; None while the process runs."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             return self.wait(0)
         return None
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for the end.
+        """Wait for the process to end and return its return code.
+
+        Args:
+            timeout: Timeout in seconds; None to wait without limit.
 
         Raises:
-            subprocess.TimeoutExpired: It still runs after so many seconds.
+            subprocess.TimeoutExpired: The process still runs after the timeout.
         """
         if self.returncode is None:
             if not select.select([self._lines], [], [], timeout)[0]:
                 raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0)
             line = self._lines.readline()
-            if not line:  # who would know is dead; its runs follow within a second, this one now
+            if not line:  # the fork server died; its runs end within a second, this one now
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(self.pid, signal.SIGKILL)
             self.returncode = int(line) if line else _LOST
@@ -71,7 +75,7 @@ class ForkedRun:
 
 
 class ForkServer:
-    """Starts the process on first use, and asks it for runs; usable by several threads.
+    """Client of the fork server process, which it starts on first use; thread-safe.
 
     Args:
         environment: Environment of the runs.
@@ -87,13 +91,13 @@ class ForkServer:
         """Start a run.
 
         Args:
-            folder: Of the run; holds `spec.json`.
-            log: Descriptor of the file that takes what it prints.
+            folder: Run folder, which contains `spec.json`.
+            log: Descriptor of the file for the run's output.
 
         Raises:
-            OSError: It cannot be: this is no Linux, or the process has died.
+            OSError: The system is not Linux, or the fork server has died.
         """
-        if not sys.platform.startswith("linux"):  # elsewhere libraries do not survive a fork
+        if not sys.platform.startswith("linux"):  # on other systems libraries do not survive a fork
             raise OSError("runs are forked on Linux only")
         with self._lock:
             if self._socket is None:
@@ -110,10 +114,10 @@ class ForkServer:
         return ForkedRun(read)
 
     def close(self) -> None:
-        """End the process; runs that it still has end after it."""
+        """End the fork server; its remaining runs end after it."""
         if self._socket is not None and self._process is not None:
             self._socket.close()
-            self._process.kill()  # it may be importing, and has nothing to put in order
+            self._process.kill()  # it may still be importing, and has nothing to clean up
             self._process.wait()
 
     def _start(self) -> None:
@@ -138,16 +142,16 @@ class ForkServer:
 
 
 def serve(connection: socket.socket, run: Callable[[Path], int]) -> None:
-    """Fork a run for each request until the other side closes, and say how each of them ends.
+    """Fork a run for each request until the connection closes, and report each return code.
 
     Args:
-        connection: Where requests come from.
-        run: What a forked process does with a folder; returns the exit code.
+        connection: Socket that requests arrive on.
+        run: Executed by the forked process with the run folder; returns the exit code.
     """
-    os.environ["YOLO_STABILITY_PARENT"] = str(os.getpid())  # without which a run ends
-    runs: dict[int, int] = {}  # number of the process, and the pipe to whoever asked for it
+    os.environ["YOLO_STABILITY_PARENT"] = str(os.getpid())  # a run ends when this process ends
+    runs: dict[int, int] = {}  # pipe to the client by process ID
     while True:
-        ready, _, _ = select.select([connection], [], [], _LOOK_SECONDS if runs else None)
+        ready, _, _ = select.select([connection], [], [], _POLL_SECONDS if runs else None)
         if ready:
             request, fds, _, _ = socket.recv_fds(connection, 65536, 2)
             if not request:
@@ -158,27 +162,27 @@ def serve(connection: socket.socket, run: Callable[[Path], int]) -> None:
                 connection.close()
                 for other in runs.values():
                     os.close(other)
-                _become(Path(json.loads(request)), log, pipe, run)
+                _run_child(Path(json.loads(request)), log, pipe, run)
             os.close(log)
             runs[pid] = pipe
         for pid, code in _ended(runs):
             with (
                 contextlib.suppress(BrokenPipeError),
-                os.fdopen(runs.pop(pid), "wb", buffering=0) as told,
+                os.fdopen(runs.pop(pid), "wb", buffering=0) as pipe_file,
             ):
-                told.write(f"{code}\n".encode())
+                pipe_file.write(f"{code}\n".encode())
 
 
 def _ended(runs: Mapping[int, int]) -> Iterator[tuple[int, int]]:
-    """Yield number and exit code of the runs that have ended."""
+    """Yield process ID and exit code of the runs that have ended."""
     for pid in list(runs):
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
             yield pid, os.waitstatus_to_exitcode(status)
 
 
-def _become(folder: Path, log: int, pipe: int, run: Callable[[Path], int]) -> None:
-    """Be a run of its own from here on; never returns."""
+def _run_child(folder: Path, log: int, pipe: int, run: Callable[[Path], int]) -> None:
+    """Execute a run in the forked process; never returns."""
     code = 1
     try:
         os.setsid()

@@ -1,4 +1,4 @@
-"""One run in a process of its own: started, watched over for time and memory, and ended with all its children."""
+"""Supervisor: starts one run in a separate process and enforces its time and memory limits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _HAS_GROUPS = hasattr(os, "killpg")
 
 @contextlib.contextmanager
 def shared_imports() -> Iterator[ForkServer]:
-    """Provide what `supervise` forks runs from, so that torch and Ultralytics are imported once for all of them."""
+    """Provide a fork server for `supervise`, which imports torch and Ultralytics only once."""
     with tempfile.TemporaryDirectory(prefix="yolo-stability-runs-") as config:
         fork_server = ForkServer(_environment(Path(config)))
         try:
@@ -47,13 +47,16 @@ def supervise(
     stopping: Callable[[], bool] = lambda: False,
     fork_server: ForkServer | None = None,
 ) -> RunOutcome:
-    """Run one specification from zero and return how it ended; its folder holds `run.json` then.
+    """Run one specification from the start, and write `run.json` to its folder.
 
     Args:
-        spec: What to run.
+        spec: Specification to run; files of an earlier attempt are deleted.
         out: Folder of the benchmark.
-        stopping: Asked a few times a second; True ends the run.
-        fork_server: What to fork the run from; None to start it anew.
+        stopping: Called several times per second; returns True to end the run.
+        fork_server: Server to fork the run from; None to start a new interpreter.
+
+    Returns:
+        The outcome of the run.
     """
     folder = out / spec.folder
     rmtree(folder, ignore_errors=True)
@@ -73,21 +76,21 @@ def supervise(
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
             env=_environment(Path(config)),
-            start_new_session=True,  # Ctrl-C is ours to hand on; and the whole group can be ended
+            start_new_session=True,  # shields it from Ctrl-C and allows killing the whole group
         )
         try:
             ended, peak = _wait(process, spec, stopping)
-        except BaseException:  # Ctrl-C: whoever asked for the run may delete its folder next
+        except BaseException:  # after Ctrl-C, the caller may delete the folder
             _end(process)
             raise
     outcome = RunOutcome.read(folder)
     if ended or outcome is None or outcome.digest != spec.digest:
         outcome = RunOutcome(
             digest=spec.digest,
-            outcome=ended or _fate(process.returncode or 0),
-            error=_last_words(folder / LOG, process.returncode or 0)
+            outcome=ended or _outcome_of(process.returncode or 0),
+            error=_last_line(folder / LOG, process.returncode or 0)
             if not ended
-            else _told(ended, spec),
+            else _reason(ended, spec),
         )
     seconds = {**outcome.seconds, "total": round(time.monotonic() - start, 3)}
     outcome = replace(outcome, seconds=seconds, gigabytes=round(peak / 1e9, 3))
@@ -98,7 +101,7 @@ def supervise(
 def _forked(
     fork_server: ForkServer, spec: RunSpec, folder: Path, log: IO[bytes]
 ) -> ForkedRun | None:
-    """Fork a run; None where that cannot be."""
+    """Fork a run; return None if that is not possible."""
     if str(spec.settings.get("device")) != "cpu":
         return None  # CUDA does not survive a fork
     with contextlib.suppress(OSError):
@@ -107,8 +110,8 @@ def _forked(
 
 
 def _environment(config: Path) -> dict[str, str]:
-    """Return the environment of a run: alone, offline, one thread."""
-    _place_fonts(config / "Ultralytics")
+    """Return the environment of a run: separate configuration, offline, one thread."""
+    _install_fonts(config / "Ultralytics")
     return {
         **os.environ,
         "YOLO_CONFIG_DIR": str(config),
@@ -117,13 +120,19 @@ def _environment(config: Path) -> dict[str, str]:
         "OMP_NUM_THREADS": "1",
         "MKL_NUM_THREADS": "1",
         "MPLBACKEND": "Agg",
-        "PYTHONIOENCODING": "utf-8:backslashreplace",  # the log is read as UTF-8, whatever a console takes
+        "PYTHONIOENCODING": "utf-8:backslashreplace",  # the log is always read as UTF-8
         "YOLO_STABILITY_PARENT": str(os.getpid()),
     }
 
 
-def _place_fonts(folder: Path) -> None:
-    """Put a font where Ultralytics looks for its own: in a fresh folder it would try to download that, even offline."""
+def _install_fonts(folder: Path) -> None:
+    """Copy a font to Ultralytics' configuration folder.
+
+    Without it Ultralytics tries to download its own font, even offline.
+
+    Args:
+        folder: Configuration folder of Ultralytics.
+    """
     found = importlib.util.find_spec("matplotlib")
     if found is not None and found.origin is not None:
         folder.mkdir(exist_ok=True)
@@ -136,7 +145,16 @@ def _place_fonts(folder: Path) -> None:
 def _wait(
     process: subprocess.Popen[bytes] | ForkedRun, spec: RunSpec, stopping: Callable[[], bool]
 ) -> tuple[str | None, int]:
-    """Wait for the end of a run; return why it was ended, if it was, and its peak memory in bytes."""
+    """Wait for a run to end, or end it when it exceeds a limit.
+
+    Args:
+        process: Process of the run.
+        spec: Specification with the limits.
+        stopping: Returns True to end the run.
+
+    Returns:
+        The reason for ending the run, None if it ended itself, and its peak memory in bytes.
+    """
     deadline, peak = time.monotonic() + 60 * spec.minutes, 0
     while process.poll() is None:
         peak = max(peak, _resident(process.pid))
@@ -166,7 +184,13 @@ def _resident(pid: int) -> int:
 
 
 def _end(process: subprocess.Popen[bytes] | ForkedRun) -> None:
-    """End a run: asked first, so that its trace is written, then not asked; on Windows nothing can ask."""
+    """End a run with SIGTERM, so that it can write its trace, then with SIGKILL.
+
+    On Windows, which has no process groups, it is killed at once.
+
+    Args:
+        process: Process of the run.
+    """
     if not _HAS_GROUPS:
         _kill_tree(process.pid)
         process.wait()
@@ -191,26 +215,26 @@ def _kill_tree(pid: int) -> None:
                 process.kill()
 
 
-def _fate(code: int) -> str:
-    """Return how a run ended that left no outcome."""
+def _outcome_of(code: int) -> str:
+    """Return the outcome of a run that wrote none itself, from its return code."""
     return "killed" if code in {-signal.SIGINT, -signal.SIGTERM} else "crashed"
 
 
-def _told(why: str, spec: RunSpec) -> str:
-    """Say why a run was ended."""
+def _reason(why: str, spec: RunSpec) -> str:
+    """Return why a run was ended, as a message."""
     return {
-        "timeout": f"ended after {spec.minutes:g} minutes, the limit of the suite",
-        "memory": f"ended at {spec.gigabytes:g} GB of memory, the limit of the suite",
-        "killed": "ended with the benchmark",
+        "timeout": f"exceeded the suite's time limit of {spec.minutes:g} min",
+        "memory": f"exceeded the suite's memory limit of {spec.gigabytes:g} GB",
+        "killed": "the benchmark was interrupted",
     }[why]
 
 
-def _last_words(log: Path, code: int) -> str:
-    """Return the last line that a run which died has printed."""
+def _last_line(log: Path, code: int) -> str:
+    """Return the last line printed by a run that died, with the signal that ended it."""
     lines = [
         line.strip()
         for line in log.read_text(encoding="utf-8", errors="replace").splitlines()
         if line.strip()
     ]
-    words = lines[-1] if lines else "nothing printed"
-    return f"ended by signal {-code}: {words}" if code < 0 else words
+    last = lines[-1] if lines else "no output"
+    return f"ended by signal {-code}: {last}" if code < 0 else last

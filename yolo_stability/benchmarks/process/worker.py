@@ -1,6 +1,6 @@
-"""What runs in the process of one run, as `python -m ...worker FOLDER`, where FOLDER holds `spec.json`.
+"""Worker process of one run: `python -m ...worker FOLDER`, where FOLDER contains `spec.json`.
 
-As `python -m ...worker --serve DESCRIPTOR` it is the process that such runs are forked from.
+`python -m ...worker --serve DESCRIPTOR` starts the fork server for such runs.
 """
 
 from __future__ import annotations
@@ -29,35 +29,42 @@ _WINDOWS = os.name == "nt"
 
 
 class Progress:
-    """Follows a training: says how far it is, and stops it once the loss is exactly 0 for long.
+    """Reports the progress of a training, and stops it when the loss stays exactly 0.
 
     Args:
-        folder: The run folder, where `progress.json` goes.
-        zero_loss_steps: Batches in a row with a loss of 0 after which the run ends with its epoch.
+        folder: Run folder, to which `progress.json` is written.
+        zero_loss_steps: Consecutive batches with a loss of 0 after which the run stops at the end
+            of its epoch.
     """
 
     def __init__(self, folder: Path, zero_loss_steps: int) -> None:
         self._file, self._limit = folder / "progress.json", zero_loss_steps
         self._zeros = self._batches = 0
-        self._told = -math.inf
+        self._written = -math.inf
         self.planned: int | None = None
         self.first_batch = self.last_batch = time.monotonic()
         self.stopped: str | None = None
 
     def one_thread(self, trainer: Any) -> None:
-        """Set the thread count, which changes weights, again: Ultralytics sets its own when it selects the device."""
+        """Reset torch to one thread after Ultralytics has selected a device and changed the count.
+
+        The number of threads influences the weights.
+
+        Args:
+            trainer: The trainer.
+        """
         import torch
 
         torch.set_num_threads(1)
 
     def start(self, trainer: Any) -> None:
-        """Note when the first batch begins, and how many there will be."""
+        """Record the start time of the first batch and the planned number of steps."""
         self.first_batch = self.last_batch = time.monotonic()
         batches = len(trainer.train_loader) * trainer.epochs
         self.planned = max(1, batches // max(1, round(trainer.args.nbs / trainer.batch_size)))
 
     def batch(self, trainer: Any) -> None:
-        """Look at a batch that has ended."""
+        """Count a completed batch and update the progress file."""
         self.last_batch = now = time.monotonic()
         self._batches += 1
         self._zeros = self._zeros + 1 if float(trainer.loss.detach()) == 0.0 else 0
@@ -65,10 +72,10 @@ class Progress:
             self.stopped = f"the loss was exactly 0 for {self._zeros} batches"
         if self.stopped:
             trainer.stop = True
-        if now - self._told >= _PROGRESS_SECONDS:
-            self._told = now
+        if now - self._written >= _PROGRESS_SECONDS:
+            self._written = now
             loop = trainer.stability.loop
-            self._say(
+            self._write(
                 {
                     "step": loop.journal.step if loop else self._batches,
                     "planned": self.planned,
@@ -77,21 +84,24 @@ class Progress:
             )
 
     def keep_stopped(self, trainer: Any) -> None:
-        """End the run with this epoch, whatever Ultralytics has decided in between."""
+        """Stop the run after this epoch, even if Ultralytics has reset the flag."""
         if self.stopped:
             trainer.stop = True
 
-    def _say(self, content: dict[str, Any]) -> None:
-        """Replace the file."""
+    def _write(self, content: dict[str, Any]) -> None:
+        """Replace the progress file."""
         replace_file(self._file, json.dumps(content).encode(), make_folder=False)
 
 
 def main(folder: Path, start: float = _START) -> int:
-    """Train as `spec.json` says and write `run.json`; return the exit code.
+    """Train according to `spec.json` and write `run.json`.
 
     Args:
-        folder: The run folder.
-        start: When this process began to be a run, on the monotonic clock.
+        folder: Run folder.
+        start: Start time of the run, on the monotonic clock in seconds.
+
+    Returns:
+        The exit code.
     """
     spec = json.loads((folder / "spec.json").read_text(encoding="utf-8"))
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -105,9 +115,9 @@ def main(folder: Path, start: float = _START) -> int:
     except Exception as error:
         text = " ".join(str(error).split())
         outcome |= {"outcome": "crashed", "error": f"{type(error).__name__}: {text}"[:500]}
-        sys.excepthook(*sys.exc_info())  # into the log of the run
+        sys.excepthook(*sys.exc_info())  # prints the traceback to the log of the run
     outcome["planned_steps"] = progress.planned
-    if progress.planned is not None:  # it came to its first batch
+    if progress.planned is not None:  # the training reached its first batch
         outcome["seconds"] = {
             "startup": round(progress.first_batch - start, 3),
             "steps": round(progress.last_batch - progress.first_batch, 3),
@@ -117,7 +127,7 @@ def main(folder: Path, start: float = _START) -> int:
 
 
 def _train(spec: dict[str, Any], folder: Path, progress: Progress) -> Any:
-    """Train under the API that people use."""
+    """Train with the public training function."""
     from yolo_stability.trainer.launch import load_model
     from yolo_stability.trainer.messages import RunMessages
     from yolo_stability.trainer.train import check_training_keys, train_checked
@@ -146,12 +156,12 @@ def _train(spec: dict[str, Any], folder: Path, progress: Progress) -> Any:
 
 
 def _print_warning(text: str) -> None:
-    """Print what a reader of the run's log should know."""
+    """Print a warning to the run's log."""
     print(f"WARNING: {text}", file=sys.stderr)
 
 
 def _end_with_parent() -> None:
-    """End when the benchmark is gone: after its `kill -9` nobody would read what this run still does."""
+    """End this process when the benchmark has ended, for example after `kill -9`."""
     parent = int(os.environ.get("YOLO_STABILITY_PARENT", "0"))
     while parent and _lives(parent):
         time.sleep(1.0)
@@ -160,25 +170,26 @@ def _end_with_parent() -> None:
 
 
 def _lives(parent: int) -> bool:
-    """Return whether the process that started this one is there.
+    """Return whether the process that started this one is still running.
 
-    On Windows the launcher of a virtual environment stands between them, and a parent's number stays after its end.
+    On Windows the launcher of a virtual environment is the direct parent, and a parent's ID does
+    not change after its end.
     """
     return bool(psutil.pid_exists(parent)) if _WINDOWS else os.getppid() == parent
 
 
 def serve_runs(descriptor: int) -> int:
-    """Import what every run needs, then serve; return the exit code."""
+    """Import the modules that every run needs, then serve requests; return the exit code."""
     import torch
-    import torch._inductor.config  # deterministic algorithms ask for it: 2 seconds
-    import torchvision  # type: ignore[import-untyped]  # noqa: F401 - the validator asks for it
+    import torch._inductor.config  # imported by deterministic algorithms, takes 2 seconds
+    import torchvision  # type: ignore[import-untyped]  # noqa: F401 - imported by the validator
 
     from yolo_stability.trainer.train import train_checked  # noqa: F401
     from yolo_stability.trainer.trainers import StabilityDetectionTrainer, StabilityPoseTrainer  # noqa: F401
 
     torch.set_num_threads(1)
     if len(list(Path("/proc/self/task").iterdir())) > 1:
-        return 1  # a fork takes one thread along: the others' locks would never open
+        return 1  # a fork copies one thread only: locks of the others would stay locked forever
     with socket.socket(fileno=descriptor) as connection:
         serve(connection, lambda folder: main(folder, start=time.monotonic()))
     return 0

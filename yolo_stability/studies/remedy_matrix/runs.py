@@ -81,7 +81,7 @@ def matrix_runs(folder: Path, suite: Suite) -> MatrixRuns:
     """
     found: dict[Key, tuple[RunResultRow, float]] = {}
     stale = 0
-    for arm in suite.crossing():
+    for arm in suite.matrix_arms():
         for task in suite.tasks:
             for row, ended in _ended(folder, suite, arm, task):
                 if row is None:

@@ -90,7 +90,7 @@ def matrix_of(found: MatrixRuns) -> MatrixResult:
     Args:
         found: The runs.
     """
-    suite, stand_ins = found.suite, found.suite.stand_ins()
+    suite, equivalent = found.suite, found.suite.equivalent_arms()
     by_arm: dict[tuple[str, str], dict[int, RunResultRow]] = {}
     for (arm, task, seed), run in found.runs.items():
         by_arm.setdefault((arm, task), {})[seed] = run
@@ -99,10 +99,10 @@ def matrix_of(found: MatrixRuns) -> MatrixResult:
     }
 
     def counted(arm: str, task: str) -> OutcomeCounts:
-        return count_outcomes(by_arm.get((stand_ins[arm], task), {}), controls[task])
+        return count_outcomes(by_arm.get((equivalent[arm], task), {}), controls[task])
 
     prices = [
-        price_of(name, t, stand_ins[name], counted(name, t))
+        price_of(name, t, equivalent[name], counted(name, t))
         for t in suite.tasks
         for name in suite.remedies
     ]
@@ -110,8 +110,8 @@ def matrix_of(found: MatrixRuns) -> MatrixResult:
         cell_of(
             cause,
             price,
-            arm=stand_ins[arm],
-            void=stand_ins[arm] == stand_ins[cause],
+            arm=equivalent[arm],
+            void=equivalent[arm] == equivalent[cause],
             replaced=overridden_keys(
                 suite.scenario(cause), suite.scenario(price.remedy), price.task
             ),
@@ -134,7 +134,7 @@ def matrix_of(found: MatrixRuns) -> MatrixResult:
         learned=LEARNED,
         margin=MARGIN,
         enough_seeds=ENOUGH_SEEDS,
-        planned_runs=len(suite.crossing()) * len(suite.tasks) * suite.seeds,
+        planned_runs=len(suite.matrix_arms()) * len(suite.tasks) * suite.seeds,
         ended_runs=len(found.runs),
         stale_runs=found.stale,
         uncounted_runs=sum(

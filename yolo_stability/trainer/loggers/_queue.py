@@ -1,8 +1,9 @@
-"""The thread that carries records to an experiment tracker, so that a slow one keeps nobody waiting.
+"""Log queue: a thread that sends records to an experiment tracker without blocking the training.
 
-What it may cost is a share of the run's time, measured as its own processor time: waiting for a network harms nobody,
-but Python code holds up the training. Beyond that share, and where deliveries fall behind, it thins out: of every
-`stride` steps the one with the largest gradient norm goes, so that a spike is always shown.
+Its cost is limited to a fraction of the run's time, measured as the CPU time of the thread: waiting
+for the network is free, but Python code holds the interpreter lock. Above that limit, or if the
+tracker is too slow, records are thinned out: of every `stride` steps only the one with the largest
+gradient norm is sent, so that no spike is lost.
 """
 
 from __future__ import annotations
@@ -17,19 +18,20 @@ from yolo_stability.core.types import Event, StepRecord
 
 __all__ = ["LogQueue", "Parcel"]
 
-_ROOM = 256  # steps that may wait; twice as many are thinned out
-_NOTES = 100  # events that may wait; further ones are only counted
-_MOST = 1024  # longest stride
+_ROOM = 256  # queued steps; twice as many are thinned out
+_NOTES = 100  # queued events; further ones are only counted
+_MOST = 1024  # largest stride
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parcel:
-    """A step on its way, with what was seen since the one before it.
+    """A queued step with statistics since the previous parcel.
 
     Attributes:
-        record: The step.
-        update_ratio: Largest update ratio of any block since the parcel before; None where none was sampled.
-        skipped: Steps that were skipped so far.
+        record: Record of the step.
+        update_ratio: Largest update ratio of any block since the previous parcel; None if none was
+            sampled.
+        skipped: Number of skipped steps so far.
     """
 
     record: StepRecord
@@ -37,7 +39,7 @@ class Parcel:
     skipped: int
 
     def height(self) -> float:
-        """Return its gradient norm for comparing; one that is not finite is the largest, a missing one the least."""
+        """Return the gradient norm as a sort key: non-finite is largest, missing is smallest."""
         norm = self.record.grad_norm
         if norm is None:
             return -1.0
@@ -48,13 +50,14 @@ Deliver = Callable[[Sequence[Parcel], Sequence[Event]], None]
 
 
 class LogQueue:
-    """Takes steps and events in microseconds and delivers them from its own thread.
+    """Accepts steps and events within microseconds and delivers them from its own thread.
 
     Args:
-        deliver: Hands over what has gathered; called in the thread. What it raises ends the queue, see `error`.
-        name: Of the thread.
-        share: Part of the run's time that deliveries may take from the training.
-        period: Seconds from one delivery to the next.
+        deliver: Sends a batch to the tracker; called in the thread. An exception ends the queue and
+            is stored in `error`.
+        name: Name of the thread.
+        share: Fraction of the run's time that deliveries may take.
+        period: Time between deliveries, in seconds.
     """
 
     def __init__(self, deliver: Deliver, *, name: str, share: float, period: float) -> None:
@@ -62,7 +65,7 @@ class LogQueue:
         self.stride = 1
         self.lost_events = 0
         self._deliver, self._name, self._share, self._period = deliver, name, share, period
-        # reentrant: an interrupt may close the run inside any of this
+        # reentrant, because an interrupt may close the run while the lock is held
         self._moved = threading.Condition()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -77,7 +80,7 @@ class LogQueue:
         self._clock = time.monotonic()
 
     def step(self, record: StepRecord) -> None:
-        """Take one optimizer step."""
+        """Queue one optimizer step."""
         self._skipped += record.skipped is not None
         self._seen += 1
         self._ratio = _larger(self._ratio, *(b.update_ratio for b in record.blocks))
@@ -89,7 +92,7 @@ class LogQueue:
             self._seal()
 
     def event(self, event: Event) -> None:
-        """Take one event."""
+        """Queue one event."""
         with self._moved:
             if len(self._events) < _NOTES:
                 self._events.append(event)
@@ -98,10 +101,11 @@ class LogQueue:
         self._start()
 
     def wait(self, seconds: float) -> bool:
-        """Ask for a delivery and wait for it.
+        """Request a delivery and wait for it.
 
         Args:
-            seconds: At most so long; not at all where a wait before was in vain and nothing has moved since.
+            seconds: Timeout. Returns at once if an earlier wait timed out and nothing has been
+                delivered since.
 
         Returns:
             Whether everything has been delivered.
@@ -117,13 +121,13 @@ class LogQueue:
         return done
 
     def close(self, seconds: float) -> bool:
-        """Deliver everything, also the part of a stride, and end the thread; see `wait`."""
+        """Deliver everything, including an incomplete stride, and end the thread; see `wait`."""
         self._seal()
         self._closing = True
         return self.wait(seconds)
 
     def discard(self) -> None:
-        """Forget what waits: its run is over."""
+        """Discard everything queued, because the tracker's run has ended."""
         with self._moved:
             self._best, self._since = None, 0
             self._parcels, self._events = [], []
@@ -132,7 +136,7 @@ class LogQueue:
         return self.error is not None or not (self._busy or self._parcels or self._events)
 
     def _seal(self) -> None:
-        """Send off the best step of the stride."""
+        """Queue the step of the stride with the largest gradient norm."""
         if self._best is None:
             return
         parcel = replace(self._best, update_ratio=self._ratio)
@@ -162,7 +166,7 @@ class LogQueue:
                 return
 
     def _round(self) -> None:
-        """Deliver what has gathered, and learn what it costs."""
+        """Deliver everything queued and measure the cost."""
         with self._moved:
             parcels, events = self._parcels, self._events
             self._parcels, self._events = [], []
@@ -178,30 +182,30 @@ class LogQueue:
         with self._moved:
             self._busy = False
             self._delivered += 1
-            # the first one also pays for imports and connections
+            # The first delivery includes imports and connection setup.
             if parcels and self._delivered > 1:
                 self._adjust(spent / len(parcels))
             self._moved.notify_all()
 
     def _adjust(self, cost: float) -> None:
-        """Choose the stride at which deliveries stay within their share."""
+        """Choose the stride that keeps deliveries within their share of the time."""
         self._cost = cost if self._cost is None else (self._cost + cost) / 2
         now = time.monotonic()
         rate = self._seen / max(now - self._clock, 1e-3)
         self._clock, self._seen = now, 0
         needed = min(max(1, math.ceil(rate * self._cost / self._share)), _MOST)
-        # what fell behind was no matter of cost: come back slowly
+        # The stride was raised by a slow tracker, not by cost: reduce it gradually.
         self.stride = needed if needed >= self.stride else max(needed, self.stride // 2)
 
 
 def _larger(*values: float | None) -> float | None:
-    """Return the largest of the values that are there; one that is not a number beats all."""
-    there = [v for v in values if v is not None]
-    return next((v for v in there if math.isnan(v)), max(there, default=None))
+    """Return the largest known value, NaN if any value is NaN, or None without values."""
+    known = [v for v in values if v is not None]
+    return next((v for v in known if math.isnan(v)), max(known, default=None))
 
 
 def _halved(parcels: Sequence[Parcel]) -> list[Parcel]:
-    """Return of each two neighbours the larger one."""
+    """Return the larger parcel of each pair of neighbors."""
     pairs = [parcels[i : i + 2] for i in range(0, len(parcels), 2)]
     return [
         replace(max(pair, key=Parcel.height), update_ratio=_larger(*(p.update_ratio for p in pair)))

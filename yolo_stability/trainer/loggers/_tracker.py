@@ -1,4 +1,4 @@
-"""What the sinks of experiment trackers share: which run they write to, the names of the numbers, the throttle."""
+"""Shared base of the sinks for experiment trackers: active run, metric names and throttling."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from yolo_stability.core.types import Event, RunHeader, StepRecord
 from yolo_stability.trainer.loggers import Sink
 from yolo_stability.trainer.loggers._queue import LogQueue, Parcel
-from yolo_stability.trainer.loggers.console import told
+from yolo_stability.trainer.loggers.console import event_text
 
 __all__ = ["Note", "Point", "TrackerSink", "enabled", "integration"]
 
@@ -23,11 +23,11 @@ _SERIOUS = ("guard_stop", "fail_on", "rescue_stop", "rollback", "nan_recovery")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """The numbers of one optimizer step.
+    """The metrics of one optimizer step.
 
     Attributes:
-        step: The optimizer step, the x axis of all of them.
-        values: Numbers by name, each beginning with `stability/`; NaN and Inf are among them where they occurred.
+        step: Optimizer step, the x axis of all metrics.
+        values: Metrics by name, each with the prefix `stability/`; they may be NaN or Inf.
     """
 
     step: int
@@ -36,13 +36,13 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Note:
-    """A finding or an event in words.
+    """A finding or another event as text.
 
     Attributes:
-        step: The optimizer step at which it happened.
-        text: What happened.
-        rule: Rule that found it; None for an event of another kind.
-        serious: Whether the run is failing, was stopped or was set back.
+        step: Optimizer step at which it occurred.
+        text: Description of the event.
+        rule: Rule that reported the finding; None for other events.
+        serious: Whether the run is failing, was stopped or was rolled back.
     """
 
     step: int
@@ -52,16 +52,18 @@ class Note:
 
 
 class TrackerSink(Sink):
-    """Writes to the run that Ultralytics has opened with an experiment tracker; without one it does nothing.
+    """Writes to the run that Ultralytics has opened with an experiment tracker.
 
-    A subclass says where that run is and how numbers are written to it. Nothing is imported and no run is opened.
+    Without such a run it does nothing: it imports no tracker and opens no run. Subclasses implement
+    `find` for the active run and `send` for writing to it.
 
     Attributes:
-        title: Name of the tracker for people.
-        share: Part of the run's time that may be taken from the training.
-        period: Seconds from one delivery to the next at most.
-        patience: Seconds to wait for the delivery at the end of an epoch, and of the run.
-        after_end: Whether the tracker takes numbers for a run that has been ended.
+        title: Display name of the tracker.
+        share: Fraction of the run's time that logging may take.
+        period: Longest time between deliveries, in seconds.
+        patience: Timeout for the delivery at the end of an epoch and at the end of the run, in
+            seconds.
+        after_end: Whether the tracker accepts metrics for a run that has ended.
     """
 
     title: ClassVar[str]
@@ -73,47 +75,47 @@ class TrackerSink(Sink):
     def __init__(self) -> None:
         self._queue: LogQueue | None = None
         self._run: Any = None
-        self._told = self._over = False
+        self._thinning_reported = self._over = False
 
     @abstractmethod
     def find(self) -> Any:
-        """Return the run that Ultralytics has open now, None without one; asked for at each step."""
+        """Return the run that Ultralytics has open, None without one; called at each step."""
 
     @abstractmethod
     def send(self, run: Any, points: Sequence[Point], notes: Sequence[Note]) -> None:
-        """Write to a run; called in a thread of its own.
+        """Write to a run; called in a separate thread.
 
         Args:
-            run: What `find` returned.
-            points: Steps in their order.
-            notes: Events in their order.
+            run: Return value of `find`.
+            points: Metrics in the order of their steps.
+            notes: Events in chronological order.
         """
 
     def open(self, header: RunHeader) -> None:
-        """Begin a run."""
+        """Start a run."""
         self._queue = LogQueue(self._deliver, name=self.title, share=self.share, period=self.period)
 
     def write(self, record: StepRecord) -> None:
-        """Take one optimizer step."""
+        """Queue one optimizer step."""
         queue = self._active()
         if queue:
             queue.step(record)
-            self._say_if_thinned(queue)
+            self._report_thinning(queue)
 
     def event(self, event: Event) -> None:
-        """Take one event."""
+        """Queue one event."""
         queue = self._active()
         if queue and _text(event):
             queue.event(event)
 
     def end_epoch(self, epoch: int) -> None:
-        """See to it that the epoch's numbers are there before Ultralytics writes its own."""
+        """Deliver the epoch's metrics before Ultralytics writes its own."""
         queue = self._active()
         if queue:
             queue.wait(self.patience[0])
 
     def close(self) -> None:
-        """Deliver what is left, if the run still takes it."""
+        """Deliver the remaining metrics, if the run still accepts them."""
         queue, over = self._queue, self.find() is None
         if queue is None or self._run is None:
             return
@@ -122,20 +124,22 @@ class TrackerSink(Sink):
             queue.discard()
         if not queue.close(self.patience[1]):
             _LOG.warning(
-                f"stability: {self.title} took too long for its last numbers; the trace holds all of them"
+                f"stability: {self.title} did not accept the last metrics in time; "
+                "the trace contains all of them"
             )
         if queue.error and not self._over:
             raise queue.error
         if queue.lost_events and not self._over:
             _LOG.info(
-                f"stability: {queue.lost_events} events are not shown in {self.title}; events.jsonl holds all"
+                f"stability: {queue.lost_events} events were not sent to {self.title}; "
+                "events.jsonl contains all of them"
             )
 
     def _active(self) -> LogQueue | None:
-        """Return the queue while there is a run to write to.
+        """Return the queue while there is a run to write to; None otherwise.
 
         Raises:
-            BaseException: What ended it.
+            BaseException: The exception that ended the queue.
         """
         if self._queue is None:
             return None
@@ -151,29 +155,31 @@ class TrackerSink(Sink):
         if not self._over:
             self.send(self._run, [_point(p) for p in parcels], [_note(e) for e in events])
 
-    def _say_if_thinned(self, queue: LogQueue) -> None:
-        """Tell once that not every step is shown."""
-        if queue.stride > 1 and not self._told:
-            self._told = True
+    def _report_thinning(self, queue: LogQueue) -> None:
+        """Log once that not every step is sent."""
+        if queue.stride > 1 and not self._thinning_reported:
+            self._thinning_reported = True
             _LOG.info(
-                f"stability: {self.title} cannot take every step within {self.share:.0%} of the run: it is shown the "
-                "largest of every few; the trace holds all"
+                f"stability: logging every step to {self.title} would take more than "
+                f"{self.share:.0%} of the run's time: only the largest gradient norm of every few "
+                "steps is sent; the trace contains all steps"
             )
 
 
 def integration(module: str) -> Any:
-    """Return the module of Ultralytics that writes to a tracker, None while nobody has loaded it.
+    """Return Ultralytics' module for a tracker, None if it has not been imported.
 
-    Looked up at each call and never imported: its names change when a run opens and closes.
+    It is looked up at each call and never imported, because its names change when a run opens and
+    closes.
 
     Args:
-        module: Its name, such as `wb`.
+        module: Name of the module, such as `wb`.
     """
     return sys.modules.get(f"{_CALLBACKS}.{module}")
 
 
 def enabled(setting: str) -> bool:
-    """Return whether Ultralytics' own settings ask for a tracker.
+    """Return whether a tracker is enabled in Ultralytics' settings.
 
     Args:
         setting: Name of the setting, such as `wandb`.
@@ -183,7 +189,7 @@ def enabled(setting: str) -> bool:
 
 
 def _point(parcel: Parcel) -> Point:
-    """Return the numbers of a step by name; what was not measured is left out."""
+    """Return the metrics of a step by name, without those that were not measured."""
     record = parcel.record
     values = {
         "grad_norm_total": record.grad_norm,
@@ -200,16 +206,16 @@ def _point(parcel: Parcel) -> Point:
 
 
 def _note(event: Event) -> Note:
-    """Return an event in words."""
+    """Return an event as a note."""
     serious = event.kind in _SERIOUS or event.data.get("severity") == "critical"
     rule = str(event.data["rule"]) if event.kind == "finding" else None
     return Note(step=event.step, text=str(_text(event)), rule=rule, serious=serious)
 
 
 def _text(event: Event) -> str | None:
-    """Return an event as one line, a finding whole; None for what is no news."""
+    """Return an event as one line, findings in full; None for events that are not displayed."""
     if event.kind != "finding":
-        return told(event)
+        return event_text(event)
     data = event.data
     advice = f"; to try: {data['remedy']}" if data.get("remedy") else ""
     return f"{data['severity']} {data['rule']}: {data['message']}{advice}"

@@ -1,4 +1,4 @@
-"""One short line per epoch and per event, between the progress bars of Ultralytics."""
+"""Console sink: one short line per epoch and per event, between Ultralytics' progress bars."""
 
 from __future__ import annotations
 
@@ -14,33 +14,34 @@ from yolo_stability.core.errors import printable
 from yolo_stability.core.types import Event, RunHeader, StepRecord
 from yolo_stability.trainer.loggers import Sink
 
-__all__ = ["ConsoleSink", "told"]
+__all__ = ["ConsoleSink", "event_text"]
 
-# The logger of Ultralytics, so that `verbose=False` silences both alike.
+# Ultralytics' logger, so that `verbose=False` silences both.
 _LOG = logging.getLogger("ultralytics")
 
-_LINE, _LEAST = 160, 60  # columns of a finding's line, and of its message at least
+_LINE, _LEAST = 160, 60  # columns of a finding's line, and minimum for its message
 
 
 class ConsoleSink(Sink):
-    """Writes to the log that shows Ultralytics' progress."""
+    """Writes to Ultralytics' log."""
 
     def __init__(self) -> None:
         self._epochs: int | None = None
         self._clear()
 
     def open(self, header: RunHeader) -> None:
-        """Say what is watched."""
+        """Log the watched blocks and the effective switches."""
         self._epochs = header.effective.get("epochs")
         numel = sum(block.numel for block in header.blocks)
-        _say(
-            f"watching {len(header.blocks)} blocks, {numel:,} weights, guard={header.effective['guard']}"
+        _log_line(
+            f"watching {len(header.blocks)} blocks, {numel:,} weights, "
+            f"guard={header.effective['guard']}"
         )
         for key, text in header.effective.get("switches", {}).items():
-            _say(f"{key}={header.requested.get(key)}: {text}")
+            _log_line(f"{key}={header.requested.get(key)}: {text}")
 
     def write(self, record: StepRecord) -> None:
-        """Add a step to the epoch's sums."""
+        """Add a step to the epoch's statistics."""
         self._steps += 1
         self._clipped += record.clip_coef is not None and record.clip_coef < 1
         if record.skipped:
@@ -51,13 +52,13 @@ class ConsoleSink(Sink):
                 self._squares[stats.block] += (stats.grad_norm or 0.0) ** 2
 
     def event(self, event: Event) -> None:
-        """Say what happened."""
-        text = told(event)
+        """Log an event."""
+        text = event_text(event)
         if text:
-            _say(f"step {event.step}: {text}", interrupts=True)
+            _log_line(f"step {event.step}: {text}", interrupts=True)
 
     def end_epoch(self, epoch: int) -> None:
-        """Sum up an epoch in one line."""
+        """Log a one-line summary of an epoch."""
         if not self._steps:
             return
         of = f"/{self._epochs}" if self._epochs else ""
@@ -65,25 +66,25 @@ class ConsoleSink(Sink):
         if self._norms:
             median = sorted(self._norms)[len(self._norms) // 2]
             parts.append(f"grad norm {median:.3g} (max {max(self._norms):.3g})")
-            parts.append(f"most in {max(self._squares, key=self._squares.__getitem__)}")
+            parts.append(f"largest in {max(self._squares, key=self._squares.__getitem__)}")
         parts.append(f"{self._clipped} clipped")
         parts += [f"{n} skipped by {who}" for who, n in sorted(self._skips.items())]
-        _say(", ".join(parts))
+        _log_line(", ".join(parts))
         self._clear()
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Do nothing, because nothing is open."""
 
     def _clear(self) -> None:
-        """Start the sums of an epoch."""
+        """Reset the statistics for the next epoch."""
         self._steps = self._clipped = 0
         self._norms: list[float] = []
         self._skips: Counter[str] = Counter()
         self._squares: defaultdict[str, float] = defaultdict(float)
 
 
-def told(event: Event) -> str | None:
-    """Return what a person reads of an event; None for what is no news."""
+def event_text(event: Event) -> str | None:
+    """Return an event as text for users; None for events that are not displayed."""
     if event.kind == "finding":
         return _finding(event)
     return printable(_TEXTS[event.kind](event)) if event.kind in _TEXTS else None
@@ -113,7 +114,7 @@ def _rescue(event: Event) -> str:
 
 
 def _finding(event: Event) -> str:
-    """Return the line for a finding, short enough to stand between progress bars; coloured on a terminal."""
+    """Return the line for a finding, short enough for the console log and colored on a TTY."""
     severity = str(event.data["severity"])
     color = {"critical": "\033[1;31m", "warning": "\033[33m"}.get(severity, "")
     word = f"{color}{severity}\033[0m" if color and sys.stdout.isatty() else severity
@@ -123,13 +124,20 @@ def _finding(event: Event) -> str:
     )
     room = _LINE - len(f"stability: step {event.step}: {severity} {event.data['rule']}: ")
     if remedy:
-        advice = f"; to try: {remedy[: _ends(remedy, room - len(message) - len('; to try: '))]}"
+        advice = f"; to try: {remedy[: _cut_at(remedy, room - len(message) - len('; to try: '))]}"
         return f"{word} {event.data['rule']}: {_cut(message, room - len(advice))}{advice}"
     return f"{word} {event.data['rule']}: {_cut(message, room)}"
 
 
-def _ends(remedy: str, room: int) -> int:
-    """Return where to end a remedy: after as many of its alternatives as fit, not before the first, not in brackets."""
+def _cut_at(remedy: str, room: int) -> int:
+    """Return the length to cut a remedy to: as many alternatives as fit, but at least the first.
+
+    Parentheses are never split.
+
+    Args:
+        remedy: Text with alternatives, separated by commas, semicolons or "or".
+        room: Number of available characters.
+    """
     ends = [
         *(hit.start() for hit in re.finditer(r"(?:[,;] | or )(?![^(]*\))", remedy)),
         len(remedy),
@@ -163,13 +171,13 @@ _TEXTS: dict[str, Callable[[Event], str]] = {
 }
 
 
-def _say(text: str, *, interrupts: bool = False) -> None:
-    """Write one line.
+def _log_line(text: str, *, interrupts: bool = False) -> None:
+    """Log one line.
 
     Args:
-        text: The line.
-        interrupts: A progress bar may stand on the current line: wipe it on a terminal (it draws itself again), end
-            it elsewhere.
+        text: Text of the line.
+        interrupts: Whether the current line may contain a progress bar. It is erased on a terminal,
+            where it redraws itself, and ended elsewhere.
     """
     start = "" if not interrupts else "\r\033[K" if sys.stdout.isatty() else "\n"
     _LOG.info(f"{start}stability: {text}")

@@ -1,4 +1,4 @@
-"""Numbers of every step in the MLflow run of Ultralytics (`yolo settings mlflow=True`)."""
+"""MLflow sink: metrics of every step; enable it with `yolo settings mlflow=True`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from yolo_stability.trainer.loggers._tracker import Note, Point, TrackerSink, en
 
 __all__ = ["MlflowSink"]
 
-_BATCH = 1000  # numbers that MLflow takes in one call
-_TAG = 500  # characters of a tag: some stores take no more
-_BAD = re.compile(r"[^\w. /:-]", re.ASCII)  # what MLflow refuses in a name
+_BATCH = 1000  # metrics that MLflow accepts in one call
+_TAG = 500  # characters of a tag that every backend store accepts
+_BAD = re.compile(r"[^\w. /:-]", re.ASCII)  # characters that MLflow rejects in a name
 
 
 class MlflowSink(TrackerSink):
-    """Logs by the id of the run: MLflow knows an active run only in the thread that started it."""
+    """Logs by run ID, because MLflow's active run is known only in the thread that started it."""
 
     title = "MLflow"
     after_end = True
@@ -28,14 +28,14 @@ class MlflowSink(TrackerSink):
         self._lines: list[str] = []
 
     def find(self) -> Any:
-        """Return the id of the active run."""
+        """Return the ID of the active run."""
         if not enabled("mlflow") or getattr(integration("mlflow"), "mlflow", None) is None:
             return None
         active = sys.modules["mlflow"].active_run()
         return active.info.run_id if active else None
 
     def send(self, run: Any, points: Sequence[Point], notes: Sequence[Note]) -> None:
-        """Log numbers in batches, findings as tags, and all events in `stability/events.txt`."""
+        """Log metrics in batches, findings as tags, and all events in `stability/events.txt`."""
         mlflow: Any = sys.modules["mlflow"]
         client, now = mlflow.MlflowClient(), int(1000 * time.time())
         metrics = [

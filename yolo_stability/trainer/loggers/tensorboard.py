@@ -1,4 +1,4 @@
-"""Numbers of every step in the TensorBoard log that Ultralytics writes (`yolo settings tensorboard=True`)."""
+"""TensorBoard sink: metrics of every step; enable it with `yolo settings tensorboard=True`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["TensorboardSink"]
 
 
 class TensorboardSink(TrackerSink):
-    """Adds scalars and texts to the `SummaryWriter` of Ultralytics; the x axis is the optimizer step."""
+    """Adds scalars and texts to Ultralytics' `SummaryWriter`, with the optimizer step as x axis."""
 
     title = "TensorBoard"
 
@@ -20,7 +20,7 @@ class TensorboardSink(TrackerSink):
         return getattr(integration("tensorboard"), "WRITER", None)
 
     def send(self, run: Any, points: Sequence[Point], notes: Sequence[Note]) -> None:
-        """Add scalars one by one: `add_scalars` would open a writer, and a run, for each name."""
+        """Add scalars one by one, because `add_scalars` would open a writer and a run per name."""
         for point in points:
             for name, value in point.values.items():
                 run.add_scalar(name, value, point.step)

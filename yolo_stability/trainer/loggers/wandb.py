@@ -1,4 +1,4 @@
-"""Numbers of every step in the Weights & Biases run of Ultralytics (`yolo settings wandb=True`), also offline."""
+"""W&B sink: metrics of every step, also offline; enable it with `yolo settings wandb=True`."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ _STEP = "stability/step"
 
 
 class WandbSink(TrackerSink):
-    """Logs rows of its own, drawn over `stability/step`, so that Ultralytics' epochs stay what they are.
+    """Logs separate rows with `stability/step` as x axis, without affecting Ultralytics' epochs.
 
-    W&B counts its own step up with every row. Up to 8.4.150 or later Ultralytics names that step, and W&B refuses rows
-    that come too late: there all numbers go to the row that is open, one an epoch.
+    W&B increments its own step with every row. Some Ultralytics versions set that step explicitly
+    (8.4.150 still does), and W&B rejects rows with an earlier step; for these, all metrics go to
+    the open row, one per epoch.
     """
 
     title = "W&B"
@@ -33,7 +34,7 @@ class WandbSink(TrackerSink):
         return getattr(sys.modules.get("wandb"), "run", None)
 
     def send(self, run: Any, points: Sequence[Point], notes: Sequence[Note]) -> None:
-        """Log a row a step, and one for each event; W&B tells the user of serious ones if that is what they set up."""
+        """Log one row per step and per event; serious events also raise a W&B alert."""
         if self._defined != run.id:
             run.define_metric(_STEP, hidden=True)
             run.define_metric("stability/*", step_metric=_STEP)
@@ -50,6 +51,6 @@ class WandbSink(TrackerSink):
 
 
 def _epochs_have_an_axis() -> bool:
-    """Return whether Ultralytics draws its metrics over `epoch` instead of W&B's own step."""
+    """Return whether Ultralytics uses `epoch` as x axis instead of W&B's own step."""
     begin = getattr(integration("wb"), "on_pretrain_routine_end", None)
     return "define_metric" in getattr(getattr(begin, "__code__", None), "co_names", ())

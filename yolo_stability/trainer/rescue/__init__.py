@@ -1,1 +1,1 @@
-"""Rolls a run back and applies a remedy."""
+"""Rescue: rolls a run back to a healthy state and applies a remedy."""

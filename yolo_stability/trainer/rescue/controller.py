@@ -1,4 +1,4 @@
-"""A rescue in action: asks the policy after each iteration, rolls back, applies the remedy, and watches it work."""
+"""`Rescue`: queries the policy, rolls back, applies the remedy and checks whether it worked."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from yolo_stability.trainer.policy import Policy
 from yolo_stability.trainer.rescue.remedies import LiveRemedies, RemediedState
 from yolo_stability.trainer.step.journal import Journal
 from yolo_stability.trainer.step.recovery import Recovery
-from yolo_stability.trainer.step.warmup import given_back
+from yolo_stability.trainer.step.warmup import restored_warmup
 
 __all__ = ["Rescue", "RescuedState"]
 
 _WORKED = 32
-"""Healthy steps after which a remedy is said to have worked; as many as make a snapshot trusted."""
+"""Healthy steps after which a remedy counts as successful, as many as make a snapshot trusted."""
 
 
 class RescuedState(RemediedState, StartingState, TrainingRun, Protocol):
@@ -28,27 +28,27 @@ class RescuedState(RemediedState, StartingState, TrainingRun, Protocol):
 
     @property
     def batches(self) -> int:
-        """Iterations of an epoch."""
+        """Number of batches per epoch."""
 
     @property
     def batch_size(self) -> int:
-        """Images of a batch."""
+        """Number of images per batch."""
 
     @property
     def start_epoch(self) -> int:
-        """The epoch with which this session began."""
+        """First epoch of this session, counted from 0."""
 
 
 class Rescue:
-    """Carries out what a policy decides, and says so.
+    """Carries out and logs the decisions of a policy.
 
     Args:
-        state: The training.
+        state: State of the training.
         run: Rolls the run back to healthy states.
-        journal: Where the run is; takes events.
-        policy: Decides.
-        remedies: What is changed in the run.
-        mode: What the user wrote behind `rescue=`.
+        journal: Counters of the run; receives events.
+        policy: Decides about rollbacks and remedies.
+        remedies: Applies the remedies to the run.
+        mode: Value of the `rescue` option.
     """
 
     def __init__(
@@ -64,14 +64,14 @@ class Rescue:
         self._state, self._run, self._journal = state, run, journal
         self._policy, self._remedies = policy, remedies
         self._count, self._failed = 0, False
-        # a remedy, its step, and the healthy steps before it
+        # The latest remedy until it has worked: name, step, and healthy steps before it.
         self._open: tuple[str, int, int] | None = None
 
     def resume(self, *, known: bool) -> None:
-        """Put back in force what earlier sittings did; the policy learns of it.
+        """Restore the remedies of earlier sessions and pass them to the policy.
 
         Args:
-            known: Their trace is there.
+            known: Whether the trace of earlier sessions exists.
         """
         try:
             events = load_trace(self._state.save_dir).events if known else None
@@ -79,14 +79,15 @@ class Rescue:
             events = None
         if events is None:
             self._journal.notice(
-                "the earlier sittings have left no trace: their remedies are unknown, and not in force"
+                "the trace of earlier sessions is missing: their remedies are unknown and are not "
+                "applied"
             )
             return
-        bias, told = None, []
+        bias, history = None, []
         for kind, step, text in events.select("kind", "step", "data").rows():
             if kind in {"rescue", "resume"}:
                 data = json.loads(text)
-                told.append((kind, data))
+                history.append((kind, data))
             if kind == "rescue":
                 self._take_over(int(step), data)
                 bias = data.get("warmup_bias_lr", bias)
@@ -94,16 +95,20 @@ class Rescue:
                     self._remedies.amp_cap = (float(data["amp_cap"][0]), int(data["amp_cap"][1]))
         self._remedies.follow(self._state, bias)
         self._remedies.after_rollback(self._state)
-        # Its first state was taken before anybody knew of a warm-up given back.
-        back = given_back(told, self._state.start_epoch, self._state.batches)
+        # The session's first snapshot was taken before the restored warm-up was known.
+        back = restored_warmup(history, self._state.start_epoch, self._state.batches)
         self._run.begin_anew(warmup_back=back)
 
     def recovered(self) -> None:
-        """Undo what Ultralytics' own recovery has brought back: the rates of a checkpoint from before a rescue."""
+        """Restore the remedies after Ultralytics' own recovery.
+
+        The checkpoint it loads may hold the learning rates from before a rescue.
+        """
         self._remedies.follow(self._state)
         self._remedies.after_rollback(self._state)
 
     def _take_over(self, step: int, data: dict[str, Any]) -> None:
+        """Restore one remedy of an earlier session from its event."""
         action = Action(
             remedy=data["remedy"],
             cause=data["cause"],
@@ -120,10 +125,10 @@ class Rescue:
         self._count += 1
 
     def act(self, *, stepped: bool) -> None:
-        """Ask, and act; call between two iterations.
+        """Query the policy and carry out its decision; call between two iterations.
 
         Args:
-            stepped: An iteration has just ended; at the end of an epoch nothing moves on.
+            stepped: Whether an iteration has just ended; False at the end of an epoch.
         """
         if stepped:
             self._remedies.after_iteration(self._state)
@@ -131,8 +136,8 @@ class Rescue:
         if isinstance(decision, Ending):
             self._run.end_early(
                 "rescue_stop",
-                f"rescue={self._mode} ended the run at step {self._journal.step}: {decision.why}. Most likely "
-                f"{decision.cause.replace('_', ' ')}; {decision.advice}",
+                f"rescue={self._mode} ended the run at step {self._journal.step}: {decision.why}. "
+                f"Most likely cause: {decision.cause.replace('_', ' ')}; {decision.advice}",
                 {"cause": decision.cause, "advice": decision.advice},
             )
         elif decision is not None:
@@ -143,18 +148,18 @@ class Rescue:
             self._journal.emit("rescued", None, {"remedy": remedy, "since": since})
 
     def _decision(self) -> Action | Ending | None:
-        """Ask the policy; one that fails costs the rescue, never the run."""
+        """Query the policy; if it raises, the rescue is disabled and training continues."""
         try:
             return None if self._failed else self._policy.decide()
         except Exception as error:
             self._failed = True
             self._journal.notice(
-                f"rescue failed and is off for this run: {type(error).__name__}: {error}"
+                f"rescue failed and is disabled for this run: {type(error).__name__}: {error}"
             )
             return None
 
     def _carry_out(self, action: Action) -> None:
-        """Go back, apply the remedy, say what was done and why."""
+        """Roll back, apply the remedy, and log what was done and why."""
         restored = self._roll_back(action.onset) if action.roll_back else None
         if restored is None:
             self._remedies.after_rollback(self._state)
@@ -186,13 +191,22 @@ class Rescue:
         self._journal.emit("rescue", None, data)
 
     def _roll_back(self, before: int | None) -> int:
-        """Go back, and keep in force what a rollback undoes; return the step of the state."""
+        """Roll back, reapply remedies that the rollback undid, and return the restored step."""
         restored = self._run.roll_back(before)
         self._remedies.after_rollback(self._state)
         return restored
 
     def _give_up(self, action: Action, error: Exception, restored: int | None) -> None:
-        """Be off from here on: a remedy has failed, and may have changed a model in part."""
+        """Disable the rescue after a remedy has failed.
+
+        A failed remedy may have changed part of the model, so a rolled-back state is restored once
+        more.
+
+        Args:
+            action: Action that failed.
+            error: Exception that the remedy raised.
+            restored: Step of the state restored for this action; None without a rollback.
+        """
         self._failed = True
         if restored is not None:
             restored = self._roll_back(None)
@@ -201,5 +215,6 @@ class Rescue:
                 "rollback", None, {"restored_step": restored, "why": f"{action.remedy} failed"}
             )
         self._journal.notice(
-            f"{action.remedy} failed, and the rescue is off: {type(error).__name__}: {error}"
+            f"{action.remedy} failed; rescue is disabled for this run: "
+            f"{type(error).__name__}: {error}"
         )

@@ -1,4 +1,4 @@
-"""Whether a rescue can act in a run at all, and what it costs."""
+"""Preconditions of a rescue, and its memory cost."""
 
 from __future__ import annotations
 
@@ -16,47 +16,64 @@ __all__ = ["check_rescue", "require_memory", "state_bytes"]
 
 
 def check_rescue(state: RescuedState, settings: StabilitySettings) -> str | None:
-    """Return in words what a rescue costs; None where there will be none. Call it before anything is written.
+    """Check that a rescue can act in this run, before anything is written.
 
     Args:
-        state: The training, after its set-up.
-        settings: Those in force.
+        state: State of the training, after its setup.
+        settings: Effective settings.
+
+    Returns:
+        The memory cost as a message; None if the rescue is off.
 
     Raises:
-        ConfigError: The remedy that was asked for by name can never act in this run, or memory does not suffice.
+        ConfigError: The requested remedy can never act in this run, or there is not enough memory.
     """
     if settings.rescue == "off":
         return None
-    why = _never(state, settings.rescue)
+    why = _obstacle(state, settings.rescue)
     if why:
         raise ConfigError(
-            f"rescue={settings.rescue} can never act in this run: {why}; rescue=auto has other remedies."
+            f"rescue={settings.rescue} can never act in this run: {why}; "
+            "rescue=auto has other remedies."
         )
     return require_memory(state)
 
 
-def _never(state: RescuedState, remedy: str) -> str | None:
-    """Return why a remedy can never act in this run; None where it can."""
+def _obstacle(state: RescuedState, remedy: str) -> str | None:
+    """Return the reason why a remedy can never act in this run; None if it can."""
     arguments = state.arguments
     if remedy == "lower_scale" and not state.scaler.is_enabled():
-        return f"it lowers the loss scale of AMP, which is off (amp={arguments['amp']}, device={state.device})"
+        return (
+            "it lowers the loss scale of AMP, which is off "
+            f"(amp={arguments['amp']}, device={state.device})"
+        )
     if remedy == "restart" and not state.resume:
         pretrained = arguments["pretrained"]
         loaded = pretrained if isinstance(pretrained, str) else str(arguments["model"])
         if not loaded.endswith((".yaml", ".yml")):
-            return f"it begins with new weights, and those of {PurePath(loaded).name} would be lost"
+            return f"it reinitializes the model, which would discard {PurePath(loaded).name}"
     if remedy == "quarantine":
         if state.batch_size == 1:
-            return "it leaves an image out of its batch, and batch=1 has no other"
+            return "it excludes an image from its batch, and with batch=1 no image would remain"
         if arguments["task"] == "classify":
-            return "it leaves out files by name, and the batches of classification name none"
+            return "it excludes files by name, and classification batches contain no file names"
         if mixes_files(arguments, state.epochs, state.epochs - 1):
-            return "images mixed from several files blame no single one (write mosaic=0, or set close_mosaic=)"
+            return (
+                "training images are mixed from several files, so that no single file can be "
+                "identified (set mosaic=0 or close_mosaic=)"
+            )
     return None
 
 
 def state_bytes(state: TrainingState) -> int:
-    """Return what one whole training state takes: parameters, buffers, EMA, and as much again as Adam keeps."""
+    """Return the size of a training state in bytes.
+
+    It counts parameters, buffers, their EMA, and two moments per trainable parameter as in
+    Adam-type optimizers.
+
+    Args:
+        state: State of the training.
+    """
     model = state.model
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     buffers = sum(b.numel() * b.element_size() for b in model.buffers())
@@ -65,18 +82,21 @@ def state_bytes(state: TrainingState) -> int:
 
 
 def require_memory(state: TrainingState) -> str:
-    """Return in words what two training states cost; the guard keeps them, with or without a rescue.
+    """Return the memory cost of two training states as a message.
+
+    The guard keeps both, with or without a rescue.
 
     Args:
-        state: The training, after its set-up; one of the two is kept already.
+        state: State of the training, after its setup; one of the two states has already been saved.
 
     Raises:
-        ConfigError: The other does not fit into memory.
+        ConfigError: The second state does not fit into memory.
     """
     each, free = state_bytes(state), int(psutil.virtual_memory().available)
     if each > free:
         raise ConfigError(
-            f"guard and rescue keep two training states of this model, {each / 1e9:.2g} GB each, and for the second "
-            f"{free / 1e9:.2g} GB are free: write guard=off and rescue=off, train a smaller model, or free memory."
+            f"guard and rescue keep two training states of this model, {each / 1e9:.2g} GB each, "
+            f"but only {free / 1e9:.2g} GB are free for the second: set guard=off and rescue=off, "
+            "train a smaller model, or free memory."
         )
-    return f"rescue goes back to one of two training states in memory, {2 * each / 1e6:.3g} MB"
+    return f"rescue keeps two training states in memory for rollbacks, {2 * each / 1e6:.3g} MB"

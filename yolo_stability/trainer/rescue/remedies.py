@@ -1,4 +1,4 @@
-"""The live remedies: what each of them does to a training, in place, between two iterations."""
+"""Remedies that change a running training in place, between two iterations."""
 
 from __future__ import annotations
 
@@ -19,42 +19,46 @@ from yolo_stability.trainer.step.warmup import BiasedState, lower_bias_rate
 
 __all__ = ["LiveRemedies", "RemediedState"]
 
-_GROWTH = 10  # an AMP scale that was too large may grow again, this many times as slowly
-_FIRST = 0.02  # share of the learning rate with which a new warm-up begins
+_GROWTH = 10  # factor for the growth interval of a lowered AMP scale
+_FIRST = 0.02  # fraction of the learning rate at which a new warm-up starts
 
 
 class RemediedState(TrainingState, BiasedState, Protocol):
     """A training that remedies can change."""
 
     def fresh_model(self) -> nn.Module:
-        """Return a model of the same kind with new weights, as if nobody had changed it."""
+        """Return a stock model of the same architecture with newly initialized weights."""
 
 
 class LiveRemedies:
-    """What has been changed in one run while it went on.
+    """Applies remedies to one run and keeps them in force.
 
     Args:
-        switches: Those of the run: its clip is one of them.
+        switches: Switches of the run, which hold its clip.
 
     Attributes:
-        left_out: Names of image files that batches do without.
-        amp_cap: Largest AMP scale, and steps after which it may grow; None where it was not lowered.
+        excluded_images: Names of image files excluded from batches.
+        amp_cap: Largest AMP scale and its growth interval in steps; None if the scale was not
+            lowered.
     """
 
     def __init__(self, switches: Switches) -> None:
-        self.left_out: set[str] = set()
+        self.excluded_images: set[str] = set()
         self._switches = switches
         self._ramp: list[float] = []
         self.amp_cap: tuple[float, int] | None = None
 
     def apply(self, state: RemediedState, action: Action) -> str:
-        """Apply a remedy; return in words what was done.
+        """Apply a remedy.
 
         Args:
-            state: The training, rolled back if the action asks for it.
-            action: What to do.
+            state: State of the training, already rolled back if the action requires it.
+            action: Action to carry out.
+
+        Returns:
+            Description of the change for the log.
         """
-        does: Mapping[str, Callable[[RemediedState, Action], str]] = {
+        remedies: Mapping[str, Callable[[RemediedState, Action], str]] = {
             "lower_rate": self._lower_rate,
             "tighten_clip": self._tighten_clip,
             "rewarm": self._rewarm,
@@ -62,18 +66,19 @@ class LiveRemedies:
             "quarantine": self._quarantine,
             "restart": self._restart,
         }
-        return does[action.remedy](state, action)
+        return remedies[action.remedy](state, action)
 
     def resume(self, state: RemediedState, action: Action, gone: int = 0) -> None:
-        """Put back in force what an earlier sitting did; `follow` comes after the last of them.
+        """Restore a remedy of an earlier session; call `follow` after the last of them.
 
-        A checkpoint may be older than the rescue or younger: what it says of rates is not relied upon. The scheduler
-        was built with the rates that were asked for.
+        The checkpoint may be older or newer than the rescue, so its learning rates are not used.
+        The scheduler was built with the requested rates.
 
         Args:
-            state: The resumed training.
-            action: What was done.
-            gone: Iterations after it that the checkpoint has seen; a new warm-up goes on from there.
+            state: State of the resumed training.
+            action: Action of the earlier session.
+            gone: Iterations between the action and the checkpoint; a new warm-up continues from
+                there.
         """
         if action.remedy == "lower_rate":
             state.scheduler.base_lrs = [
@@ -85,11 +90,12 @@ class LiveRemedies:
             self.apply(state, action)
 
     def follow(self, state: RemediedState, warmup_bias_lr: float | None = None) -> None:
-        """Let the optimizer's groups follow the scheduler's rates, after a checkpoint was loaded into them.
+        """Copy the scheduler's base rates to the optimizer after a checkpoint was loaded.
 
         Args:
-            state: The training.
-            warmup_bias_lr: Rate at which the biases begin a warm-up; None leaves it as it is.
+            state: State of the training.
+            warmup_bias_lr: Learning rate of the biases at the start of a warm-up; None keeps the
+                current one.
         """
         for group, rate in zip(state.optimizer.param_groups, state.scheduler.base_lrs, strict=True):
             group["initial_lr"] = rate
@@ -97,9 +103,13 @@ class LiveRemedies:
             state.warmup_bias_lr = warmup_bias_lr
 
     def after_rollback(self, state: RemediedState) -> None:
-        """Lower the AMP scale once more that a rollback, a recovery or a resume has brought back.
+        """Lower the AMP scale again after a rollback, recovery or resume has restored a larger one.
 
-        By its state, for before its first step a scaler takes no new scale.
+        This goes through the scaler's state, because a scaler rejects a new scale before its first
+        step.
+
+        Args:
+            state: State of the training.
         """
         if self.amp_cap is not None and state.scaler.is_enabled():
             saved, (scale, interval) = state.scaler.state_dict(), self.amp_cap
@@ -107,50 +117,54 @@ class LiveRemedies:
             state.scaler.load_state_dict({**saved, **capped})
 
     def after_iteration(self, state: RemediedState) -> None:
-        """Let a new warm-up go on by one iteration."""
+        """Advance a new warm-up by one iteration."""
         if self._ramp:
             _scale_rates(state, self._ramp.pop(0))
 
     def _lower_rate(self, state: RemediedState, action: Action) -> str:
-        """Lower all rates: a lowered `group["lr"]` alone lasts until the next warm-up batch or epoch."""
+        """Lower all learning rates.
+
+        Changing `group["lr"]` alone would last only until the next warm-up batch or epoch.
+        """
         factor = float(action.value or 0.1)
         _scale_rates(state, factor)
         lower_bias_rate(state, factor)
         rates = sorted({f"{group['initial_lr']:.3g}" for group in state.optimizer.param_groups})
-        return f"learning rate times {factor:.3g}, now {' and '.join(rates)}"
+        return f"learning rate multiplied by {factor:.3g}, now {' and '.join(rates)}"
 
     def _tighten_clip(self, state: RemediedState, action: Action) -> str:
-        """Take another clip from the next step on."""
+        """Replace the clip from the next step on."""
         before, self._switches.clip = str(self._switches.clip), make_clip(str(action.value))
         return f"clip={self._switches.clip} instead of {before}"
 
     def _rewarm(self, state: RemediedState, action: Action) -> str:
-        """Begin with a small part of the rate and give it back in equal steps."""
-        return f"the learning rate rises anew over {self._warm_up(state, action)} iterations"
+        """Start from a small fraction of the learning rate and raise it in equal steps."""
+        return f"new learning-rate warm-up over {self._warm_up(state, action)} iterations"
 
     def _warm_up(self, state: RemediedState, action: Action, gone: int = 0) -> int:
-        """Begin a warm-up, or go on with one after some of its iterations; return how many it has."""
+        """Start a warm-up, or continue one after `gone` iterations; return its total length."""
         steps = int(float(action.value or 64))
         shares = [_FIRST + (1 - _FIRST) * k / steps for k in range(steps + 1)][min(gone, steps) :]
-        _scale_rates(state, shares[0] * math.prod(self._ramp))  # an unfinished one still owed some
+        # The product is the remaining increase of an unfinished warm-up.
+        _scale_rates(state, shares[0] * math.prod(self._ramp))
         self._ramp = [b / a for a, b in pairwise(shares)]
         return steps
 
     def _lower_scale(self, state: RemediedState, action: Action) -> str:
-        """Lower the loss scale, and let it grow more slowly."""
+        """Lower the loss scale and slow down its growth."""
         scale = float(state.scaler.get_scale()) * float(action.value or 0.0625)
         self.amp_cap = (scale, int(state.scaler.get_growth_interval()) * _GROWTH)
         self.after_rollback(state)
-        return f"loss scale {scale:g}, growing {_GROWTH} times as slowly"
+        return f"loss scale lowered to {scale:g}, its growth slowed by a factor of {_GROWTH}"
 
     def _quarantine(self, state: RemediedState, action: Action) -> str:
-        """Leave images out of every batch from now on."""
-        self.left_out |= set(action.images)
-        return f"left out from now on: {', '.join(sorted(action.images))}"
+        """Exclude images from every batch from now on."""
+        self.excluded_images |= set(action.images)
+        return f"excluded from all further batches: {', '.join(sorted(action.images))}"
 
     @torch.no_grad()
     def _restart(self, state: RemediedState, action: Action) -> str:
-        """Build the model again with the initialisation it would have had, and begin with those weights."""
+        """Rebuild the model with the default initialization and start from those weights."""
         model, settings = state.model, self._switches.settings
         fresh = state.fresh_model()
         Switches(settings.model_copy(update={"init": "default"})).edit(fresh, pretrained=False)
@@ -163,6 +177,6 @@ class LiveRemedies:
 
 
 def _scale_rates(state: RemediedState, factor: float) -> None:
-    """Scale the learning rate wherever it is kept: in the groups, for warm-up and schedule."""
+    """Scale the learning rate in the parameter groups and in the scheduler."""
     scale_learning_rate(state.optimizer, factor)
     state.scheduler.base_lrs = [rate * factor for rate in state.scheduler.base_lrs]

@@ -1,1 +1,1 @@
-"""Settings in force during a run, and the sidecar that remembers them for a resume."""
+"""Effective settings of a run, and the sidecar file that stores them for a resume."""

@@ -1,4 +1,4 @@
-"""What is really in force in a trainer, as opposed to what was asked for."""
+"""Effective settings of a trainer, as opposed to the requested ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,13 @@ from yolo_stability.guard.distributed import is_distributed
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.trace import SCHEMA_VERSION
 
-__all__ = ["as_first_written", "build_header", "own_in_force", "possible", "requested_settings"]
+__all__ = [
+    "as_first_recorded",
+    "build_header",
+    "options_in_force",
+    "requested_settings",
+    "supported",
+]
 
 _ARGUMENTS = (
     "task",
@@ -47,15 +53,15 @@ def build_header(
     trainer: Trainer,
     blocks: tuple[BlockSpec, ...],
     requested: Mapping[str, Any],
-    own: Mapping[str, Any],
+    options: Mapping[str, Any],
 ) -> RunHeader:
-    """Describe a run at the start of its training.
+    """Return the header of a run at the start of its training.
 
     Args:
-        trainer: The trainer, after its set-up.
-        blocks: Its blocks.
-        requested: What the user asked for.
-        own: Settings of this package that are in force.
+        trainer: The trainer, after its setup.
+        blocks: Blocks of the model.
+        requested: Settings the user requested.
+        options: Effective yolo_stability options.
     """
     return RunHeader(
         schema_version=SCHEMA_VERSION,
@@ -63,7 +69,7 @@ def build_header(
         config_digest=config_digest(requested),
         seed=int(trainer.args.seed),
         requested=dict(requested),
-        effective={**effective_settings(trainer), **own},
+        effective={**effective_settings(trainer), **options},
         versions=package_versions(),
         device=_device(trainer.device),
         dataset_digest=_dataset_digest(trainer),
@@ -72,12 +78,12 @@ def build_header(
     )
 
 
-def as_first_written(header: RunHeader, first: RunHeader) -> RunHeader:
-    """Return the header of a resumed run, which keeps its name and what was first asked for.
+def as_first_recorded(header: RunHeader, first: RunHeader) -> RunHeader:
+    """Return the header of a resumed run with the ID and requested settings of its first session.
 
     Args:
-        header: As this sitting would write it.
-        first: As the first one did.
+        header: Header of the current session.
+        first: Header of the first session.
     """
     return replace(
         header,
@@ -88,23 +94,26 @@ def as_first_written(header: RunHeader, first: RunHeader) -> RunHeader:
     )
 
 
-def possible(
+def supported(
     trainer: Trainer, settings: StabilitySettings, *, owns_step: bool
 ) -> StabilitySettings:
-    """Return settings without what cannot be had: a guard for a step that is not ours, a rescue on several processes.
+    """Return the settings with unsupported options turned off.
+
+    The guard needs a trainer whose optimizer step the mixin replaces; the rescue needs the guard
+    and a single process.
 
     Args:
         trainer: The trainer.
-        settings: What was asked for.
-        owns_step: The optimizer step is ours.
+        settings: Requested settings.
+        owns_step: Whether the mixin replaces the trainer's optimizer step.
     """
     guard = settings.guard if owns_step else "off"
     rescue = "off" if guard == "off" or is_distributed(trainer) else settings.rescue
     return settings.model_copy(update={"guard": guard, "rescue": rescue})
 
 
-def own_in_force(settings: StabilitySettings, switches: Switches) -> dict[str, Any]:
-    """Return our own settings as they are in force, and what the switches have changed."""
+def options_in_force(settings: StabilitySettings, switches: Switches) -> dict[str, Any]:
+    """Return the effective yolo_stability options, and what the switches have changed."""
     return {
         "guard": settings.guard,
         "rescue": settings.rescue,
@@ -125,10 +134,10 @@ def requested_settings(trainer: Trainer) -> dict[str, Any]:
 
 
 def effective_settings(trainer: Trainer) -> dict[str, Any]:
-    """Return optimizer, learning rates, accumulation, clip, norm layers and frozen parameters in force."""
+    """Return the effective optimizer, learning rates, accumulation, layers and environment."""
     model, optimizer = inner_model(trainer), trainer.optimizer
-    asked = [group.get("initial_lr", group["lr"]) for group in optimizer.param_groups]
-    rates = getattr(getattr(trainer, "scheduler", None), "base_lrs", asked)
+    initial = [group.get("initial_lr", group["lr"]) for group in optimizer.param_groups]
+    rates = getattr(getattr(trainer, "scheduler", None), "base_lrs", initial)
     groups = zip(group_names(optimizer), optimizer.param_groups, rates, strict=True)
     arguments = {k: getattr(trainer.args, k, None) for k in _ARGUMENTS}
     return {
@@ -141,7 +150,7 @@ def effective_settings(trainer: Trainer) -> dict[str, Any]:
         "momentum": momentum(optimizer),
         "groups": {
             name: {
-                # of the scheduler: a resumed group may have been lowered by a rescue
+                # from the scheduler, because a rescue may have lowered the rates of a resumed group
                 "lr": float(rate),
                 "weight_decay": float(group.get("weight_decay", 0.0)),
                 "tensors": len(group["params"]),
@@ -160,25 +169,25 @@ def effective_settings(trainer: Trainer) -> dict[str, Any]:
 
 
 def _images_listed(dataset: Any) -> int | None:
-    """Return how many images the dataset had before Ultralytics left out those with a bad label; None if unknown."""
+    """Return the number of images including those with bad labels; None if unknown."""
     listed = getattr(dataset, "label_files", None)
     return len(listed) if isinstance(listed, list) else None
 
 
 def _is_norm(module: nn.Module) -> bool:
-    """Return whether a module normalises, by the naming all of torch's norm layers share."""
+    """Return whether a module is a normalization layer, by torch's naming convention."""
     return "Norm" in type(module).__name__
 
 
 def _device(device: torch.device) -> str:
-    """Return the device in words."""
+    """Return the device as text, with the name of a GPU."""
     return (
         f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
     )
 
 
 def _dataset_digest(trainer: Trainer) -> str | None:
-    """Return the digest of the train set, or None for a dataset that does not tell its labels."""
+    """Return the digest of the training set; None for a dataset that does not expose its labels."""
     dataset = trainer.train_loader.dataset
     labels = getattr(dataset, "labels", None)
     if (
@@ -192,7 +201,7 @@ def _dataset_digest(trainer: Trainer) -> str | None:
 
 
 def _label_bytes(labels: list[dict[str, Any]]) -> Iterator[tuple[str, bytes]]:
-    """Yield each image's path and its class, box and keypoint arrays as bytes."""
+    """Yield the path of each image with its class, box and keypoint arrays as bytes."""
     for label in labels:
         arrays = (label.get(key) for key in ("cls", "bboxes", "keypoints"))
         yield (

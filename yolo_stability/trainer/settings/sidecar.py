@@ -1,6 +1,6 @@
-"""`yolo_stability.yaml` in the run folder: our settings of a run, for when it is resumed.
+"""`yolo_stability.yaml` in the run folder: the yolo_stability options of a run, for its resume.
 
-They cannot travel in `trainer.args`: the config check of Ultralytics rejects keys it does not know.
+They cannot be stored in `trainer.args`, because Ultralytics' config check rejects unknown keys.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ SIDECAR = "yolo_stability.yaml"
 
 
 def write_sidecar(save_dir: Path, settings: StabilitySettings) -> None:
-    """Write the settings of a run, whole or not at all: half of them would stand in the way of a resume.
+    """Write the settings of a run atomically; a partial file would prevent a resume.
 
     Args:
-        save_dir: The run folder.
-        settings: What to write.
+        save_dir: Run folder.
+        settings: Settings to write.
 
     Raises:
         OSError: The disk is full, or the folder cannot be written.
@@ -35,23 +35,24 @@ def write_sidecar(save_dir: Path, settings: StabilitySettings) -> None:
 
 
 def resumed_settings(
-    save_dir: Path, settings: StabilitySettings, tell: Callable[[str], None] = lambda text: None
+    save_dir: Path, settings: StabilitySettings, warn: Callable[[str], None] = lambda text: None
 ) -> StabilitySettings:
-    """Return the settings of a resumed run: those of its first sitting, under what was set to something else now.
+    """Return the settings of a resumed run: those of its first session, overridden by new ones.
 
-    A rescue stands beside neither another guard than skip nor `fail_on`: of those the later word counts.
+    A rescue is compatible neither with a guard other than skip nor with `fail_on`; of these, the
+    setting of the current session takes precedence.
 
     Args:
-        save_dir: The run folder.
-        settings: Settings of this sitting; a value at its default counts as not given.
-        tell: Takes a sentence for each earlier setting that has to give way.
+        save_dir: Run folder.
+        settings: Settings of the current session; a value equal to its default counts as not given.
+        warn: Receives one sentence for each earlier setting that is dropped.
 
     Returns:
-        The settings to use; unchanged when the folder holds none.
+        The settings to use; `settings` unchanged if the folder has no sidecar.
 
     Raises:
-        StabilityError: The file is not what `write_sidecar` wrote.
-        ConfigError: A rescue was asked for now that could do nothing beside what is kept.
+        StabilityError: The file was not written by `write_sidecar`.
+        ConfigError: The requested rescue is incompatible with the settings that are kept.
     """
     file = save_dir / SIDECAR
     if not file.exists():
@@ -61,21 +62,22 @@ def resumed_settings(
         earlier = StabilitySettings(**load_yaml(file.read_text(encoding="utf-8"), str(file)))
     except (OSError, TypeError, ValueError, ConfigError) as error:
         raise StabilityError(
-            f"{file} cannot be read as settings; delete it to resume with the defaults."
+            f"{file} is not a valid settings file; delete it to resume with the defaults."
         ) from error
-    kept = {k: v for k, v in earlier.model_dump().items() if not _was_of_the_moment(k, v)}
-    give_way = (
+    kept = {k: v for k, v in earlier.model_dump().items() if not _applies_once(k, v)}
+    dropped = (
         ("guard", "fail_on")
         if "rescue" in given
         else ("rescue",)
         if {"guard", "fail_on"} & given.keys()
         else ()
     )
-    for key in give_way:  # a rescue beside them would never act
+    for key in dropped:  # with them, a rescue would never act
         value = kept.pop(key)
         if key not in given and not is_default(key, value):
-            tell(
-                f"{key}={value} of the earlier sitting gives way: it cannot stand beside what this one asks for"
+            warn(
+                f"{key}={value} of the earlier session is dropped: "
+                "it is incompatible with the settings of this session"
             )
     merged = StabilitySettings(**{**kept, **given})
     if merged.rescue != "off":
@@ -83,6 +85,6 @@ def resumed_settings(
     return merged
 
 
-def _was_of_the_moment(key: str, value: object) -> bool:
-    """Return whether a setting was meant for one sitting: damage at named steps, not that to a share of the data."""
+def _applies_once(key: str, value: object) -> bool:
+    """Return whether a setting is for one session only: a fault at given steps."""
     return key == "fault" and "@" in str(value)

@@ -1,1 +1,1 @@
-"""What happens around one optimizer step: read gradients, guard, clip, update, record."""
+"""One optimizer step: read gradients, guard, clip, update, record."""

@@ -1,4 +1,4 @@
-"""The iterations between two optimizer steps: their losses, summed without waiting for the device."""
+"""Losses of the iterations between two optimizer steps, summed without a device synchronization."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ _UNKNOWN = torch.zeros(0)
 
 @dataclass(slots=True)
 class Window:
-    """Losses of the iterations whose gradients the next optimizer step will sum.
+    """Losses of the iterations whose gradients are accumulated for the next optimizer step.
 
     Attributes:
-        iterations: Iterations absorbed so far.
-        loss: Sum of the losses, 0-dim on the device; None before the first.
+        iterations: Number of iterations added so far.
+        loss: Sum of the losses, 0-dim on the device; None before the first one.
         items: Sum of each named loss item.
-        pending: A forward has begun and its loss is not absorbed yet.
-        micro_norm: Norm of the gradient of the first iteration, as it lay there, shape (1,); empty where not measured.
+        pending: Whether a forward pass has started whose loss has not been added yet.
+        micro_norm: Gradient norm of the first iteration, shape (1,), not unscaled; empty if not
+            measured.
     """
 
     iterations: int = 0
@@ -34,7 +35,7 @@ class Window:
     micro_norm: Tensor = _UNKNOWN
 
     def begin(self) -> None:
-        """Note that an iteration starts."""
+        """Register the start of an iteration."""
         self.pending = True
 
     def absorb(self, state: LoopState) -> None:
@@ -49,20 +50,24 @@ class Window:
             self.items[name] = self.items[name] + value if name in self.items else value
 
     def clear(self) -> None:
-        """Forget everything: the step was taken, skipped, or the loop started over."""
+        """Reset the window after a step, a skip or a restart of the loop."""
         self.iterations, self.loss, self.items, self.pending = 0, None, {}, False
         self.micro_norm = _UNKNOWN
 
 
 @torch.no_grad()
 def gradient_norm(index: BlockIndex) -> Tensor:
-    """Return the total norm of the gradients as they lie there, on their device, shape (1,); nothing waits for it.
+    """Return the total norm of the current gradients on their device, without a synchronization.
 
-    After the first backward of a window they are those of one micro-batch, after the last the sum of all. They are
-    still multiplied by AMP's scale, and under DDP already averaged over the ranks, as the sum is.
+    After the first backward pass of a window these are the gradients of one micro-batch, after the
+    last one the sum of all. They are still multiplied by AMP's loss scale and, under DDP, already
+    averaged over the ranks.
 
     Args:
-        index: The parameters.
+        index: Parameters of the model.
+
+    Returns:
+        The norm, shape (1,).
     """
     grads, _ = index.with_gradient()
     norm: Tensor = torch.linalg.vector_norm(tensor_norms(grads), 2.0).reshape(1)

@@ -1,4 +1,4 @@
-"""What happens to a batch before its forward: faults, a restored warm-up, quarantine, weights made from data."""
+"""Preparation of a batch before its forward pass: faults, warm-up, exclusions, data-based init."""
 
 from __future__ import annotations
 
@@ -16,37 +16,44 @@ __all__ = ["Batches"]
 
 
 class Batches:
-    """Prepares each batch, and strikes with the fault that was asked for.
+    """Prepares each batch and injects the requested fault.
 
     Args:
-        state: The training.
-        switches: They may initialise weights from the first batch.
-        journal: Where the run is.
-        warmup: Where its warm-up is.
+        state: State of the training.
+        switches: Switches of the run; one may initialize weights from the first batch.
+        journal: Counters of the run.
+        warmup: Warm-up progress of the run.
 
     Attributes:
-        left_out: Names of image files that batches do without.
+        excluded_images: Names of image files excluded from batches.
     """
 
     def __init__(
         self, state: LoopState, switches: Switches, journal: Journal, warmup: WarmUp
     ) -> None:
-        self.left_out: set[str] = set()
+        self.excluded_images: set[str] = set()
         self._state, self._switches, self._journal, self._warmup = state, switches, journal, warmup
         self._fault = parse_fault(switches.settings.fault)
 
     def begin(self) -> None:
-        """Arrange what goes wrong in the coming forward."""
+        """Inject a fault into the next forward pass, if it is due."""
         if self._fault:
             self._fault.before_forward(self._state.host, self._journal.iteration)
 
     def prepare(self, batch: dict[str, Any]) -> bool:
-        """Change a preprocessed batch in place; return whether it has given the model new weights."""
+        """Modify a preprocessed batch in place.
+
+        Args:
+            batch: The preprocessed batch.
+
+        Returns:
+            Whether the batch was used to initialize new weights.
+        """
         if self._fault:
             self._fault.on_batch(batch, self._journal.iteration)
         self._warmup.apply(self._state, self._journal.iteration)
-        if self.left_out:
-            exclude_images(batch, self.left_out)
+        if self.excluded_images:
+            exclude_images(batch, self.excluded_images)
         if not self._switches.on_first_batch(self._state.model, batch["img"]):
             return False
         start_over(self._state)
@@ -54,6 +61,6 @@ class Batches:
         return True
 
     def damage_gradients(self) -> None:
-        """Damage a finished gradient, if that is due."""
+        """Inject a fault into the accumulated gradients, if it is due."""
         if self._fault:
             self._fault.on_gradients(self._state.host, self._journal.step)

@@ -1,4 +1,4 @@
-"""What changes a gradient on purpose: the L1 penalty, and the clip."""
+"""Intentional changes to gradients: the L1 penalty and the clip."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ __all__ = ["Clipping"]
 
 
 class Clipping:
-    """Regularises and clips the gradients of a step.
+    """Regularizes and clips the gradients of a step.
 
     Args:
-        switches: They know the clip and the penalty; a rescue may exchange the clip.
+        switches: Switches that hold the clip and the penalty; a rescue may replace the clip.
     """
 
     def __init__(self, switches: Switches) -> None:
@@ -28,21 +28,21 @@ class Clipping:
         self._coefficient = NOTHING
 
     def apply(self, state: TrainingState, reading: Reading) -> Reading:
-        """Add what regularises, then clip; stock's own clip reuses the norm that was measured.
+        """Add the penalty's gradient, then clip; the stock clip reuses the measured norm.
 
         Args:
-            state: The training, gradients unscaled.
-            reading: What was measured of them.
+            state: State of the training with unscaled gradients.
+            reading: Measurements of these gradients.
 
         Returns:
-            The reading with the coefficient of the clip, where that is known at once.
+            The reading with the clip coefficient, if it is already on the host.
         """
         params = [p for p in state.model.parameters() if p.grad is not None]
         total, norm = reading.total, reading.raw_norm
         if self._switches.regularize(params):
             total = torch.nn.utils.get_total_norm([p.grad for p in params if p.grad is not None])
             norm = float(total)
-        foreach = False if state.device.type == "npu" else None  # as the stock body
+        foreach = False if state.device.type == "npu" else None  # as in the stock step
         gradient = Gradient(params=params, total=total, norm=norm, foreach=foreach)
         coefficient = self._switches.clip.apply(gradient)
         if isinstance(coefficient, Tensor):
@@ -50,6 +50,6 @@ class Clipping:
         return replace(reading, clip_coef=coefficient)
 
     def take_coefficient(self) -> Tensor:
-        """Return the coefficient of the last clip where it is still on the device, once; else nothing."""
+        """Return and clear the latest coefficient if it is on the device, else an empty tensor."""
         coefficient, self._coefficient = self._coefficient, NOTHING
         return coefficient

@@ -1,4 +1,4 @@
-"""Reads a finished gradient: one pass over the tensors, one transfer to the host."""
+"""Measures accumulated gradients with one pass over the tensors and one transfer to the host."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ __all__ = ["GradientReader", "Reading", "unscaled"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What the gradients of one step look like, before clipping.
+    """Measurements of the gradients of one step, before clipping.
 
     Attributes:
-        total: Total norm on the device, as the clip uses it; may be inf where float32 overflows.
-        raw_norm: The same on the host.
-        grad_norm: Total norm on the host, finite whenever every element is.
-        clip_coef: The coefficient that the clip applied; None while, or where, it did not.
-        signs: What the guard decides from.
+        total: Total norm on the device, as used by the clip; inf if float32 overflows.
+        raw_norm: `total` on the host.
+        grad_norm: Total norm on the host, finite whenever every element is finite.
+        clip_coef: Coefficient applied by the clip; None before clipping or if nothing was clipped.
+        signs: Values on which the guard bases its decision.
         loss_items: Mean of each loss item over the window.
-        amp_scale: Loss scale of AMP; None when off.
-        block_norms: Norm per block, None for a block without gradient.
-        block_nonfinite: Non-finite elements per block.
-        micro_norm: Norm of the gradient after the first micro-batch, unscaled; None where not measured.
-        deferred: Values of the previous step that travelled along, as they were passed.
+        amp_scale: Loss scale of AMP; None if AMP is off.
+        block_norms: Norm per block; None for a block without gradient.
+        block_nonfinite: Number of non-finite elements per block.
+        micro_norm: Gradient norm after the first micro-batch, unscaled; None if not measured.
+        deferred: Values of the previous step from the same transfer, in the order passed.
     """
 
     total: Tensor
@@ -69,18 +69,18 @@ def read_gradients(
     """Measure the gradients of a step; call between `scaler.unscale_` and the clip.
 
     Args:
-        state: The training, gradients unscaled.
-        index: The parameters and their blocks.
-        window: Losses of the iterations that the step sums.
-        largest_buffer: From `Guard.largest_buffer`; empty when nobody guards.
-        deferred: Vectors of the previous step that shall travel along.
+        state: State of the training with unscaled gradients.
+        index: Parameters and their blocks.
+        window: Losses of the iterations accumulated in the step.
+        largest_buffer: Result of `Guard.largest_buffer`; empty without a guard.
+        deferred: Vectors of the previous step to include in the transfer.
     """
     grads, positions = index.with_gradient()
     norms = tensor_norms(grads)
     total = total_norm(grads, norms)
     loss = total.new_zeros(1) if window.loss is None else window.loss
     items = torch.stack(list(window.items.values())) if window.items else torch.zeros(0)
-    host_norms, host_total, host_loss, host_items, scale, buffer, micro, *travelled = to_host(
+    host_norms, host_total, host_loss, host_items, scale, buffer, micro, *transferred = to_host(
         norms,
         total,
         loss,
@@ -118,12 +118,12 @@ def read_gradients(
         micro_norm=float(micro[0]) / (float(scale[0]) if len(scale) else 1.0)
         if len(micro)
         else None,
-        deferred=tuple(travelled),
+        deferred=tuple(transferred),
     )
 
 
 def unscaled(reading: Reading) -> Reading:
-    """Return what was measured on gradients that are still multiplied by the AMP scale, divided by it."""
+    """Return a reading of scaled gradients with its norms divided by the AMP loss scale."""
     scale = reading.amp_scale or 1.0
     return replace(
         reading,
@@ -134,15 +134,15 @@ def unscaled(reading: Reading) -> Reading:
 
 
 class GradientReader:
-    """Reads the gradients of each step, and holds the reading until the step is recorded.
+    """Measures the gradients of each step and keeps the reading until the step is recorded.
 
     Args:
-        state: The training.
+        state: State of the training.
 
     Attributes:
         blocks: Blocks of the model.
-        index: Its parameters and their blocks.
-        window: Losses of the iterations whose gradients the next step sums.
+        index: Parameters of the model and their blocks.
+        window: Losses of the iterations accumulated for the next step.
     """
 
     def __init__(self, state: LoopState) -> None:
@@ -156,27 +156,27 @@ class GradientReader:
         """Measure the gradients of a step; call between `scaler.unscale_` and the clip.
 
         Args:
-            largest_buffer: From `Guard.largest_buffer`; empty when nobody guards.
-            deferred: Vectors of the previous step that shall travel along.
+            largest_buffer: Result of `Guard.largest_buffer`; empty without a guard.
+            deferred: Vectors of the previous step to include in the transfer.
         """
         return read_gradients(self._state, self.index, self.window, largest_buffer, deferred)
 
     def end_iteration(self, *, measure: bool) -> None:
-        """Take the losses of an iteration along that no step followed.
+        """Add the losses of an iteration that was not followed by a step.
 
         Args:
-            measure: The coming step is measured: take the norm of its first micro-batch.
+            measure: Whether to measure the gradient norm of the first micro-batch.
         """
         self.window.absorb(self._state)
         if self.window.iterations == 1 and measure:
             self.window.micro_norm = gradient_norm(self.index)
 
     def hold(self, reading: Reading) -> None:
-        """Hold the reading of a step that is admitted."""
+        """Keep the reading of an admitted step."""
         self._reading = reading
 
     def take(self) -> Reading:
-        """Return the reading that is held, and hold none."""
+        """Return and clear the kept reading."""
         reading, self._reading = self._reading, None
         assert reading is not None
         return reading

@@ -1,4 +1,4 @@
-"""Which steps of a run were healthy: by its own baseline, by its skips, and by the doubts of a policy."""
+"""Health of the steps of a run, from its own baseline, skipped steps and the policy's doubts."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from yolo_stability.guard.baseline import Baseline
 
 __all__ = ["Health"]
 
-_DOUBT = 8  # steps between two looks of the rules
+_DOUBT = 8  # steps between two evaluations of the rules
 
 
 class Health:
-    """Remembers the last step that was not healthy.
+    """Keeps track of the last unhealthy step.
 
     Attributes:
-        doubtful_step: Last step after which a policy does not trust a state; -1 if none.
+        doubtful_step: Last step after which the policy does not trust the state; -1 if none.
     """
 
     def __init__(self) -> None:
@@ -22,24 +22,28 @@ class Health:
 
     @property
     def unhealthy_step(self) -> int:
-        """Last step that was unhealthy, or that was skipped and no healthy one has followed yet; -1 if none.
+        """Last unhealthy step, or last skipped step without a healthy one after it; -1 if none.
 
-        A skipped step leaves the weights alone: the next healthy step proves that the batch was to blame.
+        A skipped step does not change the weights: a healthy step after it proves that the batch
+        was the cause.
         """
         return max(self._unhealthy, self._unresolved_skip)
 
     @property
     def healthy_steps(self) -> int:
-        """Healthy steps since the start or the last rescue."""
+        """Number of healthy steps since the start or the latest rescue."""
         return self._baseline.healthy
 
     def applied(self, step: int, loss: float, grad_norm: float) -> bool:
-        """Take note of a step that was applied; return whether it was within the run's own baseline.
+        """Register an applied step.
 
         Args:
             step: The optimizer step.
-            loss: Its loss.
+            loss: Loss of the step.
             grad_norm: Total gradient norm before clipping.
+
+        Returns:
+            Whether the step was within the run's own baseline.
         """
         healthy = self._baseline.assess(loss, grad_norm)
         if healthy:
@@ -49,17 +53,17 @@ class Health:
         return healthy
 
     def trusts(self, step: int) -> bool:
-        """Return whether no policy doubts the state after a step."""
+        """Return whether the policy trusts the state after a step."""
         return self.doubtful_step < 0 or step > self.doubtful_step + _DOUBT
 
     def skipped(self, step: int) -> None:
-        """Take note of a step that was skipped."""
+        """Register a skipped step."""
         self._unresolved_skip = step
 
     def rolled_back(self, step: int) -> None:
-        """Take note that the steps before this one were undone."""
+        """Register that the steps before this one were undone."""
         self._unhealthy = step
 
     def forget(self) -> None:
-        """Learn anew what is healthy."""
+        """Reset the baseline."""
         self._baseline = Baseline()

@@ -1,4 +1,4 @@
-"""Where a run is, and what happens there: its counters and its events."""
+"""Counters and events of a run."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ __all__ = ["Journal"]
 
 
 class Journal:
-    """Counts the steps of a run and hands over its events.
+    """Counts the steps of a run and emits its events.
 
     Args:
-        receive: Takes each event.
-        attempt: Attempt to start with.
-        step: Optimizer step to count on from.
-        iteration: Iteration to count on from.
+        receive: Receives each event.
+        attempt: Initial attempt.
+        step: Initial optimizer step.
+        iteration: Initial iteration.
 
     Attributes:
-        attempt: The present attempt.
-        step: The optimizer step that comes next.
-        iteration: The present iteration.
-        stopped: Why the run was ended; None while it was not.
+        attempt: Current attempt.
+        step: Next optimizer step.
+        iteration: Current iteration.
+        stopped: Reason why the run was ended early; None otherwise.
     """
 
     def __init__(
@@ -39,11 +39,11 @@ class Journal:
         self._receive = receive
 
     def emit(self, kind: str, block: str | None, data: dict[str, Any]) -> None:
-        """Hand over an event of the current step."""
+        """Emit an event at the current step."""
         self._receive(
             Event(attempt=self.attempt, step=self.step, kind=kind, block=block, data=data)
         )
 
     def notice(self, text: str) -> None:
-        """Say something once, in console and trace."""
+        """Emit a notice for console and trace."""
         self.emit("notice", None, {"text": text})

@@ -1,4 +1,4 @@
-"""One watched run: what happens before a forward, at the optimizer step, and when the run must end."""
+"""`StepLoop`: the per-batch and per-step work of a watched run."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ __all__ = ["StepLoop"]
 class StepLoop:
     """Follows a training from its first batch to its last.
 
-    The trainer calls, in this order: `begin_iteration`, then at an optimizer step `before_unscale`, `admits`,
-    `clip`, `before_update`, `after_update`; without one `end_iteration`.
+    The trainer calls, in this order: `begin_iteration`, then at an optimizer step `before_unscale`,
+    `admits`, `clip`, `before_update`, `after_update`; without one `end_iteration`.
 
     Args:
-        state: The training, after its set-up.
-        settings: Guard, sampling and fault.
-        switches: What clips and regularises.
-        journal: Where the run is; takes its events.
+        state: State of the training, after its setup.
+        settings: The yolo_stability options.
+        switches: Clip and regularization.
+        journal: Counters of the run; receives events.
         on_record: Receives each step record.
 
     Attributes:
         journal: Counters and events.
-        reader: Gradients, read.
-        batches: What happens to a batch.
-        records: One record a step.
-        recovery: Healthy states, and the way back to them.
+        reader: Measures gradients.
+        batches: Prepares batches.
+        records: Builds one record per step.
+        recovery: Keeps healthy states and restores them.
     """
 
     def __init__(
@@ -70,21 +70,21 @@ class StepLoop:
     # Iterations
 
     def begin_iteration(self) -> None:
-        """Note that a batch is about to be preprocessed and passed forward."""
+        """Register that a batch is about to be preprocessed and passed forward."""
         if self._guard and self.reader.window.iterations == 0:
             self._guard.before_window()
         self.reader.window.begin()
         self.batches.begin()
 
     def on_batch(self, batch: dict[str, Tensor]) -> None:
-        """See the preprocessed batch of this iteration."""
+        """Prepare the preprocessed batch of this iteration and keep it for incidents."""
         if self.batches.prepare(batch):
             self.recovery.new_weights()
         first = self.reader.window.iterations == 0
         self._incidents.keep(self._state, batch, self.journal.iteration, first=first)
 
     def end_iteration(self) -> None:
-        """Close an iteration; if no optimizer step followed its backward, take its losses along."""
+        """Close an iteration; without an optimizer step, add its losses to the window."""
         if self.reader.window.pending:
             self.reader.end_iteration(measure=self._sampling.wants(self.journal.step))
             self._incidents.note_loss(self._state)
@@ -92,17 +92,21 @@ class StepLoop:
                 self._guard.screen_losses(self._state)
         self.journal.iteration += 1
         if self.journal.stopped:
-            self._state.stop()  # `time=` resets it after each step
+            self._state.stop()  # again, because `time=` resets the flag after each step
 
     # The optimizer step
 
     def before_unscale(self) -> None:
-        """Take the losses of the last iteration along; apply a fault that is due."""
+        """Add the losses of the latest iteration; apply a fault that is due."""
         self.reader.window.absorb(self._state)
         self.batches.damage_gradients()
 
     def admits(self) -> bool:
-        """Measure the gradients and decide; a step that is not admitted has been undone and recorded."""
+        """Measure the gradients and decide whether to take the step.
+
+        Returns:
+            Whether the step is admitted; a rejected step has already been undone and recorded.
+        """
         largest = (self._guard or self._incidents).largest_buffer()
         reading = self.reader.read(largest, self.records.deferred)
         self.records.complete(*reading.deferred)
@@ -117,11 +121,11 @@ class StepLoop:
         return False
 
     def clip(self) -> None:
-        """Add what regularises, then clip."""
+        """Apply the L1 penalty, then clip."""
         self.reader.hold(self._clipping.apply(self._state, self.reader.take()))
 
     def before_update(self) -> None:
-        """Copy the weights if this step's update is to be measured."""
+        """Copy the weights if the update of this step is sampled."""
         self._sampling.before_update(self.journal.step)
 
     def after_update(self) -> None:
@@ -141,9 +145,10 @@ class StepLoop:
         self.journal.step += 1
 
     def record_only(self) -> None:
-        """Record a step whose body belongs to somebody else's trainer; call before that body runs.
+        """Record a step of a trainer with its own `optimizer_step`; call before that method.
 
-        The gradients are still multiplied by the AMP scale then; a norm is linear, so dividing it is exact enough.
+        The gradients are still multiplied by the AMP scale. Norms are linear in it, so dividing
+        them is accurate.
         """
         self.before_unscale()
         reading = unscaled(self.reader.read(NOTHING, self.records.deferred))
@@ -152,7 +157,12 @@ class StepLoop:
         self.journal.step += 1
 
     def restart(self, kind: str, data: dict[str, Any]) -> None:
-        """Note that the trainer starts an epoch over: kind and details of the event."""
+        """Register that the trainer restarts an epoch.
+
+        Args:
+            kind: Kind of the event to emit.
+            data: Details of the event.
+        """
         self.journal.attempt += 1
         self.reader.window.clear()
         self.journal.emit(kind, None, data)
@@ -160,7 +170,7 @@ class StepLoop:
     def _skip(
         self, guard: Guard, reading: Reading, reason: Reason, evidence: Evidence | None
     ) -> None:
-        """Undo and record a step that is not admitted."""
+        """Undo and record a rejected step."""
         guard.undo(self._state)
         self._sampling.alarm()
         self.records.add(reading, "guard")
@@ -171,11 +181,11 @@ class StepLoop:
         self.journal.step += 1
 
     def _explain(self, evidence: Evidence | None) -> None:
-        """Write the incident of a bad step, if it is one."""
+        """Write the incident of a bad step, if there is evidence of one."""
         self._incidents.write(self._state, evidence, self.journal.step, self.journal.attempt)
 
     def _before_restore(self) -> None:
-        """Let go of the open window before a state is put back; no record of it may arrive later."""
+        """Flush records and clear the window before a rollback, so that no record arrives later."""
         self.records.flush()
         self.reader.window.clear()
         self._sampling.alarm()

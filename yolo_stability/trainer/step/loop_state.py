@@ -1,4 +1,4 @@
-"""`LoopState`: what the step loop needs of a training beside what a step changes."""
+"""`LoopState`: the state of a training that the step loop uses."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ __all__ = ["LoopState"]
 
 
 class LoopState(TrainingRun, Protocol):
-    """A training whose steps are followed."""
+    """A training whose steps are watched."""
 
     @property
     def host(self) -> Any:
-        """Whoever runs the training; faults act on it."""
+        """The trainer; injected faults act on it."""
 
     @property
     def batches(self) -> int:
-        """Iterations of an epoch."""
+        """Number of batches per epoch."""
 
     @property
     def start_epoch(self) -> int:
-        """The epoch with which this session began."""
+        """First epoch of this session, counted from 0."""
 
     def loss_items(self) -> dict[str, Tensor]:
-        """Return the named loss items of the last batch, each 0-dim and on the device of the loss."""
+        """Return the named loss items of the latest batch, each 0-dim on the device of the loss."""
 
     def warm_up(self, place: int) -> None:
-        """Set rates, momentum and accumulation as they are at a place of the warm-up, while it lasts."""
+        """Set learning rates, momentum and accumulation after `place` iterations of the warm-up."""
 
     def stop(self) -> None:
-        """End the training with this epoch."""
+        """End the training after this epoch."""

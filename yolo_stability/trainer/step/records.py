@@ -1,4 +1,4 @@
-"""Builds the record of a step from what was measured, and completes it with what arrives later."""
+"""Builds the record of each step, and completes it with values that arrive later."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ __all__ = ["GroupRates", "RecordKeeper", "StepPlace", "skip_details", "worst_blo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepPlace:
-    """Where in a run a step was.
+    """Position of a step in its run.
 
     Attributes:
         attempt: Attempt.
         step: Optimizer step.
-        iteration: Its last iteration.
-        accumulate: Iterations whose gradients it sums up.
+        iteration: Last iteration of the step.
+        accumulate: Number of iterations whose gradients the step accumulates.
     """
 
     attempt: int
@@ -44,16 +44,16 @@ class StepPlace:
 
 
 class GroupRates:
-    """Learning rate of each parameter group by name; the names are worked out once an optimizer."""
+    """Learning rate of each parameter group by name; the names are computed once per optimizer."""
 
     def __init__(self) -> None:
         self._named: tuple[torch.optim.Optimizer, list[str]] | None = None
 
     def of(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
-        """Return the present learning rates.
+        """Return the current learning rates.
 
         Args:
-            optimizer: The optimizer; a restart makes a new one.
+            optimizer: The optimizer; a restart replaces it.
         """
         if self._named is None or self._named[0] is not optimizer:
             self._named = (optimizer, group_names(optimizer))
@@ -71,16 +71,16 @@ def step_record(
     skipped: Skip | None,
     seconds: float,
 ) -> StepRecord:
-    """Return the record of a step, without what is still on the device.
+    """Return the record of a step, without the values that are still on the device.
 
     Args:
-        state: The training.
-        blocks: Its blocks.
-        reading: What was measured.
-        place: Where in the run.
+        state: State of the training.
+        blocks: Blocks of the model.
+        reading: Measurements of the gradients.
+        place: Position of the step in the run.
         rates: Reads the learning rates.
-        skipped: Who left the step out, if anybody did.
-        seconds: Since the step before.
+        skipped: Component that skipped the step; None for an applied step.
+        seconds: Time since the previous step, in seconds.
     """
     norms = zip(blocks, reading.block_norms, reading.block_nonfinite, strict=True)
     return StepRecord(
@@ -107,17 +107,17 @@ def step_record(
 
 
 def none_if_nan(value: float | None) -> float | None:
-    """Return the value, or None where it is NaN."""
+    """Return the value, or None if it is NaN."""
     return None if value is None or math.isnan(value) else value
 
 
 def skip_details(reading: Reading, reason: str, in_a_row: int) -> dict[str, Any]:
-    """Return the details of the event of a step that the guard skipped.
+    """Return the event data of a step that the guard skipped.
 
     Args:
-        reading: What its gradients looked like.
-        reason: Why it was skipped.
-        in_a_row: Skips in a row, this one included.
+        reading: Measurements of the gradients.
+        reason: Reason for the skip.
+        in_a_row: Number of consecutive skips, including this one.
     """
     return {
         "reason": reason,
@@ -128,7 +128,7 @@ def skip_details(reading: Reading, reason: str, in_a_row: int) -> dict[str, Any]
 
 
 def worst_block(blocks: tuple[BlockSpec, ...], reading: Reading) -> str | None:
-    """Return the one block whose gradient is not finite, or None when several are (the trouble spread) or none."""
+    """Return the only block with a non-finite gradient; None if there are none or several."""
     bad = [
         block.name for block, count in zip(blocks, reading.block_nonfinite, strict=True) if count
     ]
@@ -136,18 +136,19 @@ def worst_block(blocks: tuple[BlockSpec, ...], reading: Reading) -> str | None:
 
 
 class RecordKeeper:
-    """Builds the record of each step, and holds the latest one until its update ratio arrives.
+    """Builds the record of each step and keeps the latest one until its update ratio arrives.
 
     Args:
-        state: The training.
-        reader: What measures its gradients.
-        journal: Where the run is.
+        state: State of the training.
+        reader: Measures gradients.
+        journal: Counters of the run.
         positions: Block position of each sampled tensor, shape (n,).
-        receive: Takes each record.
+        receive: Receives each record.
 
     Attributes:
-        deferred: Vectors of the latest step that are still on the device: weight norms, updates, clip coefficient.
-        outcome: Whether the run has failed without any NaN.
+        deferred: Vectors of the latest step that are still on the device: weight norms, updates,
+            clip coefficient.
+        outcome: Detects runs that fail without any NaN.
     """
 
     def __init__(
@@ -167,7 +168,7 @@ class RecordKeeper:
         self._clock = time.perf_counter()
 
     def applied(self, reading: Reading) -> bool:
-        """Record a step that the guard let pass; return whether the AMP scaler did, too."""
+        """Record a step that the guard admitted; return whether the AMP scaler applied it."""
         overflowed = reading.signs.scaler_enabled and reading.signs.nonfinite_gradients > 0
         self.add(reading, "scaler" if overflowed else None)
         if overflowed:
@@ -176,11 +177,11 @@ class RecordKeeper:
         return not overflowed
 
     def add(self, reading: Reading, skipped: Skip | None) -> None:
-        """Build the record of the present step and hand it over, or hold it until its update ratio arrives.
+        """Build the record of the current step; emit it, or keep it until its update ratio arrives.
 
         Args:
-            reading: What was measured.
-            skipped: Who left the step out, if anybody did.
+            reading: Measurements of the gradients.
+            skipped: Component that skipped the step; None for an applied step.
         """
         now = time.perf_counter()
         record = step_record(
@@ -205,7 +206,13 @@ class RecordKeeper:
         deltas: NDArray[np.float64],
         coefficient: NDArray[np.float64],
     ) -> None:
-        """Add what was still on the device to the held record and hand it over."""
+        """Add the deferred values to the kept record and emit it.
+
+        Args:
+            weights: Weight norm of each sampled tensor, shape (n,); empty if not sampled.
+            deltas: Update norm of each sampled tensor, shape (n,); empty if not sampled.
+            coefficient: Clip coefficient, shape (1,); empty if already recorded.
+        """
         record, self._held = self._held, None
         self.deferred = (NOTHING, NOTHING, NOTHING)
         if record is None:
@@ -216,12 +223,12 @@ class RecordKeeper:
         self._receive(with_update_ratios(record, index, positions, weights, deltas))
 
     def flush(self) -> None:
-        """Hand over the record that still waits for its update ratio."""
+        """Emit the record that waits for its update ratio."""
         if self._held is not None:
             self.complete(*to_host(*self.deferred))
 
     def _place(self) -> StepPlace:
-        """Return where in the run the present step is."""
+        """Return the position of the current step in the run."""
         journal = self._journal
         return StepPlace(
             attempt=journal.attempt,

@@ -1,4 +1,4 @@
-"""How a run goes back to its last healthy state, goes on from there, or ends with it."""
+"""`Recovery`: rolls a run back to its last healthy state, to continue or to end the run there."""
 
 from __future__ import annotations
 
@@ -20,17 +20,19 @@ _NO_DATA: Mapping[str, Any] = {}
 
 
 class Recovery:
-    """Keeps the healthy states of a run, and puts one back; without a guard there is none.
+    """Keeps and restores the healthy states of a run; does nothing without a guard.
 
     Args:
-        state: The training after its set-up; with a guard its first state counts as healthy.
-        settings: How many skips in a row end the run.
-        journal: Where the run is.
-        guard: The guard; None without one.
-        before_restore: Called before a state is put back: no record of what is undone may arrive later.
+        state: State of the training after its setup; with a guard this first state counts as
+            healthy.
+        settings: The yolo_stability options; `guard_limit` consecutive skips are allowed.
+        journal: Counters of the run.
+        guard: The guard; None if it is off.
+        before_restore: Called before a state is restored, so that no record of undone steps arrives
+            later.
 
     Attributes:
-        warmup: Where the run stands in its warm-up.
+        warmup: Warm-up progress of the run.
     """
 
     def __init__(
@@ -44,7 +46,7 @@ class Recovery:
         self._state, self._journal, self._guard = state, journal, guard
         self._before_restore = before_restore
         rescued = settings.rescue != "off"
-        # what a rescue wants to go back to lies before trouble
+        # A rescue needs an older state, from before the failure developed.
         self._youngest = 16 if rescued else 4
         self._limit = (
             0 if settings.guard == "stop" else max(settings.guard_limit, 3 if rescued else 1)
@@ -57,24 +59,24 @@ class Recovery:
 
     @property
     def healthy_steps(self) -> int:
-        """Healthy steps since the start or the last rescue."""
+        """Number of healthy steps since the start or the latest rescue."""
         return self._health.healthy_steps
 
     @property
     def unhealthy_step(self) -> int:
-        """Last step that was unhealthy; see `Health.unhealthy_step`."""
+        """Last unhealthy step; see `Health.unhealthy_step`."""
         return self._health.unhealthy_step
 
     def doubt(self, step: int) -> None:
-        """Trust no state up to a step, as the policy says; -1 for none.
+        """Set the step up to which the policy trusts no state.
 
         Args:
-            step: Last step after which the policy does not trust a state.
+            step: Last step after which the policy does not trust the state; -1 for none.
         """
         self._health.doubtful_step = step
 
     def warmup_progress(self) -> dict[str, int]:
-        """Return iterations that rollbacks have given back, and those passed as Ultralytics counts them."""
+        """Return the warm-up iterations restored by rollbacks, and Ultralytics' iteration count."""
         return {
             "warmup_back": self.warmup.back,
             "iterations": self.warmup.passed(self._journal.iteration),
@@ -83,28 +85,32 @@ class Recovery:
     # Steps
 
     def begin_epoch(self, epoch: int) -> None:
-        """Note where the warm-up stands at the beginning of an epoch."""
+        """Update the warm-up progress at the start of an epoch."""
         self.warmup.begin_epoch(self._state, epoch, self._journal.iteration)
 
     def skipped(self, reason: Reason) -> None:
-        """Take note of a step that the guard has skipped; end the run after too many of them."""
+        """Register a step that the guard skipped; end the run after too many in a row."""
         assert self._guard is not None
         self._health.skipped(self._journal.step)
         if self._healthy:
             self._healthy.observe(self._state, self._journal.step, healthy=False)
         if self._guard.in_a_row > self._limit:
+            count = self._guard.in_a_row
             text = (
-                f"{self._guard.in_a_row} step(s) in a row were non-finite ({reason}) "
-                f"at step {self._journal.step}"
+                f"{count} consecutive step{'s were' if count > 1 else ' was'} non-finite "
+                f"({reason}) at step {self._journal.step}"
             )
             self.end_early("guard_stop", text, {"reason": reason})
 
     def applied(self, loss: float, grad_norm: float) -> bool:
-        """Take note of a step that was applied; return False where it lies outside the run's own baseline.
+        """Register an applied step.
 
         Args:
-            loss: Its loss.
+            loss: Loss of the step.
             grad_norm: Total gradient norm before clipping.
+
+        Returns:
+            Whether the step was within the run's own baseline; True without a guard.
         """
         if not self._healthy:
             return True
@@ -119,20 +125,20 @@ class Recovery:
         return healthy
 
     def skipped_to_the_end(self) -> str | None:
-        """Say so if the run ends with steps that were all skipped; None otherwise."""
+        """Return a message if the run ended with several skipped steps; None otherwise."""
         count = self._guard.in_a_row if self._guard else 0
         return (
-            f"the last {count} steps were all skipped: nothing was learnt from them"
+            f"the last {count} steps were all skipped: the model did not learn from them"
             if count > 1
             else None
         )
 
-    # Going back
+    # Rollbacks
 
     def keep_finite(self) -> None:
-        """Put the last healthy state back if the present one is not finite.
+        """Restore the last healthy state if the current one is not finite.
 
-        A huge learning rate can blow weights up in one step whose gradients were finite.
+        A huge learning rate can make weights overflow in a single step with finite gradients.
         """
         if not (self._guard and self._healthy):
             return
@@ -142,17 +148,25 @@ class Recovery:
             self._journal.emit("rollback", None, data)
 
     def roll_back(self, before: int | None) -> int:
-        """Put back the last healthy state, from before a step if that is known; return its step."""
+        """Restore the last healthy state.
+
+        Args:
+            before: Step before which the state must have been saved; None for any.
+
+        Returns:
+            Step of the restored state.
+        """
         assert self._healthy and self._guard  # noqa: PT018
         self._guard.in_a_row = 0
         self._health.forget()
         return self._restore(self._healthy, before)
 
     def begin_anew(self, warmup_back: int | None = None) -> None:
-        """Take the present state for the healthy one, and forget those before: a run or a sitting begins here.
+        """Keep the current state as the only healthy one, at the start of a run or session.
 
         Args:
-            warmup_back: Iterations of the warm-up that earlier sittings have given back; None leaves them as they are.
+            warmup_back: Warm-up iterations restored in earlier sessions; None keeps the current
+                number.
         """
         journal = self._journal
         if warmup_back is not None:
@@ -163,23 +177,23 @@ class Recovery:
         )
 
     def begin_from_scratch(self) -> None:
-        """Begin anew with new weights, whose warm-up is all before them."""
+        """Start again with newly initialized weights and a full warm-up."""
         self.warmup.return_to(0, self._journal.iteration)
         self.begin_anew()
 
     def new_weights(self) -> None:
-        """Begin anew with weights that a first batch has made."""
+        """Start again with weights that were initialized from the first batch."""
         if self._guard and self._healthy:
             self._guard.before_window()
             self.begin_anew()
 
     def end_early(self, kind: str, text: str, data: Mapping[str, Any] = _NO_DATA) -> None:
-        """End the run with its last healthy state if there is one.
+        """End the run early, with its last healthy state if there is one.
 
         Args:
             kind: Kind of the event.
-            text: Why, in one sentence without its full stop.
-            data: More for the event.
+            text: Reason, one sentence without the final period.
+            data: Further data of the event.
         """
         restored = self._restore(self._healthy) if self._healthy else None
         kept = "" if restored is None else f" The state of step {restored} was restored and saved."
@@ -189,7 +203,7 @@ class Recovery:
         self._state.stop()
 
     def _restore(self, healthy: HealthyStates, before: int | None = None) -> int:
-        """Put the last healthy state back; return its step."""
+        """Restore the last healthy state; return its step."""
         self._before_restore()
         self._health.rolled_back(self._journal.step)
         self._state.optimizer.zero_grad()

@@ -1,8 +1,9 @@
-"""The warm-up of the learning rate, given back to a state that is put back to where it still had it before it.
+"""Restores learning-rate warm-up progress after a rollback.
 
-Ultralytics counts a warm-up by iterations, which go on after a rollback. Weights of step 0 would then be trained at the
-full rate at once, and biases, which a warm-up begins at twenty times the rate of AdamW, would never catch up: detection
-learnt half as much (`docs/pages/how-to/learning-rate.md`).
+Ultralytics counts warm-up by iterations, which keep increasing after a rollback. The weights of
+step 0 would then be trained at the full learning rate at once, and the biases, which start the
+warm-up at twenty times the rate of AdamW, would never catch up: detection models learned half as
+much (`docs/pages/how-to/learning-rate.md`).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, Protocol
 
 from yolo_stability.compat.ultralytics import stock_bias_rate
 
-__all__ = ["BiasedState", "WarmUp", "WarmedState", "given_back", "lower_bias_rate"]
+__all__ = ["BiasedState", "WarmUp", "WarmedState", "lower_bias_rate", "restored_warmup"]
 
 
 class WarmedState(Protocol):
@@ -20,90 +21,93 @@ class WarmedState(Protocol):
 
     @property
     def batches(self) -> int:
-        """Iterations of an epoch."""
+        """Number of batches per epoch."""
 
     def warm_up(self, place: int) -> None:
-        """Set rates, momentum and accumulation as they are at a place of the warm-up, while it lasts."""
+        """Set learning rates, momentum and accumulation after `place` iterations of the warm-up."""
 
 
 class BiasedState(Protocol):
-    """A training whose biases begin the warm-up at a rate of their own.
+    """A training with a separate warm-up learning rate for biases.
 
     Attributes:
-        warmup_bias_lr: That rate.
+        warmup_bias_lr: Learning rate of the biases at the start of the warm-up.
     """
 
     warmup_bias_lr: float
 
 
 class WarmUp:
-    """Where a run stands in its warm-up: the iterations it has passed, less those that a rollback has given back.
+    """Warm-up progress of a run: its iterations minus those restored by rollbacks.
 
     Attributes:
-        back: Iterations that rollbacks have given back.
+        back: Number of warm-up iterations restored by rollbacks.
     """
 
     def __init__(self) -> None:
         self.back = self._ahead = 0
 
     def begin_epoch(self, state: WarmedState, epoch: int, iteration: int) -> None:
-        """Note where Ultralytics stands: it counts iterations by epochs, and begins one anew after a kill or a failure.
+        """Synchronize with Ultralytics, which counts iterations by epoch and may restart an epoch.
 
         Args:
-            state: The training.
-            epoch: The epoch that begins.
-            iteration: The iteration that comes next, as the run counts them.
+            state: State of the training.
+            epoch: Epoch that starts, counted from 0.
+            iteration: Next iteration in the run's own count.
         """
         self._ahead = iteration - epoch * state.batches
 
     def passed(self, iteration: int) -> int:
-        """Return the iterations before one as Ultralytics counts them.
+        """Return the number of completed iterations in Ultralytics' count.
 
         Args:
-            iteration: The iteration, as the run counts them.
+            iteration: Iteration in the run's own count.
         """
         return iteration - self._ahead
 
     def place(self, iteration: int) -> int:
-        """Return how far the state before an iteration is.
+        """Return the number of warm-up iterations completed before an iteration.
 
         Args:
-            iteration: The iteration, as the run counts them.
+            iteration: Iteration in the run's own count.
         """
         return self.passed(iteration) - self.back
 
     def return_to(self, place: int, iteration: int) -> None:
-        """Go back to a place.
+        """Set the progress to that of a restored state.
 
         Args:
-            place: Where the restored state was.
-            iteration: The iteration that comes next.
+            place: Warm-up iterations completed when the state was saved.
+            iteration: Next iteration in the run's own count.
         """
         self.back = self.passed(iteration) - place
 
     def apply(self, state: WarmedState, iteration: int) -> None:
-        """Warm a restored state up from its own place; call after Ultralytics has set its rates.
+        """Apply the warm-up of a restored state; call after Ultralytics has set its learning rates.
 
         Args:
-            state: The training, before a forward.
-            iteration: The iteration.
+            state: State of the training, before a forward pass.
+            iteration: Current iteration in the run's own count.
         """
         if self.back:
             state.warm_up(self.place(iteration))
 
 
-def given_back(told: Iterable[tuple[str, Mapping[str, Any]]], epoch: int, batches: int) -> int:
-    """Return the iterations of the warm-up that are given back where a sitting begins.
+def restored_warmup(
+    events: Iterable[tuple[str, Mapping[str, Any]]], epoch: int, batches: int
+) -> int:
+    """Return the number of warm-up iterations restored by rollbacks when a session starts.
 
-    A checkpoint that is older than a rescue was not put back by it, nor is what a sitting made of such a one.
+    A rescue has no effect on a checkpoint that is older than it, nor on later sessions that start
+    from such a checkpoint.
 
     Args:
-        told: Kind and data of the events `rescue` and `resume` of earlier sittings, in their order.
-        epoch: The epoch with which the sitting begins.
-        batches: Iterations of an epoch.
+        events: Kind and data of the `rescue` and `resume` events of earlier sessions, in order.
+        epoch: First epoch of the session, counted from 0.
+        batches: Number of batches per epoch.
     """
     back = since = 0
-    for kind, data in told:
+    for kind, data in events:
         if kind == "rescue" and int(data.get("iterations", 0)) <= epoch * batches:
             back, since = int(data.get("warmup_back", 0)), int(data.get("iterations", 0))
         elif kind == "resume" and int(data.get("epoch", epoch)) * batches < since:
@@ -112,13 +116,14 @@ def given_back(told: Iterable[tuple[str, Mapping[str, Any]]], epoch: int, batche
 
 
 def lower_bias_rate(state: BiasedState, factor: float) -> None:
-    """Lower the rate at which biases begin a warm-up, but not below what stock begins with.
+    """Lower the initial warm-up learning rate of the biases, but not below the stock value.
 
-    `lr_mult` does not raise it, so that a rate which comes down a thousandfold must not take it along.
+    `lr_mult` does not raise this rate, so lowering the other rates a thousandfold must not lower it
+    as much.
 
     Args:
-        state: The training.
-        factor: The factor of all other rates.
+        state: State of the training.
+        factor: Factor applied to all other learning rates.
     """
     now = state.warmup_bias_lr
     state.warmup_bias_lr = max(now * factor, min(now, stock_bias_rate()))

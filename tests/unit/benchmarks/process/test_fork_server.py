@@ -1,4 +1,4 @@
-"""Runs that are forked: each dies, hangs and prints alone, and none outlives those who asked for it."""
+"""Forked runs crash, hang and print independently, and none outlives its client."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ serve(socket.socket(fileno=int(sys.argv[-1])), run)
 
 @pytest.fixture
 def fork_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ForkServer]:
-    """Give a fork server whose runs do as the name of their folder says."""
+    """Provide a fork server whose runs act according to the name of their folder."""
     popen = subprocess.Popen
 
     def start(command: list[str], **options: object) -> subprocess.Popen[bytes]:
@@ -115,7 +115,7 @@ def test_one_that_dies_takes_no_other_along(fork_server: ForkServer, tmp_path: P
 def test_a_run_that_hangs_is_ended_at_its_time_limit(
     fork_server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A stopped process does not even hear SIGTERM."""
+    """A stopped process does not handle SIGTERM."""
     monkeypatch.setattr(child, "_GRACE_SECONDS", 0.5)
     run = fork(fork_server, tmp_path / "sleep")
     os.kill(run.pid, signal.SIGSTOP)
@@ -152,7 +152,7 @@ def test_runs_end_with_it(fork_server: ForkServer, tmp_path: Path) -> None:
 def test_an_interrupt_of_whoever_supervises_ends_the_run(
     forked: bool, fork_server: ForkServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the run writes to may be deleted next: `verify` has it in a temporary folder."""
+    """The run folder may be deleted next: `verify` uses a temporary folder."""
     seen: list[int] = []
 
     def interrupted(pid: int) -> int:
@@ -170,7 +170,7 @@ def test_an_interrupt_of_whoever_supervises_ends_the_run(
 
 
 def gone(pid: int) -> bool:
-    """Tell whether a process ends within 20 seconds."""
+    """Return whether a process ends within 20 seconds."""
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:

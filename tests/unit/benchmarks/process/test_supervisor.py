@@ -1,4 +1,4 @@
-"""Runs as processes that were started anew: what macOS and Windows do, where nothing is forked."""
+"""Runs in new interpreters, as on macOS and Windows, where nothing is forked."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def test_keys_of_the_search_are_no_keys_of_a_training() -> None:
         ("axis=lr_mult seeds=0", "seeds=0 is not possible"),
         ("axis=lr_mult seeds=[]", "seeds=[] is not possible"),
         ("axis=lr_mult seeds=two", "seeds=two is not possible"),
-        ("axis=lr_mult jobs=0", "jobs=0 is not possible"),
+        ("axis=lr_mult jobs=0", "Invalid value jobs=0"),
         (
             "axis=lr_mult seed=3",
             "seed= is set by 'frontier', run by run; leave it out. Did you mean 'seeds'?",
@@ -155,7 +155,7 @@ def test_keys_of_the_search_are_no_keys_of_a_training() -> None:
         ("axis=lr_mult optimizer=SGD,SDG", "optimizer=SDG"),
         ("axis=lr0 optimizer=auto", "axis=lr0 would change nothing: optimizer=auto ignores lr0"),
         ("axis=lr_mult executor=cloud", "there is no executor 'cloud'"),
-        ("axis=lr_mult address=auto", "address=auto is for a cluster"),
+        ("axis=lr_mult address=auto", "address=auto requires a cluster executor"),
     ],
 )
 def test_a_mistake_is_one_sentence(

@@ -276,7 +276,7 @@ def test_a_frontier_shows_itself(tmp_path: Path) -> None:
 
 def test_a_folder_with_other_things_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text("{}")
-    with pytest.raises(ConfigError, match=r"holds other things \(plan\.json\)"):
+    with pytest.raises(ConfigError, match=r"contains other files \(plan\.json\)"):
         find(tmp_path, below(40.0))
     assert [f.name for f in tmp_path.iterdir()] == ["plan.json"]
     with pytest.raises(ConfigError, match="is a file"):

@@ -1,4 +1,4 @@
-"""What a person reads between the progress bars."""
+"""Console lines between the progress bars."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def record(step: int, a: float, b: float, **changed: object) -> StepRecord:
 
 @pytest.fixture
 def sink(caplog: pytest.LogCaptureFixture) -> ConsoleSink:
-    """A sink whose lines are caught."""
+    """A sink whose lines are captured."""
     logger = logging.getLogger("ultralytics")
     logger.propagate = True
     caplog.set_level(logging.INFO, logger="ultralytics")
@@ -66,7 +66,8 @@ def test_an_epoch_is_one_line(sink: ConsoleSink, caplog: pytest.LogCaptureFixtur
     sink.end_epoch(1)  # nothing happened: no line
     lines = [message for message in caplog.messages if "epoch" in message]
     assert lines == [
-        "stability: epoch 1/2, 3 steps, grad norm 5 (max 50), most in b, 2 clipped, 1 skipped by guard"
+        "stability: epoch 1/2, 3 steps, grad norm 5 (max 50), largest in b, 2 clipped, "
+        "1 skipped by guard"
     ]
     assert len(lines[0]) <= 100
 
@@ -74,7 +75,7 @@ def test_an_epoch_is_one_line(sink: ConsoleSink, caplog: pytest.LogCaptureFixtur
 EVENTS = {
     "guard_skip": {"reason": "gradient", "blocks": 3, "in_a_row": 2, "nonfinite": 9},
     "scaler_skip": {"scale": 65536.0},
-    "guard_stop": {"text": "10 steps in a row were non-finite"},
+    "guard_stop": {"text": "10 consecutive steps were non-finite"},
     "rollback": {"restored_step": 1, "why": "because"},
     "nan_recovery": {"epoch": 1},
     "oom_restart": {"epoch": 0, "batch": 4},
@@ -107,7 +108,8 @@ def test_an_unknown_event_says_nothing(sink: ConsoleSink, caplog: pytest.LogCapt
 
 
 LONG = (
-    "the gradient norm leapt to 1.66e5 at step 1, 248 times the highest before, and the loss rose 5.8e3 times, "
+    "the gradient norm leapt to 1.66e5 at step 1, 248 times the highest before, "
+    "and the loss rose 5.8e3 times, "
     "most in model.23.cv3 Detect cls"
 )
 
@@ -118,7 +120,11 @@ LONG = (
         ("short", "lr_mult=0.1, clip=norm:10", "short; to try: lr_mult=0.1, clip=norm:10"),
         (LONG, "lr_mult=0.1 or warmup_epochs=3; clip=norm:10", " ...; to try: lr_mult=0.1"),
         (LONG[:96], "lr_mult=0.1 or warmup_epochs=3; clip=norm:10", "; to try: lr_mult=0.1"),
-        (LONG, "a rate (AdamW 0.002, SGD 0.01 or so), or clip=1", "; to try: a rate (AdamW 0.002, SGD 0.01 or so)"),
+        (
+            LONG,
+            "a rate (AdamW 0.002, SGD 0.01 or so), or clip=1",
+            "; to try: a rate (AdamW 0.002, SGD 0.01 or so)",
+        ),
         (LONG * 3, "", " ..."),
         ("two\nlines", "", "two lines"),
     ],

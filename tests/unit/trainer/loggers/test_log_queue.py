@@ -1,4 +1,4 @@
-"""A slow tracker keeps nobody waiting, a costly one is thinned out, and a spike is shown all the same."""
+"""Slow trackers do not block, costly ones get fewer records, and spikes are never lost."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def event(step: int) -> Event:
 
 
 class Office:
-    """Where deliveries arrive; it can be held up, and it can burn processor time."""
+    """Receives deliveries; it can block, and it can use CPU time."""
 
     def __init__(self) -> None:
         self.parcels: list[Parcel] = []
@@ -135,7 +135,7 @@ def test_a_stuck_tracker_takes_no_time_and_no_memory(office: Office) -> None:
     assert post.stride > 1
     assert not post.wait(0.05)
     waited = time.monotonic()
-    for _ in range(100):  # it is known to be stuck: nobody waits again
+    for _ in range(100):  # it has timed out once: no further wait
         assert not post.wait(0.5)
     assert time.monotonic() - waited < 5  # a hundred waits would be 50 s
     assert not post.close(0.5)
@@ -156,7 +156,8 @@ def test_a_costly_tracker_gets_its_share_and_no_more(office: Office) -> None:
         post.step(record(step))
         step += 1
         time.sleep(0.001)
-    # delivering each of them would take 2 ms a step, twice as long as the steps: how much less depends on the machine
+    # Delivering every step would take 2 ms, twice as long as a step; the reduction depends on
+    # the machine.
     assert 0 < len(office.parcels) < step / 2
     assert post.stride > 1
     post.close(5)

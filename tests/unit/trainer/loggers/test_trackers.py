@@ -1,4 +1,4 @@
-"""The sinks of experiment trackers, against stand-ins for the trackers; the real ones are in tests/integration."""
+"""Sinks of experiment trackers, tested with fakes; tests/integration uses the real trackers."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ FINDING = Event(
 
 
 def old_start(trainer: Any) -> None:
-    """Stand in for versions that name W&B's step."""
+    """Imitate versions that set W&B's step."""
 
 
 def new_start(trainer: Any) -> None:
-    """Stand in for versions that define an axis."""
+    """Imitate versions that define an axis."""
     trainer.define_metric("epoch")
 
 
 class Backend:
-    """Calls that a tracker got, as (name, args, kwargs)."""
+    """Calls that a tracker received, as (name, args, kwargs)."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
@@ -129,7 +129,7 @@ def delivered(sink: TrackerSink) -> None:
     assert sink._queue.wait(5)
 
 
-# --- every sink -------------------------------------------------------------------------------------------------------
+# --- every sink -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", list(SINKS))
@@ -160,13 +160,14 @@ def test_sinks_import_no_tracker_no_torch_and_no_ultralytics() -> None:
         "from yolo_stability.trainer.loggers import SINKS\n"
         "sinks = [SINKS[n]() for n in SINKS]\n"
         "for s in sinks[1:]: assert s.find() is None\n"
-        "bad = {'torch', 'ultralytics', 'tensorboard', 'wandb', 'mlflow', 'numpy', 'polars'} & set(sys.modules)\n"
+        "heavy = {'torch', 'ultralytics', 'tensorboard', 'wandb', 'mlflow', 'numpy', 'polars'}\n"
+        "bad = heavy & set(sys.modules)\n"
         "assert not bad, bad\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-# --- which run --------------------------------------------------------------------------------------------------------
+# --- which run ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", TRACKERS)
@@ -204,7 +205,7 @@ def test_tensorboard_that_never_was_imported_well_is_left_alone(trackers: Tracke
     assert trackers.backend.calls == []
 
 
-# --- what is written --------------------------------------------------------------------------------------------------
+# --- what is written ------------------------------------------------------------------------------
 
 
 def test_tensorboard_gets_scalars_and_texts(trackers: Trackers) -> None:
@@ -289,7 +290,7 @@ def test_mlflow_is_given_no_name_that_it_refuses(trackers: Trackers) -> None:
     assert kwargs["metrics"][0][0] == "stability/grad_norm/a_b__c _.0 Conv"
 
 
-# --- the end ----------------------------------------------------------------------------------------------------------
+# --- the end --------------------------------------------------------------------------------------
 
 
 def test_what_comes_after_the_end_of_a_run_is_only_written_where_that_is_possible(
@@ -323,7 +324,7 @@ def test_a_run_that_ended_under_way_is_no_failure(trackers: Trackers) -> None:
     sink.close()
 
 
-# --- the contract: it never harms the run -----------------------------------------------------------------------------
+# --- the contract: it never harms the run ---------------------------------------------------------
 
 
 def watched(sink: Sink) -> Outputs:
@@ -350,7 +351,7 @@ def test_a_failing_tracker_is_dropped_with_a_warning(
     warnings = [r.getMessage() for r in records.values()]
     warnings = [text.removeprefix("WARNING ⚠️ ") for text in warnings]  # Ultralytics puts it there
     assert warnings == [
-        f"stability: {kind.__name__} failed and is off for this run: the server is gone"
+        f"stability: {kind.__name__} failed and is disabled for this run: the server is gone"
     ]
 
 
@@ -381,7 +382,7 @@ def test_thinning_is_said_once(trackers: Trackers, log: pytest.LogCaptureFixture
     for step in range(3, 50):
         sink.write(record(step))
     assert log.messages == [
-        "stability: TensorBoard cannot take every step within 1% of the run: it is shown the largest of every few; "
-        "the trace holds all"
+        "stability: logging every step to TensorBoard would take more than 1% of the run's time: "
+        "only the largest gradient norm of every few steps is sent; the trace contains all steps"
     ]
     sink.close()

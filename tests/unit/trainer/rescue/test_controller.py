@@ -1,4 +1,4 @@
-"""What a rescue takes over from earlier sittings."""
+"""State that a rescue restores from earlier sessions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from yolo_stability.trainer.rescue.controller import Rescue
 from yolo_stability.trainer.rescue.remedies import LiveRemedies
 
 
-def told(**more: Any) -> str:
+def event_data(**more: Any) -> str:
     base = {
         "remedy": "lower_rate",
         "cause": "learning_rate",
@@ -33,9 +33,9 @@ def told(**more: Any) -> str:
 def test_the_first_state_of_a_sitting_knows_of_the_warm_up_that_was_given_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And the cap of the AMP scale is in force before it is taken."""
+    """The cap of the AMP scale applies before it is taken."""
     events = pl.DataFrame(
-        {"kind": ["rescue"], "step": [12], "data": [told(amp_cap=[4096.0, 20000])]}
+        {"kind": ["rescue"], "step": [12], "data": [event_data(amp_cap=[4096.0, 20000])]}
     )
     monkeypatch.setattr(rescuing, "load_trace", lambda folder: SimpleNamespace(events=events))
     run, remedies, seen = Mock(), Mock(amp_cap=None), []
@@ -52,7 +52,7 @@ def test_a_resume_restores_the_warmup_bias_rate_of_the_last_rescue(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A checkpoint from before the rescue still holds the higher rate."""
-    rows = [told(warmup_bias_lr=0.05), told(warmup_bias_lr=0.005)]
+    rows = [event_data(warmup_bias_lr=0.05), event_data(warmup_bias_lr=0.005)]
     events = pl.DataFrame({"kind": ["rescue"] * 2, "step": [12, 20], "data": rows})
     monkeypatch.setattr(rescuing, "load_trace", lambda folder: SimpleNamespace(events=events))
     state: Any = SimpleNamespace(save_dir=tmp_path, start_epoch=2, batches=8, warmup_bias_lr=0.1)
@@ -64,7 +64,7 @@ def test_a_resume_restores_the_warmup_bias_rate_of_the_last_rescue(
 
 
 def test_a_remedy_that_fails_leaves_the_state_put_back_and_says_so() -> None:
-    """The trace tells that weights went back, and the rules forget the steps that were undone."""
+    """The trace records the rollback, and the rules discard the undone steps."""
     run, journal, policy, remedies = Mock(), Mock(step=50), Mock(), Mock()
     run.roll_back.side_effect = [30, 28]
     remedies.apply.side_effect = RuntimeError("no such group")

@@ -1,4 +1,4 @@
-"""The live remedies act where Ultralytics keeps what they change, and last."""
+"""Remedies change the state that Ultralytics keeps, and their changes persist."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from yolo_stability.trainer.trainer_state import TrainerState
 
 
 def make_trainer() -> SimpleNamespace:
-    """A trainer as Ultralytics keeps it: the rate in groups, scheduler and arguments."""
+    """A trainer with the learning rate in groups, scheduler and arguments, as in Ultralytics."""
     model = nn.Linear(4, 2)
     optimizer = torch.optim.SGD(
         [{"params": [model.weight]}, {"params": [model.bias], "param_group": "bias"}], lr=0.1
@@ -57,8 +57,8 @@ def next_epoch(trainer: SimpleNamespace) -> None:
 
 def test_a_lowered_rate_outlives_the_epoch_and_the_warm_up() -> None:
     trainer = make_trainer()
-    told = remedies().apply(TrainerState(trainer), action("lower_rate", "0.1"))
-    assert "0.01" in told
+    done = remedies().apply(TrainerState(trainer), action("lower_rate", "0.1"))
+    assert "0.01" in done
     assert rates(trainer) == pytest.approx([0.01, 0.01])
     next_epoch(trainer)
     assert rates(trainer) == pytest.approx([0.009, 0.009])
@@ -70,7 +70,7 @@ def test_a_lowered_rate_outlives_the_epoch_and_the_warm_up() -> None:
 
 @pytest.mark.parametrize("saved", [0.1, 0.01])
 def test_after_a_resume_rates_are_lowered_once_whatever_the_checkpoint_says(saved: float) -> None:
-    """It may have been written before the rescue or after."""
+    """The checkpoint may have been written before or after the rescue."""
     trainer, live = make_trainer(), remedies()
     for group in trainer.optimizer.param_groups:
         group["lr"] = group["initial_lr"] = saved
@@ -129,7 +129,7 @@ def test_after_a_resume_a_new_warm_up_goes_on_where_the_checkpoint_was(
 
 
 def test_two_warm_ups_and_a_lowered_rate_are_put_back_in_force_together() -> None:
-    """The second began before the first had ended, and the checkpoint is three iterations younger than it."""
+    """The second warm-up starts during the first; the checkpoint is three iterations newer."""
     trainer, live = make_trainer(), remedies()
     live.resume(TrainerState(trainer), action("rewarm", "10"), 9)
     live.resume(TrainerState(trainer), action("lower_rate", "0.1"), 9)
@@ -166,7 +166,7 @@ def test_a_lower_scale_grows_more_slowly() -> None:
 
 
 def test_a_lower_scale_is_in_force_before_the_first_step_of_a_resumed_run() -> None:
-    """A scaler has no scale of its own then, and torch refuses it a new one."""
+    """Before its first step a scaler has no scale yet, and torch rejects a new one."""
     first = make_trainer()
     first.scaler.scale(torch.ones(1))
     live = remedies()
@@ -195,5 +195,7 @@ def test_what_does_not_fit_into_memory_is_refused_with_both_figures(
     )  # 10 numbers, model and EMA, and two moments
     assert "320 B" in require_memory(trainer) or "0.00032 MB" in require_memory(trainer)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=100))
-    with pytest.raises(ConfigError, match=r"two training states .* GB are free: write guard=off"):
+    with pytest.raises(
+        ConfigError, match=r"two training states .* GB are free for the second: set guard=off"
+    ):
         require_memory(trainer)

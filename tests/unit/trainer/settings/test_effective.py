@@ -1,4 +1,4 @@
-"""What is in force of the settings, where not all of them can be had."""
+"""Effective settings where not all options are supported."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_a_rescue_needs_one_process_and_a_step_that_is_guarded(
 ) -> None:
     monkeypatch.setattr(effective, "is_distributed", lambda trainer: several)
     trainer: Any = object()
-    found = effective.possible(
+    found = effective.supported(
         trainer, StabilitySettings(rescue="auto", watch_every=3), owns_step=ours
     )
     assert found == StabilitySettings(guard=guard, rescue=rescue, watch_every=3)

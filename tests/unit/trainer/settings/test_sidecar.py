@@ -48,7 +48,7 @@ def test_a_sidecar_is_replaced_whole_or_not_at_all(
 
 
 def test_damage_to_a_share_of_the_data_goes_on(tmp_path: Path) -> None:
-    """It stands for corrupt files, which are still there when a run is resumed."""
+    """Represents corrupt files, which still exist when a run is resumed."""
     write_sidecar(tmp_path, StabilitySettings(fault="label_noise:0.3"))
     assert resumed_settings(tmp_path, StabilitySettings()).fault == "label_noise:0.3"
 
@@ -59,11 +59,12 @@ def test_a_rescue_outranks_what_it_cannot_stand_beside(
 ) -> None:
     """Otherwise the run would end before it acts."""
     write_sidecar(tmp_path, StabilitySettings(**earlier, watch_every=3))
-    told: list[str] = []
-    now = resumed_settings(tmp_path, StabilitySettings(rescue="auto"), told.append)
+    warnings: list[str] = []
+    now = resumed_settings(tmp_path, StabilitySettings(rescue="auto"), warnings.append)
     ((key, value),) = earlier.items()
-    assert told == [
-        f"{key}={value} of the earlier sitting gives way: it cannot stand beside what this one asks for"
+    assert warnings == [
+        f"{key}={value} of the earlier session is dropped: "
+        "it is incompatible with the settings of this session"
     ]
     assert now == StabilitySettings(rescue="auto", watch_every=3)
 
@@ -84,9 +85,12 @@ def test_a_rescue_that_could_do_nothing_is_refused(tmp_path: Path) -> None:
 
 def test_nothing_is_told_where_nothing_gives_way(tmp_path: Path) -> None:
     write_sidecar(tmp_path, StabilitySettings(watch_every=3))
-    told: list[str] = []
+    warnings: list[str] = []
     assert (
-        resumed_settings(tmp_path, StabilitySettings(rescue="auto"), told.append).rescue == "auto"
+        resumed_settings(tmp_path, StabilitySettings(rescue="auto"), warnings.append).rescue
+        == "auto"
     )
-    assert resumed_settings(tmp_path, StabilitySettings(guard="stop"), told.append).guard == "stop"
-    assert told == []
+    assert (
+        resumed_settings(tmp_path, StabilitySettings(guard="stop"), warnings.append).guard == "stop"
+    )
+    assert warnings == []

@@ -1,4 +1,4 @@
-"""The step loop and its parts follow any PyTorch loop."""
+"""The step loop and its parts work with any PyTorch training loop."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from yolo_stability.trainer.step.loop import StepLoop
 
 
 class Followed:
-    """A plain loop with a step loop on it."""
+    """A plain training loop with a step loop attached."""
 
     def __init__(self, training: PlainTraining, **own: Any) -> None:
         self.training = training
@@ -56,7 +56,7 @@ class Followed:
         return admitted
 
     def accumulate(self, batch: Tensor | None = None) -> None:
-        """Take an iteration that no step follows."""
+        """Run an iteration without a step."""
         self.loop.begin_iteration()
         given = {"img": images() if batch is None else batch}
         self.loop.on_batch(given)
@@ -166,10 +166,10 @@ def test_a_rescue_rolls_back_and_lowers_the_rate(tmp_path: Path) -> None:
     assert slots > 0
     assert same(run.training.fingerprint(), start)
     assert policy.forgotten == [0]
-    told = run.events[-1]
-    assert told.kind == "rescue"
-    assert told.data["restored_step"] == 0
-    assert told.data["warmup_back"] == told.data["iterations"] == 3
+    event = run.events[-1]
+    assert event.kind == "rescue"
+    assert event.data["restored_step"] == 0
+    assert event.data["warmup_back"] == event.data["iterations"] == 3
     for _ in range(33):
         run.step()
         rescue.act(stepped=True)
@@ -229,7 +229,7 @@ def test_an_epoch_that_starts_over_is_a_new_attempt(tmp_path: Path) -> None:
     assert (run.records[0].attempt, run.records[0].accumulate) == (1, 1)
 
 
-# --- the parts by themselves ------------------------------------------------------------------------------------------
+# --- the parts by themselves ----------------------------------------------------------------------
 
 
 def test_health_resolves_a_skip_with_the_next_healthy_step() -> None:

@@ -1,4 +1,4 @@
-"""Where a run stands in its warm-up, after rollbacks, resumes and epochs that begin anew."""
+"""Warm-up progress after rollbacks, resumes and restarted epochs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from yolo_stability.compat.ultralytics import DEFAULT_CFG_DICT
-from yolo_stability.trainer.step.warmup import WarmUp, given_back, lower_bias_rate
+from yolo_stability.trainer.step.warmup import WarmUp, lower_bias_rate, restored_warmup
 from yolo_stability.trainer.trainer_state import TrainerState
 
 
 def make_trainer(*, warmup_epochs: float = 2.0, nbs: int = 8) -> SimpleNamespace:
-    """Four batches of 4 an epoch, ten epochs; warm-up ends at iteration 8."""
+    """Four batches of 4 per epoch, ten epochs; the warm-up ends at iteration 8."""
     model = nn.Linear(4, 2)
     groups = [
         {"params": [model.weight], "param_group": "weight", "initial_lr": 0.01},
@@ -114,23 +114,23 @@ def test_biases_never_begin_below_what_stock_begins_with(
 
 
 @pytest.mark.parametrize(
-    ("told", "epoch", "back"),
+    ("history", "epoch", "back"),
     [
         ([], 3, 0),
         ([("rescue", 40, 20)], 10, 20),
         ([("rescue", 40, 20)], 3, 0),  # the checkpoint is older
         ([("rescue", 8, 5), ("rescue", 40, 20)], 3, 5),
         ([("rescue", 40, 20), ("resume", 5, 0)], 10, 20),
-        ([("rescue", 40, 20), ("resume", 2, 0)], 10, 0),  # that sitting began before the rescue
+        ([("rescue", 40, 20), ("resume", 2, 0)], 10, 0),  # that session started before the rescue
         ([("rescue", 40, 20), ("resume", 2, 0), ("rescue", 30, 7)], 10, 7),
     ],
     ids=str,
 )
 def test_a_warm_up_is_given_back_to_what_was_put_back(
-    told: list[tuple[str, int, int]], epoch: int, back: int
+    history: list[tuple[str, int, int]], epoch: int, back: int
 ) -> None:
     events = [
         (kind, {"iterations": at, "warmup_back": given} if kind == "rescue" else {"epoch": at})
-        for kind, at, given in told
+        for kind, at, given in history
     ]
-    assert given_back(events, epoch, 8) == back
+    assert restored_warmup(events, epoch, 8) == back
