@@ -1,9 +1,9 @@
-"""The settings of this package that a user can type, checked by one pydantic model.
+"""The options of yolo_stability, validated by one pydantic model.
 
-`StabilitySettings` defines each of our own keys once: name, type, default, values, one line of
-help, group. Help, the signature of `StabilityMonitor`, the JSON Schemas, the page of keys and the
-sidecar follow from it; a contract test proves it. Keys of Ultralytics never appear here; a test
-proves that the two sets do not meet.
+`StabilitySettings` defines each option once: name, type, default, valid values, one line of help
+and group. The help text, the signature of `StabilityMonitor`, the JSON Schemas, the reference page
+of the options and the sidecar file are derived from it, as a contract test verifies. Ultralytics
+keys never appear here; a test verifies that the two sets are disjoint.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ __all__ = [
 ]
 
 OWN_FLAGS = {"json": "result as JSON on stdout, everything else on stderr"}
-"""Bare words of the command line that are no settings of a run."""
+"""Command-line flags that are not options of a run."""
 
 RESCUES = ("off", "auto", "random", *LIVE_REMEDIES)
 
@@ -48,14 +48,14 @@ Group = Literal["guard", "rescue", "record", "fault", "optimizer switch", "model
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _About:
-    """What is to be said of a key beside its type and default.
+    """Documentation of an option beyond its type and default.
 
     Attributes:
-        help: One line that says what the key does.
-        group: What the key belongs to.
-        valid: The possible values, in words; empty to derive them from the type and its bounds.
-        note: What follows the derived words.
-        bare: A value that YAML or Ultralytics' parser makes of a bare word, and that word.
+        help: One line that describes the effect.
+        group: Group of options that it belongs to.
+        valid: Description of the valid values; empty to derive it from the type and its bounds.
+        note: Text appended to the derived description.
+        bare: A value that YAML or Ultralytics' parser returns for a bare word, and that word.
     """
 
     help: str
@@ -66,34 +66,40 @@ class _About:
 
 
 _OFF, _NONE = (False, "off"), (None, "none")
-_CLIPS = f"one of {', '.join(CLIPS.names)}; a number follows a colon, such as norm:10"
-_INITS = f"one of {', '.join(INITS.names)}; a number follows a colon, such as gain:3"
-_FAULTS = f"KIND@N or KIND:SHARE; KIND is one of {', '.join(FAULTS.names)}"
+_CLIPS = f"one of {', '.join(CLIPS.names)}, with an optional number, such as norm:10"
+_INITS = f"one of {', '.join(INITS.names)}, with an optional number, such as gain:3"
+_FAULTS = f"KIND@N or KIND:SHARE, where KIND is one of {', '.join(FAULTS.names)}"
 _REMEDIES = f"off, auto, random or one of {', '.join(LIVE_REMEDIES)}"
 
 
 class StabilitySettings(BaseModel):
-    """What this package does to a training run; every field is a key on the command line."""
+    """The options of a training run; every field is also a command-line option.
+
+    Example:
+        >>> settings = StabilitySettings(guard="stop", clip="agc:0.01")
+        >>> settings.guard, settings.clip, settings.rescue
+        ('stop', 'agc:0.01', 'off')
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
 
     guard: Annotated[
         Literal["off", "skip", "stop"],
-        _About(help="on a step with NaN or Inf", group="guard", bare=_OFF),
+        _About(help="action on NaN or Inf", group="guard", bare=_OFF),
     ] = "skip"
     guard_limit: Annotated[
         int,
         Field(ge=1),
-        _About(help="more skips in a row than this end the run", group="guard"),
+        _About(help="stop after more consecutive skips than this", group="guard"),
     ] = 10
     fail_on: Annotated[
         Literal["never", "critical"],
-        _About(help="such a finding ends the run", group="guard"),
+        _About(help="findings that stop the run", group="guard"),
     ] = "never"
     rescue: Annotated[
         str,
         _About(
-            help="auto: go back and mend the run when it fails",
+            help="auto: roll back and apply a remedy on failure",
             group="rescue",
             valid=_REMEDIES,
             bare=_OFF,
@@ -102,34 +108,34 @@ class StabilitySettings(BaseModel):
     rescue_limit: Annotated[
         int,
         Field(ge=1),
-        _About(help="remedies before a run is given up", group="rescue"),
+        _About(help="remedies to try before the run stops", group="rescue"),
     ] = 3
     watch_every: Annotated[
         int,
         Field(ge=0),
-        _About(help="weight norms every so many steps; 0: never", group="record"),
+        _About(help="interval of weight norms in steps; 0: never", group="record"),
     ] = 10
     incidents: Annotated[
         int,
         Field(ge=0),
-        _About(help="bad steps explained and kept; 0: none", group="record"),
+        _About(help="bad steps to diagnose and save; 0: none", group="record"),
     ] = 3
     fault: Annotated[
         str | None,
         _About(
-            help="damage on purpose: nan_grad@3, label_noise:0.3, ...", group="fault", valid=_FAULTS
+            help="injected fault: nan_grad@3, label_noise:0.3, ...", group="fault", valid=_FAULTS
         ),
     ] = None
     clip: Annotated[
         str,
         _About(
-            help=f"by {listing(CLIPS, 'or')}", group="optimizer switch", valid=_CLIPS, bare=_NONE
+            help=f"type: {listing(CLIPS, 'or')}", group="optimizer switch", valid=_CLIPS, bare=_NONE
         ),
     ] = "norm:10"
     norm: Annotated[
         str,
         _About(
-            help=f"by {listing(NORMS, 'or')}",
+            help=f"layers: {listing(NORMS, 'or')}",
             group="model switch",
             valid=f"one of {', '.join(NORMS)}",
             bare=_NONE,
@@ -142,20 +148,20 @@ class StabilitySettings(BaseModel):
     act: Annotated[
         str | None,
         _About(
-            help=listing(ACTIVATION_NAMES, "or"),
+            help=f"function: {listing(ACTIVATION_NAMES, 'or')}",
             group="model switch",
             valid=listing(ACTIVATION_NAMES, "or"),
         ),
     ] = None
     residual: Annotated[
         bool,
-        _About(help="false: no skip connections inside blocks", group="model switch"),
+        _About(help="false: no skip connections within blocks", group="model switch"),
     ] = True
     depth_mult: Annotated[
         float,
         Field(gt=0),
         _About(
-            help="times as many repeats of every block",
+            help="factor on the number of repeats of every block",
             group="model switch",
             note="; 1 is the model's own depth",
         ),
@@ -163,13 +169,13 @@ class StabilitySettings(BaseModel):
     lr_mult: Annotated[
         float,
         Field(gt=0),
-        _About(help="every learning rate times this factor", group="optimizer switch"),
+        _About(help="factor on every learning rate", group="optimizer switch"),
     ] = 1.0
     l1: Annotated[
         float,
         Field(ge=0),
         _About(
-            help="strength of an L1 penalty on the weights",
+            help="coefficient of an L1 penalty on the weights",
             group="optimizer switch",
             note=", such as 1e-5",
         ),
@@ -178,17 +184,17 @@ class StabilitySettings(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnKey:
-    """One row of the table of our own keys.
+    """One option of yolo_stability.
 
     Attributes:
-        name: What the user types before the equals sign.
+        name: Name, which the user types before the equals sign.
         type: Type of the value.
-        valid: The possible values, in words.
-        default: What holds when the key is not given.
-        help: One line that says what the key does.
-        group: What the key belongs to.
-        is_choice: Whether the values are a few fixed words.
-        bare: A value that YAML or Ultralytics' parser makes of a bare word, and that word.
+        valid: Description of the valid values.
+        default: Default value.
+        help: One line that describes the effect.
+        group: Group of options that it belongs to.
+        is_choice: Whether the valid values are a fixed set of words.
+        bare: A value that YAML or Ultralytics' parser returns for a bare word, and that word.
     """
 
     name: str
@@ -202,7 +208,7 @@ class OwnKey:
 
 
 def _table() -> dict[str, OwnKey]:
-    """Read the table of own keys off the fields of `StabilitySettings`."""
+    """Build the table of options from the fields of `StabilitySettings`."""
     rows = {}
     for name, info in StabilitySettings.model_fields.items():
         about = next(part for part in info.metadata if isinstance(part, _About))
@@ -220,7 +226,7 @@ def _table() -> dict[str, OwnKey]:
 
 
 def _valid(info: FieldInfo) -> str:
-    """Return the possible values of a field in words, from its type and bounds."""
+    """Describe the valid values of a field from its type and bounds."""
     if get_origin(info.annotation) is Literal:
         return listing(get_args(info.annotation), "or")
     if info.annotation is bool:
@@ -232,33 +238,38 @@ def _valid(info: FieldInfo) -> str:
 
 
 OWN_KEYS: Mapping[str, OwnKey] = _table()
-"""Our own keys by name, in the order in which help prints them."""
+"""Options by name, in the order of the help text."""
 
 SWITCHES = tuple(name for name, key in OWN_KEYS.items() if key.group.endswith("switch"))
-"""Those of them that change what is trained, and how."""
+"""Options that change the model, the optimizer or the gradients."""
 
 MODEL_SWITCHES = tuple(name for name, key in OWN_KEYS.items() if key.group == "model switch")
-"""Those of them that act on the model, and so on a probe."""
+"""Options that change the model, and thus also apply to a probe."""
 
 
 def is_default(key: str, value: Any) -> bool:
-    """Return whether a key is our own and has its default value."""
+    """Return whether a key is an option of yolo_stability and has its default value."""
     return key in OWN_KEYS and bool(OWN_KEYS[key].default == value)
 
 
 def make_settings(**own: Any) -> StabilitySettings:
-    """Check own keys and return them as settings.
+    """Validate options and return them as settings.
 
     Args:
-        **own: Values by key; keys that are absent keep their defaults.
+        **own: Values by option; absent options keep their defaults.
 
     Returns:
         The settings, frozen.
 
     Raises:
-        ConfigError: If a key is unknown or a value impossible; the text names the valid values of each.
+        ConfigError: If an option is unknown or a value is invalid; the message lists the valid
+            values of each.
+
+    Example:
+        >>> make_settings(guard="stop").guard
+        'stop'
     """
-    # YAML makes False of a bare `off`, Ultralytics None of `none`
+    # YAML reads a bare `off` as False, Ultralytics' parser `none` as None
     for name, key in OWN_KEYS.items():
         if key.bare is not None and name in own and own[name] is key.bare[0]:
             own[name] = key.bare[1]
@@ -278,48 +289,49 @@ def make_settings(**own: Any) -> StabilitySettings:
 
 
 def check_rescue_settings(settings: StabilitySettings) -> None:
-    """Refuse settings beside which a rescue could do nothing.
+    """Raise if other settings would prevent a rescue from having any effect.
 
     Args:
         settings: Settings with a rescue.
 
     Raises:
-        ConfigError: One of them stands in its way.
+        ConfigError: A setting conflicts with the rescue.
     """
     named = f"rescue={settings.rescue}"
     if settings.guard != "skip":
         raise ConfigError(
-            f"{named} goes back to what the guard keeps, but guard={settings.guard}: write guard=skip or leave guard "
-            "out."
+            f"{named} rolls back to a state that the guard saves, but guard={settings.guard}: "
+            "use guard=skip or remove guard."
         )
     if settings.fail_on != "never":
         raise ConfigError(
-            f"{named} mends what fail_on={settings.fail_on} would end the run for: leave one of them out; a run that "
-            "cannot be rescued ends with exit code 3 anyway."
+            f"{named} repairs a run that fail_on={settings.fail_on} would stop: remove one of the "
+            "two; a run that cannot be rescued ends with exit code 3 in any case."
         )
     if settings.rescue == "restart" and settings.init == "default":
         raise ConfigError(
-            f"{named} begins again with init=default, and this run has it from the start: leave {named} out, or write "
-            "rescue=auto."
+            f"{named} restarts with init=default, which this run already uses: remove {named} or "
+            "use rescue=auto."
         )
     if settings.rescue == "quarantine" and not settings.incidents:
         raise ConfigError(
-            f"{named} leaves out what incidents blame, but incidents=0: write incidents=3 or more."
+            f"{named} excludes the images that incidents blame, but incidents=0: use incidents=3 "
+            "or more."
         )
 
 
 def _complaint(key: str, value: Any) -> str:
-    """Say what is wrong with one own key."""
+    """Describe what is wrong with one option."""
     if key not in OWN_KEYS:
         return unknown("key", key, OWN_KEYS)
-    return f"'{key}={value}' is not possible: {key} is {OWN_KEYS[key].valid}."
+    return f"Invalid value {key}={value}: expected {OWN_KEYS[key].valid}."
 
 
 def ignored_by_auto(overrides: Mapping[str, Any]) -> str | None:
-    """Say which requested settings `optimizer=auto` will ignore.
+    """Describe which requested settings `optimizer=auto` will ignore.
 
     Args:
-        overrides: Keys of Ultralytics that the user gave.
+        overrides: Ultralytics keys that the user gave.
 
     Returns:
         One sentence, or None when nothing is ignored.
@@ -332,6 +344,6 @@ def ignored_by_auto(overrides: Mapping[str, Any]) -> str | None:
     if not ignored:
         return None
     return (
-        f"optimizer=auto ignores {' and '.join(ignored)} and picks its own; "
-        f"name an optimizer, such as optimizer=SGD, to make it count."
+        f"optimizer=auto ignores {' and '.join(ignored)} and chooses its own; "
+        f"set an optimizer, such as optimizer=SGD, to apply it."
     )

@@ -1,8 +1,9 @@
-"""The canary: names what changed when an internal of Ultralytics changes that this package leans on.
+"""Canary: reports changes to the internals of Ultralytics that this package relies on.
 
-Each internal is compared with the forms it has had in the versions this package was tried with (`make test-versions`),
-by a hash of its source without docstrings, comments and layout. A failure is no bug yet: read the new form, check the
-place that leans on it, run `make test-versions`, then add its hash here.
+Each internal is compared with the forms it has had in the versions this package was tried with
+(`make test-versions`), by a hash of its source without docstrings, comments and layout. A failure
+is no bug yet: read the new form, check the place that leans on it, run `make test-versions`, then
+add its hash here.
 """
 
 from __future__ import annotations
@@ -241,7 +242,7 @@ def fingerprint(function: Callable[..., Any]) -> str:
 
 
 def complaint(internal: Internal) -> str | None:
-    """Return what is to be said about an internal, or None when its form is known."""
+    """Return a complaint about an internal, or None if its form is known."""
     found = fingerprint(internal.function)
     if found in internal.known:
         return None
@@ -254,7 +255,7 @@ def complaint(internal: Internal) -> str | None:
 
 
 def calls(function: Callable[..., Any], methods: set[str]) -> list[str]:
-    """Return the callbacks that a function runs and the given methods it calls, as they are written."""
+    """Return the callbacks that a function runs and the given methods it calls, in order."""
     tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     found = [
         n for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Attribute)
@@ -279,28 +280,30 @@ def strings(function: Callable[..., Any]) -> set[str]:
 
 @pytest.mark.parametrize("internal", INTERNALS, ids=lambda internal: internal.function.__qualname__)
 def test_an_internal_has_a_known_form(internal: Internal) -> None:
-    said = complaint(internal)
-    assert said is None, said
+    problem = complaint(internal)
+    assert problem is None, problem
 
 
 def test_the_training_loop_calls_in_the_known_order() -> None:
-    """base_monitor.py and step/loop.py count on it: validation after on_train_epoch_end, saving after NaN recovery."""
+    """base_monitor.py and step/loop.py rely on validation and saving in this order."""
     found = calls(BaseTrainer._do_train, CALLED)
     assert [name for name in found if name not in GONE_OR_MOVED] == ORDER, (
-        f"Ultralytics {__version__} changed the order of events in BaseTrainer._do_train. "
-        "What leans on it: trainer/base_monitor.py (callbacks) and trainer/step/loop.py (order of its methods)."
+        f"Ultralytics {__version__} changed the order of events in BaseTrainer._do_train. What "
+        "leans on it: trainer/base_monitor.py (callbacks) and trainer/step/loop.py (order of its "
+        "methods)."
     )
 
 
 def test_the_run_ends_with_teardown() -> None:
     """The trace is closed there, also after an error since it moved to `train`."""
     assert "teardown" in [*calls(BaseTrainer._do_train, set()), *calls(BaseTrainer.train, set())], (
-        f"Ultralytics {__version__} no longer runs the callback teardown. What leans on it: trainer/base_monitor.py."
+        f"Ultralytics {__version__} no longer runs the callback teardown. What leans on it: "
+        "trainer/base_monitor.py."
     )
 
 
 def test_save_model_writes_through_the_paths_that_are_redirected() -> None:
-    """Every file it writes must go through self.last, self.best or self.wdir, or a kill can destroy a checkpoint."""
+    """Every file must be written through self.last, self.best or self.wdir, to be atomic."""
     tree = ast.parse(source(BaseTrainer.save_model))
     writers = {"write_bytes", "write_text", "open", "mkdir"}
     written = {
@@ -324,23 +327,24 @@ def test_the_loop_still_uses_the_attributes_of_the_trainer() -> None:
     gone = [name for name in ATTRIBUTES if f"self.{name}" not in text]
     assert gone == [], (
         f"Ultralytics {__version__}: BaseTrainer no longer has {gone}. What leans on it: "
-        "trainer/trainer_state.py, guard/guard.py, trainer/session.py and trainer/step/accumulation.py."
+        "trainer/trainer_state.py, guard/guard.py, trainer/session.py and "
+        "trainer/step/accumulation.py."
     )
 
 
 def test_parameter_groups_still_have_the_names_that_the_trace_records() -> None:
     missing = {"param_group", "weight", "bn", "bias", "muon"} - strings(BaseTrainer.build_optimizer)
     assert missing == set(), (
-        f"Ultralytics {__version__}: build_optimizer no longer names groups {sorted(missing)}. What leans on it: "
-        "compat.group_names, and with it the columns lr/<group> of the trace."
+        f"Ultralytics {__version__}: build_optimizer no longer names groups {sorted(missing)}. "
+        "What leans on it: compat.group_names, and with it the columns lr/<group> of the trace."
     )
 
 
 def test_the_settings_that_are_read_still_exist() -> None:
     gone = [key for key in KEYS if key not in DEFAULT_CFG_DICT]
     assert gone == [], (
-        f"Ultralytics {__version__} has no key {gone} any more. What leans on it: trainer/settings/effective.py "
-        "(header), config.ignored_by_auto and api.StabilityMonitor."
+        f"Ultralytics {__version__} has no key {gone} any more. What leans on it: "
+        "trainer/settings/effective.py (header), config.ignored_by_auto and api.StabilityMonitor."
     )
 
 
@@ -351,11 +355,11 @@ def test_a_change_is_named_with_what_leans_on_it() -> None:
         """Do something new."""
         self.optimizer.step()
 
-    said = complaint(
+    problem = complaint(
         Internal(function=optimizer_step, leans="trainer/mixin.py", known={"0" * 12: "8.4.60"})
     )
-    assert said is not None
-    assert "optimizer_step" in said
-    assert __version__ in said
-    assert "trainer/mixin.py" in said
-    assert "self.optimizer.step()" in said
+    assert problem is not None
+    assert "optimizer_step" in problem
+    assert __version__ in problem
+    assert "trainer/mixin.py" in problem
+    assert "self.optimizer.step()" in problem

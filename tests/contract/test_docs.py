@@ -1,4 +1,4 @@
-"""The documentation: its links resolve, its commands parse, its figures have a command, and the site can be built."""
+"""The documentation: links resolve, commands parse, figures have a command, the site builds."""
 
 from __future__ import annotations
 
@@ -46,6 +46,9 @@ COMMAND = re.compile(
     r"`(?:yolo-stability|make|pytest|python) |^(?:yolo-stability|make|pytest|python) ", re.MULTILINE
 )
 TARGETS = re.compile(r"^([\w-]+):.*## ", re.MULTILINE)
+FROM_RUNS = {"frontier", "probe", "remedies", "report-light"}
+"""Pictures that the command beside them writes; all others are drawn by a script of `docs/`."""
+REPORT_BYTES = 6_000_000
 
 
 def load(name: str) -> ModuleType:
@@ -69,7 +72,7 @@ def site_sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# --- links ------------------------------------------------------------------------------------------------------------
+# --- links ----------------------------------------------------------------------------------------
 
 
 def anchors(text: str) -> set[str]:
@@ -130,10 +133,11 @@ def test_every_page_is_in_the_navigation_and_every_picture_is_small_and_shown(
     for picture in sorted((PAGES / "img").iterdir()):
         assert picture.stat().st_size < 150_000, picture.name
         assert f"img/{picture.name}" in text
-    assert {path.stem for path in (PAGES / "img").iterdir()} == set(load("gallery").SIGNATURES)
+    drawn = {*load("gallery").SIGNATURES, *load("pictures").DRAWN}
+    assert {path.stem for path in (PAGES / "img").iterdir()} - drawn == FROM_RUNS
 
 
-# --- commands ---------------------------------------------------------------------------------------------------------
+# --- commands -------------------------------------------------------------------------------------
 
 
 def ours(text: str) -> list[list[str]]:
@@ -144,7 +148,7 @@ def ours(text: str) -> list[list[str]]:
 
 @pytest.fixture
 def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand in a folder where the files exist that commands name, with an API that checks and then does nothing."""
+    """Provide a folder with the files that commands name, and an API that only validates."""
     ended = SimpleNamespace(
         lines=list, to_json=dict, lost=(), open=(), identical=True, checks=(), environment=()
     )
@@ -173,6 +177,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     for name, fake in {
         "benchmark": benchmark,
+        "bundle": lambda run, out: ended,
         "frontier": frontier,
         "train_checked": train,
         "compare": lambda *_, **__: ended,
@@ -200,21 +205,21 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def complaint_of(words: list[str], folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    """Run a line against the stand-in; return what it complains of, empty when it is well-formed."""
+    """Run a line against the fake API; return its errors, empty if it is well-formed."""
     for word in words:
         path = word.partition("=")[2]
         if re.fullmatch(r"[\w./-]+/[\w.-]+\.(pt|yaml)", path):
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).touch()
     code = main(words)
-    said = capsys.readouterr().err
-    return "" if code == 0 else f"{shlex.join(words)}: {code}: {said}"
+    errors = capsys.readouterr().err
+    return "" if code == 0 else f"{shlex.join(words)}: {code}: {errors}"
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_command_parses(name: str, stage: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = ours((PAGES / name).read_text(encoding="utf-8"))
-    assert [said for words in found if (said := complaint_of(words, stage, capsys))] == []
+    assert [errors for words in found if (errors := complaint_of(words, stage, capsys))] == []
 
 
 def test_every_command_parses_as_it_is_run_from_the_wheel(
@@ -229,12 +234,12 @@ def test_every_command_parses_as_it_is_run_from_the_wheel(
     ]
     run = dict.fromkeys(to_run(line) for line in lines if not why_left_out(line))
     assert len(run) > 60
-    said = [
+    errors = [
         complaint_of(shlex.split(text)[1:], stage, capsys)
         for text in run
         if text.startswith("yolo-stability ")
     ]
-    assert [text for text in said if text] == []
+    assert [text for text in errors if text] == []
 
 
 @pytest.mark.parametrize(
@@ -287,13 +292,13 @@ def test_python_blocks_are_python_and_import_what_exists(name: str) -> None:
                 assert {alias.name for alias in node.names} <= set(yolo_stability.__all__)
 
 
-# --- figures ----------------------------------------------------------------------------------------------------------
+# --- figures --------------------------------------------------------------------------------------
 
 
-def bare_figures(text: str) -> list[str]:
-    """Return measured figures whose section shows no command that makes them."""
+def bare_figures(text: str, *, whole: bool = False) -> list[str]:
+    """Return measured figures whose section, or whose whole page, shows no command that makes them."""
     found = []
-    for section in re.split(r"^(?=#+ )", text, flags=re.MULTILINE):
+    for section in [text] if whole else re.split(r"^(?=#+ )", text, flags=re.MULTILINE):
         prose = INLINE.sub("", re.sub(r"`[^`\n]+`", "", FENCE.sub("", section)))
         prose = LINK.sub("", prose)
         console = "".join(
@@ -306,7 +311,8 @@ def bare_figures(text: str) -> list[str]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_figure_without_a_command(name: str) -> None:
-    assert bare_figures((PAGES / name).read_text(encoding="utf-8")) == []
+    text = (PAGES / name).read_text(encoding="utf-8")
+    assert bare_figures(text, whole=name.startswith("measured/")) == []
 
 
 @pytest.mark.parametrize(
@@ -315,10 +321,13 @@ def test_no_figure_without_a_command(name: str) -> None:
 def test_a_bare_figure_is_found(text: str) -> None:
     assert bare_figures(f"# Title\n\n{text}\n")
     assert bare_figures(f"# Title\n\n{text} `make bench`\n") == []
-    assert bare_figures(f"# Title\n\n{text}\n\n## Next\n\n```console\nmake bench\n```\n")
+    later = f"# Title\n\n{text}\n\n## Next\n\n```console\nmake bench\n```\n"
+    assert bare_figures(later)
+    assert bare_figures(later, whole=True) == []
+    assert bare_figures(f"# Title\n\n{text}\n", whole=True)
 
 
-# --- what is read off the code ----------------------------------------------------------------------------------------
+# --- what is read off the code --------------------------------------------------------------------
 
 
 def test_every_public_name_is_on_the_page_of_the_python_api() -> None:
@@ -355,7 +364,7 @@ def test_generated_pages_hold_every_key_and_column(site_sources: Path) -> None:
     assert {f"`{word}`" for word in cli.ELSEWHERE} <= set(re.findall(r"`\w+`", pages["commands"]))
 
 
-# --- the site ---------------------------------------------------------------------------------------------------------
+# --- the site -------------------------------------------------------------------------------------
 
 
 class References(html.parser.HTMLParser):
@@ -391,7 +400,7 @@ def test_the_site_builds_and_every_link_in_it_resolves(site_sources: Path) -> No
     config = site_sources / "zensical.toml"
     text = config.read_text().replace(
         '[".."]', f'["{REPO.as_posix()}"]'
-    )  # snippets and docstrings lie in the repository
+    )  # snippets and docstrings are in the repository
     config.write_text(text)
     done = subprocess.run(
         [sys.executable, "-m", "zensical", "build", "--strict", "-f", str(config)],
@@ -403,10 +412,11 @@ def test_the_site_builds_and_every_link_in_it_resolves(site_sources: Path) -> No
     )
     assert done.returncode == 0, done.stdout + done.stderr
     site = site_sources / "site"
+    report = site / "generated" / "report.html"
     pages = {
         path: References(path.read_text(encoding="utf-8"))
         for path in site.rglob("*.html")
-        if path.stem != "404"
+        if path.stem != "404" and path != report
     }
     assert len(pages) == len(list((site_sources / "pages").rglob("*.md")))
     bad = []
@@ -424,3 +434,7 @@ def test_the_site_builds_and_every_link_in_it_resolves(site_sources: Path) -> No
     assert bad == []
     api = pages[site / "reference" / "api.html"].ids
     assert {f"yolo_stability.{name}" for name in yolo_stability.__all__} <= api
+    assert report.stat().st_size < REPORT_BYTES
+    assert all(f">{name}<" in report.read_text(encoding="utf-8") for name in ("hot", "rescued"))
+    assert (site / "search.js").read_text(encoding="utf-8").startswith("var __index = ")
+    assert all("iframe-worker.js" in " ".join(page.loads) for page in pages.values())

@@ -27,7 +27,7 @@ def plan() -> ModuleType:
 
 
 def test_the_page_states_the_counts_of_the_tests() -> None:
-    text = (REPO / "docs" / "pages" / "faults.md").read_text(encoding="utf-8")
+    text = (REPO / "docs" / "pages" / "measured" / "faults.md").read_text(encoding="utf-8")
     table = text[: text.index("## NaN and Inf")]
     rows = {name: int(count.replace(",", "")) for name, count, _, _ in ROW.findall(table)}
     module = plan()
@@ -64,8 +64,8 @@ def test_every_try_that_is_a_case_of_its_own_is_there() -> None:
         "no:cacheprovider",
         str(FAULTS),
     ]
-    said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPO).stdout
-    names = [line.removeprefix("tests/faults/") for line in said.splitlines() if "::" in line]
+    listed = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPO).stdout
+    names = [line.removeprefix("tests/faults/") for line in listed.splitlines() if "::" in line]
     found = {
         fault: sum(bool(re.match(begin, name)) for name in names)
         for fault, (_, begin) in plan().CASES.items()

@@ -1,4 +1,4 @@
-"""Who imports whom: import-linter keeps the contracts of pyproject.toml, and each of them can break."""
+"""Import rules: import-linter checks the contracts of pyproject.toml, and each can break."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ BY_TEXT = {
 
 
 def lint(root: Path, cache: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run import-linter on the package that lies in a folder."""
+    """Run import-linter on the package in a folder."""
     script = Path(sys.executable).with_name("lint-imports")
     return subprocess.run(
         [str(script), "--no-logo", "--cache-dir", str(cache), *words],

@@ -9,7 +9,7 @@ from pathlib import Path
 import yolo_stability
 
 PACKAGE = Path(yolo_stability.__file__).parent
-# A name may stand in several modules of one kind: what it means is said by the file it lies in.
+# Names that may occur in several modules of one kind, whose file determines the meaning.
 SHARED = {
     "call": "cli/commands/: what each verb does with its line",
     "draw": "data/synthetic/: every embedded set draws its own pictures",

@@ -85,7 +85,7 @@ def test_help_shows_it(name: str) -> None:
 
 @pytest.mark.parametrize("name", OWN_KEYS)
 def test_the_monitor_takes_it(name: str) -> None:
-    """By its name, with its default and its type, and None where the parser makes None of a word."""
+    """By name, default and type, and with None if the parser reads a word as None."""
     key = OWN_KEYS[name]
     assert SIGNATURE[name].default == key.default
     none_is_read = key.bare is not None and key.bare[0] is None
@@ -166,6 +166,6 @@ def test_the_readme_names_its_default(name: str) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     row = re.search(rf"^\| `{name}=` \|(.*)$", readme, re.MULTILINE)
     default = OWN_KEYS[name].default
-    said = str(default).lower() if isinstance(default, bool) else f"{default}"
-    said = f"{default:g}" if isinstance(default, float) else said
-    assert row is None or re.search(rf"\*\*`?{said}`?\*\*", row[1])
+    shown = str(default).lower() if isinstance(default, bool) else f"{default}"
+    shown = f"{default:g}" if isinstance(default, float) else shown
+    assert row is None or re.search(rf"\*\*`?{shown}`?\*\*", row[1])

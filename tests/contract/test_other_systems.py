@@ -1,4 +1,4 @@
-"""What Windows and macOS lack, taken away on this system: the package still imports, prints and writes.
+"""Other systems: without what Windows and macOS lack, the package imports, prints and writes.
 
 Nothing here was tried on these systems; `docs/pages/limits.md` lists what is known to differ there.
 """
@@ -21,7 +21,8 @@ from yolo_stability.benchmarks import plan
 REPO = Path(__file__).resolve().parents[2]
 PACKAGE = Path(yolo_stability.__file__).parent
 
-# Third-party packages are there already when the names go: only this package is asked to do without them.
+# Third-party packages are there already when the names go: only this package is asked to do without
+# them.
 WITHOUT_POSIX = """
 import importlib, os, pkgutil, select, signal, socket, sys
 import yolo_stability
@@ -87,7 +88,7 @@ def test_every_module_imports_without_what_only_posix_has() -> None:
 
 
 def pages_in(encoding: str, folder: Path) -> str:
-    """Return what the verbs print to a console of an encoding, without what names its own folder."""
+    """Return the output of the verbs on a console of an encoding, without its own folder."""
     run = folder / encoding
     shutil.copytree(REPO / "tests" / "golden" / "detect-26n", run)
     done = subprocess.run(
@@ -117,7 +118,7 @@ def test_results_name_folders_with_forward_slashes(monkeypatch: pytest.MonkeyPat
     assert spec.place == "runs/lr/x10/detect/yolo26n/3"
 
 
-# --- text files have an encoding: Windows would take that of the region -----------------------------------------------
+# --- text files have an encoding: Windows would take that of the region ---------------------------
 
 
 def without_encoding(source: str) -> list[str]:
@@ -143,7 +144,7 @@ def _opens_text(call: ast.Call) -> bool:
 
 
 def _is_a_path(call: ast.Call) -> bool:
-    """Return whether `x.open(...)` can be that of a path: it is given nothing, or a mode as text."""
+    """Return whether `x.open(...)` can be that of a path: no argument, or a mode."""
     return all(
         isinstance(arg, ast.Constant) and isinstance(arg.value, str) for arg in call.args
     ) and not any(key.arg in {"header", "upto"} for key in call.keywords)

@@ -1,4 +1,4 @@
-"""The package of `docs/pages/how-to/own-parts.md`, installed for real, then listed, trained and diagnosed with."""
+"""The package of `docs/pages/how-to/own-parts.md`, installed, listed and used in a training."""
 
 from __future__ import annotations
 
@@ -99,6 +99,7 @@ def test_its_rule_finds(installed: dict[str, str], tmp_path: Path) -> None:
 
 
 @pytest.mark.trains
+@pytest.mark.smoke
 def test_its_clip_clips(installed: dict[str, str], tmp_path: Path) -> None:
     line = "model=yolov8n.yaml data=shapes imgsz=32 batch=8 epochs=1 device=cpu plots=False"
     done = run(
@@ -127,19 +128,19 @@ def test_an_impossible_number_gets_the_sentence_of_any_clip(installed: dict[str,
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "expected"),
     [
         ("raise OSError('no driver')", "cannot be imported (OSError: no driver)"),
         ("class Halve: ...", "must be a subclass of yolo_stability.interventions.clips.Clip"),
     ],
 )
-def test_a_broken_package_is_named(tmp_path: Path, source: str, said: str) -> None:
+def test_a_broken_package_is_named(tmp_path: Path, source: str, expected: str) -> None:
     env = install(tmp_path, {"clips": source, "rules": RULE})
     assert run(env, "--help").returncode == 0
     done = run(env, "train", "model=yolo26n.yaml", "data=shapes", "clip=halve:0.5")
     assert (done.returncode, done.stdout) == (2, "")
     assert "The clip 'halve' of the package tiny-plugin 1.0" in done.stderr
-    assert said in done.stderr
+    assert expected in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -167,7 +168,7 @@ def test_a_rule_that_fails_costs_its_own_findings_only(tmp_path: Path) -> None:
     assert "rule 'too_steep' of another package failed" in done.stderr
 
 
-def test_a_rule_or_logger_that_nobody_asked_for_stops_nothing(tmp_path: Path) -> None:
+def test_an_unused_rule_or_logger_stops_nothing(tmp_path: Path) -> None:
     points = (
         "[yolo_stability.rules]\ntoo_steep = tiny_plugin.rules:TooSteep\n"
         "[yolo_stability.loggers]\npost = tiny_plugin.loggers:Post\n"

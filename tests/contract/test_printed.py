@@ -1,4 +1,4 @@
-"""What the pages print can be run from the wheel: the lists of `make test-wheel` fit them, and see what is wrong."""
+"""Printed commands run from the wheel: the lists of `make test-wheel` are complete."""
 
 from __future__ import annotations
 

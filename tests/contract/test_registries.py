@@ -1,4 +1,4 @@
-"""What every clip, normalisation, initialisation and fault must keep; a new file is picked up by itself."""
+"""Contract of every clip, normalization, initialization and fault, including new files."""
 
 from __future__ import annotations
 
@@ -68,14 +68,14 @@ def test_the_example_of_the_docstring_works_and_reads_back(key: str, name: str) 
 
 
 @pytest.mark.parametrize(("key", "name"), ENTRIES)
-def test_a_bare_kind_reads_back_or_says_what_is_missing(key: str, name: str) -> None:
+def test_a_bare_kind_reads_back_or_reports_what_is_missing(key: str, name: str) -> None:
     registry, make = KEYS[key]
     argument = registry[name].argument
     needs = (argument is not None and argument.default is None) or (
         argument is None and key == "fault"
     )
     if needs:
-        with pytest.raises(ConfigError, match=f"write {name}[:@]"):
+        with pytest.raises(ConfigError, match=f"(write|for example) {name}[:@]"):
             make(name)
     else:
         made = make(name)
@@ -128,7 +128,7 @@ def test_no_text_raises_anything_else(key: str, text: str) -> None:
         assert str(make(str(made))) == str(made)
 
 
-# --- clips ------------------------------------------------------------------------------------------------------------
+# --- clips ----------------------------------------------------------------------------------------
 
 
 def steps(seed: int, size: float, *, foreach: bool | None = None) -> Gradient:
@@ -159,7 +159,7 @@ def make_example(name: str) -> Clip:
 @pytest.mark.parametrize("name", list(CLIPS))
 @given(sizes=st.lists(st.floats(1e-12, 1e15), min_size=1, max_size=35), seed=st.integers(0, 1000))
 @settings(max_examples=25)
-def test_a_clip_shortens_and_says_by_how_much(name: str, sizes: list[float], seed: int) -> None:
+def test_a_clip_shortens_and_returns_the_factor(name: str, sizes: list[float], seed: int) -> None:
     clip = make_example(name)
     for i, size in enumerate(sizes):
         gradient = steps(seed + i, size)
@@ -198,10 +198,10 @@ def test_a_gradient_of_zeros_stays_one(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list(CLIPS))
-@pytest.mark.parametrize("learnt", [0, 30])
-def test_finite_elements_stay_finite_where_their_norm_overflows(name: str, learnt: int) -> None:
+@pytest.mark.parametrize("learned", [0, 30])
+def test_finite_elements_stay_finite_where_their_norm_overflows(name: str, learned: int) -> None:
     clip = make_example(name)
-    for i in range(learnt):
+    for i in range(learned):
         clip.apply(steps(i, 1.0))
     gradient = steps(1, 1e25)
     assert math.isinf(gradient.norm)
@@ -213,13 +213,13 @@ def test_finite_elements_stay_finite_where_their_norm_overflows(name: str, learn
 
 @pytest.mark.parametrize("name", list(CLIPS))
 @pytest.mark.parametrize("special", [math.nan, math.inf, -math.inf])
-@pytest.mark.parametrize("learnt", [0, 30])
-def test_a_bad_element_crashes_no_clip_and_is_not_learnt_from(
-    name: str, special: float, learnt: int
+@pytest.mark.parametrize("learned", [0, 30])
+def test_a_bad_element_crashes_no_clip_and_is_not_learned_from(
+    name: str, special: float, learned: int
 ) -> None:
-    """What becomes of the gradient then is each clip's own: `tests/unit/interventions/test_clips.py` says it."""
+    """The result depends on the clip: see `tests/unit/interventions/test_clips.py`."""
     disturbed, clean = make_example(name), make_example(name)
-    for i in range(learnt):
+    for i in range(learned):
         disturbed.apply(steps(i, 1.0))
         clean.apply(steps(i, 1.0))
     gradient = steps(1, 1.0)

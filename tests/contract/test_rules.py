@@ -42,7 +42,7 @@ def example_context(name: str) -> DiagnosisContext:
     return DiagnosisContext(RULES[name].example(), header=example_header())
 
 
-# --- what a rule is ---------------------------------------------------------------------------------------------------
+# --- what a rule is -------------------------------------------------------------------------------
 
 
 @rules
@@ -88,7 +88,7 @@ def test_findings_are_sane(name: str) -> None:
         assert 0 <= finding.first_step <= finding.last_step <= context.step_at(-1)
 
 
-# --- silence ----------------------------------------------------------------------------------------------------------
+# --- silence --------------------------------------------------------------------------------------
 
 
 @rules
@@ -104,7 +104,7 @@ def test_a_rule_is_silent_on_a_healthy_run(name: str, steps: int) -> None:
 @rules
 @pytest.mark.parametrize("folder", GOLDEN, ids=[f.name for f in GOLDEN])
 def test_a_rule_is_silent_on_golden_runs_at_every_moment(name: str, folder: Path) -> None:
-    """While they go on as well as at the end; with their settings, which hold nothing that was ignored."""
+    """During the runs and at their end, with settings none of which was ignored."""
     trace = golden(folder)
     run = as_series(trace)
     for rows in [*range(1, 40), *range(40, run.step.size, 5), run.step.size]:
@@ -131,7 +131,7 @@ def test_golden_runs_are_called_stable() -> None:
 
 
 def test_golden_runs_hold_each_others_place_as_controls() -> None:
-    """A run of another seed or recipe is a control without an alarm, as long as task and model agree."""
+    """A run of another seed or recipe, but the same task and model, is a control."""
     for folder in GOLDEN:
         alike = [golden(f) for f in GOLDEN if f.name.split("-")[0] == folder.name.split("-")[0]]
         alike = [
@@ -143,11 +143,11 @@ def test_golden_runs_hold_each_others_place_as_controls() -> None:
         assert (found.verdict, found.findings) == ("stable", ())
 
 
-# --- purity and time --------------------------------------------------------------------------------------------------
+# --- purity and time ------------------------------------------------------------------------------
 
 
 @rules
-def test_a_rule_changes_nothing_and_says_the_same_twice(name: str) -> None:
+def test_a_rule_changes_nothing_and_is_deterministic(name: str) -> None:
     run, rule = frozen(RULES[name].example()), RULES[name]()
     context = DiagnosisContext(run, header=example_header(), controls=[frozen(healthy_run(60))])
     first = looked(rule, context)
@@ -161,10 +161,10 @@ def test_a_rule_changes_nothing_and_says_the_same_twice(name: str) -> None:
 
 
 def complaints(name: str, run: RunSeries) -> Iterator[str]:
-    """Yield where a rule took back, or moved in time, what it had said of a run that went on.
+    """Yield findings that a rule retracted, or moved in time, as a run continued.
 
-    A finding may give way to a severer one, which may become known later. Advice (info) speaks of the run as it stands,
-    and so may change its mind.
+    A finding may give way to a severer one, which may become known later. Advice (info) describes
+    the current run and may therefore change.
     """
     before: list[Finding] = []
     for rows in range(1, run.step.size + 1):
@@ -187,7 +187,7 @@ def complaints(name: str, run: RunSeries) -> Iterator[str]:
 
 
 @rules
-def test_a_rule_keeps_to_what_it_said_of_every_example(name: str) -> None:
+def test_a_rule_does_not_retract_findings_of_any_example(name: str) -> None:
     for other in NAMES:
         assert list(complaints(name, RULES[other].example())) == []
 
@@ -195,7 +195,7 @@ def test_a_rule_keeps_to_what_it_said_of_every_example(name: str) -> None:
 @rules
 @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
 @given(run=disturbed_runs(most=60))
-def test_a_rule_keeps_to_what_it_said_of_any_run(name: str, run: RunSeries) -> None:
+def test_a_rule_does_not_retract_findings_of_any_run(name: str, run: RunSeries) -> None:
     assert list(complaints(name, run)) == []
 
 

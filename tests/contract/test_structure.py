@@ -1,4 +1,4 @@
-"""The rules of the architecture, read off the source: how large a module is, what is documented, what no file names."""
+"""Architecture rules checked in the source: module size, documentation, forbidden names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MACHINE_PATHS = r"(?<![\w.])/(?:root|home/\w+|Users/\w+|work|opt)[/](?=\w)"
 HOSTS = r"pypi[.]org|pythonhosted[.]org|download[.]pytorch[.]org|artifactory[.]|-[-](?:extra-)?index-url|-[-]find-links"
 
 
-# --- reading the source -----------------------------------------------------------------------------------------------
+# --- reading the source ---------------------------------------------------------------------------
 
 
 def modules(package: Path) -> Iterator[tuple[str, Path]]:
@@ -96,7 +96,7 @@ def place_complaints(files: list[Path]) -> list[str]:
     return found
 
 
-# --- the rules, on this package ---------------------------------------------------------------------------------------
+# --- the rules, on this package -------------------------------------------------------------------
 
 
 def test_no_module_is_longer_than_the_limit() -> None:
@@ -151,7 +151,7 @@ def test_notebooks_carry_no_outputs() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-# --- the rules can fail -----------------------------------------------------------------------------------------------
+# --- the rules can fail ---------------------------------------------------------------------------
 
 
 def test_a_long_module_is_found(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a user asks for is validated once on its way to a run, from the command line and from Python."""
+"""User input is validated once on its way to a run, from the command line and from Python."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Started(Exception):
 class Checks:
     """What the validators were asked.
 
-    They are watched where every check ends: `get_cfg` and `check_dict_alignment` of Ultralytics, the pydantic model of
-    yolo_stability options, and the look-up of a model's name.
+    They are watched where every check ends: `get_cfg` and `check_dict_alignment` of Ultralytics,
+    the pydantic model of yolo_stability options, and the look-up of a model's name.
 
     Attributes:
         values: Keys of Ultralytics with their values, as often as they were checked.

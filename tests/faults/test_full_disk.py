@@ -52,7 +52,7 @@ def test_full_disk_under_the_telemetry_alone(
     assert "No space left on device" in said
     assert (
         said.count(
-            "healthy.pt could not be written: No space left on device; the training goes on."
+            "healthy.pt could not be written: No space left on device; the training continues."
         )
         == 1
     )

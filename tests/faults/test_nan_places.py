@@ -75,6 +75,7 @@ def lost_steps(run: Ended) -> tuple[int, int]:
     )
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(
     "place",
     [
@@ -172,7 +173,7 @@ def test_a_broken_checkpoint_is_not_resumed_and_the_run_is_left_as_it_was(inside
             again = inside.resume(run)
             assert again.code == 2, again.said
             assert (
-                "is an invalid value" if where == "lr0" else "holds NaN or Inf in"
+                "is an invalid value" if where == "lr0" else "contains NaN or Inf in"
             ) in again.said, where
             assert "Traceback" not in again.said
             assert run.last.read_bytes() == before

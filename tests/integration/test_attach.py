@@ -18,7 +18,7 @@ from yolo_stability.config import make_settings
 from yolo_stability.gradients.blocks import model_blocks
 from yolo_stability.trainer.mixin import StabilityMixin
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.smoke]
 
 
 class Plain(DetectionTrainer):

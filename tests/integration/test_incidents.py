@@ -185,10 +185,11 @@ def test_an_injected_gradient_is_not_blamed_on_the_batch(tmp_path: Path) -> None
     assert event["text"] == expected
     result = replay_incident(folder)
     assert (result.reproduced, result.culprit_module, result.phase) == (False, hit[0], "gradient")
-    lead = "Not reproduced, as it should be: fault=nan_grad@3 damaged the gradients, and the batch is innocent"
+    lead = "Not reproduced, as expected: fault=nan_grad@3 damaged the gradients, not the batch"
     assert result.message == f"{lead}; {expected.partition('; ')[2]}."
 
 
+@pytest.mark.smoke
 def test_an_injected_loss_is_not_blamed_on_the_batch(tmp_path: Path) -> None:
     run = Run("pose", tmp_path, own={"fault": "nan_loss@2"})
     (event,) = run.events()
@@ -202,6 +203,7 @@ def test_an_injected_loss_is_not_blamed_on_the_batch(tmp_path: Path) -> None:
     assert not replay_incident(run.folders[0]).reproduced
 
 
+@pytest.mark.smoke
 def test_finite_faults_are_no_incidents(tmp_path: Path) -> None:
     run = Run("detect", tmp_path, own={"fault": "grad_spike@2"})
     assert run.folders == []
@@ -218,6 +220,7 @@ def test_gradients_that_overflow_half_precision_are_an_incident(guard: str, tmp_
     assert all(event["phase"] == "gradient" and not event["reproduced"] for event in run.events())
 
 
+@pytest.mark.smoke
 def test_the_micro_batch_of_an_accumulated_step_is_found(tmp_path: Path) -> None:
     """Batch 4 and nbs 12: iteration 4 is the middle of three in step 1."""
     run = Run("detect", tmp_path, own={"fault": "nan_pixel@4"}, batch=4, nbs=12, warmup_epochs=0)
@@ -235,10 +238,10 @@ def test_the_micro_batch_of_an_accumulated_step_is_found(tmp_path: Path) -> None
     (folder / "incident.json").write_text(
         json.dumps({**found, "model": {**found["model"], "yaml": {"nc": 3}}})
     )
-    with pytest.raises(StabilityError, match="is not built: its backbone is no list"):
+    with pytest.raises(StabilityError, match="was not built: its backbone is not a list"):
         replay_incident(folder)
     (folder / "weights.pt").unlink()
-    assert "It cannot be replayed, since something is missing" in replay_incident(folder).message
+    assert "It cannot be replayed because data is missing" in replay_incident(folder).message
 
 
 @pytest.mark.parametrize("guard", ["skip", "off"])

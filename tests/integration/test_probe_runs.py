@@ -27,7 +27,7 @@ from yolo_stability.studies.probe import run as probing
 from yolo_stability.studies.probe.request import ProbeRequest
 from yolo_stability.studies.probe.result import BlockFlow, ProbeResult
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.smoke]
 SETTINGS: dict[str, dict[str, Any]] = {
     "stock": {},
     "none": {"norm": "none"},

@@ -12,7 +12,7 @@ from ultralytics import YOLO
 
 from yolo_stability.cli.main import main
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.smoke]
 
 
 def line(folder: Path, *more: str, **changed: object) -> list[str]:
@@ -31,9 +31,12 @@ def line(folder: Path, *more: str, **changed: object) -> list[str]:
     [
         (
             ["rescue=restart"],
-            "rescue=restart begins again with init=default, and this run has it from the start",
+            "rescue=restart restarts with init=default, which this run already uses",
         ),
-        (["rescue=quarantine", "incidents=0"], "leaves out what incidents blame, but incidents=0"),
+        (
+            ["rescue=quarantine", "incidents=0"],
+            "excludes the images that incidents blame, but incidents=0",
+        ),
         (
             ["rescue=lower_scale"],
             "it lowers the loss scale of AMP, which is off (amp=False, device=cpu)",

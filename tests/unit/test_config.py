@@ -1,4 +1,4 @@
-"""Our own keys: apart from Ultralytics', checked, and explained when wrong."""
+"""Options of yolo_stability: disjoint from Ultralytics keys, validated, with helpful errors."""
 
 from __future__ import annotations
 
@@ -66,34 +66,34 @@ def test_settings_are_frozen() -> None:
 @pytest.mark.parametrize(
     ("own", "text"),
     [
-        ({"guard": "maybe"}, "'guard=maybe' is not possible: guard is off, skip or stop."),
-        ({"guard": None}, "'guard=None' is not possible: guard is off, skip or stop."),
+        ({"guard": "maybe"}, "Invalid value guard=maybe: expected off, skip or stop."),
+        ({"guard": None}, "Invalid value guard=None: expected off, skip or stop."),
         (
             {"guard_limit": 0},
-            "'guard_limit=0' is not possible: guard_limit is a whole number, 1 or more.",
+            "Invalid value guard_limit=0: expected a whole number, 1 or more.",
         ),
         (
             {"guard_limit": 2.5},
-            "'guard_limit=2.5' is not possible: guard_limit is a whole number, 1 or more.",
+            "Invalid value guard_limit=2.5: expected a whole number, 1 or more.",
         ),
         (
             {"watch_every": -1},
-            "'watch_every=-1' is not possible: watch_every is a whole number, 0 or more.",
+            "Invalid value watch_every=-1: expected a whole number, 0 or more.",
         ),
         (
             {"watch_every": True},
-            "'watch_every=True' is not possible: watch_every is a whole number, 0 or more.",
+            "Invalid value watch_every=True: expected a whole number, 0 or more.",
         ),
         (
             {"watch_every": float("nan")},
-            "'watch_every=nan' is not possible: watch_every is a whole number, 0 or more.",
+            "Invalid value watch_every=nan: expected a whole number, 0 or more.",
         ),
-        ({"fault": 3}, f"'fault=3' is not possible: fault is {OWN_KEYS['fault'].valid}."),
+        ({"fault": 3}, f"Invalid value fault=3: expected {OWN_KEYS['fault'].valid}."),
         ({"gaurd": "skip"}, "Unknown key 'gaurd'. Did you mean 'guard'?"),
         (
             {"guard": 1, "watch_every": "x"},
-            "'guard=1' is not possible: guard is off, skip or stop. "
-            "'watch_every=x' is not possible: watch_every is a whole number, 0 or more.",
+            "Invalid value guard=1: expected off, skip or stop. "
+            "Invalid value watch_every=x: expected a whole number, 0 or more.",
         ),
     ],
 )
@@ -112,7 +112,7 @@ def test_a_wrong_value_is_explained(own: dict[str, Any], text: str) -> None:
         ({"epochs": 3}, []),
     ],
 )
-def test_auto_says_what_it_ignores(overrides: dict[str, Any], named: list[str]) -> None:
+def test_auto_reports_ignored_settings(overrides: dict[str, Any], named: list[str]) -> None:
     text = ignored_by_auto(overrides)
     assert (text is not None) == bool(named)
     assert all(name in str(text) for name in named)
@@ -126,20 +126,26 @@ def test_yaml_reads_a_bare_off_as_false() -> None:
 @pytest.mark.parametrize(
     ("own", "text"),
     [
-        ({"rescue": "autp"}, "'rescue=autp' is not possible: rescue is off, auto"),
+        ({"rescue": "autp"}, "Invalid value rescue=autp: expected off, auto"),
         ({"rescue": "lower_rat"}, "Did you mean 'lower_rate' or 'lower_scale'?"),
-        ({"rescue_limit": 0}, "'rescue_limit=0' is not possible"),
-        ({"rescue": "auto", "guard": "stop"}, "goes back to what the guard keeps, but guard=stop"),
-        ({"rescue": "auto", "guard": False}, "goes back to what the guard keeps, but guard=off"),
-        ({"rescue": "auto", "fail_on": "critical"}, "leave one of them out"),
+        ({"rescue_limit": 0}, "Invalid value rescue_limit=0"),
+        (
+            {"rescue": "auto", "guard": "stop"},
+            "rolls back to a state that the guard saves, but guard=stop",
+        ),
+        (
+            {"rescue": "auto", "guard": False},
+            "rolls back to a state that the guard saves, but guard=off",
+        ),
+        ({"rescue": "auto", "fail_on": "critical"}, "remove one of the two"),
         (
             {"rescue": "restart"},
-            "begins again with init=default, and this run has it from the start",
+            "restarts with init=default, which this run already uses",
         ),
-        ({"rescue": "quarantine", "incidents": 0}, "write incidents=3 or more"),
+        ({"rescue": "quarantine", "incidents": 0}, "use incidents=3 or more"),
     ],
 )
-def test_a_rescue_that_cannot_be_is_told(own: dict[str, Any], text: str) -> None:
+def test_an_impossible_rescue_is_reported(own: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError) as refused:
         make_settings(**own)
     assert text in str(refused.value)

@@ -1,1 +1,1 @@
-"""Finished numbers to findings, cause and advice."""
+"""Diagnosis: findings, cause and advice from the recorded numbers of a run."""

@@ -1,7 +1,7 @@
-"""What to try against a cause, as it was measured: from `configs/remedies.json`, which a run of `suite=remedies` wrote.
+"""Advice against a cause, as measured: from `configs/remedies.json`, written by `suite=remedies`.
 
-Only cells of the matrix that were measured say anything. What was not measured is told as such, and a diagnosis then
-keeps the general advice of its rules.
+Only measured cells of the matrix are used. If nothing was measured, the result says so, and a
+diagnosis keeps the general advice of its rules.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from yolo_stability.core.types import RunHeader
 __all__ = ["NOT_MEASURED", "SCHEMA_VERSION", "advice", "advised"]
 
 SCHEMA_VERSION = 1
-NOT_MEASURED = "not measured: no run of suite=remedies says what helps against it"
+NOT_MEASURED = "not measured: no run of suite=remedies shows what helps against it"
 _GENERAL = frozenset(
     {
         "oscillation",
@@ -33,48 +33,52 @@ _GENERAL = frozenset(
         "exploding",
     }
 )
-"""Rules whose advice is about the cause, not about what they saw: the measured one takes its place."""
+"""Rules whose advice concerns the cause rather than the symptom: measured advice replaces it."""
 _MOST = 2
 
 Cells = Sequence[Mapping[str, Any]]
 
 
 def advice(cause: str, optimizer: str | None = None, path: Path | None = None) -> str:
-    """Say what helped against a cause, how surely, and what it costs a healthy run.
+    """Return what helped against a cause, with confidence interval and cost on a healthy run.
 
     Args:
-        cause: Name of a cause, as a diagnosis has it.
-        optimizer: Optimizer of the run; None for whichever was measured.
-        path: Another file than the one that ships.
+        cause: Name of a cause, as in a diagnosis.
+        optimizer: Optimizer of the run; None for any that was measured.
+        path: A file other than the packaged one.
 
     Returns:
-        The best remedies first; or that none of those tried helped; or `NOT_MEASURED`.
+        The best remedies first; or that no tested remedy helped; or `NOT_MEASURED`.
+
+    Example:
+        >>> advice("unknown") == NOT_MEASURED
+        True
     """
     table = _table(path)
     rows = [row for row in table.get("rows", ()) if row["cause"] == cause]
     same = [row for row in rows if optimizer and row["optimizer"].lower() == optimizer.lower()]
-    told = [(row, text) for row in same or rows if (text := _row_advice(table, row))]
-    if not told:
+    measured = [(row, text) for row in same or rows if (text := _row_advice(table, row))]
+    if not measured:
         return NOT_MEASURED
-    if same or len(told) == 1:
-        found = "; ".join(dict.fromkeys(text for _, text in told))
+    if same or len(measured) == 1:
+        found = "; ".join(dict.fromkeys(text for _, text in measured))
         return (
             found
             if same or not optimizer
-            else f"{found} (measured under {told[0][0]['optimizer']})"
+            else f"{found} (measured under {measured[0][0]['optimizer']})"
         )
-    return "; ".join(f"under {row['optimizer']}: {text}" for row, text in told)
+    return "; ".join(f"under {row['optimizer']}: {text}" for row, text in measured)
 
 
 def advised(
     findings: Sequence[Finding], causes: Sequence[Cause], header: RunHeader | None
 ) -> tuple[Finding, ...]:
-    """Return findings whose general advice is what was measured against the likeliest cause, said once.
+    """Replace the general advice of findings by the measured one against the likeliest cause, once.
 
     Args:
-        findings: The findings, most severe first.
+        findings: Findings, most severe first.
         causes: Causes, most likely first.
-        header: Of the run, for its optimizer; None where nothing but the trace may be known.
+        header: Header of the run, for its optimizer; None if only the trace may be used.
     """
     optimizer = None if header is None else str(header.effective.get("optimizer") or "")
     text = advice(causes[0].name, optimizer) if causes else NOT_MEASURED
@@ -88,7 +92,7 @@ def advised(
 
 @cache
 def _table(path: Path | None) -> Mapping[str, Any]:
-    """Return the matrix that ships; an empty one where there is none, or that of another version."""
+    """Return the packaged matrix; empty if it is missing or has another version."""
     try:
         file = resource("configs", "remedies.json") if path is None else path
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -102,7 +106,7 @@ def _table(path: Path | None) -> Mapping[str, Any]:
 
 
 def _row_advice(table: Mapping[str, Any], row: Mapping[str, Any]) -> str:
-    """Say what helped against one cause; nothing where no cell was measured with enough seeds."""
+    """Return what helped against one cause; empty if no cell was measured with enough seeds."""
     settings = {column["name"]: column["settings"] for column in table["columns"]}
     cells = [
         c
@@ -117,10 +121,13 @@ def _row_advice(table: Mapping[str, Any], row: Mapping[str, Any]) -> str:
         best = sorted(found, key=lambda pair: _worth(pair[1]), reverse=True)[:_MOST]
         if best:
             return " or ".join(
-                f"{settings[name]} ({_told(table, name, own)})" for name, own in best
+                f"{settings[name]} ({_result(table, name, own)})" for name, own in best
             )
     tried = sum(bool(_of(sure, name)) for name in settings)
-    return f"none of the {tried} remedies of suite=remedies saved more runs than doing nothing, beyond doubt"
+    return (
+        f"none of the {tried} remedies of suite=remedies saved significantly more runs than no "
+        "remedy"
+    )
 
 
 def _of(cells: Cells, remedy: str, verdict: str | None = None) -> Cells:
@@ -128,12 +135,12 @@ def _of(cells: Cells, remedy: str, verdict: str | None = None) -> Cells:
 
 
 def _worth(cells: Cells) -> tuple[float, float]:
-    """Return what to sort by: runs saved over all tasks, then what they learned."""
+    """Return the sort key of a remedy: runs saved over all tasks, then their fitness."""
     return sum(c["own"]["saved"] for c in cells), sum(c["own"]["fitness"]["value"] for c in cells)
 
 
-def _told(table: Mapping[str, Any], remedy: str, cells: Cells) -> str:
-    """Say how often a remedy saved a run, and its price."""
+def _result(table: Mapping[str, Any], remedy: str, cells: Cells) -> str:
+    """Describe how often a remedy saved a run, and its cost."""
     tasks = {c["task"] for c in cells}
     saved = listing(
         f"{c['own']['saved']} of {len(c['own']['seeds'])} on {c['task']}"
@@ -147,9 +154,9 @@ def _told(table: Mapping[str, Any], remedy: str, cells: Cells) -> str:
 
 
 def _price(prices: Cells) -> str:
-    """Say what a remedy costs a healthy run, on the task where it costs most."""
+    """Describe the cost of a remedy on a healthy run, for the task with the highest cost."""
     worst = min((p["own"]["fitness"] for p in prices), key=lambda share: share["value"])
     if all(p["own"]["fitness"]["high"] >= 1 for p in prices):
-        return "costs nothing measurable on a healthy run"
+        return "has no measurable cost on a healthy run"
     low, high = (100 * (1 - worst[bound]) for bound in ("high", "low"))
     return f"costs a healthy run {100 * (1 - worst['value']):.0f} % ({low:.0f}-{high:.0f} %)"

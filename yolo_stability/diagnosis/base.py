@@ -1,7 +1,8 @@
-"""What a rule is: a pure function from a run to findings, with its thresholds as fields.
+"""Base class of rules: a rule maps a run to findings and has its thresholds as fields.
 
-Each file in `rules/` is one rule. A rule is causal: what it says about a step rests on that step and those before it,
-so that it says the same during the run and afterwards. It is silent where it has too little to go by.
+Each file in `rules/` is one rule. A rule is causal: its result for a step depends only on that step
+and those before it, so that it is the same during and after the run. A rule without enough data
+returns nothing.
 """
 
 from __future__ import annotations
@@ -19,21 +20,40 @@ from yolo_stability.trace.arrays import RunSeries
 __all__ = ["USUAL_RATE", "Rule"]
 
 USUAL_RATE = "a usual learning rate (lr_mult=1; optimizer=AdamW lr0=0.002 or SGD lr0=0.01)"
-"""Where to go back to; `auto` ignores `lr0`. A tenth of a hundredfold rate saves nothing (`suite=remedies`)."""
+"""Advice for a learning rate; `auto` ignores `lr0`, so an optimizer is part of it."""
 
 
 class Rule(ABC):
-    """One kind of trouble; a subclass in its own file, a frozen dataclass of thresholds, is all that a new one takes.
+    """Base class of rules; a new rule is a frozen dataclass of thresholds in its own file.
 
     Attributes:
-        unsettles: Whether a warning of this rule means that the run is not stable; advice does not.
+        unsettles: Whether a warning of this rule means that the run is not stable, as opposed to
+            advice.
+
+    Example:
+        >>> from dataclasses import dataclass
+        >>> from yolo_stability.diagnosis.examples import healthy_run, with_rows
+        >>> @dataclass(frozen=True, kw_only=True)
+        ... class HighLoss(Rule):
+        ...     limit: float = 100.0
+        ...
+        ...     def look(self, context):
+        ...         for row in (context.run.loss > self.limit).nonzero()[0]:
+        ...             text = f"the loss is above {self.limit:g}"
+        ...             yield self.found("warning", text, context=context, rows=(row, row + 1))
+        ...
+        ...     @classmethod
+        ...     def example(cls):
+        ...         return with_rows(healthy_run(), slice(10, 11), loss=500.0)
+        >>> [found.first_step for found in HighLoss().look(DiagnosisContext(HighLoss.example()))]
+        [10]
     """
 
     unsettles: ClassVar[bool] = True
 
     @abstractmethod
     def look(self, context: DiagnosisContext) -> Iterator[Finding]:
-        """Yield what is wrong.
+        """Yield findings about a run.
 
         Args:
             context: The run, with at least one step.
@@ -42,11 +62,11 @@ class Rule(ABC):
     @classmethod
     @abstractmethod
     def example(cls) -> RunSeries:
-        """Return a run on which the rule fires, for the contract test; `series_examples` builds them."""
+        """Return a run on which the rule fires, for the contract test; see `examples.py`."""
 
     @classmethod
     def name(cls) -> str:
-        """Return its name: that of its file, or of its entry point."""
+        """Return the name of the rule: that of its file, or of its entry point."""
         return entry_name(cls)
 
     def found(
@@ -61,17 +81,17 @@ class Rule(ABC):
         threshold: float | None = None,
         remedy: str = "",
     ) -> Finding:
-        """Return a finding of this rule.
+        """Create a finding of this rule.
 
         Args:
-            severity: How bad it is.
-            message: What was seen.
+            severity: Severity of the finding.
+            message: Observation in one sentence.
             context: The run.
-            rows: First position concerned, and the one after the last.
-            block: Block concerned.
-            observed: The number that was seen.
-            threshold: What it was held against.
-            remedy: What to try.
+            rows: First affected position, and the one after the last.
+            block: Affected block.
+            observed: Observed value.
+            threshold: Threshold that it exceeds.
+            remedy: Suggested remedy.
         """
         first, last = rows
         return Finding(

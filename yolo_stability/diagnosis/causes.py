@@ -1,8 +1,8 @@
-"""What may have destabilised a run, ranked: first from the trace alone, then with the settings.
+"""Ranking of the causes of an instability: first from the trace alone, then with the settings.
 
-Each piece of evidence speaks for one or more causes with a weight; a cause's score is its share of all weights. The
-weights are judgement, checked on labelled faults by `benchmark suite=faults`; `unknown` always holds some of the sum,
-so that little evidence stays little.
+Each piece of evidence supports one or more causes with a weight; a cause's score is its share of
+all weights. The weights are expert estimates, checked on labeled faults by `benchmark
+suite=faults`; `unknown` always has a constant weight, so that weak evidence yields low scores.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from yolo_stability.trace.arrays import median_of
 __all__ = ["CauseEvidence", "rank_causes"]
 
 _UNKNOWN = 0.5
-_SUDDEN = 8  # trouble that begins later than this, after healthy steps, is not built into the model
+_SUDDEN = 8  # if healthy steps precede trouble after this step, the model's structure is no cause
 _HUGE_GRADIENT = 1e4
-_LED_UP = 0.06  # updates above it led up to a leap
+_LED_UP = 0.06  # updates above it preceded a jump
 _WAVER, _CALM_LOSS = 48, 0.12
-_PLAIN_ADAM, _PLAIN_SGD = 0.02, 0.1  # learning rates up to which an optimizer's family is used
+_PLAIN_ADAM, _PLAIN_SGD = 0.02, 0.1  # highest usual learning rates per optimizer type
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CauseEvidence:
-    """One observation and what it speaks for.
+    """One observation and the causes that it supports.
 
     Attributes:
         weights: Weight by cause.
-        text: What was observed, in half a sentence.
+        text: Observation in half a sentence.
     """
 
     weights: Mapping[CauseName, float]
@@ -45,11 +45,11 @@ class CauseEvidence:
 
 
 def rank_causes(context: DiagnosisContext, findings: Sequence[Finding]) -> tuple[Cause, ...]:
-    """Return the causes for which anything speaks, most likely first; none for a run without trouble.
+    """Return the causes with any evidence, most likely first; none for a run without findings.
 
     Args:
-        context: The run; its header is what settings are read from, and None masks them.
-        findings: What the rules found, unsettling ones only.
+        context: The run; its header provides the settings, and None hides them.
+        findings: Findings of the rules, only those that make a run unstable.
     """
     if not findings:
         return ()
@@ -67,7 +67,7 @@ def rank_causes(context: DiagnosisContext, findings: Sequence[Finding]) -> tuple
     total = sum(scores.values()) + _UNKNOWN
     ranked = [Cause(name=c, score=s / total, evidence=texts[c][1]) for c, s in scores.items()]
     ranked.append(
-        Cause(name="unknown", score=_UNKNOWN / total, evidence="what the evidence leaves open")
+        Cause(name="unknown", score=_UNKNOWN / total, evidence="not explained by the evidence")
     )
     return tuple(sorted(ranked, key=lambda cause: -cause.score))
 
@@ -84,13 +84,14 @@ def _structural(evidence: Sequence[CauseEvidence]) -> bool:
     )
 
 
-# --- the trace alone --------------------------------------------------------------------------------------------------
+# --- the trace alone
+# --------------------------------------------------------------------------------------------------
 
 
 def _from_trace(
     context: DiagnosisContext, findings: Sequence[Finding], onset: int
 ) -> Iterator[CauseEvidence]:
-    """Yield what the trace says."""
+    """Yield evidence from the trace."""
     if not context.run.step.size:
         return
     rules = {f.rule: f for f in findings}
@@ -112,7 +113,7 @@ def _from_trace(
 
 
 def _at_the_start(context: DiagnosisContext, rules: Mapping[str, Finding]) -> CauseEvidence | None:
-    """A loss that is absurd before any update: the weights began so."""
+    """Return evidence of bad initial weights: an absurd loss before any update."""
     found = rules.get("exploding")
     if found is None or found.first_step != context.step_at(0) or not context.begins:
         return None
@@ -120,7 +121,7 @@ def _at_the_start(context: DiagnosisContext, rules: Mapping[str, Finding]) -> Ca
 
 
 def _along_depth(context: DiagnosisContext) -> CauseEvidence | None:
-    """How gradients fared along the depth before any update could matter."""
+    """Return evidence from the gradients along the depth before any update can matter."""
     ratio = context.depth[:4][np.isfinite(context.depth[:4])]
     if not context.begins or not ratio.size:
         return None
@@ -142,9 +143,10 @@ def _along_depth(context: DiagnosisContext) -> CauseEvidence | None:
 
 
 def _against_weights(context: DiagnosisContext) -> CauseEvidence | None:
-    """A first huge update at an ordinary learning rate: the gradient itself was huge against the weights.
+    """Return evidence of gradients too large for the weights: a huge early update at a usual rate.
 
-    Under plain SGD an update over the learning rate is that ratio; healthy pose models begin at 6e3, detection at 30.
+    Under plain SGD an update over the learning rate is that ratio; healthy pose models start at
+    6e3, detection at 30.
     """
     run = context.run
     with np.errstate(invalid="ignore"):
@@ -155,12 +157,15 @@ def _against_weights(context: DiagnosisContext) -> CauseEvidence | None:
     share = float(ratio_of(run.update[row], run.lr[row]))
     if not share > _HUGE_GRADIENT:
         return None
-    text = f"the gradient of step {context.step_at(row)} was {brief(share)} times as long as the weights it acted on"
+    text = (
+        f"the gradient of step {context.step_at(row)} was {brief(share)} times as large as the "
+        "weights"
+    )
     return CauseEvidence(weights={"initialisation": 4.0, "normalisation": 2.0}, text=text)
 
 
 def _wavering(context: DiagnosisContext, found: Finding, weight: float) -> CauseEvidence:
-    """Steps that waver: with the loss it is the choice of images, without it a few inputs with large values."""
+    """Return evidence from noise: of the batches if the loss is noisy, else of large inputs."""
     row = int(np.searchsorted(context.run.step, found.first_step or 0))
     losses = context.run.loss[max(0, row - _WAVER) : row + 1]
     share = float(swing(losses, losses.size)[-1]) if losses.size > 2 else float("nan")
@@ -173,24 +178,27 @@ def _wavering(context: DiagnosisContext, found: Finding, weight: float) -> Cause
 
 
 def _rate_jump(context: DiagnosisContext, onset: int) -> CauseEvidence | None:
-    """A learning rate that leapt in mid-run, as the trace's own column says."""
+    """Return evidence of a learning rate that jumped during the run."""
     lr = context.run.lr[: onset + 2]
     if lr.size < 2 or not np.isfinite(lr).any():
         return None
     before = np.fmax.accumulate(lr)[:-1]
     leap = ratio_of(lr[1:], before)
-    leap[:_SUDDEN] = np.nan  # a warm-up begins at nothing
+    leap[:_SUDDEN] = np.nan  # a warm-up starts near 0
     if not (leap > 5).any():
         return None
     row = int(np.nanargmax(leap))
-    text = f"the learning rate leapt {brief(float(leap[row]))} times at step {context.step_at(row + 1)}"
+    text = (
+        f"the learning rate jumped by a factor of {brief(float(leap[row]))} at step "
+        f"{context.step_at(row + 1)}"
+    )
     return CauseEvidence(weights={"learning_rate": 6.0}, text=text)
 
 
 def _sudden(
     context: DiagnosisContext, rules: Mapping[str, Finding], onset: int
 ) -> CauseEvidence | None:
-    """What came out of the blue: non-finite numbers or a leap without anything before it."""
+    """Return evidence from non-finite numbers or a jump without any earlier sign."""
     run = context.run
     bad = np.flatnonzero((context.bad | run.guard) & ~run.scaler)
     if "non_finite" in rules and bad.size:
@@ -203,28 +211,31 @@ def _sudden(
 
 
 def _leap(context: DiagnosisContext, row: int) -> CauseEvidence | None:
-    """One step far above those before: in one block alone, at the input first, or everywhere with the loss."""
+    """Return evidence from one jump: in one block only, at the input first, or everywhere."""
     step, jump = context.step_at(row), context.jump[:, row]
     risen = float(ratio_of(context.run.loss[row], context.usual_loss[row]))
     known = np.nan_to_num(jump)
     if (known > 10).sum() == 1 and known.argmax() > 0 and not risen > 2:
-        text = f"at step {step} one block alone leapt, the loss did not: no batch does that"
+        text = f"at step {step} one block alone jumped and the loss did not, which no batch causes"
         return CauseEvidence(weights={"numeric_range": 3.0, "data": 0.5}, text=text)
     if known.size > 1 and known[0] > max(5.0, 3 * float(np.median(known[1:]))):
         text = (
-            f"at step {step} the first block leapt farther than the others: its input was too large"
+            f"at step {step} the first block jumped more than the others: its input was too large"
         )
         return CauseEvidence(weights={"data": 3.0}, text=text)
     with np.errstate(invalid="ignore"):
         led_up = (context.run.update[max(0, row - _SUDDEN) : row] > _LED_UP).any()
     if risen > 3 and not led_up:
-        text = f"at step {step} loss and gradients leapt together, after quiet steps: one batch"
+        text = (
+            f"at step {step} loss and gradients jumped together after normal steps, which points "
+            "to one batch"
+        )
         return CauseEvidence(weights={"data": 2.0, "learning_rate": 0.7}, text=text)
     return None
 
 
 def _quiet_before(context: DiagnosisContext, row: int) -> bool:
-    """Whether the steps before a bad one gave no warning: no huge update, no rising loss or norm."""
+    """Return whether no sign preceded a bad step: no huge update, no rising loss or norm."""
     run = context.run
     before = slice(max(0, row - _SUDDEN), row)
     if not row:
@@ -239,11 +250,11 @@ def _quiet_before(context: DiagnosisContext, row: int) -> bool:
 
 
 def _bad_step(context: DiagnosisContext, row: int) -> CauseEvidence:
-    """A first bad step after quiet ones: a loss that is not finite comes from the batch, gradients alone do not."""
+    """Return evidence from a first bad step: only a non-finite loss points to the batch."""
     run = context.run
     step = context.step_at(row)
     if step == 0 and not (context.bad | run.guard)[1:].all():
-        text = "the very first step was not finite, and later ones were: it came with the batch"
+        text = "the very first step was not finite but later ones were, which points to the batch"
         return CauseEvidence(weights={"data": 5.0, "numeric_range": 0.7}, text=text)
     if step == 0:
         text = "the very first step was not finite, before any update"
@@ -251,17 +262,22 @@ def _bad_step(context: DiagnosisContext, row: int) -> CauseEvidence:
             weights={"initialisation": 3.0, "data": 2.0, "numeric_range": 0.7}, text=text
         )
     if not np.isfinite(run.loss[row]):
-        text = f"the loss of step {step} was not finite although all before was quiet: it came with the batch"
+        text = (
+            f"the loss of step {step} was not finite after normal steps, which points to the batch"
+        )
         return CauseEvidence(weights={"data": 5.0, "numeric_range": 0.7}, text=text)
     blocks = np.unique(run.bad_block[run.bad_row == row]).size
-    text = f"at step {step} the loss was finite and the gradients of {blocks} of {len(run.names)} blocks were not"
+    text = (
+        f"at step {step} the loss was finite and the gradients of {blocks} of {len(run.names)} "
+        "blocks were not"
+    )
     return CauseEvidence(weights={"numeric_range": 5.0, "data": 0.7}, text=text)
 
 
 def _growing(
     context: DiagnosisContext, rules: Mapping[str, Finding], *, weight: float, sudden: bool
 ) -> Iterator[CauseEvidence]:
-    """Yield what speaks for steps that are too long."""
+    """Yield evidence of updates that are too large."""
     update = rules.get("update_ratio")
     if update is not None and not sudden:
         strength = 4.0 if update.severity == "critical" else 1.5
@@ -269,18 +285,19 @@ def _growing(
     for rule in ("divergence", "collapse", "exploding", "oscillation", "clip_saturation"):
         found = rules.get(rule)
         if found is not None and found.first_step and (rule == "collapse" or not sudden):
-            # no image leaves a model without any loss
+            # no single image makes the loss vanish
             strength = 2.0 if rule == "collapse" else 0.7
             yield CauseEvidence(weights={"learning_rate": strength * weight}, text=found.message)
     if "dead_block" in rules:
         yield CauseEvidence(weights={"activation": 1.0}, text=rules["dead_block"].message)
 
 
-# --- with the settings ------------------------------------------------------------------------------------------------
+# --- with the settings
+# ------------------------------------------------------------------------------------------------
 
 
 def _from_settings(context: DiagnosisContext, *, sudden: bool) -> Iterator[CauseEvidence]:
-    """Yield what the settings say; what is built into a model does not wait for step 30, so it weighs less then."""
+    """Yield evidence from the settings; sudden trouble lowers the weight of the structure."""
     assert context.header is not None
     requested, effective = context.header.requested, context.header.effective
     built_in, rate = (0.2, 0.5) if sudden else (1.0, 1.0)
@@ -290,13 +307,13 @@ def _from_settings(context: DiagnosisContext, *, sudden: bool) -> Iterator[Cause
     if isinstance(batch, int) and batch <= 2 and context.run.accumulate.max(initial=1) * batch <= 2:
         yield CauseEvidence(
             weights={"batch_noise": 3.0},
-            text=f"each step saw {batch} image{'s' if batch > 1 else ''}",
+            text=f"each step used {batch} image{'s' if batch > 1 else ''}",
         )
 
 
 def _model_settings(requested: Mapping[str, Any]) -> Iterator[CauseEvidence]:
     if str(requested.get("norm")) == "none":
-        yield CauseEvidence(weights={"normalisation": 4.0}, text="norm=none: nothing normalises")
+        yield CauseEvidence(weights={"normalisation": 4.0}, text="norm=none: no normalization")
     if requested.get("act") in {"sigmoid", "tanh"}:
         yield CauseEvidence(weights={"activation": 5.0}, text=f"act={requested['act']} saturates")
     init = str(requested.get("init") or "default")

@@ -1,4 +1,4 @@
-"""What a rule looks at: a run, its own past, its depth, and - where there is one - the control at the same steps."""
+"""Data that rules read: a run, its history and depth, and the control at the same steps, if any."""
 
 from __future__ import annotations
 
@@ -23,16 +23,17 @@ _SMOOTHED: WeakKeyDictionary[RunSeries, Floats] = WeakKeyDictionary()
 
 
 class DiagnosisContext:
-    """A run with everything that several rules derive from it, each worked out once.
+    """A run with the derived quantities that several rules use, each computed once.
 
     Args:
-        run: The run; it may have no step at all.
-        header: Who it was and with which settings; None where they are not to be used.
-        controls: Runs of the control on the same task and model. The run itself may be among them: it is then held
-            against its own past only.
-        outcome: How its process ended, as `RunResultRow.outcome` has it; None takes what the trace says.
-        live: The run goes on: its last step is not its end.
-        anew: Its first step is the beginning of a run, whatever its number: a rescue went back to the very start.
+        run: The run; it may have no steps.
+        header: Its header with the settings; None if they are not to be used.
+        controls: Runs of the control on the same task and model. If the run itself is among them,
+            it is compared only with its own history.
+        outcome: How its process ended, as in `RunResultRow.outcome`; None to use the trace.
+        live: Whether the run is still in progress: its last step is not its end.
+        restarted: Whether its first step is the start of a run, whatever its number: a rescue
+            rolled back to the start.
     """
 
     def __init__(
@@ -43,46 +44,46 @@ class DiagnosisContext:
         controls: Sequence[RunSeries] = (),
         outcome: str | None = None,
         live: bool = False,
-        anew: bool = False,
+        restarted: bool = False,
     ) -> None:
-        self.run, self.header, self.outcome, self.live, self._anew = (
+        self.run, self.header, self.outcome, self.live, self._restarted = (
             run,
             header,
             outcome,
             live,
-            anew,
+            restarted,
         )
         self.controls = tuple(c for c in controls if c.step.size)
         self.others = tuple(c for c in self.controls if c is not run)
 
     @property
     def begins(self) -> bool:
-        """Whether the first step that is known is the first that was taken."""
-        return bool(self.run.step.size) and (self._anew or self.run.step[0] == 0)
+        """Whether the first recorded step is the first step of the run."""
+        return bool(self.run.step.size) and (self._restarted or self.run.step[0] == 0)
 
     @cached_property
     def bad(self) -> Bools:
-        """(S,) loss or gradients not finite; a frozen model's norm is null, which is no harm."""
+        """(S,) loss or gradients not finite; the null norm of a frozen model does not count."""
         run = self.run
         bad: Bools = ~np.isfinite(run.loss) | (run.nonfinite > 0) | np.isinf(run.norm)
         return bad
 
     @cached_property
     def usual_norm(self) -> Floats:
-        """(S,) median of the gradient norm over the 128 steps before each; NaN until 8 are known."""
+        """(S,) median gradient norm over the 128 steps before each; NaN until 8 are known."""
         return usual_before(self.run.norm, _WINDOW, _MINIMUM)
 
     @cached_property
     def usual_loss(self) -> Floats:
-        """(S,) the same of the loss."""
+        """(S,) the same for the loss."""
         return usual_before(self.run.loss, _WINDOW, _MINIMUM)
 
     @cached_property
     def lowest_loss(self) -> Floats:
-        """(S,) lowest level of the loss before each step: of its running medians over 8 steps; at first its highest.
+        """(S,) lowest running median of the loss before each step; at first the highest loss.
 
-        A detector that matches hardly any box at first begins with a loss of next to nothing, which then rises as it
-        finds its boxes: a few low steps are no level that was reached.
+        A detector that matches hardly any box at first starts with a loss near 0, which then rises
+        as it finds its boxes: a few low steps are not a level that was reached.
         """
         loss = np.abs(self.run.loss)
         level = np.abs(rolling_median(self.run.loss, _MINIMUM, minimum=_MINIMUM))
@@ -106,7 +107,7 @@ class DiagnosisContext:
 
     @cached_property
     def jump(self) -> Floats:
-        """(B, S) norm of each block over the largest of the 8 steps before; NaN where that is unknown or 0."""
+        """(B, S) norm of each block over its maximum of the 8 steps before; NaN if unknown or 0."""
         norms = self.run.block_norm
         before = highest_before(norms, _BLOCK_WINDOW)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -117,21 +118,21 @@ class DiagnosisContext:
 
     @cached_property
     def early(self) -> list[int]:
-        """Positions of the backbone's blocks; of all blocks where none has that role."""
+        """Positions of the backbone's blocks; all blocks if none has that role."""
         return [i for i, role in enumerate(self.run.roles) if role == "backbone"] or list(
             range(len(self.run.names))
         )
 
     @cached_property
     def depth(self) -> Floats:
-        """(S,) gradient norm of the model's first block over that of its head; NaN where either is unknown or 0."""
+        """(S,) gradient norm of the first block over that of the head; NaN if unknown or 0."""
         run = self.run
         head = [i for i, role in enumerate(run.roles) if role not in {"backbone", "neck", "other"}]
         if not head or head[0] == 0:
             return np.full(run.step.size, np.nan)
         total = np.zeros(run.step.size)
         with np.errstate(over="ignore"):
-            for block in head:  # squares of norms overflow
+            for block in head:  # hypot, since squares of norms may overflow
                 total = np.hypot(
                     total, np.nan_to_num(run.block_norm[block].astype(np.float64), nan=0.0)
                 )
@@ -141,7 +142,7 @@ class DiagnosisContext:
 
     @cached_property
     def places(self) -> tuple[Ints, ...]:
-        """For each control its position at each step of the run; where it had ended, its last."""
+        """For each control its position at each step of the run; its last one after its end."""
         return tuple(
             np.clip(np.searchsorted(c.step, self.run.step, side="right") - 1, 0, None)
             for c in self.controls
@@ -149,7 +150,7 @@ class DiagnosisContext:
 
     @cached_property
     def expected_norm(self) -> Floats:
-        """(S,) norm of the other controls at the same step, smoothed; NaN without any."""
+        """(S,) smoothed norm of the other controls at the same step; NaN without any."""
         pairs = [
             (c, p) for c, p in zip(self.controls, self.places, strict=True) if c is not self.run
         ]
@@ -159,7 +160,7 @@ class DiagnosisContext:
         return np.atleast_1d(median_of(np.stack(smooth), axis=0))
 
     def block_ratio(self, block: int, rows: slice) -> Floats:
-        """Return the norm of a block over the control's at some steps; NaN where either is unknown or 0."""
+        """Return the norm of a block over the control's at some steps; NaN if unknown or 0."""
         name, expected = self.run.names[block], []
         for control, place in zip(self.controls, self.places, strict=True):
             if name in control.names:
@@ -169,18 +170,18 @@ class DiagnosisContext:
             return np.full(own.shape, np.nan)
         return ratio_of(own, median_of(np.stack(expected), axis=0))
 
-    # In words
+    # For messages
 
     def step_at(self, row: int) -> int:
-        """Return the number of the step at a position; 0 for a run without steps."""
+        """Return the step number at a position; 0 for a run without steps."""
         return int(self.run.step[row]) if self.run.step.size else 0
 
     def block_of(self, row: int) -> str | None:
-        """Return the block in which trouble at a position began, if one stands out.
+        """Return the block in which trouble at a position started, if it can be identified.
 
-        Where some of the blocks hold non-finite numbers it is the deepest of them, since backward runs towards the
-        input; where all do at once, the last steps at which they were finite tell more: it is then the block farthest
-        from the control, or from its own past.
+        If some of the blocks contain non-finite numbers, it is the deepest of them, since backward
+        runs towards the input. If all do, the last finite step is more informative: it is then the
+        block farthest from the control, or from its own history.
         """
         run = self.run
         bad = np.unique(run.bad_block[run.bad_row == row])
@@ -196,7 +197,7 @@ class DiagnosisContext:
         return run.names[int(known[np.argmax(distance[known])])] if known.size else None
 
     def _against(self, block: int, row: int) -> float:
-        """Return a block's norm over the control's; over its own past where the control does not know the block."""
+        """Return a block's norm over the control's, or over its own history without a control."""
         run = self.run
         ratio = float(self.block_ratio(block, slice(row, row + 1))[0])
         if not np.isnan(ratio) and self.others:

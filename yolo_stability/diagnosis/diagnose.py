@@ -1,4 +1,4 @@
-"""Trace x rules -> diagnosis: what went wrong, where, since when and why."""
+"""Diagnosis of a run: verdict, cause and findings from its trace and the rules."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ __all__ = ["DIED", "diagnose_context", "diagnose_series", "diagnose_trace", "fin
 DIED = {
     "crashed": "the process died",
     "killed": "the process was killed",
-    "timeout": "the process ran into its time limit",
+    "timeout": "the process exceeded its time limit",
     "memory": "the process ran out of memory",
 }
-_FEW_STEPS = 16  # healthy and vanishing runs differ plainly only by steps 16 to 32
-_END = 8  # a critical finding that reaches into the last steps was not recovered from
+_FEW_STEPS = 16  # healthy and vanishing runs differ clearly only at steps 16 to 32
+_END = 8  # a critical finding that extends into the last steps was not recovered from
 _WEIGHT = {"critical": 0, "warning": 1, "info": 2}
 
 
@@ -43,16 +43,16 @@ def diagnose_trace(
 
     Args:
         trace: The run.
-        masked: Judge from the trace alone, without its settings.
-        controls: Runs of the control on the same task and model, if there are any.
-        outcome: How its process ended, as `RunResultRow.outcome` has it; None takes what the trace says.
+        masked: Whether to diagnose from the trace alone, without the settings.
+        controls: Runs of the control on the same task and model, if any.
+        outcome: How its process ended, as in `RunResultRow.outcome`; None to use the trace.
     """
     if (
         trace.steps.height
         and trace.steps["loss"].null_count() == trace.steps.height
         and outcome not in DIED
     ):
-        why = "the trace holds no loss at any step, so nothing can be said about the run"
+        why = "the trace has no loss at any step, so no verdict is possible"
         return Diagnosis(run_id=trace.header.run_id, verdict="inconclusive", why=why)
     header = None if masked else trace.header
     return diagnose_series(
@@ -72,14 +72,14 @@ def diagnose_series(
     outcome: str | None = None,
     run_id: str = "",
 ) -> Diagnosis:
-    """Diagnose a run that was read already; see `diagnose_trace`."""
+    """Diagnose a run given as arrays; see `diagnose_trace`."""
     return diagnose_context(
         DiagnosisContext(run, header=header, controls=controls, outcome=outcome), run_id
     )
 
 
 def diagnose_context(context: DiagnosisContext, run_id: str = "") -> Diagnosis:
-    """Diagnose a run with all that is known around it."""
+    """Diagnose a run with its context."""
     findings = find_all(context)
     unsettling = tuple(f for f in findings if f.severity != "info" and RULES[f.rule].unsettles)
     critical = [f for f in unsettling if f.severity == "critical"]
@@ -98,11 +98,19 @@ def diagnose_context(context: DiagnosisContext, run_id: str = "") -> Diagnosis:
 
 
 def find_all(context: DiagnosisContext, rules: Sequence[Rule] | None = None) -> tuple[Finding, ...]:
-    """Return what the rules find, most severe first, then in time.
+    """Return the findings of all rules, most severe first, then by step.
 
     Args:
-        context: The run; without a step nothing is found.
-        rules: Rules to ask; by default every rule with its own thresholds.
+        context: The run; without steps there are no findings.
+        rules: Rules to apply; default: every rule with its default thresholds.
+
+    Example:
+        >>> from yolo_stability.diagnosis.examples import healthy_run, with_rows
+        >>> find_all(DiagnosisContext(healthy_run()))
+        ()
+        >>> broken = with_rows(healthy_run(), slice(70, 96), loss=1000.0)
+        >>> find_all(DiagnosisContext(broken))[0].rule
+        'divergence'
     """
     if not context.run.step.size:
         return ()
@@ -112,21 +120,22 @@ def find_all(context: DiagnosisContext, rules: Sequence[Rule] | None = None) -> 
 
 
 def _look(rule: Rule, context: DiagnosisContext) -> list[Finding]:
-    """Return what one rule finds; a rule of another package that fails costs no more than its own findings."""
+    """Return the findings of one rule; a failing rule of another package only loses its own."""
     try:
         return list(rule.look(context))
     except Exception as error:
         if not is_plugin(type(rule)):
             raise
         warnings.warn(
-            f"rule '{rule.name()}' of another package failed and found nothing: {type(error).__name__}: {error}",
+            f"rule '{rule.name()}' of another package failed and is ignored: "
+            f"{type(error).__name__}: {error}",
             stacklevel=2,
         )
         return []
 
 
 def _verdict(context: DiagnosisContext, findings: Sequence[Finding]) -> tuple[VerdictWord, str]:
-    """Return the verdict and what it rests on; findings come most severe first."""
+    """Return the verdict and its reason; findings are sorted by severity."""
     run = context.run
     died = context.outcome
     if died is None and run.completed is False and run.stop_step is None:
@@ -149,12 +158,13 @@ def _verdict(context: DiagnosisContext, findings: Sequence[Finding]) -> tuple[Ve
 
 
 def _without_findings(context: DiagnosisContext) -> tuple[VerdictWord, str]:
-    """Return the verdict on a run in which nothing was found: stable only where there was something to look at."""
+    """Return the verdict on a run without findings: stable only with enough data."""
     steps = count(context.run.step.size, "step")
     if context.run.step.size < _FEW_STEPS:
         return (
             "inconclusive",
-            f"{steps} without a sign of trouble are too few to say; {_FEW_STEPS} are needed",
+            f"{steps} without a sign of trouble are too few for a verdict; at least {_FEW_STEPS} "
+            "are needed",
         )
     if not np.isfinite(context.run.norm).any():
         return (
@@ -165,16 +175,16 @@ def _without_findings(context: DiagnosisContext) -> tuple[VerdictWord, str]:
 
 
 def _with_first(text: str, findings: Sequence[Finding], main: Finding | None = None) -> str:
-    """Add the first sign in time, where it is another."""
+    """Append the first sign in time, if it is a different finding."""
     timed = [f for f in findings if f.first_step is not None and f is not main]
     first = min(timed, key=lambda f: f.first_step or 0, default=None)
     if first is None or (main is not None and (first.first_step or 0) >= (main.first_step or 0)):
         return text
-    return f"{text}; the first sign: {first.message}"
+    return f"{text}; first sign: {first.message}"
 
 
 def _calm(context: DiagnosisContext) -> str:
-    """Say what a run without any sign was like."""
+    """Describe a run without any sign of trouble."""
     own = ratio_of(context.run.norm, context.usual_norm)
     text = f"no sign of trouble in {count(context.run.step.size, 'step')}"
     if np.isfinite(own).any():

@@ -1,4 +1,4 @@
-"""Runs made of numbers instead of training: what each rule's example, and hand-made tests, are built from."""
+"""Synthetic runs for the examples of rules and for tests."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _BLOCKS = {
 
 
 def healthy_run(steps: int = 96) -> RunSeries:
-    """Return a run like those of the control recipe: loss and norm fall and waver, nothing stands out.
+    """Return a run like those of the control recipe: loss and norm decrease with some noise.
 
     Args:
-        steps: Number of its steps.
+        steps: Number of steps.
     """
     step = np.arange(steps, dtype=np.int64)
     waver = 1 + 0.2 * np.sin(step * 1.7)
@@ -62,12 +62,12 @@ def healthy_run(steps: int = 96) -> RunSeries:
 
 
 def with_rows(run: RunSeries, rows: slice, **values: Any) -> RunSeries:
-    """Return a run with other numbers at some steps.
+    """Return a run with different values at some steps.
 
     Args:
         run: The run.
-        rows: Which steps.
-        **values: Field of `RunSeries` and what it shall be there; whatever numpy can assign.
+        rows: Positions of the steps.
+        **values: New value by field of `RunSeries`; anything that numpy can assign.
     """
     changed = {}
     for name, value in values.items():
@@ -78,12 +78,12 @@ def with_rows(run: RunSeries, rows: slice, **values: Any) -> RunSeries:
 
 
 def event(kind: str, step: int, data: Mapping[str, Any] | None = None) -> SeriesEvent:
-    """Return an event of a run that concerns no block."""
+    """Return an event of a run that concerns no particular block."""
     return SeriesEvent(kind=kind, step=step, block=None, data=data or {})
 
 
 def example_header() -> RunHeader:
-    """Return a header that gives the rules on settings something to say."""
+    """Return a header on which the rules about settings fire."""
     return RunHeader(
         schema_version=1,
         run_id="example",

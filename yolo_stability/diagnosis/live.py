@@ -1,7 +1,8 @@
-"""The rules during a run: asked every few steps about the last 512, synchronously, so that timing decides nothing.
+"""Live rules: evaluated synchronously on the last 512 steps, so that timing has no effect.
 
-What a rule says about a window is what it says about the trace up to that step, but for what lies further back. A
-window that holds the run's first steps knows its beginning; later ones judge by their own past.
+A rule's result on a window equals its result on the trace up to that step, except for older
+history. A window that includes the run's first steps knows its start; later windows rely on their
+own history.
 """
 
 from __future__ import annotations
@@ -27,24 +28,24 @@ _WINDOW = 512
 _EVERY = 16
 _YOUNG = 64
 _BUILT_IN = {"vanishing"}
-_REPLACED = 1.0  # an update as long as the weights: ask at once
-_FORERUNNER = "update_ratio"  # came first in every run that failed after a finite step
+_REPLACED = 1.0  # an update as large as the weights: evaluate immediately
+_FORERUNNER = "update_ratio"  # the first finding in every run that failed after a finite step
 _RANK = {"info": 0, "warning": 1, "critical": 2}
 
 
 class LiveRules:
-    """Follows a run and reports each finding once, and once more when it becomes worse.
+    """Follows a run and reports each finding once, and again if its severity increases.
 
     Args:
-        every: Ask the rules each so many steps, four times as often in the first 64; a step that is not finite, or
-            replaces weights, asks them at once.
-        window: Steps they see, at most.
+        every: Interval of evaluation in steps, a quarter of it in the first 64 steps; a step that
+            is not finite, or replaces the weights, triggers an evaluation immediately.
+        window: Maximum number of steps that the rules see.
     """
 
     def __init__(self, every: int = _EVERY, window: int = _WINDOW) -> None:
         self._every, self._window = every, window
         self._events: deque[SeriesEvent] = deque(maxlen=64)
-        self._told: dict[str, int] = {}
+        self._reported: dict[str, int] = {}
         self._rules: Sequence[Rule] = [rule for rule in RULES.make_all() if rule.unsettles]
         self._rows: _Rows | None = None
         self._header: RunHeader | None = None
@@ -54,55 +55,55 @@ class LiveRules:
 
     @property
     def unhealthy_step(self) -> int:
-        """Last step concerned by a critical finding on the run's state; -1 without any.
+        """Last step affected by a critical finding about the run's state; -1 without any.
 
-        A network that is built badly is no worse at one step than at another, so that vanishing does not count.
+        Vanishing does not count: a badly built network is equally bad at every step.
         """
         return self._unhealthy
 
     @property
     def doubtful_step(self) -> int:
-        """Last step after which a state should not be trusted: an update was too large, or worse; -1 if none."""
+        """Last step with a finding about large updates, or a critical one; -1 without any."""
         return max(self._unhealthy, self._doubtful)
 
     @property
     def context(self) -> DiagnosisContext | None:
-        """The window as the rules see it, with the run's settings; None before the first step."""
+        """The window and the run's settings for the rules; None before the first step."""
         if self._rows is None or not self._seen:
             return None
         return DiagnosisContext(
             self._rows.series(tuple(self._events)),
             header=self._header,
             live=True,
-            anew=self._rows.anew,
+            restarted=self._rows.restarted,
         )
 
     def open(self, blocks: Sequence[BlockSpec], header: RunHeader | None = None) -> None:
-        """Begin a run, or a further sitting of one.
+        """Start a run, or a further session of one.
 
         Args:
-            blocks: Blocks that the records will name.
-            header: The run's settings, for those who ask about causes.
+            blocks: Blocks that the records will contain.
+            header: Header of the run, for the ranking of causes.
         """
         self._header = header
         names, roles = tuple(block.name for block in blocks), tuple(block.role for block in blocks)
         self._rows = _Rows(names, roles, self._window)
         self._events.clear()
-        self._told.clear()
+        self._reported.clear()
         self._since = self._seen = 0
 
     def event(self, event: Event) -> None:
-        """Take note of an event."""
+        """Process an event."""
         if event.kind not in {"notice", "finding"}:
             self._events.append(
                 SeriesEvent(kind=event.kind, step=event.step, block=event.block, data=event.data)
             )
 
     def observe(self, record: StepRecord) -> tuple[Finding, ...]:
-        """Take a step; return what has newly been found.
+        """Process a step; return new findings.
 
         Args:
-            record: The step, complete.
+            record: The complete step.
         """
         if self._rows is None:
             return ()
@@ -117,12 +118,12 @@ class LiveRules:
         return self.ask() if self._since >= due or alarm else ()
 
     def ask(self) -> tuple[Finding, ...]:
-        """Ask the rules now; return what has newly been found."""
+        """Evaluate the rules now; return new findings."""
         if self._rows is None or not self._seen:
             return ()
         self._since = 0
         context = DiagnosisContext(
-            self._rows.series(tuple(self._events)), live=True, anew=self._rows.anew
+            self._rows.series(tuple(self._events)), live=True, restarted=self._rows.restarted
         )
         findings = find_all(context, self._rules)
         self.found = findings
@@ -135,32 +136,32 @@ class LiveRules:
         return tuple(self._new(findings))
 
     def undone(self, restored: int) -> None:
-        """Forget what was undone: a state was put back, and the steps since count no more.
+        """Discard undone steps: a state was restored, and later steps no longer count.
 
         Args:
-            restored: Steps that had been taken when that state was.
+            restored: Number of steps that had been taken at that state.
         """
         if self._rows is not None:
             self._rows.cut(restored)
         self._events.clear()
-        self._told.clear()
+        self._reported.clear()
         self.found = ()
         self._since = 0
 
     def decide(self) -> Action | Ending | None:
-        """Return what is to be done about what was found; these rules only tell."""
+        """Return the action to take; these rules only report."""
         return None
 
     def _new(self, findings: Sequence[Finding]) -> Iterator[Finding]:
         for finding in findings:
             rank = _RANK[finding.severity]
-            if rank > self._told.get(finding.rule, 0):
-                self._told[finding.rule] = rank
+            if rank > self._reported.get(finding.rule, 0):
+                self._reported[finding.rule] = rank
                 yield finding
 
 
 class _Rows:
-    """The last steps in arrays of twice the window, so that a step costs no copy of the others."""
+    """The last steps in arrays of twice the window, so that adding a step copies rarely."""
 
     def __init__(self, names: tuple[str, ...], roles: tuple[str, ...], window: int) -> None:
         self._names, self._roles, self._window = names, roles, window
@@ -175,27 +176,27 @@ class _Rows:
         self._columns |= {name: np.zeros(size, dtype=bool) for name in ("guard", "scaler")}
         self._norms = np.full((len(names), size), np.nan, dtype=np.float32)
         self._bad = np.zeros((len(names), size), dtype=np.int64)
-        self._end, self._anew = 0, False
+        self._end, self._restarted = 0, False
 
     @property
     def last_update(self) -> float:
-        """Largest update ratio of the last step; NaN where it was not measured."""
+        """Largest update ratio of the last step; NaN if it was not measured."""
         return float(self._columns["update"][self._end - 1]) if self._end else float("nan")
 
     @property
-    def anew(self) -> bool:
-        """Whether the window begins where a run begins anew."""
-        return self._anew and self._end <= self._window
+    def restarted(self) -> bool:
+        """Whether the window starts where a run restarted."""
+        return self._restarted and self._end <= self._window
 
     def append(self, record: StepRecord) -> None:
-        """Add a step; the oldest leave when the arrays are full."""
+        """Add a step; the oldest are dropped when the arrays are full."""
         if self._end == self._norms.shape[1]:
             kept = slice(self._end - self._window, self._end)
             for column in self._columns.values():
                 column[: self._window] = column[kept].copy()
             self._norms[:, : self._window] = self._norms[:, kept].copy()
             self._bad[:, : self._window] = self._bad[:, kept].copy()
-            self._end, self._anew = self._window, False
+            self._end, self._restarted = self._window, False
         at = self._end
         for name, value in _values(record).items():
             self._columns[name][at] = value
@@ -217,12 +218,12 @@ class _Rows:
         self._end += 1
 
     def cut(self, step: int) -> None:
-        """Drop the steps from a number on; only a run that goes back to its very start begins anew."""
+        """Drop the steps from a number on; a rollback to the very start counts as a restart."""
         self._end = int(np.searchsorted(self._columns["step"][: self._end], step))
-        self._anew = self._anew if self._end else step == 0
+        self._restarted = self._restarted if self._end else step == 0
 
     def series(self, events: tuple[SeriesEvent, ...]) -> RunSeries:
-        """Return the window as a run; views, nothing is copied."""
+        """Return the window as a run, as views without copies."""
         rows = slice(max(0, self._end - self._window), self._end)
         bad = self._bad[:, rows].T
         row, block = np.nonzero(bad)
@@ -241,7 +242,7 @@ class _Rows:
 
 
 def _values(record: StepRecord) -> dict[str, Any]:
-    """Return the columns of a step but for its updates; what is unknown is NaN."""
+    """Return the columns of a step except for its updates; unknown values are NaN."""
     nan = float("nan")
     return {
         "step": record.step,

@@ -1,11 +1,12 @@
-"""The gradient noise scale tr(Sigma)/|G|^2, from the norms of a micro-batch's gradient and of the sum of several.
+"""Gradient noise scale tr(Sigma)/|G|^2, from the gradient norms of one and several micro-batches.
 
-McCandlish et al. 2018, arXiv 1812.06162, appendix A: the squared norm of a gradient that averages few examples is
-larger than that of one that averages many, by noise alone; two such norms give unbiased estimates of signal and noise.
-Here the small batch is the first of the k micro-batches that an optimizer step sums, and the large one is all k, so
-that everything is told in micro-batches: |G|^2 is the squared norm of the expected gradient of one, tr(Sigma) the
-variance of one around it, and their ratio the number of micro-batches at which noise equals signal. Times the images
-of a micro-batch it is in images.
+McCandlish et al. 2018, arXiv 1812.06162, appendix A: the squared norm of a gradient averaged over
+few examples is larger than that of one averaged over many, by noise alone; two such norms give
+unbiased estimates of signal and noise. Here the small batch is the first of the k micro-batches
+that an optimizer step sums, and the large one is all k. All quantities are per micro-batch: |G|^2
+is the squared norm of the expected gradient of one, tr(Sigma) the variance of one around it, and
+their ratio the number of micro-batches at which noise equals signal. Multiplied by the images of a
+micro-batch it is in images.
 """
 
 from __future__ import annotations
@@ -31,13 +32,13 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepNoise:
-    """Unbiased estimates at single steps, far too uncertain each; only their averages tell something.
+    """Unbiased estimates at single steps; only their averages are informative.
 
     Attributes:
-        rows: (n,) positions of the steps that were sampled.
-        signal: (n,) |G|^2 of one micro-batch; below zero where noise would have it so.
+        rows: (n,) positions of the sampled steps.
+        signal: (n,) |G|^2 of one micro-batch; noise may make it negative.
         noise: (n,) tr(Sigma) of one micro-batch.
-        summed: (n,) micro-batches that the step sums.
+        summed: (n,) number of micro-batches that the step sums.
     """
 
     rows: Ints
@@ -48,12 +49,12 @@ class StepNoise:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseScale:
-    """The gradient noise scale over a stretch of a run.
+    """The gradient noise scale over a range of steps.
 
     Attributes:
         signal: |G|^2 of one micro-batch.
         noise: tr(Sigma) of one micro-batch.
-        steps: Sampled steps that it is an average of.
+        steps: Number of averaged steps.
     """
 
     signal: float
@@ -62,7 +63,7 @@ class NoiseScale:
 
     @property
     def micro_batches(self) -> float:
-        """The noise scale in micro-batches; infinite where no signal shows above noise, NaN without steps."""
+        """The noise scale in micro-batches; infinite without a signal, NaN without steps."""
         if not self.steps:
             return math.nan
         return self.noise / self.signal if self.signal > 0 else math.inf
@@ -70,13 +71,13 @@ class NoiseScale:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Excess:
-    """How far the noise in the gradient of a step exceeds its signal, over windows of sampled steps.
+    """Ratio of noise to signal in the gradient of a step, over windows of sampled steps.
 
-    The noise in a step's gradient over its signal is the gradient noise scale over the nominal batch.
+    It equals the gradient noise scale divided by the nominal batch.
 
     Attributes:
         rows: (n,) position of the last step of each window.
-        least: (n,) the ratio less its uncertainty; NaN where nothing can be said.
+        least: (n,) lower bound of the ratio; NaN if undefined.
     """
 
     rows: Ints
@@ -86,17 +87,24 @@ class Excess:
 def step_noise(
     micro: Floats, total: Floats, summed: Ints, epoch: Floats | float = math.inf
 ) -> StepNoise:
-    """Return the estimates of each step for which both norms are known.
+    """Estimate signal and noise at each step for which both norms are known.
 
-    Micro-batches of one epoch are drawn without replacement: their errors cancel the more, the more of the epoch a
-    step sums, which two norms alone would take for a weak signal. For exchangeable micro-batches whose errors sum to
-    zero over the N of an epoch the expectations are known, and the estimates are unbiased again.
+    Micro-batches of one epoch are drawn without replacement: their errors cancel increasingly with
+    the share of the epoch that a step sums, which two norms alone would interpret as a weak signal.
+    For exchangeable micro-batches whose errors sum to zero over the N of an epoch the expectations
+    are known, and the corrected estimates are unbiased.
 
     Args:
-        micro: (S,) norm of the gradient of the first micro-batch; NaN where not sampled.
-        total: (S,) norm of the sum over all.
-        summed: (S,) how many; at 1 there is nothing to compare.
-        epoch: Micro-batches of an epoch, N, one for all or (S,); infinite for draws with replacement.
+        micro: (S,) gradient norm of the first micro-batch; NaN if not sampled.
+        total: (S,) norm of the sum over all micro-batches.
+        summed: (S,) number of micro-batches; with 1 there is nothing to compare.
+        epoch: Micro-batches per epoch, N, a scalar or (S,); infinite for draws with replacement.
+
+    Example:
+        >>> micro, total = np.array([2.0]), np.array([3.0])
+        >>> found = step_noise(micro, total, np.array([2]))
+        >>> found.signal.tolist(), found.noise.tolist()
+        ([0.5], [3.5])
     """
     with np.errstate(over="ignore", invalid="ignore"):
         small, large, k = micro**2, total**2, summed.astype(np.float64)
@@ -110,7 +118,7 @@ def step_noise(
 
 
 def noise_scale(estimates: StepNoise) -> NoiseScale:
-    """Return the ratio of averages over all steps, since an average of ratios would be biased."""
+    """Return the ratio of averages over all steps, since an average of ratios is biased."""
     steps = int(estimates.rows.size)
     signal, noise = (
         float(np.mean(v)) if steps else math.nan for v in (estimates.signal, estimates.noise)
@@ -119,16 +127,17 @@ def noise_scale(estimates: StepNoise) -> NoiseScale:
 
 
 def excess_of(estimates: StepNoise, window: int, hop: int, errors: float) -> Excess:
-    """Return for every few sampled steps what can be said of those before them.
+    """Return a lower bound of noise over signal for windows of sampled steps.
 
-    The signal of a noisy step is the small difference of two large numbers, so that the plain ratio jumps to any
-    value; what is told instead is the ratio's low end: noise less, signal plus so many of their standard errors.
+    The signal of a noisy step is the small difference of two large numbers, so the ratio itself
+    varies widely. The lower bound reduces the noise and increases the signal by a number of
+    standard errors.
 
     Args:
-        estimates: Of single steps.
-        window: Sampled steps over which each average is taken, at least 2.
-        hop: Sampled steps from one window to the next.
-        errors: Standard errors to allow for.
+        estimates: Estimates at single steps.
+        window: Sampled steps per average, at least 2.
+        hop: Sampled steps between consecutive windows.
+        errors: Number of standard errors.
     """
     if estimates.rows.size < window:
         return Excess(rows=np.zeros(0, dtype=np.int64), least=np.zeros(0))
@@ -143,7 +152,7 @@ def excess_of(estimates: StepNoise, window: int, hop: int, errors: float) -> Exc
 
 
 def _bound(values: Floats, window: int, hop: int, errors: float) -> Floats:
-    """Return mean and so many standard errors of each window."""
+    """Return the mean plus a number of standard errors of each window."""
     parts = np.lib.stride_tricks.sliding_window_view(values, window)[::hop]
     with np.errstate(over="ignore", invalid="ignore"):
         bound: Floats = parts.mean(axis=1) + errors * parts.std(axis=1, ddof=1) / math.sqrt(window)
@@ -151,10 +160,10 @@ def _bound(values: Floats, window: int, hop: int, errors: float) -> Floats:
 
 
 def epoch_length(run: RunSeries) -> Floats:
-    """Return for each step the most iterations of one epoch that were seen up to it.
+    """Return for each step the largest number of iterations per epoch observed so far.
 
     Args:
-        run: The run; a window that begins within an epoch sees the rest of that.
+        run: The run; a window that starts within an epoch contains only the rest of it.
     """
     if not run.step.size:
         return np.zeros(0)

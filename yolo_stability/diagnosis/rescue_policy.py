@@ -1,8 +1,9 @@
-"""Decides how to rescue a run: the live rules say what is wrong, the cause says what may help, one after another.
+"""Rescue policy: live rules detect trouble, and the diagnosed cause selects the remedies.
 
-A remedy is tried on the last healthy state. If trouble comes back the next one is, and after `limit` of them the run
-ends. What is built into the model (no normalisation, a saturating activation, too much depth) no rescue can mend
-while it trains: such a run ends at once, with advice. A bad initialisation may begin again once.
+A remedy is tried on the last healthy state. If trouble recurs the next one is tried, and after
+`limit` remedies the run ends. Structural causes (no normalization, a saturating activation, too
+much depth) cannot be fixed during training: such a run ends at once, with advice. A bad
+initialization may be replaced once.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ from yolo_stability.trace.arrays import median_of
 __all__ = ["PLANS", "Rescuer"]
 
 _EVERY = 8
-_SKIPS = 3  # steps in a row that the guard left out: the batch alone is no longer to blame
-_OWN = "recoveries"  # what was done before is no sign of what is wrong now
-_SINCE_EVER = {"noise"}  # norms that waver over 48 steps do not say when trouble began
-_BLAMED = 2  # incidents that name the same image before it is left out
-# rates that are used, and above which they hardly ever are
+_SKIPS = 3  # consecutive steps skipped by the guard after which the batch alone is no longer blamed
+_OWN = "recoveries"  # earlier remedies are no sign of current trouble
+_SINCE_EVER = {"noise"}  # a noisy norm over 48 steps does not date the onset of trouble
+_BLAMED = 2  # incidents that blame the same image before it is excluded
+# usual rates, and rates above which an optimizer is hardly ever used
 _ADAM, _SGD = (0.005, 0.02), (0.01, 0.1)
 _LEAP = 3.0
 _TENTH = 0.1
@@ -46,30 +47,37 @@ PLANS: Mapping[CauseName, tuple[str, ...]] = {
     "initialisation": ("restart", "lower_rate", "tighten_clip"),
     "unknown": ("lower_rate", "tighten_clip", "lower_rate"),
 }
-"""Remedies by cause, in the order in which they are tried; a cause that is not here is built into the model."""
+"""Remedies by cause, in the order in which they are tried; other causes are structural."""
 
 SGD_PLAN = ("tighten_clip", "lower_rate", "lower_rate")
-"""The same for a rate out of SGD's family, up to `_BEARABLE`: adaptive clipping bears it, and learns faster."""
+"""The same for an SGD rate up to `_BEARABLE`: adaptive clipping tolerates it and learns faster."""
 
 _BEARABLE = 2.0
 
 _ADVICE: Mapping[CauseName, str] = {
-    "normalisation": "no remedy helps a running model without normalisation: begin again with norm=batch or "
-    "norm=group, or at least with init=lsuv",
-    "activation": "no remedy helps a running model whose activation saturates: begin again with act=silu or act=relu",
-    "depth": "no remedy helps a running model that is too deep for its gradients: begin again with residual=true and "
-    "depth_mult=1",
-    "initialisation": "begin again with init=default",
+    "normalisation": (
+        "no remedy helps a running model without normalization: "
+        "restart with norm=batch or norm=group, or at least with init=lsuv"
+    ),
+    "activation": (
+        "no remedy helps a running model with a saturating activation: "
+        "restart with act=silu or act=relu"
+    ),
+    "depth": (
+        "no remedy helps a running model that is too deep for its gradients: "
+        "restart with residual=true and depth_mult=1"
+    ),
+    "initialisation": "restart with init=default",
 }
 
 
 class Rescuer(LiveRules):
-    """The rules during a run, and what to do about what they find.
+    """Live rules that also choose a remedy for their findings.
 
     Args:
-        mode: `auto` chooses by cause; `random` chooses blindly among the same remedies, for comparison; the name of a
-            remedy takes that one always.
-        limit: Remedies before the run is given up.
+        mode: `auto` chooses by cause; `random` chooses randomly among the same remedies, for
+            comparison; the name of a remedy always uses that one.
+        limit: Remedies to try before the run ends.
     """
 
     def __init__(self, mode: str = "auto", limit: int = 3) -> None:
@@ -81,21 +89,21 @@ class Rescuer(LiveRules):
         self._in_a_row = self._helped = 0
         self._blamed: Counter[str] = Counter()
         self._mixed = False
-        self._left_out: set[str] = set()
+        self._excluded: set[str] = set()
         self._trouble = False
 
     def open(self, blocks: Sequence[BlockSpec], header: RunHeader | None = None) -> None:
-        """Begin a run, or a further sitting of one; what was done in earlier ones comes as events."""
+        """Start a run, or a further session of one; earlier remedies follow as events."""
         super().open(blocks, header)
         self._in_a_row, self._trouble = 0, False
 
     def event(self, event: Event) -> None:
-        """Take note of an event: of images that are blamed, and of what a rescue has done."""
+        """Process an event: images blamed by an incident, and the results of a rescue."""
         super().event(event)
         if event.kind == "incident" and event.data.get("reproduced"):
             names = [PurePath(str(name)) for name in event.data.get("images") or ()]
             self._mixed |= bool(event.data.get("mixed"))
-            if not event.data.get("mixed"):  # of a mosaic only one file is named
+            if not event.data.get("mixed"):  # only one file of a mosaic is named
                 # some tasks do not name their files
                 self._blamed.update(name.name for name in names if name.suffix)
         elif event.kind == "rescued":
@@ -104,28 +112,28 @@ class Rescuer(LiveRules):
             self._take_note(event.data)
 
     def _take_note(self, data: Mapping[str, Any]) -> None:
-        """Remember what a remedy has changed."""
+        """Store the changes of a remedy."""
         remedy = str(data["remedy"])
         self._done.append(remedy)
-        self._left_out |= set(data.get("images") or ())
+        self._excluded |= set(data.get("images") or ())
         if remedy == "lower_rate":
             self._rate *= float(data["value"])
         elif remedy == "tighten_clip":
             self._clip = str(data["value"])
-        elif remedy == "restart" and self._header:  # what was asked for no longer holds
+        elif remedy == "restart" and self._header:  # the requested init no longer applies
             self._header = replace(
                 self._header, requested={**self._header.requested, "init": "default"}
             )
 
     def observe(self, record: StepRecord) -> tuple[Finding, ...]:
-        """Take a step; return what has newly been found."""
+        """Process a step; return new findings."""
         self._in_a_row = self._in_a_row + 1 if record.skipped == "guard" else 0
         new = super().observe(record)
         self._trouble |= self._in_a_row >= _SKIPS
         return new
 
     def ask(self) -> tuple[Finding, ...]:
-        """Ask the rules now; return what has newly been found."""
+        """Evaluate the rules now; return new findings."""
         new = super().ask()
         self._trouble |= any(self._is_trouble(f) for f in new)
         return new
@@ -134,19 +142,19 @@ class Rescuer(LiveRules):
         return (finding.severity == "critical" and finding.rule != _OWN) or self._confirmed(finding)
 
     def _confirmed(self, finding: Finding) -> bool:
-        """Return whether the settings say what a warning only suspects: updates too long, and a rate out of its family.
+        """Return whether the settings confirm a warning: large updates and an unusually high rate.
 
-        Under AdamW a rate thirty times too high never blows up; the run merely learns half as much.
+        Under AdamW a rate thirty times too high never diverges; the run merely learns half as much.
         """
-        return finding.rule == "update_ratio" and self._present_rate() > self._family[1]
+        return finding.rule == "update_ratio" and self._present_rate() > self._usual_rates[1]
 
     def undone(self, restored: int) -> None:
-        """Forget what was undone: the steps since a state, and what was found in them."""
+        """Discard the steps after a restored state, and the findings in them."""
         super().undone(restored)
         self._in_a_row, self._trouble = 0, False
 
     def decide(self) -> Action | Ending | None:
-        """Return what to do now; None while nothing is to be done. Call it after each step."""
+        """Return the action to take now, or None; call it after each step."""
         suspects = self._suspects() if self._possible("quarantine") else ()
         if self._mode in {"auto", "quarantine"} and suspects and not self._trouble:
             why = f"{', '.join(suspects)} made {_BLAMED} steps fail"
@@ -157,7 +165,7 @@ class Rescuer(LiveRules):
             return None
         self._trouble = False
         if self._mode == "quarantine" and not self._possible("quarantine"):
-            return None  # its culprit may still show
+            return None  # the culprit image may still be found
         findings = [
             f
             for f in self.found
@@ -168,12 +176,12 @@ class Rescuer(LiveRules):
         why = (
             findings[0].message
             if findings
-            else f"the guard left out {self._in_a_row} steps in a row"
+            else f"the guard skipped {self._in_a_row} consecutive steps"
         )
         return self._next(cause, why, findings)
 
     def _next(self, cause: CauseName, why: str, findings: Sequence[Finding]) -> Action | Ending:
-        """Return the next remedy, or the end."""
+        """Return the next remedy, or the ending."""
         if self._mode == "auto" and cause not in PLANS:
             return Ending(cause=cause, why=why, advice=_ADVICE[cause])
         tries = len([name for name in self._done if name != "quarantine" or self._mode != "auto"])
@@ -182,23 +190,26 @@ class Rescuer(LiveRules):
             vain = self._done[self._helped :]
             tried = f"{', '.join(vain)} did not help; " if vain else ""
             instead = next(
-                (f.remedy for f in findings if f.remedy), "begin again with a lower learning rate"
+                (f.remedy for f in findings if f.remedy), "restart with a lower learning rate"
             )
             return Ending(cause=cause, why=why, advice=f"{tried}{_ADVICE.get(cause, instead)}")
         if self._mixed and remedy != "quarantine" and "quarantine" in PLANS.get(cause, ()):
-            why = f"{why.rstrip('.')}; no image is left out, for each was mixed from several files (mosaic, mixup)"
+            why = (
+                f"{why.rstrip('.')}; no image is excluded, since each was mixed from several "
+                "files (mosaic, mixup)"
+            )
         value = self._value(remedy)
-        images = tuple(sorted(set(self._blamed) - self._left_out)) if remedy == "quarantine" else ()
+        images = tuple(sorted(set(self._blamed) - self._excluded)) if remedy == "quarantine" else ()
         dated = [
             f.first_step for f in findings if f.first_step is not None and f.rule not in _SINCE_EVER
         ]
         onset = min(dated, default=None)
-        if self._present_rate() > self._family[1]:
-            onset = None  # too high from the start: the older the state, the better
+        if self._present_rate() > self._usual_rates[1]:
+            onset = None  # too high from the start: the oldest state is best
         return Action(remedy=remedy, cause=cause, why=why, value=value, images=images, onset=onset)
 
     def _choose(self, cause: CauseName) -> str | None:
-        """Return the remedy that comes next; None if none is left."""
+        """Return the next remedy; None if none is left."""
         if self._mode == "random":
             names = [
                 name
@@ -206,12 +217,13 @@ class Rescuer(LiveRules):
                 if self._possible(name)
             ]
             run = f"{self._header.config_digest}/{self._header.seed}" if self._header else ""
-            # a run again is the same again
+            # seeded by the run, so that a repetition makes the same choices
             return random.Random(f"{run}/{len(self._done)}").choice(names)
         if self._mode != "auto":
             return self._mode if self._possible(self._mode) else None
         bearable = (
-            not is_adaptive(self._optimizer) and self._family[1] < self._present_rate() <= _BEARABLE
+            not is_adaptive(self._optimizer)
+            and self._usual_rates[1] < self._present_rate() <= _BEARABLE
         )
         left = list(SGD_PLAN if cause == "learning_rate" and bearable else PLANS[cause])
         for name in self._done:
@@ -220,10 +232,10 @@ class Rescuer(LiveRules):
         return next((name for name in left if self._possible(name)), None)
 
     def _possible(self, remedy: str) -> bool:
-        """Return whether a remedy can do anything in this run."""
+        """Return whether a remedy can have any effect in this run."""
         if remedy == "quarantine":
-            alone = self._effective.get("batch") == 1  # nothing would be left of such a batch
-            return bool(set(self._blamed) - self._left_out) and not alone
+            alone = self._effective.get("batch") == 1  # excluding it would leave an empty batch
+            return bool(set(self._blamed) - self._excluded) and not alone
         if remedy == "lower_scale":
             return bool(self._effective.get("amp"))
         if remedy == "restart":
@@ -238,23 +250,23 @@ class Rescuer(LiveRules):
         return True
 
     def _suspects(self) -> tuple[str, ...]:
-        """Return the images that were blamed often enough, and are not left out yet."""
+        """Return the images that were blamed often enough and are not yet excluded."""
         return tuple(
-            sorted(n for n, k in self._blamed.items() if k >= _BLAMED and n not in self._left_out)
+            sorted(n for n, k in self._blamed.items() if k >= _BLAMED and n not in self._excluded)
         )
 
     def _value(self, remedy: str) -> str | None:
-        """Return how strong a remedy shall be."""
+        """Return the strength of a remedy."""
         assert self.context is not None
         if remedy == "lower_rate":
-            return f"{lower_rate_by(self.context, self._present_rate(), self._family):.3g}"
+            return f"{lower_rate_by(self.context, self._present_rate(), self._usual_rates):.3g}"
         if remedy == "tighten_clip":
             now = self._clip or str(self._effective.get("clip") or "none")
             return tighter_clip(self.context, now, adaptive=is_adaptive(self._optimizer))
         return {"rewarm": "64", "lower_scale": "0.0625"}.get(remedy)
 
     def _present_rate(self) -> float:
-        """Return the learning rate of the slowest group, before the schedule, as it is now; MuSGD boosts its head."""
+        """Return the current base learning rate of the slowest group; MuSGD boosts its head."""
         rates = [
             float(group.get("lr", 0.0)) for group in (self._effective.get("groups") or {}).values()
         ]
@@ -265,8 +277,8 @@ class Rescuer(LiveRules):
         return str(self._effective.get("optimizer") or "")
 
     @property
-    def _family(self) -> tuple[float, float]:
-        """The rate at which such an optimizer is used, and above which it is hardly ever."""
+    def _usual_rates(self) -> tuple[float, float]:
+        """Usual rate of this optimizer type, and the rate above which it is hardly ever used."""
         return _ADAM if "adam" in self._optimizer.lower() else _SGD
 
     @property
@@ -275,40 +287,45 @@ class Rescuer(LiveRules):
 
 
 def is_adaptive(optimizer: str) -> bool:
-    """Return whether an optimizer divides each gradient by its own size: clipping then hardly reaches the weights."""
+    """Return whether an optimizer normalizes gradients, so that clipping has little effect.
+
+    Example:
+        >>> is_adaptive("AdamW"), is_adaptive("SGD")
+        (True, False)
+    """
     return any(part in optimizer.lower() for part in ("adam", "rmsprop", "musgd"))
 
 
-def lower_rate_by(context: DiagnosisContext, rate: float, family: tuple[float, float]) -> float:
-    """Return the factor for the learning rate: back to where it was, to what its family is used at, or a tenth.
+def lower_rate_by(context: DiagnosisContext, rate: float, usual: tuple[float, float]) -> float:
+    """Return the factor for the learning rate: back to its earlier or usual value, or a tenth.
 
     Args:
-        context: The run, whose own column tells whether the rate has leapt.
-        rate: The learning rate that is in force, before the schedule.
-        family: The rate at which the optimizer is used, and above which it is hardly ever.
+        context: The run, whose recorded rates show whether the rate has jumped.
+        rate: Current base learning rate, before the schedule.
+        usual: Usual rate of the optimizer type, and the rate above which it is hardly ever used.
     """
     lr = context.run.lr[np.isfinite(context.run.lr)]
-    if lr.size > 2 * _EVERY or (lr.size > 1 and not context.begins):  # a warm-up leaps, too
+    if lr.size > 2 * _EVERY or (lr.size > 1 and not context.begins):  # a warm-up jumps, too
         recent = lr[-2 * _EVERY :]
         leap = float(np.nanmax(ratio_of(recent[1:], recent[:-1])))
         if leap > _LEAP:
             return 1 / leap
-    if rate > family[1]:
-        return min(_TENTH, family[0] / rate)
+    if rate > usual[1]:
+        return min(_TENTH, usual[0] / rate)
     return _TENTH
 
 
 def tighter_clip(context: DiagnosisContext, now: str, *, adaptive: bool) -> str:
-    """Return a clip that is tighter than the one in force, and measured by the run's own healthy norms.
+    """Return a clip that is tighter than the current one, scaled by the run's own healthy norms.
 
-    Under SGD that is adaptive gradient clipping, which holds each unit's gradient against its own weights; under
-    Adam's kin a bound on the total norm, for only what is out of line with the steps before reaches the weights. A
-    clip of the same kind becomes tighter by a factor of 3.
+    Under SGD that is adaptive gradient clipping, which compares each unit's gradient with its own
+    weights; for Adam-type optimizers a bound on the total norm, since only deviations from the
+    steps before reach the weights. A clip of the same kind is tightened by a factor of 3.
 
     Args:
         context: The run.
-        now: The clip in force, such as `norm:10`.
-        adaptive: The optimizer is of Adam's kin.
+        now: Current clip, such as `norm:10`.
+        adaptive: Whether the optimizer is of Adam type.
     """
     kind, _, text = now.partition(":")
     bound = float(text) if text else float("inf")

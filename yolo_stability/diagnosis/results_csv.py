@@ -1,4 +1,4 @@
-"""Diagnoses a plain Ultralytics run by its `results.csv`: one row an epoch, no gradients."""
+"""Diagnosis of a stock Ultralytics run from its `results.csv`: one row per epoch, no gradients."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ RESULTS = "results.csv"
 
 
 def diagnose_results_csv(folder: Path) -> Diagnosis:
-    """Diagnose what `results.csv` can tell: one row an epoch, losses and metrics, no gradients."""
+    """Diagnose a run from the losses in `results.csv`, one row per epoch."""
     series = results_series(folder / RESULTS)
     found = diagnose_series(series, run_id=folder.name)
     epochs = count(series.step.size, "epoch")
     if found.verdict in {"failed", "unstable"}:
-        evidence = "one loss an epoch does not tell causes apart: train with yolo-stability to know"
+        evidence = (
+            "one loss per epoch does not distinguish causes; train with yolo-stability to find out"
+        )
         return dataclasses.replace(
             found,
-            why=f"by its {epochs} in results.csv (a step here is an epoch): {found.why}",
+            why=f"from {epochs} in results.csv (a step here is an epoch): {found.why}",
             cause="unknown",
             causes=(Cause(name="unknown", score=1.0, evidence=evidence),),
         )
@@ -39,19 +41,19 @@ def diagnose_results_csv(folder: Path) -> Diagnosis:
     if damage is not None:
         return dataclasses.replace(damage, run_id=folder.name)
     why = (
-        f"the losses of its {epochs} show no sign of trouble, but its gradients were not recorded: "
-        "train with yolo-stability to know"
+        f"the losses of {epochs} show no sign of trouble, but gradients were not recorded; "
+        "train with yolo-stability to find out"
     )
     return Diagnosis(run_id=folder.name, verdict="inconclusive", why=why, findings=found.findings)
 
 
 def _damage(checkpoint: Path) -> Diagnosis | None:
-    """Return what is wrong with the last checkpoint of a run; None where nothing is, or it cannot be read."""
+    """Return the damage of a run's last checkpoint; None if there is none or it is unreadable."""
     from yolo_stability.checkpoint.audit import audit_checkpoint
 
     try:
         found = diagnosis_of_audit(audit_checkpoint(checkpoint)) if checkpoint.is_file() else None
-    except StabilityError:  # the losses are what was asked for
+    except StabilityError:  # the losses are still a result
         return None
     if found is None or found.verdict != "failed":
         return None
@@ -59,10 +61,10 @@ def _damage(checkpoint: Path) -> Diagnosis | None:
 
 
 def results_series(file: Path) -> RunSeries:
-    """Return the training losses of `results.csv`, summed, as a run with one step an epoch.
+    """Return the summed training losses of `results.csv` as a run with one step per epoch.
 
     Raises:
-        TraceError: It is not readable as a table with losses.
+        TraceError: The file is not a readable table with losses.
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as text:
@@ -70,10 +72,12 @@ def results_series(file: Path) -> RunSeries:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TraceError(f"'{file}' cannot be read: {error}.") from error
     names = [name for name in (rows[0] if rows else {}) if name.startswith("train/")]
-    # a kill may cut the last one
+    # a kill may truncate the last row
     rows = [row for row in rows if all(_is_number(row.get(name)) for name in names)]
     if not (names and rows):
-        raise TraceError(f"'{file}' holds no training losses; is it the results.csv of a training?")
+        raise TraceError(
+            f"'{file}' contains no training losses; is it the results.csv of a training?"
+        )
     loss = np.array(
         [sum(_number(row.get(name)) for name in names) for row in rows], dtype=np.float64
     )
@@ -118,5 +122,5 @@ def _number(text: Any) -> float:
 
 
 def _is_number(text: Any) -> bool:
-    """Whether a cell holds a number, NaN and Inf among them."""
+    """Return whether a cell contains a number, including NaN and Inf."""
     return not math.isnan(_number(text)) or str(text).strip().lower().lstrip("+-") == "nan"

@@ -1,4 +1,4 @@
-"""Small vector functions that rules are made of: running medians, spans, ratios, numbers in words."""
+"""Vector functions used by rules: running medians, spans and ratios."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
 def rolling_median(
     values: Floats, window: int, *, minimum: int = 1, center: bool = False
 ) -> Floats:
-    """Return the running median over the finite values of a window; NaN where there are fewer than the minimum."""
+    """Return the running median over the finite values of a window; NaN below the minimum."""
     import polars as pl
 
     # polars' own `fill_nan` would take longer than the medians of a few hundred steps
@@ -35,22 +35,26 @@ def rolling_median(
 
 
 def usual_before(values: Floats, window: int, minimum: int) -> Floats:
-    """Return what was usual before each step: the running median of the steps ahead of it, itself left out."""
+    """Return the running median of the steps before each step, excluding the step itself."""
     usual = np.full(values.size, np.nan)
     usual[1:] = rolling_median(values, window, minimum=minimum)[:-1]
     return usual
 
 
 def highest_before(values: Norms, window: int) -> Norms:
-    """Return the largest of the `window` steps before each step; NaN until there are as many, or where any is unknown.
+    """Return the maximum of the `window` steps before each step; NaN if any of them is unknown.
 
     Args:
-        values: Any float array whose last axis is the steps.
+        values: Float array whose last axis is the steps.
         window: A power of two.
+
+    Example:
+        >>> highest_before(np.array([1.0, 3.0, 2.0, 0.0]), 2).tolist()
+        [nan, nan, 3.0, 3.0]
     """
     top = values.copy()
     reach = 1
-    while reach < window:  # each pass doubles how far back the maximum looks
+    while reach < window:  # each pass doubles the range of the maximum
         top[..., reach:] = np.maximum(top[..., reach:], top[..., :-reach])
         reach *= 2
     before = np.full_like(top, np.nan)
@@ -59,7 +63,12 @@ def highest_before(values: Norms, window: int) -> Norms:
 
 
 def spans(flags: Bools, length: int = 1) -> Iterator[tuple[int, int]]:
-    """Yield begin and end of every unbroken run of flags that is long enough."""
+    """Yield start and end of every sequence of set flags that is long enough.
+
+    Example:
+        >>> list(spans(np.array([True, True, False, True]), length=2))
+        [(0, 2)]
+    """
     if not flags.any():
         return
     edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False])).astype(np.int8)))
@@ -69,18 +78,23 @@ def spans(flags: Bools, length: int = 1) -> Iterator[tuple[int, int]]:
 
 
 def first_span(flags: Bools, length: int) -> tuple[int, int] | None:
-    """Return begin and end of the first unbroken run of flags that is long enough; None without any."""
+    """Return start and end of the first sequence of set flags that is long enough, or None."""
     return next(spans(flags, length), None)
 
 
 def first_to_last(flags: Bools, length: int) -> tuple[int, int] | None:
-    """Return the begin of the first unbroken run of flags that is long enough and the end of the last; None without."""
+    """Return start of the first and end of the last sequence that is long enough, or None."""
     found = list(spans(flags, length))
     return (found[0][0], found[-1][1]) if found else None
 
 
 def ratio_of(values: npt.ArrayLike, reference: npt.ArrayLike) -> Floats:
-    """Return values over a reference; NaN where either is not finite or the reference is not above 0."""
+    """Return values over a reference; NaN if either is not finite or the reference is not above 0.
+
+    Example:
+        >>> ratio_of([4.0, 1.0], [2.0, 0.0]).tolist()
+        [2.0, nan]
+    """
     above, below = np.asarray(values, dtype=np.float64), np.asarray(reference, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         ratio = above / below
@@ -89,12 +103,12 @@ def ratio_of(values: npt.ArrayLike, reference: npt.ArrayLike) -> Floats:
 
 
 def swing(values: Floats, window: int, floor: float = 0.0) -> Floats:
-    """Return how much a quantity changes from one step to the next: median change over median, of the steps up to each.
+    """Return the median change from step to step over the median, in a window up to each step.
 
     Args:
         values: (S,) the quantity.
-        window: Steps over which both medians are taken; NaN until there are as many.
-        floor: The median counts as at least this much: what wavers about 0 has no share of itself.
+        window: Steps per median; NaN until there are as many.
+        floor: Lower bound of the median, since fluctuations around 0 have no relative size.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         change = np.abs(np.diff(values, prepend=np.nan))

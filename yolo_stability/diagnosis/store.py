@@ -1,4 +1,4 @@
-"""`diagnosis.json`: written beside the trace, strict JSON."""
+"""`diagnosis.json`, stored beside the trace as strict JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCHEMA_VERSION = 1
 
 
 def write_diagnosis(trace: Trace, diagnosis: Diagnosis) -> None:
-    """Write `diagnosis.json` beside a trace; a folder that cannot be written is left as it is."""
+    """Write `diagnosis.json` beside a trace; an unwritable folder is ignored."""
     try:
         replace_file(
             trace.path / DIAGNOSIS_FILE,
@@ -32,6 +32,6 @@ def write_diagnosis(trace: Trace, diagnosis: Diagnosis) -> None:
 
 
 def diagnosis_to_json(diagnosis: Diagnosis) -> dict[str, Any]:
-    """Return what `diagnosis.json` holds; strict JSON."""
+    """Return the content of `diagnosis.json`, as strict JSON."""
     content: dict[str, Any] = strict_json(dataclasses.asdict(diagnosis))
     return {"schema_version": SCHEMA_VERSION, **content}

@@ -1,9 +1,10 @@
-"""`diagnose PATH`: finds out what lies there - a run, an incident, a checkpoint - and asks whoever knows about it."""
+"""`diagnose PATH`: detects whether PATH is a run, an incident or a checkpoint, and diagnoses it."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from yolo_stability.core.json_values import finite_json
 from yolo_stability.core.suggestions import nearest
 from yolo_stability.core.text import count
 from yolo_stability.core.types import Trace, VerdictWord
+from yolo_stability.diagnosis.bundle import BUNDLE_SUFFIX, unpack_bundle
 from yolo_stability.diagnosis.diagnose import diagnose_trace
 from yolo_stability.diagnosis.results_csv import RESULTS, diagnose_results_csv
 from yolo_stability.diagnosis.store import diagnosis_to_json, write_diagnosis
@@ -37,12 +39,13 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examination:
-    """What lies at a path, and what was found there.
+    """Diagnosis of a path.
 
     Attributes:
         diagnosis: Verdict, cause and findings.
-        audit: Of a checkpoint; None for all else.
-        reproduced: Whether the kept batch of an incident went wrong again; None where there was none to replay.
+        audit: Audit of a checkpoint; None for anything else.
+        reproduced: Whether the saved batch of an incident failed again; None if there was none to
+            replay.
     """
 
     diagnosis: Diagnosis
@@ -53,14 +56,14 @@ class Examination:
         """Return it as lines for a terminal.
 
         Args:
-            width: Columns that a line may take; those about a checkpoint take at most 80.
+            width: Maximum width of a line in columns; at most 80 are used for a checkpoint.
         """
         from yolo_stability.checkpoint.audit_text import audit_lines
 
         return self.diagnosis.lines(width) if self.audit is None else audit_lines(self.audit)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what `--json` prints; strict JSON, with null for numbers of a checkpoint that are NaN or Inf."""
+        """Return the output of `--json` as strict JSON; NaN and Inf of a checkpoint become null."""
         content = diagnosis_to_json(self.diagnosis)
         if self.reproduced is not None:
             content["reproduced"] = self.reproduced
@@ -70,16 +73,18 @@ class Examination:
 
 
 def examine_target(path: Path) -> Examination:
-    """Diagnose whatever lies at a path.
+    """Diagnose a run, an incident or a checkpoint.
 
     Raises:
-        StabilityError: Nothing that could be diagnosed, or it cannot be read.
+        StabilityError: There is nothing to diagnose at the path, or it cannot be read.
     """
     kind = kind_of(path)
     if kind == "incident":
         return _replayed(path)
     if kind == "run":
         return Examination(diagnosis=diagnose_run(path))
+    if kind == "bundle":
+        return Examination(diagnosis=_of_bundle(path))
     from yolo_stability.checkpoint.audit import audit_checkpoint
 
     audit = audit_checkpoint(path)
@@ -87,37 +92,41 @@ def examine_target(path: Path) -> Examination:
 
 
 def kind_of(path: Path) -> str:
-    """Return what lies at a path: `run`, `incident` or `checkpoint`.
+    """Return the kind of a path: `run`, `incident`, `bundle` or `checkpoint`.
 
     Raises:
-        TraceError: Nothing is there, or none of these.
+        TraceError: The path does not exist, or is none of these.
     """
     try:
         if path.is_file() and path.suffix.lower() in _CHECKPOINTS:
             return "checkpoint"
+        if path.is_file() and path.suffix.lower() == BUNDLE_SUFFIX:
+            return "bundle"
         if (path / INCIDENT).is_file():
             return "incident"
         if path.is_dir():
             return "run"
         what = (
-            "is no run folder, incident folder or checkpoint" if path.exists() else "is not there"
+            "is not a run folder, incident folder or checkpoint"
+            if path.exists()
+            else "does not exist"
         )
     except (OSError, ValueError) as error:  # an overlong name, a folder without permission
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        what = f"cannot be looked into ({reason})"
+        what = f"cannot be read ({reason})"
     name = f"'{_at_most_long(path)}'"
     raise TraceError(
-        f"{name} {what}; name a run folder such as runs/detect/train, or a .pt file.{_near(path)}"
+        f"{name} {what}; give a run folder such as runs/detect/train, or a .pt file.{_near(path)}"
     )
 
 
 def _at_most_long(path: Path) -> str:
-    """Return a path as a sentence can hold it."""
+    """Return a path shortened for a message."""
     return f"{str(path)[:_LONG]}..." if len(str(path)) > _LONG else str(path)
 
 
 def _near(path: Path) -> str:
-    """Name what lies beside a path that was mistyped."""
+    """Return a hint with the nearest names beside a mistyped path."""
     try:
         return (
             nearest(path.name, sorted(p.name for p in path.parent.iterdir()))
@@ -129,13 +138,13 @@ def _near(path: Path) -> str:
 
 
 def diagnose_run(folder: Path) -> Diagnosis:
-    """Diagnose a run folder, ours or a plain one of Ultralytics, and leave `diagnosis.json` in ours.
+    """Diagnose a run folder, and write `diagnosis.json` if it contains a trace.
 
     Args:
         folder: The run folder or its `stability/` folder.
 
     Raises:
-        TraceError: It is no run, or its trace cannot be read.
+        TraceError: It is not a run folder, or its trace cannot be read.
     """
     try:
         trace = load_trace(find_trace(folder))
@@ -144,8 +153,8 @@ def diagnose_run(folder: Path) -> Diagnosis:
             return diagnose_results_csv(folder)
         if (folder / _PLAN).is_file():
             raise TraceError(
-                f"'{folder}' is the folder of a benchmark: name one of the runs in {folder / 'runs'}, "
-                "or open its report.html, which tells of all."
+                f"'{folder}' is a benchmark folder: give one of the runs in {folder / 'runs'}, "
+                "or open its report.html, which covers all of them."
             ) from None
         raise
     diagnosis = _of_trace(trace)
@@ -154,34 +163,42 @@ def diagnose_run(folder: Path) -> Diagnosis:
 
 
 def _of_trace(trace: Trace) -> Diagnosis:
-    """Diagnose a trace as it lies on disk, damaged perhaps, and never call stable what could not be looked at."""
+    """Diagnose a trace that may be damaged; missing data never yields the verdict stable."""
     try:
         found = diagnose_trace(trace)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         _LOG.warning(
-            "the settings in header.json are not as this version writes them, and left out: %s",
+            "the settings in header.json have an unknown format and are ignored: %s",
             error_line(error),
         )
         found = diagnose_trace(trace, masked=True)
     if not trace.steps.height and list_parts(trace.path, "steps"):
         return dataclasses.replace(
-            found, why="no step of its trace can be read: its files are damaged"
+            found, why="no step of the trace can be read: its files are damaged"
         )
     if found.verdict == "stable" and trace.header.blocks and not trace.blocks["grad_norm"].count():
-        why = f"the total gradient norm of its {count(trace.steps.height, 'step')} shows no sign of trouble, but the "
-        why += "norms of its blocks are not there: their files are damaged or gone"
+        steps = count(trace.steps.height, "step")
+        why = f"the total gradient norm of {steps} shows no sign of trouble, but the norms of the "
+        why += "blocks are missing: their files are damaged or deleted"
         return dataclasses.replace(found, verdict="inconclusive", why=why)
     return found
 
 
+def _of_bundle(path: Path) -> Diagnosis:
+    """Diagnose a bundle: by the rules of today where it holds the whole run."""
+    with tempfile.TemporaryDirectory(prefix="yolo-stability-bundle-") as temporary:
+        folder = Path(temporary)
+        return unpack_bundle(path, folder) or diagnose_run(folder)
+
+
 def _replayed(folder: Path) -> Examination:
-    """Run the kept batch of an incident again, in this process."""
+    """Replay the saved batch of an incident in this process."""
     from yolo_stability.guard.incidents.replay import replay_incident
 
     result = replay_incident(folder)
     kept = (folder / "weights.pt").is_file() and any(folder.glob("batch-*.pt"))
     word: VerdictWord = "failed" if result.reproduced else "inconclusive"
-    remedy = f"take {result.image} out of the dataset, or repair it" if result.image else ""
+    remedy = f"exclude {result.image} from the dataset, or repair it" if result.image else ""
     finding = Finding(
         rule="non_finite",
         severity="critical" if result.reproduced else "info",

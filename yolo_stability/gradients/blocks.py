@@ -1,7 +1,8 @@
-"""A model's blocks: every trainable parameter in exactly one, under a name a person recognises.
+"""Splits a model into blocks: every trainable parameter is in exactly one, under a readable name.
 
-A YOLO model is a list `model.model` of modules; each one is a block, and the head, its last module, is split by
-branch, since box, class and keypoint branches fail differently. Any other `nn.Module` is split by its children.
+In a YOLO model each module of the list `model.model` is one block; the head, its last module, is
+split by branch, since box, class and keypoint branches fail differently. Any other `nn.Module` is
+split by its children.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from yolo_stability.core.types import BlockSpec
 
 __all__ = ["model_blocks"]
 
-# What each branch of an Ultralytics head predicts, by attribute name. cv4 depends on the head: see _branch_role.
+# Role of each branch of an Ultralytics head by attribute name; for cv4 see _branch_role.
 _BRANCH_ROLES = {
     "cv2": "box",
     "cv3": "cls",
@@ -42,7 +43,7 @@ _ONE2ONE = "one2one_"
 
 
 class _Place(NamedTuple):
-    """Where a parameter lives: the block's place in the model, and what to call it."""
+    """Position of a block in the model, and its label."""
 
     path: str
     number: int
@@ -55,12 +56,17 @@ def model_blocks(model: nn.Module) -> tuple[BlockSpec, ...]:
     """Split a model into named blocks.
 
     Args:
-        model: An unwrapped model (no DDP or `torch.compile` wrapper): a YOLO model, Ultralytics' `DistillationModel`
-            (its frozen teacher is left out), or any other module.
+        model: An unwrapped model (no DDP or `torch.compile` wrapper): a YOLO model, Ultralytics'
+            `DistillationModel` (its frozen teacher is excluded), or any other module.
 
     Returns:
-        The blocks that hold parameters, in the order of the network, the head's one2one twins last. Concat, Upsample
-        and the like have none.
+        The blocks that hold parameters, in the order of the network, with the one2one twins of the
+        head last. Modules without parameters, such as Concat or Upsample, form no block.
+
+    Example:
+        >>> model = nn.Sequential(nn.Linear(2, 1), nn.Tanh(), nn.Linear(1, 1))
+        >>> [block.name for block in model_blocks(model)]
+        ['0 Linear', '2 Linear']
     """
     members: dict[_Place, dict[str, int]] = {}
     for name, parameter in model.named_parameters():
@@ -83,7 +89,7 @@ def model_blocks(model: nn.Module) -> tuple[BlockSpec, ...]:
 
 
 def _place(model: nn.Module, param_name: str) -> _Place | None:
-    """Return the block of a parameter, or None for constants and a distillation teacher."""
+    """Locate the block of a parameter; None for constants and a distillation teacher."""
     first, _, rest = param_name.partition(".")
     if first == _TEACHER:
         return None
@@ -98,7 +104,7 @@ def _place(model: nn.Module, param_name: str) -> _Place | None:
 
 
 def _is_yolo(model: nn.Module) -> bool:
-    """Return whether the model is Ultralytics' list of modules that know their index."""
+    """Return whether the model is an Ultralytics list of indexed modules."""
     layers = getattr(model, "model", None)
     return (
         isinstance(layers, nn.Sequential)
@@ -108,7 +114,7 @@ def _is_yolo(model: nn.Module) -> bool:
 
 
 def _yolo_place(model: nn.Module, name: str) -> _Place | None:
-    """Return the block of `model.<name>`, where name starts with the index of the module."""
+    """Locate the block of `model.<name>`, where name starts with the index of the module."""
     layers: nn.Sequential = model.model  # type: ignore[assignment]
     number, branch = name.split(".")[:2]
     index = int(number)
@@ -129,7 +135,7 @@ def _yolo_place(model: nn.Module, name: str) -> _Place | None:
 
 
 def _branch_role(branch: str, head: nn.Module) -> str:
-    """Return what a branch predicts: `one2one_cv2` of a Detect head is `one2one_box`."""
+    """Return the role of a branch: `one2one_cv2` of a Detect head is `one2one_box`."""
     if branch.startswith(_ONE2ONE):
         return _ONE2ONE + _branch_role(branch.removeprefix(_ONE2ONE), head)
     if branch == "cv4":

@@ -1,4 +1,4 @@
-"""The parts of a user's own training loop: model, optimizer and scaler, their gradient and what is in force."""
+"""Components of a custom training loop: model, optimizer, scaler, their gradients and settings."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ _WRAPPERS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopReading:
-    """The gradient of one step, as `r.step()` or, without it, the optimizer's hook found it.
+    """Gradient of one step, measured by `r.step()` or, without it, by the optimizer's hook.
 
     Attributes:
-        loss: Loss as the caller gave it; None if it was not.
-        loss_items: Parts of the loss, as given.
+        loss: Loss given by the caller; None if none was given.
+        loss_items: Components of the loss by name.
         amp_scale: Loss scale; None without a scaler.
-        grad_norm: Total norm, unscaled; None without any gradient.
-        block_norms: Norm per block, unscaled.
-        block_nonfinite: Non-finite elements per block.
-        travelled: Vectors of an earlier step that came along, as they were passed.
+        grad_norm: Total L2 norm, unscaled; None without any gradient.
+        block_norms: L2 norm per block, unscaled; None for a block without a gradient.
+        block_nonfinite: Number of NaN and Inf elements per block.
+        transferred: Vectors of an earlier step that were transferred along with it.
     """
 
     loss: float | None
@@ -60,24 +60,24 @@ class LoopReading:
     grad_norm: float | None
     block_norms: list[float | None]
     block_nonfinite: list[int]
-    travelled: tuple[NDArray[np.float64], ...]
+    transferred: tuple[NDArray[np.float64], ...]
 
     @property
     def nonfinite(self) -> int:
-        """Elements that are NaN or Inf."""
+        """Number of elements that are NaN or Inf."""
         return sum(self.block_nonfinite)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoopParts:
-    """Model, optimizer and scaler of one loop, checked; made by `LoopParts.of`.
+    """Model, optimizer and scaler of one loop, validated; built by `LoopParts.of`.
 
     Attributes:
-        model: The model without a wrapper.
+        model: The model without wrappers.
         optimizer: The optimizer.
-        scaler: The scaler, if it is enabled.
-        index: The model's parameters and their blocks.
-        note: What the user should know before the loop starts.
+        scaler: The gradient scaler; None if it is disabled.
+        index: Parameters of the model and their blocks.
+        note: Notice for the user before the loop starts.
     """
 
     model: nn.Module
@@ -90,19 +90,20 @@ class LoopParts:
     def of(
         cls, model: nn.Module, optimizer: Optimizer, scaler: torch.amp.GradScaler | None = None
     ) -> Self:
-        """Check that the parts belong together.
+        """Check that model, optimizer and scaler belong together.
 
         Raises:
-            ConfigError: Something is of the wrong kind, nothing is trainable, or the optimizer trains another model.
+            ConfigError: An argument has the wrong type, no parameter is trainable, or the optimizer
+                trains another model.
         """
         if not isinstance(model, nn.Module):
             raise ConfigError(
-                f"record() takes a torch.nn.Module as model, and was given a {type(model).__name__}."
+                f"record() expects a torch.nn.Module as model, not {type(model).__name__}."
             )
         if not isinstance(optimizer, Optimizer):
             raise ConfigError(
-                f"record() takes a torch.optim.Optimizer, whose steps it can follow, and was given a "
-                f"{type(optimizer).__name__}: pass the optimizer that it wraps."
+                f"record() expects a torch.optim.Optimizer, not {type(optimizer).__name__}: "
+                "pass the optimizer that it wraps."
             )
         while type(model).__name__ in _WRAPPERS:
             model = getattr(model, _WRAPPERS[type(model).__name__])
@@ -110,22 +111,22 @@ class LoopParts:
         trainable = {id(p) for p in index.params if p.requires_grad}
         if not trainable:
             raise ConfigError(
-                "The model has no parameter that requires a gradient: there is nothing to record."
+                "No parameter of the model requires a gradient, so there is nothing to record."
             )
         held = {id(p) for group in optimizer.param_groups for p in group["params"]}
         if not trainable & held:
             raise ConfigError(
-                "The optimizer holds no parameter of this model: build it from model.parameters(), after every change "
-                "of the model."
+                "The optimizer holds no parameter of this model: create it from model.parameters() "
+                "after the last change to the model."
             )
         devices = sorted({str(p.device) for p in index.params})
         if len(devices) > 1:
             raise ConfigError(
-                f"The model lies on {' and '.join(devices)}: record() measures models on one device."
+                f"The model is on {' and '.join(devices)}: record() supports models on one device."
             )
         outside = len(held - {id(p) for p in index.params})
         note = (
-            f"{outside} tensor(s) of the optimizer are outside the model: they are not recorded"
+            f"{outside} optimizer tensor(s) do not belong to the model and are not recorded"
             if outside
             else None
         )
@@ -134,7 +135,7 @@ class LoopParts:
 
     @property
     def writes(self) -> bool:
-        """Whether this process writes: in a distributed training only rank 0 does."""
+        """Whether this process writes the trace: only rank 0 of a distributed training does."""
         distributed = torch.distributed
         return not (
             distributed.is_available()
@@ -143,7 +144,7 @@ class LoopParts:
         )
 
     def gradients(self) -> tuple[list[Tensor], NDArray[np.int64]]:
-        """Return the gradients that exist now, sparse ones as their values, and the block position of each."""
+        """Return the existing gradients (values of sparse ones) and their block positions."""
         grads, positions = self.index.with_gradient()
         if any(g.is_sparse for g in grads):
             grads = [g.coalesce().values() if g.is_sparse else g for g in grads]
@@ -151,12 +152,12 @@ class LoopParts:
 
     @torch.no_grad()
     def clipped_total(self) -> Tensor:
-        """Return the total norm of the gradient as the optimizer uses it, shape (1,), on its device; may be empty."""
+        """Return the total norm of the gradient that the optimizer uses, shape (1,) or empty."""
         grads, _ = self.gradients()
         if not grads:
             return _NOTHING
         total = total_norm(grads, tensor_norms(grads)).reshape(1)
-        scale = getattr(self.optimizer, "grad_scale", None)  # a fused optimizer unscales on its own
+        scale = getattr(self.optimizer, "grad_scale", None)  # a fused optimizer unscales by itself
         return total / scale.to(total.device) if isinstance(scale, Tensor) else total
 
     @torch.no_grad()
@@ -168,18 +169,18 @@ class LoopParts:
         *,
         in_step: bool,
     ) -> LoopReading:
-        """Measure the gradients as they are, with one transfer to the host.
+        """Measure the gradients with one transfer to the host.
 
         Args:
-            loss: Loss to bring along.
-            items: Parts of the loss to bring along.
-            along: Vectors of an earlier step to bring along.
+            loss: Loss to transfer along.
+            items: Components of the loss to transfer along.
+            along: Vectors of an earlier step to transfer along.
             in_step: Whether the optimizer's step has begun.
         """
         grads, positions = self.gradients()
         norms = tensor_norms(grads)
         losses = [*([] if loss is None else [loss]), *items.values()]
-        host, host_total, host_losses, host_scale, *travelled = to_host(
+        host, host_total, host_losses, host_scale, *transferred = to_host(
             norms,
             total_norm(grads, norms) if grads else _NOTHING,
             _vector(losses, norms.device),
@@ -202,19 +203,19 @@ class LoopParts:
             grad_norm=float(host_total[0]) / divisor if len(host_total) else None,
             block_norms=self.index.combine(host / divisor, positions),
             block_nonfinite=self.index.sum_counts(counts, positions),
-            travelled=tuple(travelled),
+            transferred=tuple(transferred),
         )
 
     def rates(self) -> dict[str, float]:
-        """Return the present learning rate of each parameter group."""
+        """Return the current learning rate of each parameter group."""
         return {f"pg{i}": float(group["lr"]) for i, group in enumerate(self.optimizer.param_groups)}
 
     def skips_inside(self) -> bool:
-        """Return whether the scaler leaves it to a fused optimizer to skip an overflow; true only inside its step."""
+        """Return whether a fused optimizer skips an overflow itself; true only inside its step."""
         return self.scaler is not None and getattr(self.optimizer, "found_inf", None) is not None
 
     def _scale(self) -> Tensor:
-        """Return the loss scale, shape (1,) or empty, on its device: `get_scale()` would wait for it."""
+        """Return the loss scale, shape (1,) or empty; `get_scale()` would synchronize."""
         if self.scaler is None:
             return _NOTHING
         scale = getattr(self.scaler, "_scale", None)
@@ -225,10 +226,10 @@ class LoopParts:
         )
 
     def _is_unscaled(self, *, in_step: bool) -> bool:
-        """Return whether the gradients are free of the loss scale.
+        """Return whether the gradients have been divided by the loss scale.
 
-        At its step the scaler has unscaled them, unless a fused optimizer does it. Before, it depends on whether
-        `scaler.unscale_` was called, and the scaler's own note is the only one there is.
+        At its step the scaler has unscaled them, unless a fused optimizer does so. Before it, this
+        depends on whether `scaler.unscale_` was called, which only the scaler's own state records.
         """
         if in_step:
             return not isinstance(getattr(self.optimizer, "grad_scale", None), Tensor)
@@ -238,11 +239,11 @@ class LoopParts:
 
 
 def describe_loop(parts: LoopParts, config: Mapping[str, Any]) -> RunHeader:
-    """Return the header of a loop.
+    """Return the run header of a loop.
 
     Args:
-        parts: What is trained.
-        config: Settings that the user wants noted.
+        parts: Components of the loop.
+        config: Settings that the user wants to store.
     """
     seed = config.get("seed")
     return RunHeader(
@@ -261,7 +262,7 @@ def describe_loop(parts: LoopParts, config: Mapping[str, Any]) -> RunHeader:
 
 
 def _effective(parts: LoopParts) -> dict[str, Any]:
-    """Return what is in force and can be known; what clips is the loop's own affair and shows in `clip_coef`."""
+    """Return the effective settings; the loop's own clipping is unknown, see `clip_coef`."""
     model = parts.model
     return {
         "model": type(model).__name__,
@@ -288,14 +289,14 @@ def _effective(parts: LoopParts) -> dict[str, Any]:
 
 
 def _device(device: torch.device) -> str:
-    """Return the device in words."""
+    """Return a description of the device."""
     return (
         f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
     )
 
 
 def _vector(values: list[Tensor | float], device: torch.device) -> Tensor:
-    """Put numbers and 0-dim tensors into one vector without waiting for the device."""
+    """Join numbers and 0-dim tensors into one vector without a device synchronization."""
     parts = [
         v.detach().reshape(()) if isinstance(v, Tensor) else torch.tensor(float(v)) for v in values
     ]

@@ -1,7 +1,8 @@
-"""Per-block gradient statistics: pure tensor maths, one host transfer a step.
+"""Per-block gradient statistics: pure tensor functions with one host transfer per step.
 
-A norm per tensor is computed once on the device and serves twice: torch's own reduction of it gives the total that
-the clip uses (bit for bit what `clip_grad_norm_` computes), and float64 sums of squares on the host give the blocks.
+A norm per tensor is computed once on the device and used twice: torch's own reduction of it gives
+the total that the clip uses (bit for bit what `clip_grad_norm_` computes), and float64 sums of
+squares on the host give the blocks.
 """
 
 from __future__ import annotations
@@ -33,8 +34,12 @@ def tensor_norms(tensors: Sequence[Tensor], order: float = 2.0) -> Tensor:
     """Return the norm of each tensor as one vector on their device, shape (len(tensors),).
 
     Args:
-        tensors: Any shapes, all on one device.
+        tensors: Tensors of any shape, all on one device.
         order: 2 for L2, `inf` for the largest magnitude (which cannot overflow).
+
+    Example:
+        >>> tensor_norms([torch.tensor([3.0, 4.0]), torch.tensor([-2.0])]).tolist()
+        [5.0, 2.0]
     """
     if not tensors:
         return torch.zeros(0)
@@ -46,12 +51,18 @@ def tensor_norms(tensors: Sequence[Tensor], order: float = 2.0) -> Tensor:
 def total_norm(grads: Sequence[Tensor], norms: Tensor) -> Tensor:
     """Return the total L2 norm exactly as `torch.nn.utils.clip_grad_norm_` would (0-dim tensor).
 
-    torch reduces the norms group by group of dtype; with one dtype that is the given order, so the norms are
-    reused. With several it is asked to do it itself, for the order of a float sum changes its last bit.
+    torch reduces the norms grouped by dtype. With a single dtype that is the given order, so the
+    norms are reused. With several dtypes torch recomputes the total, since the order of a float sum
+    changes its last bit.
 
     Args:
         grads: The gradients.
-        norms: Their norms, from `tensor_norms`.
+        norms: Their L2 norms from `tensor_norms`, shape (len(grads),).
+
+    Example:
+        >>> grads = [torch.tensor([3.0]), torch.tensor([4.0])]
+        >>> total_norm(grads, tensor_norms(grads)).item()
+        5.0
     """
     if len({g.dtype for g in grads}) > 1:
         return torch.nn.utils.get_total_norm(grads)
@@ -60,16 +71,30 @@ def total_norm(grads: Sequence[Tensor], norms: Tensor) -> Tensor:
 
 
 def exact_norms(tensors: Sequence[Tensor]) -> NDArray[np.float64]:
-    """Return the L2 norm of each tensor computed in float64 on the host; for values whose squares overflow float32.
+    """Return float64 L2 norms, computed on the host; for values whose squares overflow float32.
 
     Args:
-        tensors: Any shapes and devices.
+        tensors: Tensors of any shape, on any device.
+
+    Returns:
+        Norm of each tensor, shape (len(tensors),).
+
+    Example:
+        >>> exact_norms([torch.full((4,), 1e30)]).round(-28).tolist()
+        [2e+30]
     """
     return np.array([float(torch.linalg.vector_norm(t.detach().cpu().double())) for t in tensors])
 
 
 def count_nonfinite(tensors: Sequence[Tensor]) -> NDArray[np.int64]:
-    """Return how many elements of each tensor are NaN or Inf (one host transfer; call it only when there are some)."""
+    """Return the number of NaN and Inf elements of each tensor, shape (len(tensors),).
+
+    This takes one host transfer, so call it only when a total is not finite.
+
+    Example:
+        >>> count_nonfinite([torch.tensor([1.0, torch.nan, torch.inf]), torch.zeros(2)]).tolist()
+        [2, 0]
+    """
     if not tensors:
         return np.zeros(0, dtype=np.int64)
     return torch.stack([t.numel() - torch.isfinite(t).sum() for t in tensors]).cpu().numpy()
@@ -78,12 +103,21 @@ def count_nonfinite(tensors: Sequence[Tensor]) -> NDArray[np.int64]:
 def without_overflow(
     tensors: Sequence[Tensor], norms: NDArray[np.float64], counts: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Return the norms with those recomputed in float64 that overflowed although every element is finite.
+    """Recompute in float64 the norms that overflowed although every element is finite.
 
     Args:
         tensors: The tensors.
         norms: Their L2 norms, shape (len(tensors),).
-        counts: From `count_nonfinite`.
+        counts: Number of non-finite elements of each from `count_nonfinite`, shape (len(tensors),).
+
+    Returns:
+        The norms, shape (len(tensors),); unchanged where a tensor holds NaN or Inf.
+
+    Example:
+        >>> tensors = [torch.full((4,), 1e30), torch.tensor([torch.inf])]
+        >>> norms = np.array([np.inf, np.inf])
+        >>> without_overflow(tensors, norms, count_nonfinite(tensors)).round(-28).tolist()
+        [2e+30, inf]
     """
     overflowed = np.flatnonzero(~np.isfinite(norms) & (counts == 0))
     if len(overflowed) == 0:
@@ -94,13 +128,17 @@ def without_overflow(
 
 
 def to_host(*vectors: Tensor) -> list[NDArray[np.float64]]:
-    """Bring vectors to the host in one transfer.
+    """Transfer vectors to the host in one copy.
 
     Args:
-        vectors: 0- or 1-dim tensors on one device (empty ones anywhere).
+        *vectors: 0- or 1-dim tensors on one device (empty ones on any).
 
     Returns:
-        One float64 vector each, in order. Values travel as float32.
+        One float64 vector per argument, in order. Values are transferred as float32.
+
+    Example:
+        >>> [values.tolist() for values in to_host(torch.tensor([1.0, 2.0]), torch.tensor(3.0))]
+        [[1.0, 2.0], [3.0]]
     """
     if all(_is_on_host(v) for v in vectors):  # nothing to transfer
         return [v.detach().float().reshape(-1).numpy().astype(np.float64) for v in vectors]
@@ -111,18 +149,27 @@ def to_host(*vectors: Tensor) -> list[NDArray[np.float64]]:
 
 
 def _is_on_host(tensor: Tensor) -> bool:
-    """Return whether a tensor can be read without waiting for a device."""
+    """Return whether a tensor can be read without a device synchronization."""
     return tensor.device.type == "cpu"
 
 
 @dataclass(frozen=True, slots=True)
 class BlockIndex:
-    """Which block each parameter belongs to.
+    """Mapping from parameters to blocks.
 
     Attributes:
         blocks: The blocks.
         params: Parameters of those blocks, in the order of `model.parameters()`.
         positions: Position in `blocks` of each parameter, shape (len(params),).
+
+    Example:
+        >>> from yolo_stability.gradients.blocks import model_blocks
+        >>> model = nn.Sequential(nn.Linear(2, 1), nn.Linear(1, 1))
+        >>> index = BlockIndex.of(model, model_blocks(model))
+        >>> index.positions.tolist()
+        [0, 0, 1, 1]
+        >>> index.combine(np.array([3.0, 4.0, 0.0, 1.0]), index.positions)
+        [5.0, 1.0]
     """
 
     blocks: tuple[BlockSpec, ...]
@@ -134,8 +181,8 @@ class BlockIndex:
         """Index the parameters of an unwrapped model.
 
         Args:
-            model: The model whose blocks these are.
-            blocks: From `model_blocks(model)`.
+            model: The model.
+            blocks: Its blocks from `model_blocks(model)`.
         """
         position_of = {name: i for i, block in enumerate(blocks) for name in block.param_names}
         members = [(p, position_of[n]) for n, p in model.named_parameters() if n in position_of]
@@ -146,7 +193,7 @@ class BlockIndex:
         )
 
     def with_gradient(self) -> tuple[list[Tensor], NDArray[np.int64]]:
-        """Return the gradients that exist now, and the block position of each."""
+        """Return the existing gradients and the block position of each."""
         grads = [p.grad for p in self.params]
         if all(g is not None for g in grads):
             return grads, self.positions  # type: ignore[return-value]
@@ -169,7 +216,7 @@ class BlockIndex:
         return [float(v) if here else None for v, here in zip(combined, present, strict=True)]
 
     def sum_counts(self, counts: NDArray[np.int64], positions: NDArray[np.int64]) -> list[int]:
-        """Return the sum of a count per tensor over each block.
+        """Sum a count per tensor over each block.
 
         Args:
             counts: Count of each tensor, shape (n,).

@@ -1,4 +1,4 @@
-"""What any torch optimizer tells about itself."""
+"""Common properties of torch optimizers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ __all__ = ["momentum"]
 
 
 def momentum(optimizer: torch.optim.Optimizer) -> float | None:
-    """Return the momentum of the first group (beta1 for Adam-type optimizers), or None."""
+    """Return the momentum of the first parameter group (beta1 for Adam-type optimizers), or None.
+
+    Example:
+        >>> weight = torch.nn.Parameter(torch.zeros(1))
+        >>> momentum(torch.optim.SGD([weight], lr=0.1, momentum=0.9))
+        0.9
+        >>> momentum(torch.optim.Adagrad([weight])) is None
+        True
+    """
     group = optimizer.param_groups[0]
     value = group.get("momentum")
     if value is None:

@@ -1,4 +1,4 @@
-"""Follows any PyTorch training loop and records each of its optimizer steps."""
+"""Recorder: follows a PyTorch training loop and records each optimizer step."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _in_use: set[Path] = set()
 
 
 class Recorder:
-    """Follows one training loop; made by `record`."""
+    """Records one training loop; created by `record`."""
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class Recorder:
         self._passes = self._seen = [0] * len(self._index.blocks)
         self._steps = self._iterations = self._epoch = 0
         self._state = "new"
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
         self._reading: LoopReading | None = None
         self._held: StepRecord | None = None
         self._deferred: tuple[Tensor, Tensor, Tensor] = (NOTHING, NOTHING, NOTHING)
@@ -69,10 +69,10 @@ class Recorder:
 
     @property
     def trace(self) -> Trace:
-        """What has been recorded, read from disk.
+        """The trace recorded so far, read from disk.
 
         Raises:
-            TraceError: Nothing could be written.
+            TraceError: No trace could be written.
         """
         if self._writer is not None and self._state == "open":
             self._flush()
@@ -82,33 +82,34 @@ class Recorder:
     # The `with` statement
 
     def __enter__(self) -> Self:
-        """Take the folder and begin to follow the loop; what fails on the way leaves neither claim nor hook behind.
+        """Lock the folder and start recording; an error on the way releases the lock and all hooks.
 
         Raises:
-            StabilityError: The recorder has been used, or the folder is in use, by this process or another one.
-            TraceError: An old trace cannot be removed.
+            StabilityError: The recorder has been used, or the folder is in use by this or another
+                process.
+            TraceError: An earlier trace cannot be removed.
         """
         if self._state != "new":
             raise StabilityError(
-                "This recorder has been used: call record(...) again for another training."
+                "This recorder has been used: call record(...) again for another training run."
             )
         folder = (self.save_dir / FOLDER).resolve()
         if self._parts.writes and folder in _in_use:
             raise StabilityError(
-                f"'{self.save_dir}' is being recorded already: choose another out=."
+                f"'{self.save_dir}' is already being recorded: choose another out=."
             )
-        with ExitStack() as undo:  # a warning may have been made an error
+        with ExitStack() as undo:  # warnings may be configured to raise
             if self._parts.writes:
                 undo.callback(_in_use.discard, folder)
                 _in_use.add(folder)
                 undo.callback(unlock_folder, folder)
-                self._tell(lock_folder(folder, shown=self.save_dir, option="out"))
+                self._log(lock_folder(folder, shown=self.save_dir, option="out"))
                 clear_trace(folder, option="out")
                 self._writer = TraceWriter(folder, [b.name for b in self._index.blocks])
                 undo.callback(self._writer.close)
                 self._writer.write_header(describe_loop(self._parts, self._config))
                 self._hook(undo)
-            self._tell(self._parts.note)
+            self._log(self._parts.note)
             self._undo = undo.pop_all()
         self._state, self._clock = "open", time.perf_counter()
         return self
@@ -123,7 +124,7 @@ class Recorder:
             try:
                 self._drop(at_end=True)
                 self._flush()
-            finally:  # a warning may have been made an error
+            finally:  # warnings may be configured to raise
                 failure = {"error": kind.__name__} if kind else {}
                 self._event("end", {"completed": kind is None, "stopped": None, **failure})
                 self._undo.close()
@@ -133,7 +134,7 @@ class Recorder:
             self._draw()
 
     def _hook(self, undo: ExitStack) -> None:
-        """Follow the optimizer's steps, and count the backward passes by one parameter of each block."""
+        """Hook the optimizer's steps, and count backward passes by one parameter of each block."""
         undo.callback(self._parts.optimizer.register_step_pre_hook(self._before_update).remove)
         undo.callback(self._parts.optimizer.register_step_post_hook(self._after_update).remove)
         seen: set[int] = set()
@@ -154,33 +155,34 @@ class Recorder:
         *,
         epoch: int | None = None,
     ) -> None:
-        """Measure the gradient; call once for each optimizer step, after `backward()` and before any clipping.
+        """Measure the gradient; call once per step, after `backward()` and before any clipping.
 
-        Inside a closure (LBFGS) it may be called at each evaluation; the last one counts, and no clip coefficient is
-        known.
+        In a closure (LBFGS) it may be called at each evaluation; the last call counts, and the clip
+        coefficient is not recorded.
 
         Args:
-            loss: Loss of the step, as it shall be recorded.
-            loss_items: Parts of the loss by name.
-            epoch: Epoch from 0; that of the call before by default.
+            loss: Loss of the step to record.
+            loss_items: Components of the loss by name.
+            epoch: Epoch, counted from 0; default: that of the previous call.
 
         Raises:
-            StabilityError: The `with` block has not begun, or is over.
+            StabilityError: The `with` block has not been entered, or has ended.
         """
         if self._state != "open":
             when = (
-                "before its `with` block began"
+                "before its `with` block was entered"
                 if self._state == "new"
                 else "after its `with` block had ended"
             )
             raise StabilityError(
-                f"r.step() was called {when}: write `with record(...) as r:` around the training loop."
+                f"r.step() was called {when}: put the training loop inside `with record(...) as "
+                "r:`."
             )
         if self._writer is None:
             return
         too_late = self._unannounced and not any(self._passes)
         if too_late or all(p.grad is None for p in self._index.params):
-            self._tell(usage.TOO_LATE if too_late else usage.NO_GRADIENT)
+            self._log(usage.TOO_LATE if too_late else usage.NO_GRADIENT)
             return
         if self._reading is not None and not self._inside:
             self._drop()
@@ -193,16 +195,16 @@ class Recorder:
     def _measure(
         self, loss: Tensor | float | None, items: Mapping[str, Tensor | float], *, announced: bool
     ) -> LoopReading:
-        """Read the gradients, and hand over the record that waited for a transfer to the host."""
+        """Measure the gradients, and complete the previous record with the same transfer."""
         reading = self._parts.read(loss, items, self._deferred, in_step=not announced)
-        self._complete_held(*reading.travelled)
+        self._complete_held(*reading.transferred)
         self._seen = list(self._passes)
         return reading
 
     def _before_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        """Measure what the clipping left of the gradient; leave it on the device."""
+        """Measure the clipped gradient, without a transfer to the host."""
         self._inside, self._unannounced = True, False
-        # args[0] is the optimizer
+        # the hook receives the optimizer as args[0]
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         clipped = NOTHING
         if closure is not None:
@@ -210,39 +212,39 @@ class Recorder:
             self._reading = None
         elif self._reading is None:
             self._reading, self._unannounced = self._measure(None, {}, announced=False), True
-            self._tell(usage.NO_STEP)
+            self._log(usage.NO_STEP)
         else:
             clipped = self._parts.clipped_total()
         self._sampling.before_update(self._steps)
         self._deferred = (NOTHING, NOTHING, clipped)
 
     def _after_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        """Record the step that was taken."""
+        """Record the completed step."""
         reading, self._reading, self._inside = self._reading, None, False
         clipped = self._deferred[2]
-        if reading is None:  # a closure without r.step() in it
+        if reading is None:  # a closure that did not call r.step()
             self._deferred = (NOTHING, NOTHING, NOTHING)
             reading, self._unannounced = self._measure(None, {}, announced=False), True
-            self._tell(usage.NO_STEP)
+            self._log(usage.NO_STEP)
         self._deferred = (*self._sampling.after_update(), clipped)
         self._finish(
             reading, "scaler" if reading.nonfinite and self._parts.skips_inside() else None
         )
 
     def _drop(self, *, at_end: bool = False) -> None:
-        """Deal with a gradient that no optimizer step followed: a skipped one is recorded, another is forgotten."""
+        """Handle a gradient without an optimizer step: record a skipped one, discard any other."""
         reading, self._reading = self._reading, None
         if reading is None:
             return
         if reading.nonfinite:
-            self._tell(None if self._parts.scaler else usage.UNUSED)
+            self._log(None if self._parts.scaler else usage.UNUSED)
             self._event("scaler_skip", {"scale": reading.amp_scale})
             self._finish(reading, "scaler")
         elif not at_end:
-            self._tell(usage.TWICE)
+            self._log(usage.TWICE)
 
     def _finish(self, reading: LoopReading, skipped: Skip | None) -> None:
-        """Build the record of a step; hold it while some of it is on a device that would have to be waited for."""
+        """Build the record of a step; hold it while the rest is still on the device."""
         passes, now = max(*self._seen, 1), time.perf_counter()
         self._iterations += passes
         blocks = zip(self._index.blocks, reading.block_norms, reading.block_nonfinite, strict=True)
@@ -252,7 +254,7 @@ class Recorder:
             iteration=self._iterations - 1,
             epoch=self._epoch,
             accumulate=passes,
-            loss=reading.loss,  # type: ignore[arg-type] # null in the trace, where NaN would be an alarm
+            loss=reading.loss,  # type: ignore[arg-type] # null in the trace; NaN would be an alarm
             loss_items=reading.loss_items,
             lr_by_group=self._parts.rates(),
             momentum=momentum(self._parts.optimizer),
@@ -284,7 +286,7 @@ class Recorder:
         deltas: NDArray[np.float64],
         clipped: NDArray[np.float64],
     ) -> None:
-        """Add to the held record what was on the device, and write it."""
+        """Complete the held record with values from the device, and write it."""
         step, self._held = self._held, None
         self._deferred = (NOTHING, NOTHING, NOTHING)
         if step is None or self._writer is None:
@@ -293,16 +295,16 @@ class Recorder:
             coefficient = float(clipped[0]) / step.grad_norm
             step = replace(step, clip_coef=coefficient if math.isfinite(coefficient) else None)
             if self._parts.scaler is None:
-                self._tell(usage.forgotten_scale(coefficient))
+                self._log(usage.forgotten_scale(coefficient))
         index, positions = self._index, self._sampling.positions
         self._writer.append(with_update_ratios(step, index, positions, weights, deltas))
 
     # Outputs
 
-    def _tell(self, text: str | None) -> None:
-        """Warn, each text once, on the terminal and in the trace."""
-        if text and text not in self._told:
-            self._told.add(text)
+    def _log(self, text: str | None) -> None:
+        """Issue each warning once, on the terminal and in the trace."""
+        if text and text not in self._logged:
+            self._logged.add(text)
             self._event("notice", {"text": text})
             warnings.warn(f"stability: {text}", stacklevel=3)
 
@@ -311,12 +313,13 @@ class Recorder:
             self._writer.event(Event(attempt=0, step=self._steps, kind=kind, data=data))
 
     def _draw(self) -> None:
-        """Draw `gradient_norms.png`; a picture that fails ends no training."""
+        """Draw `gradient_norms.png`; a failure does not stop the training."""
         from yolo_stability.display.run_picture import draw_run
 
         try:
             draw_run(self.trace)
         except Exception as error:
             warnings.warn(
-                f"stability: the picture failed: {type(error).__name__}: {error}", stacklevel=3
+                f"stability: cannot draw gradient_norms.png: {type(error).__name__}: {error}",
+                stacklevel=3,
             )

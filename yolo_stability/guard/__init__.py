@@ -1,1 +1,1 @@
-"""Decides whether an optimizer step may be applied, and restores the state before it if not."""
+"""Safety net: decides whether an optimizer step may be applied, and undoes a skipped one."""

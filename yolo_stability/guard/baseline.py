@@ -1,4 +1,4 @@
-"""A run's own recent past as the measure of what is healthy; no absolute thresholds, standard library only."""
+"""Baseline of healthy steps from the run's own history; no absolute thresholds, no dependencies."""
 
 from __future__ import annotations
 
@@ -10,20 +10,27 @@ __all__ = ["Baseline"]
 
 
 class Baseline:
-    """Judges each step against the median of the healthy steps before it.
+    """Compares each step with the median of the preceding healthy steps.
 
-    A run is unhealthy steps before its first NaN: weights were seen finite at 5e11 one step ahead of it. In 21
-    failing runs a norm above 50 times its running median or a loss above 5 times its usual value came 0 to 30 steps
-    before the first non-finite value.
+    A run becomes unhealthy before its first NaN: weights were still finite at 5e11 one step ahead
+    of it. In 21 failing runs a norm above 50 times its running median or a loss above 5 times its
+    usual value came 0 to 30 steps before the first non-finite value.
 
     Args:
         norm_factor: A gradient norm above this multiple of the median is unhealthy.
         loss_factor: A loss above this multiple of the median magnitude is unhealthy.
-        window: How many healthy steps the medians look back.
-        minimum: Below this many healthy steps only finiteness counts.
+        window: Number of healthy steps that the medians cover.
+        minimum: With fewer healthy steps only finiteness is checked.
 
     Attributes:
-        healthy: Healthy steps so far.
+        healthy: Number of healthy steps so far.
+
+    Example:
+        >>> baseline = Baseline()
+        >>> all(baseline.assess(loss=1.0, grad_norm=10.0) for _ in range(8))
+        True
+        >>> baseline.assess(loss=1.0, grad_norm=1000.0)
+        False
     """
 
     def __init__(
@@ -39,11 +46,11 @@ class Baseline:
         self._losses: deque[float] = deque(maxlen=window)
         self.healthy = 0
 
-    def judge(self, loss: float, grad_norm: float) -> bool:
-        """Return whether a step is healthy, and learn from it if it is.
+    def assess(self, loss: float, grad_norm: float) -> bool:
+        """Return whether a step is healthy, and include it in the medians if it is.
 
         Args:
-            loss: Loss of the step; may be negative (the RLE loss of YOLO26 pose is).
+            loss: Loss of the step; may be negative, as the RLE loss of YOLO26 pose.
             grad_norm: Total gradient norm before clipping.
         """
         if not (math.isfinite(loss) and math.isfinite(grad_norm)):

@@ -1,4 +1,4 @@
-"""Model buffers (BatchNorm statistics): a copy from before the forward, and whether they are still finite."""
+"""Snapshot of model buffers (BatchNorm statistics), and their finiteness check."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ __all__ = ["BufferSnapshot"]
 class BufferSnapshot:
     """A copy of a model's buffers.
 
-    An inf pixel leaves NaN in BatchNorm's running statistics while the loss may stay finite, and the EMA would
-    average it in for good; so a skipped step must also undo what its forwards did to the buffers.
+    An inf pixel leaves NaN in BatchNorm's running statistics while the loss may stay finite, and
+    the EMA would average it in permanently; so a skipped step must also undo the changes of its
+    forward passes to the buffers.
 
-    Buffers are many and small (228 of about 86 numbers each in YOLO26n): they are joined into one vector, which takes
-    a tenth of the time of looking at them one by one.
+    Buffers are many and small (228 of about 86 numbers each in YOLO26n): they are joined into one
+    vector, which takes a tenth of the time of processing them one by one.
 
     Args:
         model: Any module; its buffers must keep their identity (they are written in place).
 
     Attributes:
-        watched: Names of the floating buffers that were finite at the start.
+        watched: Names of the floating-point buffers that were finite at the start.
     """
 
     def __init__(self, model: nn.Module) -> None:
         buffers = {n: b for n, b in model.named_buffers() if b.numel()}
         self._floating = [b for b in buffers.values() if b.is_floating_point()]
         self._counters = [b for b in buffers.values() if not b.is_floating_point()]
-        # An attention mask may hold -inf for good.
+        # an attention mask may contain -inf permanently
         self.watched = tuple(
             n for n, b in buffers.items() if b.is_floating_point() and bool(torch.isfinite(b).all())
         )
-        # Flat views are made once: making hundreds of them takes longer than joining them.
+        # flat views are created once: creating hundreds of them takes longer than joining them
         self._flat_floating, self._flat_counters = _flat(self._floating), _flat(self._counters)
         self._flat_watched = _flat([buffers[n] for n in self.watched])
         self._all_watched = len(self._flat_watched) == len(self._flat_floating)
@@ -49,16 +50,16 @@ class BufferSnapshot:
 
     @torch.no_grad()
     def take(self) -> None:
-        """Remember the buffers as they are now."""
+        """Copy the current buffers."""
         seen, self._seen = self._seen, None
-        # nobody has written since the last check
+        # no write since the last check
         fresh = seen is not None and seen[1] == self._version()
         floating = seen[0] if seen is not None and fresh else _joined(self._flat_floating)
         self._saved = [floating, _joined(self._flat_counters)]
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Put the remembered values back, in place."""
+        """Restore the copied values, in place."""
         for group, saved in zip(
             (self._flat_floating, self._flat_counters), self._saved, strict=True
         ):
@@ -69,9 +70,9 @@ class BufferSnapshot:
 
     @torch.no_grad()
     def largest(self) -> Tensor:
-        """Return the largest magnitude over the watched buffers, shape (1,); without any shape (0,).
+        """Return the largest magnitude over the watched buffers, shape (1,) or empty.
 
-        It is NaN or inf exactly when some element is: a maximum cannot overflow as a norm can.
+        It is NaN or inf exactly if some element is: unlike a norm, a maximum cannot overflow.
         """
         if not self._flat_watched:
             return torch.zeros(0)
@@ -80,16 +81,17 @@ class BufferSnapshot:
         return joined.abs().max().reshape(1)
 
     def _version(self) -> int:
-        """Return a number that grows whenever the buffers are written: by a forward, or by loading a state.
+        """Return a number that grows with every write to the buffers, by a forward or by a load.
 
-        Only the first and the last are asked, for a look at all of them costs as much as joining them. The counters
-        must be among them: BatchNorm's forward hides its writes to the running statistics from torch.
+        Only the first and the last buffers are read, since reading all of them costs as much as
+        joining them. The counters must be among them: BatchNorm's forward hides its writes to the
+        running statistics from torch.
         """
         return sum(b._version for b in self._marks)
 
 
 def _flat(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Return one-dimensional views, in the order of memory: on CUDA Ultralytics trains with channels last."""
+    """Return flat views in memory order: on CUDA Ultralytics trains with channels last."""
     return [
         t.detach().permute(sorted(range(t.dim()), key=t.stride, reverse=True)).view(-1)
         for t in tensors

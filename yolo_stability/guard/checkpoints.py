@@ -1,4 +1,4 @@
-"""Checkpoints on disk: written whole or not at all, and one healthy one that nothing overwrites."""
+"""Checkpoint files: atomic writes, and one healthy checkpoint that is never overwritten."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _STAGING = ".writing"
 
 
 class CheckpointPaths(Protocol):
-    """Where a training saves its checkpoints.
+    """Locations of a training's checkpoints.
 
     Attributes:
-        wdir: Their folder.
-        last: The latest one.
-        best: The best one.
+        wdir: Folder of the checkpoints.
+        last: Latest checkpoint.
+        best: Best checkpoint.
     """
 
     wdir: Path
@@ -33,13 +33,15 @@ class CheckpointPaths(Protocol):
 
 @contextmanager
 def atomic_checkpoints(paths: CheckpointPaths, *, copy: bool = False) -> Iterator[None]:
-    """Let `save_model` or `final_eval` write into a folder beside its own, then move each file into place.
+    """Redirect `save_model` or `final_eval` to a staging folder, then move each file into place.
 
-    Ultralytics writes `last.pt` in place: a kill or a full disk in that moment destroys the old and the new one.
+    Ultralytics writes `last.pt` in place: a kill or a full disk during the write destroys the old
+    and the new one.
 
     Args:
-        paths: The training's; they point to the staging folder inside the context.
-        copy: Begin with copies of the last and the best checkpoint there, for what rewrites them.
+        paths: Paths of the training; inside the context they point to the staging folder.
+        copy: Whether to start with copies of the last and the best checkpoint, for functions that
+            rewrite them.
     """
     wdir, last, best = paths.wdir, paths.last, paths.best
     staging = wdir / _STAGING
@@ -60,17 +62,18 @@ def atomic_checkpoints(paths: CheckpointPaths, *, copy: bool = False) -> Iterato
 
 
 class HealthyCheckpoint:
-    """`healthy.pt`: a copy of an earlier `last.pt` that time has proven.
+    """Maintains `healthy.pt`: a copy of an earlier `last.pt` that was followed by healthy steps.
 
-    Each saved checkpoint is a candidate first and becomes `healthy.pt` once enough healthy steps followed it.
-    No method raises when the disk is full or the folder gone: `error` says why, and the next save tries again.
+    Each saved checkpoint is first a candidate and becomes `healthy.pt` after enough healthy steps.
+    No method raises if the disk is full or the folder is gone: `error` describes the reason, and
+    the next save tries again.
 
     Args:
         folder: The `stability/` folder of the run.
         age: Healthy steps that must follow.
 
     Attributes:
-        error: Why a copy failed last, in one sentence; None while all is well.
+        error: Reason of the last failure, in one sentence; None without a failure.
     """
 
     def __init__(self, folder: Path, age: int = 32) -> None:
@@ -85,13 +88,13 @@ class HealthyCheckpoint:
             self._candidate.unlink(missing_ok=True)
 
     def saved(self, last: Path, *, step: int, unhealthy_step: int, proven: bool = False) -> None:
-        """Take note of a checkpoint that was just written.
+        """Consider a checkpoint that was just written.
 
         Args:
             last: The checkpoint.
-            step: Optimizer steps taken so far.
-            unhealthy_step: Last step that was not healthy; -1 if there was none.
-            proven: The checkpoint holds a state that is known to be healthy.
+            step: Number of optimizer steps so far.
+            unhealthy_step: Last unhealthy step; -1 if there was none.
+            proven: Whether the checkpoint holds a state that is known to be healthy.
         """
         with self._soft():
             self._confirm(step, unhealthy_step, self._age)
@@ -103,12 +106,12 @@ class HealthyCheckpoint:
                 self._confirm(step, -1, 0)
 
     def close(self, *, step: int, unhealthy_step: int, ended: bool) -> None:
-        """Settle the last candidate.
+        """Confirm or discard the last candidate.
 
         Args:
-            step: Optimizer steps taken.
-            unhealthy_step: Last step that was not healthy.
-            ended: The run came to its own end, so no trouble was on its way.
+            step: Number of optimizer steps so far.
+            unhealthy_step: Last unhealthy step; -1 if there was none.
+            ended: Whether the run ended normally, so that no later step could reveal trouble.
         """
         with self._soft():
             self._confirm(step, unhealthy_step, 0 if ended else self._age)
@@ -116,17 +119,18 @@ class HealthyCheckpoint:
 
     @contextmanager
     def _soft(self) -> Iterator[None]:
-        """Turn a failure of the disk into a sentence: a copy that cannot be made is no reason to end a training."""
+        """Turn a disk error into a message: a failed copy is no reason to stop a training."""
         try:
             yield
         except OSError as error:
             self._saved_step = None
             self.error = (
-                f"healthy.pt could not be written: {error.strerror or error}; the training goes on."
+                f"healthy.pt could not be written: {error.strerror or error}; the training "
+                "continues."
             )
 
     def _confirm(self, step: int, unhealthy_step: int, age: int) -> None:
-        """Promote the candidate if it is old enough, drop it if trouble followed."""
+        """Promote the candidate if it is old enough; discard it if trouble followed."""
         if self._saved_step is None:
             return
         if unhealthy_step >= self._saved_step:
@@ -137,9 +141,9 @@ class HealthyCheckpoint:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file so that the target is either whole or untouched."""
+    """Copy a file so that the target is either complete or unchanged."""
     size = source.stat().st_size
-    # do not take the last bytes from telemetry only to fail
+    # leave the last bytes of the disk to telemetry if the copy would fail anyway
     if shutil.disk_usage(target.parent).free < size:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
     temporary = target.with_name(f"{target.name}.tmp")
@@ -153,6 +157,6 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _sync(file: Path) -> None:
-    """Ask the operating system to put a file on the disk before it takes another's name."""
-    with file.open("r+b") as stream:  # Windows flushes only what is open for writing
+    """Flush a file to disk before it replaces another one."""
+    with file.open("r+b") as stream:  # Windows flushes only files open for writing
         os.fsync(stream.fileno())

@@ -1,7 +1,7 @@
-"""Several processes, one decision: what every rank knows, gathered so that every rank judges alike.
+"""Agreement between the processes of a distributed training, so that every rank decides alike.
 
-Gradients are all-reduced by DDP, but the loss and the BatchNorm statistics are each rank's own: a NaN on one rank
-must skip the step on all of them, or their weights part for good.
+Gradients are all-reduced by DDP, but loss and BatchNorm statistics are local to each rank: a NaN on
+one rank must skip the step on all of them, or their weights diverge permanently.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def is_distributed(state: Processes) -> bool:
 
 
 def agree(state: Processes, signs: StepSigns) -> StepSigns:
-    """Return the signs that hold for all ranks: the mean loss and the largest buffer; call it on every rank.
+    """Return the signs for all ranks, the mean loss and the largest buffer; call it on every rank.
 
     Args:
         state: The training.
-        signs: What this rank knows; returned unchanged in a training of one process.
+        signs: Signs of this rank; returned unchanged in a training of one process.
     """
     if not is_distributed(state):
         return signs
@@ -45,21 +45,21 @@ def agree(state: Processes, signs: StepSigns) -> StepSigns:
 
 
 def all_ranks(state: Processes, answer: bool) -> bool:
-    """Return whether every rank answers yes; call it on every rank."""
+    """Return whether the answer is true on every rank; call it on every rank."""
     if not is_distributed(state):
         return answer
     return all(row[0] == 1.0 for row in _gather(state, [float(answer)]))
 
 
 def broadcast(state: Processes, tensors: Sequence[Tensor]) -> None:
-    """Give every rank the tensors of rank 0, in place; call it on every rank."""
+    """Overwrite tensors with those of rank 0, in place; call it on every rank."""
     if is_distributed(state):
         for tensor in tensors:
             dist.broadcast(tensor.detach(), src=0)
 
 
 def _gather(state: Processes, values: list[float]) -> list[list[float]]:
-    """Return the values of every rank, in the order of ranks."""
+    """Return the values of every rank, in rank order."""
     mine = torch.tensor(values, dtype=torch.float32, device=state.device)
     every = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
     dist.all_gather(every, mine)

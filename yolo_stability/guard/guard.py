@@ -1,7 +1,7 @@
-"""The safety net: decides whether a step may be applied, and undoes what a skipped one did.
+"""Guard: decides whether a step may be applied, and undoes the effects of a skipped one.
 
-Non-finite means an element that is NaN or Inf in the loss, a gradient or a buffer. A norm that merely overflows
-float32 is no reason to skip.
+Non-finite means an element that is NaN or Inf in the loss, a gradient or a buffer. A norm that
+merely overflows float32 is no reason to skip.
 """
 
 from __future__ import annotations
@@ -25,13 +25,22 @@ Reason = Literal["loss", "gradient", "buffer"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSigns:
-    """What is known on the host about a step before it is applied.
+    """Signs of a step that are known on the host before it is applied.
 
     Attributes:
         loss: Mean loss of the window.
-        nonfinite_gradients: Elements of the gradients that are NaN or Inf.
-        largest_buffer: Largest magnitude in the buffers; NaN or inf if one holds such a value; None if none exist.
-        scaler_enabled: AMP's scaler is on, and will itself skip a step whose gradients overflowed.
+        nonfinite_gradients: Number of gradient elements that are NaN or Inf.
+        largest_buffer: Largest magnitude in the buffers; NaN or inf if one contains such a value;
+            None without buffers.
+        scaler_enabled: Whether AMP's scaler is enabled; it skips steps with overflowed gradients
+            itself.
+
+    Example:
+        >>> signs = StepSigns(
+        ...     loss=1.0, nonfinite_gradients=2, largest_buffer=None, scaler_enabled=False
+        ... )
+        >>> signs.reason
+        'gradient'
     """
 
     loss: float
@@ -41,9 +50,10 @@ class StepSigns:
 
     @property
     def reason(self) -> Reason | None:
-        """Why the guard must skip the step; None when it need not.
+        """Reason for the guard to skip the step; None if there is none.
 
-        Gradients that overflow under AMP belong to the scaler: it calibrates itself by skipping.
+        Gradients that overflow under AMP are left to the scaler, which calibrates itself by
+        skipping.
         """
         if not math.isfinite(self.loss):
             return "loss"
@@ -55,10 +65,10 @@ class StepSigns:
 
 
 class Guard:
-    """Keeps the buffers and losses from before a bad step, and puts them back.
+    """Keeps the buffers and losses from before a bad step, and restores them.
 
     Args:
-        state: The training after its set-up; see `require_sound_start` for what it may begin from.
+        state: The training after its setup; `require_sound_start` has checked it.
     """
 
     def __init__(self, state: TrainingState) -> None:
@@ -68,18 +78,19 @@ class Guard:
         self.in_a_row = 0
 
     def before_window(self) -> None:
-        """Remember the buffers; call before the first forward after an optimizer step."""
+        """Copy the buffers; call before the first forward after an optimizer step."""
         self._buffers.take()
 
     def largest_buffer(self) -> Tensor:
-        """Return the sign to look at, on the device; see `BufferSnapshot.largest`."""
+        """Return the largest buffer magnitude, on the device; see `BufferSnapshot.largest`."""
         return self._buffers.largest()
 
     def is_finite(self, state: TrainingState) -> bool:
-        """Return whether the model's parameters, all of the EMA and AMP's scale are finite (waits for the device).
+        """Return whether parameters, EMA and AMP's scale are all finite (synchronizes the device).
 
-        The model's own buffers may hold what a bad micro-batch left in them until the next step decides; neither
-        validation nor a checkpoint reads them. A scale of inf would stay: half of it is inf.
+        The model's own buffers may contain values of a bad micro-batch until the next step decides;
+        neither validation nor a checkpoint reads them. A scale of inf would be permanent, since
+        half of it is inf.
         """
         tensors: list[Tensor] = list(state.model.parameters())
         if state.ema:
@@ -94,16 +105,17 @@ class Guard:
         return bool(torch.isfinite(tensor_norms(floating, math.inf)).all())
 
     def accept(self, state: TrainingState) -> None:
-        """Remember the losses of a step that may be applied."""
+        """Store the losses of a step that may be applied."""
         self.in_a_row = 0
         self._loss, self._running_loss = state.loss.detach(), state.running_loss
 
     def undo(self, state: TrainingState) -> None:
-        """Make a bad window as if it had not been: buffers and losses as they were, no gradients.
+        """Undo a bad window: restore buffers and losses, and clear the gradients.
 
-        Ultralytics' own recovery looks at the loss at the end of the epoch and `results.csv` shows the
-        running loss; both keep their last finite values. The scaler's state is closed, or the next `unscale_`
-        raises. Weights, optimizer and EMA have not been touched yet.
+        Ultralytics' own recovery reads the loss at the end of the epoch, and `results.csv` contains
+        the running loss; both keep their last finite values. The scaler's state is closed;
+        otherwise the next `unscale_` would raise. Weights, optimizer and EMA have not been changed
+        yet.
         """
         self.in_a_row += 1
         self._buffers.restore()
@@ -112,7 +124,7 @@ class Guard:
         state.optimizer.zero_grad()
 
     def restore_losses(self, state: TrainingState) -> None:
-        """Put the last finite losses back (zero when there was none yet)."""
+        """Restore the last finite losses (zero if there was none yet)."""
         state.loss = torch.zeros_like(state.loss.detach()) if self._loss is None else self._loss
         known = self._running_loss
         state.running_loss = (
@@ -120,9 +132,10 @@ class Guard:
         )
 
     def screen_losses(self, state: TrainingState) -> None:
-        """Replace non-finite losses by the last finite ones, on the device, without waiting for it.
+        """Replace non-finite losses by the last finite ones, without a synchronization.
 
-        For iterations that end without an optimizer step: whether they were bad is known only at the step.
+        For iterations that end without an optimizer step: whether they were bad is known only at
+        the step.
         """
         last = torch.zeros_like(state.loss) if self._loss is None else self._loss
         state.loss = _finite_or(state.loss.detach(), last)

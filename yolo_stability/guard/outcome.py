@@ -1,4 +1,4 @@
-"""Whether a run that ended with finite weights has failed all the same; standard library only."""
+"""Detection of runs that ended with finite weights but failed; standard library only."""
 
 from __future__ import annotations
 
@@ -13,10 +13,18 @@ _FALLEN = 1e-3
 
 
 class Outcome:
-    """Follows the loss of a run from its first steps to its last.
+    """Follows the loss of a run from its first to its last step.
 
-    "No NaN" is not "fine": under a huge learning rate detection mostly ends with a loss and gradients of exactly 0,
-    and clipping can keep weights finite while the loss runs away.
+    A run without NaN is not necessarily healthy: under a huge learning rate detection mostly ends
+    with a loss and gradients of exactly 0, and clipping can keep weights finite while the loss
+    diverges.
+
+    Example:
+        >>> outcome = Outcome()
+        >>> for step, loss in enumerate([10.0, 9.0, 0.0, 0.0, 0.0, 0.0, 0.0]):
+        ...     outcome.observe(step, loss, grad_norm=loss, clip_coef=1.0)
+        >>> outcome.failure()
+        'loss and gradients are exactly 0 since step 2: the run has failed without any NaN'
     """
 
     def __init__(self) -> None:
@@ -27,13 +35,13 @@ class Outcome:
         self._clipped = False
 
     def observe(self, step: int, loss: float, grad_norm: float, clip_coef: float | None) -> None:
-        """Take note of a step that was applied.
+        """Process a step that was applied.
 
         Args:
             step: The optimizer step.
             loss: Its loss.
             grad_norm: Total gradient norm before clipping.
-            clip_coef: Clip coefficient, if anything of ours clipped.
+            clip_coef: Clip coefficient; None if the package did not clip.
         """
         self._first = abs(loss) if self._first is None else self._first
         self._last.append(loss)
@@ -45,7 +53,7 @@ class Outcome:
             self._zero_since = step
 
     def failure(self) -> str | None:
-        """Return in one sentence how the run failed; None when it shows no sign of it."""
+        """Describe in one sentence how the run failed; None if there is no sign of failure."""
         if self._first is None or len(self._last) < _LAST:
             return None
         excuse = (
@@ -57,7 +65,8 @@ class Outcome:
             return f"loss and gradients are exactly 0 since step {self._zero_since}: {excuse}"
         first, last = self._first, median(self._last)
         if first > 0 and last > _BLOWN_UP * first:
-            return f"the loss ended at {last:.3g}, {last / first:.3g} times that of the first step: {excuse}"
+            factor = f"{last / first:.3g} times that of the first step"
+            return f"the loss ended at {last:.3g}, {factor}: {excuse}"
         if self._largest > _BLOWN_UP * first and abs(last) < _FALLEN * first:
             return (
                 f"after a blow-up to {self._largest:.3g} the loss collapsed to {last:.3g}: {excuse}"

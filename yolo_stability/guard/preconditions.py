@@ -1,4 +1,4 @@
-"""Whether a training may begin from what a checkpoint has brought: no NaN or Inf in anything that it goes on with."""
+"""Preconditions of a training: no NaN or Inf in any state that a checkpoint provides."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from yolo_stability.trace.layout import FOLDER
 
 __all__ = ["StartingState", "is_number", "require_sound_start"]
 
-# of other buffers some may hold -inf for good, as an attention mask does
+# other buffers, such as attention masks, may contain -inf permanently
 _STATISTICS = ("running_mean", "running_var")
-_SCHEDULED = ("lr", "initial_lr")  # Ultralytics sets them anew
+_SCHEDULED = ("lr", "initial_lr")  # Ultralytics sets them again
 
 
 class StartingState(TrainingState, Protocol):
-    """A training that is about to begin.
+    """A training before its first step.
 
     Attributes:
-        best_fitness: The best one so far; None without any.
+        best_fitness: Best fitness so far; None without any.
     """
 
     best_fitness: Any
 
     @property
     def checkpoint(self) -> str | None:
-        """File from which it goes on; None where its weights are new."""
+        """File from which it continues; None if its weights are new."""
 
     @property
     def resume(self) -> bool:
-        """Whether it goes on with the run of that file."""
+        """Whether it resumes the run of that file."""
 
     @property
     def save_dir(self) -> Path:
@@ -44,18 +44,19 @@ class StartingState(TrainingState, Protocol):
 
 
 def require_sound_start(state: StartingState) -> None:
-    """Refuse a training that goes on from a checkpoint with NaN or Inf in it.
+    """Raise if a training would continue from a checkpoint with NaN or Inf.
 
-    A best fitness that is no number is forgotten instead: no later one would ever be better.
+    A best fitness that is not a number is reset instead, since no later one would ever compare as
+    better.
 
-    What the guard falls back to is the state at the start, so that no step of such a run could be saved from anything.
-    Weights that were just initialised may hold what they like: that is what a suite measures.
+    The guard falls back to the state at the start, so nothing could rescue such a run. Newly
+    initialized weights are not checked: suites measure their effect.
 
     Args:
-        state: The training after its set-up.
+        state: The training after its setup.
 
     Raises:
-        StabilityError: Something in it is not finite.
+        StabilityError: A value is not finite.
     """
     source = state.checkpoint
     if source is None:
@@ -69,13 +70,18 @@ def require_sound_start(state: StartingState) -> None:
     other = f"model={healthy}" if state.resume and healthy.is_file() else "another checkpoint"
     more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
     raise StabilityError(
-        f"{source} holds NaN or Inf in {bad[0]}{more}: no training can go on from that. Begin a new run from {other}; "
-        f"'yolo-stability diagnose {source}' shows what is damaged."
+        f"{source} contains NaN or Inf in {bad[0]}{more}, so no training can continue from it. "
+        f"Start a new run from {other}; 'yolo-stability diagnose {source}' shows the damage."
     )
 
 
 def is_number(value: Any) -> bool:
-    """Return whether a setting of an optimizer holds no NaN or Inf; what is no number at all holds none."""
+    """Return whether an optimizer's setting contains no NaN or Inf; other types contain none.
+
+    Example:
+        >>> is_number((0.9, float("nan"))), is_number("fused")
+        (False, True)
+    """
     if isinstance(value, Tensor):
         return bool(torch.isfinite(value).all())
     if isinstance(value, tuple | list):
@@ -84,7 +90,7 @@ def is_number(value: Any) -> bool:
 
 
 def _broken(state: TrainingState) -> Iterator[str]:
-    """Yield the names of what is not finite."""
+    """Yield the names of non-finite values."""
     yield from _tensors("", state.model)
     if state.ema:
         yield from _tensors("EMA: ", state.ema.ema)
@@ -104,7 +110,7 @@ def _broken(state: TrainingState) -> Iterator[str]:
 
 
 def _tensors(of: str, module: nn.Module) -> Iterator[str]:
-    """Yield the names of parameters and statistics that are not finite."""
+    """Yield the names of non-finite parameters and statistics."""
     kept = [(n, b) for n, b in module.named_buffers() if n.endswith(_STATISTICS)]
     for name, tensor in (*module.named_parameters(), *kept):
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor.detach()).all()):

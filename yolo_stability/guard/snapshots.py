@@ -1,4 +1,4 @@
-"""The last healthy training state, kept in memory: two staggered snapshots, the older one proven by time."""
+"""Healthy training states in memory: two snapshots, the older proven by later steps."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from yolo_stability.guard.training_state import TrainingState
 
 __all__ = ["HealthyStates", "Snapshot", "start_over"]
 
-_CLEAR = 8  # steps between a snapshot and the first sign of trouble
+_CLEAR = 8  # minimum distance in steps between a snapshot and the first sign of trouble
 
 
 class Snapshot:
-    """A copy of all that training changes: parameters, buffers, EMA, optimizer state and scaler.
+    """A copy of everything that training changes: model, EMA, optimizer state and scaler.
 
-    Copies live in host memory (pinned for CUDA, so that taking one does not wait for the device) and in the
-    precision of the originals: `last.pt` is half precision and passed through `nan_to_num`.
+    Copies are kept in host memory (pinned for CUDA, so that a copy does not synchronize the device)
+    and in the precision of the originals, whereas `last.pt` is half precision and passed through
+    `nan_to_num`.
 
     Args:
-        state: The training, after its set-up.
+        state: The training after its setup.
     """
 
     def __init__(self, state: TrainingState) -> None:
@@ -41,17 +42,18 @@ class Snapshot:
 
     @torch.no_grad()
     def take(self, state: TrainingState, step: int, place: int = 0) -> None:
-        """Copy the state as it is now.
+        """Copy the current state.
 
         Args:
             state: The training.
-            step: Optimizer steps applied so far.
-            place: Iterations of the warm-up that the state has passed.
+            step: Number of optimizer steps applied so far.
+            place: Number of completed warm-up iterations.
         """
         self.step, self.place = step, place
         model = (state.model, state.ema.ema if state.ema else None)
         if self._of is None or any(a is not b for a, b in zip(model, self._of, strict=True)):
-            self._of = model  # a recovery makes a new EMA; naming a thousand tensors costs more than copying them
+            # only after a recovery, which creates a new EMA: collecting costs more than copying
+            self._of = model
             named = _state_tensors(state)
             self._sources = [tensor for _, tensor in named]
             self._places = [self._place(key, tensor) for key, tensor in named]
@@ -71,9 +73,10 @@ class Snapshot:
 
     @torch.no_grad()
     def restore(self, state: TrainingState) -> None:
-        """Write the copy back in place; learning rates and the schedule go on as they are, if they are numbers.
+        """Restore the copy in place; learning rates and schedule are kept if they are numbers.
 
-        In place, since the EMA holds on to the very tensors it saw first; replaced ones would never be averaged.
+        In place, since the EMA holds references to the original tensors; it would never average
+        replaced ones.
         """
         for key, tensor in _state_tensors(state):
             tensor.copy_(self._copies[key])
@@ -94,13 +97,13 @@ class Snapshot:
             state.scaler.load_state_dict(self._scaler)
 
     def _copy(self, key: Any, tensor: Tensor) -> Tensor:
-        """Copy a tensor into its place in host memory."""
+        """Copy a tensor to its host memory."""
         place = self._place(key, tensor)
         place.copy_(tensor, non_blocking=self._pin)
         return place
 
     def _place(self, key: Any, tensor: Tensor) -> Tensor:
-        """Return a tensor's place in host memory, which is allocated once."""
+        """Return a tensor's host memory, which is allocated once."""
         place = self._copies.get(key)
         if place is None:
             place = torch.empty_like(
@@ -111,19 +114,19 @@ class Snapshot:
 
 
 class HealthyStates:
-    """Hands out the last state that has proven healthy.
+    """Maintains the last state that has proven healthy.
 
-    A snapshot counts only after `age` healthy steps, for weights may be finite one step before they are not. While
-    the younger snapshot proves itself the older one stands. A young run, whose weights move fastest, would lose all
-    it has learnt that way: there a snapshot counts after as many healthy steps as the run had at that time, at least
-    `youngest`.
+    A snapshot counts only after `age` healthy steps, since weights may be finite one step before
+    they are not. Until then the older snapshot is used. A young run, whose weights change fastest,
+    would lose all its progress that way: there a snapshot counts after as many healthy steps as the
+    run had at that time, at least `youngest`.
 
     Args:
         state: The training at its start; its first state counts as healthy.
-        step: Optimizer steps applied so far.
-        place: Iterations of the warm-up that the first state has passed.
+        step: Number of optimizer steps applied so far.
+        place: Number of completed warm-up iterations of the first state.
         age: Healthy steps after which a snapshot is trusted.
-        youngest: The same at the very start.
+        youngest: Minimum of these steps for an early snapshot.
     """
 
     def __init__(
@@ -137,41 +140,43 @@ class HealthyStates:
 
     @property
     def step(self) -> int:
-        """Optimizer steps applied to the trusted state."""
+        """Number of optimizer steps applied to the trusted state."""
         return self._trusted.step
 
     @property
     def place(self) -> int:
-        """Iterations of the warm-up that the trusted state has passed."""
+        """Number of completed warm-up iterations of the trusted state."""
         return self._trusted.place
 
     def observe(self, state: TrainingState, step: int, *, healthy: bool, place: int = 0) -> None:
-        """Take note of a step; call after the update.
+        """Process a step; call after the update.
 
         Args:
             state: The training.
-            step: Optimizer steps taken so far.
-            healthy: The step was applied, and within the run's own baseline.
-            place: Iterations of the warm-up passed so far.
+            step: Number of optimizer steps so far.
+            healthy: Whether the step was applied, and was within the run's own baseline.
+            place: Number of completed warm-up iterations so far.
         """
         if not healthy:
             self._candidate_healthy, self._wait = False, _CLEAR
             return
         self._proof, self._wait = self._proof + 1, max(self._wait - 1, 0)
         if not self._candidate_healthy:
-            if not self._wait:  # until then the one before the trouble may still be wanted
+            if (
+                not self._wait
+            ):  # until then the snapshot from before the trouble may still be needed
                 self._take(state, step, place)
         elif self._proof >= self._needed(self._candidate.step - self._first):
             self._trusted, self._candidate = self._candidate, self._trusted
             self._take(state, step, place)
 
     def _take(self, state: TrainingState, step: int, place: int) -> None:
-        """Make the present state the candidate."""
+        """Make the current state the candidate."""
         self._candidate.take(state, step, place)
         self._candidate_healthy, self._proof = True, 0
 
     def _needed(self, lived: int) -> int:
-        """Return how many healthy steps a snapshot needs that was taken after this many steps."""
+        """Return how many healthy steps must follow a snapshot taken after a number of steps."""
         return min(self._age, max(self._youngest, lived))
 
     def restore(self, state: TrainingState, before: int | None = None) -> int:
@@ -179,27 +184,27 @@ class HealthyStates:
 
         Args:
             state: The training.
-            before: Step at which trouble first showed, where that is known: the younger snapshot will do, too, if it
-                was taken well before.
+            before: Step of the first sign of trouble, if known: the younger snapshot is used if it
+                was taken well before it.
 
         Returns:
-            The optimizer steps that had been applied to that state.
+            Number of optimizer steps applied to that state.
         """
         if before is not None and self._trusted.step < self._candidate.step <= before - _CLEAR:
             self._trusted, self._candidate = self._candidate, self._trusted
         self._trusted.restore(state)
         if self._candidate.step > self._trusted.step:
-            self._candidate.step = -1  # of the steps that are undone
+            self._candidate.step = -1  # it belongs to the undone steps
         self._candidate_healthy = False
         return self._trusted.step
 
 
 @torch.no_grad()
 def start_over(state: TrainingState) -> None:
-    """Make new weights the beginning of a training: on every rank, and in the EMA.
+    """Synchronize new weights to every rank and to the EMA at the start of a training.
 
     Args:
-        state: The training, before its first step; the model has just been changed in place.
+        state: The training before its first step; its model has just been changed in place.
     """
     model = state.model
     broadcast(state, list(model.parameters()))
@@ -219,7 +224,7 @@ def _state_tensors(state: TrainingState) -> list[tuple[str, Tensor]]:
 
 
 def _tensors(module: torch.nn.Module) -> list[tuple[str, Tensor]]:
-    """Return the parameters and buffers of a module by name, a distillation teacher left out."""
+    """Return parameters and buffers of a module by name, without a distillation teacher."""
     return [
         (name, tensor.detach())
         for name, tensor in (*module.named_parameters(), *module.named_buffers())

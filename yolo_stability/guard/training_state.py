@@ -1,7 +1,8 @@
-"""`TrainingState`: what guard, snapshots and remedies need of a training, whoever runs its loop.
+"""`TrainingState`: the interface of a training for guard, snapshots and remedies.
 
-An Ultralytics trainer is mapped onto it by `trainer/trainer_state.py`; a loop of one's own has these parts anyway.
-Everything is read anew at each use, for a recovery or a retry may exchange the optimizer or the average.
+`trainer/trainer_state.py` maps an Ultralytics trainer onto it; a custom loop has these parts
+anyway. Everything is read again at each use, since a recovery or a retry may replace the optimizer
+or the EMA.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class Average(Protocol):
 
     Attributes:
         ema: The averaged model.
-        updates: How often it was updated.
+        updates: Number of updates.
     """
 
     ema: nn.Module
@@ -29,39 +30,39 @@ class Average(Protocol):
 
 
 class Scaler(Protocol):
-    """Loss scaling of AMP, as `torch.amp.GradScaler` does it."""
+    """Loss scaling of AMP, compatible with `torch.amp.GradScaler`."""
 
     def is_enabled(self) -> bool:
         """Return whether losses are scaled."""
 
     def get_scale(self) -> float:
-        """Return the present scale."""
+        """Return the current scale."""
 
     def get_growth_interval(self) -> int:
-        """Return after how many steps it may grow."""
+        """Return the number of steps after which the scale may grow."""
 
     def update(self) -> None:
-        """Close a step."""
+        """Complete a step."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return its state."""
+        """Return the state."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take a state."""
+        """Load a state."""
 
 
 class Scheduler(Protocol):
-    """What sets the learning rates of an epoch.
+    """Scheduler of the learning rates.
 
     Attributes:
-        base_lrs: Rate of each parameter group that a schedule multiplies.
+        base_lrs: Base rate of each parameter group, which the schedule multiplies.
     """
 
     base_lrs: list[float]
 
 
 class Processes(Protocol):
-    """Where a training runs."""
+    """Processes of a training."""
 
     @property
     def device(self) -> torch.device:
@@ -69,7 +70,7 @@ class Processes(Protocol):
 
     @property
     def world_size(self) -> int:
-        """Processes that train together."""
+        """Number of processes that train together."""
 
 
 class TrainingState(Processes, Protocol):
@@ -77,7 +78,7 @@ class TrainingState(Processes, Protocol):
 
     Attributes:
         loss: Loss of the last batch; None before the first.
-        running_loss: What the progress bar shows: a tensor, a dict of them, or None.
+        running_loss: Loss of the progress bar: a tensor, a dict of them, or None.
     """
 
     loss: Tensor
@@ -85,7 +86,7 @@ class TrainingState(Processes, Protocol):
 
     @property
     def model(self) -> nn.Module:
-        """The model itself, without wrappers."""
+        """The model without wrappers."""
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -93,7 +94,7 @@ class TrainingState(Processes, Protocol):
 
     @property
     def scaler(self) -> Scaler:
-        """Loss scaling; a disabled one without AMP."""
+        """Loss scaling; disabled without AMP."""
 
     @property
     def scheduler(self) -> Scheduler:
@@ -105,7 +106,7 @@ class TrainingState(Processes, Protocol):
 
 
 class TrainingRun(TrainingState, Protocol):
-    """A training state with what a report about it names."""
+    """A training state with the data that reports need."""
 
     @property
     def save_dir(self) -> Path:
@@ -113,11 +114,11 @@ class TrainingRun(TrainingState, Protocol):
 
     @property
     def epoch(self) -> int:
-        """The present epoch, counted from 0."""
+        """The current epoch, counted from 0."""
 
     @property
     def epochs(self) -> int:
-        """How many there will be."""
+        """Number of epochs."""
 
     @property
     def arguments(self) -> Mapping[str, Any]:
@@ -125,4 +126,4 @@ class TrainingRun(TrainingState, Protocol):
 
     @property
     def precision(self) -> torch.dtype | None:
-        """Precision of autocast; None where it is off."""
+        """Precision of autocast; None if it is disabled."""

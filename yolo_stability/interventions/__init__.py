@@ -1,1 +1,1 @@
-"""Switches that really act on a model, its optimizer, its gradients or its data: causes and remedies alike."""
+"""Changes to a model, its optimizer, gradients or data: causes of instability and remedies."""

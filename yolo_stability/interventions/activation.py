@@ -1,7 +1,8 @@
-"""`act=`: another activation function in every block.
+"""`act=`: replaces the activation function in every block.
 
-Ultralytics' own way, `activation:` in the model's YAML, reaches only layers that name none; here each module that is
-somebody's `act` is exchanged. Gates (the sigmoid of an attention) and functions called by name stay as they are.
+Ultralytics' own option, `activation:` in the model's YAML, affects only layers that do not specify
+one. Here every activation stored in an attribute `act` is replaced. Gates (such as the sigmoid of
+an attention) and functions called by name are unchanged.
 """
 
 from __future__ import annotations
@@ -23,38 +24,39 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
 }
-"""By name. LeakyReLU has the slope of the Darknet models, 0.1."""
+"""Activations by name. LeakyReLU has the slope of the Darknet models, 0.1."""
 
 _HIDDEN = (nn.SiLU, nn.ReLU, nn.LeakyReLU, nn.GELU, nn.Hardswish, nn.Mish, nn.ELU)
 _WHERE = "act"
 
 
 def check_activation(name: str) -> None:
-    """Refuse an unknown activation.
+    """Raise if an activation is unknown.
 
     Args:
-        name: What the user typed.
+        name: Name that the user typed.
 
     Raises:
-        ConfigError: There is none of that name.
+        ConfigError: No activation has that name.
     """
     if name not in ACTIVATIONS:
         raise ConfigError(
-            f"act={name}: '{name}' is no activation.{nearest(name, ACTIVATIONS)} Choose from {', '.join(ACTIVATIONS)}."
+            f"Invalid value act={name}: unknown activation.{nearest(name, ACTIVATIONS)} "
+            f"Choose from {', '.join(ACTIVATIONS)}."
         )
 
 
 def apply_activation(model: nn.Module, name: str) -> tuple[int, int]:
-    """Exchange the activations of a model, in place.
+    """Replace the activations of a model in place.
 
     Args:
-        model: A model of Ultralytics.
-        name: One of `ACTIVATIONS`.
+        model: An Ultralytics model.
+        name: Name of the activation, a key of `ACTIVATIONS`.
 
     Returns:
-        How many modules got the new one, and how many activation modules elsewhere stay.
+        Number of replaced modules, and number of activation modules elsewhere that are unchanged.
     """
-    shared = ACTIVATIONS[name]()  # one for all, as Ultralytics does: it has no parameters
+    shared = ACTIVATIONS[name]()  # one module for all, as in Ultralytics: it has no parameters
     changed = [m for m in model.modules() if isinstance(getattr(m, _WHERE, None), _HIDDEN)]
     for module in changed:
         module.act = shared

@@ -1,4 +1,4 @@
-"""Names that `act=` takes; importing this loads no torch. `activation.py` has the functions."""
+"""Names of the activations for `act=`, without torch; `activation.py` has the modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`kind` and `kind:number`: how clips, normalisations, initialisations and faults are written."""
+"""Parser of `kind` and `kind:number`, the notation of clips, norms, initializations and faults."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["Argument", "Choice", "choose", "split_choice"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Argument:
-    """The number behind the colon.
+    """Description of the number after the colon.
 
     Attributes:
-        meaning: What it says, in a few words.
-        default: What holds when it is left out; None when it must be given.
-        low: It must be larger than this.
-        high: It must not be larger than this.
-        example: A sensible value, for messages.
+        meaning: Meaning of the number in a few words.
+        default: Value if the number is omitted; None if it is required.
+        low: Lower bound, exclusive.
+        high: Upper bound, inclusive.
+        example: A reasonable value, for messages.
     """
 
     meaning: str
@@ -32,11 +32,18 @@ class Argument:
 
 
 class Choice:
-    """One entry of a registry that users write as `kind` or `kind:number`.
+    """Entry of a registry that users write as `kind` or `kind:number`.
 
     Attributes:
-        argument: What the number means; None for a kind that takes none.
-        value: The number; NaN for a kind that takes none.
+        argument: Description of the number; None for a kind without one.
+        value: The number; NaN for a kind without one.
+
+    Example:
+        >>> from yolo_stability.interventions.clips import CLIPS
+        >>> str(choose(CLIPS, "clip", "agc:0.02"))
+        'agc:0.02'
+        >>> choose(CLIPS, "clip", "agc").value
+        0.01
     """
 
     argument: ClassVar[Argument | None] = None
@@ -46,11 +53,11 @@ class Choice:
 
     @classmethod
     def name(cls) -> str:
-        """Return the kind as users write it: the name of its file, or of its entry point."""
+        """Return the name of the kind: that of its file, or of its entry point."""
         return entry_name(cls)
 
     def __str__(self) -> str:
-        """Return the choice as a user would write it."""
+        """Return the choice in the notation of users."""
         return self.name() if math.isnan(self.value) else f"{self.name()}:{_round_trip(self.value)}"
 
     @classmethod
@@ -58,26 +65,27 @@ class Choice:
         """Return the number, or its default.
 
         Raises:
-            ConfigError: It is missing, too many, or out of range.
+            ConfigError: The number is missing, unexpected or out of range.
         """
         kind, argument = cls.name(), cls.argument
         if argument is None:
             if value is not None:
                 raise ConfigError(
-                    f"'{kind}:{_round_trip(value)}' is not possible: {kind} takes no number. Write {kind} alone."
+                    f"Invalid value {kind}:{_round_trip(value)}: {kind} takes no number. Write "
+                    f"{kind} alone."
                 )
             return math.nan
         if value is None:
             value = argument.default
         if value is None:
             raise ConfigError(
-                f"'{kind}' needs {argument.meaning}: write {kind}:{argument.example:g}, for instance."
+                f"'{kind}' needs {argument.meaning}, for example {kind}:{argument.example:g}."
             )
         if not (argument.low < value <= argument.high) or math.isinf(value):
             limit = "" if math.isinf(argument.high) else f" and at most {argument.high:g}"
             raise ConfigError(
-                f"'{kind}:{_round_trip(value)}' is not possible: {argument.meaning} must be a finite number "
-                f"above {argument.low:g}{limit}, such as {kind}:{argument.example:g}."
+                f"Invalid value {kind}:{_round_trip(value)}: {argument.meaning} must be a finite "
+                f"number above {argument.low:g}{limit}, such as {kind}:{argument.example:g}."
             )
         return value
 
@@ -89,11 +97,14 @@ def split_choice(text: str, where: str) -> tuple[str, float | None]:
     """Split `kind:number` into its parts.
 
     Args:
-        text: What the user typed.
+        text: Value that the user typed.
         where: The setting, for the message.
 
+    Returns:
+        Kind and number; None for a missing number.
+
     Raises:
-        ConfigError: What stands behind the colon is no number.
+        ConfigError: The text after the colon is not a number.
     """
     kind, colon, number = str(text).strip().partition(":")
     if not colon:
@@ -101,20 +112,20 @@ def split_choice(text: str, where: str) -> tuple[str, float | None]:
     try:
         return kind, float(number)
     except ValueError:
-        complaint = f"'{number}' is no number" if number.strip() else "the number is missing"
+        complaint = f"'{number}' is not a number" if number.strip() else "the number is missing"
         raise ConfigError(f"{where}: {complaint} after the colon; write {kind}:NUMBER.") from None
 
 
 def choose(registry: Registry[C], key: str, text: str) -> C:
-    """Read a choice such as `agc:0.01`.
+    """Parse a choice such as `agc:0.01`.
 
     Args:
-        registry: Where its kind is looked up.
+        registry: Registry of the kinds.
         key: The setting, for messages.
         text: `kind` or `kind:number`.
 
     Raises:
-        ConfigError: There is no such kind, or its number is impossible.
+        ConfigError: The kind is unknown, or its number is invalid.
     """
     where = f"{key}={text}"
     kind, value = split_choice(text, where)
@@ -123,6 +134,6 @@ def choose(registry: Registry[C], key: str, text: str) -> C:
 
 
 def _round_trip(value: float) -> str:
-    """Return a number as people write it, with as many digits as it takes to read the same number back."""
+    """Format a number with as few digits as possible, but enough to read the same number back."""
     short = f"{value:g}"
     return short if float(short) == value else repr(value)

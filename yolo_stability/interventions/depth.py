@@ -1,4 +1,4 @@
-"""`depth_mult=2.0`: more (or fewer) repeats of every repeated block, relative to the model's stock depth."""
+"""`depth_mult=2.0`: multiplies the repeats of every repeated block, relative to the stock model."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from typing import Any
 __all__ = ["MARK", "deepen"]
 
 MARK = "depth_mult"
-"""Key in the model's YAML dictionary, which travels in the checkpoint: how much deeper than stock it already is."""
+"""Key in the model's YAML dictionary, saved in checkpoints: depth relative to the stock model."""
 
 
 def deepen(config: Mapping[str, Any], factor: float) -> tuple[dict[str, Any], int, int]:
     """Return a model's YAML dictionary with its depth multiplied.
 
     Args:
-        config: From `yaml_model_load`; one that carries a factor already is taken back to stock first.
-        factor: More than 0.
+        config: Dictionary from `yaml_model_load`; an earlier factor in it is removed first.
+        factor: Factor on the stock depth, above 0.
 
     Returns:
-        The new dictionary, and the repeats over all layers before (in the stock model) and after.
+        The new dictionary, and the number of repeats over all layers of the stock and of the new
+        model.
     """
     stock = dict(config)
     already = float(stock.pop(MARK, 1.0))
@@ -34,7 +35,7 @@ def deepen(config: Mapping[str, Any], factor: float) -> tuple[dict[str, Any], in
 
 
 def _depth(config: Mapping[str, Any]) -> float:
-    """Return the depth multiple in force, as `parse_model` finds it."""
+    """Return the effective depth multiple, following `parse_model`."""
     scales = config.get("scales")
     if scales:
         return float(scales[config.get("scale") or next(iter(scales))][0])
@@ -42,6 +43,6 @@ def _depth(config: Mapping[str, Any]) -> float:
 
 
 def _repeats(config: Mapping[str, Any], depth: float) -> int:
-    """Return the repeats over all layers, by the rule of `parse_model`."""
+    """Return the number of repeats over all layers, following `parse_model`."""
     layers = [*config.get("backbone", ()), *config.get("head", ())]
     return sum(max(round(n * depth), 1) if n > 1 else n for _, n, *_ in layers)

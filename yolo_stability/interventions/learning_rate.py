@@ -1,7 +1,8 @@
-"""`lr_mult=1000`: every learning rate times a factor.
+"""`lr_mult=1000`: multiplies every learning rate by a factor.
 
-`lr0` above 1 is refused by Ultralytics' config check, and a lowered `group["lr"]` lasts only until the next warm-up
-batch or epoch. The factor is applied where the optimizer is built, so that warm-up, schedule and recovery all follow.
+Ultralytics' config check rejects `lr0` above 1, and a changed `group["lr"]` lasts only until the
+next warm-up batch or epoch. The factor is therefore applied where the optimizer is built, so that
+warm-up, schedule and recovery follow it.
 """
 
 from __future__ import annotations
@@ -12,11 +13,18 @@ __all__ = ["scale_learning_rate"]
 
 
 def scale_learning_rate(optimizer: Optimizer, factor: float) -> None:
-    """Multiply the learning rate of every group as it stands; a scheduler keeps its own base rates.
+    """Multiply the current learning rate of every group; a scheduler keeps its own base rates.
 
     Args:
-        optimizer: One whose scheduler, if it has one, is told by the caller.
-        factor: More than 0.
+        optimizer: Optimizer; the caller updates its scheduler, if it has one.
+        factor: Factor above 0.
+
+    Example:
+        >>> import torch
+        >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.25)
+        >>> scale_learning_rate(optimizer, 2.0)
+        >>> optimizer.param_groups[0]["lr"]
+        0.5
     """
     for group in optimizer.param_groups:
         group["lr"] *= factor

@@ -1,4 +1,4 @@
-"""Which packages a run's settings bring in: what such a run computes depends on their versions, too."""
+"""Versions of the packages that provide the clip, norm, init or fault of a run."""
 
 from __future__ import annotations
 
@@ -16,11 +16,17 @@ __all__ = ["plugin_versions"]
 def plugin_versions(settings: Mapping[str, Any]) -> dict[str, str]:
     """Return the version of each other package whose clip, norm, init or fault the settings name.
 
+    The results of such a run also depend on these versions.
+
     Args:
-        settings: Keys of a run.
+        settings: Options of a run.
 
     Returns:
-        Versions by name of the package; empty where all is of this package.
+        Versions by package name; empty if this package provides everything.
+
+    Example:
+        >>> plugin_versions({"clip": "agc:0.01", "fault": "nan_grad@3"})
+        {}
     """
     found = {}
     for key, registry in (("clip", CLIPS), ("norm", NORMS), ("init", INITS), ("fault", FAULTS)):

@@ -1,7 +1,8 @@
-"""`residual=false`: no skip connections inside the blocks.
+"""`residual=false`: no skip connections within blocks.
 
-Ultralytics' blocks add their input where their `add` says so; it is set to False. Additions that are written into a
-block's forward (transformer layers, ResNet blocks, area attention) cannot be switched off that way and are counted.
+Ultralytics' blocks add their input if their attribute `add` is true; it is set to False. Additions
+that are hard-coded in a block's forward (transformer layers, ResNet blocks, area attention) cannot
+be disabled that way and are counted.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ __all__ = ["remove_residuals"]
 
 
 def remove_residuals(model: nn.Module) -> tuple[int, int]:
-    """Switch off every skip connection that has a switch, in place.
+    """Disable every skip connection that has a switch, in place.
 
     Args:
-        model: A model of Ultralytics.
+        model: An Ultralytics model.
 
     Returns:
-        How many were switched off, and how many blocks keep theirs.
+        Number of disabled connections, and number of blocks whose connection is hard-coded.
     """
     switched = [m for m in model.modules() if getattr(m, "add", None) is True]
     for module in switched:
-        module.add = False  # type: ignore[assignment]  # a plain bool
+        module.add = False  # type: ignore[assignment]  # bool, not a module
     return len(switched), sum(isinstance(m, UNCONDITIONAL_RESIDUALS) for m in model.modules())

@@ -1,4 +1,4 @@
-"""All switches of one run: what they do to a model, its optimizer and its gradients, and what they say about it."""
+"""Switches of one run: changes to its model, optimizer and gradients, and their descriptions."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from yolo_stability.interventions.residual import remove_residuals
 
 __all__ = ["SwitchSettings", "Switches"]
 
-# They divide each gradient by its own running size, so a change of its length hardly reaches the weights.
+# They divide each gradient by a running average of its size, so clipping hardly affects the update.
 _SCALE_FREE = frozenset({"Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop"})
 
 
 class SwitchSettings(Protocol):
-    """The settings that switches read; `StabilitySettings` has them."""
+    """Settings that `Switches` reads; `StabilitySettings` implements them."""
 
     clip: str
     norm: str
@@ -43,7 +43,7 @@ class SwitchSettings(Protocol):
     fault: str | None
 
     def model_copy(self, *, update: Mapping[str, Any]) -> Self:
-        """Return the same settings with some of them changed."""
+        """Return a copy of the settings with changes."""
         ...
 
 
@@ -54,11 +54,11 @@ class Switches:
         settings: Settings with a value for each switch.
 
     Attributes:
-        done: What each switch that is set has really changed, one sentence by key.
-        warnings: What a user should know before training: switches that hardly act.
+        done: Effect of each active switch, one sentence by option.
+        warnings: Notices before training: switches with hardly any effect.
 
     Raises:
-        ConfigError: A value is impossible.
+        ConfigError: A value is invalid.
     """
 
     def __init__(self, settings: SwitchSettings) -> None:
@@ -71,7 +71,7 @@ class Switches:
         if settings.fault is not None:
             kind = settings.fault.partition("@")[0].partition(":")[0]
             self.done["fault"] = (
-                f"damage on purpose: {FAULTS.summary(kind).partition(': ')[2].rstrip('.')}"
+                f"injected fault: {FAULTS.summary(kind).partition(': ')[2].rstrip('.')}"
             )
         self.warnings: list[str] = []
         self._waits_for_data = False
@@ -86,10 +86,10 @@ class Switches:
     # The model
 
     def configure(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the YAML dictionary of a model with its depth as asked for.
+        """Return the YAML dictionary of a model with the requested depth.
 
         Args:
-            config: The stock model's, or that of a checkpoint.
+            config: Dictionary of the stock model or of a checkpoint.
         """
         factor = self.settings.depth_mult
         if factor == 1.0:
@@ -98,47 +98,48 @@ class Switches:
         self.done["depth_mult"] = f"{after} repeats of layers instead of {before}"
         if before == after:
             self.warnings.append(
-                f"depth_mult={factor:g} changes nothing: rounded, every layer keeps its repeats ({before} in all)."
+                f"depth_mult={factor:g} changes nothing: after rounding, every layer keeps its "
+                f"repeats ({before} in all)."
             )
         return new
 
     def edit(self, model: nn.Module, *, pretrained: bool, resumed: bool = False) -> None:
-        """Change a freshly built model in place; weights are loaded into it afterwards.
+        """Change a new model in place; weights are loaded into it afterwards.
 
         Args:
             model: The model.
-            pretrained: Weights will be loaded.
-            resumed: They are those of the same run.
+            pretrained: Whether weights will be loaded.
+            resumed: Whether they are those of the same run.
 
         Raises:
-            ConfigError: A switch finds nothing in the model that it could change.
+            ConfigError: The model has nothing that a switch could change.
         """
         s = self.settings
         if s.act is not None:
             changed, stay = apply_activation(model, s.act)
             _require(
                 changed,
-                f"act={s.act}: this model has no activation that can be exchanged. Leave act out.",
+                f"act={s.act}: this model has no activation that can be replaced. Remove act.",
             )
             self.done["act"] = f"{changed} activations are {s.act}{_others(stay, 'elsewhere')}"
-        # After the activations, for some norms become part of them.
+        # After the activations, since some norms are inserted into them.
         if s.norm != STOCK_NORM:
             self._normalize(model)
         if not s.residual:
             removed, stay = remove_residuals(model)
             _require(
                 removed,
-                "residual=false: this model has no skip connection that can be switched off"
-                f"{f' ({stay} are written into its blocks)' if stay else ''}. Leave residual out.",
+                "residual=false: this model has no skip connection that can be disabled"
+                f"{f' ({stay} are hard-coded in its blocks)' if stay else ''}. Remove residual.",
             )
             self.done["residual"] = (
-                f"{removed} skip connections off{_others(stay, 'written into their blocks')}"
+                f"{removed} skip connections disabled{_others(stay, 'hard-coded in their blocks')}"
             )
         if s.init != STOCK_INIT:
             self._initialize(model, pretrained=pretrained, resumed=resumed)
 
     def on_first_batch(self, model: nn.Module, images: Tensor) -> bool:
-        """Finish an initialisation that needs data; return whether weights have changed."""
+        """Finish an initialization that needs data; return whether weights have changed."""
         if not self._waits_for_data:
             return False
         self._waits_for_data = False
@@ -148,35 +149,38 @@ class Switches:
         return layers > 0
 
     def after_train_mode(self, model: nn.Module) -> None:
-        """Correct what `model.train()` has just set; it comes once an epoch."""
+        """Restore the frozen statistics after `model.train()`, which runs once per epoch."""
         if self._norm.freezes:
             freeze_statistics(model)
 
     def _normalize(self, model: nn.Module) -> None:
-        """Exchange the normalisation."""
+        """Replace the normalization."""
         layers = sum(isinstance(m, nn.BatchNorm2d) for m in model.modules())
         _require(
             layers,
-            f"norm={self.settings.norm}: this model has no BatchNorm that could be changed. Leave norm out.",
+            f"norm={self.settings.norm}: this model has no BatchNorm that can be changed. Remove "
+            "norm.",
         )
         replaced = apply_norm(model, self._norm)
         if self._norm.freezes:
             self.done["norm"] = f"{layers} BatchNorm layers keep their running statistics"
             return
         instead = self._norm.layer(8)
-        text = f"{replaced.removed} BatchNorm layers {f'are {type(instead).__name__}' if instead else 'are gone'}"
+        kind = f"replaced by {type(instead).__name__}" if instead else "removed"
+        text = f"{replaced.removed} BatchNorm layers {kind}"
         if replaced.merged:
             text += (
-                f", {replaced.merged} blocks of parallel convolutions became one convolution each"
+                f", {replaced.merged} blocks of parallel convolutions merged into one convolution "
+                "each"
             )
         if replaced.kept:
-            text += f"; {', '.join(f'{n} {k}' for k, n in replaced.kept.items())} stay"
+            text += f"; {', '.join(f'{n} {k}' for k, n in replaced.kept.items())} unchanged"
         self.done["norm"] = text
 
     def _initialize(self, model: nn.Module, *, pretrained: bool, resumed: bool) -> None:
-        """Draw the weights anew."""
+        """Draw new weights."""
         if resumed:
-            self.done["init"] = "the weights go on from where they were"
+            self.done["init"] = "weights continue from the checkpoint"
             return
         text = f"init={self.settings.init}"
         layers = self._init.apply(model)
@@ -184,35 +188,36 @@ class Switches:
         self._waits_for_data = not pretrained
         if pretrained:
             self.warnings.append(
-                f"{text} acts only on layers that the pretrained weights do not fill; "
-                "start from a .yaml, or with pretrained=False, to see it act."
+                f"{text} affects only layers that the pretrained weights do not fill; to use it "
+                "for all layers, start from a .yaml model or with pretrained=False."
             )
         norms = sum("Norm" in type(m).__name__ for m in model.modules())
         if self._init.hidden_by_norm and norms > layers // 2:
             self.warnings.append(
-                f"{text} is hidden: {norms} normalisation layers undo a change of scale. Try it with norm=none."
+                f"{text} has hardly any effect: {norms} normalization layers undo a change of "
+                "scale. Try it with norm=none."
             )
 
     # The optimizer and its gradients
 
     def build(self, optimizer: Optimizer, *, asked: str) -> None:
-        """Change a freshly built optimizer.
+        """Change a new optimizer.
 
         Args:
             optimizer: The optimizer.
-            asked: What `optimizer=` said.
+            asked: Value of the option `optimizer`.
         """
         s, name = self.settings, type(optimizer).__name__
         if s.lr_mult != 1.0:
             scale_learning_rate(optimizer, s.lr_mult)
             self.done["lr_mult"] = (
-                f"{len(optimizer.param_groups)} groups of {name}, warm-up and schedule follow"
+                f"{len(optimizer.param_groups)} groups of {name}, followed by warm-up and schedule"
             )
             if asked.lower() == "auto":
                 lr = optimizer.param_groups[-1]["lr"] / s.lr_mult
                 self._warn(
-                    f"lr_mult={s.lr_mult:g} multiplies lr {lr:g}, which optimizer=auto picked by itself ({name}); "
-                    "name an optimizer and lr0 to know what is multiplied."
+                    f"lr_mult={s.lr_mult:g} multiplies lr {lr:g}, which optimizer=auto chose "
+                    f"together with {name}; set optimizer and lr0 to control the result."
                 )
         if s.clip != STOCK_CLIP:
             self.done["clip"] = (
@@ -222,13 +227,14 @@ class Switches:
             )
             if name in _SCALE_FREE:
                 self._warn(
-                    f"clip={s.clip} hardly acts: {name} divides each gradient by its own running size."
+                    f"clip={s.clip} has hardly any effect: {name} divides each gradient by a "
+                    "running average of its size."
                 )
         if s.l1:
             self.done["l1"] = f"sign(weight) x {s.l1:g} is added to the gradients"
 
     def regularize(self, params: Iterable[nn.Parameter]) -> bool:
-        """Add the gradient of the L1 penalty, if one is set; return whether gradients changed."""
+        """Add the gradient of the L1 penalty, if there is one; return whether gradients changed."""
         if not self.settings.l1:
             return False
         weights = penalized(params)
@@ -236,7 +242,7 @@ class Switches:
         return bool(weights)
 
     def _warn(self, text: str) -> None:
-        """Keep a warning, once: optimizers are built anew after an out-of-memory error."""
+        """Store a warning once, since an out-of-memory error rebuilds the optimizer."""
         if text not in self.warnings:
             self.warnings.append(text)
 
@@ -248,5 +254,5 @@ def _require(count: int, otherwise: str) -> None:
 
 
 def _others(count: int, where: str) -> str:
-    """Say how many of a kind stay, if any."""
-    return f"; {count} {where} stay" if count else ""
+    """Describe how many of a kind are unchanged, if any."""
+    return f"; {count} {where} unchanged" if count else ""

@@ -110,7 +110,7 @@ def test_an_applied_nan_is_a_failure_unless_the_run_goes_on(
     assert summary(found) == ("failed", 20, "non_finite", "model.16 C3k2")
     assert (
         found.why
-        == "gradients were not finite from step 20 on and applied; it began in model.16 C3k2"
+        == "gradients were not finite from step 20 on, and the updates were applied; first in model.16 C3k2"
     )
     assert summary(judged(nan_until(21))) == ("unstable", 20, "non_finite", "model.16 C3k2")
     assert judged(nan_until(STEPS - 12)).verdict == "unstable"
@@ -137,7 +137,7 @@ def test_a_nan_everywhere_points_to_the_block_that_was_off_before(
     found = judged(lambda s, r: scaled(r, factors.get(s, (1,) * 4)))
     assert summary(found) == ("failed", 19, "spike", "model.23.cv2 Detect box")
     assert found.why.startswith(
-        "gradients were not finite from step 20 on and applied; it began in model.23.cv2 "
+        "gradients were not finite from step 20 on, and the updates were applied; first in model.23.cv2 "
     )
 
 
@@ -147,11 +147,11 @@ def test_guard_skips_are_judged_by_their_end(judged: Callable[..., RunVerdict]) 
 
     found = judged(skipping(20, 22))
     assert summary(found) == ("unstable", 20, "non_finite", NAMES[3])
-    assert found.why == "the guard left out 2 steps, the first being step 20, and the run went on"
+    assert found.why == "the guard skipped 2 steps, starting at step 20, and the run continued"
     assert judged(skipping(54)).verdict == "unstable"
     assert judged(skipping(55)).verdict == "failed"
     assert (
-        "the guard left out 1 step, the first being step 57, and the run did not recover"
+        "the guard skipped 1 step, starting at step 57, and the run did not recover"
         in judged(skipping(57)).why
     )
 
@@ -190,7 +190,7 @@ def test_a_blow_up_before_the_zeros_is_the_onset(judged: Callable[..., RunVerdic
     found = judged(change)
     assert summary(found) == ("failed", 18, "spike", "model.16 C3k2")
     assert "exactly 0 for 35 steps from step 25 on" in found.why
-    assert "; the first sign: 1 step stood out, the first being step 18" in found.why
+    assert "; first sign: the gradient norm spiked in 1 step, first at step 18" in found.why
 
 
 def test_a_short_blow_up_before_the_zeros_is_told(judged: Callable[..., RunVerdict]) -> None:
@@ -220,7 +220,7 @@ def test_a_spike_is_judged_by_the_runs_own_past(
     if expected == "unstable":
         assert (found.onset_step, found.onset_sign) == (step, "spike")
         assert found.why.startswith(
-            f"1 step stood out, the first being step {step} with a gradient norm of 671; most"
+            f"the gradient norm spiked in 1 step, first at step {step} with a norm of 671; most"
         )
 
 
@@ -283,7 +283,9 @@ def test_a_loss_that_rises_into_nan_was_high_before_if_that_took_a_while(
     assert judged(rising(53)).onset_step == 57
     found = judged(rising(55))
     assert summary(found)[:3] == ("failed", 58, "non_finite")
-    assert found.why.startswith("the loss was not finite from step 58 on and applied")
+    assert found.why.startswith(
+        "the loss was not finite from step 58 on, and the updates were applied"
+    )
 
 
 @pytest.mark.parametrize(
@@ -303,7 +305,7 @@ def test_next_to_no_loss_after_a_blow_up_is_a_failure(judged: Callable[..., RunV
 
     found = judged(change(0.007, 90.0))
     assert summary(found)[:3] == ("failed", 24, "collapse")
-    assert "the loss was next to nothing for 40 steps from step 20 on" in found.why
+    assert "the loss was almost 0 for 40 steps from step 20 on" in found.why
     assert found.why.endswith("after a loss of 90")
     assert judged(change(0.5, 90.0)).verdict == "stable"  # that is what learning looks like
     assert judged(change(0.007, 30.0)).verdict == "stable"  # no blow-up
@@ -380,7 +382,7 @@ def test_a_dead_process_is_a_failure(judged: Callable[..., RunVerdict], outcome:
         lambda s, r: scaled(r, (1, math.nan, 1, 1)) if s >= 50 else r, outcome=outcome
     )
     assert summary(after_nan)[:3] == ("failed", 50, "non_finite")
-    assert "; the first sign: gradients were not finite from step 50 on" in after_nan.why
+    assert "; first sign: gradients were not finite from step 50 on" in after_nan.why
     assert judged(steps=0, outcome=outcome).verdict == "failed"
 
 

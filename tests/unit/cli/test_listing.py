@@ -40,7 +40,7 @@ def test_a_summary_is_whole_and_stands_beside_its_name(page: list[str]) -> None:
     column = page[start].index("Adaptive")
     assert page[start + 1][:column].strip() == ""
     text = f"{page[start][column:]} {page[start + 1][column:]}"
-    assert text.startswith("Adaptive gradient clipping, unit by unit (Brock et al. 2021")
+    assert text.startswith("Adaptive gradient clipping per unit (Brock et al. 2021")
     assert text.endswith(".")
 
 

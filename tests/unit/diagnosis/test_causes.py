@@ -83,7 +83,7 @@ def test_gradients_lost_along_the_depth_from_the_start(ratio: float, cause: str)
     assert "in the first steps the first block's gradient was" in found.causes[0].evidence
 
 
-def test_a_loss_that_is_absurd_before_any_update_is_the_initialisations() -> None:
+def test_an_absurd_loss_before_any_update_points_to_the_initialization() -> None:
     run = with_rows(RUN, slice(None), loss=RUN.loss * 1e6)
     assert diagnosed(run).cause == "initialisation"
     assert (
@@ -95,21 +95,21 @@ def test_updates_that_replace_the_weights_are_the_learning_rates() -> None:
     run = with_rows(RUN, slice(2, 12), update=8.0)
     assert diagnosed(run).cause == "learning_rate"
     both = with_rows(deep(1e-6), slice(2, 12), update=8.0)
-    assert diagnosed(both).cause == "normalisation"  # large updates follow from what is built in
+    assert diagnosed(both).cause == "normalisation"  # large updates follow from the structure
 
 
-def test_a_learning_rate_that_leaps_in_mid_run_is_told_with_its_step() -> None:
+def test_a_learning_rate_that_jumps_is_reported_with_its_step() -> None:
     run = with_rows(RUN, slice(60, 96), lr=0.5, update=8.0, update_block=1)
     run = with_rows(run, slice(62, 96), loss=1e4)
     found = diagnosed(run)
     assert found.cause == "learning_rate"
-    assert found.causes[0].evidence == "the learning rate leapt 100 times at step 60"
+    assert found.causes[0].evidence == "the learning rate jumped by a factor of 100 at step 60"
     warm = with_rows(RUN, slice(0, 4), lr=1e-5)
     warm = with_rows(warm, slice(60, 96), loss=np.nan)
-    assert all("leapt" not in c.evidence for c in diagnosed(warm).causes)
+    assert all("jumped by" not in c.evidence for c in diagnosed(warm).causes)
 
 
-def test_the_first_bad_step_after_quiet_ones_tells_batch_from_numbers() -> None:
+def test_the_first_bad_step_separates_batch_from_numeric_range() -> None:
     assert diagnosed(nan_from(50, loss=True, blocks=5)).cause == "data"
     found = diagnosed(nan_from(50, loss=False, blocks=2))
     assert found.cause == "numeric_range"

@@ -30,7 +30,7 @@ RUN = healthy_run()
 
 @dataclass(frozen=True, kw_only=True)
 class Scripted(Rule):
-    """A rule that finds what it is told to."""
+    """A rule with preset findings."""
 
     findings: tuple[Finding, ...] = ()
 
@@ -84,7 +84,7 @@ def test_a_critical_finding_fails_a_run_if_it_reaches_its_end(
         monkeypatch, finding("critical", 20, 30), finding("critical", 70, 95, "collapse")
     )
     assert both.verdict == "failed"
-    assert both.why == "collapse 70; the first sign: spike 20"
+    assert both.why == "collapse 70; first sign: spike 20"
     assert both.time_to_divergence == 20
 
 
@@ -103,11 +103,11 @@ def test_a_warning_unsettles_and_advice_does_not(monkeypatch: pytest.MonkeyPatch
     )
 
 
-def test_the_first_sign_is_told_only_where_it_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_sign_is_reported_only_if_it_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = verdict_of(monkeypatch, finding("critical", 40, 95), finding("warning", 60, 61))
     assert alone.why == "spike 40"
     later = verdict_of(monkeypatch, finding("critical", 40, 95), finding("warning", 7, 61, "noise"))
-    assert later.why == "spike 40; the first sign: noise 7"
+    assert later.why == "spike 40; first sign: noise 7"
 
 
 @pytest.mark.parametrize("outcome", list(DIED))
@@ -117,7 +117,7 @@ def test_a_death_outweighs_what_the_rules_found(
     found = verdict_of(monkeypatch, finding("warning", 5, 6), outcome=outcome)
     assert (found.verdict, found.why) == (
         "failed",
-        f"{DIED[outcome]} after step 95; the first sign: spike 5",
+        f"{DIED[outcome]} after step 95; first sign: spike 5",
     )
 
 
@@ -142,7 +142,7 @@ def test_a_run_that_did_not_come_to_its_end_crashed_unless_the_guard_ended_it() 
         replace(RUN, completed=False, stop_step=95, events=(event("guard_stop", 95),))
     )
     assert (ended.verdict, ended.findings[0].rule) == ("failed", "non_finite")
-    assert "the guard ended the run at step 95" in ended.why
+    assert "the guard stopped the run at step 95" in ended.why
 
 
 def test_time_to_divergence_counts_from_the_first_step_recorded() -> None:
@@ -163,7 +163,7 @@ def test_settings_are_read_unless_they_are_masked(tmp_path: Any) -> None:
     assert "ignored_settings" not in {f.rule for f in masked.findings}
 
 
-def test_a_calm_run_is_told_with_its_highest_norm() -> None:
+def test_a_calm_run_is_reported_with_its_highest_norm() -> None:
     run = with_rows(RUN, slice(80, 81), norm=RUN.norm[80] * 10)
     usual = float(np.median(RUN.norm[:80]))
     times = 10 * RUN.norm[80] / usual

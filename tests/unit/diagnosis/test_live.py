@@ -53,7 +53,7 @@ def healthy(steps: int) -> list[StepRecord]:
     ]
 
 
-def test_a_window_holds_what_the_trace_says(tmp_path: Path) -> None:
+def test_a_window_equals_the_trace(tmp_path: Path) -> None:
     names = [f"model.{i} C3k2" for i in range(5)]
     records = [replace(r, micro_norm=0.5 + r.step if r.step % 3 else None) for r in noisy(150, 5)]
     records[40] = replace(
@@ -94,7 +94,7 @@ def test_a_window_keeps_the_last_steps_only() -> None:
     np.testing.assert_allclose(live.loss, [8 - 0.01 * s for s in range(968, 1000)])
 
 
-def test_a_finding_is_told_once_and_again_when_it_becomes_worse() -> None:
+def test_a_finding_is_reported_once_and_again_when_it_becomes_worse() -> None:
     records = healthy(96)
     for s in (20, 41, 42, 43, 60):
         records[s] = replace(
@@ -134,9 +134,9 @@ def test_young_runs_are_looked_at_more_often_and_bad_steps_at_once() -> None:
 
 def test_live_findings_are_those_of_the_trace_up_to_that_step(tmp_path: Path) -> None:
     records = [replace(r, loss=r.loss * (1e3 if r.step >= 90 else 1)) for r in healthy(130)]
-    told = follow(records, every=1)
-    assert told
-    for step, finding in told:
+    reported = follow(records, every=1)
+    assert reported
+    for step, finding in reported:
         trace = load_trace(
             write(tmp_path / f"{step}{finding.rule}", records[: step + 1], roles=ROLES)
         )
@@ -170,10 +170,10 @@ def test_recoveries_are_seen_in_the_events() -> None:
     ],
     ids=str,
 )
-def test_only_a_rollback_to_the_very_start_begins_anew(
+def test_only_a_rollback_to_the_very_start_is_a_restart(
     first: int, back_to: list[int], begins: bool
 ) -> None:
-    """A sitting that goes back to its own first state still has weights that are old."""
+    """A session that rolls back to its own first state still has trained weights."""
     rules, step = LiveRules(), first
     rules.open(header().blocks)
     for k in (*back_to, None):
@@ -196,8 +196,8 @@ def test_the_largest_update_that_is_a_number_counts() -> None:
     assert rules._rows.last_update == 5.0
 
 
-def test_a_state_is_unhealthy_while_a_critical_finding_stands() -> None:
-    """What `healthy.pt` is held back by; a badly built network does not count, it is so at every step."""
+def test_a_state_is_unhealthy_while_a_critical_finding_persists() -> None:
+    """Findings that hold back `healthy.pt`; a badly built network does not count."""
     rules = LiveRules(every=1)
     rules.open(header().blocks)
     for r in healthy(100):

@@ -1,4 +1,4 @@
-"""The gradient noise scale: estimates against gradients that are drawn with a known mean and covariance."""
+"""Gradient noise scale: estimates on gradients with a known mean and covariance."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIGNAL, NOISE = 25.0, 100.0
 
 
 def norms(gradients: Floats) -> tuple[Floats, Floats]:
-    """Return the norm of the first of the micro-batches, and of the sum; gradients are (steps, micro-batches, dim)."""
+    """Return norms of the first micro-batch and of the sum, for (steps, micro-batches, dim)."""
     return np.linalg.norm(gradients[:, 0], axis=1), np.linalg.norm(gradients.sum(axis=1), axis=1)
 
 
@@ -37,7 +37,7 @@ def drawn(steps: int, summed: int, seed: int, mean: Floats = MEAN) -> tuple[Floa
 def without_replacement(
     steps: int, summed: int, epoch: int, seed: int
 ) -> tuple[Floats, Floats, Ints]:
-    """Steps that take their micro-batches from an epoch whose gradients have exactly the mean and covariance."""
+    """Steps with micro-batches of an epoch that has exactly the mean and covariance."""
     rng = np.random.default_rng(seed)
     one = rng.normal(size=(epoch, MEAN.size))
     one = (one - one.mean(axis=0)) / one.std(axis=0) * DEVIATION + MEAN
@@ -59,7 +59,7 @@ def test_the_estimates_are_those_of_known_gradients(summed: int) -> None:
 
 
 def test_steps_that_sum_different_numbers_go_together() -> None:
-    """As the warm-up ramps the accumulation up; what sums one alone, or was not sampled, tells nothing."""
+    """Varying accumulation; sums of one, or steps not sampled, give no estimate."""
     parts = [drawn(20_000, summed, seed=7) for summed in (1, 2, 3, 4)]
     micro, total, summed = (np.concatenate(values) for values in zip(*parts, strict=True))
     micro[-20_000::2] = np.nan
@@ -93,8 +93,8 @@ def test_no_signal_is_an_infinite_scale_and_no_step_none() -> None:
         assert step_noise(np.array([1e200]), np.array([1e200]), np.array([2])).rows.size == 0
 
 
-def test_the_low_end_of_the_excess_lies_below_the_truth_and_comes_near_it() -> None:
-    """Noise over signal of a step of four is 100 / 4 / 25 = 1; three errors below it nearly always."""
+def test_the_lower_bound_of_the_excess_is_below_the_truth_and_near_it() -> None:
+    """Noise over signal of a step of four is 100 / 4 / 25 = 1, an upper bound."""
     least = excess_of(step_noise(*drawn(64_000, 4, seed=1)), window=64, hop=64, errors=3.0).least
     assert least.size == 1000
     assert np.mean(least > 1.0) < 0.01

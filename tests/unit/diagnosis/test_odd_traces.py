@@ -114,7 +114,7 @@ norms = st.none() | st.sampled_from([0.0, 1.0, 4.0, 1e-30, 1e30, 1e300, math.inf
 
 @st.composite
 def traces(draw: st.DrawFn) -> Trace:
-    """A trace as it is read from disk: gaps, replays, null norms, strange blocks, missing names and events."""
+    """A trace with gaps, replays, null norms, unknown blocks, missing names and events."""
     names = draw(st.sampled_from([NAMES, NAMES[:1], (), ("a block of nobody", *NAMES)]))
     head = draw(st.sampled_from([h for h in HEADERS if h is not None]))
     if draw(st.booleans()):
@@ -205,7 +205,7 @@ def test_too_few_steps_are_inconclusive(steps: int) -> None:
 
 
 def test_a_run_in_which_nothing_was_measured_is_not_stable() -> None:
-    """Losses and norms that are unknown at every step are no sign of health, however many there are."""
+    """Losses and norms that are unknown at every step are no sign of health."""
     run = healthy_run(96)
     unknown = replace(
         run, **{name: np.full(96, np.nan) for name in ("loss", "norm", "clip", "update")}
@@ -249,7 +249,7 @@ def test_losses_alone_do_not_make_a_run_stable() -> None:
     ],
     ids=["no loss", "no norm", "nothing", "nothing that matters"],
 )
-def test_a_trace_that_lacks_columns_is_not_judged_by_what_is_not_there(
+def test_a_trace_without_some_columns_is_classified_by_the_others(
     lacks: list[str], expected: str
 ) -> None:
     names = [b.name for b in header().blocks]

@@ -16,7 +16,7 @@ from yolo_stability.diagnosis.rescue_policy import PLANS, Rescuer
 from yolo_stability.interventions.clips import make_clip
 
 
-def told(optimizer: str = "AdamW", lr: float = 0.005, **requested: Any) -> RunHeader:
+def header_of(optimizer: str = "AdamW", lr: float = 0.005, **requested: Any) -> RunHeader:
     """The header of a run with an optimizer and a learning rate."""
     groups = {"weight": {"lr": lr}}
     effective = {
@@ -55,7 +55,7 @@ def blown_up(steps: int, first: int) -> list[StepRecord]:
 
 
 def skipped(steps: int, first: int) -> list[StepRecord]:
-    """Steps that the guard left out."""
+    """Steps that the guard skipped."""
     return [
         replace(record(s, [math.nan] * 4, loss=math.nan), skipped="guard", clip_coef=None)
         for s in range(first, first + steps)
@@ -73,7 +73,7 @@ def decided(rescuer: Rescuer, records: Sequence[StepRecord]) -> Action | Ending 
 
 
 def carried_out(rescuer: Rescuer, action: Action, step: int, restored: int = 8) -> None:
-    """What the trainer's side tells after an action."""
+    """Return the events of the trainer after an action."""
     rescuer.undone(restored)
     data = {"remedy": action.remedy, "value": action.value, "images": list(action.images)}
     rescuer.event(Event(attempt=0, step=step, kind="rescue", data=data))
@@ -87,11 +87,11 @@ def opened(run: RunHeader, mode: str = "auto", limit: int = 3) -> Rescuer:
 
 
 def test_a_healthy_run_is_left_alone() -> None:
-    assert decided(opened(told()), healthy(200)) is None
+    assert decided(opened(header_of()), healthy(200)) is None
 
 
 def test_a_blow_up_lowers_the_rate_by_a_tenth_where_it_was_usual() -> None:
-    action = decided(opened(told(lr=0.005)), healthy(40) + blown_up(20, 40))
+    action = decided(opened(header_of(lr=0.005)), healthy(40) + blown_up(20, 40))
     assert isinstance(action, Action)
     assert (action.remedy, action.value, action.roll_back) == ("lower_rate", "0.1", True)
     assert "step 41" in action.why
@@ -101,22 +101,20 @@ def test_a_blow_up_lowers_the_rate_by_a_tenth_where_it_was_usual() -> None:
     ("optimizer", "lr", "factor"),
     [("AdamW", 5.0, "0.001"), ("SGD", 10.0, "0.001"), ("MuSGD", 0.5, "0.02")],
 )
-def test_a_rate_out_of_its_family_goes_back_to_what_is_usual_there(
+def test_an_unusual_rate_returns_to_the_usual_one_of_its_optimizer(
     optimizer: str, lr: float, factor: str
 ) -> None:
-    action = decided(opened(told(optimizer, lr)), healthy(40) + blown_up(20, 40))
+    action = decided(opened(header_of(optimizer, lr)), healthy(40) + blown_up(20, 40))
     assert isinstance(action, Action)
     assert (action.remedy, action.value) == ("lower_rate", factor)
 
 
 @pytest.mark.parametrize(("lr", "acts"), [(0.5, True), (0.005, False)])
-def test_updates_too_long_are_acted_upon_where_the_rate_is_out_of_its_family(
-    lr: float, acts: bool
-) -> None:
+def test_large_updates_are_acted_upon_at_an_unusual_rate(lr: float, acts: bool) -> None:
     """A warning alone is none: a long warm-up of the biases gives it, too."""
     long = [replace(b, update_ratio=0.09) for b in record(20).blocks]
     steps = healthy(20) + [replace(r, blocks=tuple(long)) for r in healthy(8, 20)] + healthy(40, 28)
-    action = decided(opened(told(lr=lr)), steps)
+    action = decided(opened(header_of(lr=lr)), steps)
     assert (action is not None) is acts
     if acts:
         assert isinstance(action, Action)
@@ -126,20 +124,22 @@ def test_updates_too_long_are_acted_upon_where_the_rate_is_out_of_its_family(
 @pytest.mark.parametrize(
     ("known", "first", "factor"), [(40, 0, "0.01"), (12, 0, "0.1"), (12, 100, "0.01")], ids=str
 )
-def test_a_rate_that_leapt_goes_back_to_where_it_was(known: int, first: int, factor: str) -> None:
-    """In the first steps of a run its warm-up leaps, too; those of a later sitting are none."""
+def test_a_rate_that_jumped_returns_to_its_earlier_value(
+    known: int, first: int, factor: str
+) -> None:
+    """A warm-up jumps, too, but only in the first session of a run."""
 
     def at(rate: float, records: Sequence[StepRecord]) -> list[StepRecord]:
         return [replace(r, lr_by_group={"weight": rate}) for r in records]
 
     steps = at(0.005, healthy(known, first)) + at(0.5, blown_up(3, first + known))
-    action = decided(opened(told()), steps)
+    action = decided(opened(header_of()), steps)
     assert isinstance(action, Action)
     assert (action.remedy, action.value) == ("lower_rate", factor)
 
 
 def test_trouble_that_comes_back_gets_the_next_remedy_and_then_an_end() -> None:
-    rescuer, seen, step = opened(told("SGD", 0.01)), [], 40
+    rescuer, seen, step = opened(header_of("SGD", 0.01)), [], 40
     records = healthy(40)
     for _ in range(4):
         decision = decided(rescuer, [*records, *blown_up(20, step)])
@@ -155,14 +155,14 @@ def test_trouble_that_comes_back_gets_the_next_remedy_and_then_an_end() -> None:
 
 
 def test_under_sgd_a_rate_that_adaptive_clipping_bears_is_left_as_it_is() -> None:
-    """Measured: a hundredfold rate under `agc:0.01` learns as much as the control, a lowered one less."""
-    action = decided(opened(told("SGD", 1.0)), healthy(40) + blown_up(20, 40))
+    """As measured: 100 times the rate under `agc:0.01` learns as much as the control."""
+    action = decided(opened(header_of("SGD", 1.0)), healthy(40) + blown_up(20, 40))
     assert isinstance(action, Action)
     assert (action.remedy, action.value) == ("tighten_clip", "agc:0.01")
 
 
 def test_the_rate_in_force_counts_what_was_lowered_already() -> None:
-    rescuer = opened(told("AdamW", 5.0))
+    rescuer = opened(header_of("AdamW", 5.0))
     rescuer.event(
         Event(attempt=0, step=3, kind="rescue", data={"remedy": "lower_rate", "value": "0.001"})
     )
@@ -176,7 +176,7 @@ def test_the_rate_in_force_counts_what_was_lowered_already() -> None:
 
 def test_the_current_rate_is_the_product_of_all_lowered_rates() -> None:
     """5.0 times 0.01 times 0.1 is within the usual range of AdamW, 5.0 times 0.1 is not."""
-    rescuer = opened(told("AdamW", 5.0), mode="lower_rate")
+    rescuer = opened(header_of("AdamW", 5.0), mode="lower_rate")
     for step, value in ((3, "0.01"), (5, "0.1")):
         data = {"remedy": "lower_rate", "value": value}
         rescuer.event(Event(attempt=0, step=step, kind="rescue", data=data))
@@ -188,7 +188,7 @@ def test_the_current_rate_is_the_product_of_all_lowered_rates() -> None:
 
 @pytest.mark.parametrize(("limit", "expected"), [(1, 1), (2, 2)])
 def test_the_limit_holds(limit: int, expected: int) -> None:
-    rescuer, count, step = opened(told(), limit=limit), 0, 40
+    rescuer, count, step = opened(header_of(), limit=limit), 0, 40
     records = healthy(40)
     while True:
         decision = decided(rescuer, [*records, *blown_up(20, step)])
@@ -201,8 +201,8 @@ def test_the_limit_holds(limit: int, expected: int) -> None:
 
 
 def test_three_skips_in_a_row_are_trouble_two_are_not() -> None:
-    assert decided(opened(told()), healthy(40) + skipped(2, 40) + healthy(20, 42)) is None
-    decision = decided(opened(told()), healthy(40) + skipped(3, 40))
+    assert decided(opened(header_of()), healthy(40) + skipped(2, 40) + healthy(20, 42)) is None
+    decision = decided(opened(header_of()), healthy(40) + skipped(3, 40))
     assert isinstance(decision, Action)
 
 
@@ -219,14 +219,14 @@ def test_what_is_built_in_ends_the_run_with_advice(
 ) -> None:
     ratios = (1e-5, 1e-2, 1.0, 10.0) if cause != "activation" else (1e-9, 1e-4, 1.0, 10.0)
     steps = [record(s, [r * (1 + 0.1 * math.sin(s)) for r in ratios], loss=8.0) for s in range(48)]
-    decision = decided(opened(told(**requested)), steps)
+    decision = decided(opened(header_of(**requested)), steps)
     assert isinstance(decision, Ending)
     assert decision.cause == cause
     assert advice in decision.advice
 
 
-def test_a_bad_initialisation_begins_again_once() -> None:
-    rescuer = opened(told(init="gain:30"))
+def test_a_bad_initialization_restarts_once() -> None:
+    rescuer = opened(header_of(init="gain:30"))
     explosion = [record(s, [3e9, 4e9, 2e9, 1e10], loss=1e9) for s in range(4)]
     first = decided(rescuer, explosion)
     assert isinstance(first, Action)
@@ -242,8 +242,8 @@ def incident(step: int, *images: str, reproduced: bool = True, mixed: bool = Fal
     return Event(attempt=0, step=step, kind="incident", data=data)
 
 
-def test_an_image_that_is_blamed_twice_is_left_out_without_going_back() -> None:
-    rescuer = opened(told())
+def test_an_image_that_is_blamed_twice_is_excluded_without_a_rollback() -> None:
+    rescuer = opened(header_of())
     decided(rescuer, healthy(10))
     rescuer.event(incident(10, "a.png"))
     assert decided(rescuer, healthy(5, 10)) is None
@@ -257,16 +257,16 @@ def test_an_image_that_is_blamed_twice_is_left_out_without_going_back() -> None:
     assert decided(rescuer, healthy(20, 16)) is None
 
 
-def test_the_only_image_of_a_batch_is_not_left_out() -> None:
-    run = told()
+def test_the_only_image_of_a_batch_is_not_excluded() -> None:
+    run = header_of()
     rescuer = opened(replace(run, effective={**run.effective, "batch": 1}))
     for step in (3, 6):
         rescuer.event(incident(step, "a.png"))
     assert decided(rescuer, healthy(20)) is None
 
 
-def test_what_was_mended_before_is_no_trouble_now() -> None:
-    rescuer = opened(told())
+def test_earlier_repairs_are_no_trouble_now() -> None:
+    rescuer = opened(header_of())
     assert decided(rescuer, healthy(20)) is None
     for step in (20, 21, 22):
         rescuer.event(Event(attempt=0, step=step, kind="rollback", data={"restored_step": 16}))
@@ -275,17 +275,17 @@ def test_what_was_mended_before_is_no_trouble_now() -> None:
 
 
 def test_an_image_that_could_not_be_proven_guilty_is_not_blamed() -> None:
-    rescuer = opened(told())
+    rescuer = opened(header_of())
     for step in (3, 6, 9):
         rescuer.event(incident(step, "a.png", reproduced=False))
     assert decided(rescuer, healthy(20)) is None
 
 
-def test_a_file_named_for_a_mosaic_is_not_left_out_and_the_next_remedy_says_why() -> None:
+def test_a_file_named_for_a_mosaic_is_not_excluded_and_the_next_remedy_explains_why() -> None:
     """Of the files that a mosaic is made of, the batch names but one."""
 
     def after(mixed: bool) -> Action:
-        rescuer = opened(told())
+        rescuer = opened(header_of())
         decided(rescuer, healthy(40))
         rescuer.event(incident(40, "a.png", mixed=mixed))
         decision = decided(rescuer, skipped(3, 40))
@@ -296,19 +296,19 @@ def test_a_file_named_for_a_mosaic_is_not_left_out_and_the_next_remedy_says_why(
     alone, mixed = after(mixed=False), after(mixed=True)
     assert (alone.remedy, alone.images) == ("quarantine", ("a.png",))
     assert (mixed.remedy, mixed.images) == ("tighten_clip", ())
-    assert "no image is left out" in mixed.why
-    assert "no image is left out" not in alone.why
+    assert "no image is excluded" in mixed.why
+    assert "no image is excluded" not in alone.why
 
 
-def test_an_image_that_is_blamed_often_in_mosaics_is_not_left_out() -> None:
-    rescuer = opened(told())
+def test_an_image_that_is_blamed_often_in_mosaics_is_not_excluded() -> None:
+    rescuer = opened(header_of())
     for step in (3, 6, 9):
         rescuer.event(incident(step, "a.png", mixed=True))
     assert decided(rescuer, healthy(20)) is None
 
 
 def test_quarantine_by_name_waits_for_its_culprit() -> None:
-    rescuer = opened(told(), mode="quarantine")
+    rescuer = opened(header_of(), mode="quarantine")
     assert decided(rescuer, healthy(40) + blown_up(20, 40) + skipped(3, 60)) is None
     rescuer.event(incident(63, "a.png"))
     assert decided(rescuer, healthy(8, 63)) is None
@@ -319,7 +319,7 @@ def test_quarantine_by_name_waits_for_its_culprit() -> None:
 
 
 def test_quarantine_by_name_leaves_out_a_first_culprit_where_the_run_is_in_trouble() -> None:
-    rescuer = opened(told(), mode="quarantine")
+    rescuer = opened(header_of(), mode="quarantine")
     decided(rescuer, healthy(40))
     rescuer.event(incident(40, "a.png"))
     action = decided(rescuer, skipped(3, 40))
@@ -329,7 +329,7 @@ def test_quarantine_by_name_leaves_out_a_first_culprit_where_the_run_is_in_troub
 
 @pytest.mark.parametrize("name", ["lower_rate", "tighten_clip", "rewarm"])
 def test_a_named_remedy_is_always_taken(name: str) -> None:
-    rescuer = opened(told(norm="none"), mode=name)
+    rescuer = opened(header_of(norm="none"), mode=name)
     action = decided(rescuer, healthy(40) + blown_up(20, 40))
     assert isinstance(action, Action)
     assert action.remedy == name
@@ -338,7 +338,7 @@ def test_a_named_remedy_is_always_taken(name: str) -> None:
 def test_random_choice_follows_from_the_seed_and_knows_no_cause() -> None:
     def first(seed: int) -> str:
         action = decided(
-            opened(replace(told(), seed=seed), mode="random"), healthy(40) + blown_up(20, 40)
+            opened(replace(header_of(), seed=seed), mode="random"), healthy(40) + blown_up(20, 40)
         )
         assert isinstance(action, Action)
         return action.remedy
@@ -354,7 +354,7 @@ def test_every_cause_has_a_plan_or_advice_and_every_plan_known_remedies() -> Non
 
 
 def test_what_was_undone_is_forgotten() -> None:
-    rescuer = opened(told())
+    rescuer = opened(header_of())
     assert isinstance(decided(rescuer, healthy(40) + blown_up(20, 40)), Action)
     rescuer.undone(32)
     assert rescuer.context is not None
@@ -364,7 +364,7 @@ def test_what_was_undone_is_forgotten() -> None:
 
 def test_what_was_done_before_is_no_sign_of_what_is_wrong_now() -> None:
     def decision(earlier: bool) -> Action:
-        rescuer = opened(told())
+        rescuer = opened(header_of())
         if earlier:
             rescuer.event(
                 Event(
@@ -395,7 +395,7 @@ def test_what_was_done_before_is_no_sign_of_what_is_wrong_now() -> None:
     ],
 )
 def test_a_tighter_clip_is_tighter(optimizer: str, now: str, then: str) -> None:
-    run = told(optimizer)
+    run = header_of(optimizer)
     rescuer = opened(replace(run, effective={**run.effective, "clip": now}), mode="tighten_clip")
     action = decided(rescuer, healthy(40) + blown_up(20, 40))
     assert isinstance(action, Action)
@@ -404,7 +404,7 @@ def test_a_tighter_clip_is_tighter(optimizer: str, now: str, then: str) -> None:
 
 
 def test_no_restart_where_loaded_weights_would_be_lost() -> None:
-    run = told(init="gain:30")
+    run = header_of(init="gain:30")
     explosion = [record(s, [3e9, 4e9, 2e9, 1e10], loss=1e9) for s in range(4)]
     for lost in (
         replace(run, effective={**run.effective, "model": "yolo26n.pt"}),
@@ -415,16 +415,16 @@ def test_no_restart_where_loaded_weights_would_be_lost() -> None:
         assert action.remedy == "lower_rate"
 
 
-def test_images_without_a_file_name_cannot_be_left_out() -> None:
+def test_images_without_a_file_name_cannot_be_excluded() -> None:
     """Classification batches do not name their files."""
-    rescuer = opened(told())
+    rescuer = opened(header_of())
     for step in (3, 6, 9):
         rescuer.event(incident(step, "image 0"))
     assert decided(rescuer, healthy(20)) is None
 
 
-def test_what_has_helped_is_not_said_to_have_been_in_vain() -> None:
-    rescuer = opened(told(), limit=1)
+def test_remedies_that_helped_are_not_reported_as_failed() -> None:
+    rescuer = opened(header_of(), limit=1)
     rescuer.event(
         Event(attempt=0, step=10, kind="rescue", data={"remedy": "lower_rate", "value": "0.5"})
     )
@@ -437,7 +437,7 @@ def test_what_has_helped_is_not_said_to_have_been_in_vain() -> None:
 
 
 def test_trouble_of_the_last_steps_is_asked_for_before_they_are_saved() -> None:
-    rescuer = opened(told())
+    rescuer = opened(header_of())
     for each in [*healthy(100), *blown_up(3, 100)]:
         rescuer.observe(each)
     before = rescuer.decide()
@@ -445,8 +445,8 @@ def test_trouble_of_the_last_steps_is_asked_for_before_they_are_saved() -> None:
     assert before is not None or rescuer.decide() is not None
 
 
-def test_musgd_boosts_a_group_and_is_in_its_family() -> None:
-    run = told("MuSGD", 0.01)
+def test_musgd_boosts_a_group_at_its_usual_rate() -> None:
+    run = header_of("MuSGD", 0.01)
     groups = {"muon": {"lr": 0.01}, "head": {"lr": 0.03}}
     long = [replace(b, update_ratio=0.09) for b in record(20).blocks]
     steps = healthy(20) + [replace(r, blocks=tuple(long)) for r in healthy(8, 20)] + healthy(40, 28)
@@ -458,7 +458,7 @@ def test_musgd_boosts_a_group_and_is_in_its_family() -> None:
 def test_norms_that_wavered_before_do_not_date_the_trouble() -> None:
     """A state from between the two is as good as before."""
     wavering = [replace(r, grad_norm=13.0 * (3.0 if r.step % 2 else 1.0)) for r in healthy(100)]
-    rescuer = opened(told("SGD", 0.01))
+    rescuer = opened(header_of("SGD", 0.01))
     action = decided(rescuer, wavering + blown_up(20, 100))
     assert "noise" in {f.rule for f in rescuer.found}
     assert isinstance(action, Action)

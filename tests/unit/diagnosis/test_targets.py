@@ -46,7 +46,7 @@ def test_a_run_of_ours_gets_its_diagnosis_file(tmp_path: Path) -> None:
     assert load_trace(tmp_path).steps.height == 60
 
 
-def test_a_plain_folder_tells_its_losses(tmp_path: Path) -> None:
+def test_a_stock_folder_is_diagnosed_from_its_losses(tmp_path: Path) -> None:
     calm = diagnose_run(plain_folder(tmp_path / "calm", [5 - 0.1 * i for i in range(30)]))
     assert calm.verdict == "inconclusive"
     assert "gradients were not recorded" in calm.why
@@ -74,9 +74,9 @@ def test_kinds(tmp_path: Path) -> None:
     assert kind_of(tmp_path / "last.pt") == "checkpoint"
     assert kind_of(incident) == "incident"
     assert kind_of(tmp_path) == "run"
-    with pytest.raises(TraceError, match="is not there"):
+    with pytest.raises(TraceError, match="does not exist"):
         kind_of(tmp_path / "nothing")
-    with pytest.raises(TraceError, match="is no run folder"):
+    with pytest.raises(TraceError, match="is not a run folder"):
         kind_of(tmp_path / "notes.txt")
 
 
@@ -130,12 +130,14 @@ LONG = Diagnosis(
 )
 
 
-def test_the_end_of_a_run_is_told_in_80_columns() -> None:
+def test_the_end_of_a_run_is_printed_in_80_columns() -> None:
     lines = [line.plain for line in verdict_lines(LONG, "runs/" + "deep/" * 30, 80)]
-    *told, more = lines
-    assert max(map(len, told)) <= 80
-    assert told[0].startswith("failed: the loss was not finite")
-    assert any(line.startswith("cause:   learning_rate, since updates were long") for line in told)
+    *reported, more = lines
+    assert max(map(len, reported)) <= 80
+    assert reported[0].startswith("failed: the loss was not finite")
+    assert any(
+        line.startswith("cause:   learning_rate, since updates were long") for line in reported
+    )
     assert more == "more:    yolo-stability diagnose runs/" + "deep/" * 30
     calm = Diagnosis(run_id="r", verdict="stable", why="no sign of trouble")
     assert [line.plain for line in verdict_lines(calm, "runs", 80)] == [
@@ -146,7 +148,7 @@ def test_the_end_of_a_run_is_told_in_80_columns() -> None:
 
 
 def test_a_notebook_shows_it_without_colours_of_its_own() -> None:
-    """A fixed colour vanishes on the dark or on the light theme."""
+    """A fixed color is invisible on the dark or on the light theme."""
     finding = Finding(
         rule="spike",
         severity="warning",

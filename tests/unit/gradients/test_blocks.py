@@ -65,7 +65,7 @@ def test_rtdetr_decoder_is_split() -> None:
     assert {"decoder", "encoder", "projection", "cls", "box"} <= {block.role for block in blocks}
 
 
-def test_a_distillation_teacher_is_left_out() -> None:
+def test_a_distillation_teacher_is_excluded() -> None:
     class Pair(DistillationModel):
         def __init__(self) -> None:
             nn.Module.__init__(self)

@@ -92,7 +92,7 @@ def test_to_host_keeps_order_and_empty_groups() -> None:
 
 
 def test_one_transfer_a_step(net: Net, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`to_host` copies to the host once, however many values there are (as if they were on a device)."""
+    """`to_host` copies to the host once for any number of values."""
     monkeypatch.setattr(gradstats, "_is_on_host", lambda tensor: False)
     calls = []
     cpu = torch.Tensor.cpu

@@ -1,4 +1,4 @@
-"""What any torch optimizer tells about itself."""
+"""Common properties of torch optimizers."""
 
 from __future__ import annotations
 

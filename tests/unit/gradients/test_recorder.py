@@ -1,4 +1,4 @@
-"""The recorder on small loops: its figures against autograd in float64, its weights against a loop without it."""
+"""Recorder on small loops, compared with float64 autograd and with a loop without it."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ def notices(folder: Path) -> list[str]:
     return [json.loads(row["data"])["text"] for row in events.to_dicts() if row["kind"] == "notice"]
 
 
-def said(caught: list[warnings.WarningMessage]) -> list[str]:
+def messages_of(caught: list[warnings.WarningMessage]) -> list[str]:
     return [str(w.message) for w in caught]
 
 
-# --- the figures ------------------------------------------------------------------------------------------------------
+# --- the figures ----------------------------------------------------------------------------------
 
 
 @settings(max_examples=15, deadline=None)
@@ -215,7 +215,7 @@ def test_the_trace_can_be_read_while_the_loop_runs(tmp_path: Path) -> None:
         assert r.trace.steps.height == 3
 
 
-# --- loops of every kind ----------------------------------------------------------------------------------------------
+# --- loops of every kind --------------------------------------------------------------------------
 
 
 def test_accumulation_counts_the_backward_passes(tmp_path: Path) -> None:
@@ -418,11 +418,11 @@ def test_an_overflow_in_the_last_step_is_recorded(tmp_path: Path) -> None:
     assert r.trace.events["kind"].to_list() == ["scaler_skip", "end"]
 
 
-# --- misuse -----------------------------------------------------------------------------------------------------------
+# --- misuse ---------------------------------------------------------------------------------------
 
 
 def run_loop(out: Path, order: str, steps: int = 3) -> tuple[Recorder, list[str]]:
-    """Run a loop whose calls are letters: z zero_grad, b backward, r r.step, c clip, o optimizer.step."""
+    """Run calls given as letters: z zero_grad, b backward, r r.step, c clip, o optimizer.step."""
     model = make()
     optimizer = sgd(model)
     with warnings.catch_warnings(record=True) as caught:
@@ -437,7 +437,7 @@ def run_loop(out: Path, order: str, steps: int = 3) -> tuple[Recorder, list[str]
             }
             for call in order * steps:
                 calls[call]()
-    return r, said(caught)
+    return r, messages_of(caught)
 
 
 @pytest.mark.parametrize(
@@ -445,15 +445,15 @@ def run_loop(out: Path, order: str, steps: int = 3) -> tuple[Recorder, list[str]
     [
         ("zbrco", 3, None),
         ("brcoz", 3, None),
-        ("zbco", 3, ["without r.step()"]),
-        ("zbcor", 3, ["without r.step()", "came after optimizer.step()"]),
-        ("bcozr", 3, ["without r.step()", "came after optimizer.step()"]),
-        ("zbrbrco", 3, ["called again before optimizer.step()"]),
+        ("zbco", 3, ["without a preceding r.step()"]),
+        ("zbcor", 3, ["without a preceding r.step()", "came after optimizer.step()"]),
+        ("bcozr", 3, ["without a preceding r.step()", "came after optimizer.step()"]),
+        ("zbrbrco", 3, ["called twice before optimizer.step()"]),
         ("zrbrco", 3, ["no gradient"]),
-        ("zbr", 0, ["called again before optimizer.step()"]),
+        ("zbr", 0, ["called twice before optimizer.step()"]),
     ],
 )
-def test_each_misuse_is_said_once(
+def test_each_misuse_is_reported_once(
     tmp_path: Path, order: str, rows: int, words: list[str] | None
 ) -> None:
     r, warned = run_loop(tmp_path, order)
@@ -517,12 +517,12 @@ def test_calls_outside_the_with_block_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"model": 3}, "torch.nn.Module as model, and was given a int"),
-        ({"optimizer": "SGD"}, "was given a str"),
+        ({"model": 3}, "torch.nn.Module as model, not int"),
+        ({"optimizer": "SGD"}, "Optimizer, not str"),
         ({"optimizer": sgd(make())}, "no parameter of this model"),
         ({"model": nn.Tanh()}, "nothing to record"),
         ({"out": __file__}, "is a file"),
-        ({"watch_every": -1}, "watch_every=-1 is not possible"),
+        ({"watch_every": -1}, "Invalid value watch_every=-1"),
     ],
 )
 def test_parts_that_cannot_be_recorded_are_refused(
@@ -537,13 +537,13 @@ def test_tensors_outside_the_model_are_named(tmp_path: Path) -> None:
     model = make()
     optimizer = torch.optim.SGD([*model.parameters(), nn.Parameter(torch.zeros(2))], lr=0.1)
     with (
-        pytest.warns(UserWarning, match="1 tensor"),
+        pytest.warns(UserWarning, match="1 optimizer tensor"),
         record(model, optimizer, tmp_path, plots=False),
     ):
         pass
 
 
-# --- the folder, and the end ------------------------------------------------------------------------------------------
+# --- the folder, and the end ----------------------------------------------------------------------
 
 
 def test_an_old_trace_is_replaced_and_other_files_stay(tmp_path: Path) -> None:
@@ -566,7 +566,7 @@ def test_one_folder_takes_one_recorder_at_a_time(tmp_path: Path) -> None:
     model = make()
     with (
         quiet_record(model, sgd(model), tmp_path),
-        pytest.raises(StabilityError, match="being recorded already"),
+        pytest.raises(StabilityError, match="already being recorded"),
         record(model, sgd(model), tmp_path),
     ):
         pass
@@ -583,13 +583,16 @@ def test_a_warning_that_is_an_error_at_the_start_leaves_nothing_behind(tmp_path:
     claim, elsewhere = tmp_path / "stability" / "running.json", {"host": "elsewhere", "pid": 7}
     claim.parent.mkdir()
     claim.write_text(json.dumps(elsewhere), encoding="utf-8")
-    for told in (f"'{tmp_path}' was last in use by process 7 on elsewhere", "1 tensor"):
-        with pytest.raises(UserWarning, match=told), quiet_record(model, optimizer, tmp_path):
+    for expected in (
+        f"'{tmp_path}' was last in use by process 7 on elsewhere",
+        "1 optimizer tensor",
+    ):
+        with pytest.raises(UserWarning, match=expected), quiet_record(model, optimizer, tmp_path):
             pass
         assert hooks(model, optimizer) == 0
         assert not claim.exists()
     with (
-        pytest.warns(UserWarning, match="1 tensor"),
+        pytest.warns(UserWarning, match="1 optimizer tensor"),
         record(model, optimizer, tmp_path, plots=False) as r,
     ):
         train(model, optimizer, r, steps=3)
@@ -622,7 +625,7 @@ def test_an_interrupt_at_the_start_closes_the_writer(
         pass
 
 
-def test_a_folder_of_another_process_is_told_by_its_name_and_option(tmp_path: Path) -> None:
+def test_a_folder_of_another_process_is_reported_by_name_and_option(tmp_path: Path) -> None:
     model, folder = make(), tmp_path / "stability"
     other = os.getppid()
     born = (claim._state(other) or ("", ""))[1]
@@ -630,8 +633,8 @@ def test_a_folder_of_another_process_is_told_by_its_name_and_option(tmp_path: Pa
     (folder / claim.LOCK_FILE).write_text(
         json.dumps({**claim._identity(), "pid": other, "born": born}), encoding="utf-8"
     )
-    told = rf"process {other}, .* in '{tmp_path}': wait until it ends, or choose another out=\."
-    with pytest.raises(StabilityError, match=told), quiet_record(model, sgd(model), tmp_path):
+    expected = rf"process {other}, .* in '{tmp_path}': wait until it ends, or choose another out=\."
+    with pytest.raises(StabilityError, match=expected), quiet_record(model, sgd(model), tmp_path):
         pass
     (folder / claim.LOCK_FILE).unlink()
     (folder / "header.json").mkdir()

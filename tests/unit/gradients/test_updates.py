@@ -1,4 +1,4 @@
-"""Which steps are measured, and that what is measured before the update is of the same steps as the update."""
+"""Update sampling: the measured steps, and consistency before and after the update."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from yolo_stability.gradients.updates import UpdateSampler
 
 
 def measured(sampler: UpdateSampler, steps: range) -> list[int]:
-    """Return the steps that are due; each must have been wanted, however often one asked, and no other."""
+    """Return the steps that are due; `wants` must agree, however often it is called."""
     found = []
     for step in steps:
         wanted = [sampler.wants(step) for _ in range(3)]

@@ -1,4 +1,4 @@
-"""Which buffers are watched, and that all of them are put back."""
+"""Buffer snapshots: which buffers are watched, and that all of them are restored."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_model_without_buffers() -> None:
     assert snapshot.largest().shape == (0,)
 
 
-def test_a_buffer_with_channels_last_is_put_back() -> None:
+def test_a_buffer_with_channels_last_is_restored() -> None:
     net = nn.Module()
     net.register_buffer(
         "grid", torch.randn(2, 3, 4, 5).contiguous(memory_format=torch.channels_last)

@@ -147,7 +147,7 @@ def test_a_restored_state_is_proven_already(tmp_path: Path) -> None:
     assert healthy(tmp_path) == "restored"
 
 
-# --- a disk that is full ----------------------------------------------------------------------------------------------
+# --- a disk that is full --------------------------------------------------------------------------
 
 
 def test_a_disk_without_room_is_not_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +159,7 @@ def test_a_disk_without_room_is_not_tried(tmp_path: Path, monkeypatch: pytest.Mo
         keeper.saved(last(tmp_path, "16"), step=16, unhealthy_step=-1)
     assert (
         keeper.error
-        == "healthy.pt could not be written: No space left on device; the training goes on."
+        == "healthy.pt could not be written: No space left on device; the training continues."
     )
     keeper.saved(
         last(tmp_path, "32"), step=32, unhealthy_step=-1

@@ -118,7 +118,7 @@ def test_buffers_go_back_in_place(tmp_path: Path) -> None:
     assert training.model[1].running_mean.data_ptr() == place
 
 
-def test_new_weights_may_begin_as_they_like_and_one_process_agrees_with_itself(
+def test_new_weights_are_not_checked_and_one_process_agrees_with_itself(
     tmp_path: Path,
 ) -> None:
     training = PlainTraining(tmp_path)

@@ -26,7 +26,7 @@ def test_a_negative_loss_is_fine(losses: list[float]) -> None:
     assert outcome(losses) is None
 
 
-def test_a_collapse_is_told_with_the_step_from_which_it_lasts() -> None:
+def test_a_collapse_is_reported_with_its_first_step() -> None:
     assert outcome([70.0, 1e9, 0.0, 5.0, *[0.0] * 8]) == (
         "loss and gradients are exactly 0 since step 4: the run has failed without any NaN"
     )

@@ -101,7 +101,7 @@ def test_learning_rates_go_on_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("key", "value"), [("lr", math.nan), ("weight_decay", math.inf), ("betas", (0.9, math.nan))]
 )
-def test_a_setting_that_is_no_number_is_put_back(key: str, value: object) -> None:
+def test_a_setting_that_is_not_a_number_is_restored(key: str, value: object) -> None:
     """Or each step after the restore would be as bad as those before it."""
     trainer = make_trainer()
     before = trainer.optimizer.param_groups[0][key]
@@ -158,7 +158,7 @@ def test_an_unhealthy_step_disqualifies_the_younger_snapshot() -> None:
 def test_the_younger_snapshot_will_do_where_trouble_showed_well_after_it(
     before: int | None, younger: bool
 ) -> None:
-    """Trusted is that of step 19, the younger one of step 28; loses less where the onset is known."""
+    """The trusted state is of step 19, the younger of step 28, used if the onset is known."""
     trainer = make_trainer()
     states = HealthyStates(trainer, 0, age=8)
     run(states, trainer, [True] * 30)

@@ -74,6 +74,6 @@ def test_rtdetr_mixes_several_functions_and_all_are_exchanged() -> None:
 
 def test_a_wrong_name_names_the_nearest() -> None:
     with pytest.raises(
-        ConfigError, match=r"act=rellu: 'rellu' is no activation. Did you mean 'relu'"
+        ConfigError, match=r"Invalid value act=rellu: unknown activation. Did you mean 'relu'"
     ):
         check_activation("rellu")

@@ -1,4 +1,4 @@
-"""Each clip against an implementation that is not ours: torch, timm, numpy, or the paper written out naively."""
+"""Each clip against an independent implementation: torch, timm, numpy, or the paper."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ SIZES = st.sampled_from([1e-30, 1e-8, 1e-3, 1.0, 30.0, 1e6, 1e15])
 SEEDS = st.integers(0, 10_000)
 
 
-# --- norm and value: torch --------------------------------------------------------------------------------------------
+# --- norm and value: torch ------------------------------------------------------------------------
 
 
 @given(seed=SEEDS, size=SIZES, bound=st.sampled_from([0.1, 1.0, 10.0, 1e4]))
@@ -117,7 +117,7 @@ def test_value_bounds_infinite_elements_and_keeps_nan() -> None:
     assert math.isnan(coefficient)
 
 
-# --- AGC: timm, and the paper -----------------------------------------------------------------------------------------
+# --- AGC: timm, and the paper ---------------------------------------------------------------------
 
 
 @given(seed=SEEDS, size=SIZES, ratio=st.sampled_from([1e-3, 0.01, 0.16, 3.0]))
@@ -129,7 +129,7 @@ def test_agc_is_timms_bit_for_bit(seed: int, size: float, ratio: float) -> None:
 
 
 def agc_by_the_paper(weight: Tensor, grad: Tensor, ratio: float) -> Tensor:
-    """Apply equation 3 unit by unit: G <- ratio x max(|W|, 1e-3) / |G| x G where |G| / max(|W|, 1e-3) > ratio."""
+    """Apply equation 3 per unit: G <- ratio x W' / |G| x G if |G| / W' > ratio, W' = max(|W|, 1e-3)."""
     if weight.ndim < 2:
         weight, grad = weight.reshape(1, -1), grad.reshape(1, -1)
     rows = []
@@ -174,7 +174,7 @@ def test_agc_keeps_a_bad_number_within_its_unit(special: float, rest: float) -> 
     assert math.isnan(coefficient)
 
 
-# --- AutoClip: numpy --------------------------------------------------------------------------------------------------
+# --- AutoClip: numpy ------------------------------------------------------------------------------
 
 
 @given(
@@ -223,7 +223,7 @@ def test_autoclip_holds_a_long_history_in_little_memory() -> None:
     assert history.itemsize == 8
 
 
-# --- ZClip: the paper -------------------------------------------------------------------------------------------------
+# --- ZClip: the paper -----------------------------------------------------------------------------
 
 
 def zclip_by_the_paper(norms: Sequence[float], threshold: float) -> list[float]:
@@ -256,13 +256,13 @@ def test_zclip_is_the_papers(norms: list[float], threshold: float) -> None:
 
 
 def test_zclip_by_hand() -> None:
-    """25 norms of mean 10 and deviation 2; then 10 is let pass, and one of z = 5 comes down to 10 + 2.5^2/5 x 2."""
+    """Mean 10 and deviation 2: a norm of z = 5 is reduced to 10 + 2.5^2/5 x 2."""
     clip = make_clip("zclip:2.5")
     for norm in [*[8.0, 12.0] * 12, 10.0]:
         assert clipped(clip, of_norm(norm))[1] == 1
     deviation = math.sqrt(24 * 4 / 25)
     assert clipped(clip, of_norm(10.0))[1] == 1
-    deviation *= math.sqrt(0.97)  # the variance has learnt a norm at the mean
+    deviation *= math.sqrt(0.97)  # the variance has learned a norm at the mean
     ours, coefficient = clipped(clip, of_norm(10 + 5 * deviation))
     assert float(ours[0][1]) == pytest.approx(10 + 2.5**2 / 5 * deviation, rel=1e-5)
     assert coefficient == pytest.approx((10 + 1.25 * deviation) / (10 + 5 * deviation), rel=1e-5)
@@ -281,7 +281,7 @@ def test_zclip_brings_an_overflow_to_zero_and_learns_nothing_from_it() -> None:
     assert same(clipped(clip, of_norm(50.0))[0], clipped(undisturbed, of_norm(50.0))[0])
 
 
-# --- none, and what all share -----------------------------------------------------------------------------------------
+# --- none, and what all share ---------------------------------------------------------------------
 
 
 def test_none_touches_nothing() -> None:
@@ -315,30 +315,31 @@ def test_no_bound_touches_nothing_and_a_zero_gradient_is_not_shortened() -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected_text"),
     [
         ("nrom:10", "clip=nrom:10: there is no clip 'nrom'. Did you mean 'norm'"),
         ("norm:", "clip=norm:: the number is missing after the colon; write norm:NUMBER."),
-        ("norm:x", "clip=norm:x: 'x' is no number after the colon; write norm:NUMBER."),
+        ("norm:x", "clip=norm:x: 'x' is not a number after the colon; write norm:NUMBER."),
         (
             "norm:0",
-            "'norm:0' is not possible: the largest total norm must be a finite number above 0, such as norm:10",
+            "Invalid value norm:0: the largest total norm must be a finite number above 0, such "
+            "as norm:10",
         ),
-        ("norm:inf", "'norm:inf' is not possible"),
-        ("norm:nan", "'norm:nan' is not possible"),
+        ("norm:inf", "Invalid value norm:inf"),
+        ("norm:nan", "Invalid value norm:nan"),
         (
             "value",
-            "'value' needs the largest magnitude of an element: write value:0.5, for instance.",
+            "'value' needs the largest magnitude of an element, for example value:0.5.",
         ),
         ("auto:100.5", "must be a finite number above 0 and at most 100, such as auto:10."),
-        ("none:3", "'none:3' is not possible: none takes no number. Write none alone."),
+        ("none:3", "Invalid value none:3: none takes no number. Write none alone."),
         ("", "there is no clip ''"),
     ],
 )
-def test_mistakes_get_one_sentence(text: str, said: str) -> None:
+def test_mistakes_get_one_sentence(text: str, expected_text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         make_clip(text)
-    assert said in str(caught.value)
+    assert expected_text in str(caught.value)
 
 
 @given(value=st.floats(min_value=1e-300, max_value=1e300))

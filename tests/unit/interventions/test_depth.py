@@ -1,4 +1,4 @@
-"""More repeats: in the model that Ultralytics builds, and not twice when its checkpoint is built again."""
+"""More repeats in the model of Ultralytics, and not twice when its checkpoint is rebuilt."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_the_built_model_is_deeper(model: str) -> None:
 
 
 def test_twice_as_deep_is_ultralytics_own_depth() -> None:
-    """YOLOv8n has depth 0.33; the same width at depth 0.66 is what its YAML says with that number."""
+    """YOLOv8n has depth 0.33; its YAML with 0.66 defines the expected model."""
     config = yaml_model_load("yolov8n.yaml")
     by_hand = yaml_model_load("yolov8n.yaml")
     by_hand["scales"]["n"][0] *= 2

@@ -40,7 +40,7 @@ def fault(text: str, *, seed: int = 0, classes: int = 3) -> Fault:
 def make_batch(
     images: int = 4, labels: int = 3, *, first: int = 0, classes: int = 3
 ) -> dict[str, Any]:
-    """Return a batch as Ultralytics' trainers see it, with boxes inside the images and three keypoints in each."""
+    """Return a batch of Ultralytics' trainers, with boxes and three keypoints per object."""
     generator = torch.Generator().manual_seed(first)
     n = images * labels
     size = 0.1 + 0.3 * torch.rand(n, 2, generator=generator)
@@ -85,7 +85,7 @@ def struck(text: str, batches: int = 50, *, seed: int = 0, folder: str = "some/f
     return names
 
 
-# --- as people type them ----------------------------------------------------------------------------------------------
+# --- as people type them --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", list(FAULTS))
@@ -121,29 +121,33 @@ def test_no_fault() -> None:
         ("", "there is no fault ''. Choose from black_images"),
         (
             "nan_grad",
-            "nan_grad strikes at a moment; write nan_grad@N to strike at optimizer step N (counted from 0",
+            "the optimizer step is missing; write nan_grad@N to strike at optimizer step N "
+            "(counted from 0",
         ),
         (
             "nan_loss",
-            "nan_loss strikes at a moment; write nan_loss@N to strike at iteration N (counted from 0",
+            "the iteration is missing; write nan_loss@N to strike at iteration N (counted from 0",
         ),
         ("nan_grad:3", "nan_grad takes no number; write nan_grad@N"),
         ("nan_grad:3@4", "nan_grad takes no number; write nan_grad@N"),
-        ("nan_grad@", "fault=nan_grad@: '' is no moment; say when as nan_grad@N"),
+        ("nan_grad@", "fault=nan_grad@: '' is not a valid moment: expected nan_grad@N"),
         (
             "nan_grad@x",
-            "'x' is no moment; say when as nan_grad@N or nan_grad@N,N with whole numbers, optimizer steps",
+            "'x' is not a valid moment: expected nan_grad@N or nan_grad@N,N with whole numbers, "
+            "optimizer steps",
         ),
-        ("nan_grad@-1", "'-1' is no moment; say when"),
+        ("nan_grad@-1", "'-1' is not a valid moment: expected"),
         (
             "nan_loss@1.5",
-            "'1.5' is no moment; say when as nan_loss@N or nan_loss@N,N with whole numbers, iterations",
+            "'1.5' is not a valid moment: expected nan_loss@N or nan_loss@N,N with whole "
+            "numbers, iterations",
         ),
-        ("nan_loss@" + "9" * 5000, "is no moment"),
-        ("nan_loss@\u0663", "is no moment"),
+        ("nan_loss@" + "9" * 5000, "is not a valid moment"),
+        ("nan_loss@\u0663", "is not a valid moment"),
         (
             "nan_pixel:0.1@3",
-            "nan_pixel takes a share or moments, not both; write nan_pixel:0.05 to damage that share",
+            "nan_pixel takes a share or moments, not both; write nan_pixel:0.05 to damage that "
+            "share",
         ),
         (
             "nan_pixel:0",
@@ -153,7 +157,7 @@ def test_no_fault() -> None:
             "label_noise:1.5",
             "the share of wrong labels must be a finite number above 0 and at most 1",
         ),
-        ("label_noise:many", "'many' is no number after the colon; write label_noise:NUMBER"),
+        ("label_noise:many", "'many' is not a number after the colon; write label_noise:NUMBER"),
     ],
 )
 def test_mistakes_get_one_sentence(text: str, complaint: str) -> None:
@@ -162,7 +166,7 @@ def test_mistakes_get_one_sentence(text: str, complaint: str) -> None:
     assert complaint in str(caught.value)
 
 
-# --- who is struck ----------------------------------------------------------------------------------------------------
+# --- who is struck --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ON_IMAGES)
@@ -209,7 +213,7 @@ def test_without_file_names_only_a_moment_is_possible(kind: str) -> None:
     batch = make_batch()
     del batch["im_file"]
     with pytest.raises(
-        ConfigError, match=rf"fault={kind}:0.5: .*do not name their image files.*write {kind}@N"
+        ConfigError, match=rf"fault={kind}:0.5: .*do not name their image files.*use {kind}@N"
     ):
         fault(f"{kind}:0.5").on_batch(batch, 0)
     before = copy.deepcopy(batch)
@@ -245,7 +249,7 @@ def test_draws_are_uniform_and_the_same_on_every_machine() -> None:
         assert out.split() == [repr(draws[7]), repr(unit_hash(3, "a", 1))]
 
 
-# --- what is done to them ---------------------------------------------------------------------------------------------
+# --- what is done to them -------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -330,7 +334,7 @@ def test_label_noise_takes_a_batch_without_labels_and_refuses_a_task_without_box
     empty = make_batch(labels=0)
     for text in ("label_noise:0.5", "label_noise@0"):
         fault(text).on_batch(empty, 0)
-    with pytest.raises(ConfigError, match="label_noise works for detect, pose"):
+    with pytest.raises(ConfigError, match="label_noise supports detect, pose"):
         fault("label_noise:0.5").on_batch({"img": empty["img"], "cls": torch.zeros(4)}, 0)
 
 
@@ -385,7 +389,7 @@ def test_nan_loss_strikes_once_and_leaves_no_hook() -> None:
 
 @pytest.mark.parametrize("kind", list(FAULTS))
 def test_a_fault_does_nothing_outside_its_own_hook(kind: str) -> None:
-    """A batch is left alone by what strikes losses and gradients, gradients by what strikes batches."""
+    """Faults of losses and gradients do not change a batch, and vice versa."""
     model = nn.Linear(3, 2)
     model.weight.grad, model.bias.grad = torch.ones(2, 3), torch.ones(2)
     made, before, after = parse_fault(f"{kind}@0"), make_batch(), make_batch()

@@ -38,7 +38,7 @@ def gradients(model: nn.Module) -> list[float]:
     return found
 
 
-# --- grad_spike -------------------------------------------------------------------------------------------------------
+# --- grad_spike -----------------------------------------------------------------------------------
 
 
 def test_a_spike_multiplies_the_middle_block_at_its_step_only() -> None:
@@ -78,7 +78,7 @@ def test_an_unknown_block_is_named_with_its_nearest(monkeypatch: pytest.MonkeyPa
         made("grad_spike@0").on_gradients(SimpleNamespace(model=model_with_gradients()), 0)
 
 
-# --- half_overflow ----------------------------------------------------------------------------------------------------
+# --- half_overflow --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -111,11 +111,11 @@ def test_a_scale_that_is_there_already_is_taken_into_account() -> None:
         assert gradients(model) == [expected * 1024] * 6
 
 
-# --- lr_jump ----------------------------------------------------------------------------------------------------------
+# --- lr_jump --------------------------------------------------------------------------------------
 
 
 class Loop:
-    """The parts of Ultralytics' loop that set learning rates: a warm-up before batches, a schedule before epochs."""
+    """The parts of Ultralytics' loop that set learning rates: warm-up and schedule."""
 
     def __init__(self, fault: str | None) -> None:
         parameters = [nn.Parameter(torch.zeros(1)) for _ in range(2)]
@@ -169,10 +169,10 @@ def test_a_new_optimizer_is_struck_too() -> None:
     assert [group["lr"] for group in groups + fresh] == [100, 200, 100]
 
 
-# --- lr_creep ---------------------------------------------------------------------------------------------------------
+# --- lr_creep -------------------------------------------------------------------------------------
 
 
-def test_a_creeping_rate_grows_over_what_the_schedule_says() -> None:
+def test_a_creeping_rate_grows_over_the_scheduled_one() -> None:
     fault, groups = made("lr_creep@2"), [{"lr": 0.1}, {"lr": 0.2}]
     trainer = SimpleNamespace(optimizer=SimpleNamespace(param_groups=groups))
     seen = []

@@ -54,7 +54,7 @@ def test_variances_are_those_of_the_papers() -> None:
 
 
 def test_kaiming_keeps_depthwise_filters_alive() -> None:
-    """By fan-out torch would count all channels of a depthwise convolution and draw filters far too small."""
+    """With fan-out, torch would count all channels of a depthwise convolution."""
     torch.manual_seed(0)
     conv = nn.Conv2d(256, 256, 3, groups=256)
     make_init("kaiming").apply(nn.Sequential(conv))
@@ -75,7 +75,7 @@ def test_default_draws_no_random_numbers(stock: DetectionModel) -> None:
 
 
 def test_lsuv_makes_every_output_a_unit_variance(stock: DetectionModel) -> None:
-    """Looked at in a forward of its own: each convolution's output without its bias, on the batch it was fitted to."""
+    """Each convolution's output without its bias, in a separate forward of the same batch."""
     apply_norm(stock, make_norm("none"))
     init = make_init("lsuv")
     init.apply(stock)
@@ -111,7 +111,7 @@ def test_lsuv_leaves_buffers_and_random_numbers_alone(stock: DetectionModel) -> 
 
 
 def test_mistakes_are_one_sentence() -> None:
-    with pytest.raises(ConfigError, match="needs the factor: write gain:3"):
+    with pytest.raises(ConfigError, match="needs the factor, for example gain:3"):
         make_init("gain")
     with pytest.raises(ConfigError, match="kaiming takes no number"):
         make_init("kaiming:2")

@@ -1,4 +1,4 @@
-"""The surgery on normalisation: what is left, that it survives `fuse()`, and that anybody can load it."""
+"""Replaced normalization: remaining layers, `fuse()`, and loading in stock Ultralytics."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_only_classes_of_torch_and_ultralytics_are_in_the_model(
 
 @pytest.mark.parametrize("name", REPLACING)
 def test_every_convolution_has_a_bias_and_takes_part(name: str) -> None:
-    """A convolution without the shift of its BatchNorm needs one of its own, and gradients must reach all of it."""
+    """A convolution without BatchNorm needs a bias, and gradients must reach all of it."""
     model = DetectionModel("yolo26n.yaml", verbose=False)
     apply_norm(model, make_norm(name))
     convs = [m for n, m in model.named_modules() if isinstance(m, nn.Conv2d) and ".dfl" not in n]
@@ -114,7 +114,7 @@ def tensors(value: object) -> list[torch.Tensor]:
 
 
 def test_no_norm_is_the_convolution_alone() -> None:
-    """Against the same model with BatchNorm layers that do nothing: mean 0, variance 1, scale 1, shift 0."""
+    """Compared with the same model with identity BatchNorm: mean 0, variance 1."""
     torch.manual_seed(0)
     stock = DetectionModel("yolo26n.yaml", verbose=False).eval()
     for module in stock.modules():
@@ -177,6 +177,6 @@ def test_frozen_statistics_stay_while_scale_and_shift_learn() -> None:
 
 def test_a_wrong_name_names_the_nearest() -> None:
     with pytest.raises(
-        ConfigError, match=r"norm=grup: there is no normalisation 'grup'. Did you mean 'group'"
+        ConfigError, match=r"norm=grup: there is no normalization 'grup'. Did you mean 'group'"
     ):
         make_norm("grup")

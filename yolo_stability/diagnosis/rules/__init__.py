@@ -1,4 +1,4 @@
-"""One rule a file; importing this folder loads none of them."""
+"""Rules, one per file; importing this package imports none of them."""
 
 from __future__ import annotations
 

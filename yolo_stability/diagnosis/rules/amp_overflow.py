@@ -1,4 +1,4 @@
-"""AMP's scaler skips beyond its calibration, or has shrunk its scale to nothing."""
+"""AMP's scaler skips steps after its calibration, or its scale has dropped below 1."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ __all__ = ["AmpOverflow"]
 
 @dataclass(frozen=True, kw_only=True)
 class AmpOverflow(Rule):
-    """Critical where most steps overflow or the scale is below 1; a warning where skips go on after the start.
+    """Critical if most steps overflow or the scale is below 1; a warning if skips continue.
 
     Attributes:
-        calibration: First steps in which the scaler may halve its scale as often as it likes.
-        rate: Share of skips in a window of `window` steps that is a warning; the scaler itself doubles its scale, and
-            so risks one skip, every 2000 steps.
+        calibration: First steps, in which the scaler may halve its scale any number of times.
+        rate: Share of skips in a window of `window` steps that causes a warning; the scaler itself
+            doubles its scale, and so risks one skip, every 2000 steps.
         window: See `rate`.
-        lost: Share of skips that leaves nothing to learn from.
-        scale: Scale below which float16 is the wrong format.
+        lost: Share of skips above which hardly anything is learned.
+        scale: Scale below which float16 is unsuitable.
     """
 
     calibration: int = 24
@@ -37,7 +37,7 @@ class AmpOverflow(Rule):
     scale: float = 1.0
 
     def look(self, context: DiagnosisContext) -> Iterator[Finding]:
-        """Look at the skips and at the scale."""
+        """Check the skips and the scale."""
         run = context.run
         late = run.scaler.copy()
         late[: self.calibration] = False
@@ -49,7 +49,8 @@ class AmpOverflow(Rule):
         remedy = "amp=False, or lower lr_mult= so that gradients shrink"
         if tiny.size or lost.size:
             row = int(min([*tiny[:1], *lost[:1]]))
-            text = f"at step {context.step_at(row)} AMP's scale was {brief(float(run.amp_scale[row]))}, and "
+            scale = brief(float(run.amp_scale[row]))
+            text = f"at step {context.step_at(row)} AMP's scale was {scale}, and "
             text += f"{count(int(run.scaler[: row + 1].sum()), 'step')} had overflowed"
             yield self.found(
                 "critical", text, context=context, rows=(row, run.step.size), remedy=remedy
@@ -69,7 +70,7 @@ class AmpOverflow(Rule):
 
     @classmethod
     def example(cls) -> RunSeries:
-        """Every second step overflows, long after the start."""
+        """Return a run in which every second step overflows, long after the start."""
         run = healthy_run()
         skipped = (np.arange(96) % 2 == 0) & (np.arange(96) >= 40)
         return with_rows(run, slice(None), scaler=skipped, amp_scale=1024.0)

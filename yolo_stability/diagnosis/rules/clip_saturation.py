@@ -1,4 +1,4 @@
-"""A clip that scales every step down by orders of magnitude: it, not the gradient, sets the size of all updates."""
+"""A clip that reduces every step by orders of magnitude and so determines all updates."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ __all__ = ["ClipSaturation"]
 
 @dataclass(frozen=True, kw_only=True)
 class ClipSaturation(Rule):
-    """Critical where nothing but the clip keeps numbers finite; a warning where it lasts.
+    """Critical if only the clip keeps numbers finite; a warning if it lasts.
 
-    Healthy YOLO runs are clipped on every step, to a tenth of their gradient or, in the first steps of pose, to a
-    ten-thousandth: saturation alone says nothing.
+    Healthy YOLO runs are clipped at every step, to a tenth of their gradient or, in the first steps
+    of pose, to a ten-thousandth: saturation alone is not informative.
 
     Attributes:
         critical: Coefficient below which the gradient is lost, for `soon` steps.
         soon: See `critical`.
-        warning: Coefficient of a warning, for `lasting` steps.
+        warning: Coefficient that causes a warning, for `lasting` steps.
         lasting: See `warning`.
     """
 
@@ -38,7 +38,7 @@ class ClipSaturation(Rule):
     lasting: int = 32
 
     def look(self, context: DiagnosisContext) -> Iterator[Finding]:
-        """Look for the first span of tiny coefficients."""
+        """Check for the first span of tiny coefficients."""
         clip = context.run.clip
         bounds = ("critical", self.critical, self.soon), ("warning", self.warning, self.lasting)
         for severity, limit, length in bounds:
@@ -47,10 +47,10 @@ class ClipSaturation(Rule):
             if span is None:
                 continue
             middle = float(np.median(clip[span[0] : span[1]]))
-            share = brief(middle) if middle > 0 else "next to nothing"
+            share = brief(middle) if middle > 0 else "almost 0"
             text = (
-                f"from step {context.step_at(span[0])} on the clip left {share} of the gradient: "
-                "clipping prevents NaN, not failure"
+                f"from step {context.step_at(span[0])} on clipping reduced the gradient to {share} "
+                "of its norm: clipping prevents NaN, not failure"
             )
             yield self.found(
                 "critical" if severity == "critical" else "warning",
@@ -65,5 +65,5 @@ class ClipSaturation(Rule):
 
     @classmethod
     def example(cls) -> RunSeries:
-        """Gradients of 1e12 under a clip of 10."""
+        """Return a run with gradients of 1e12 under a clip of 10."""
         return with_rows(healthy_run(), slice(40, 96), clip=1e-11)

@@ -1,4 +1,4 @@
-"""Loss and gradients of exactly 0: the usual end of a detection run under a huge learning rate, without any NaN."""
+"""Loss and gradients of exactly 0: the usual end of detection at a huge learning rate."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ __all__ = ["Collapse"]
 
 @dataclass(frozen=True, kw_only=True)
 class Collapse(Rule):
-    """Critical after `lasting` steps without any loss, or with next to none after a blow-up or without gradients.
+    """Critical after `lasting` steps of zero loss, or of almost zero loss with a sign of failure.
 
-    A loss may come near 0 in good health: that of YOLO26 pose holds a log-likelihood. Its gradients do not.
+    Such signs are an earlier blow-up and vanished gradients. A healthy loss alone may come near 0,
+    since that of YOLO26 pose contains a log-likelihood.
 
     Attributes:
-        lasting: Steps in a row.
-        remains: What is left of the first loss, and of the first gradient norms, at most.
-        blow_up: How far above the first loss it must have been before, if something remains.
+        lasting: Number of consecutive steps.
+        remains: Largest remaining share of the first loss, and of the first gradient norms.
+        blow_up: Multiple of the first loss that must precede if some loss remains.
     """
 
     lasting: int = 5
@@ -33,7 +34,7 @@ class Collapse(Rule):
     blow_up: float = 5.0
 
     def look(self, context: DiagnosisContext) -> Iterator[Finding]:
-        """Look for the first span."""
+        """Check for the first span."""
         run, first = context.run, context.first_loss
         zero = (run.loss == 0) & (run.norm == 0)
         blown = run.loss > self.blow_up * first
@@ -46,9 +47,10 @@ class Collapse(Rule):
         what = (
             "loss and gradients were exactly 0"
             if zero[begin:end].all()
-            else "the loss was next to nothing"
+            else "the loss was almost 0"
         )
-        text = f"{what} for {end - begin} steps from step {context.step_at(begin)} on: the model has stopped learning"
+        when = f"for {end - begin} steps from step {context.step_at(begin)} on"
+        text = f"{what} {when}: the model has stopped learning"
         if blown[:begin].any():
             text += f", after a loss of {brief(float(run.loss[:begin][blown[:begin]].max()))}"
         yield self.found(
@@ -59,10 +61,10 @@ class Collapse(Rule):
             block=context.block_of(begin),
             observed=0.0,
             threshold=self.remains,
-            remedy=f"begin again with {USUAL_RATE}, or a longer warm-up: such weights do not come back",
+            remedy=f"restart with {USUAL_RATE} or a longer warm-up: these weights do not recover",
         )
 
     @classmethod
     def example(cls) -> RunSeries:
-        """Zero from one step on."""
+        """Return a run whose loss is zero from one step on."""
         return with_rows(healthy_run(), slice(50, 96), loss=0.0, norm=0.0, block_norm=0.0)

@@ -1,4 +1,4 @@
-"""A block that gets no gradient at all while the rest of the model learns."""
+"""A block that receives no gradient while the rest of the model learns."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ __all__ = ["DeadBlock"]
 
 @dataclass(frozen=True, kw_only=True)
 class DeadBlock(Rule):
-    """A warning: dead activations, or a part of the loss that never applies. A frozen block has no gradient to be 0.
+    """Warning of dead activations, or of a loss term that never applies.
+
+    A frozen block has no gradient and is not reported.
 
     Attributes:
-        lasting: Steps in a row with a norm of exactly 0.
+        lasting: Number of consecutive steps with a norm of exactly 0.
     """
 
     lasting: int = 32
 
     def look(self, context: DiagnosisContext) -> Iterator[Finding]:
-        """Look at each block; tell of the first, and count the others."""
+        """Check each block; report the first, and count the others."""
         run = context.run
         silent = (run.block_norm == 0) & (run.norm > 0)
         dead = []
@@ -40,21 +42,22 @@ class DeadBlock(Rule):
         if not dead:
             return
         begin, _, name = min(dead, key=lambda found: found[0])
-        others = f", and {count(len(dead) - 1, 'other block')} too" if len(dead) > 1 else ""
+        others = f", as did {count(len(dead) - 1, 'other block')}" if len(dead) > 1 else ""
         yield self.found(
             "warning",
-            f"{name} got a gradient of exactly 0 from step {context.step_at(begin)} on{others}",
+            f"{name} received a gradient of exactly 0 from step {context.step_at(begin)} "
+            f"on{others}",
             context=context,
             rows=(begin + self.lasting - 1, max(end for _, end, _ in dead)),
             block=name,
             observed=float(len(dead)),
             threshold=0.0,
-            remedy="act=silu or act=leaky_relu keeps units alive; in a head: look whether labels reach it",
+            remedy="act=silu or act=leaky_relu keeps units active; in a head, check the labels",
         )
 
     @classmethod
     def example(cls) -> RunSeries:
-        """A block of the neck without any gradient."""
+        """Return a run with a block of the neck without any gradient."""
         run = healthy_run()
         norms = run.block_norm.copy()
         norms[2] = 0

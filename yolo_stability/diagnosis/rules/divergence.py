@@ -1,4 +1,4 @@
-"""A loss that climbs far above the level it had reached and stays there."""
+"""A loss that rises far above the level it had reached and stays there."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ __all__ = ["Divergence"]
 class Divergence(Rule):
     """Critical after `lasting` steps above `factor` times the lowest level.
 
-    The loss of YOLO26 pose holds a log-likelihood and may fall to nothing or below; the level counts as at least
-    `floor` of the first loss, so that a good run does not become its own trap.
+    The loss of YOLO26 pose contains a log-likelihood and may drop to 0 or below; the level counts
+    as at least `floor` of the first loss, so that a good run does not set an unreachable level.
 
     Attributes:
         factor: Multiple of the lowest level.
-        lasting: Steps in a row.
+        lasting: Number of consecutive steps.
         floor: Share of the first loss.
-        control: Multiple of the control's first loss that is a warning.
+        control: Multiple of the control's first loss that causes a warning.
     """
 
     factor: float = 5.0
@@ -38,7 +38,7 @@ class Divergence(Rule):
     control: float = 100.0
 
     def look(self, context: DiagnosisContext) -> Iterator[Finding]:
-        """Look at the run's own past, else at where the control began."""
+        """Compare with the run's own history, else with the start of the control."""
         finding = self._above_past(context) or self._above_control(context)
         if finding is not None:
             yield finding
@@ -60,8 +60,8 @@ class Divergence(Rule):
         top = float(np.max(loss[row:end], where=np.isfinite(loss[row:end]), initial=loss[row]))
         level = float(limit[row]) / self.factor
         text = (
-            f"from step {context.step_at(row)} on the loss stayed above {brief(self.factor)} times the level it had "
-            f"reached ({brief(level)}), and rose to {brief(top)}"
+            f"from step {context.step_at(row)} on the loss stayed above {brief(self.factor)} times "
+            f"the level it had reached ({brief(level)}), with a maximum of {brief(top)}"
         )
         return self.found(
             "critical",
@@ -98,5 +98,5 @@ class Divergence(Rule):
 
     @classmethod
     def example(cls) -> RunSeries:
-        """A loss that jumps to a thousand."""
+        """Return a run whose loss jumps to a thousand."""
         return with_rows(healthy_run(), slice(70, 96), loss=1000.0)

@@ -1,4 +1,4 @@
-"""Images that Ultralytics left out because a label, or the file, is broken."""
+"""Images that Ultralytics excluded because a label or the file is broken."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ __all__ = ["DroppedImages"]
 
 @dataclass(frozen=True, kw_only=True)
 class DroppedImages(Rule):
-    """Advice: one bad label drops a whole image, in silence.
+    """Advice: one bad label excludes a whole image, without a message.
 
     Attributes:
-        many: Share of the images from which on it is a warning.
+        many: Share of the images above which it is a warning.
     """
 
     unsettles: ClassVar[bool] = False
     many: float = 0.05
 
     def look(self, context: DiagnosisContext) -> Iterator[Finding]:
-        """Compare the images that were listed with those that were used."""
+        """Compare the number of listed images with that of used images."""
         effective = {} if context.header is None else context.header.effective
         listed, used = effective.get("images_listed"), effective.get("images")
         if not isinstance(listed, int) or not isinstance(used, int) or used >= listed:
@@ -41,10 +41,10 @@ class DroppedImages(Rule):
             rows=(0, context.run.step.size),
             observed=share,
             threshold=self.many,
-            remedy="'yolo-stability data check' names each and says why",
+            remedy="'yolo-stability data check' lists each with the reason",
         )
 
     @classmethod
     def example(cls) -> RunSeries:
-        """Any run: it takes the header of `example_header` to fire."""
+        """Return any run: the rule fires on the header of `example_header`."""
         return healthy_run()

@@ -1,4 +1,4 @@
-"""Gradients far above the run's own past, its first steps, or the control: not for one step, but for good."""
+"""Gradients that stay far above the run's own history, its first steps, or the control."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ __all__ = ["Exploding"]
 
 @dataclass(frozen=True, kw_only=True)
 class Exploding(Rule):
-    """Critical when it lasts, when loss and norm leap together in the first steps, or when a start is absurd.
+    """Critical if it lasts, if loss and norm jump together early, or if the start is absurd.
 
     Attributes:
-        past: A norm above this multiple of its running median is far off.
-        lasting: Steps in a row that make it more than a spike.
-        leap: In the first steps, where nothing is usual yet, a norm above this multiple of all before it ...
-        loss_leap: ... counts when the loss has risen this many times, too.
-        start: A first loss above this is no start: YOLO's begin between 5 and 500 an image, whatever the task.
-        control: A norm above this multiple of the control's is a warning.
+        past: Multiple of its running median above which a norm is too high.
+        lasting: Consecutive steps that distinguish it from a spike.
+        leap: In the first steps, without a usual level yet, a norm above this multiple of all
+            before it ...
+        loss_leap: ... counts if the loss has also risen by this factor.
+        start: First loss that is absurd: those of YOLO are between 5 and 500 per image, for any
+            task.
+        control: Multiple of the control's norm that causes a warning.
     """
 
     past: float = 50.0
@@ -39,17 +41,20 @@ class Exploding(Rule):
     control: float = 100.0
 
     def look(self, context: DiagnosisContext) -> Iterator[Finding]:
-        """Look at the start, the first steps, the whole and the control, in this order."""
+        """Check the start, the first steps, the whole run and the control, in this order."""
         seeks = (self._at_the_start, self._leaping, self._lasting, self._above_control)
         found = [finding for seek in seeks if (finding := seek(context)) is not None]
-        if found:  # the first of the most severe, or what is known later would take its place
+        if found:  # report the first of the most severe, so that later findings do not replace it
             yield min(found, key=lambda f: (f.severity != "critical", f.first_step or 0))
 
     def _at_the_start(self, context: DiagnosisContext) -> Finding | None:
         loss, norm = float(context.run.loss[0]), float(context.run.norm[0])
         if not context.begins or not loss > self.start:
             return None
-        text = f"the first step had a loss of {brief(loss)} and a gradient norm of {brief(norm)}, before any update"
+        text = (
+            f"the first step had a loss of {brief(loss)} and a gradient norm of {brief(norm)}, "
+            "before any update"
+        )
         return self.found(
             "critical",
             text,
@@ -57,7 +62,9 @@ class Exploding(Rule):
             rows=(0, 1),
             observed=loss,
             threshold=self.start,
-            remedy="init=default with norm=batch; 'yolo-stability probe' shows where the signal grows",
+            remedy=(
+                "init=default with norm=batch; 'yolo-stability probe' shows where the signal grows"
+            ),
         )
 
     def _leaping(self, context: DiagnosisContext) -> Finding | None:
@@ -74,8 +81,9 @@ class Exploding(Rule):
             return None
         row = int(rows[0])
         text = (
-            f"the gradient norm leapt to {brief(norm[row])} at step {context.step_at(row)}, "
-            f"{brief(own[row - 1])} times the highest before, and the loss rose {brief(risen[row - 1])} times"
+            f"the gradient norm jumped to {brief(norm[row])} at step {context.step_at(row)}, "
+            f"{brief(own[row - 1])} times its previous maximum, and the loss rose "
+            f"{brief(risen[row - 1])} times"
         )
         return self._critical(context, text, (row, row + 1), float(own[row - 1]), self.leap)
 
@@ -88,10 +96,10 @@ class Exploding(Rule):
         span = found[0][0], found[-1][1]
         row = span[0] + int(np.argmax(own[span[0] : span[1]] > self.past))
         text = (
-            f"from step {context.step_at(row)} on the gradient norm was {brief(own[row])} times its running median, "
-            "and not for one step only"
+            f"from step {context.step_at(row)} on the gradient norm was {brief(own[row])} times "
+            "its running median, for more than one step"
         )
-        # it can be known only at the third of them
+        # known only at the last of the required steps
         rows = (max(span[0] + self.lasting - 1, row), span[1])
         return self._critical(context, text, rows, float(own[row]), self.past, row)
 
@@ -138,7 +146,7 @@ class Exploding(Rule):
 
     @classmethod
     def example(cls) -> RunSeries:
-        """A norm that rises a thousandfold and stays."""
+        """Return a run whose norm rises a thousandfold and stays there."""
         run = healthy_run()
         return with_rows(
             run, slice(60, 96), norm=run.norm[60:] * 1e3, block_norm=run.block_norm[:, 60:] * 1e3

@@ -1,4 +1,4 @@
-"""Settings that were asked for and had no effect."""
+"""Settings that were requested but had no effect."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["IgnoredSettings"]
 
 @dataclass(frozen=True, kw_only=True)
 class IgnoredSettings(Rule):
-    """Advice: `lr0 seems ignored` is among the questions that users ask most."""
+    """Advice, since ignored values of `lr0` are among the most frequent questions of users."""
 
     unsettles: ClassVar[bool] = False
 
     def look(self, context: DiagnosisContext) -> Iterator[Finding]:
-        """Look at what was asked for and what was in force."""
+        """Compare the requested with the effective settings."""
         if context.header is None:
             return
         requested, effective = context.header.requested, context.header.effective
@@ -33,13 +33,14 @@ class IgnoredSettings(Rule):
             if requested.get(key) is not None
         ]
         if str(requested.get("optimizer") or "auto").lower() == "auto" and ignored:
-            text = f"optimizer=auto ignored {' and '.join(ignored)} and took {effective.get('optimizer', 'its own')}"
-            remedy = "name an optimizer, such as optimizer=SGD"
+            chosen = effective.get("optimizer", "its own")
+            text = f"optimizer=auto ignored {' and '.join(ignored)} and chose {chosen}"
+            remedy = "set an optimizer, such as optimizer=SGD"
             yield self.found("warning", text, context=context, rows=rows, remedy=remedy)
         for text in effective.get("warnings") or ():
             yield self.found("warning", str(text), context=context, rows=rows)
 
     @classmethod
     def example(cls) -> RunSeries:
-        """Any run: it takes the header of `example_header` to fire."""
+        """Return any run: the rule fires on the header of `example_header`."""
         return healthy_run()

@@ -1,4 +1,4 @@
-"""Steps dominated by noise: the gradient of one batch says little about that of the next."""
+"""Steps dominated by noise: the gradient of one batch hardly predicts that of the next."""
 
 from __future__ import annotations
 
@@ -21,22 +21,24 @@ __all__ = ["Noise"]
 
 @dataclass(frozen=True, kw_only=True)
 class Noise(Rule):
-    """A warning where the norm, or the loss, wavers from step to step by a large part of itself, for long.
+    """Warning if norm or loss changes a lot from step to step, for a long time.
 
-    That is no gradient noise scale, which needs the gradients of micro-batches. Where steps sum several, it is told
-    as advice where it exceeds the nominal batch beyond doubt: it grows as the loss falls, in healthy runs too
-    (McCandlish et al. 2018, arXiv 1812.06162), so that it makes no run unstable. In 72 healthy runs of YOLOv8n the
-    norm wavered by at most 0.34 of itself, the loss by 0.20.
+    This is not the gradient noise scale, which needs the gradients of micro-batches. If steps sum
+    several, the scale is reported as advice where it clearly exceeds the nominal batch: it grows as
+    the loss decreases, in healthy runs too (McCandlish et al. 2018, arXiv 1812.06162), so it makes
+    no run unstable. In 72 healthy runs of YOLOv8n the norm changed by at most 0.34 of itself, the
+    loss by 0.20.
 
     Attributes:
-        norm: Median change of the norm from one step to the next, as a share of its median.
-        loss: The same of the loss.
-        floor: Share of the first loss that its median counts as, at least: the loss of YOLO26 pose may fall to nothing.
-        window: Steps over which the medians are taken.
-        young: First steps that are left out.
-        excess: Gradient noise scale over the nominal batch, at the low end of its uncertainty. Of five healthy runs
-            with so many sampled steps the highest, 2.7, was one whose micro-batches are single images.
-        sampled: Steps with a known micro-batch over which it is taken.
+        norm: Median change of the norm from one step to the next, relative to its median.
+        loss: The same for the loss.
+        floor: Lower bound of the median loss as a share of the first loss: that of YOLO26 pose may
+            drop to 0.
+        window: Steps per median.
+        young: First steps, which are excluded.
+        excess: Lower bound of the gradient noise scale over the nominal batch. Of five healthy runs
+            with that many sampled steps the highest, 2.7, had micro-batches of single images.
+        sampled: Number of steps with a known micro-batch per estimate.
     """
 
     norm: float = 0.42
@@ -48,12 +50,12 @@ class Noise(Rule):
     sampled: int = 128
 
     def look(self, context: DiagnosisContext) -> Iterator[Finding]:
-        """Look at the changes of norm and loss, then at the noise scale."""
+        """Check the changes of norm and loss, then the noise scale."""
         yield from self._wavering(context)
         yield from self._noise_scale(context)
 
     def _wavering(self, context: DiagnosisContext) -> Iterator[Finding]:
-        """Look at the changes of the norm, then at those of the loss."""
+        """Check the changes of the norm, then those of the loss."""
         run = context.run
         if run.step.size < self.window:
             return
@@ -67,8 +69,8 @@ class Noise(Rule):
                 continue
             row = int(rows[0])
             text = (
-                f"in the {self.window} steps up to step {context.step_at(row)} the {name} changed by "
-                f"{brief(share[row])} of itself from one step to the next"
+                f"in the {self.window} steps up to step {context.step_at(row)} the {name} changed "
+                f"by {brief(share[row])} of its median from one step to the next"
             )
             yield self.found(
                 "warning",
@@ -77,12 +79,12 @@ class Noise(Rule):
                 rows=(row, int(rows[-1]) + 1),
                 observed=float(share[row]),
                 threshold=limit,
-                remedy="a larger batch=, or a larger nominal batch nbs=, which sums gradients up; or odd images",
+                remedy="a larger batch= or nominal batch nbs=; or unusual images",
             )
             return
 
     def _noise_scale(self, context: DiagnosisContext) -> Iterator[Finding]:
-        """Look at the gradient noise scale, where micro-batches were sampled."""
+        """Check the gradient noise scale where micro-batches were sampled."""
         run = context.run
         micro = np.where(run.step >= self.young, run.micro_norm, np.nan)
         noise = step_noise(micro, run.norm, run.accumulate, epoch_length(run))
@@ -94,8 +96,8 @@ class Noise(Rule):
         first, last = int(found.rows[high[0]]), int(found.rows[high[-1]])
         least = float(found.least[high[0]])
         text = (
-            f"up to step {context.step_at(first)} the gradient noise scale was at least {brief(least)} times "
-            "the nominal batch: most of each step is noise"
+            f"up to step {context.step_at(first)} the gradient noise scale was at least "
+            f"{brief(least)} times the nominal batch: most of each step is noise"
         )
         yield self.found(
             "info",
@@ -104,10 +106,10 @@ class Noise(Rule):
             rows=(first, last + 1),
             observed=least,
             threshold=self.excess,
-            remedy="a larger nominal batch nbs=, which sums more gradients up, or a lower learning rate",
+            remedy="a larger nominal batch nbs=, or a lower learning rate",
         )
 
     @classmethod
     def example(cls) -> RunSeries:
-        """A norm of 5 and 100 in turn."""
+        """Return a run whose norm alternates between 5 and 100."""
         return with_rows(healthy_run(), slice(None), norm=np.where(np.arange(96) % 2, 5.0, 100.0))

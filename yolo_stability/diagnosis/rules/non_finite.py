@@ -1,4 +1,4 @@
-"""NaN or Inf in the loss, a gradient or a buffer: applied, or kept out by the guard."""
+"""NaN or Inf in the loss, a gradient or a buffer: applied, or skipped by the guard."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["NonFinite"]
 
 @dataclass(frozen=True, kw_only=True)
 class NonFinite(Rule):
-    """Critical where it was applied, or where the guard was still skipping at the end; else a warning.
+    """Critical if it was applied, or if the guard was skipping at the end; else a warning.
 
-    AMP's scaler calibrates itself by skipping, which is no trouble; `amp_overflow` sees to it.
+    AMP's scaler calibrates itself by skipping, which is normal; `amp_overflow` covers it.
 
     Attributes:
-        recovered: Steps without any after the last one that count as a recovery.
-        share: A guard that skips more than this share of any `window` steps saves nothing.
+        recovered: Finite steps after the last bad one that count as a recovery.
+        share: Share of skips in any `window` steps above which the guard does not help.
         window: See `share`.
     """
 
@@ -34,7 +34,7 @@ class NonFinite(Rule):
     window: int = 20
 
     def look(self, context: DiagnosisContext) -> Iterator[Finding]:
-        """Look for elements that are not finite."""
+        """Check for elements that are not finite."""
         run = context.run
         bad = context.bad & ~run.scaler
         applied = np.flatnonzero(bad & ~run.guard)
@@ -44,16 +44,17 @@ class NonFinite(Rule):
             yield self._kept_out(context)
         elif run.stop_step is not None and not applied.size:
             row = min(int(np.searchsorted(run.step, run.stop_step)), run.step.size - 1)
-            text = f"the guard ended the run at step {run.stop_step}"
+            text = f"the guard stopped the run at step {run.stop_step}"
             yield self.found("critical", text, context=context, rows=(row, row + 1), remedy=_LOOK)
 
     def _applied(self, context: DiagnosisContext, row: int, end: int) -> Finding:
         run = context.run
         what = "gradients were" if np.isfinite(run.loss[row]) else "the loss was"
         block = context.block_of(row)
-        where = f"; it began in {block}" if block else ""
-        text = f"{what} not finite from step {context.step_at(row)} on and applied{where}"
-        remedy = "guard=skip leaves such a step out and goes on"
+        where = f"; first in {block}" if block else ""
+        step = context.step_at(row)
+        text = f"{what} not finite from step {step} on, and the updates were applied{where}"
+        remedy = "guard=skip skips such a step and continues"
         return self.found(
             "critical",
             text,
@@ -77,8 +78,9 @@ class NonFinite(Rule):
             else np.zeros(0)
         )
         lost |= bool((recent > self.share * self.window).any())
-        text = f"the guard left out {count(rows.size, 'step')}, the first being step {context.step_at(first)}, "
-        text += "and the run did not recover" if lost else "and the run went on"
+        start = f"starting at step {context.step_at(first)}"
+        text = f"the guard skipped {count(rows.size, 'step')}, {start}, "
+        text += "and the run did not recover" if lost else "and the run continued"
         return self.found(
             "critical" if lost else "warning",
             text,
@@ -92,13 +94,11 @@ class NonFinite(Rule):
 
     @classmethod
     def example(cls) -> RunSeries:
-        """A gradient that is NaN from one step to the end."""
+        """Return a run whose gradient is NaN from one step to the end."""
         run = with_rows(healthy_run(), slice(60, 96), nonfinite=7, norm=np.nan, block_norm=np.nan)
         return replace(
             run, bad_block=np.array([1]), bad_row=np.array([60]), bad_count=np.array([7])
         )
 
 
-_LOOK = (
-    "look at the incident folder for the image and the module, then take the image out or lower lr0"
-)
+_LOOK = "see the incident folder for the image and the module, then exclude the image or lower lr0"

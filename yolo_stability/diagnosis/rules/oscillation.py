@@ -1,4 +1,4 @@
-"""A loss that jumps up and down from step to step by a large part of itself."""
+"""A loss that alternates from step to step by a large share of itself."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ __all__ = ["Oscillation"]
 
 @dataclass(frozen=True, kw_only=True)
 class Oscillation(Rule):
-    """A warning: the step is too long for the valley, so that each overshoots the last.
+    """Warning of steps that are too long, so that each overshoots the minimum.
 
     Attributes:
-        swing: Change from one step to the next, as a share of the loss.
-        lasting: Steps in a row that each reverse the one before.
-        floor: Share of the first loss that the loss counts as, at least: YOLO26 pose's may go through zero.
+        swing: Change from one step to the next, relative to the loss.
+        lasting: Consecutive steps that each reverse the previous one.
+        floor: Lower bound of the loss as a share of the first loss: that of YOLO26 pose may cross
+            zero.
     """
 
     swing: float = 0.5
@@ -33,7 +34,7 @@ class Oscillation(Rule):
     floor: float = 0.2
 
     def look(self, context: DiagnosisContext) -> Iterator[Finding]:
-        """Look for changes that alternate in sign."""
+        """Check for changes of alternating sign."""
         loss = context.run.loss
         if loss.size < self.lasting + 2:
             return
@@ -50,8 +51,8 @@ class Oscillation(Rule):
         begin, end = span[0] + 2, span[1] + 2
         middle = float(median_of(share[begin - 1 : end - 1]))
         text = (
-            f"from step {context.step_at(begin)} on the loss went up and down at every step by "
-            f"{brief(middle)} of itself"
+            f"from step {context.step_at(begin)} on the loss alternated at every step by "
+            f"{brief(middle)} times its level"
         )
         yield self.found(
             "warning",
@@ -65,5 +66,5 @@ class Oscillation(Rule):
 
     @classmethod
     def example(cls) -> RunSeries:
-        """A loss of 10 and 30 in turn."""
+        """Return a run whose loss alternates between 10 and 30."""
         return with_rows(healthy_run(), slice(40, 96), loss=np.where(np.arange(56) % 2, 30.0, 10.0))

@@ -1,4 +1,4 @@
-"""The trainer started an epoch over, or the guard had to put weights back."""
+"""Restarted epochs, rescues and restored weights."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ from yolo_stability.trace.arrays import RunSeries
 
 __all__ = ["Recoveries"]
 
-_TOLD = {
+_KINDS = {
     "nan_recovery": (
-        "Ultralytics went back to its last checkpoint {}",
-        "guard=skip leaves a bad step out instead",
+        "Ultralytics rolled back to its last checkpoint {}",
+        "guard=skip skips a bad step instead",
     ),
     "oom_restart": (
-        "the epoch began again with a smaller batch after running out of memory {}",
+        "the epoch restarted with a smaller batch after running out of memory {}",
         "a smaller batch=",
     ),
     "rescue": (
-        "the run was mended while it went on {}",
-        "begin the next run with what helped: its events say what",
+        "a rescue changed the run during training {}",
+        "start the next run with the remedy that helped; the events of this run list it",
     ),
-    "rollback": ("an earlier state of the weights was put back {}", USUAL_RATE),
+    "rollback": ("an earlier state of the weights was restored {}", USUAL_RATE),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recoveries(Rule):
-    """Warnings, since the run went on; critical from the third of a kind on, where that was not the plan.
+    """Warnings, since the run continued; critical from the third unplanned one of a kind on.
 
     Attributes:
-        many: Recoveries of a kind at which it is no accident.
+        many: Number of recoveries of a kind that are no longer accidental.
     """
 
     many: int = 3
 
     def look(self, context: DiagnosisContext) -> Iterator[Finding]:
-        """Look at the events."""
-        for kind, (text, remedy) in _TOLD.items():
+        """Check the events."""
+        for kind, (text, remedy) in _KINDS.items():
             steps = [event.step for event in context.run.events if event.kind == kind]
             if not steps:
                 continue
@@ -64,5 +64,5 @@ class Recoveries(Rule):
 
     @classmethod
     def example(cls) -> RunSeries:
-        """Ultralytics' own recovery, once."""
+        """Return a run with one recovery by Ultralytics."""
         return replace(healthy_run(), events=(event("nan_recovery", 40, {"epoch": 2}),))

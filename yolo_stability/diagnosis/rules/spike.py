@@ -1,4 +1,4 @@
-"""One step, or a few, far above the steps before; the run goes on."""
+"""One or a few steps far above the steps before; the run continues."""
 
 from __future__ import annotations
 
@@ -20,17 +20,20 @@ __all__ = ["Spike"]
 
 @dataclass(frozen=True, kw_only=True)
 class Spike(Rule):
-    """A warning: once is nothing, often means that data or learning rate are at the edge.
+    """Warning: one spike is harmless, frequent ones mean that data or rate are at their limit.
 
     Attributes:
         total: Multiple of the running median of the total norm.
-        block: Multiple of the largest of the last 8 norms of one block, for one that passes the usual total norm ...
-        ever: ... and this multiple of the largest it has had: a level without objects wakes up when a batch brings one.
-        alone: A smaller multiple is enough where one block leaps ...
-        apart: ... this many times as far as any other: neighbours share what a batch, a rate or a level that wakes up
-            does. In 150 healthy runs no block that leapt was 8 times ahead of the next.
-        share: A block below this share of the total norm does not matter.
-        young: First steps that are left out: norms fall and waver there.
+        block: Multiple of the largest of the last 8 norms of one block, for one that exceeds the
+            usual total norm ...
+        ever: ... and this multiple of its previous maximum: a level without objects becomes active
+            when a batch has one.
+        alone: A smaller multiple is sufficient if one block jumps ...
+        apart: ... this many times as far as any other: neighbors share the effects of a batch, a
+            rate or an activated level. In 150 healthy runs no block that jumped was 8 times ahead
+            of the next.
+        share: Share of the total norm below which a block does not matter.
+        young: First steps, which are excluded since norms fall and vary there.
     """
 
     total: float = 50.0
@@ -42,7 +45,7 @@ class Spike(Rule):
     young: int = 8
 
     def look(self, context: DiagnosisContext) -> Iterator[Finding]:
-        """Look at the whole model, then at each block."""
+        """Check the whole model, then each block."""
         whole = ratio_of(context.run.norm, context.usual_norm) > self.total
         jumped = self._jumped(context)
         rows = np.flatnonzero(whole | jumped.any(axis=0))
@@ -51,14 +54,14 @@ class Spike(Rule):
         row = int(rows[0])
         block, most = self._where(context, row, jumped[:, row])
         text = (
-            f"{count(rows.size, 'step')} stood out, the first being step {context.step_at(row)} "
-            f"with a gradient norm of {brief(context.run.norm[row])}"
+            f"the gradient norm spiked in {count(rows.size, 'step')}, first at step "
+            f"{context.step_at(row)} with a norm of {brief(context.run.norm[row])}"
         )
-        known = np.isfinite(most)  # not for 8 steps after a step without norms
+        known = np.isfinite(most)  # unknown for 8 steps after a step without norms
         if block:
             text += f"; most in {block}"
         if block and known:
-            text += f", {brief(most)} times its highest of the 8 steps before"
+            text += f", {brief(most)} times its maximum of the previous 8 steps"
         yield self.found(
             "warning",
             text,
@@ -67,11 +70,11 @@ class Spike(Rule):
             block=block,
             observed=most if known else float(ratio_of(context.run.norm, context.usual_norm)[row]),
             threshold=self._limit(most) if known else self.total,
-            remedy="look at the images of that step; clip=norm:10 bounds what one step can do",
+            remedy="check the images of that step; clip=norm:10 bounds the effect of one step",
         )
 
     def _jumped(self, context: DiagnosisContext) -> Bools:
-        """Return (B, S) where a block leapt: far, or alone."""
+        """Return (B, S) whether a block jumped: far, or alone."""
         norms, jump = context.run.block_norm, context.jump
         jumped = np.zeros(norms.shape, dtype=bool)
         with np.errstate(invalid="ignore", over="ignore"):
@@ -90,7 +93,7 @@ class Spike(Rule):
         return jumped
 
     def _apart(self, leap: Norms) -> Bools:
-        """Return where one of at least three blocks leapt far ahead of all others."""
+        """Return where one of at least three blocks jumped far ahead of all others."""
         if len(leap) < 3:
             return np.zeros(leap.shape, dtype=bool)
         known = np.nan_to_num(leap, nan=0.0)
@@ -111,12 +114,12 @@ class Spike(Rule):
         return context.run.names[block], float(jump[block])
 
     def _limit(self, most: float) -> float:
-        """Return the multiple that a leap was held against."""
+        """Return the threshold that applies to a jump."""
         return self.block if most > self.block else self.alone
 
     @classmethod
     def example(cls) -> RunSeries:
-        """One step, one block, a thousandfold."""
+        """Return a run with a thousandfold spike of one block at one step."""
         run = healthy_run()
         norms = run.block_norm.copy()
         norms[1, 60] *= 1e3
@@ -126,12 +129,12 @@ class Spike(Rule):
 
 
 def _highest(norms: Norms, rows: Ints, first: int = 0) -> Norms:
-    """Return the highest finite norm of each block before some rows, from one row on; 0 where none is known.
+    """Return the highest finite norm of each block before some rows; 0 if none is known.
 
     Args:
         norms: (B, S) norms.
         rows: (R,) positions, none of them the first.
-        first: Position to look back to.
+        first: Earliest position to consider.
     """
     known = np.where(np.isfinite(norms[:, first:]), norms[:, first:], np.float32(0))
     highest: Norms = np.maximum.accumulate(known, axis=1)[:, np.maximum(rows - 1 - first, 0)]

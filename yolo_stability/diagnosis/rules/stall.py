@@ -1,4 +1,4 @@
-"""A loss that has not moved since the first steps."""
+"""A loss that has not changed since the first steps."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["Stall"]
 
 @dataclass(frozen=True, kw_only=True)
 class Stall(Rule):
-    """Advice only: a model that was trained before starts on the plateau that a new one shall reach.
+    """Advice only: a pretrained model starts on the plateau that a new one should reach.
 
     Attributes:
         few: Steps at either end whose medians are compared.
-        least: Steps that a run must have.
-        moved: Share of the first loss by which it should have fallen.
+        least: Minimum number of steps of the run.
+        moved: Share of the first loss by which it should have decreased.
     """
 
     unsettles: ClassVar[bool] = False
@@ -32,14 +32,17 @@ class Stall(Rule):
     moved: float = 0.03
 
     def look(self, context: DiagnosisContext) -> Iterator[Finding]:
-        """Compare the beginning with the end."""
+        """Compare the start with the end."""
         loss = context.run.loss
         if loss.size < self.least or not context.begins:
             return
         begin, end = float(median_of(loss[: self.few])), float(median_of(loss[-self.few :]))
         if not abs(end - begin) < self.moved * abs(begin):
             return
-        text = f"the loss stands at {brief(end)}, where it began ({brief(begin)}), after {loss.size} steps"
+        text = (
+            f"the loss is {brief(end)} after {loss.size} steps, almost unchanged from "
+            f"{brief(begin)}"
+        )
         yield self.found(
             "info",
             text,
@@ -47,10 +50,12 @@ class Stall(Rule):
             rows=(loss.size - self.few, loss.size),
             observed=(begin - end) / begin if begin else 0.0,
             threshold=self.moved,
-            remedy="look at the effective learning rate and at frozen layers; a trained model may simply be done",
+            remedy=(
+                "check the learning rate and frozen layers; a pretrained model may have converged"
+            ),
         )
 
     @classmethod
     def example(cls) -> RunSeries:
-        """A flat loss."""
+        """Return a run with a constant loss."""
         return with_rows(healthy_run(), slice(None), loss=50.0)

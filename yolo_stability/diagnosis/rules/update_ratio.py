@@ -1,4 +1,4 @@
-"""Updates as large as the weights themselves: in failing runs the first sign of all, 1 to 45 steps ahead."""
+"""Updates as large as the weights: the first sign in failing runs, 1 to 45 steps ahead."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ __all__ = ["UpdateRatio"]
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateRatio(Rule):
-    """Critical once an update replaces the weights; a warning where it comes near that.
+    """Critical if an update replaces the weights; a warning if it comes near that.
 
-    AdamW moves every weight by the learning rate at first, so that small blocks start at 0.3 in healthy runs; after 16
-    steps none of 122 healthy runs of YOLOv8n was above 0.044. One update that replaces grown weights is therefore
-    enough: the next is measured against weights that it has made large, and may look harmless.
+    AdamW changes every weight by the learning rate at first, so small blocks start at 0.3 in
+    healthy runs; after 16 steps none of 122 healthy runs of YOLOv8n was above 0.044. One update
+    that replaces trained weights is therefore sufficient: the next is compared with weights that it
+    has enlarged, and may look harmless.
 
     Attributes:
-        warning: Ratio of a warning in the first steps ...
-        young: ... which are this many ...
+        warning: Ratio that causes a warning in the first steps ...
+        young: ... of which there are this many ...
         grown: ... and after them.
         critical: Ratio that replaces the weights, in one step ...
         twice: ... but in this many of the first ones, or `beyond` in one.
@@ -42,7 +43,7 @@ class UpdateRatio(Rule):
     beyond: float = 3.0
 
     def look(self, context: DiagnosisContext) -> Iterator[Finding]:
-        """Look at the largest ratio of each measured step."""
+        """Check the largest ratio of each measured step."""
         update, young = context.run.update, self._young(context)
         with np.errstate(invalid="ignore"):
             over, beyond = update > self.critical, update > self.beyond
@@ -57,7 +58,8 @@ class UpdateRatio(Rule):
         )
         last = int(np.flatnonzero(high)[-1]) + 1
         name = context.run.names[int(context.run.update_block[row])]
-        text = f"the update of step {context.step_at(row)} was {brief(update[row])} times as long as {name}'s weights"
+        factor = f"{brief(update[row])} times as large as"
+        text = f"the update at step {context.step_at(row)} was {factor} {name}'s weights"
         yield self.found(
             "critical" if severity == "critical" else "warning",
             text,
@@ -70,11 +72,11 @@ class UpdateRatio(Rule):
         )
 
     def _young(self, context: DiagnosisContext) -> Bools:
-        """Return which steps are among the first, counted anew where a rescue went back to the very start."""
+        """Return which steps are among the first ones, also after a rollback to the very start."""
         step = context.run.step
         return (np.arange(step.size) if context.begins else step) < self.young
 
     @classmethod
     def example(cls) -> RunSeries:
-        """Updates that replace the weights."""
+        """Return a run whose updates replace the weights."""
         return with_rows(healthy_run(), slice(2, 6), update=8.0)

@@ -1,4 +1,4 @@
-"""Gradients that do not reach the first blocks: far below the head's, or far below the control's."""
+"""Gradients that do not reach the first blocks: far below the head's or the control's."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ __all__ = ["Vanishing"]
 
 @dataclass(frozen=True, kw_only=True)
 class Vanishing(Rule):
-    """Critical where the first block's norm over the head's is tiny from the start on, or becomes so later.
+    """Critical if the first block's norm over the head's is tiny at the start or becomes so.
 
-    A healthy run begins with a ratio of about 1 and ends with some hundredths, since the head goes on learning;
-    without normalisation it begins at 1e-6.
+    A healthy run starts with a ratio of about 1 and ends with some hundredths, since the head
+    continues to learn; without normalization it starts at 1e-6.
 
     Attributes:
-        at_once: Below this in each of the first 4 steps there is no doubt.
-        begin: Median of the first `few` steps; three times as much is a warning.
+        at_once: Ratio below which the first 4 steps are sufficient.
+        begin: Median of the first `few` steps; three times this value causes a warning.
         few: See `begin`.
-        later: Below this for `lasting` steps, whenever.
+        later: Ratio that is critical for `lasting` steps at any time.
         lasting: See `later`.
-        control: Below this share of the control's norm for `few` steps, in any backbone block.
+        control: Share of the control's norm, for `few` steps in any backbone block.
     """
 
     at_once: float = 1e-4
@@ -42,10 +42,10 @@ class Vanishing(Rule):
     control: float = 1e-3
 
     def look(self, context: DiagnosisContext) -> Iterator[Finding]:
-        """Look at the start, then later, then at the control."""
+        """Check the start, then the later steps, then the control."""
         seeks = (self._from_the_start, self._later, self._below_control)
         found = [finding for seek in seeks if (finding := seek(context)) is not None]
-        if found:  # the first of the most severe, or what is known later would take its place
+        if found:  # report the first of the most severe, so that later findings do not replace it
             yield min(found, key=lambda f: (f.severity != "critical", f.first_step or 0))
 
     def _from_the_start(self, context: DiagnosisContext) -> Finding | None:
@@ -97,7 +97,8 @@ class Vanishing(Rule):
             (float(median_of(context.block_ratio(block, window))), block) for _, block in low
         )
         name = context.run.names[block]
-        text = f"gradients of {name} were {brief(ratio)} times the control's from step {context.step_at(row)} on"
+        step = context.step_at(row)
+        text = f"gradients of {name} were {brief(ratio)} times the control's from step {step} on"
         return self.found(
             "warning",
             text,
@@ -132,11 +133,14 @@ class Vanishing(Rule):
 
     @classmethod
     def example(cls) -> RunSeries:
-        """A first block that gets a millionth."""
+        """Return a run whose first block receives a millionth of the gradient."""
         run = healthy_run()
         norms = run.block_norm.copy()
         norms[0] *= 1e-6
         return with_rows(run, slice(None), block_norm=norms)
 
 
-_REMEDY = "norm=batch or norm=group; without normalisation init=lsuv; act=silu instead of a saturating activation"
+_REMEDY = (
+    "norm=batch or norm=group; without normalization init=lsuv; "
+    "act=silu instead of a saturating activation"
+)

@@ -1,1 +1,1 @@
-"""Batches that broke a step: captured, localized to an image and a layer, and replayed."""
+"""Incidents: batches that broke a step, saved, localized to an image and a layer, and replayed."""

@@ -1,4 +1,4 @@
-"""One preprocessed batch: its images by name, its labels, and a batch made of some of its images."""
+"""Operations on one preprocessed batch: image names, labels, selection of images."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from torch import Tensor
 
 __all__ = [
     "blank",
+    "exclude_images",
     "image_files",
     "image_name",
     "images_not_finite",
     "labels_of",
-    "leave_out",
     "mixes_files",
     "select",
     "tensor_bytes",
 ]
 
 _LABELS = ("cls", "bboxes", "keypoints")
-_SMALL = 32  # images of this size are one pixel at the largest stride
+_SMALL = 32  # images of this size shrink to one pixel at the largest stride
 _MIXING = ("mosaic", "mixup", "cutmix", "copy_paste")
 
 
 def image_files(batch: dict[str, Any]) -> list[str]:
-    """Return the path of each image's file; empty texts where the task does not name them."""
+    """Return the path of each image file; empty strings if the task does not name them."""
     count = len(batch["img"]) if "img" in batch else len(batch.get("im_file", ()))
     return [str(file) for file in batch.get("im_file") or [""] * count]
 
 
 def image_name(batch: dict[str, Any], image: int) -> str:
-    """Return the file name of an image without its folder, or its place in the batch where the task has no names."""
+    """Return the file name of an image without its folder, or its position if unnamed."""
     return PurePath(image_files(batch)[image]).name or f"image {image}"
 
 
 def mixes_files(arguments: Mapping[str, Any], epochs: int, epoch: int) -> bool:
-    """Return whether images of an epoch are made of several files each, of which a batch names but the first.
+    """Return whether an epoch's images combine several files; a batch names only the first.
 
     Args:
         arguments: Arguments of the training.
-        epochs: How many epochs it has.
-        epoch: Counted from 0; Ultralytics mixes no more in the last `close_mosaic` of them.
+        epochs: Number of epochs.
+        epoch: Epoch, counted from 0; Ultralytics does not mix in the last `close_mosaic` epochs.
     """
     if arguments.get("rect", False) or not any(
         float(arguments.get(key, 0) or 0) > 0 for key in _MIXING
@@ -55,7 +55,7 @@ def mixes_files(arguments: Mapping[str, Any], epochs: int, epoch: int) -> bool:
 
 
 def images_not_finite(batch: dict[str, Any]) -> list[int]:
-    """Return the images that hold a NaN or Inf themselves: in a pixel or in a label."""
+    """Return the positions of images with NaN or Inf in a pixel or a label."""
     found = {i for i, image in enumerate(batch["img"]) if not bool(torch.isfinite(image).all())}
     owners = _owners(batch)
     for key, values in batch.items():
@@ -73,8 +73,8 @@ def select(batch: dict[str, Any], images: Sequence[int]) -> dict[str, Any]:
     """Return a batch of some of the images of a batch, with their labels.
 
     Args:
-        batch: The batch; stays as it is.
-        images: Places of the images.
+        batch: The batch; it is not changed.
+        images: Positions of the images.
     """
     count, owners = len(batch["img"]), _owners(batch)
     new_place = {old: new for new, old in enumerate(images)}
@@ -97,8 +97,8 @@ def select(batch: dict[str, Any], images: Sequence[int]) -> dict[str, Any]:
     return chosen
 
 
-def leave_out(batch: dict[str, Any], names: set[str]) -> None:
-    """Take images out of a preprocessed batch, in place; one that would be empty, or too small for BatchNorm, stays.
+def exclude_images(batch: dict[str, Any], names: set[str]) -> None:
+    """Remove images from a preprocessed batch in place, unless too few for BatchNorm would remain.
 
     Args:
         batch: The batch.
@@ -106,7 +106,7 @@ def leave_out(batch: dict[str, Any], names: set[str]) -> None:
     """
     files = [PurePath(file).name for file in image_files(batch)]
     kept = [i for i, name in enumerate(files) if name not in names]
-    least = 2 if batch["img"].shape[-1] <= _SMALL else 1  # deep layers see one pixel an image
+    least = 2 if batch["img"].shape[-1] <= _SMALL else 1  # deep layers see one pixel per image
     if least <= len(kept) < len(files):
         chosen = select(batch, kept)
         batch.clear()
@@ -114,12 +114,12 @@ def leave_out(batch: dict[str, Any], names: set[str]) -> None:
 
 
 def blank(batch: dict[str, Any]) -> dict[str, Any]:
-    """Return the batch with plain grey images: what it does to a model is the model's own doing."""
+    """Return the batch with gray images, on which only failures of the model itself remain."""
     return {**batch, "img": torch.full_like(batch["img"], 0.5)}
 
 
 def labels_of(batch: dict[str, Any]) -> list[list[list[float | str]]]:
-    """Return the labels of each image as rows of numbers: class, box, then keypoints; NaN and Inf as text."""
+    """Return each image's labels as rows of class, box and keypoints; NaN and Inf as strings."""
     parts = [batch[key] for key in _LABELS if isinstance(batch.get(key), Tensor)]
     found: list[list[list[float | str]]] = [[] for _ in image_files(batch)]
     if not parts:
@@ -135,19 +135,20 @@ def labels_of(batch: dict[str, Any]) -> list[list[list[float | str]]]:
 
 
 def tensor_bytes(batch: dict[str, Any]) -> int:
-    """Return how much memory the tensors of a batch hold."""
+    """Return the memory of a batch's tensors, in bytes."""
     return sum(v.numel() * v.element_size() for v in batch.values() if isinstance(v, Tensor))
 
 
 def _owners(batch: dict[str, Any]) -> list[int]:
-    """Return the place of the image that each label belongs to."""
+    """Return the position of the image that each label belongs to."""
     return [int(i) for i in batch["batch_idx"].flatten().tolist()] if "batch_idx" in batch else []
 
 
 def _is_label(batch: dict[str, Any], key: str, values: Tensor) -> bool:
-    """Return whether a tensor has one row a label, not one an image.
+    """Return whether a tensor has one row per label, not one per image.
 
-    Masks come either way; where labels are as many as images they count as one an image, which is the default.
+    Masks occur in both forms; with as many labels as images they count as one per image, the
+    default.
     """
     if (
         "batch_idx" not in batch

@@ -1,8 +1,8 @@
-"""Incidents: when a step is not finite, what led to it is kept in a folder, with the culprit by name.
+"""Incident capture: saves the batches that led to a non-finite step, and names the culprit.
 
-While all is well this holds references to the batches of the open window and the states of the random generators,
-nothing else. The search runs on a copy of the model with the generators forked, so that the training goes on as if
-nobody had looked.
+While steps are finite this holds only references to the batches of the open window and the states
+of the random generators. The search runs on a copy of the model with forked generators, so that it
+does not affect the training.
 """
 
 from __future__ import annotations
@@ -50,12 +50,13 @@ Emit = Callable[[str, str | None, dict[str, Any]], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What must be held on to before a bad step is undone.
+    """Data that must be kept before a bad step is undone.
 
     Attributes:
-        sign: What was not finite: `loss`, `gradient` or `buffer`.
-        gradients: The gradients by name; references.
-        mine: This rank saw it itself; only a search can tell where it shows in gradients that all ranks share.
+        sign: Non-finite quantity: `loss`, `gradient` or `buffer`.
+        gradients: References to the gradients by name.
+        mine: Whether this rank observed it; gradients are shared by all ranks, so only a search can
+            locate it.
     """
 
     sign: str
@@ -64,19 +65,19 @@ class Evidence:
 
 
 class IncidentKeeper:
-    """Keeps what is needed to explain a bad step, and explains it.
+    """Keeps the data needed to explain a bad step, and writes the explanation.
 
     Args:
-        run: The training after its set-up.
-        settings: How many incidents to write, and what else was set.
-        emit: Takes kind, block and data of an event.
+        run: The training after its setup.
+        settings: Options of the run, including the number of incidents to write.
+        emit: Receives kind, block and data of an event.
     """
 
     def __init__(self, run: TrainingRun, settings: StabilitySettings, emit: Emit) -> None:
         self._settings, self._emit = settings, emit
         self._left = settings.incidents
         self._window = KeptWindow(limit=KEPT_BYTES)
-        # Where no guard keeps them
+        # without a guard nothing else keeps a copy of the buffers
         guarded = settings.guard != "off"
         self._buffers = None if guarded or not self._left else BufferSnapshot(run.model)
         self._was_bad = self._counted = False
@@ -84,13 +85,13 @@ class IncidentKeeper:
     # The healthy path
 
     def keep(self, run: TrainingRun, batch: dict[str, Any], iteration: int, *, first: bool) -> None:
-        """Keep a preprocessed batch by reference; call right before its forward.
+        """Keep a preprocessed batch by reference; call immediately before its forward.
 
         Args:
             run: The training.
-            batch: The batch as the model will be given it.
-            iteration: Its iteration.
-            first: It is the first since an optimizer step, or since the loop started over.
+            batch: The batch that the model will receive.
+            iteration: Iteration of the batch.
+            first: Whether it is the first since an optimizer step, or since the loop restarted.
         """
         if not self._left:
             return
@@ -102,11 +103,11 @@ class IncidentKeeper:
         self._window.add(KeptBatch(iteration=iteration, batch=dict(batch), random=random_state))
 
     def note_loss(self, run: TrainingRun) -> None:
-        """Note the loss of the batch that was kept last, before anybody replaces it by a finite one."""
+        """Store the loss of the latest batch before a finite one replaces it."""
         self._window.note_loss(run.loss)
 
     def largest_buffer(self) -> Tensor:
-        """Return the sign to look at where there is no guard; see `BufferSnapshot.largest`."""
+        """Return the largest buffer magnitude without a guard; see `BufferSnapshot.largest`."""
         return self._buffers.largest() if self._buffers and self._left else torch.zeros(0)
 
     # The bad step
@@ -114,14 +115,15 @@ class IncidentKeeper:
     def evidence(
         self, run: TrainingRun, agreed: StepSigns, local: StepSigns | None = None
     ) -> Evidence | None:
-        """Return what to hold on to, or None where the step is finite or shall not be explained.
+        """Return the evidence to keep, or None if the step is finite or will not be explained.
 
-        Without a guard the weights themselves are bad from the first such step on: only that one says something.
+        Without a guard the weights are bad from the first such step on, so only that one is
+        informative.
 
         Args:
             run: The training, gradients in place.
-            agreed: What all ranks know together.
-            local: What this rank knows; None where nobody asked the others.
+            agreed: Signs agreed between all ranks.
+            local: Signs of this rank; None if the ranks did not communicate.
         """
         self.note_loss(run)
         reason, follows = agreed.reason, self._was_bad and self._settings.guard == "off"
@@ -137,13 +139,13 @@ class IncidentKeeper:
         )
 
     def write(self, run: TrainingRun, evidence: Evidence | None, step: int, attempt: int) -> None:
-        """Explain a bad step and write its folder; the model must be as it was before the step.
+        """Explain a bad step and write its folder; the model must be in its state before the step.
 
-        Whatever fails here costs the explanation, never the run.
+        A failure here costs the explanation, never the run.
 
         Args:
-            run: The training; with a guard the step is undone already.
-            evidence: From `evidence`; None does nothing.
+            run: The training; with a guard the step is already undone.
+            evidence: Result of `evidence`; None does nothing.
             step: The optimizer step.
             attempt: The attempt.
         """
@@ -157,7 +159,8 @@ class IncidentKeeper:
                     self._explain(run, evidence, folder, {"step": step, "attempt": attempt})
         except Exception as error:
             self._warn(
-                f"the incident at step {step} could not be kept: {type(error).__name__}: {_first_line(error)}"
+                f"the incident at step {step} could not be saved: {type(error).__name__}: "
+                f"{_first_line(error)}"
             )
         finally:
             self._window.clear()
@@ -165,7 +168,7 @@ class IncidentKeeper:
     def _explain(
         self, run: TrainingRun, evidence: Evidence, folder: Path, when: dict[str, int]
     ) -> None:
-        """Search for the culprit, write the folder, say so."""
+        """Search for the culprit, write the folder, and report both."""
         hits = Hits.of(evidence.sign, evidence.gradients)
         twin = self._twin(run)
         described = describe_model(twin)
@@ -211,12 +214,12 @@ class IncidentKeeper:
         self._store(folder, incident, culprit, mixed=mixed)
 
     def _store(self, folder: Path, incident: Incident, culprit: Culprit, *, mixed: bool) -> None:
-        """Write the folder and say so; where the disk does not take it, say at least what was found."""
+        """Write the folder and report it; on a disk error report at least the culprit."""
         place = culprit.place
         where: str | None = f"{INCIDENTS}/{folder.name}"
         try:
             left_out = write_incident(folder, incident, INCIDENT_BYTES)
-            tail = f"folder {folder}" + "".join(f"; left out: {text}" for text in left_out)
+            tail = f"folder {folder}" + "".join(f"; not saved: {text}" for text in left_out)
         except (OSError, RuntimeError) as error:  # torch's writer raises the latter on a full disk
             reason = getattr(error, "strerror", None) or _first_line(error)
             where, tail = None, f"its folder could not be written: {reason}"
@@ -239,9 +242,9 @@ class IncidentKeeper:
         self._warn(text)
 
     def _twin(self, run: TrainingRun) -> nn.Module:
-        """Return a copy of the eager model, with buffers as before the window."""
+        """Return a copy of the eager model, with the buffers from before the window."""
         model = run.model
-        if self._buffers is None:  # the guard has restored them
+        if self._buffers is None:  # the guard has already restored them
             return copy.deepcopy(model)
         now = BufferSnapshot(model)
         now.take()
@@ -252,26 +255,26 @@ class IncidentKeeper:
             now.restore()
 
     def _count_earlier(self, folder: Path) -> None:
-        """Let the incidents of an earlier sitting of a resumed run count."""
+        """Count the incidents of earlier sessions of a resumed run."""
         if not self._counted:
             self._counted = True
             earlier = len(list(folder.glob("step-*"))) if folder.is_dir() else 0
             self._left = max(0, self._left - earlier)
 
     def _warn(self, text: str) -> None:
-        """Say something, each time."""
+        """Log a warning; repeats are not suppressed."""
         LOGGER.warning(f"stability: {printable(text)}")
 
 
 def _saw_it(run: Processes, agreed: StepSigns, local: StepSigns) -> bool:
-    """Return whether this rank saw what is wrong; gradients are shared, and rank 0 speaks for them."""
+    """Return whether this rank observed the sign; rank 0 reports shared gradients."""
     if not is_distributed(run):
         return True
     return RANK == 0 if agreed.reason == "gradient" else local.reason in {"loss", "buffer"}
 
 
 def _described(culprit: Culprit) -> dict[str, Any]:
-    """Return what the JSON says about a culprit."""
+    """Return the JSON entries of a culprit."""
     place = culprit.place
     return {
         "reproduced": culprit.reproduced,
@@ -293,10 +296,10 @@ def _word(precision: torch.dtype | None) -> str | None:
 
 
 def _suffix(run: Processes) -> str:
-    """Return what tells the folders of several ranks apart."""
+    """Return the suffix that distinguishes the folders of several ranks."""
     return f"-rank{RANK}" if is_distributed(run) else ""
 
 
 def _first_line(error: Exception) -> str:
-    """Return the first line of what an error says."""
+    """Return the first line of an error message."""
     return str(error).splitlines()[0] if str(error) else "no text"

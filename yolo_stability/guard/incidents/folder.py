@@ -1,8 +1,8 @@
-"""`stability/incidents/step-NNNNNN/`: everything that it takes to see a bad step once more, on disk.
+"""Incident folder `stability/incidents/step-NNNNNN/`: everything needed to reproduce a bad step.
 
-`incident.json` says what was found and how to build the model; tensors lie beside it as dictionaries of tensors. Such a
-folder may come from anybody: its files are read by the package's own reader, which runs nothing and takes no more
-memory than they have bytes.
+`incident.json` describes the finding and how to build the model; dictionaries of tensors are saved
+beside it. Such a folder may come from an untrusted source: the package's own reader executes
+nothing and uses no more memory than the size of the files.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from yolo_stability.core.errors import StabilityError
 from yolo_stability.guard.incidents.batch import image_files, labels_of, tensor_bytes
 from yolo_stability.guard.incidents.window import KeptBatch, RandomState
 
-__all__ = ["INCIDENT_BYTES", "Incident", "plain", "read_incident", "write_incident"]
+__all__ = ["INCIDENT_BYTES", "Incident", "json_safe", "read_incident", "write_incident"]
 
 INCIDENT_BYTES = 512 * 2**20
-"""An incident folder holds no more than this."""
+"""Maximum size of an incident folder, in bytes."""
 SCHEMA_VERSION = 1
 _JSON, _WEIGHTS, _RANDOM = "incident.json", "weights.pt", "rng.pt"
 
@@ -36,12 +36,14 @@ class Incident:
     """One bad step.
 
     Attributes:
-        facts: What `incident.json` holds apart from the window: step, sign, culprit, model, arguments, settings.
-        weights: Parameters and buffers by name; buffers as before the forward. None where left out.
-        extras: Tensors that the model keeps beside them, such as class weights.
+        facts: Content of `incident.json` except for the window: step, sign, culprit, model,
+            arguments, settings.
+        weights: Parameters and buffers by name, buffers from before the forward; None if they are
+            not saved.
+        extras: Other tensors of the model, such as class weights.
         window: The micro-batches.
-        culprit: Place of the micro-batch to blame; None where nobody knows.
-        left_out: What is missing, and why.
+        culprit: Position of the culprit micro-batch; None if unknown.
+        left_out: Missing parts, with reasons.
     """
 
     facts: Mapping[str, Any]
@@ -55,15 +57,15 @@ class Incident:
 def write_incident(
     folder: Path, incident: Incident, limit: int = INCIDENT_BYTES
 ) -> tuple[str, ...]:
-    """Write an incident folder, whole or not at all.
+    """Write an incident folder atomically.
 
     Args:
         folder: Folder to create.
-        incident: What to write.
-        limit: Bytes that its tensors may take; beyond it weights are left out first, then images.
+        incident: Incident to write.
+        limit: Maximum size of its tensors in bytes; weights are omitted first, then images.
 
     Returns:
-        What was left out.
+        Omitted parts.
 
     Raises:
         OSError: The disk is full, or the folder cannot be written.
@@ -74,8 +76,9 @@ def write_incident(
     try:
         temp.mkdir(parents=True)
         if with_weights and incident.weights is not None:
-            _save({f"model.{k}": v for k, v in incident.weights.items()}
-                  | {f"extra.{k}": v for k, v in incident.extras.items()}, temp / _WEIGHTS)  # fmt: skip
+            stored = {f"model.{k}": v for k, v in incident.weights.items()}
+            stored |= {f"extra.{k}": v for k, v in incident.extras.items()}
+            _save(stored, temp / _WEIGHTS)
         for i in images:
             batch = incident.window[i].batch
             _save({k: v for k, v in batch.items() if isinstance(v, Tensor)}, temp / _batch_file(i))
@@ -95,7 +98,7 @@ def write_incident(
             "left_out": list(left_out),
         }
         (temp / _JSON).write_text(
-            json.dumps(plain(facts), indent=1, allow_nan=False), encoding="utf-8"
+            json.dumps(json_safe(facts), indent=1, allow_nan=False), encoding="utf-8"
         )
         temp.replace(folder)
     except BaseException:
@@ -105,32 +108,33 @@ def write_incident(
 
 
 def read_incident(folder: Path, device: torch.device) -> Incident:
-    """Read an incident folder; nothing in it is run.
+    """Read an incident folder without executing anything in it.
 
     Args:
         folder: The folder.
-        device: Where its tensors shall lie.
+        device: Device for its tensors.
 
     Raises:
-        StabilityError: It is no incident folder, of another version, or damaged.
+        StabilityError: It is not an incident folder, has another version, or is damaged.
     """
     if not (folder / _JSON).is_file():
-        what = "holds no incident" if folder.is_dir() else "is no folder"
+        what = "contains no incident" if folder.is_dir() else "is not a folder"
         raise StabilityError(
-            f"'{folder}' {what}; give a folder such as <run folder>/stability/incidents/step-000012 with {_JSON} in it."
+            f"'{folder}' {what}; give a folder that contains {_JSON}, such as "
+            "<run folder>/stability/incidents/step-000012."
         )
     size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
     if size > 2 * INCIDENT_BYTES:
         raise StabilityError(
-            f"'{folder}' holds {size:,} bytes, and no incident more than {INCIDENT_BYTES:,}."
+            f"'{folder}' has {size:,} bytes; an incident has at most {INCIDENT_BYTES:,}."
         )
     try:
         facts = json.loads((folder / _JSON).read_text(encoding="utf-8"))
         version = facts["schema_version"]
         if version != SCHEMA_VERSION:
             raise StabilityError(
-                f"'{folder}' was written as incident version {version}; this one reads {SCHEMA_VERSION}: "
-                "use the yolo-stability that wrote it."
+                f"'{folder}' has incident version {version}, but this yolo-stability reads version "
+                f"{SCHEMA_VERSION}: use the release that wrote it."
             )
         stored = _load(folder / _WEIGHTS, device) or {}
         states = _load(folder / _RANDOM, torch.device("cpu")) or {}
@@ -154,38 +158,44 @@ def read_incident(folder: Path, device: torch.device) -> Incident:
         if not isinstance(error, CheckpointError):
             raise
         raise StabilityError(f"'{folder}' is damaged: {error}") from error
-    except Exception as error:  # whatever becomes of facts that are not as they were written
+    except Exception as error:  # any error that malformed facts may cause
         raise StabilityError(
-            f"'{folder}' is damaged ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else '?'}); "
-            "train once more to see the incident again."
+            f"'{folder}' is damaged ({type(error).__name__}: "
+            f"{str(error).splitlines()[0] if str(error) else '?'}); train again to reproduce the "
+            "incident."
         ) from error
 
 
-def plain(value: Any) -> Any:
-    """Return a value as JSON can hold it: other types as text, NaN and Inf too."""
+def json_safe(value: Any) -> Any:
+    """Return a value that JSON can represent: other types, NaN and Inf become strings.
+
+    Example:
+        >>> json_safe({"loss": float("nan"), "shape": (1, 2)})
+        {'loss': 'nan', 'shape': [1, 2]}
+    """
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
+        return {str(k): json_safe(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | range):
-        return [plain(v) for v in value]
+        return [json_safe(v) for v in value]
     return str(value)
 
 
 def _fitting(incident: Incident, limit: int) -> tuple[bool, list[int], tuple[str, ...]]:
-    """Return whether the weights, and which micro-batches, fit; and what does not."""
+    """Return whether the weights fit, which micro-batches fit, and what is omitted."""
     left_out = list(incident.left_out)
     weights = tensor_bytes({**(incident.weights or {}), **incident.extras})
     images = [i for i, kept in enumerate(incident.window) if not kept.dropped]
     sizes = {i: tensor_bytes(incident.window[i].batch) for i in images}
-    over = f"the folder would hold more than {limit / 2**20:g} MB"
+    over = f"the folder would exceed {limit / 2**20:g} MB"
     with_weights = incident.weights is not None and weights + sum(sizes.values()) <= limit
     if incident.weights is not None and not with_weights:
         left_out.append(f"the weights ({weights / 2**20:.1f} MB): {over}")
     room = limit - weights * with_weights
-    for i in sorted(images, key=lambda i: i == incident.culprit):  # the one to blame goes last
+    for i in sorted(images, key=lambda i: i == incident.culprit):  # the culprit is omitted last
         if sum(sizes[i] for i in images) > room:
             images = [other for other in images if other != i]
             left_out.append(f"the images of micro-batch {i} ({sizes[i] / 2**20:.1f} MB): {over}")
@@ -193,7 +203,7 @@ def _fitting(incident: Incident, limit: int) -> tuple[bool, list[int], tuple[str
 
 
 def _window_facts(place: int, kept: KeptBatch, stored: bool) -> dict[str, Any]:
-    """Return what the JSON says about a micro-batch."""
+    """Return the JSON entries of a micro-batch."""
     files, labels = image_files(kept.batch), labels_of(kept.batch)
     return {
         "iteration": kept.iteration,
@@ -212,7 +222,7 @@ def _kept(
     states: Mapping[str, Tensor],
     device: torch.device,
 ) -> KeptBatch:
-    """Return a micro-batch as it was kept."""
+    """Restore a micro-batch."""
     tensors = _load(folder / _batch_file(place), device) if entry["tensors"] else None
     prefix = f"{place}."
     mine = {k.removeprefix(prefix): v for k, v in states.items() if k.startswith(prefix)}
@@ -227,17 +237,17 @@ def _kept(
 
 
 def _batch_file(place: int) -> str:
-    """Return the name of the file that holds the tensors of a micro-batch."""
+    """Return the name of the tensor file of a micro-batch."""
     return f"batch-{place}.pt"
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Save tensors by name; views are cut off from what they are views of."""
+    """Save tensors by name; clones prevent views from saving their whole base tensor."""
     torch.save({k: v.detach().cpu().clone() for k, v in tensors.items()}, path)
 
 
 def _load(path: Path, device: torch.device) -> dict[str, Tensor] | None:
-    """Load tensors by name; None where there is no such file."""
+    """Load tensors by name; None if the file does not exist."""
     if not path.is_file():
         return None
     return {name: value.to(device) for name, value in read_tensors(path).items()}

@@ -1,8 +1,9 @@
-"""The layers that an incident asks for, checked before any of them is made.
+"""Allowlist of the layers that an incident may request, checked before any of them is built.
 
-Ultralytics builds a model from its YAML by evaluating the text of `activation` as Python, by calling whatever name of
-its own module stands for a layer, and by downloading weights for a model of torchvision. That is harmless in the YAML
-of one's own training. An incident may come by mail: here only names of layers, and plain arguments, get through.
+Ultralytics builds a model from its YAML by evaluating the string of `activation` as Python, by
+calling any name of its own module that the YAML gives as a layer, and by downloading weights for a
+torchvision model. That is harmless for one's own YAML, but an incident may come from an untrusted
+source: here only layer names with plain arguments pass.
 """
 
 from __future__ import annotations
@@ -29,18 +30,18 @@ _MAX_NUMBER, _MAX_DEPTH = 10**6, 4
 _WORD = re.compile(r"(?!\d)[\w.-]{0,60}")
 _FACTORS = ("depth_multiple", "width_multiple", "scales")
 _FETCHING = "TorchVision"
-# parameters that building makes beyond those that stay, such as the classifier of a backbone
+# parameters that exist only during construction, such as the classifier of a backbone
 _SPARE = 10**7
 
 
 def checked_yaml(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the YAML of a model, from which building it runs no code of the file's author and fetches nothing.
+    """Return the YAML of a model that executes no foreign code and downloads nothing.
 
     Args:
-        content: From `incident.json`, whose author may be anybody.
+        content: YAML from an `incident.json` of any origin.
 
     Raises:
-        StabilityError: It asks for something else than layers with plain arguments.
+        StabilityError: It requests anything but layers with plain arguments.
     """
     config = dict(content)
     rows = [*_listed(config.get("backbone"), "backbone"), *_listed(config.get("head"), "head")]
@@ -70,10 +71,10 @@ def checked_yaml(content: Mapping[str, Any]) -> dict[str, Any]:
 
 @contextmanager
 def no_larger_than(numel: int) -> Iterator[None]:
-    """Refuse the making of a model that is far larger than its weights, before its memory is filled.
+    """Stop building a model that is far larger than its weights, before it fills the memory.
 
     Args:
-        numel: Elements of its weights.
+        numel: Number of elements of its weights.
     """
     left, thread = 2 * numel + _SPARE, threading.get_ident()
 
@@ -82,7 +83,7 @@ def no_larger_than(numel: int) -> Iterator[None]:
         if value is not None and threading.get_ident() == thread:
             left -= value.numel()
             if left < 0:
-                _refuse("it is far larger than the weights beside it")
+                _refuse("it is far larger than its weights")
 
     handles = [
         hooks.register_module_parameter_registration_hook(count),
@@ -97,36 +98,37 @@ def no_larger_than(numel: int) -> Iterator[None]:
 
 def _refuse(why: str) -> None:
     raise StabilityError(
-        f"The model of this incident is not built: {why}. Only layers of torch, torchvision and Ultralytics with plain "
-        "arguments are; what was found when it was written stands in incident.json."
+        f"The model of this incident was not built: {why}. Only layers of torch, torchvision and "
+        "Ultralytics with plain arguments are allowed; the original findings are in incident.json."
     )
 
 
 def _listed(value: Any, name: str) -> list[Any]:
     if not isinstance(value, list):
-        _refuse(f"its {name} is no list")
+        _refuse(f"its {name} is not a list")
     return list(value)
 
 
 def _row(row: Any) -> list[Any]:
-    """Return a row `[from, repeats, layer, arguments]`; its layer is one, and its arguments are plain."""
+    """Return a row `[from, repeats, layer, arguments]` after checking layer and arguments."""
     match row:
         case [int() | list() as source, int() as repeats, str() as name, list() as arguments]:
             if not (0 <= repeats <= _MAX_REPEATS and _is_layer(name)):
                 _refuse(
-                    f"{name[:60]!r}, {repeats} times, is no layer of torch, torchvision or Ultralytics"
+                    f"{name[:60]!r}, {repeats} times, is not a layer of torch, torchvision or "
+                    "Ultralytics"
                 )
             _plain(source, name)
             _plain(arguments, name)
-            if name == _FETCHING:  # channels, model, weights, ...: the weights lie in the incident
+            if name == _FETCHING:  # channels, model, weights, ...: the incident has the weights
                 arguments = [*arguments[:2], None, *arguments[3:]]
             return [source, repeats, name, list(arguments)]
-    _refuse("one of its layers is not written as [from, repeats, layer, arguments]")
+    _refuse("one of its layers does not have the form [from, repeats, layer, arguments]")
     raise AssertionError
 
 
 def _is_layer(name: str) -> bool:
-    """Return whether Ultralytics makes a layer of this name, and nothing else."""
+    """Return whether Ultralytics builds a layer, and nothing else, from this name."""
     for prefix, home in (("nn.", "torch.nn"), ("torchvision.ops.", "torchvision.ops")):
         if name.startswith(prefix):
             return _is_module(vars(importlib.import_module(home)).get(name.removeprefix(prefix)))
@@ -139,7 +141,7 @@ def _is_module(found: Any) -> bool:
 
 
 def _plain(value: Any, where: str, depth: int = 0) -> None:
-    """Refuse what is no finite number of a usual size, no short word, and no list or table of such."""
+    """Raise unless a value is a usual number, a short word, or a list or mapping of such."""
     if depth > _MAX_DEPTH:
         _refuse(f"{where[:60]!r} is nested more than {_MAX_DEPTH} deep")
     if isinstance(value, Mapping):
@@ -148,7 +150,8 @@ def _plain(value: Any, where: str, depth: int = 0) -> None:
         for item in value:
             _plain(item, where, depth + 1)
     elif isinstance(value, str):
-        # A layer's argument is looked up or read as a Python literal; any other text is a name of something.
+        # A layer's argument is looked up or parsed as a Python literal; other strings are just
+        # names.
         if not _WORD.fullmatch(value) and where != "the YAML":
             _refuse(f"{where[:60]!r} has the argument {value[:60]!r}")
     elif value is not None and not (math.isfinite(value) and abs(value) <= _MAX_NUMBER):
@@ -156,7 +159,7 @@ def _plain(value: Any, where: str, depth: int = 0) -> None:
 
 
 def _factors(config: Mapping[str, Any]) -> Iterator[float]:
-    """Yield the numbers by which depth and width are multiplied; the third of a scale bounds channels."""
+    """Yield the factors on depth and width; the third number of a scale bounds channels."""
     for key in _FACTORS:
         value = config.get(key)
         for numbers in value.values() if isinstance(value, Mapping) else [[value]]:
@@ -164,7 +167,7 @@ def _factors(config: Mapping[str, Any]) -> Iterator[float]:
 
 
 def _activation(text: Any) -> None:
-    """Refuse an activation that is not written as `nn.SiLU()` or `torch.nn.LeakyReLU(0.1)`."""
+    """Raise unless an activation has the form `nn.SiLU()` or `torch.nn.LeakyReLU(0.1)`."""
     try:
         call = ast.parse(str(text).strip(), mode="eval").body
         if isinstance(call, ast.Call):

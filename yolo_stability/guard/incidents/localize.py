@@ -1,6 +1,7 @@
-"""Finds where a batch goes wrong in a model: the module in the forward, or the operation in the backward.
+"""Localizes a failure in a model: to the module in the forward, or the operation in the backward.
 
-A model is watched for one pass only and by hooks that go away with it; give a copy, never the model that trains.
+Hooks watch the model for one pass and are removed afterwards; pass a copy, never the model in
+training.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ Phase = Literal["forward", "loss", "backward", "gradient"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where a number stopped being finite.
+    """Location at which a number stopped being finite.
 
     Attributes:
-        phase: In the forward of a module, in the loss, in the backward, or in a gradient after it.
+        phase: Forward of a module, loss, backward, or a gradient after it.
         block: Block of the model, such as `model.0 Conv`, or the class that computes the loss.
-        layer: The innermost module, such as `model.0.conv Conv2d`.
-        operation: The operation whose derivative failed, as autograd calls it.
-        parameter: The parameter whose gradient was hit.
+        layer: Innermost module, such as `model.0.conv Conv2d`.
+        operation: Operation whose derivative failed, named by autograd.
+        parameter: Parameter whose gradient was hit.
     """
 
     phase: Phase
@@ -41,12 +42,12 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pass:
-    """How one pass of a batch went.
+    """Result of one pass of a batch.
 
     Attributes:
         loss: The loss.
-        bad: The loss, a buffer or a gradient is not finite.
-        place: Where that began; None where it did not, or nobody looked.
+        bad: Whether the loss, a buffer or a gradient is not finite.
+        place: Location of the first failure; None if there is none or it was not located.
     """
 
     loss: float
@@ -67,7 +68,7 @@ class _Call:
 
 @dataclass(slots=True)
 class _Failure:
-    """An operation whose derivative is not finite although what came in is."""
+    """An operation whose derivative is not finite although its input is."""
 
     operation: str
     number: int
@@ -75,45 +76,45 @@ class _Failure:
 
 
 @dataclass(slots=True)
-class _Diary:
-    """What was seen of one pass."""
+class _PassLog:
+    """Observations of one pass."""
 
     calls: list[_Call] = field(default_factory=list)
     bad: _Call | None = None
-    handed_on: _Call | None = None
+    passed_on: _Call | None = None
     failure: _Failure | None = None
 
 
 def run_pass(
     model: nn.Module, batch: dict[str, Any], *, autocast: torch.dtype | None, locate: bool = True
 ) -> Pass:
-    """Pass a batch forward and, if that goes well, backward; gradients add up in the model.
+    """Run a batch forward and, if that succeeds, backward; gradients accumulate in the model.
 
     Args:
-        model: A copy of a model in the mode in which it trains; its buffers change.
-        batch: As the trainer gives it to the model.
-        autocast: Precision of AMP; None when off.
-        locate: Also find the place, which takes twice the time.
+        model: Copy of a model in training mode; its buffers change.
+        batch: Batch as the trainer passes it to the model.
+        autocast: Precision of AMP; None if disabled.
+        locate: Whether to locate the failure, which takes twice the time.
     """
-    diary = _Diary()
+    log = _PassLog()
     device = batch["img"].device
     precision = torch.autocast(device.type, dtype=autocast, enabled=autocast is not None)
-    with _forward_watched(model, diary) if locate else _nothing(), precision, torch.enable_grad():
+    with _forward_watched(model, log) if locate else _nothing(), precision, torch.enable_grad():
         loss = model(batch)[0].sum()
     value = float(loss.detach())
     if not (
         torch.isfinite(loss.detach()) and _all_finite(buffer for _, buffer in _statistics(model))
     ):
-        return Pass(loss=value, bad=True, place=_forward_place(model, diary) if locate else None)
-    with _backward_watched(model, loss, diary) if locate else _nothing():
+        return Pass(loss=value, bad=True, place=_forward_place(model, log) if locate else None)
+    with _backward_watched(model, loss, log) if locate else _nothing():
         loss.backward()
     if _all_finite(p.grad for p in model.parameters() if p.grad is not None):
         return Pass(loss=value, bad=False)
-    return Pass(loss=value, bad=True, place=_backward_place(model, diary) if locate else None)
+    return Pass(loss=value, bad=True, place=_backward_place(model, log) if locate else None)
 
 
 def block_of(model: nn.Module, path: str) -> str:
-    """Return the name of the block that holds a parameter or module, such as `model.0 Conv` for `model.0.conv`.
+    """Return the block of a parameter or module, such as `model.0 Conv` for `model.0.conv`.
 
     Args:
         model: The unwrapped model.
@@ -127,27 +128,29 @@ def block_of(model: nn.Module, path: str) -> str:
     return f"{top} {type(model.get_submodule(top)).__name__}" if path else type(model).__name__
 
 
-def _forward_place(model: nn.Module, diary: _Diary) -> Place:
-    """Return the first module that made finite numbers bad; if none did, the first that was given bad ones.
+def _forward_place(model: nn.Module, log: _PassLog) -> Place:
+    """Return the first module with finite input and bad output; if there is none, with bad input.
 
-    The model as a whole returns the loss: where it is the first, its modules have done well. Statistics may overflow
-    where every output is finite.
+    The model as a whole returns the loss: if it is the first, none of its modules failed.
+    Statistics may overflow although every output is finite.
     """
-    call = diary.bad or diary.handed_on
+    call = log.bad or log.passed_on
     if call is not None and call.name:
         layer = f"{call.name} {type(call.module).__name__}"
         return Place(phase="forward", block=block_of(model, call.name), layer=layer)
-    spoilt = next((name for name, buffer in _statistics(model) if not _all_finite([buffer])), None)
-    if spoilt is None:
+    bad_buffer = next(
+        (name for name, buffer in _statistics(model) if not _all_finite([buffer])), None
+    )
+    if bad_buffer is None:
         return Place(phase="loss", block=_loss_name(model))
-    owner = spoilt.rpartition(".")[0]
+    owner = bad_buffer.rpartition(".")[0]
     layer = f"{owner} {type(model.get_submodule(owner)).__name__}"
     return Place(phase="forward", block=block_of(model, owner), layer=layer)
 
 
-def _backward_place(model: nn.Module, diary: _Diary) -> Place:
-    """Return the module whose operation failed first; without one the first parameter with a bad gradient."""
-    failure = diary.failure
+def _backward_place(model: nn.Module, log: _PassLog) -> Place:
+    """Return the module whose operation failed first, or the first bad parameter."""
+    failure = log.failure
     if failure is None:
         bad = next(
             n
@@ -155,9 +158,7 @@ def _backward_place(model: nn.Module, diary: _Diary) -> Place:
             if p.grad is not None and not _all_finite([p.grad])
         )
         return Place(phase="gradient", block=block_of(model, bad), parameter=bad)
-    inside = [
-        call for call in diary.calls if call.first <= failure.number < call.last and call.name
-    ]
+    inside = [call for call in log.calls if call.first <= failure.number < call.last and call.name]
     if not inside:
         return Place(phase="backward", block=_loss_name(model), operation=failure.operation)
     call = max(inside, key=lambda c: c.first)
@@ -176,10 +177,11 @@ def _nothing() -> Iterator[None]:
 
 
 @contextmanager
-def _forward_watched(model: nn.Module, diary: _Diary) -> Iterator[None]:
+def _forward_watched(model: nn.Module, log: _PassLog) -> Iterator[None]:
     """Watch every call of every module.
 
-    A module that several blocks share (one SiLU serves them all) is known by the name it has under its caller.
+    A module that several blocks share (such as one SiLU for all) gets the name that it has below
+    its caller.
     """
     names: dict[nn.Module, list[str]] = {}
     for name, module in model.named_modules(remove_duplicate=False):
@@ -190,7 +192,7 @@ def _forward_watched(model: nn.Module, diary: _Diary) -> Iterator[None]:
         caller = f"{stack[-1].name}." if stack and stack[-1].name else ""
         below = [name for name in names[module] if name.startswith(caller)] or names[module]
         first = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
-        # Now, since an activation may write its result over its input.
+        # checked now, since an activation may overwrite its input
         finite = _all_finite(_tensors((args, kwargs)))
         stack.append(
             _Call(name=min(below, key=len), module=module, first=first, inputs_finite=finite)
@@ -199,10 +201,10 @@ def _forward_watched(model: nn.Module, diary: _Diary) -> Iterator[None]:
     def after(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         call = stack.pop()
         call.last = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
-        diary.calls.append(call)
-        if diary.bad is None and not _all_finite(_tensors(output)):
-            diary.handed_on = diary.handed_on or call
-            diary.bad = call if call.inputs_finite else None
+        log.calls.append(call)
+        if log.bad is None and not _all_finite(_tensors(output)):
+            log.passed_on = log.passed_on or call
+            log.bad = call if call.inputs_finite else None
 
     handles = [m.register_forward_pre_hook(before, with_kwargs=True) for m in names]
     handles += [m.register_forward_hook(after, with_kwargs=True) for m in names]
@@ -214,19 +216,19 @@ def _forward_watched(model: nn.Module, diary: _Diary) -> Iterator[None]:
 
 
 @contextmanager
-def _backward_watched(model: nn.Module, loss: Tensor, diary: _Diary) -> Iterator[None]:
-    """Watch every operation of the backward; the first that fails is the one to blame."""
+def _backward_watched(model: nn.Module, loss: Tensor, log: _PassLog) -> Iterator[None]:
+    """Watch every operation of the backward; the first that fails is the culprit."""
     names = {id(p): n for n, p in model.named_parameters()}
     handles = []
     for node in _nodes(loss):
 
         def seen(inner: Any, outer: Any, node: Any = node) -> None:
             if (
-                diary.failure is None
+                log.failure is None
                 and _all_finite(_tensors(outer))
                 and not _all_finite(_tensors(inner))
             ):
-                diary.failure = _Failure(
+                log.failure = _Failure(
                     node.name(), node._sequence_nr(), _hit_parameter(node, inner, names)
                 )
 
@@ -239,7 +241,7 @@ def _backward_watched(model: nn.Module, loss: Tensor, diary: _Diary) -> Iterator
 
 
 def _nodes(loss: Tensor) -> Iterator[Any]:
-    """Yield every operation that the loss was computed by; not the ends, where gradients add up."""
+    """Yield every operation of the loss's graph, except for its leaves."""
     waiting, known = [loss.grad_fn], {loss.grad_fn}
     while waiting:
         node = waiting.pop()
@@ -253,7 +255,7 @@ def _nodes(loss: Tensor) -> Iterator[Any]:
 
 
 def _hit_parameter(node: Any, gradients: Any, names: Mapping[int, str]) -> str | None:
-    """Return the parameter that an operation gave a bad gradient to, if it gave one to a parameter."""
+    """Return the parameter that received a bad gradient from an operation, if any."""
     for (following, _), gradient in zip(node.next_functions, gradients, strict=False):
         if (
             isinstance(gradient, Tensor)
@@ -270,7 +272,7 @@ def _loss_name(model: nn.Module) -> str:
 
 
 def _statistics(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Yield the running statistics by name; another buffer, such as an attention mask, may hold -inf for good."""
+    """Yield the running statistics by name; other buffers, such as masks, may contain -inf."""
     for name, buffer in model.named_buffers():
         if name.endswith(("running_mean", "running_var")):
             yield name, buffer

@@ -1,4 +1,4 @@
-"""What it takes to build a run's model again in another process: read off the model, and done from it."""
+"""Description of a run's model, and its reconstruction in another process."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ __all__ = ["describe_model", "extra_tensors", "rebuild_model"]
 
 
 def describe_model(model: nn.Module) -> dict[str, Any]:
-    """Return what is needed to build a model that computes the same, apart from its weights.
+    """Return the description needed to rebuild a model, apart from its weights.
 
     Args:
-        model: An unwrapped model of Ultralytics that has seen a batch.
+        model: An unwrapped Ultralytics model that has processed a batch.
     """
     own = {k: v for k, v in vars(model).items() if not k.startswith("_")}
     frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
@@ -59,16 +59,17 @@ def rebuild_model(
     extras: Mapping[str, Tensor],
     device: torch.device,
 ) -> nn.Module:
-    """Build the model of an incident, with the switches of its run and its weights, ready for a training batch.
+    """Build the model of an incident with its switches and weights, ready for a training batch.
 
     Args:
-        facts: `incident.json`.
+        facts: Content of `incident.json`.
         weights: Parameters and buffers.
-        extras: From `extra_tensors`.
-        device: Where it shall compute.
+        extras: Result of `extra_tensors`.
+        device: Device of the model.
 
     Raises:
-        StabilityError: This kind of model cannot be built from its YAML alone, or the YAML asks for more than layers.
+        StabilityError: The class of the model cannot be built from its YAML alone, or the YAML
+            requests more than layers.
     """
     described = facts["model"]
     cls = getattr(tasks, str(described["class"]), None)
@@ -77,14 +78,14 @@ def rebuild_model(
     ):
         raise StabilityError(
             f"A model of class {described['class']} cannot be built from the incident alone; "
-            "what was found when it was written stands in incident.json."
+            "the original findings are in incident.json."
         )
     config = checked_yaml(described["yaml"])
     with quiet(), no_larger_than(sum(value.numel() for value in weights.values())):
         model: nn.Module = cls(
             config, ch=config.get("channels", config.get("ch", 3)), nc=config["nc"], verbose=False
         )
-    # The YAML has its depth already, and the weights are loaded.
+    # the YAML already contains the depth, and the weights are loaded
     settings = StabilitySettings(**facts["settings"]).model_copy(
         update={"init": StabilitySettings.model_fields["init"].default, "depth_mult": 1.0}
     )
@@ -104,7 +105,7 @@ def rebuild_model(
 
 
 def _set_modes(model: nn.Module, described: Mapping[str, Any]) -> None:
-    """Set what trains and what does not."""
+    """Restore the training mode of modules and the frozen parameters."""
     model.train()
     still, frozen = set(described["not_training"]), set(described["frozen"])
     for name, module in model.named_modules():
@@ -119,7 +120,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_plain(value: Any) -> bool:
-    """Return whether a value is a number, a text, or a list of such."""
+    """Return whether a value is a number, a string, or a list of such."""
     if isinstance(value, list | tuple):
         return all(_is_plain(v) for v in value)
     return isinstance(value, bool | str) or _is_number(value)

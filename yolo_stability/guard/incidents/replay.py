@@ -1,4 +1,4 @@
-"""Shows a bad step once more, in a process of its own, from nothing but its incident folder."""
+"""Replay of an incident: reproduces a bad step in a new process from its folder alone."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ __all__ = ["ReplayResult", "replay_incident"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplayResult:
-    """What a replay showed.
+    """Result of a replay.
 
     Attributes:
-        reproduced: The kept batch goes wrong again.
-        culprit_module: Block where it does, such as `model.0 Conv`; where it does not, the block whose gradient was
-            hit, if one was.
-        phase: `forward`, `loss`, `backward` or `gradient`; None where nothing can be said.
-        image: File name of the image to blame; None where it is not an image.
-        message: One sentence for people.
+        reproduced: Whether the saved batch fails again.
+        culprit_module: Block that fails, such as `model.0 Conv`; if none fails, the block whose
+            gradient was hit, if any.
+        phase: `forward`, `loss`, `backward` or `gradient`; None if unknown.
+        image: File name of the culprit image; None if no image is the culprit.
+        message: Summary in one sentence.
     """
 
     reproduced: bool
@@ -41,28 +41,28 @@ class ReplayResult:
 
 
 def replay_incident(path: Path) -> ReplayResult:
-    """Build the model of an incident, pass its batches once more, and look for the culprit anew.
+    """Build the model of an incident, run its batches again, and search for the culprit.
 
     Args:
-        path: The incident folder, from anybody; it is read only, and nothing in it is run.
+        path: The incident folder, of any origin; it is only read, and nothing in it is executed.
 
     Raises:
-        StabilityError: It is no incident folder, it is damaged, or its model cannot be built.
+        StabilityError: It is not an incident folder, it is damaged, or its model cannot be built.
     """
     path = Path(path)
     try:
         return _replayed(path)
     except StabilityError:
         raise
-    except Exception as error:  # facts and tensors that do not fit together
+    except Exception as error:  # inconsistent facts and tensors
         raise StabilityError(
-            f"'{path}' cannot be replayed ({_first_line(error)}): it is damaged, or was changed; train once more to "
-            "see the incident again."
+            f"'{path}' cannot be replayed ({_first_line(error)}): it is damaged or was modified; "
+            "train again to reproduce the incident."
         ) from error
 
 
 def _replayed(path: Path) -> ReplayResult:
-    """Replay an incident whose facts are taken as they were written."""
+    """Replay an incident without a check of its facts."""
     device = torch.device("cpu")
     incident = read_incident(path, device)
     recorded = str(incident.facts["device"])
@@ -71,11 +71,11 @@ def _replayed(path: Path) -> ReplayResult:
         incident = read_incident(path, device)
     if incident.weights is None or all(kept.dropped for kept in incident.window):
         missing = "; ".join(incident.left_out) or (
-            "weights.pt is not there" if incident.weights is None else "no batch was kept"
+            "weights.pt is missing" if incident.weights is None else "no batch was saved"
         )
         return _as_recorded(
             incident.facts["culprit"],
-            f"It cannot be replayed, since something is missing: {missing}.",
+            f"It cannot be replayed because data is missing: {missing}.",
         )
     with forked_random_state(device):
         model = _rebuilt(path, incident, incident.weights, device)
@@ -83,7 +83,7 @@ def _replayed(path: Path) -> ReplayResult:
             model, incident.window, _hits(incident.facts), autocast=_precision(incident.facts)
         )
     elsewhere = (
-        f" It happened on {recorded} and was replayed on {device}."
+        f" It occurred on {recorded} and was replayed on {device}."
         if device.type not in recorded
         else ""
     )
@@ -92,19 +92,19 @@ def _replayed(path: Path) -> ReplayResult:
         culprit_module=None if found.place is None else found.place.block,
         phase=None if found.place is None else found.place.phase,
         image=found.names[0] if found.names else None,
-        message=f"{_told(incident, found)}.{elsewhere}",
+        message=f"{_summary(incident, found)}.{elsewhere}",
     )
 
 
-def _told(incident: Incident, found: Culprit) -> str:
-    """Say what a replay showed; damage on purpose may lie beside the batch."""
+def _summary(incident: Incident, found: Culprit) -> str:
+    """Summarize a replay; an injected fault may have struck outside the batch."""
     if found.reproduced:
         return f"Reproduced: {found.message}"
     plain = f"Not reproduced: {found.message}"
     try:
         fault = parse_fault(incident.facts["settings"].get("fault"))
     except ConfigError:
-        fault = None  # of a version that knew more of them
+        fault = None  # written by a version with other faults
     if fault is None or not fault.hits:
         return plain
     steps = {int(incident.facts["step"])}
@@ -114,32 +114,32 @@ def _told(incident: Incident, found: Culprit) -> str:
     if not struck & fault.at:
         return plain
     seen = found.message.partition("; ")[2]
-    return f"Not reproduced, as it should be: fault={fault} damaged {fault.hits}, and the batch is innocent; {seen}"
+    return f"Not reproduced, as expected: fault={fault} damaged {fault.hits}, not the batch; {seen}"
 
 
 def _rebuilt(
     path: Path, incident: Incident, weights: Mapping[str, Tensor], device: torch.device
 ) -> nn.Module:
-    """Build the model; a folder that was changed, or written by another version, is told in one sentence."""
+    """Build the model; any error in its description becomes one message."""
     try:
         return rebuild_model(incident.facts, weights, incident.extras, device)
     except StabilityError:
         raise
     except Exception as error:
-        # whatever Ultralytics or torch make of a description that does not fit
+        # any error that Ultralytics or torch raise for an inconsistent description
         raise StabilityError(
-            f"The model of '{path}' cannot be built here ({_first_line(error)}); the incident was written "
-            f"with {incident.facts['versions']}."
+            f"The model of '{path}' cannot be built here ({_first_line(error)}); the incident was "
+            f"written with {incident.facts['versions']}."
         ) from error
 
 
 def _first_line(error: Exception) -> str:
-    """Return the kind of an error and the first line of what it says."""
+    """Return the type of an error and the first line of its message."""
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no text'}"
 
 
 def _as_recorded(culprit: Mapping[str, Any], message: str) -> ReplayResult:
-    """Return what was found when the incident was written."""
+    """Return the findings from when the incident was written."""
     images = culprit["images"]
     return ReplayResult(
         reproduced=False,
@@ -151,7 +151,7 @@ def _as_recorded(culprit: Mapping[str, Any], message: str) -> ReplayResult:
 
 
 def _hits(facts: Mapping[str, Any]) -> Hits:
-    """Return what the optimizer step had seen."""
+    """Return the observations of the optimizer step."""
     hits = facts["hits"]
     return Hits(
         sign=str(facts["sign"]),

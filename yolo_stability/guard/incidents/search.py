@@ -1,4 +1,4 @@
-"""Searches a bad window for its culprit: the micro-batch, the place in the model, and the image."""
+"""Search for the culprit of a bad window: micro-batch, place in the model, and image."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ Bad = Callable[[dict[str, Any]], bool]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hits:
-    """What the optimizer step itself saw.
+    """Observations of the optimizer step itself.
 
     Attributes:
-        sign: What was not finite: `loss`, `gradient` or `buffer`.
+        sign: Non-finite quantity: `loss`, `gradient` or `buffer`.
         parameters: Names of the first parameters whose gradient was not finite.
-        count: How many there were.
-        total: Parameters with a gradient.
+        count: Number of such parameters.
+        total: Number of parameters with a gradient.
     """
 
     sign: str
@@ -55,16 +55,16 @@ class Hits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Culprit:
-    """What the search found.
+    """Result of a search.
 
     Attributes:
-        reproduced: Passing the batch once more goes wrong again.
-        message: One line that a person understands.
-        place: Where it went wrong; None where nothing can be said.
-        micro_batch: Place of the micro-batch in the window.
-        images: Paths of the images to blame; none where it is not the images, or nobody knows.
-        names: The same without folders, or places in the batch where the task does not name its images.
-        why: Why those images.
+        reproduced: Whether the batch fails again.
+        message: Summary in one line.
+        place: Location of the failure; None if unknown.
+        micro_batch: Position of the micro-batch in the window.
+        images: Paths of the culprit images; empty if no image is the culprit, or it is unknown.
+        names: File names of these, or positions in the batch if the task does not name its images.
+        why: Reason for blaming those images.
     """
 
     reproduced: bool
@@ -84,14 +84,14 @@ def search(
     autocast: torch.dtype | None,
     seconds: float = _SECONDS,
 ) -> Culprit:
-    """Pass each micro-batch of a window once more and find what goes wrong.
+    """Run each micro-batch of a window again and find what fails.
 
     Args:
-        model: A copy of the model as it was before the window, in the mode in which it trains; it is used up.
+        model: Copy of the model in its state before the window, in training mode; it is modified.
         window: The micro-batches, on the device of the model.
-        hits: What the optimizer step saw.
-        autocast: Precision of AMP; None when off.
-        seconds: After so long no further image is tried.
+        hits: Observations of the optimizer step.
+        autocast: Precision of AMP; None if disabled.
+        seconds: Time limit for trying images, in seconds.
     """
     deadline = time.monotonic() + seconds
     buffers = BufferSnapshot(model)
@@ -129,26 +129,26 @@ def search(
 
 
 def _guilty(batch: dict[str, Any], bad: Bad, deadline: float) -> tuple[list[int], str]:
-    """Return the images to blame and why; BatchNorm couples the images of a batch, so looking comes before trying."""
+    """Return the culprit images and the reason, by inspection before trials."""
     found = images_not_finite(batch)
     if found:
-        return found, "it holds NaN or Inf itself"
+        return found, "it contains NaN or Inf itself"
     if _fails(bad, blank(batch)):
-        return [], "grey images go wrong as well, so the images are not to blame"
+        return [], "gray images fail as well, so no image is the culprit"
     return _tried(batch, bad, deadline)
 
 
 def _tried(batch: dict[str, Any], bad: Bad, deadline: float) -> tuple[list[int], str]:
-    """Return the images that go wrong alone; if none does, those without which the batch does not."""
+    """Return the images that fail alone, else those without which the batch does not fail."""
     everyone = list(range(len(batch["img"])))
     if len(everyone) == 1:
-        return everyone, "a grey image in its place does not go wrong"
+        return everyone, "a gray image in its place does not fail"
     alone = [i for i in everyone if time.monotonic() < deadline and _fails(bad, select(batch, [i]))]
     if alone:
         return (
-            (alone, "alone it goes wrong")
+            (alone, "it fails alone")
             if len(alone) < len(everyone)
-            else ([], "every image goes wrong alone")
+            else ([], "every image fails alone")
         )
     needed = [
         i
@@ -159,12 +159,12 @@ def _tried(batch: dict[str, Any], bad: Bad, deadline: float) -> tuple[list[int],
     if time.monotonic() >= deadline:
         return [], "there was no time to try every image"
     if needed and len(needed) < len(everyone):
-        return needed, "without it the batch does not go wrong"
-    return [], "no single image is enough, or needed, to make it go wrong"
+        return needed, "without it the batch does not fail"
+    return [], "no single image is sufficient or necessary for the failure"
 
 
 def _fails(bad: Bad, batch: dict[str, Any]) -> bool:
-    """Return whether a batch goes wrong; one that cannot be tried (a single value a channel) tells nothing."""
+    """Return whether a batch fails; False if it cannot be tried (a single value per channel)."""
     try:
         return bad(batch)
     except (RuntimeError, ValueError):
@@ -172,7 +172,7 @@ def _fails(bad: Bad, batch: dict[str, Any]) -> bool:
 
 
 def _line(culprit: Culprit, count: int) -> str:
-    """Say what was found."""
+    """Summarize the result in one line."""
     place = culprit.place
     where = "" if place is None else f", first bad module {place.block} ({place.phase})"
     if place is not None and place.phase in {"loss", "backward"} and place.layer is None:
@@ -186,11 +186,14 @@ def _line(culprit: Culprit, count: int) -> str:
 
 
 def _not_reproduced(model: nn.Module, window: Sequence[KeptBatch], hits: Hits) -> Culprit:
-    """Say what is known when no micro-batch goes wrong once more."""
+    """Summarize what is known if no micro-batch fails again."""
     dropped = sum(kept.dropped for kept in window)
     lead = "the batch alone does not reproduce it"
     if dropped:
-        lead = f"{dropped} of {len(window)} micro-batches were too large to keep; the rest does not reproduce it"
+        lead = (
+            f"{dropped} of {len(window)} micro-batches were too large to keep; "
+            "the rest does not reproduce it"
+        )
     if hits.sign == "gradient" and hits.parameters:
         name = hits.parameters[0]
         place = Place(phase="gradient", block=block_of(model, name), parameter=name)
@@ -216,6 +219,6 @@ def _lost(kept: KeptBatch) -> bool:
 
 
 def _first_names(kept: KeptBatch) -> str:
-    """Name the first image of a micro-batch and count the others."""
+    """Return the name of the first image of a micro-batch and the number of others."""
     names = [PurePath(file).name for file in kept.batch.get("im_file", ())]
-    return f"{names[0]} and {len(names) - 1} more" if names else "no image is named"
+    return f"{names[0]} and {len(names) - 1} more" if names else "unnamed images"

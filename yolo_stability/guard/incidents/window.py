@@ -1,4 +1,4 @@
-"""The batches of the open window, kept by reference until their step has proven harmless."""
+"""Micro-batches of the open window, kept by reference until their step has proven finite."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ __all__ = [
 ]
 
 KEPT_BYTES = 512 * 2**20
-"""What the tensors of an open window may hold, beside those of its newest batch."""
+"""Maximum size of an open window's tensors, in bytes, not counting the newest batch."""
 _SMALL = 2**20
-_WORDS = 624  # of the Mersenne Twister
+_WORDS = 624  # state of the Mersenne Twister
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RandomState:
-    """The random generators of Python, numpy and torch at one moment.
+    """State of the random generators of Python, numpy and torch.
 
     Attributes:
-        python: As `random.getstate()` returns it.
-        numpy: As `numpy.random.get_state()` returns it.
-        cpu: State of torch's generator for the CPU.
-        cuda: That of the device, if it has one.
+        python: Result of `random.getstate()`.
+        numpy: Result of `numpy.random.get_state()`.
+        cpu: State of torch's CPU generator.
+        cuda: State of the device's generator, if it has one.
     """
 
     python: Any
@@ -47,7 +47,7 @@ class RandomState:
 
     @classmethod
     def now(cls, device: torch.device) -> RandomState:
-        """Return the present state; draws nothing and does not wait for the device."""
+        """Return the current state, without drawing a number or synchronizing the device."""
         return cls(
             python=random.getstate(),
             numpy=np.random.get_state(),  # noqa: NPY002 - the generator that Ultralytics uses
@@ -56,7 +56,7 @@ class RandomState:
         )
 
     def restore(self, device: torch.device) -> None:
-        """Make every generator go on from here."""
+        """Reset every generator to this state."""
         random.setstate(self.python)
         np.random.set_state(self.numpy)  # noqa: NPY002
         torch.set_rng_state(self.cpu)
@@ -64,7 +64,7 @@ class RandomState:
             torch.cuda.set_rng_state(self.cuda, device)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return it as tensors, which can be saved and loaded without running code."""
+        """Return the state as tensors, which can be saved and loaded without executing code."""
         version, words, gauss = self.python
         _, keys, place, has_gauss, cached = self.numpy
         found = {
@@ -78,12 +78,12 @@ class RandomState:
 
     @classmethod
     def of(cls, tensors: dict[str, Tensor]) -> RandomState:
-        """Return what `tensors` gave."""
+        """Restore a state from the result of `tensors`."""
         version, *words = tensors["python"].tolist()
         gauss = tensors["python_gauss"].tolist()
         *keys, place, has_gauss = tensors["numpy"].tolist()
-        if len(keys) != _WORDS or not 0 <= place <= _WORDS:  # numpy would read beyond its words
-            raise ValueError("the state of a random generator is none")
+        if len(keys) != _WORDS or not 0 <= place <= _WORDS:  # numpy would read out of bounds
+            raise ValueError("not a valid state of a random generator")
         return cls(
             python=(version, tuple(words), gauss[0] if gauss else None),
             numpy=(
@@ -100,7 +100,7 @@ class RandomState:
 
 @contextmanager
 def forked_random_state(device: torch.device) -> Iterator[None]:
-    """Give every random generator back as it was, whatever draws from it inside."""
+    """Restore every random generator on exit."""
     before = RandomState.now(device)
     try:
         yield
@@ -110,14 +110,15 @@ def forked_random_state(device: torch.device) -> Iterator[None]:
 
 @dataclass(slots=True, kw_only=True)
 class KeptBatch:
-    """One micro-batch as the model was given it.
+    """One micro-batch as the model received it.
 
     Attributes:
         iteration: Its iteration.
-        batch: The preprocessed batch, damaged where a fault was injected; without its large tensors where dropped.
-        random: The generators before its forward.
-        loss: What its forward gave, 0-dim on the device; None before.
-        dropped: Its images are gone, for the window held too much.
+        batch: The preprocessed batch, including injected faults; without its large tensors if
+            dropped.
+        random: State of the generators before its forward.
+        loss: Loss of its forward, 0-dim on the device; None before it.
+        dropped: Whether its images were dropped because the window was too large.
     """
 
     iteration: int
@@ -127,7 +128,7 @@ class KeptBatch:
     dropped: bool = False
 
     def lighten(self) -> None:
-        """Let go of images and masks; names and labels stay."""
+        """Drop images and masks; names and labels are kept."""
         self.batch = {
             k: v
             for k, v in self.batch.items()
@@ -141,13 +142,13 @@ class KeptBatch:
 class KeptWindow:
     """The micro-batches since the last optimizer step.
 
-    Their tensors are the trainer's own: nothing is copied, but they live until the step, not just until the next
-    batch. So the oldest ones are dropped where they hold more than a limit; the newest costs nothing, for the trainer
-    holds it too.
+    Their tensors belong to the trainer: nothing is copied, but they live until the step, not just
+    until the next batch. The oldest ones are therefore dropped above a limit; the newest costs
+    nothing, since the trainer holds it too.
 
     Attributes:
-        limit: Bytes that the tensors may hold together.
-        batches: Oldest first.
+        limit: Maximum size of the tensors, in bytes.
+        batches: Micro-batches, oldest first.
     """
 
     limit: int = KEPT_BYTES
@@ -162,16 +163,16 @@ class KeptWindow:
             self._drop_oldest()
 
     def note_loss(self, loss: Tensor | None) -> None:
-        """Note the loss of the newest micro-batch."""
+        """Store the loss of the newest micro-batch."""
         if self.batches and loss is not None:
             self.batches[-1].loss = loss.detach()
 
     def clear(self) -> None:
-        """Let go of everything."""
+        """Drop everything."""
         self.batches, self._held = [], 0
 
     def _drop_oldest(self) -> None:
-        """Drop images until the rest fits."""
+        """Drop images, oldest first, until the rest fits."""
         for kept in self.batches[:-1]:
             if self._held <= self.limit:
                 return
@@ -182,7 +183,7 @@ class KeptWindow:
 
 
 def suspects_first(batches: Sequence[KeptBatch]) -> list[int]:
-    """Return the places of the micro-batches to look into, those whose loss is not finite first."""
+    """Return the positions of the micro-batches, those with a non-finite loss first."""
     return sorted(range(len(batches)), key=lambda i: _is_finite(batches[i].loss))
 
 

@@ -1,6 +1,7 @@
-"""One clip a file; the file's name is what users write before the colon.
+"""Gradient clips, one per file; users write the name of the file before the colon.
 
-Importing this folder loads no torch; the base class, which needs it, is imported when it is asked for.
+Importing this package does not import torch; the base class, which needs it, is imported on first
+use.
 """
 
 from __future__ import annotations
@@ -19,19 +20,23 @@ CLIPS: Registry[Clip] = Registry("clip", __name__, f"{__name__}._base.Clip")
 
 
 def make_clip(text: str) -> Clip:
-    """Read a clip such as `norm:10` or `agc:0.01`.
+    """Create a clip from a text such as `norm:10` or `agc:0.01`.
 
     Args:
         text: `kind` or `kind:number`.
 
     Raises:
-        ConfigError: There is no such clip, or its number is impossible.
+        ConfigError: The clip is unknown, or its number is invalid.
+
+    Example:
+        >>> make_clip("norm:10").max_norm()
+        10.0
     """
     return choose(CLIPS, "clip", text)
 
 
 def __getattr__(name: str) -> Any:
-    """Import what a new clip builds on, when it is asked for."""
+    """Import the base classes of a new clip on first use."""
     if name in __all__:
         from yolo_stability.interventions.clips import _base
 

@@ -1,8 +1,9 @@
-"""`clip=agc:0.01`: adaptive gradient clipping, unit by unit (Brock et al. 2021, arXiv 2102.06171, equation 3).
+"""`clip=agc:0.01`: adaptive gradient clipping per unit (Brock et al. 2021, arXiv 2102.06171).
 
-The gradient of a unit (a filter of a convolution, a row of a linear layer, a whole vector of biases or gains) may be
-at most `value` times as long as the weights of that unit, where these count as at least 1e-3. Applied to every
-parameter, the head's last layers included; the paper leaves a classifier's last layer out.
+The gradient of a unit (a filter of a convolution, a row of a linear layer, a whole vector of biases
+or gains) may be at most `value` times as long as the weights of that unit, which count as at least
+1e-3 (equation 3). It is applied to every parameter, including the head's last layers; the paper
+excludes a classifier's last layer.
 """
 
 from __future__ import annotations
@@ -23,7 +24,17 @@ _SMALLEST_GRADIENT = 1e-6
 
 
 class AdaptiveClip(Clip):
-    """Bounds the relative update of each unit."""
+    """Bounds the relative update of each unit.
+
+    Example:
+        >>> weight = torch.nn.Parameter(torch.tensor([[3.0, 4.0]]))
+        >>> weight.grad = torch.tensor([[6.0, 8.0]])
+        >>> gradient = Gradient(params=[weight], total=torch.tensor(10.0), norm=10.0)
+        >>> round(AdaptiveClip(0.01).apply(gradient).item(), 6)
+        0.005
+        >>> round(weight.grad.norm().item(), 6)
+        0.05
+    """
 
     argument: ClassVar[Argument] = Argument(
         meaning="the largest ratio of a unit's gradient to its weights", default=0.01, example=0.01
@@ -31,7 +42,7 @@ class AdaptiveClip(Clip):
 
     @torch.no_grad()
     def apply(self, gradient: Gradient) -> Tensor:
-        """Scale each unit's gradient down to its bound, and measure how much shorter the whole has become."""
+        """Scale each unit's gradient down to its bound, and return the ratio of total norms."""
         grads = [p.grad for p in gradient.params if p.grad is not None]
         bounds = [
             _unit_norm(p).clamp_(min=_SMALLEST_WEIGHT).mul_(self.value) for p in gradient.params
@@ -46,7 +57,7 @@ class AdaptiveClip(Clip):
 
 
 def _unit_norm(tensor: Tensor) -> Tensor:
-    """Return the norm of each unit, broadcastable to the tensor: over all but the first dimension."""
+    """Return the norm over all but the first dimension, broadcastable to the tensor."""
     dims = tuple(range(1, tensor.ndim))
     norm: Tensor = torch.linalg.vector_norm(tensor, dim=dims or None, keepdim=bool(dims))
     return norm

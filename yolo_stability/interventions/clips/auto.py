@@ -1,7 +1,7 @@
-"""`clip=auto:10`: AutoClip (Seetharaman et al. 2020, arXiv 2007.14469): clip to a percentile of all norms so far.
+"""`clip=auto:10`: AutoClip, clips to a percentile of all norms so far (Seetharaman et al. 2020).
 
-The history is kept sorted and whole: a million steps take 8 MB and 0.04 ms for the last of them. It starts anew when a
-run is resumed.
+arXiv 2007.14469. The complete history is kept sorted: a million steps take 8 MB and 0.04 ms for the
+last of them. After a resume it starts empty.
 """
 
 from __future__ import annotations
@@ -19,7 +19,19 @@ __all__ = ["AutoClip"]
 
 
 class AutoClip(Clip):
-    """Lets the run's own history say what is too long; the present norm belongs to it."""
+    """Derives the bound from the norms of the run, including the current one.
+
+    Example:
+        >>> import torch
+        >>> weight = torch.nn.Parameter(torch.ones(1))
+        >>> clip, coefficients = AutoClip(50.0), []
+        >>> for norm in (1.0, 1.0, 100.0):
+        ...     weight.grad = torch.tensor([norm])
+        ...     gradient = Gradient(params=[weight], total=torch.tensor(norm), norm=norm)
+        ...     coefficients.append(round(clip.apply(gradient), 4))
+        >>> coefficients
+        [1.0, 1.0, 0.01]
+    """
 
     argument: ClassVar[Argument] = Argument(
         meaning="the percentile of the norms so far", default=10.0, high=100.0, example=10.0
@@ -30,13 +42,13 @@ class AutoClip(Clip):
         self._history = array("d")
 
     def apply(self, gradient: Gradient) -> float:
-        """Note the norm and clip to the percentile; a norm that is not finite is not learnt from."""
+        """Add the norm to the history, if it is finite, and clip to the percentile."""
         if math.isfinite(gradient.norm):
             bisect.insort(self._history, gradient.norm)
         return scale_to(gradient, self._percentile())
 
     def _percentile(self) -> float:
-        """Return the percentile with linear interpolation, as `numpy.percentile`, of the sorted history."""
+        """Return the percentile of the sorted history, interpolated linearly as in numpy."""
         if not self._history:
             return math.inf
         place = self.value / 100 * (len(self._history) - 1)

@@ -1,4 +1,4 @@
-"""`clip=none`: leave the gradient as it is; Ultralytics itself offers no way to do so."""
+"""`clip=none`: no clipping; Ultralytics itself has no such option."""
 
 from __future__ import annotations
 
@@ -8,7 +8,16 @@ __all__ = ["NoClip"]
 
 
 class NoClip(Clip):
-    """Clips nothing."""
+    """Leaves the gradient unchanged.
+
+    Example:
+        >>> import torch
+        >>> weight = torch.nn.Parameter(torch.ones(1))
+        >>> weight.grad = torch.tensor([100.0])
+        >>> NoClip().apply(Gradient(params=[weight], total=torch.tensor(100.0), norm=100.0))
+        >>> weight.grad.item()
+        100.0
+    """
 
     def apply(self, gradient: Gradient) -> None:
-        """Do nothing."""
+        """Leave the gradient unchanged."""

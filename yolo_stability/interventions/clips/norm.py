@@ -1,4 +1,4 @@
-"""`clip=norm:10`: scale the whole gradient down to a norm (Pascanu et al. 2013, arXiv 1211.5063)."""
+"""`clip=norm:10`: scales the gradient to a maximum norm (Pascanu et al. 2013, arXiv 1211.5063)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,18 @@ __all__ = ["NormClip"]
 
 
 class NormClip(Clip):
-    """Keeps the direction and bounds the length; `norm:10` is what Ultralytics does, bit for bit."""
+    """Bounds the total norm and keeps the direction; `norm:10` equals Ultralytics bit for bit.
+
+    Example:
+        >>> import torch
+        >>> weight = torch.nn.Parameter(torch.ones(2))
+        >>> weight.grad = torch.tensor([30.0, 40.0])
+        >>> gradient = Gradient(params=[weight], total=torch.tensor(50.0), norm=50.0)
+        >>> round(NormClip(10.0).apply(gradient), 4)
+        0.2
+        >>> round(weight.grad.norm().item(), 4)
+        10.0
+    """
 
     argument: ClassVar[Argument] = Argument(
         meaning="the largest total norm", default=10.0, example=10.0

@@ -1,6 +1,7 @@
-"""One fault a file; the file's name is what users write after `fault=`.
+"""Injected faults, one per file; users write the name of the file after `fault=`.
 
-Importing this folder loads no torch; the base class, which needs it, is imported when it is asked for.
+Importing this package does not import torch; the base class, which needs it, is imported on first
+use.
 """
 
 from __future__ import annotations
@@ -23,13 +24,19 @@ _MOMENTS = re.compile(r"[0-9]{1,12}(,[0-9]{1,12})*")
 
 
 def parse_fault(text: str | None) -> Fault | None:
-    """Read a fault such as `nan_grad@3`, `nan_loss@5,9` or `label_noise:0.3`.
+    """Create a fault from a text such as `nan_grad@3`, `nan_loss@5,9` or `label_noise:0.3`.
 
     Args:
         text: KIND[:SHARE] or KIND@N,N,...; None for no fault.
 
     Raises:
-        ConfigError: There is no such fault, its number is impossible, or it lacks its moment.
+        ConfigError: The fault is unknown, its number is invalid, or its step or iteration is
+            missing.
+
+    Example:
+        >>> fault = parse_fault("nan_grad@3")
+        >>> str(fault), fault.counts, sorted(fault.at)
+        ('nan_grad@3', 'optimizer step', [3])
     """
     if text is None:
         return None
@@ -39,14 +46,14 @@ def parse_fault(text: str | None) -> Fault | None:
     FAULTS.check(kind, where)
     if at and not _MOMENTS.fullmatch(moments):
         raise ConfigError(
-            f"{where}: '{moments}' is no moment; say when as {kind}@N or {kind}@N,N with whole numbers, "
-            f"{FAULTS[kind].counts}s counted from 0."
+            f"{where}: '{moments}' is not a valid moment: expected {kind}@N or {kind}@N,N with "
+            f"whole numbers, {FAULTS[kind].counts}s counted from 0."
         )
     return FAULTS[kind](value, [int(n) for n in moments.split(",")] if at else ())
 
 
 def __getattr__(name: str) -> Any:
-    """Import what a new fault builds on, when it is asked for."""
+    """Import the base classes of a new fault on first use."""
     if name in __all__:
         from yolo_stability.interventions.faults import _base
 

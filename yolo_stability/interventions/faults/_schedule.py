@@ -1,4 +1,4 @@
-"""Faults of the learning-rate schedule: a factor on what the schedule says, from an optimizer step on."""
+"""Faults of the learning-rate schedule: a factor on the scheduled rate from one step on."""
 
 from __future__ import annotations
 
@@ -12,10 +12,18 @@ __all__ = ["ScheduleFault"]
 
 
 class ScheduleFault(Fault):
-    """What a wrong edit of the schedule does: all goes well until it does not.
+    """Base class of faults that act like a wrong schedule, starting in a healthy run.
 
-    Warm-up sets the rates anew before each batch, the scheduler before each epoch, nobody in between. So a rate that
-    is not the one left here at the last step is the schedule's; it is remembered, and multiplied anew at every step.
+    Warm-up sets the rates before each batch, the scheduler before each epoch, and nothing does in
+    between. A rate that differs from the one set here at the last step is therefore the scheduled
+    one; it is stored, and multiplied again at every step.
+
+    Example:
+        >>> class DoubleRate(ScheduleFault):
+        ...     def factor(self, steps):
+        ...         return 2.0
+        >>> DoubleRate(at=[10]).factor(0)
+        2.0
     """
 
     counts: ClassVar[str] = "optimizer step"
@@ -28,10 +36,10 @@ class ScheduleFault(Fault):
 
     @abstractmethod
     def factor(self, steps: int) -> float:
-        """Return the factor that many steps after the first one that is struck."""
+        """Return the factor at a number of steps after the first affected one."""
 
     def on_gradients(self, trainer: Any, step: int) -> None:
-        """Multiply what the schedule says, once the moment has come."""
+        """Multiply the scheduled rates from the given step on."""
         if not self.at or step < min(self.at):
             return
         rates = [group["lr"] for group in trainer.optimizer.param_groups]
@@ -39,7 +47,7 @@ class ScheduleFault(Fault):
         self._starts = [group.get("initial_lr", 1.0) for group in trainer.optimizer.param_groups]
         if len(self._left) != len(rates):
             self._planned = rates
-        elif before != self._starts:  # a rescue has scaled the rates it found, damage and all
+        elif before != self._starts:  # a rescue has scaled the current rates, including the fault
             self._planned = [
                 p * now / then
                 for p, now, then in zip(self._planned, self._starts, before, strict=True)

@@ -1,4 +1,4 @@
-"""`fault=black_images:0.05`: that share of the images is black, labels stay; @N: one image of batch N."""
+"""`fault=black_images:0.05`: a share of the images is black; @N: one image of batch N."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["BlackImages"]
 
 
 class BlackImages(ImageFault):
-    """What a dead camera or a failed decoder delivers: labels that nothing in the image explains."""
+    """Simulates a dead camera or a failed decoder: labels that nothing in the image explains."""
 
     def damage(self, image: Tensor) -> None:
         """Set every value to 0."""

@@ -1,4 +1,4 @@
-"""`fault=grad_spike@3`: the gradient of one block in the middle is 1000 times too large at optimizer step N."""
+"""`fault=grad_spike@3`: the gradient of one block is 1000 times too large at optimizer step N."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _FACTOR = 1000.0
 
 
 class GradientSpike(Fault):
-    """A finite spike in one place: no check for NaN or Inf sees it.
+    """Injects a finite spike in one block, which no check for NaN or Inf detects.
 
     Attributes:
-        block: Name of the block to strike; None for the middle one of those that have a gradient. Users strike the
-            middle one; a benchmark of where a spike is found sets another on the class.
+        block: Name of the block to strike; None for the middle one of those that have a gradient,
+            as users get. A benchmark of the localization of spikes sets another block on the class.
     """
 
     counts: ClassVar[str] = "optimizer step"
@@ -30,7 +30,7 @@ class GradientSpike(Fault):
 
     @torch.no_grad()
     def on_gradients(self, trainer: Any, step: int) -> None:
-        """Multiply the gradient of the block, if the step's moment has come.
+        """Multiply the gradient of the block at a given step.
 
         Raises:
             ConfigError: No block of that name has a gradient.

@@ -1,7 +1,8 @@
-"""`fault=half_overflow@3`: from optimizer step N on gradients overflow as under an AMP scale stuck at 65536.
+"""`fault=half_overflow@3`: from optimizer step N on gradients overflow as at a fixed AMP scale.
 
-A gradient of 1 or more is then infinite, as one of 65520 or more is in half precision, and a tiny one is 0. A scale
-that calibrates itself would halve until nothing overflows; this one does not.
+The scale is 65536: a gradient of 1 or more becomes infinite, as one of 65520 or more does in half
+precision, and a tiny one becomes 0. A scaler that calibrates itself would halve its scale until
+nothing overflows; this scale is fixed.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ _SCALE = 65536.0
 
 
 class HalfOverflow(Fault):
-    """Passes every gradient through float16 at a fixed scale."""
+    """Rounds every gradient to float16 at a fixed scale."""
 
     counts: ClassVar[str] = "optimizer step"
 
     @torch.no_grad()
     def on_gradients(self, trainer: Any, step: int) -> None:
-        """Round every gradient, once the moment has come."""
+        """Round every gradient from the given step on."""
         if not self.at or step < min(self.at):
             return
-        scaler = getattr(trainer, "scaler", None)  # a real one has multiplied already
+        scaler = getattr(trainer, "scaler", None)  # an enabled one has already scaled the gradients
         factor = _SCALE / (
             scaler.get_scale() if scaler is not None and scaler.is_enabled() else 1.0
         )

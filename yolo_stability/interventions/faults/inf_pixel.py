@@ -1,4 +1,4 @@
-"""`fault=inf_pixel:0.05`: one value is infinite in that share of the images; @N: in one image of batch N."""
+"""`fault=inf_pixel:0.05`: a pixel is Inf in a share of the images; @N: in one image of batch N."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ __all__ = ["InfPixel"]
 
 
 class InfPixel(ImageFault):
-    """Leaves the loss finite at first and NaN in the statistics of BatchNorm."""
+    """Leaves the loss finite at first, but the BatchNorm statistics become NaN."""
 
     def damage(self, image: Tensor) -> None:
-        """Spoil the first channel of the first pixel."""
+        """Set the first channel of the first pixel to infinity."""
         image[0, 0, 0] = torch.inf

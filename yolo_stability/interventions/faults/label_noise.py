@@ -1,9 +1,9 @@
-"""`fault=label_noise:0.3`: that share of the labels names a wrong class; @N: all labels of one image of batch N.
+"""`fault=label_noise:0.3`: a share of the labels is wrong; @N: all of one image of batch N.
 
-The wrong class is any of the others, each as likely. In data of a single class there is none, so the label names a
-wrong place instead: its box, and its keypoints with it, lies somewhere else in the image; masks stay. A label is known
-by its image file and its place in the list of that image's labels, so it is wrong in the same way in every epoch as
-long as augmentation drops no label before it.
+The wrong class is drawn uniformly from the others. In data with a single class the label gets a
+wrong position instead: its box, and its keypoints with it, is moved within the image; masks are
+unchanged. A label is identified by its image file and its position among the labels of that image,
+so it is wrong in the same way in every epoch, unless augmentation drops a label before it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["LabelNoise"]
 
 
 class LabelNoise(DataFault):
-    """Wrong labels, as hurried annotators leave them."""
+    """Simulates wrong annotations."""
 
     argument: ClassVar[Argument] = Argument(
         meaning="the share of wrong labels", default=0.3, high=1.0, example=0.3
@@ -28,12 +28,13 @@ class LabelNoise(DataFault):
 
     @torch.no_grad()
     def on_batch(self, batch: dict[str, Any], iteration: int) -> None:
-        """Falsify all labels of the batch's first image with any if its moment has come, or those whose lot it is."""
+        """Falsify the first image's labels at a given iteration, or the selected share."""
         if self.at and iteration not in self.at:
             return
         if "batch_idx" not in batch or "bboxes" not in batch:
             raise ConfigError(
-                f"fault={self}: this task has no boxes; label_noise works for detect, pose and the like."
+                f"fault={self}: this task has no boxes; label_noise supports detect, pose and "
+                "similar tasks."
             )
         images = [int(i) for i in batch["batch_idx"].tolist()]
         keys = _keys(images, self.files(batch))
@@ -50,12 +51,12 @@ class LabelNoise(DataFault):
                 self._move(batch, row, keys[row])
 
     def _rename(self, batch: dict[str, Any], row: int, key: tuple[str, int]) -> None:
-        """Give a label another class."""
+        """Change the class of a label."""
         shift = 1 + int(unit_hash(self.seed, *key, "class") * (self.classes - 1))
         batch["cls"][row] = (batch["cls"][row] + shift) % self.classes
 
     def _move(self, batch: dict[str, Any], row: int, key: tuple[str, int]) -> None:
-        """Move a box and its keypoints so that the box is still inside the image; places are shares of its sides."""
+        """Move a box and its keypoints within the image; coordinates are relative to its sides."""
         box = batch["bboxes"][row]
         lots = box.new_tensor([unit_hash(self.seed, *key, axis) for axis in "xy"])
         center = box[2:4] / 2 + lots * (1 - box[2:4]).clamp(min=0)
@@ -65,7 +66,7 @@ class LabelNoise(DataFault):
 
 
 def _keys(images: list[int], files: list[str]) -> list[tuple[str, int]]:
-    """Return what each label is known by: its image's file and its place among the labels of that image."""
+    """Return the key of each label: its image file and its position among that image's labels."""
     seen: dict[int, int] = {}
     keys = []
     for image in images:

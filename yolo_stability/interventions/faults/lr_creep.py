@@ -1,4 +1,4 @@
-"""`fault=lr_creep@3`: from optimizer step N on every learning rate grows by a quarter a step over what is planned."""
+"""`fault=lr_creep@3`: from optimizer step N on every learning rate grows by a quarter per step."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _MOST = 1e30  # a rate must not itself become infinite
 
 
 class LearningRateCreep(ScheduleFault):
-    """A schedule that grows instead of falling: nothing leaps, and yet the run is lost in the end."""
+    """Simulates a schedule that grows instead of decaying, without any jump."""
 
     def factor(self, steps: int) -> float:
-        """Return a factor that has grown once more with each step."""
+        """Return a factor that grows by a quarter with each step."""
         return float(min(_GROWTH ** min(steps + 1, 400), _MOST))

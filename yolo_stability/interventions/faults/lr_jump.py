@@ -1,4 +1,4 @@
-"""`fault=lr_jump@3`: from optimizer step N on every learning rate is 1000 times what the schedule says."""
+"""`fault=lr_jump@3`: from optimizer step N on every learning rate is 1000 times too high."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _FACTOR = 1000.0
 
 
 class LearningRateJump(ScheduleFault):
-    """A wrong digit in the schedule."""
+    """Simulates a wrong digit in the schedule."""
 
     def factor(self, steps: int) -> float:
         """Return the same factor for all steps."""

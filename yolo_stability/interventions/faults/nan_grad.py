@@ -13,13 +13,13 @@ __all__ = ["NanGradient"]
 
 
 class NanGradient(Fault):
-    """Spoils a parameter in the middle of the model."""
+    """Damages a parameter in the middle of the model."""
 
     counts: ClassVar[str] = "optimizer step"
     hits: ClassVar[str] = "the gradients"
 
     def on_gradients(self, trainer: Any, step: int) -> None:
-        """Write the NaN, if the step's moment has come."""
+        """Write the NaN at a given step."""
         if step not in self.at:
             return
         grads = [p.grad for p in inner_model(trainer).parameters() if p.grad is not None]

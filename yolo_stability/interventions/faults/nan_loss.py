@@ -14,14 +14,14 @@ __all__ = ["NanLoss"]
 
 
 class NanLoss(Fault):
-    """Spoils what the model returns."""
+    """Replaces the loss that the model returns."""
 
     hits: ClassVar[str] = "the loss"
 
     def before_forward(self, trainer: Any, iteration: int) -> None:
-        """Hook the model, if the iteration's moment has come.
+        """Hook the model at a given iteration.
 
-        The hook removes itself: one that stayed would travel into the EMA and the checkpoint.
+        The hook removes itself; otherwise it would be copied into the EMA and the checkpoint.
         """
         if iteration not in self.at:
             return

@@ -1,4 +1,4 @@
-"""`fault=nan_pixel:0.05`: one value is NaN in that share of the images; @N: in one image of batch N."""
+"""`fault=nan_pixel:0.05`: a pixel is NaN in a share of the images; @N: in one image of batch N."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ __all__ = ["NanPixel"]
 
 
 class NanPixel(ImageFault):
-    """What a float image holds after a division by zero in its preparation."""
+    """Simulates a float image after a division by zero in its preprocessing."""
 
     def damage(self, image: Tensor) -> None:
-        """Spoil the first channel of the first pixel."""
+        """Set the first channel of the first pixel to NaN."""
         image[0, 0, 0] = torch.nan

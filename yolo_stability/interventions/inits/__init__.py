@@ -1,6 +1,7 @@
-"""One initialisation a file; the file's name is what users write before the colon.
+"""Weight initializations, one per file; users write the name of the file before the colon.
 
-Importing this folder loads no torch; the base class, which needs it, is imported when it is asked for.
+Importing this package does not import torch; the base class, which needs it, is imported on first
+use.
 """
 
 from __future__ import annotations
@@ -15,23 +16,27 @@ if TYPE_CHECKING:
 
 __all__ = ["INITS", "Init", "make_init"]
 
-INITS: Registry[Init] = Registry("initialisation", __name__, f"{__name__}._base.Init")
+INITS: Registry[Init] = Registry("initialization", __name__, f"{__name__}._base.Init")
 
 
 def make_init(text: str) -> Init:
-    """Read an initialisation such as `kaiming` or `gain:3`.
+    """Create an initialization from a text such as `kaiming` or `gain:3`.
 
     Args:
         text: `kind` or `kind:number`.
 
     Raises:
-        ConfigError: There is none of that name, or its number is impossible.
+        ConfigError: The initialization is unknown, or its number is invalid.
+
+    Example:
+        >>> str(make_init("gain:3"))
+        'gain:3'
     """
     return choose(INITS, "init", text)
 
 
 def __getattr__(name: str) -> Any:
-    """Import what a new initialisation builds on, when it is asked for."""
+    """Import the base class of a new initialization on first use."""
     if name in __all__:
         from yolo_stability.interventions.inits import _base
 

@@ -1,7 +1,8 @@
-"""`init=`: the weights that a new model starts from.
+"""Base class of weight initializations for `init=`.
 
-Each kind is one file in `inits/`. It acts on the weights of every convolution and linear layer that trains; biases
-keep what Ultralytics gave them (the head's hold its prior), and so do normalisation layers.
+Each kind is one file in `inits/`. It sets the weights of every trainable convolution and linear
+layer; biases keep the values of Ultralytics (the head's contain its prior), and so do normalization
+layers.
 """
 
 from __future__ import annotations
@@ -22,33 +23,44 @@ _CONSTANT = ".dfl."  # a projection that Ultralytics stores as a weight and neve
 
 
 class Init(Choice):
-    """One way to draw weights; a subclass in its own file is all that a new one takes."""
+    """Base class of weight initializations; a new one is one subclass in its own file.
+
+    Example:
+        >>> class TenthInit(Init):
+        ...     def weight(self, weight):
+        ...         weight.fill_(0.1)
+        >>> model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+        >>> TenthInit().apply(model)
+        2
+        >>> round(model[0].weight.sum().item(), 4)
+        0.6
+    """
 
     hidden_by_norm: ClassVar[bool] = False
-    """Whether a normalisation behind the layer undoes it: it only changes the scale."""
+    """Whether normalization after the layer undoes it, since it only changes the scale."""
 
     def weight(self, weight: Tensor) -> None:
-        """Write new values into the weight of one layer, in place; does nothing unless overridden.
+        """Write new values into the weight of one layer in place; does nothing unless overridden.
 
         Args:
-            weight: Shape (out, in / groups, ...).
+            weight: Weight of shape (out, in / groups, ...).
         """
 
     def on_first_batch(self, model: nn.Module, images: Tensor) -> int:
-        """Change weights with data at hand, before the first forward of the training.
+        """Adjust weights to data, before the first forward of the training.
 
         Args:
-            model: In training mode, on the device of the images.
+            model: Model in training mode, on the device of the images.
             images: Shape (batch, channels, height, width), floats in [0, 1].
 
         Returns:
-            The number of layers changed; 0 for an initialisation that needs no data.
+            Number of changed layers; 0 for an initialization that needs no data.
         """
         return 0
 
     @torch.no_grad()
     def apply(self, model: nn.Module) -> int:
-        """Initialise a model in place and return the number of layers."""
+        """Initialize a model in place and return the number of layers."""
         layers = [layer for _, layer in weighted_layers(model)]
         for layer in layers:
             self.weight(layer.weight)
@@ -56,7 +68,7 @@ class Init(Choice):
 
 
 def weighted_layers(model: nn.Module) -> Iterator[tuple[str, Any]]:
-    """Yield every convolution and linear layer that trains, by name, in the order of the model."""
+    """Yield name and module of every trainable convolution and linear layer, in model order."""
     for name, module in model.named_modules():
         if isinstance(module, _WEIGHTED) and _CONSTANT not in f".{name}.":
             yield name, module

@@ -1,4 +1,4 @@
-"""`init=default`: the weights that torch draws, uniform with a bound of 1 / sqrt(fan-in)."""
+"""`init=default`: torch's own weights, uniform with a bound of 1 / sqrt(fan-in)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ __all__ = ["DefaultInit"]
 
 
 class DefaultInit(Init):
-    """Leaves the model alone; not even random numbers are drawn."""
+    """Leaves the model unchanged and draws no random numbers."""
 
     def apply(self, model: nn.Module) -> int:
-        """Change nothing."""
+        """Leave the model unchanged."""
         return 0

@@ -1,4 +1,4 @@
-"""`init=gain:3`: the default weights times a factor; a poor initialisation on purpose."""
+"""`init=gain:3`: the default weights times a factor, a deliberately poor initialization."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = ["GainInit"]
 
 
 class GainInit(Init):
-    """Multiplies what is there."""
+    """Multiplies the existing weights."""
 
     argument: ClassVar[Argument] = Argument(meaning="the factor", example=3.0)
     hidden_by_norm: ClassVar[bool] = True
 
     def weight(self, weight: Tensor) -> None:
-        """Multiply."""
+        """Multiply the weight by the factor."""
         weight.mul_(self.value)

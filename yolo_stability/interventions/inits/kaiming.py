@@ -1,6 +1,7 @@
-"""`init=kaiming`: normal, for equal variance from layer to layer under ReLU-like activations (He et al. 2015).
+"""`init=kaiming`: normal, for equal variance across layers with ReLU (He et al. 2015).
 
-By fan-in: torch takes no account of groups in its fan-out, which would make depthwise filters far too small.
+It uses the fan-in: torch ignores groups in its fan-out, which would make depthwise filters far too
+small.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ __all__ = ["KaimingInit"]
 
 
 class KaimingInit(Init):
-    """The usual choice for a network of ReLU-like activations."""
+    """Kaiming initialization, the usual choice for ReLU-like activations."""
 
     def weight(self, weight: Tensor) -> None:
-        """Draw."""
+        """Draw the weight."""
         nn.init.kaiming_normal_(weight, mode="fan_in", nonlinearity="relu")

@@ -1,8 +1,8 @@
-"""`init=lsuv`: orthogonal weights, then unit variance of each layer's output on one batch (Mishkin and Matas 2016).
+"""`init=lsuv`: orthogonal, then unit variance of each layer's output (Mishkin and Matas 2016).
 
-The paper repeats forward passes until each layer's variance is one. A layer's output is linear in its weight, so one
-pass does it exactly: each layer is scaled, and its output with it, before the next one sees it. The batch is the
-training's own first one, so no random number is drawn for it.
+The paper repeats forward passes until each layer's variance is one. Since a layer's output is
+linear in its weight, one pass is exact: each layer and its output are scaled before the next layer
+receives it. The batch is the first one of the training, so no random number is drawn for it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SMALLEST_DEVIATION = 1e-8
 
 
 class LsuvInit(Init):
-    """Layer-sequential unit variance."""
+    """Layer-sequential unit-variance initialization."""
 
     hidden_by_norm: ClassVar[bool] = True
 
@@ -30,7 +30,7 @@ class LsuvInit(Init):
 
     @torch.no_grad()
     def on_first_batch(self, model: nn.Module, images: Tensor) -> int:
-        """Scale every layer that the images reach; buffers are as before afterwards."""
+        """Scale every layer that the images reach; buffers are restored afterwards."""
         buffers = {n: b.clone() for n, b in model.named_buffers()}
         scaled: set[int] = set()
 

@@ -1,4 +1,4 @@
-"""`init=orthogonal`: rows (or columns) orthogonal, so that a linear layer keeps lengths (Saxe et al. 2014)."""
+"""`init=orthogonal`: orthogonal rows (or columns), which preserve norms (Saxe et al. 2014)."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ __all__ = ["OrthogonalInit"]
 
 
 class OrthogonalInit(Init):
-    """Each filter is one row."""
+    """Orthogonal initialization; each filter is one row."""
 
     def weight(self, weight: Tensor) -> None:
-        """Draw."""
+        """Draw the weight."""
         nn.init.orthogonal_(weight)

@@ -10,8 +10,8 @@ __all__ = ["XavierInit"]
 
 
 class XavierInit(Init):
-    """Meant for activations that are linear around zero."""
+    """Xavier initialization, for activations that are linear around zero."""
 
     def weight(self, weight: Tensor) -> None:
-        """Draw."""
+        """Draw the weight."""
         nn.init.xavier_uniform_(weight)

@@ -1,6 +1,7 @@
-"""One normalisation a file; the file's name is what users write after `norm=`.
+"""Normalization layers, one per file; users write the name of the file after `norm=`.
 
-Importing this folder loads no torch; the base class, which needs it, is imported when it is asked for.
+Importing this package does not import torch; the base class, which needs it, is imported on first
+use.
 """
 
 from __future__ import annotations
@@ -15,23 +16,27 @@ if TYPE_CHECKING:
 
 __all__ = ["NORMS", "Norm", "make_norm"]
 
-NORMS: Registry[Norm] = Registry("normalisation", __name__, f"{__name__}._base.Norm")
+NORMS: Registry[Norm] = Registry("normalization", __name__, f"{__name__}._base.Norm")
 
 
 def make_norm(text: str) -> Norm:
-    """Read a normalisation such as `group`.
+    """Create a normalization from its name, such as `group`.
 
     Args:
-        text: Its name.
+        text: Name of the normalization.
 
     Raises:
-        ConfigError: There is none of that name.
+        ConfigError: The normalization is unknown.
+
+    Example:
+        >>> make_norm("group").layer(64).num_groups
+        32
     """
     return choose(NORMS, "norm", text)
 
 
 def __getattr__(name: str) -> Any:
-    """Import what a new normalisation builds on, when it is asked for."""
+    """Import the base class of a new normalization on first use."""
     if name in __all__:
         from yolo_stability.interventions.norms import _base
 

@@ -1,6 +1,6 @@
-"""`norm=`: what stands in the place of each BatchNorm2d of a model.
+"""Base class of the replacements of BatchNorm2d for `norm=`.
 
-Each kind is one file in this folder; `_replace` puts it into the model.
+Each kind is one file in this folder; `_replace` inserts it into the model.
 """
 
 from __future__ import annotations
@@ -18,11 +18,18 @@ STOCK_NORM = "batch"
 
 
 class Norm(Choice, ABC):
-    """One kind of normalisation; a subclass in its own file is all that a new one takes.
+    """Base class of normalizations; a new one is one subclass in its own file.
 
     Attributes:
-        replaces: Whether BatchNorm layers are taken out for it.
-        freezes: Whether BatchNorm stays, with statistics that training no longer changes.
+        replaces: Whether BatchNorm layers are removed.
+        freezes: Whether BatchNorm layers are kept with frozen statistics.
+
+    Example:
+        >>> class InstanceNorm(Norm):
+        ...     def layer(self, channels):
+        ...         return nn.GroupNorm(channels, channels)
+        >>> InstanceNorm().layer(8).num_groups
+        8
     """
 
     replaces: ClassVar[bool] = True
@@ -30,4 +37,4 @@ class Norm(Choice, ABC):
 
     @abstractmethod
     def layer(self, channels: int) -> nn.Module | None:
-        """Return what normalises a map of so many channels; a class of torch, or None for nothing at all."""
+        """Return a torch module that normalizes maps of that many channels, or None for none."""

@@ -1,9 +1,9 @@
-"""Takes BatchNorm out of a model of Ultralytics and puts another normalisation in its place.
+"""Replaces BatchNorm in an Ultralytics model by another normalization.
 
-The surgery is that of Ultralytics' own `fuse()`: the `bn` of a `Conv` is deleted and its `forward` set to
-`forward_fuse`, for an `Identity` or `GroupNorm` in the place of `bn` crashes `fuse()` in the final validation. A
-replacement goes in front of the activation. Only classes of torch and Ultralytics end up in the model, so that
-anybody can load its checkpoint.
+The edit follows Ultralytics' own `fuse()`: the `bn` of a `Conv` is deleted and its `forward` set to
+`forward_fuse`, since an `Identity` or `GroupNorm` in place of `bn` crashes `fuse()` in the final
+validation. A replacement is inserted before the activation. Only classes of torch and Ultralytics
+are inserted, so that the checkpoint loads without this package.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ __all__ = ["Replaced", "apply_norm", "freeze_statistics"]
 
 @dataclass(slots=True)
 class Replaced:
-    """What was done to the normalisation of a model.
+    """Summary of the changes to a model's normalization.
 
     Attributes:
-        removed: BatchNorm layers taken out.
-        merged: Convolutions of several branches that had to become one.
-        kept: Other normalisation layers, which stay as they are, by class.
+        removed: Number of removed BatchNorm layers.
+        merged: Number of blocks whose parallel convolutions were merged into one.
+        kept: Number of other normalization layers, which are unchanged, by class.
     """
 
     removed: int = 0
@@ -38,11 +38,11 @@ class Replaced:
 
 @torch.no_grad()
 def apply_norm(model: nn.Module, norm: Norm) -> Replaced:
-    """Put another normalisation in the place of every BatchNorm2d, in place.
+    """Replace every BatchNorm2d by another normalization, in place.
 
     Args:
-        model: An unfused model of Ultralytics.
-        norm: What to put there.
+        model: An unfused Ultralytics model.
+        norm: The replacement.
     """
     done = Replaced()
     if norm.replaces:
@@ -57,20 +57,20 @@ def apply_norm(model: nn.Module, norm: Norm) -> Replaced:
 
 
 def freeze_statistics(model: nn.Module) -> None:
-    """Let every BatchNorm normalise by its running statistics and leave them alone; call after each `model.train()`."""
+    """Freeze the running statistics of every BatchNorm; call after each `model.train()`."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
 
 
 def _added(norm: Norm) -> type[nn.Module] | None:
-    """Return the class of the layers that a norm puts in."""
+    """Return the class of the layers that a normalization inserts."""
     layer = norm.layer(8)
     return None if layer is None else type(layer)
 
 
 def _edit(module: Any, norm: Norm, done: Replaced) -> None:
-    """Edit one module, if it owns a BatchNorm."""
+    """Edit one module if it contains a BatchNorm."""
     if isinstance(module, RepConv):
         _merge_rep(module, norm, done)
     elif isinstance(module, RepVGGDW):
@@ -91,7 +91,7 @@ def _edit(module: Any, norm: Norm, done: Replaced) -> None:
 
 
 def _take_out(module: Any, norm: Norm, done: Replaced) -> None:
-    """Do to a Conv what `fuse()` does, without folding the BatchNorm in; put the new layer before the activation."""
+    """Edit a Conv as `fuse()` does, without folding the BatchNorm; insert the new layer."""
     channels = module.bn.num_features
     del module.bn
     _before_activation(module, norm, channels)
@@ -100,14 +100,14 @@ def _take_out(module: Any, norm: Norm, done: Replaced) -> None:
 
 
 def _before_activation(module: Any, norm: Norm, channels: int) -> None:
-    """Put the new layer, if there is one, in front of a module's activation."""
+    """Insert the new layer, if there is one, before a module's activation."""
     layer = norm.layer(channels)
     if layer is not None:
         module.act = nn.Sequential(layer, module.act)
 
 
 def _merge_rep(module: Any, norm: Norm, done: Replaced) -> None:
-    """Make one 3x3 convolution of a RepConv's branches: its `fuse_convs` would look for their BatchNorm."""
+    """Merge a RepConv's branches into one 3x3 convolution, without their BatchNorm."""
     if not hasattr(module, "conv1"):
         return
     first, second = module.conv1.conv, module.conv2.conv
@@ -121,8 +121,8 @@ def _merge_rep(module: Any, norm: Norm, done: Replaced) -> None:
         bias=True,
     )
     conv.weight.copy_(first.weight + nn.functional.pad(second.weight, [1, 1, 1, 1]))
-    nn.init.constant_(conv.bias, 0.0)  # type: ignore[arg-type]  # it was asked for
-    done.removed += module.bn is not None  # those of its branches are counted when their turn comes
+    nn.init.constant_(conv.bias, 0.0)  # type: ignore[arg-type]  # created with bias=True
+    done.removed += module.bn is not None  # the BatchNorm of its branches is counted separately
     done.merged += 1
     del module.conv1, module.conv2
     module.bn = None
@@ -132,7 +132,7 @@ def _merge_rep(module: Any, norm: Norm, done: Replaced) -> None:
 
 
 def _merge_depthwise(module: Any, done: Replaced) -> None:
-    """Make one 7x7 convolution of a RepVGGDW's two, as its `fuse` does; the BatchNorm of what is left comes later."""
+    """Merge a RepVGGDW's two convolutions into a 7x7 one; its BatchNorm is replaced separately."""
     if not hasattr(module, "conv1"):
         return
     module.conv.conv.weight.add_(nn.functional.pad(module.conv1.conv.weight, [2, 2, 2, 2]))
@@ -142,7 +142,7 @@ def _merge_depthwise(module: Any, done: Replaced) -> None:
 
 
 def _edit_children(module: nn.Module, norm: Norm, done: Replaced) -> None:
-    """Exchange BatchNorm layers that `fuse()` knows nothing of, such as those of RT-DETR's `input_proj`."""
+    """Replace BatchNorm layers that `fuse()` does not know, such as in RT-DETR's `input_proj`."""
     before: nn.Module | None = None
     for name, child in list(module.named_children()):
         if isinstance(child, nn.BatchNorm2d):
@@ -154,7 +154,7 @@ def _edit_children(module: nn.Module, norm: Norm, done: Replaced) -> None:
 
 
 def _add_bias(conv: nn.Conv2d | nn.ConvTranspose2d) -> None:
-    """Give a convolution a bias of zeros: that of its BatchNorm goes."""
+    """Add a bias of zeros to a convolution, in place of the removed BatchNorm bias."""
     if conv.bias is None:
         conv.bias = nn.Parameter(
             torch.zeros(conv.out_channels, device=conv.weight.device, dtype=conv.weight.dtype)

@@ -1,4 +1,4 @@
-"""`norm=batch`: BatchNorm as the model has it (Ioffe and Szegedy 2015)."""
+"""`norm=batch`: BatchNorm of the stock model (Ioffe and Szegedy 2015)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ __all__ = ["BatchNorm"]
 
 
 class BatchNorm(Norm):
-    """Leaves the model alone."""
+    """Leaves the model unchanged."""
 
     replaces: ClassVar[bool] = False
 
     def layer(self, channels: int) -> None:
-        """Nothing is put in."""
+        """Return nothing: no layer is inserted."""

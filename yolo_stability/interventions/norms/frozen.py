@@ -1,7 +1,8 @@
-"""`norm=frozen`: BatchNorm whose running statistics are used, and no longer updated, in training too.
+"""`norm=frozen`: BatchNorm with running statistics that are used in training and not updated.
 
-Scale and shift still learn. In a new model the statistics are mean 0 and variance 1, so nothing is normalised; in a
-pretrained one they are those of its weights, as is usual when a detector is fine-tuned with small batches.
+Scale and shift are still trained. In a new model the statistics are mean 0 and variance 1, so
+nothing is normalized; in a pretrained one they are those of its weights, as is usual when a
+detector is fine-tuned with small batches.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ __all__ = ["FrozenBatchNorm"]
 
 
 class FrozenBatchNorm(Norm):
-    """Keeps each BatchNorm in its evaluation mode."""
+    """Keeps each BatchNorm in evaluation mode."""
 
     replaces: ClassVar[bool] = False
     freezes: ClassVar[bool] = True
 
     def layer(self, channels: int) -> None:
-        """Nothing is put in."""
+        """Return nothing: no layer is inserted."""

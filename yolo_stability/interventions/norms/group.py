@@ -1,4 +1,4 @@
-"""`norm=group`: GroupNorm (Wu and He 2018), which does not look at other images of the batch."""
+"""`norm=group`: GroupNorm, independent of the other images of the batch (Wu and He 2018)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _GROUPS = 32
 
 
 class GroupNorm(Norm):
-    """Normalises groups of channels of one image: 32 as in the paper, or the largest power of two that divides."""
+    """Normalizes groups of channels per image: 32, or the largest power of two that divides."""
 
     def layer(self, channels: int) -> nn.Module:
         """Return a GroupNorm."""

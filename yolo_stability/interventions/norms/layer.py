@@ -1,6 +1,6 @@
-"""`norm=layer`: layer normalisation (Ba et al. 2016) over all channels and places of one image.
+"""`norm=layer`: layer normalization over all channels and positions of one image (Ba et al. 2016).
 
-That is GroupNorm with a single group, the usual form for convolutions.
+It is GroupNorm with a single group, the usual form for convolutions.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ["LayerNorm"]
 
 
 class LayerNorm(Norm):
-    """Normalises each image by itself."""
+    """Normalizes each image by itself."""
 
     def layer(self, channels: int) -> nn.Module:
         """Return a GroupNorm of one group."""

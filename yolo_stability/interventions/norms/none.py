@@ -1,4 +1,4 @@
-"""`norm=none`: no normalisation; each convolution gets a bias instead."""
+"""`norm=none`: no normalization; each convolution gets a bias instead."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ __all__ = ["NoNorm"]
 
 
 class NoNorm(Norm):
-    """Puts nothing in the place of BatchNorm."""
+    """Removes BatchNorm without a replacement."""
 
     def layer(self, channels: int) -> None:
-        """Nothing is put in."""
+        """Return nothing: no layer is inserted."""

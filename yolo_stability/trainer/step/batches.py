@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from yolo_stability.guard.incidents.batch import leave_out
+from yolo_stability.guard.incidents.batch import exclude_images
 from yolo_stability.guard.snapshots import start_over
 from yolo_stability.interventions.faults import parse_fault
 from yolo_stability.interventions.switches import Switches
@@ -46,7 +46,7 @@ class Batches:
             self._fault.on_batch(batch, self._journal.iteration)
         self._warmup.apply(self._state, self._journal.iteration)
         if self.left_out:
-            leave_out(batch, self.left_out)
+            exclude_images(batch, self.left_out)
         if not self._switches.on_first_batch(self._state.model, batch["img"]):
             return False
         start_over(self._state)

@@ -41,7 +41,7 @@ class Health:
             loss: Its loss.
             grad_norm: Total gradient norm before clipping.
         """
-        healthy = self._baseline.judge(loss, grad_norm)
+        healthy = self._baseline.assess(loss, grad_norm)
         if healthy:
             self._unresolved_skip = -1
         else:

@@ -1,4 +1,4 @@
-"""Where a leap counts: alone from a smaller multiple on, with its neighbours only beyond the usual norm of all."""
+"""Thresholds of a spike: lower for one block alone, higher if its neighbors jump too."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_one_block_alone_needs_a_multiple_of_fifteen(block: int) -> None:
     assert look(leaping([block], 14)) == []
 
 
-def test_what_neighbours_share_needs_a_hundred() -> None:
+def test_jumps_shared_by_neighbors_need_a_hundred() -> None:
     assert look(leaping([1, 2], 30)) == []
     (found,) = look(leaping([1, 2], 120))
     assert (found.block in {RUN.names[1], RUN.names[2]}, found.first_step, found.threshold) == (
@@ -75,7 +75,7 @@ def test_blocks_that_had_slept_from_the_start_may_wake_up_together() -> None:
 
 
 @pytest.mark.parametrize("step", [8, 9, 40])
-def test_the_first_eight_steps_are_left_out(step: int) -> None:
+def test_the_first_eight_steps_are_excluded(step: int) -> None:
     norms = RUN.block_norm.copy()
     norms[2, step] *= np.float32(1e3)
     run = with_blocks(norms)
@@ -92,7 +92,7 @@ def test_two_blocks_tell_nothing_about_being_alone() -> None:
     assert look(replace(run, **pair)) == []
 
 
-def test_after_a_step_without_norms_the_total_tells_how_far() -> None:
+def test_after_a_step_without_norms_the_total_is_reported() -> None:
     """No block has a highest of the 8 steps before it: the sentence does without."""
     norms = RUN.block_norm.copy()
     norms[:, AT - 3] = np.nan

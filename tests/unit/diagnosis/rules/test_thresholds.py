@@ -1,4 +1,4 @@
-"""Where each rule begins to speak, how severe it is, and when it can be known; one section a rule."""
+"""Threshold, severity and first possible step of each rule; one section per rule."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def block_times(block: int, factor: float, rows: slice = slice(None)) -> RunSeri
     return with_blocks(norms)
 
 
-# --- amp_overflow -----------------------------------------------------------------------------------------------------
+# --- amp_overflow ---------------------------------------------------------------------------------
 
 
 def skipping(*rows: int, scale: float = 1024.0) -> RunSeries:
@@ -76,7 +76,7 @@ def test_amp_may_calibrate_and_skip_now_and_then() -> None:
     assert severity("amp_overflow", skipping(scale=1.0)) is None
 
 
-# --- clip_saturation --------------------------------------------------------------------------------------------------
+# --- clip_saturation ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -99,18 +99,20 @@ def test_no_clip_at_all_is_no_saturation() -> None:
     assert severity("clip_saturation", with_rows(RUN, slice(None), clip=math.nan)) is None
 
 
-# --- collapse and divergence ------------------------------------------------------------------------------------------
+# --- collapse and divergence ----------------------------------------------------------------------
 
 
 def test_a_collapse_takes_five_steps_without_loss_and_gradient() -> None:
     zero = {"loss": 0.0, "norm": 0.0}
     assert onset("collapse", with_rows(RUN, slice(50, 55), **zero)) == ("critical", 54, 54)
     assert severity("collapse", with_rows(RUN, slice(50, 54), **zero)) is None
-    assert severity("collapse", with_rows(RUN, slice(50, 96), loss=0.0)) is None  # gradients go on
+    assert (
+        severity("collapse", with_rows(RUN, slice(50, 96), loss=0.0)) is None
+    )  # gradients continue
 
 
 def test_next_to_no_loss_is_a_collapse_where_the_gradients_went_with_it() -> None:
-    """A hundredfold SGD rate under the stock clip: from 64 to 0.03 within 24 steps, no NaN and no blow-up."""
+    """SGD at 100 times the rate with the stock clip: from 64 to 0.03 within 24 steps."""
     faint, first = float(abs(RUN.loss[0])) * 5e-4, float(np.median(RUN.norm[:8]))
     assert onset("collapse", with_rows(RUN, slice(50, 96), loss=faint, norm=first * 5e-4)) == (
         "critical",
@@ -119,10 +121,10 @@ def test_next_to_no_loss_is_a_collapse_where_the_gradients_went_with_it() -> Non
     )
     assert (
         severity("collapse", with_rows(RUN, slice(50, 96), loss=faint)) is None
-    )  # gradients go on
+    )  # gradients continue
     assert (
         severity("collapse", with_rows(RUN, slice(50, 96), norm=first * 5e-4)) is None
-    )  # the loss goes on
+    )  # the loss continues
 
 
 def test_a_loss_that_falls_below_nothing_is_no_collapse() -> None:
@@ -150,7 +152,8 @@ def test_a_good_loss_is_no_trap_for_divergence() -> None:
     )
 
 
-# The first losses of a healthy YOLOv8n at imgsz 64 (suite=remedies, control, seeds 2 and 4): hardly any box is matched.
+# The first losses of a healthy YOLOv8n at imgsz 64 (suite=remedies, control, seeds 2 and 4): hardly
+# any box is matched.
 SLOW_STARTS = (
     [
         15.0,
@@ -205,7 +208,7 @@ def test_a_loss_that_runs_away_in_the_first_steps_has_diverged() -> None:
 
 
 def test_close_mosaic_moves_the_level_of_the_loss_without_an_alarm() -> None:
-    """When mosaic is switched off, fewer objects are in an image: loss and norm find another level at one step."""
+    """Without mosaic, images contain fewer objects: loss and norm change their level."""
     for factor in (0.3, 0.6, 1.8, 3.0):
         moved = with_rows(
             RUN,
@@ -227,7 +230,7 @@ def test_a_loss_that_wavers_about_zero_is_no_alarm() -> None:
             assert look(name, long) == []
 
 
-# --- dead_block -------------------------------------------------------------------------------------------------------
+# --- dead_block -----------------------------------------------------------------------------------
 
 
 def test_a_block_is_dead_after_32_steps_while_the_rest_learns() -> None:
@@ -241,10 +244,10 @@ def test_a_block_is_dead_after_32_steps_while_the_rest_learns() -> None:
     two[4, 20:] = 0
     found = look("dead_block", with_blocks(two))[0]
     assert (found.block, found.observed) == (RUN.names[2], 2.0)
-    assert found.message.endswith("from step 10 on, and 1 other block too")
+    assert found.message.endswith("from step 10 on, as did 1 other block")
 
 
-# --- exploding and spike ----------------------------------------------------------------------------------------------
+# --- exploding and spike --------------------------------------------------------------------------
 
 
 def louder(factor: float, rows: slice) -> RunSeries:
@@ -309,7 +312,7 @@ def test_what_is_known_first_is_not_replaced_by_what_comes_later() -> None:
 
 
 def test_a_level_without_objects_that_wakes_up_is_no_spike() -> None:
-    """Blocks of a level that few objects fall on get next to nothing for steps, then their usual share."""
+    """Blocks of a level with few objects receive almost nothing, then their usual share."""
     norms = RUN.block_norm.copy()
     norms[2, 20:60] *= np.float32(1e-5)
     woken = with_blocks(norms)
@@ -332,7 +335,7 @@ def test_a_spike_names_the_block_that_leapt(block: int) -> None:
     assert look("spike", block_times(block, 1e3, slice(60, 61)))[0].block == RUN.names[block]
 
 
-# --- non_finite -------------------------------------------------------------------------------------------------------
+# --- non_finite -----------------------------------------------------------------------------------
 
 
 def guarded(*rows: int) -> RunSeries:
@@ -341,7 +344,7 @@ def guarded(*rows: int) -> RunSeries:
     return replace(RUN, guard=mask, nonfinite=mask.astype(int))
 
 
-def test_the_guard_has_saved_a_run_that_goes_on() -> None:
+def test_the_guard_has_saved_a_run_that_continues() -> None:
     assert onset("non_finite", guarded(40, 41)) == ("warning", 40, 41)
     assert severity("non_finite", guarded(90)) == "warning"
     assert severity("non_finite", guarded(91)) == "critical"
@@ -367,7 +370,7 @@ def test_a_scaler_skip_and_a_null_norm_are_not_non_finite() -> None:
     assert onset("non_finite", with_rows(RUN, slice(7, 8), norm=math.inf)) == ("critical", 7, 7)
 
 
-def test_skips_that_were_told_stay_told_when_a_bad_step_is_applied() -> None:
+def test_reported_skips_stay_reported_when_a_bad_step_is_applied() -> None:
     run = replace(
         guarded(*range(20, 40)),
         nonfinite=np.isin(np.arange(STEPS), [*range(20, 40), 70]).astype(int),
@@ -378,7 +381,7 @@ def test_skips_that_were_told_stay_told_when_a_bad_step_is_applied() -> None:
     ]
 
 
-# --- noise and oscillation --------------------------------------------------------------------------------------------
+# --- noise and oscillation ------------------------------------------------------------------------
 
 
 def test_noise_is_a_norm_that_changes_by_more_than_itself() -> None:
@@ -395,7 +398,7 @@ def test_noise_is_a_norm_that_changes_by_more_than_itself() -> None:
 
 
 def accumulating(signal: float, summed: int = 4, steps: int = 400) -> RunSeries:
-    """Steps that sum micro-batches of gradients in 64 dimensions: noise of length 1 and a signal as long as given."""
+    """Steps that sum micro-batches in 64 dimensions: noise of norm 1 and a given signal."""
     rng = np.random.default_rng(0)
     gradients = rng.normal(0, 1 / 8, (steps, summed, 64))
     gradients[:, :, 0] += signal
@@ -428,7 +431,7 @@ def test_noise_scale_needs_steps_that_sum_and_are_sampled() -> None:
 
 
 def test_noise_that_an_epoch_without_replacement_explains_is_none() -> None:
-    """Steps that sum 4 of the 8 micro-batches of an epoch: their noise cancels, and the sum looks too short."""
+    """Steps that sum 4 of the 8 micro-batches of an epoch, whose noise cancels."""
     rng = np.random.default_rng(0)
     one = rng.normal(0, 1 / 8, (8, 64))
     one += 0.35 * np.eye(64)[0] - one.mean(axis=0)
@@ -458,7 +461,7 @@ def test_an_oscillation_reverses_ten_times_by_half_of_itself() -> None:
     assert 49 <= (found.first_step or 0) <= 53
 
 
-# --- recoveries, settings, images -------------------------------------------------------------------------------------
+# --- recoveries, settings, images -----------------------------------------------------------------
 
 
 def recovered(kind: str, *steps: int) -> RunSeries:
@@ -479,25 +482,25 @@ def test_the_third_recovery_is_no_accident() -> None:
 
 
 @pytest.mark.parametrize(
-    ("requested", "told"),
+    ("requested", "expected"),
     [
-        ({"optimizer": "auto", "lr0": 0.1}, "optimizer=auto ignored lr0=0.1 and took MuSGD"),
+        ({"optimizer": "auto", "lr0": 0.1}, "optimizer=auto ignored lr0=0.1 and chose MuSGD"),
         (
             {"lr0": 0.1, "momentum": 0.8},
-            "optimizer=auto ignored lr0=0.1 and momentum=0.8 and took MuSGD",
+            "optimizer=auto ignored lr0=0.1 and momentum=0.8 and chose MuSGD",
         ),
         ({"optimizer": "SGD", "lr0": 0.1}, None),
         ({"optimizer": "auto"}, None),
         ({}, None),
     ],
 )
-def test_settings_that_auto_ignored(requested: Any, told: str | None) -> None:
+def test_settings_that_auto_ignored(requested: Any, expected: str | None) -> None:
     found = look(
         "ignored_settings",
         RUN,
         header=header(requested=requested, effective={"optimizer": "MuSGD"}),
     )
-    assert [f.message for f in found] == ([told] if told else [])
+    assert [f.message for f in found] == ([expected] if expected else [])
     assert look("ignored_settings", RUN) == []
 
 
@@ -510,7 +513,7 @@ def test_images_that_were_dropped(used: int, expected: str | None) -> None:
     assert severity("dropped_images", RUN, header=header(effective={"images": used})) is None
 
 
-# --- stall ------------------------------------------------------------------------------------------------------------
+# --- stall ----------------------------------------------------------------------------------------
 
 
 def test_a_stall_needs_64_steps_and_a_loss_that_has_not_moved() -> None:
@@ -523,7 +526,7 @@ def test_a_stall_needs_64_steps_and_a_loss_that_has_not_moved() -> None:
     )  # it began before the trace did
 
 
-# --- update_ratio -----------------------------------------------------------------------------------------------------
+# --- update_ratio ---------------------------------------------------------------------------------
 
 
 def updates(*values: float) -> RunSeries:
@@ -561,11 +564,11 @@ def test_weights_are_young_again_after_a_rescue_from_the_very_start() -> None:
     run = updates(0.5, 1.5)
     later = replace(run, step=run.step + 100)
     assert severity("update_ratio", later) == "critical"
-    assert severity("update_ratio", later, anew=True) == "warning"
-    assert onset("update_ratio", replace(updates(0.5), step=run.step + 100), anew=True) is None
+    assert severity("update_ratio", later, restarted=True) == "warning"
+    assert onset("update_ratio", replace(updates(0.5), step=run.step + 100), restarted=True) is None
 
 
-# --- vanishing --------------------------------------------------------------------------------------------------------
+# --- vanishing ------------------------------------------------------------------------------------
 
 
 def first_share(ratio: float, rows: slice = slice(None)) -> RunSeries:

@@ -1,4 +1,4 @@
-"""Images of a batch one by one: a batch of some must be the batch that a loader would have made of them."""
+"""Selection of images: the result must equal the batch that a loader would make of them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from yolo_stability.guard.incidents.batch import (
+    exclude_images,
     images_not_finite,
     labels_of,
-    leave_out,
     select,
     tensor_bytes,
 )
@@ -120,7 +120,7 @@ def batch(*names: str, size: int = 64) -> dict[str, Any]:
 
 def test_an_image_in_quarantine_leaves_the_batch_with_its_labels() -> None:
     given = batch("a.png", "bad.png", "c.png")
-    leave_out(given, {"bad.png"})
+    exclude_images(given, {"bad.png"})
     assert given["im_file"] == ["/data/a.png", "/data/c.png"]
     assert given["img"][:, 0, 0, 0].tolist() == [0.0, 2.0]
     assert given["batch_idx"].tolist() == [0, 0, 1, 1]
@@ -130,7 +130,7 @@ def test_an_image_in_quarantine_leaves_the_batch_with_its_labels() -> None:
 @pytest.mark.parametrize("names", [{"other.png"}, {"a.png", "b.png"}])
 def test_a_batch_stays_whole_where_nothing_or_everything_would_go(names: set[str]) -> None:
     given = batch("a.png", "b.png")
-    leave_out(given, names)
+    exclude_images(given, names)
     assert len(given["img"]) == 2
 
 
@@ -138,5 +138,5 @@ def test_a_batch_stays_whole_where_nothing_or_everything_would_go(names: set[str
 def test_a_batch_of_small_images_is_not_left_with_one(size: int, kept: int) -> None:
     """BatchNorm needs more than one value a channel in training."""
     given = batch("a.png", "bad.png", size=size)
-    leave_out(given, {"bad.png"})
+    exclude_images(given, {"bad.png"})
     assert len(given["img"]) == kept

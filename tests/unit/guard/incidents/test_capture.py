@@ -49,7 +49,7 @@ def test_a_batch_is_held_until_a_finite_step_and_no_longer(tmp_path: Path) -> No
     assert kept._window.batches == []
     gone = weakref.ref(one["img"])
     del one
-    assert gone() is None  # nobody else holds it
+    assert gone() is None  # there is no other reference
 
 
 def test_the_first_batch_of_a_window_ends_the_one_before(tmp_path: Path) -> None:
@@ -104,5 +104,5 @@ def test_what_cannot_be_explained_is_a_warning(
     evidence = kept.evidence(made, signs(torch.nan))
     assert evidence is not None
     kept.write(made, evidence, 3, 0)
-    assert "the incident at step 3 could not be kept: AttributeError" in log.text
+    assert "the incident at step 3 could not be saved: AttributeError" in log.text
     assert kept._window.batches == []

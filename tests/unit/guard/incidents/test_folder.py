@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from yolo_stability.core.errors import StabilityError
-from yolo_stability.guard.incidents.folder import Incident, plain, read_incident, write_incident
+from yolo_stability.guard.incidents.folder import Incident, json_safe, read_incident, write_incident
 from yolo_stability.guard.incidents.window import (
     KeptBatch,
     KeptWindow,
@@ -95,14 +95,14 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         (0.5, ["the weights", "micro-batch 0", "micro-batch 2", "micro-batch 1"]),
     ],
 )
-def test_weights_are_left_out_first_and_the_culprits_images_last(
+def test_weights_are_omitted_first_and_the_culprits_images_last(
     tmp_path: Path, megabytes: float, missing: list[str]
 ) -> None:
     written = incident(kept(0), kept(1), kept(2), culprit=1)
     left_out = write_incident(tmp_path / "step-1", written, limit=int(megabytes * MB))
     assert len(left_out) == len(missing)
     assert all(part in text for part, text in zip(missing, left_out, strict=True))
-    assert all(f"more than {int(megabytes * MB) / MB:g} MB" in text for text in left_out)
+    assert all(f"exceed {int(megabytes * MB) / MB:g} MB" in text for text in left_out)
     assert (
         sum(path.stat().st_size for path in (tmp_path / "step-1").iterdir())
         < megabytes * MB + 0.1 * MB
@@ -158,28 +158,30 @@ def test_a_file_that_would_run_code_does_not(
 def test_a_damaged_folder_gets_one_sentence(tmp_path: Path, text: str) -> None:
     write_incident(tmp_path / "step-1", incident(kept(0)))
     (tmp_path / "step-1" / "incident.json").write_text(text)
-    with pytest.raises(StabilityError, match=r"is damaged .*train once more"):
+    with pytest.raises(StabilityError, match=r"is damaged .*train again"):
         read_incident(tmp_path / "step-1", CPU)
 
 
 def test_another_version_and_no_incident_get_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(StabilityError, match="holds no incident; give a folder such as"):
+    with pytest.raises(StabilityError, match="contains no incident; give a folder that contains"):
         read_incident(tmp_path, CPU)
-    with pytest.raises(StabilityError, match="is no folder"):
+    with pytest.raises(StabilityError, match="is not a folder"):
         read_incident(tmp_path / "nowhere", CPU)
     (tmp_path / "incident.json").write_text('{"schema_version": 9}')
-    with pytest.raises(StabilityError, match="incident version 9; this one reads 1"):
+    with pytest.raises(
+        StabilityError, match="incident version 9, but this yolo-stability reads version 1"
+    ):
         read_incident(tmp_path, CPU)
 
 
 def test_odd_values_become_json() -> None:
     value = {"a": (1, float("inf")), 2: Path("x"), "t": torch.tensor(1.0), "n": None, "b": True}
-    assert json.loads(json.dumps(plain(value), allow_nan=False)) == {
+    assert json.loads(json.dumps(json_safe(value), allow_nan=False)) == {
         "a": [1, "inf"], "2": "x", "t": "tensor(1.)", "n": None, "b": True
     }  # fmt: skip
 
 
-# --- what is held in memory -------------------------------------------------------------------------------------------
+# --- what is held in memory -----------------------------------------------------------------------
 
 
 def test_batches_are_kept_by_reference() -> None:

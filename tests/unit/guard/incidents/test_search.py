@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 
 
 class Model(nn.Module):
-    """A convolution with BatchNorm; `rule` sees the images and returns what is added to the loss."""
+    """A convolution with BatchNorm; `rule` maps the images to a term of the loss."""
 
     def __init__(self, rule: Callable[[Tensor], Any] = lambda images: 0.0) -> None:
         super().__init__()
@@ -72,19 +72,19 @@ def test_the_micro_batch_is_found_wherever_it_lies() -> None:
         assert (culprit.micro_batch, culprit.names) == (place, (f"{10 * place + 1}.jpg",))
 
 
-def test_a_finite_image_that_alone_goes_wrong_is_named() -> None:
+def test_a_finite_image_that_fails_alone_is_named() -> None:
     culprit = run(
         Model(nan_if(lambda x: (x.mean(dim=(1, 2, 3)) > 0.8).any())), kept([0.1, 0.9, 0.3])
     )
     assert culprit.names == ("1.jpg",)
-    assert culprit.why == "alone it goes wrong"
+    assert culprit.why == "it fails alone"
 
 
 def test_an_image_without_which_the_batch_is_fine_is_named() -> None:
     """Two dark ones go wrong only beside the bright one: no image does alone."""
     culprit = run(Model(nan_if(lambda x: x.max() - x.min() > 0.8)), kept([0.0, 0.9, 0.0]))
     assert culprit.names == ("1.jpg",)
-    assert culprit.why == "without it the batch does not go wrong"
+    assert culprit.why == "without it the batch does not fail"
 
 
 def test_a_bad_weight_is_not_blamed_on_images() -> None:
@@ -94,16 +94,16 @@ def test_a_bad_weight_is_not_blamed_on_images() -> None:
     culprit = run(model, kept([0.1, 0.2]))
     assert culprit.reproduced
     assert culprit.names == ()
-    assert "grey images go wrong as well" in culprit.message
+    assert "gray images fail as well" in culprit.message
 
 
 def test_when_all_images_go_wrong_alone_none_is_named() -> None:
     culprit = run(Model(nan_if(lambda x: x.mean() < 0.4)), kept([0.1, 0.2, 0.3]))
     assert culprit.names == ()
-    assert culprit.why == "every image goes wrong alone"
+    assert culprit.why == "every image fails alone"
 
 
-def test_a_batch_of_one_image_blames_it_unless_a_grey_one_goes_wrong_too() -> None:
+def test_a_batch_of_one_image_blames_it_unless_a_gray_one_fails_too() -> None:
     assert run(Model(nan_if(lambda x: x.mean() > 0.8)), kept([0.9])).names == ("0.jpg",)
     assert run(Model(nan_if(lambda x: True)), kept([0.9])).names == ()
 
@@ -155,7 +155,7 @@ def test_a_loss_hit_from_outside_names_its_iteration() -> None:
     assert culprit.message == expected
 
 
-def test_dropped_micro_batches_are_said_to_be_missing() -> None:
+def test_dropped_micro_batches_are_reported_missing() -> None:
     lost = kept([0.1, 0.2])
     lost.batch["img"][0] = torch.nan
     lost.lighten()
@@ -165,7 +165,7 @@ def test_dropped_micro_batches_are_said_to_be_missing() -> None:
 
 
 def test_random_numbers_are_those_of_the_first_time() -> None:
-    """Dropout decides what goes wrong: only with the very state of the generator is it the same again."""
+    """Dropout decides which pass fails, so only the same generator state reproduces it."""
     model = Model()
     model.rule = lambda images: torch.nan if float(torch.rand(1)) < 0.5 else 0.0
     for _ in range(10):

@@ -78,7 +78,7 @@ def test_what_a_rescue_cannot_stand_beside_ends_it(given: dict[str, str], tmp_pa
 
 def test_a_rescue_that_could_do_nothing_is_refused(tmp_path: Path) -> None:
     write_sidecar(tmp_path, StabilitySettings(incidents=0))
-    with pytest.raises(ConfigError, match="incidents=0: write incidents=3 or more"):
+    with pytest.raises(ConfigError, match="incidents=0: use incidents=3 or more"):
         resumed_settings(tmp_path, StabilitySettings(rescue="quarantine"))
 
 
