@@ -219,7 +219,7 @@ def own_row(
     trace: Mapping[str, Values] | None = None,
     snapshots: Turns | None = None,
 ) -> Row:
-    """Return the line of one of ours, or of stock again.
+    """Return the line of one of ours, of stock again, or of a peer that only reads gradients.
 
     Args:
         name: Its name.

@@ -50,6 +50,7 @@ class Interleaver:
 
     Attributes:
         samples: Steps by variant.
+        calls: Handovers of the clock in the latest step, by variant.
         lost: A line for each guest that failed.
     """
 
@@ -58,6 +59,7 @@ class Interleaver:
         self.hosts = [variant for variant in variants if not variant.guest]
         self.guests = [variant for variant in variants if variant.guest]
         self.samples: dict[str, list[Sample]] = {variant.name: [] for variant in variants}
+        self.calls: dict[str, int] = {}
         self.lost: list[str] = []
         self._order = np.random.Generator(np.random.PCG64(0))
 
@@ -130,6 +132,7 @@ class Interleaver:
         clock.call(COLLECTOR, gc.collect, 1)
         stepper.synchronize()
         parts = clock.stop()
+        self.calls[variant.name] = clock.calls
         wall = time.perf_counter() - wall
         variant.after_step()
         thread = time.thread_time() - thread

@@ -80,14 +80,19 @@ def case(setup: Setup, folder: Path, seconds: float, *, builds: bool = False) ->
     found_rows = rows(variants, bench.samples)
     if setup.device != "cpu":
         found_rows = [replace(row, clocked=None, rest=None, thread=None) for row in found_rows]
-    notes = [*missing, *bench.lost, *notes, *(line for v in variants for line in v.trouble())]
+    clock_ms = clock.cost() * (bench.calls[FULL] - bench.calls[STOCK])
+    notes = [
+        f"the clocks themselves take {clock_ms:.2f} ms of what is added with {FULL}",
+        *(*missing, *bench.lost, *notes),
+        *(line for v in variants for line in v.trouble()),
+    ]
     step_ms = float(np.median([cpu_of(sample) for sample in bench.samples[STOCK]]))
     name = title(setup)
     return {
         "title": name,
         "stock_ms": step_ms,
         "undisturbed_ms": undisturbed_ms(bench.samples[STOCK]),
-        "clock_ms": clock.cost(),
+        "clock_ms": clock_ms,
         "rows": as_json(found_rows),
         "verdicts": verdicts_on(found_rows) if builds else {},
         "notes": notes,
@@ -110,8 +115,12 @@ def rows(variants: Sequence[Variant], samples: dict[str, list[Sample]]) -> list[
     found = [own_row(AGAIN, Turns(samples[AGAIN], stock), {})]
     for variant in variants[2:]:
         taken = samples.get(variant.name, [])
-        if variant.run is None and taken:
+        if not taken:
+            continue
+        if variant.hooked:
             found.append(peer_row(variant.name, Turns(taken, both), variant.cycles))
+        elif variant.run is None:
+            found.append(own_row(variant.name, Turns(taken, both), {}))
         for name, dense in ((variant.name, False), (FIRST, True)):
             chosen = [s for s in taken if s.dense == dense] or (taken if variant.guest else [])
             if variant.run and chosen and (variant.name == FULL or not dense):

@@ -56,10 +56,11 @@ def wandb_watch(maker: Maker, name: str) -> Variant:
     run = wandb.init(mode="offline", project="bench", dir=str(maker.folder), settings=quiet)
     stepper = maker.stepper(name)
     run.watch(stepper.trainer.model, log="gradients", log_freq=1)
-    # The histograms travel with the next log.
-    return Variant(
-        name, stepper, lambda trainer: run.log({"step": 1}), guest=True, close=run.finish
-    )
+
+    def log(trainer: Any) -> None:
+        run.log({"step": 1})  # the histograms travel with it
+
+    return Variant(name, stepper, log, guest=True, hooked=True, close=run.finish)
 
 
 def arc(maker: Maker, name: str) -> Variant:
@@ -75,11 +76,10 @@ def arc(maker: Maker, name: str) -> Variant:
         count = controller.total_rollbacks
         return [f"{name}: rolled back {count} times on a healthy run"] if count else []
 
-    # Its Lyapunov check, its weight check and its checkpoint.
-    rare = (20, 10, 5)
-    return Variant(
-        name, stepper, read, guest=True, cycles=rare, close=controller.close, trouble=trouble
-    )
+    variant = Variant(name, stepper, read, guest=True, hooked=True, close=controller.close)
+    variant.cycles = (20, 10, 5)  # its checkpoint, its weight check and its Lyapunov check
+    variant.trouble = trouble
+    return variant
 
 
 def stabilityguard(maker: Maker, name: str) -> Variant:
@@ -96,7 +96,9 @@ def stabilityguard(maker: Maker, name: str) -> Variant:
         count = optimizer.total_skips
         return [f"{name}: skipped {count} steps of a healthy run"] if count else []
 
-    return Variant(name, stepper, guest=True, close=optimizer.close, trouble=trouble)
+    variant = Variant(name, stepper, guest=True, hooked=True, close=optimizer.close)
+    variant.trouble = trouble
+    return variant
 
 
 def traintools(maker: Maker, name: str) -> Variant:

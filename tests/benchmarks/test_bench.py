@@ -459,7 +459,7 @@ def test_the_rest_of_the_step_counts_when_it_is_slower_beyond_its_noise() -> Non
     noisy = replace(row, clocked=est(1.015), rest=est(0.01, 0.02))
     slower = replace(row, clocked=est(1.015), rest=est(0.02, 0.005))
     assert verdicts.counted(noisy) == est(1.015)
-    assert verdicts.counted(slower).value == pytest.approx(1.03)
+    assert verdicts.counted(slower).value == pytest.approx(1.025)
 
 
 @pytest.mark.parametrize(
@@ -471,18 +471,29 @@ def test_the_rest_of_the_step_counts_when_it_is_slower_beyond_its_noise() -> Non
         ("reading", 0.0008, 0.0002, "no different"),
         ("reading", 0.0016, 0.0014, "no different"),
         ("rest of the step", 0.02, 0.008, "dearer"),
-        ("rest of the step", 0.01, 0.008, "no different"),
+        ("rest of the step", 0.015, 0.008, "no different"),
+        ("rest of the step", -0.02, 0.008, "no different"),
     ],
 )
 def test_the_part_that_differs_clearly_decides(
     part: str, change: float, half: float, word: str
 ) -> None:
-    quiet = {"record": est(0.0), part: est(change, half)}
-    assert verdicts.Verdict.of(est(change, 0.001), quiet).word == word
+    parts = {"record": est(0.0), "rest of the step": est(0.0, 0.01), part: est(change, half)}
+    assert verdicts.Verdict.of(est(0.0, 0.001), parts).word == word
+
+
+def test_a_lucky_rest_of_the_step_does_not_pay_for_a_dearer_part() -> None:
+    parts = {"reading": est(0.01, 0.001), "rest of the step": est(-0.0225, 0.01)}
+    found = verdicts.Verdict.of(est(0.01, 0.001), parts)
+    assert str(found) == (
+        "dearer: +1.00 % (+0.90 to +1.10) of a step (reading +1.00 % (+0.90 to +1.10))"
+    )
 
 
 def test_no_difference_is_claimed_where_none_could_be_seen() -> None:
-    found = verdicts.Verdict.of(est(0.0, 0.01), {"guard": est(0.0, 0.01)})
+    found = verdicts.Verdict.of(
+        est(0.0, 0.01), {"guard": est(0.0, 0.01), "rest of the step": est(0.0, 0.01)}
+    )
     assert found.word == "cannot tell"
 
 

@@ -57,6 +57,7 @@ class Variant:
         run: The run that watches, if this is one of ours.
         guest: It takes only some of the turns.
         rare: Steps from one to the next in a long run, by the rare work that one of ours does.
+        hooked: A peer works inside backward or the optimizer, too: only the whole step shows what it takes.
         cycles: Steps after which a peer does something rare, longest first, each a multiple of the next.
         close: Releases what it holds.
         flush_every: Steps after which its trace is flushed; 0 for never.
@@ -69,6 +70,7 @@ class Variant:
     run: WatchedRun | None = None
     guest: bool = False
     rare: dict[str, int] = field(default_factory=dict)
+    hooked: bool = False
     cycles: tuple[int, ...] = ()
     close: Callable[[], None] = field(default=lambda: None)
     trouble: Callable[[], list[str]] = field(default=list)

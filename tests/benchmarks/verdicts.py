@@ -1,7 +1,8 @@
 """What the figures say: whether the goal is met, and whether one build is dearer than another.
 
 What is clocked decides, since only that can be measured to a tenth of a percent on a busy machine.
-The rest of the step counts as soon as it is slower beyond its own noise.
+The rest of the step counts where it is slower far beyond its own noise; faster it counts for nothing,
+or a lucky minute would pay for a dearer build.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ GOAL = 1.02
 ENOUGH_TURNS = 20
 MARGIN = 0.001  # share of a step below which a difference does not matter
 RESOLUTION = 0.003  # half width of an interval beyond which "no different" would say nothing
-WIDER = 1.5  # of the interval of each part: there are ten of them, and none may cry wolf
+WIDER = 1.5  # intervals of parts are widened: there are ten of them, and none may cry wolf
+FAR = 2.0  # that of the rest of the step is widened more: its noise comes in bursts
 MET, MISSED, OPEN = "within the goal", "over the goal", "cannot tell"
 DEARER, CHEAPER, SAME = "dearer", "cheaper", "no different"
 MISSED_CODE, OPEN_CODE = 3, 4
@@ -31,8 +33,14 @@ def counted(row: Row) -> Estimate:
     """Return the ratio that is held against the goal; on another device than a CPU it is the one by the time of day."""
     if row.clocked is None or row.rest is None:
         return row.wall
-    slower = max(0.0, row.rest.low)
+    slower = surely_slower(row.rest)
     return Estimate(row.clocked.value + slower, row.clocked.low + slower, row.clocked.high + slower)
+
+
+def surely_slower(rest: Estimate) -> float:
+    """Return by how much the rest of the step is slower at least; 0 where that is within its noise."""
+    low = rest.value - FAR * (rest.value - rest.low)
+    return low if low > MARGIN else 0.0
 
 
 def goal_of(found: Estimate) -> str:
@@ -64,7 +72,7 @@ class Verdict:
     Attributes:
         word: Dearer, cheaper, no different, or that it cannot be said.
         clocked: By how much what is clocked differs, as a share of a step.
-        parts: The parts that differ clearly, and by how much.
+        parts: The parts that differ clearly, and by how much; the rest of the step if it is slower.
     """
 
     word: str
@@ -79,7 +87,8 @@ class Verdict:
             clocked: By how much what is clocked differs.
             parts: The same by part, and the rest of the step.
         """
-        sure = {part: found for part, found in parts.items() if clear(found)}
+        sure = {part: found for part, found in parts.items() if part != REST and clear(found)}
+        sure |= {REST: parts[REST]} if surely_slower(parts[REST]) else {}
         total = sum(found.value for found in sure.values())
         vague = max(clocked.high - clocked.value, clocked.value - clocked.low) > RESOLUTION
         same = OPEN if vague else SAME
