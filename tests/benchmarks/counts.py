@@ -77,19 +77,16 @@ class Watched:
     """
 
     def __init__(self, folder: Path) -> None:
+        from parts import PartClock
         from stepping import Setup, Stepper
 
-        from yolo_stability.trainer.trainers import stability_class
-
-        self._stepper = stepper = Stepper(Setup(size="n", task="detect", imgsz=32, batch=2), folder)
+        setup = Setup(model="yolo26n.yaml", imgsz=32, batch=2)
+        self._stepper = stepper = Stepper(setup, folder, PartClock())
         for group in stepper.trainer.optimizer.param_groups:
             group["lr"] = RATE
         stepper.step()
         self.stock = self._count()[0].total
-        callbacks, self.run = stepper.watched("counts")
-        trainer = stepper.trainer
-        trainer.__class__, trainer.callbacks = stability_class(stepper.stock_class), callbacks
-        trainer.stability = self.run
+        self.run = stepper.watch()
 
     def step(self) -> set[str]:
         """Take a step; return what was special about it."""
