@@ -428,7 +428,7 @@ def test_values_in_a_grid_are_read_as_if_they_stood_alone(
         ("model=yolo26n.yaml data=shapes detec", "Did you mean 'detect'"),
         ("model=yolo26n.yaml data=shapes detect pose", "Two tasks, detect and pose; give one."),
         ("model=yolo26n.yaml data=shapes task=poes", "Did you mean 'pose'"),
-        ("model=yolo26n.yaml data=shapes json=maybe", "json is True or False"),
+        ("model=yolo26n.yaml data=shapes json=maybe", "expected True or False"),
         ("model=yolo26n.yaml data=shapes out=taken/x", "out=taken/x cannot be made a folder"),
     ],
 )

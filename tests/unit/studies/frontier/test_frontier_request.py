@@ -131,9 +131,9 @@ def test_keys_of_the_search_are_no_keys_of_a_training() -> None:
         ("axis=lr_mult resolution=x", "resolution is a factor above 1"),
         ("axis=lr_mult grid=1", "grid is a whole number of values from 2 to 1000"),
         ("axis=lr_mult grid=5 resolution=2", "exclude each other"),
-        ("axis=lr_mult seeds=0", "seeds=0 is not possible"),
+        ("axis=lr_mult seeds=0", "Invalid value seeds=0"),
         ("axis=lr_mult seeds=[]", "seeds=[] is not possible"),
-        ("axis=lr_mult seeds=two", "seeds=two is not possible"),
+        ("axis=lr_mult seeds=two", "Invalid value seeds=two"),
         ("axis=lr_mult jobs=0", "jobs=0 is not possible"),
         (
             "axis=lr_mult seed=3",
