@@ -325,9 +325,9 @@ def test_a_checkpoint_is_probed_with_its_weights(tmp_path: Path) -> None:
         ({"nrom": "group"}, "Did you mean 'norm'"),
         (
             {"clip": "agc:0.01"},
-            "clip=agc:0.01 cannot show in a probe, which takes no optimizer step",
+            "clip=agc:0.01 has no effect in a probe, which takes no optimizer step",
         ),
-        ({"guard": "off"}, "guard=off cannot show in a probe"),
+        ({"guard": "off"}, "guard=off has no effect in a probe"),
         ({"batch": -1}, "give the number of images, such as batch=8"),
         ({"resume": True}, "trains nothing"),
         ({"device": "0,1"}, "one device"),

@@ -45,17 +45,15 @@ GLOSSARY = (
     ),
     (
         "first sign",
-        "The earliest step at which a rule found a problem: NaN or Inf, a loss of zero, an "
-        "update as large as the weights, a norm or loss far from the history of the run or from "
-        "the "
+        "The earliest step at which a rule found a problem: NaN or Inf, a loss of zero, an update "
+        "as large as the weights, a norm or loss far from the history of the run or from the "
         "control, and others.",
     ),
     (
         "diagnosis",
-        "The findings of the rules in the trace of a run, in order of time, and the causes "
-        "that the findings and the settings support. The share of the evidence ranks causes; it is "
-        "not a "
-        "probability.",
+        "The findings of the rules in the trace of a run, in order of time, and the causes that "
+        "the findings and the settings support. The share of the evidence ranks causes; it is not "
+        "a probability.",
     ),
     ("block", "One module of the network, such as model.0 Conv; the head is split by branch."),
     ("gradient norm", "L2 norm of the gradient of a block or of the whole model, before clipping."),
