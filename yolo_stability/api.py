@@ -61,7 +61,7 @@ def probe(
         ConfigError: A key or value is invalid, or a switch changes nothing in the model.
         DataError: The dataset does not exist or does not fit the task.
 
-    Example:
+    Examples:
         >>> from yolo_stability import probe
         >>> result = probe(model="yolo26n.yaml", data="shapes", norm="none", imgsz=32, batch=2)
         >>> result.verdict
@@ -130,7 +130,7 @@ def diagnose(path: str | Path) -> Diagnosis:
     Raises:
         StabilityError: The path is none of these, or cannot be read.
 
-    Example:
+    Examples:
         >>> import math, tempfile
         >>> from pathlib import Path
         >>> import polars as pl
@@ -179,7 +179,7 @@ def benchmark(suite: str, *, out: str | Path | None = None, **changes: Any) -> B
         ConfigError: The suite or a change is invalid.
         StabilityError: Another benchmark is running in the folder.
 
-    Example:
+    Examples:
         >>> from yolo_stability import benchmark
         >>> result = benchmark("demo", jobs=2)  # doctest: +SKIP
         >>> benchmark("demoo")  # doctest: +ELLIPSIS
@@ -231,7 +231,7 @@ def compare(*runs: str | Path, out: str | Path = "runs/compare") -> BenchmarkRes
         ConfigError: There are too few runs, or `out` contains something else.
         TraceError: A folder is not a run.
 
-    Example:
+    Examples:
         >>> import math, tempfile
         >>> from pathlib import Path
         >>> import polars as pl
@@ -276,7 +276,7 @@ def frontier(axis: str, *, out: str | Path | None = None, **options: Any) -> Fro
         ConfigError: A key or value is invalid.
         StabilityError: Another search is running in the folder.
 
-    Example:
+    Examples:
         >>> from yolo_stability import frontier
         >>> result = frontier("lr_mult", jobs=2)  # doctest: +SKIP
         >>> frontier("lr_mul")  # doctest: +ELLIPSIS

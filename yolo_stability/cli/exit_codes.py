@@ -100,7 +100,7 @@ def classify_exception(error: BaseException) -> Failure:
         Exit code 2 for invalid input, 3 for a diverged run, 130 for an interrupt, and 1 for
         everything else, with a request to report it.
 
-    Example:
+    Examples:
         >>> classify_exception(KeyboardInterrupt())
         Failure(code=130, text='Interrupted.')
     """

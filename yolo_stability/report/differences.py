@@ -54,7 +54,7 @@ def differences(outline: Outline) -> tuple[Difference, ...]:
 def flatten(values: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
     """Flatten nested values to pairs of name and text.
 
-    Example:
+    Examples:
         >>> flatten({"versions": {"torch": "2.8.0"}, "seed": 0})
         [('versions.torch', '2.8.0'), ('seed', '0')]
     """

@@ -105,7 +105,7 @@ def _stretched(values: Floats, size: int) -> Floats:
 def first_true(flags: Bools) -> int | None:
     """Return the position of the first true flag; None without one.
 
-    Example:
+    Examples:
         >>> import numpy as np
         >>> first_true(np.array([False, True, True]))
         1

@@ -59,7 +59,7 @@ def log_values(start: float, end: float, steps: int, *, whole: bool = False) -> 
         steps: Number of factors between them.
         whole: Whether to round to whole numbers and drop duplicates.
 
-    Example:
+    Examples:
         >>> log_values(1, 8, 3, whole=True)
         (1.0, 2.0, 4.0, 8.0)
     """
@@ -76,7 +76,7 @@ def whole_values(start: float, end: float, resolution: float) -> tuple[float, ..
         end: Last value; may be the smaller one.
         resolution: Largest factor between adjacent values, above 1.
 
-    Example:
+    Examples:
         >>> whole_values(8, 1, 2.0)
         (8.0, 4.0, 2.0, 1.0)
     """
@@ -90,7 +90,7 @@ def whole_values(start: float, end: float, resolution: float) -> tuple[float, ..
 def steps_for(start: float, end: float, resolution: float) -> int:
     """Return the smallest number of equal factors from start to end, none above the resolution.
 
-    Example:
+    Examples:
         >>> steps_for(1.0, 1000.0, 10.0)
         3
     """
@@ -104,7 +104,7 @@ def edge_of(known: Mapping[int, Word], last: int) -> Edge:
         known: Verdict of each probed position.
         last: The last position.
 
-    Example:
+    Examples:
         >>> edge_of({0: "stable", 2: "stable", 3: "unstable"}, last=4)
         Edge(status='found', stable=2, failing=3)
     """
@@ -132,7 +132,7 @@ def next_probes(known: Mapping[int, Word], last: int) -> tuple[int, ...]:
         known: Verdict of each probed position.
         last: The last position.
 
-    Example:
+    Examples:
         >>> next_probes({}, last=8)
         (0, 8)
         >>> next_probes({0: "stable", 8: "unstable"}, last=8)
@@ -157,7 +157,7 @@ def joint_edge(edges: Sequence[Edge]) -> Edge:
     Args:
         edges: One edge per seed.
 
-    Example:
+    Examples:
         >>> a = Edge(status="found", stable=2, failing=3)
         >>> b = Edge(status="found", stable=4, failing=5)
         >>> joint_edge([a, b])
@@ -179,7 +179,7 @@ def joint_edge(edges: Sequence[Edge]) -> Edge:
 def stable_again(known: Mapping[int, Word]) -> tuple[int, ...]:
     """Return the stable positions beyond the first failing one; none if stability is monotone.
 
-    Example:
+    Examples:
         >>> stable_again({0: "stable", 1: "unstable", 2: "stable"})
         (2,)
     """

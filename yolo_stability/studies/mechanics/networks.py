@@ -74,7 +74,7 @@ def adding_problem(batch: int, length: int, generator: torch.Generator) -> tuple
     Returns:
         Inputs of shape (length, batch, 2) and targets of shape (batch,).
 
-    Example:
+    Examples:
         >>> inputs, targets = adding_problem(4, 10, torch.Generator().manual_seed(0))
         >>> inputs.shape, targets.shape
         (torch.Size([10, 4, 2]), torch.Size([4]))

@@ -168,7 +168,7 @@ def fitted_rate(x: Sequence[int], y: Sequence[float | None]) -> float | None:
     Returns:
         The factor per unit of x; None with fewer than two points.
 
-    Example:
+    Examples:
         >>> round(fitted_rate([1, 2, 3], [0.5, 0.25, 0.125]), 6)
         0.5
     """
@@ -184,7 +184,7 @@ def fitted_rate(x: Sequence[int], y: Sequence[float | None]) -> float | None:
 def finite_values(values: Iterable[float | None]) -> tuple[float | None, ...]:
     """Return the values with None instead of non-finite ones.
 
-    Example:
+    Examples:
         >>> finite_values([1.0, float("nan")])
         (1.0, None)
     """

@@ -176,7 +176,7 @@ def describe_switches(settings: Mapping[str, Any]) -> str:
     Args:
         settings: The switches that differ from stock.
 
-    Example:
+    Examples:
         >>> describe_switches({"norm": "none", "init": "kaiming"})
         'norm=none init=kaiming'
     """

@@ -168,7 +168,7 @@ def test_other_benchmarks_have_no_matrix(tmp_path: Path) -> None:
     assert score_matrix(bench) is None
     assert not (bench / "remedies.json").exists()
     with pytest.raises(
-        ConfigError, match="has no causes and remedies. Choose a folder of suite=remedies"
+        ConfigError, match=r"has no causes and remedies. Choose a folder of suite=remedies"
     ):
         write_remedies(bench)
 
