@@ -1,9 +1,9 @@
-# Two commands matter: `make demo` and `make test`. Each sets everything up by itself; `make help` lists the rest.
+# Start with `make demo` and `make test`; both create .venv first. `make help` lists all targets.
 
 PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
-# Two processes of one thread each: torch would oversubscribe the cores by itself. Files stay whole, for their fixtures.
+# One thread per process, else torch oversubscribes the cores. Test files are not split: they share fixtures.
 JOBS ?= 2
 PARALLEL := -n $(JOBS) --dist loadfile
 BENCH_ARGS ?=
@@ -22,12 +22,12 @@ PINS := torch==2.15.0 torchvision==0.29.2 ultralytics==8.4.190
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r t d; do printf '  make %-13s %s\n' "$$t" "$$d"; done
 
-setup: $(STAMP) ## build .venv from the pins in constraints.txt (about 2 minutes and 6 GB; nothing to do the second time)
+setup: $(STAMP) ## create .venv from the pins in constraints.txt (about 2 minutes and 6 GB; does nothing if up to date)
 
 $(STAMP): pyproject.toml constraints.txt
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not there; install Python 3.11 or newer, or name one: make PYTHON=/path/to/python" >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(PYTHON) -V) is too old; Python 3.11 or newer is needed. Name one: make PYTHON=python3.12" >&2; exit 1; }
-	@echo "Setting up $(VENV) from constraints.txt (once; minutes, 6 GB) ..."
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found. Install Python 3.11 or newer, or pass its path: make PYTHON=/path/to/python" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$$($(PYTHON) -V) is too old: Python 3.11 or newer is required. Pass one: make PYTHON=python3.12" >&2; exit 1; }
+	@echo "Creating $(VENV) from constraints.txt (once; a few minutes, 6 GB) ..."
 	@if [ -x $(BIN)/python ]; then true; \
 	elif $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv $(VENV); \
 	else $(PYTHON) -m venv --without-pip $(VENV); fi
@@ -35,7 +35,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$$pip --disable-pip-version-check install -qq -c constraints.txt -e '.[dev]'
 	@touch $(STAMP)
 
-demo: setup ## detection and pose, undisturbed and with a NaN injected; then a benchmark of four arms with its report
+demo: setup ## train detection and pose, healthy and with an injected NaN; then run a four-arm benchmark with report
 	@$(BIN)/python -m yolo_stability.cli.demo
 	@YOLO_OFFLINE=true YOLO_AUTOINSTALL=false $(BIN)/yolo-stability benchmark suite=demo jobs=$(JOBS)
 
@@ -45,28 +45,28 @@ test: setup ## run unit and contract tests and a few trainings (5 minutes)
 test-full: setup ## run the other trainings, notebooks, kills, full disks, big traces and datasets (half an hour)
 	@$(BIN)/python -m pytest -q -m full $(PARALLEL) $(PYTEST_ARGS)
 
-test-versions: setup ## run the seam tests on older Ultralytics and the newest (VERSIONS="8.4.60 ..." or --fast; half an hour)
+test-versions: setup ## test compatibility with older Ultralytics and the newest (VERSIONS="8.4.60 ..." or --fast; half an hour)
 	@$(BIN)/python tests/versions/run.py $(VERSIONS) -- $(PYTEST_ARGS)
 
-test-ray: setup ## run the tests of executor=ray, with Ray in a folder beside .venv (300 MB; minutes)
+test-ray: setup ## test executor=ray, with Ray installed in a folder next to .venv (300 MB; minutes)
 	@$(BIN)/python tests/versions/with_extra.py ray $(PYTEST_ARGS)
 
-test-tracking: setup ## read numbers back from TensorBoard, W&B and MLflow, in a folder beside .venv (700 MB; minutes)
+test-tracking: setup ## test TensorBoard, W&B and MLflow, installed in a folder next to .venv (700 MB; minutes)
 	@$(BIN)/python tests/versions/with_extra.py tracking $(PYTEST_ARGS)
 
-test-wheel: setup ## run every line that README and docs print, from the built wheel, outside the clone (minutes)
+test-wheel: setup ## run every command of README and docs from the built wheel, outside the clone (minutes)
 	@$(BIN)/python tests/install/try_wheel.py $(WHEEL_ARGS)
 
-bench: setup ## measure what watching costs a step (about 11 minutes; BENCH_ARGS="--quick" half a minute)
+bench: setup ## measure the overhead of recording per step (about 11 minutes; BENCH_ARGS="--quick" half a minute)
 	@$(BIN)/python tests/benchmarks/bench.py $(BENCH_ARGS)
 
-scale: setup ## measure how cost grows with steps, blocks and runs (about 5 minutes; SCALE_ARGS="--quick" a minute)
+scale: setup ## measure how the overhead grows with steps, blocks and runs (about 5 minutes; SCALE_ARGS="--quick" a minute)
 	@$(BIN)/python tests/benchmarks/scale.py $(SCALE_ARGS)
 
-counts: setup ## count torch ops, host syncs, bytes and calls of a watched step by part (half a minute; COUNTS_ARGS=--write pins them)
+counts: setup ## count torch ops, host syncs, bytes and calls of a recorded step by part (half a minute; COUNTS_ARGS=--write pins them)
 	@$(BIN)/python tests/benchmarks/counts.py $(COUNTS_ARGS)
 
-defects: setup ## seed 40 one-line defects, one at a time, and check that a test catches each (an hour)
+defects: setup ## inject 40 one-line defects, one at a time, and check that a test detects each (an hour)
 	@$(BIN)/python tests/defects/run_defects.py --touch --jobs $(JOBS)
 	@$(BIN)/python tests/defects/run_defects.py --jobs $(JOBS)
 
@@ -74,7 +74,7 @@ docs: setup ## build the documentation into docs/site, offline (seconds)
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python -m zensical build --strict -f docs/zensical.toml
 
-lint: setup ## lint, format, types, import rules (a minute)
+lint: setup ## run linter, format check, type check and import rules (a minute)
 	@$(BIN)/ruff check -q .
 	@$(BIN)/ruff format -q --check . || { echo "run: $(BIN)/ruff format ." >&2; exit 1; }
 	@$(BIN)/mypy
@@ -83,7 +83,7 @@ lint: setup ## lint, format, types, import rules (a minute)
 check: lint ## lint, then all tests but the long ones
 	@$(BIN)/python -m pytest -q -m "not full" $(PARALLEL) $(PYTEST_ARGS)
 
-lock: setup ## write constraints.txt anew, with PINS as they stand above
+lock: setup ## regenerate constraints.txt with the PINS above
 	@$(BIN)/python -m pip --disable-pip-version-check install -qq uv
 	@printf '%s\n' $(PINS) > $(VENV)/pins.txt
 	@$(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --extra dev -c $(VENV)/pins.txt \

@@ -1,4 +1,4 @@
-"""The notebooks run with the long tests: each takes from half a minute to a minute."""
+"""Marks the notebooks as long tests: each takes from half a minute to a minute."""
 
 from __future__ import annotations
 

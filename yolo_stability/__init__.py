@@ -1,6 +1,6 @@
 """Training-stability lab and safety net for Ultralytics YOLO.
 
-The public names load on first use: importing the package loads neither torch nor Ultralytics.
+The public names are imported lazily: importing the package imports neither torch nor Ultralytics.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ __all__ = [
     "train",
 ]
 
-_HOMES = {
+_MODULES = {
     "BenchmarkResult": "benchmarks.results",
     "benchmark": "api",
     "compare": "api",
@@ -65,9 +65,9 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use."""
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
 
 
 def __dir__() -> list[str]:
@@ -76,7 +76,7 @@ def __dir__() -> list[str]:
 
 
 def _register_views() -> None:
-    """Import what shows results in notebooks."""
+    """Register the notebook views of results."""
     from yolo_stability.display.notebook import register_views
 
     register_views()

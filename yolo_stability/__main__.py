@@ -1,4 +1,4 @@
-"""`python -m yolo_stability`, the same as `yolo-stability`."""
+"""The entry point of `python -m yolo_stability`, the same as `yolo-stability`."""
 
 import sys
 

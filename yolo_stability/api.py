@@ -1,4 +1,4 @@
-"""The one facade: command line, notebooks and pipelines call these functions."""
+"""The Python API, which the command line, notebooks and pipelines call."""
 
 from __future__ import annotations
 
@@ -45,21 +45,31 @@ __all__ = [
 def probe(
     task: str | None = None, *, model: str | Path | Any, data: str | Path, **settings: Any
 ) -> ProbeResult:
-    """Pass one batch forward and backward, before any training, and judge how gradients flow along the depth.
+    """Measure the gradient flow along the depth on one batch, before any training.
+
+    The profile is compared with that of the stock model on the same batch.
 
     Args:
-        task: detect, pose, ...; None to take the model's own.
-        model: Path or name of a model, or a `YOLO` object, which stays as it is.
-        data: Whatever `train` takes as one dataset.
-        **settings: Switches that act on the model (`norm`, `init`, `act`, `residual`, `depth_mult`), and keys of
-            Ultralytics; `imgsz` is 160, `batch` 8 and `mosaic` 0 unless given.
+        task: detect, pose, ...; None for the task of the model.
+        model: Path or name of a model, or a `YOLO` object, which is not modified.
+        data: One dataset, as `train` takes it.
+        **settings: Model switches (`norm`, `init`, `act`, `residual`, `depth_mult`) and Ultralytics
+            keys; by default `imgsz` is 160, `batch` 8 and `mosaic` 0.
 
     Returns:
-        The verdict against the stock profile of the same model, and the profile.
+        The verdict and the profile.
 
     Raises:
-        ConfigError: A key or value is impossible, or a switch finds nothing in the model to change.
+        ConfigError: A key or value is invalid, or a switch changes nothing in the model.
         DataError: The dataset does not exist or does not fit the task.
+
+    Examples:
+        >>> from yolo_stability import probe
+        >>> result = probe(model="yolo26n.yaml", data="shapes", norm="none", imgsz=32, batch=2)
+        >>> result.verdict
+        'vanishing'
+        >>> result.blocks[0].name
+        'model.0 Conv'
     """
     switches = {key: settings.pop(key) for key in OWN_KEYS if key in settings}
     return probe_grid(task, model=model, data=data, grid=[switches], **settings)[0]
@@ -76,14 +86,14 @@ def probe_grid(
     """Probe several settings on the same batch; see `probe`.
 
     Args:
-        task: detect, pose, ...; None to take the model's own.
-        model: Path or name of a model, or a `YOLO` object, which stays as it is.
-        data: Whatever `train` takes as one dataset.
-        grid: Switches by key of each setting; empty for the stock model.
-        **overrides: Keys of Ultralytics.
+        task: detect, pose, ...; None for the task of the model.
+        model: Path or name of a model, or a `YOLO` object, which is not modified.
+        data: One dataset, as `train` takes it.
+        grid: Model switches of each setting; empty for the stock model.
+        **overrides: Ultralytics keys.
 
     Returns:
-        One result a setting, in order.
+        One result per setting, in the same order.
     """
     return probe_checked(
         make_probe_request(model=model, data=data, task=task, grid=grid, overrides=overrides)
@@ -91,14 +101,14 @@ def probe_grid(
 
 
 def draw_probes(results: Sequence[ProbeResult], folder: Path) -> Path:
-    """Draw probes of one model side by side into `probe.png`.
+    """Plot probes of one model side by side into `probe.png`.
 
     Args:
         results: From `probe_grid`, or `[probe(...)]`.
-        folder: Where to put it; made if it does not exist.
+        folder: Output folder; created if it does not exist.
 
     Returns:
-        Path of the picture.
+        Path of the plot.
     """
     from yolo_stability.studies.probe.figure import draw_probe_figure
 
@@ -109,32 +119,44 @@ def draw_probes(results: Sequence[ProbeResult], folder: Path) -> Path:
 
 
 def diagnose(path: str | Path) -> Diagnosis:
-    """Say what went wrong, where, since when and why.
+    """Diagnose a run, an incident or a checkpoint: what went wrong, where, since when and why.
 
     Args:
-        path: A run folder, ours (`diagnosis.json` is written into it) or a plain one of Ultralytics; an incident
-            folder, which is replayed; or a checkpoint, which is audited without running anything from it.
+        path: A run folder, recorded by this package (`diagnosis.json` is written into it) or by
+            stock Ultralytics; an incident folder, which is replayed; or a checkpoint, which is
+            audited without executing any code from it.
 
     Returns:
         Verdict, cause and findings.
 
     Raises:
-        StabilityError: Nothing of these is there, or it cannot be read.
+        StabilityError: The path is none of these, or cannot be read.
+
+    Examples:
+        >>> import math, tempfile
+        >>> from pathlib import Path
+        >>> import polars as pl
+        >>> from yolo_stability import diagnose
+        >>> run = Path(tempfile.mkdtemp())  # as stock Ultralytics leaves it, one row per epoch
+        >>> losses = pl.DataFrame({"epoch": range(1, 10), "train/box_loss": [1.5] * 8 + [math.nan]})
+        >>> losses.write_csv(run / "results.csv")
+        >>> diagnose(run).verdict
+        'failed'
     """
     return examine(path).diagnosis
 
 
 def examine(path: str | Path) -> Examination:
-    """Diagnose as `diagnose` does, and return all that is known beside it.
+    """Diagnose like `diagnose`, and return the supporting data as well.
 
     Args:
-        path: As `diagnose` takes it.
+        path: As for `diagnose`.
 
     Returns:
-        The diagnosis; of a checkpoint its audit, of an incident whether it came again.
+        The diagnosis; for a checkpoint also its audit, for an incident also whether it recurred.
 
     Raises:
-        StabilityError: Nothing that could be diagnosed is there, or it cannot be read.
+        StabilityError: The path cannot be diagnosed or read.
     """
     try:
         place = Path(path).expanduser()
@@ -161,20 +183,27 @@ def bundle(run: str | Path, *, out: str | Path | None = None) -> Bundle:
 
 
 def benchmark(suite: str, *, out: str | Path | None = None, **changes: Any) -> BenchmarkResult:
-    """Run a suite and write its report; the same call again resumes.
+    """Run a suite and write its report; repeat the call to resume.
 
     Args:
-        suite: Name of a shipped suite, or a YAML file.
-        out: Folder; `runs/benchmark/<suite>` by default.
-        **changes: `jobs` (runs at once), `seeds`, `arms`, `task`, `model`, `data`, `executor` (`local`), and every key
-            of `train` for all arms.
+        suite: Name of a built-in suite, or a YAML file.
+        out: Output folder; `runs/benchmark/<suite>` by default.
+        **changes: `jobs` (parallel runs), `seeds`, `arms`, `task`, `model`, `data`, `executor`
+            (`local`), and every key of `train`, applied to all arms.
 
     Returns:
-        Runs, comparisons with the control, and the folder, which holds `report.html`.
+        Runs, comparisons with the control, and the folder, which contains `report.html`.
 
     Raises:
-        ConfigError: The suite or a change is impossible.
-        StabilityError: Another benchmark runs in that folder.
+        ConfigError: The suite or a change is invalid.
+        StabilityError: Another benchmark is running in the folder.
+
+    Examples:
+        >>> from yolo_stability import benchmark
+        >>> result = benchmark("demo", jobs=2)  # doctest: +SKIP
+        >>> benchmark("demoo")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        yolo_stability.core.errors.ConfigError: ... Did you mean 'demo'? ...
     """
     from yolo_stability.report.write import write_report
 
@@ -189,37 +218,54 @@ def verify(
     sample: int | None = None,
     on_check: Callable[[Check], None] | None = None,
 ) -> Verification:
-    """Run a benchmark, or a sample of it, again and compare step by step.
+    """Repeat a benchmark, or a sample of it, and compare the traces step by step.
 
     Args:
-        folder: Of the benchmark.
-        sample: How many runs, spread over the plan; None for all.
-        on_check: Called with each run as it is checked.
+        folder: Folder of the benchmark.
+        sample: Number of runs, spread over the plan; None for all.
+        on_check: Called with the result of each checked run.
 
     Returns:
-        What was identical, and where it was not, what differs.
+        The identical runs, and the differences of the others.
 
     Raises:
-        ConfigError: The sample is impossible.
-        TraceError: The folder is not that of a finished benchmark.
+        ConfigError: The sample is invalid.
+        TraceError: The folder contains no finished benchmark.
     """
     return verify_benchmark(Path(folder), sample=sample, on_check=on_check)
 
 
 def compare(*runs: str | Path, out: str | Path = "runs/compare") -> BenchmarkResult:
-    """Write the report of a benchmark from any runs at hand.
+    """Write a benchmark report from existing runs.
 
     Args:
-        *runs: Run folders, the control first; plain ones of Ultralytics bring what `results.csv` can tell. One
-            benchmark folder alone: its report is drawn again.
-        out: Where the report goes.
+        *runs: Run folders, the control first; stock Ultralytics runs contribute the columns of
+            `results.csv`. Given a single benchmark folder, its report is written again.
+        out: Output folder of the report.
 
     Returns:
-        Runs, comparisons with the control, and the folder, which holds `report.html`.
+        Runs, comparisons with the control, and the folder, which contains `report.html`.
 
     Raises:
-        ConfigError: There are too few runs, or `out` holds something else.
-        TraceError: A folder is no run.
+        ConfigError: There are too few runs, or `out` contains something else.
+        TraceError: A folder is not a run.
+
+    Examples:
+        >>> import math, tempfile
+        >>> from pathlib import Path
+        >>> import polars as pl
+        >>> from yolo_stability import compare
+        >>> folder = Path(tempfile.mkdtemp())
+        >>> for name, last in (("control", 1.4), ("hot", math.nan)):
+        ...     (folder / name).mkdir()
+        ...     losses = pl.DataFrame({"epoch": range(9), "train/box_loss": [1.5] * 8 + [last]})
+        ...     losses.write_csv(folder / name / "results.csv")
+        ...     _ = (folder / name / "args.yaml").write_text("{task: detect, model: yolo26n.yaml}")
+        >>> result = compare(folder / "control", folder / "hot", out=folder / "report")
+        >>> [run.arm for run in result.runs]
+        ['control', 'hot']
+        >>> (result.folder / "report.html").is_file()
+        True
     """
     from yolo_stability.report.write import write_report
 
@@ -229,24 +275,33 @@ def compare(*runs: str | Path, out: str | Path = "runs/compare") -> BenchmarkRes
     return result
 
 
-def frontier(axis: str, *, out: str | Path | None = None, **asked: Any) -> FrontierResult:
-    """Find how far one number of a recipe can go before training is no longer stable; the same call again resumes.
+def frontier(axis: str, *, out: str | Path | None = None, **options: Any) -> FrontierResult:
+    """Find how far one numeric key can go before training is unstable; repeat the call to resume.
 
     Args:
-        axis: A numeric key, ours or Ultralytics', such as `lr_mult`.
-        out: Folder; `runs/frontier/<axis>` by default.
-        **asked: `start` and `end` of the axis, the stable end first; `resolution`, the largest factor between
-            neighbours (1.5), or `grid`, to run so many values; `seeds`, how many or a list; `task`, `jobs`, `executor`;
-            and every key of `train` over the recipe of the scenario `control`: several values in a tuple, or with
-            commas in a text, make a grid of settings.
+        axis: A numeric key of this package or of Ultralytics, such as `lr_mult`.
+        out: Output folder; `runs/frontier/<axis>` by default.
+        **options: `start` and `end` of the axis, the stable end first; `resolution`, the largest
+            factor between adjacent values (1.5), or `grid`, the number of values to run; `seeds`, a
+            number or a list; `task`, `jobs`, `executor`; and every key of `train`, which overrides
+            the scenario `control`. Several values, in a tuple or separated by commas in a string,
+            make a grid of settings.
 
     Returns:
-        Every run and the edge of every setting; the folder holds `frontier.json` and `frontier.png`.
+        Every run and the edge of every setting; the folder contains `frontier.json` and
+        `frontier.png`.
 
     Raises:
-        ConfigError: A key or value is impossible.
-        StabilityError: Another search runs in that folder.
+        ConfigError: A key or value is invalid.
+        StabilityError: Another search is running in the folder.
+
+    Examples:
+        >>> from yolo_stability import frontier
+        >>> result = frontier("lr_mult", jobs=2)  # doctest: +SKIP
+        >>> frontier("lr_mul")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        yolo_stability.core.errors.ConfigError: ... Did you mean 'lr_mult'? ...
     """
     from yolo_stability.studies.frontier.run import run_frontier
 
-    return run_frontier(axis, out=out, **asked)
+    return run_frontier(axis, out=out, **options)

@@ -1,9 +1,10 @@
-"""Gate a pipeline: end with an exit code that a CI job understands.
+"""Gate a pipeline: return the verdict on runs as an exit code for CI.
 
 Usage: python gate_a_pipeline.py RUN [RUN ...]
 
-RUN is a run folder of yolo_stability or of plain Ultralytics. The exit code is that of `yolo-stability diagnose`:
-0 where every run is stable, 3 where one is unstable or has failed, 4 where the data do not suffice to say.
+RUN is a run folder of yolo_stability or of stock Ultralytics. The exit code is that of
+`yolo-stability diagnose`: 0 if all runs are stable, 3 if one is unstable or failed, 4 for too
+little data.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ WORST_LAST = [0, 4, 3]
 
 
 def gate(run: str) -> int:
-    """Diagnose one run, say what was found, and return its exit code."""
+    """Diagnose one run, print the findings, and return its exit code."""
     diagnosis = diagnose(run)
     print(f"{run}: {diagnosis.verdict}: {diagnosis.why}")
     for finding in diagnosis.findings:

@@ -1,8 +1,9 @@
-"""Record a PyTorch loop of your own, and ask what was wrong with it.
+"""Record a custom PyTorch training loop and diagnose it.
 
 Usage: python own_loop.py FOLDER
 
-A small network learns with a sane rate and with one that is far too high; both runs leave a trace in FOLDER.
+Trains a small network with a suitable learning rate and with one that is far too high; both traces
+are written to FOLDER.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from yolo_stability import Diagnosis, diagnose, record
 
 
 def train(lr: float, out: Path) -> Diagnosis:
-    """Train for 60 steps, recorded, and return what a diagnosis says."""
+    """Train for 60 steps with recording, and return the diagnosis."""
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 1))
+    layers = nn.Linear(8, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 1)
+    model = nn.Sequential(*layers)
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
     with record(model, optimizer, out=out, config={"seed": 0, "lr": lr}, plots=False) as recorder:
         for step in range(60):

@@ -1,10 +1,10 @@
-"""Train with a trainer class of your own, watched and guarded like Ultralytics' own.
+"""Train with a custom trainer class, recorded and guarded like the built-in trainers.
 
 Usage: python own_trainer.py FOLDER
 
-The trainer below overrides one hook. As long as it leaves `optimizer_step` alone, bad steps are
-left out; one that has its own is recorded, not guarded, and told so. Its name must end in `Trainer`, or Ultralytics
-attaches no TensorBoard, W&B or MLflow to it.
+The trainer below overrides one hook. The guard skips bad steps unless the trainer overrides
+`optimizer_step`: such a trainer is recorded, but not guarded, and a warning is printed. The class
+name must end in `Trainer`, or Ultralytics does not attach TensorBoard, W&B or MLflow.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from yolo_stability import train
 
 
 class BrightTrainer(DetectionTrainer):
-    """Trains on images that are a little brighter."""
+    """Trains on slightly brighter images."""
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Brighten a batch after Ultralytics has prepared it."""
@@ -31,9 +31,9 @@ if __name__ == "__main__":
     result = train(
         "detect",
         model="yolo26n.yaml",
-        data="shapes",  # comes with the package
+        data="shapes",  # embedded in the package
         trainer=BrightTrainer,
-        fault="nan_grad@3",  # one gradient is NaN on purpose: see what the guard does
+        fault="nan_grad@3",  # sets one gradient to NaN, to show the guard
         project=sys.argv[1],
         name="bright",
         epochs=2,
@@ -50,5 +50,5 @@ if __name__ == "__main__":
         device="cpu",
     )
     print(result)
-    left_out = result.trace.steps.filter(result.trace.steps["skipped"] == "guard")
-    print(f"left out: step {left_out['step'].to_list()}")
+    skipped = result.trace.steps.filter(result.trace.steps["skipped"] == "guard")
+    print(f"skipped: step {skipped['step'].to_list()}")

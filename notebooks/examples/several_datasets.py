@@ -1,9 +1,10 @@
-"""Fine-tune one model on several datasets, each run watched on its own.
+"""Fine-tune one model on several datasets and record each run.
 
 Usage: python several_datasets.py FOLDER
 
-Ultralytics does this where `data` is a list (its `MultiTrainer`): every dataset starts from the same weights and gets
-a run folder of its own, and so a trace of its own. A dataset that fails is logged and left out; the next goes on.
+If `data` is a list, Ultralytics (its `MultiTrainer`) trains on each dataset from the same weights,
+with a separate run folder and therefore a separate trace. A dataset that fails is logged and
+skipped.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from yolo_stability.data.resolve import resolve_data
 
 
 def main(folder: Path) -> None:
-    """Train on two datasets and compare how they went."""
-    data = resolve_data("shapes", "detect").data  # any list of dataset YAMLs of your own
+    """Train on two datasets and print the verdict on each run."""
+    data = resolve_data("shapes", "detect").data  # or your own dataset YAMLs
     model = YOLO("yolo26n.yaml")
     StabilityMonitor(guard="skip").attach(model)
     model.train(

@@ -1,4 +1,5 @@
-"""`report.html` in a real browser: quiet, offline, accessible, and legible on a desk, at night and on a phone."""
+"""`report.html` in a real browser: quiet, offline, accessible, and legible on a desk, at night and
+on a phone."""
 
 from __future__ import annotations
 
@@ -57,7 +58,8 @@ class Visit:
         return list(charts)
 
     def until(self, expression: str, argument: Any = None, seconds: float = 10) -> None:
-        """Wait until something is so; the page forbids eval, on which playwright's own waiting rests."""
+        """Wait until something is so; the page forbids eval, on which playwright's own waiting
+        rests."""
         end = time.monotonic() + seconds
         while not self.page.evaluate(f"async x => Boolean(await ({expression})(x))", argument):
             assert time.monotonic() < end, f"not within {seconds} s: {expression}"
@@ -149,7 +151,7 @@ def test_it_opens_offline_without_a_sound_and_every_chart_is_legible(
 def test_the_first_screen_holds_the_answer(report: Path, visit: Open, width: int) -> None:
     page = visit(report, width).page
     height = page.viewport_size["height"]
-    lead, first = page.locator(".lead").bounding_box(), page.locator(".told li").first
+    lead, first = page.locator(".lead").bounding_box(), page.locator(".comparisons li").first
     assert lead["y"] + lead["height"] < height / 2
     assert "2 of 3 arms failed: huge-lr and collapse." in page.locator(".lead").inner_text()
     box = first.bounding_box()
@@ -275,10 +277,7 @@ def test_hostile_names_are_shown_not_run(hostile: Path, visit: Open) -> None:
 def test_without_scripts_everything_is_there_in_words(report: Path, visit: Open) -> None:
     page = visit(report, java_script_enabled=False).page
     text = page.locator("body").inner_text()
-    assert (
-        "The charts need JavaScript; everything they show is also in the tables and sentences."
-        in text
-    )
+    assert "The charts need JavaScript; the tables and text contain the same data." in text
     assert "total gradient norm" in text
     table = page.locator("section:has(> #g1-a2) details table").first
     assert "model.0 Conv" in (table.text_content() or "")
@@ -292,7 +291,8 @@ def test_paper_shows_all_charts_light_and_unfolded(
     page.emulate_media(media="print", color_scheme="dark")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     seen.until(
-        "() => [...document.querySelectorAll('[data-chart]')].every(e => e.querySelector('.main-svg'))"
+        "() => [...document.querySelectorAll('[data-chart]')].every(e => "
+        "e.querySelector('.main-svg'))"
     )
     assert page.locator("details:not([open])").count() == 0
     assert luminance(page.evaluate("getComputedStyle(document.body).backgroundColor")) > 0.9

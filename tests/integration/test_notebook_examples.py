@@ -93,7 +93,7 @@ def test_own_loop(run: Run, tmp_path: Path) -> None:
 def test_own_trainer(run: Run, tmp_path: Path) -> None:
     done = run("own_trainer.py", tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.splitlines()[-1] == "left out: step [3]"
+    assert done.stdout.splitlines()[-1] == "skipped: step [3]"
     trace = load_trace(tmp_path / "bright")
     assert trace.steps["step"].to_list() == list(range(8))
     assert trace.steps["skipped"].to_list() == [None] * 3 + ["guard"] + [None] * 4

@@ -1,1 +1,1 @@
-"""The command line: argv to one API call to an exit code."""
+"""The command line: parses argv, makes one API call, returns an exit code."""

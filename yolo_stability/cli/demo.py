@@ -1,4 +1,4 @@
-"""`make demo`: detection and pose on the embedded sets, each undisturbed and with a NaN in one gradient."""
+"""The demo (`make demo`): detection and pose, each healthy and with a NaN in one gradient."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ PROJECT = "runs/demo"
 
 
 def main() -> int:
-    """Run the four trainings and show what was seen.
+    """Run four trainings and print their results.
 
     Returns:
-        0 when every run ended by itself and exactly the injected step was skipped, else 1.
+        0 if every run completed and exactly the injected step was skipped, else 1.
     """
-    # Only our own lines: four trainings would print hundreds. Set before Ultralytics is imported.
+    # Ultralytics reads these when it is imported; four trainings would print hundreds of lines.
     os.environ.setdefault("YOLO_VERBOSE", "false")
     os.environ.setdefault("YOLO_OFFLINE", "true")
     os.environ.setdefault("YOLO_AUTOINSTALL", "false")
@@ -34,7 +34,7 @@ def main() -> int:
             result = _run(task, fault)
             good &= _is_as_expected(result, fault)
             pictures.append(result.trace.path / "gradient_norms.png")
-    print("\nLook at the pictures:")
+    print("\nHeat maps:")
     for picture in pictures:
         print(f"  {os.path.relpath(picture)}")
     print(f"Done in {time.perf_counter() - started:.0f} s.")
@@ -42,12 +42,12 @@ def main() -> int:
 
 
 def _run(task: str, fault: str | None) -> RunResult:
-    """Train one recipe and print what it did."""
+    """Train one recipe and print its result."""
     from yolo_stability.api import train
     from yolo_stability.display.run_picture import draw_run
     from yolo_stability.trainer.monitor import show
 
-    # its progress bar ignores `verbose`
+    # the progress bar of the cache ignores `verbose`
     arguments = {**load_scenario("control").arguments(task), "cache": False}
     name = f"{task}-{'nan' if fault else 'undisturbed'}"
     what = f"with a NaN in one gradient at step {FAULT_STEP}" if fault else "undisturbed"
@@ -71,14 +71,14 @@ def _run(task: str, fault: str | None) -> RunResult:
 
 
 def _is_as_expected(result: RunResult, fault: str | None) -> bool:
-    """Say whether the guard skipped just the step that was damaged."""
+    """Return whether the guard skipped exactly the damaged step."""
     steps = result.trace.steps
     skipped = [row["step"] for row in steps.iter_rows(named=True) if row["skipped"] == "guard"]
     expected = [FAULT_STEP] if fault else []
     if result.stopped is None and skipped == expected:
         return True
     print(
-        f"UNEXPECTED: skipped steps {skipped} instead of {expected}; stopped: {result.stopped}",
+        f"UNEXPECTED: skipped steps {skipped}, expected {expected}; stopped: {result.stopped}",
         file=sys.stderr,
     )
     return False

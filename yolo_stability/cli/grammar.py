@@ -1,4 +1,4 @@
-"""How a command declares its line: words, tasks and keys, and the answers to a wrong line."""
+"""The grammar of a command: its words, tasks and keys, and the messages for invalid input."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Key:
     """One `key=value` of a command.
 
     Attributes:
-        name: What the user types before the equals sign.
-        keyword: Name of the keyword in Python, where it differs.
-        default: Value of a key that is not given; None for no value at all.
-        read: Converts the value; a key whose value becomes None counts as not given.
-        is_valid: Whether a value is possible.
-        valid: The possible values, in words.
+        name: The text before the equals sign.
+        keyword: Name of the Python keyword, if it differs.
+        default: Value if the key is not given; None for no value.
+        read: Converts the value; a result of None means not given.
+        is_valid: Returns whether a value is valid.
+        valid: Description of the valid values, for messages.
     """
 
     name: str
@@ -32,26 +32,27 @@ class Key:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grammar:
-    """What a command takes beside `--json`.
+    """The arguments that a command takes besides `--json`.
 
-    `unknown_key`, `unknown_word`, `surplus` and `other_task` may name the offending text as {key} or {word}, and the
-    nearest valid one as {hint}; `missing` and `one` are printed as they are.
+    The messages `unknown_key`, `unknown_word`, `surplus` and `other_task` may contain the
+    placeholders {key} or {word} and {hint} (the nearest valid name); `missing` and `one` are
+    printed verbatim.
 
     Attributes:
         keys: Keys of the command, in the order in which their values are checked.
-        hints: Names to suggest for an unknown key; those of the keys when empty.
-        unknown_key: Sentence for a key that is none of them; empty where every key of training is
-            taken as well.
-        words: The only possible words; empty for any.
-        unknown_word: Sentence for a word that is none of them.
-        tasks: Words that name a task, as `task=` does.
-        first: Key that the first other word is the value of, and that must be given.
-        missing: Sentence for a line without it.
-        surplus: Sentence for a second one, or a second task.
-        other_task: Sentence for a surplus word that is a task, but none of `tasks`.
-        one: Sentence for a line without exactly one word beside the task; empty for any number.
-        light: Lines without `=` are read without importing Ultralytics.
-        free: The command reads the line itself.
+        hints: Names to suggest for an unknown key; the names of `keys` if empty.
+        unknown_key: Message for an unknown key; empty if every key of training is
+            accepted as well.
+        words: The only valid words; empty for any.
+        unknown_word: Message for an unknown word.
+        tasks: Words that name a task, like `task=`.
+        first: Required key that the first other word sets.
+        missing: Message if that key is missing.
+        surplus: Message for a second such word, or a second task.
+        other_task: Message for a surplus word that is a task, but not in `tasks`.
+        one: Message unless exactly one word besides the task is given; empty for any number.
+        light: Whether lines without `=` are parsed without importing Ultralytics.
+        free: Whether the command parses the line itself.
     """
 
     keys: tuple[Key, ...] = ()
@@ -71,13 +72,13 @@ class Grammar:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A command line, read and checked.
+    """A parsed and checked command line.
 
     Attributes:
-        words: Bare words, without the task and without what became the value of a key.
-        keys: Values by keyword, `task` among them if one is named.
-        json: Whether stdout is for JSON only.
-        args: What the user typed, without the verb.
+        words: Bare words, without the task and without the word that sets the first key.
+        keys: Values by keyword, including `task` if one is given.
+        json: Whether stdout is reserved for JSON.
+        args: The arguments as typed, without the verb.
     """
 
     words: list[str] = field(default_factory=list)
@@ -87,10 +88,10 @@ class Line:
 
 
 def is_count(value: Any) -> bool:
-    """Tell whether a value is a whole number, 1 or more."""
+    """Return whether a value is a whole number, 1 or more."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def is_whole_or_none(value: Any) -> bool:
-    """Tell whether a value is a whole number, or none."""
+    """Return whether a value is a whole number or None."""
     return value is None or (isinstance(value, int) and not isinstance(value, bool))

@@ -1,4 +1,4 @@
-"""The command line: `yolo-stability VERB [TASK] key=value ...` -> one call -> an exit code."""
+"""The entry point of the command line, `yolo-stability VERB [TASK] key=value ...`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Sequence
 
 from yolo_stability.cli.commands import ELSEWHERE, VERBS
-from yolo_stability.cli.exit_codes import BUG, DONE, judge
+from yolo_stability.cli.exit_codes import BUG, DONE, classify_exception
 from yolo_stability.cli.help import front_page, verb_page
 from yolo_stability.cli.parser import KNOWN_TASKS, wants_help
 from yolo_stability.core.command_line import bare, find_verb
@@ -26,11 +26,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; never raises.
 
     Args:
-        argv: Arguments after the program's name; those of the process when None.
+        argv: Arguments after the program name; None for the arguments of the process.
 
     Returns:
-        Exit code: 0 done, 1 our own mistake, 2 the user's input, 3 unstable, failed or ended early, 4 too little to
-        say, 130 interrupted.
+        Exit code: 0 success, 1 internal error, 2 invalid input, 3 unstable, failed or ended early,
+        4 not enough data for a verdict, 130 interrupted.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     _print_anything()
@@ -39,23 +39,23 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = _dispatch(args)
             sys.stdout.flush()
             return code
-        except SystemExit as error:  # a library that gives up
+        except SystemExit as error:  # raised by a library
             return DONE if error.code in {None, 0} else BUG
         except BaseException as error:
             failed = error
-    # out here an impatient further signal is ignored: nothing comes after the last word
+    # outside the block a further signal is ignored, so that the message is printed completely
     return _report(failed)
 
 
 def _print_anything() -> None:
-    """Let a name that is no valid text (a file name in another encoding) be printed with its odd bytes escaped."""
+    """Print undecodable bytes, such as file names in another encoding, as escapes."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def _dispatch(args: list[str]) -> int:
-    """Find the verb and run it."""
+    """Run the verb of the line."""
     verb, rest = find_verb(args, VERBS)
     if not args or wants_help(args):
         return _help(verb, args)
@@ -68,19 +68,20 @@ def _dispatch(args: list[str]) -> int:
 
 
 def _no_verb(words: Sequence[str]) -> str:
-    """Say what is missing from a line without one of our verbs."""
+    """Return the message for a line without a known verb."""
     for word in words:
         if word in ELSEWHERE:
             return ELSEWHERE[word]
     other = [word for word in words if word not in KNOWN_TASKS]
     if not other:
         task = f" before '{words[0]}'" if words else ""
-        return f"The verb is missing{task}; write 'yolo-stability train {' '.join([*words, 'model=... data=...'])}'."
+        line = " ".join(["yolo-stability train", *words, "model=... data=..."])
+        return f"The verb is missing{task}: write '{line}'."
     return f"{unknown('verb', other[0], WORDS)} 'yolo-stability help' lists the verbs."
 
 
 def _help(verb: str | None, args: Sequence[str]) -> int:
-    """Print the page of a verb, or the first page."""
+    """Print the help page of a verb, or the first page."""
     words = [word for i, word in bare(args) if not wants_help([args[i]])]
     if verb is None and words and words[0] not in {"version", *KNOWN_TASKS}:
         raise ConfigError(_no_verb(words))
@@ -89,7 +90,7 @@ def _help(verb: str | None, args: Sequence[str]) -> int:
 
 
 def _version() -> int:
-    """Print the versions that matter in a report, without importing anything heavy."""
+    """Print the versions needed in a bug report, without importing the packages."""
     import importlib.metadata
 
     for name in ("yolo-stability", "ultralytics", "torch"):
@@ -101,11 +102,11 @@ def _version() -> int:
 
 
 def _report(error: BaseException) -> int:
-    """Say on stderr what went wrong and return the exit code."""
-    failure = judge(error)
+    """Print the message for an exception to stderr and return the exit code."""
+    failure = classify_exception(error)
     if os.environ.get("YOLO_STABILITY_DEBUG") == "1":
         traceback.print_exception(error)
-    # the reader of stdout is gone; keep Python from writing to it at exit
+    # stdout was closed by its reader; keep Python from writing to it at exit
     if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     print(f"yolo-stability: {failure.text}", file=sys.stderr)

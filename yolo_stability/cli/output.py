@@ -1,4 +1,4 @@
-"""Keeping stdout clean: of what a library prints to it, and of what would command the terminal."""
+"""Keeps stdout free of library output and of terminal control characters."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from typing import Any, Protocol
 
 from yolo_stability.core.errors import printable
 
-__all__ = ["descriptor_to_stderr", "stdout_to_stderr", "tell", "tell_result"]
+__all__ = ["descriptor_to_stderr", "print_lines", "print_result", "stdout_to_stderr"]
 
 
 class _Result(Protocol):
-    """What most functions of the API return."""
+    """The common interface of the results of the API."""
 
     def to_json(self) -> dict[str, Any]: ...
 
     def lines(self) -> Iterable[str]: ...
 
 
-def tell(lines: Iterable[str]) -> None:
-    """Print lines that may hold names from files of others."""
+def print_lines(lines: Iterable[str]) -> None:
+    """Print lines that may contain names from untrusted files."""
     print("\n".join(printable(line) for line in lines))
 
 
-def tell_result(result: _Result, *, as_json: bool) -> None:
-    """Print what a command found, as JSON or in lines."""
-    tell([json.dumps(result.to_json())] if as_json else result.lines())
+def print_result(result: _Result, *, as_json: bool) -> None:
+    """Print the result of a command, as JSON or as text."""
+    print_lines([json.dumps(result.to_json())] if as_json else result.lines())
 
 
 @contextlib.contextmanager
 def stdout_to_stderr() -> Iterator[None]:
-    """Send to stderr what is printed to stdout: by Python, by Ultralytics' logger, by C code and by child processes."""
+    """Redirect stdout to stderr, for Python, the Ultralytics logger, C code and child processes."""
     with contextlib.ExitStack() as stack:
         stack.enter_context(descriptor_to_stderr())
         stack.enter_context(_logger_to_stderr("ultralytics"))
@@ -45,11 +45,11 @@ def stdout_to_stderr() -> Iterator[None]:
 
 @contextlib.contextmanager
 def descriptor_to_stderr() -> Iterator[None]:
-    """Point file descriptor 1 at stderr, where there are descriptors."""
+    """Point file descriptor 1 at stderr, if there are descriptors."""
     try:
         out, err = sys.stdout.fileno(), sys.stderr.fileno()
     except (OSError, ValueError, AttributeError):
-        # replaced by an object without a descriptor, as in notebooks
+        # stdout has no descriptor, as in notebooks
         yield
         return
     sys.stdout.flush()
@@ -65,7 +65,7 @@ def descriptor_to_stderr() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _logger_to_stderr(name: str) -> Iterator[None]:
-    """Point the handlers of a logger that write to stdout at stderr."""
+    """Redirect the stdout handlers of a logger to stderr."""
     stdout = sys.stdout
     moved = [
         handler

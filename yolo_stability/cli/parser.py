@@ -1,6 +1,6 @@
-"""Reads command lines: that of any command by its grammar, and that of `train`.
+"""Parses command lines: any command by its grammar, and the arguments of `train`.
 
-Reading `key=value` pairs is left to Ultralytics' own parser, so both programs read a line alike.
+`key=value` pairs are parsed by Ultralytics, so that both programs read them alike.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from yolo_stability.config import OWN_FLAGS, OWN_KEYS, StabilitySettings, make_s
 from yolo_stability.core.command_line import bare
 from yolo_stability.core.errors import ConfigError
 from yolo_stability.core.suggestions import did_you_mean, nearest, unknown
+from yolo_stability.core.text import listing
 
 __all__ = [
     "KNOWN_TASKS",
@@ -35,16 +36,16 @@ HELP_WORDS = frozenset({"-h", "--help", "-help", "help", "--h"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainRequest:
-    """What a `train` line asks for, checked.
+    """The checked arguments of a `train` line.
 
     Attributes:
-        task: The task, when the user named one.
+        task: The task, if given.
         model: Value of `model=`, or the default of the task.
-        data: Value of `data=`; None only when a run is resumed.
-        settings: Our own settings.
-        overrides: Ultralytics' keys, as its own check normalises them.
-        json: Whether stdout is for JSON only.
-        notes: What the user should know before the run starts, a sentence each.
+        data: Value of `data=`; None only if a run is resumed.
+        settings: The yolo_stability options.
+        overrides: Ultralytics keys, as its own check normalizes them.
+        json: Whether stdout is reserved for JSON.
+        notes: Sentences to print before the run starts.
     """
 
     task: str | None
@@ -57,13 +58,13 @@ class TrainRequest:
 
 
 def wants_help(args: Sequence[str]) -> bool:
-    """Tell whether one of the arguments asks for help."""
+    """Return whether one of the arguments requests help."""
     return any(args[i] in HELP_WORDS for i, _ in bare(args))
 
 
 def read_words(args: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """Read arguments in yolo grammar; return the bare words and the values by key."""
-    # where Ultralytics finds no settings file, it reports on stdout that it writes one
+    """Parse arguments in yolo grammar; return the bare words and the values by key."""
+    # without a settings file, Ultralytics prints to stdout that it creates one
     with descriptor_to_stderr():
         from yolo_stability.compat import cfg
 
@@ -71,13 +72,13 @@ def read_words(args: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
 
 
 def read_with_json(args: Sequence[str]) -> tuple[list[str], dict[str, Any], bool]:
-    """Read arguments in yolo grammar, and take out whether stdout is for JSON only.
+    """Parse arguments in yolo grammar and separate the JSON flag.
 
     Args:
-        args: What the user typed, without the verb.
+        args: The arguments as typed, without the verb.
 
     Returns:
-        The bare words, the values by key, and whether `--json`, `json` or `json=True` was among them.
+        The bare words, the values by key, and whether `--json`, `json` or `json=True` was given.
 
     Raises:
         ConfigError: If `json=` is neither True nor False.
@@ -88,14 +89,14 @@ def read_with_json(args: Sequence[str]) -> tuple[list[str], dict[str, Any], bool
 
 
 def parse(grammar: Grammar, args: Sequence[str]) -> Line:
-    """Read the line of a command and check it by the grammar of the command.
+    """Parse the line of a command and check it against its grammar.
 
     Args:
-        grammar: What the command takes.
-        args: What the user typed, without the verb.
+        grammar: Grammar of the command.
+        args: The arguments as typed, without the verb.
 
     Returns:
-        The line; only `args` of it where the command reads the line itself.
+        The line; only with `args` if the command parses the line itself.
 
     Raises:
         ConfigError: If a word, key or value does not fit.
@@ -107,10 +108,10 @@ def parse(grammar: Grammar, args: Sequence[str]) -> Line:
 
 
 def arrange(grammar: Grammar, line: Line) -> Line:
-    """Check a line that has been read, and put words and values where the API takes them.
+    """Check a parsed line and assign its words and values to keywords of the API.
 
     Args:
-        grammar: What the command takes.
+        grammar: Grammar of the command.
         line: Words and values by key, as typed.
 
     Returns:
@@ -129,7 +130,7 @@ def arrange(grammar: Grammar, line: Line) -> Line:
 
 
 def _read_light(args: Sequence[str]) -> tuple[list[str], dict[str, Any], bool]:
-    """Read arguments as `read_with_json` does; Ultralytics is imported only for more than words."""
+    """Parse arguments like `read_with_json`; import Ultralytics only if some are not bare words."""
     typed = [word for _, word in bare(args)]
     as_json = "json" in typed
     words = [word for word in typed if word != "json"]
@@ -137,7 +138,7 @@ def _read_light(args: Sequence[str]) -> tuple[list[str], dict[str, Any], bool]:
 
 
 def _check_words(grammar: Grammar, words: Sequence[str]) -> None:
-    """Refuse a word that is none of the possible ones."""
+    """Raise ConfigError for a word that is not valid."""
     for word in words if grammar.words else ():
         if word not in grammar.words:
             hint = nearest(word, grammar.words)
@@ -145,7 +146,7 @@ def _check_words(grammar: Grammar, words: Sequence[str]) -> None:
 
 
 def _check_keys(grammar: Grammar, pairs: Mapping[str, Any]) -> None:
-    """Refuse a key that the command does not have."""
+    """Raise ConfigError for a key that the command does not have."""
     known = [key.name for key in grammar.keys]
     for key in pairs if grammar.unknown_key else ():
         if key not in known:
@@ -154,7 +155,7 @@ def _check_keys(grammar: Grammar, pairs: Mapping[str, Any]) -> None:
 
 
 def _sort(grammar: Grammar, line: Line) -> tuple[list[str], dict[str, Any], list[str]]:
-    """Return the words that name no task, the values with that of the first word, and the tasks."""
+    """Return the words other than tasks, the values incl. the first word, and the tasks."""
     keys = dict(line.keys)
     tasks = [word for word in line.words if word in grammar.tasks]
     if grammar.tasks and "task" in keys:
@@ -170,13 +171,13 @@ def _sort(grammar: Grammar, line: Line) -> tuple[list[str], dict[str, Any], list
         raise ConfigError(grammar.surplus.format(word=(names or tasks)[-1]))
     if grammar.first not in keys:
         near = {key: nearest(key, [grammar.first]) for key in keys}
-        hints = "".join(f" '{key}' is no key.{hint}" for key, hint in near.items() if hint)
+        hints = "".join(f" Unknown key '{key}'.{hint}" for key, hint in near.items() if hint)
         raise ConfigError(f"{grammar.missing}{hints}")
     return names, keys, tasks
 
 
 def _check_values(grammar: Grammar, typed: Mapping[str, Any]) -> dict[str, Any]:
-    """Refuse impossible values; return those that are given, and the defaults, by keyword."""
+    """Return the given values and the defaults by keyword; raise ConfigError for an invalid one."""
     keys = dict(typed)
     for key in grammar.keys:
         if key.keyword and key.keyword in keys:
@@ -187,7 +188,7 @@ def _check_values(grammar: Grammar, typed: Mapping[str, Any]) -> dict[str, Any]:
             continue
         value = keys.pop(key.name) if key.keyword else keys[key.name]
         if key.is_valid is not None and not key.is_valid(value):
-            raise ConfigError(f"{key.name}={value} is not possible: {key.name} is {key.valid}.")
+            raise ConfigError(f"Invalid value {key.name}={value}: expected {key.valid}.")
         keys[key.keyword or key.name] = value if key.read is None else key.read(value)
         if key.read is not None and keys[key.keyword or key.name] is None:
             del keys[key.keyword or key.name]
@@ -195,10 +196,10 @@ def _check_values(grammar: Grammar, typed: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def train_request(args: Sequence[str]) -> TrainRequest:
-    """Read and check the arguments of `train`.
+    """Parse and check the arguments of `train`.
 
     Args:
-        args: What the user typed, without the verb.
+        args: The arguments as typed, without the verb.
 
     Returns:
         The request, ready for `api.train`.
@@ -219,14 +220,14 @@ def train_request(args: Sequence[str]) -> TrainRequest:
     settings = make_settings(**{key: given.pop(key) for key in OWN_KEYS if key in given})
     task = _task(tasks, given.pop("task", None))
     if given.pop("mode", "train") != "train":
-        raise ConfigError("mode= contradicts the verb 'train'; leave it out.")
+        raise ConfigError("mode= contradicts the verb 'train'. Remove mode=.")
     overrides = cfg.check_values(given)
     model, notes = _model(overrides, task)
     data = overrides.pop("data", None)
     if data is None and not overrides.get("resume"):
         raise ConfigError(
-            "data= is missing; try data=shapes (embedded, nothing to download), a folder in COCO's layout, "
-            "or a dataset YAML."
+            "data= is missing. Try data=shapes (embedded, nothing to download), a folder in COCO "
+            "layout, or a dataset YAML."
         )
     return TrainRequest(
         task=task,
@@ -240,14 +241,14 @@ def train_request(args: Sequence[str]) -> TrainRequest:
 
 
 def _flag(word: str) -> str:
-    """Return the key that a bare word switches on, or say what is wrong with it."""
+    """Return the flag that a bare word sets; raise ConfigError if it is not a flag."""
     from yolo_stability.compat import cfg
 
     if word in OWN_FLAGS:
         return word
     if word in cfg.MODES:
-        hint = f"; for the key write {word}=True" if cfg.is_flag(word) else ""
-        raise ConfigError(f"'{word}' is another verb beside 'train'; give one{hint}.")
+        hint = f" For the key, write {word}=True." if cfg.is_flag(word) else ""
+        raise ConfigError(f"Two verbs, 'train' and '{word}'. Remove one of them.{hint}")
     if cfg.is_flag(word):
         return word
     if word in OWN_KEYS:
@@ -259,13 +260,13 @@ def _flag(word: str) -> str:
         )
     if os.path.exists(word):  # noqa: PTH110 - Path.exists raises on odd text
         key = "model" if word.endswith(".pt") else "data"
-        raise ConfigError(f"'{word}' is a path without a key; write {key}={word}.")
+        raise ConfigError(f"'{word}' is a path without a key. Write {key}={word}.")
     known = [*cfg.TASKS, *cfg.DEFAULT_CFG_DICT, *OWN_KEYS, *OWN_FLAGS]
-    raise ConfigError(f"{unknown('word', word, known)} A task or key=value was expected.")
+    raise ConfigError(f"{unknown('word', word, known)} Expected a task or key=value.")
 
 
 def _with_cfg_file(typed: dict[str, Any]) -> dict[str, Any]:
-    """Put the content of `cfg=FILE` under what the user typed, as `yolo` does."""
+    """Merge the typed values over the content of `cfg=FILE`, as `yolo` does."""
     from yolo_stability.compat import cfg
 
     file = typed.pop("cfg", None)
@@ -273,29 +274,29 @@ def _with_cfg_file(typed: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_true(key: str, value: Any) -> bool:
-    """Return the value of one of our own flags, or say that it is neither True nor False."""
+    """Return the value of a flag; raise ConfigError unless it is a bool."""
     if not isinstance(value, bool):
-        raise ConfigError(f"'{key}={value}' is not possible: {key} is True or False.")
+        raise ConfigError(f"Invalid value {key}={value}: expected True or False.")
     return value
 
 
 def _task(words: Sequence[str], key: Any) -> str | None:
-    """Return the one task the user named, as a word or as `task=`."""
+    """Return the task that is given as a word or as `task=`; None without one."""
     from yolo_stability.compat import cfg
 
     named = dict.fromkeys([*words, *([] if key is None else [str(key)])])
     for task in named:
         if task not in cfg.TASKS:
             raise ConfigError(
-                f"{unknown('task', task, cfg.TASKS)} Tasks are {', '.join(cfg.TASKS)}."
+                f"{unknown('task', task, cfg.TASKS)} Expected {listing(cfg.TASKS, 'or')}."
             )
     if len(named) > 1:
-        raise ConfigError(f"Two tasks, {' and '.join(named)}; give one.")
+        raise ConfigError(f"Two tasks, {' and '.join(named)}. Remove one of them.")
     return next(iter(named), None)
 
 
 def _model(overrides: dict[str, Any], task: str | None) -> tuple[str, list[str]]:
-    """Take the model out of the overrides, or the one that `yolo` would take, and a note about it."""
+    """Remove the model from the overrides and return it, or the default of `yolo`, with notes."""
     from yolo_stability.compat import cfg
 
     model = overrides.pop("model", None)
@@ -305,7 +306,7 @@ def _model(overrides: dict[str, Any], task: str | None) -> tuple[str, list[str]]
         model, overrides["resume"] = resume, True
     if model is None:
         model = cfg.default_model(task)
-        notes.append(f"model= is not given: taking {model}, as yolo does.")
+        notes.append(f"model= is not given: using {model}, like yolo.")
     cfg.check_model(str(model))
     if task is not None:
         cfg.check_task(str(model), task)

@@ -1,4 +1,4 @@
-"""From what the user typed after `probe` to a checked request, and where its picture goes."""
+"""Parses the arguments of `probe` into a checked request."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ OUT = "runs/probe"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeLine:
-    """What a `probe` line asks for, checked.
+    """The checked arguments of a `probe` line.
 
     Attributes:
-        request: What to probe.
-        out: Folder of the picture.
-        json: Whether stdout is for JSON only.
+        request: The probe to run.
+        out: Folder for the picture.
+        json: Whether stdout is reserved for JSON.
     """
 
     request: ProbeRequest
@@ -39,13 +39,13 @@ class ProbeLine:
 
 
 def read_probe_line(args: Sequence[str]) -> ProbeLine:
-    """Read and check the line.
+    """Parse and check the arguments of `probe`.
 
     Args:
-        args: What the user typed, without the verb.
+        args: The arguments as typed, without the verb.
 
     Returns:
-        What it asks for.
+        The request, the folder for the picture, and the JSON flag.
 
     Raises:
         ConfigError: If a word, key, value, model or folder cannot be used.
@@ -55,7 +55,7 @@ def read_probe_line(args: Sequence[str]) -> ProbeLine:
     words, typed, as_json = read_with_json(args)
     file = typed.pop("cfg", None)
     given = typed if file is None else {**cfg.load_cfg(str(file)), **typed}
-    as_json |= is_true("json", given.pop("json", False))  # of a cfg file
+    as_json |= is_true("json", given.pop("json", False))  # from a cfg file
     task = _task(words, given.pop("task", None))
     out = Path(str(given.pop("out", OUT)))
     axes = {key: _values(key, given.pop(key)) for key in OWN_KEYS if key in given}
@@ -63,11 +63,11 @@ def read_probe_line(args: Sequence[str]) -> ProbeLine:
     model = given.pop("model", None)
     if model is None:
         model = cfg.default_model(task).replace(".pt", ".yaml")
-        print(f"model= is not given: taking {model}, with new weights.", file=sys.stderr)
+        print(f"model= is not given: using {model}, with random weights.", file=sys.stderr)
     data = given.pop("data", None)
     if data is None or isinstance(data, list):
         raise ConfigError(
-            "data= takes one dataset, such as data=shapes (embedded, nothing to download)."
+            "data= needs one dataset, such as data=shapes (embedded, nothing to download)."
         )
     grid, overrides = _grid(axes), cfg.check_values(given)
     _check_folder(out)
@@ -84,21 +84,21 @@ def read_probe_line(args: Sequence[str]) -> ProbeLine:
 
 
 def _task(words: Sequence[str], key: Any) -> str | None:
-    """Return the one task that was named, as a word or as `task=`."""
+    """Return the task that is given as a word or as `task=`; None without one."""
     for word in words:
         if word not in KNOWN_TASKS:
             known = (*KNOWN_TASKS, "json", *OWN_KEYS)
-            raise ConfigError(f"{unknown('word', word, known)} A task or key=value was expected.")
+            raise ConfigError(f"{unknown('word', word, known)} Expected a task or key=value.")
     named = list(dict.fromkeys([*words, *([] if key is None else [str(key)])]))
     if len(named) > 1:
-        raise ConfigError(f"Two tasks, {' and '.join(named)}; give one.")
+        raise ConfigError(f"Two tasks, {' and '.join(named)}. Remove one of them.")
     if named and named[0] not in KNOWN_TASKS:
         raise ConfigError(unknown("task", named[0], KNOWN_TASKS))
     return named[0] if named else None
 
 
 def _values(key: str, typed: Any) -> list[Any]:
-    """Split the values of one of our keys at commas, each read as if it stood alone."""
+    """Split the value of an option at commas and parse each part on its own."""
     if isinstance(typed, list | tuple):
         return list(typed)
     if not isinstance(typed, str) or "," not in typed:
@@ -106,13 +106,13 @@ def _values(key: str, typed: Any) -> list[Any]:
     pieces = [piece.strip() for piece in typed.split(",")]
     if not all(pieces):
         raise ConfigError(
-            f"'{key}={typed}' has an empty place between its commas; write {key}=A,B."
+            f"Invalid value {key}={typed}: a value between its commas is empty. Write {key}=A,B."
         )
     return [read_words([f"{key}={piece}"])[1][key] for piece in pieces]
 
 
 def _grid(axes: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], ...]:
-    """Return every combination of the values, the last key changing fastest, each once."""
+    """Return every distinct combination of the values, the last key varying fastest."""
     grid: list[dict[str, Any]] = []
     for values in itertools.product(*axes.values()):
         setting = dict(zip(axes, values, strict=True))
@@ -122,12 +122,12 @@ def _grid(axes: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Any], ...]:
 
 
 def _check_folder(folder: Path) -> None:
-    """Refuse a folder that cannot be made, before anything takes time; none is made yet, for the probe may fail."""
+    """Raise ConfigError for a folder that cannot be created; nothing is created yet."""
     try:
         there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
         if there.is_dir() and os.access(there, os.W_OK):
             return
-        why = f"{there} is {'not writable' if there.is_dir() else 'no folder'}"
-    except (OSError, ValueError):  # an overlong name, a NUL
-        why = "no file can have this name"
-    raise ConfigError(f"out={folder} cannot be made a folder: {why}. Name another one.")
+        why = f"{there} is not {'writable' if there.is_dir() else 'a folder'}"
+    except (OSError, ValueError):  # the name is too long or contains NUL
+        why = "the file system does not accept this name"
+    raise ConfigError(f"Cannot create the folder out={folder}: {why}. Choose another one.")

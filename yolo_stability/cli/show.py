@@ -1,4 +1,4 @@
-"""Prints results that are more than lines: tables of `probe` and `mechanics`, and a diagnosis."""
+"""Prints results with rich formatting: tables of `probe` and `mechanics`, and diagnoses."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["show_examined", "show_mechanics", "show_probes"]
 
 
 def show_probes(results: Sequence[ProbeResult], picture: Path | None = None) -> None:
-    """Print probes side by side, the verdicts and their reasons.
+    """Print probes side by side, with their verdicts and reasons.
 
     Args:
         results: From `api.probe_grid`, or `[probe(...)]`.
-        picture: Path of their picture, if there is one.
+        picture: Path of the plot, if there is one.
     """
     from rich.console import Console
 
@@ -39,7 +39,7 @@ def show_examined(examined: Examination, width: int = 80) -> None:
 
     Args:
         examined: From `api.examine`.
-        width: Columns that a line may take.
+        width: Maximum line width, in columns.
     """
     from rich.console import Console
 
@@ -51,7 +51,7 @@ def show_examined(examined: Examination, width: int = 80) -> None:
 
 
 def show_mechanics(result: MechanicsResult) -> None:
-    """Print a table, the sentences and the place of the picture for each study.
+    """Print the table, the conclusions and the path of the plot of each study.
 
     Args:
         result: From `api.mechanics`.

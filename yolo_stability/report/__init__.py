@@ -1,1 +1,1 @@
-"""Finished numbers to pictures and tables; nothing here computes."""
+"""Renders benchmark results as HTML, Markdown and plots; computes no statistics."""

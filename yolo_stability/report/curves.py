@@ -1,4 +1,4 @@
-"""The chart of total norm and loss over all seeds, control and arm, as plotly takes it."""
+"""The plotly chart of total gradient norm and loss of an arm and its control, all seeds."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Runs = Sequence[tuple[RunResultRow, BinnedRun]]
 
 
 def curves_chart(section: Section) -> Chart | None:
-    """Return the curves of an arm and its control; None where no step was recorded."""
+    """Return the curves of an arm and its control; None if no step was recorded."""
     control = [(run, s) for run, s in section.control if s is not None and len(s.first)]
     arm = [(run, s) for run, s in section.runs if s is not None and len(s.first)]
     if not arm:
@@ -66,7 +66,7 @@ def _middle(series: BinnedRun) -> Any:
 
 
 def _floor(columns: Iterable[Any]) -> float:
-    """Return where a log scale draws zero: a little below the smallest value."""
+    """Return the position of zero on a log scale: a quarter of the smallest positive value."""
     known = np.concatenate([np.asarray(c, dtype=float) for c in columns])
     known = known[np.isfinite(known) & (known > 0)]
     return float(known.min()) / 4 if len(known) else 0.1
@@ -82,7 +82,7 @@ def _line(
     y, floor = place
     label, color, i, name = style
     values = getattr(series, field)
-    said = escape_text(label if len(label) <= _NAME else f"{label[: _NAME - 1]}…")
+    shown = escape_text(label if len(label) <= _NAME else f"{label[: _NAME - 1]}…")
     return {
         "type": "scatter",
         "mode": "lines+markers" if np.isfinite(values).sum() < 8 else "lines",
@@ -93,17 +93,18 @@ def _line(
         "yaxis": y,
         "line": {"color": color, "width": 1.8, "dash": _DASHES[i % len(_DASHES)]},
         "marker": {"size": 5},
-        "name": f"{said}, seed {run.seed}",
+        "name": f"{shown}, seed {run.seed}",
         "showlegend": y == "y",
         "legendgroup": f"{escape_text(label)} {run.seed}",
-        "hovertemplate": f"{said}, seed {run.seed}<br>step %{{x:.0f}}: {name} %{{text}}<extra></extra>",
+        "hovertemplate": f"{shown}, seed {run.seed}<br>"
+        f"step %{{x:.0f}}: {name} %{{text}}<extra></extra>",
     }
 
 
 def _band(
     runs: Runs, fields: tuple[str, str], place: tuple[str, float], color: str
 ) -> dict[str, Any]:
-    """Return an area from the smallest median to the largest single step over all seeds."""
+    """Return a band from the smallest median to the largest single step over all seeds."""
     low_of, high_of = fields
     y, floor = place
     cells: dict[float, list[float]] = {}
@@ -136,7 +137,7 @@ def _band(
 
 
 def _stretches(cells: dict[float, list[float]]) -> list[list[float]]:
-    """Return the runs of neighbouring bins that hold values."""
+    """Return the stretches of adjacent bins with values."""
     found: list[list[float]] = [[]]
     for x in sorted(cells):
         if cells[x]:
@@ -147,7 +148,7 @@ def _stretches(cells: dict[float, list[float]]) -> list[list[float]]:
 
 
 def _events(sides: Sequence[tuple[Runs, str, str]]) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the marks of skipped and non-finite steps, one row a run, and the names of the rows."""
+    """Return the marks of skipped and non-finite steps, one row per run, and the row names."""
     rows: list[str] = []
     traces: dict[str, dict[str, Any]] = {}
     for runs, label, _ in sides:
@@ -186,7 +187,7 @@ def _event_trace(kind: str) -> dict[str, Any]:
 
 
 def _span(data: Sequence[dict[str, Any]], y: str) -> tuple[float, float]:
-    """Return the smallest and the largest value of a panel, log10."""
+    """Return the log10 of the smallest and largest value of a panel."""
     known = [
         v for trace in data if trace["yaxis"] == y for v in trace["y"] if v is not None and v > 0
     ]
@@ -194,7 +195,7 @@ def _span(data: Sequence[dict[str, Any]], y: str) -> tuple[float, float]:
 
 
 def _layout(rows: list[str], spans: dict[str, tuple[float, float]]) -> dict[str, Any]:
-    """Return two panels, and a strip for events below them if there are any."""
+    """Return the layout: two panels, and a strip for events below them if there are any."""
     strip = min(0.3, 0.06 * len(rows) + 0.02) if rows else 0.0
     middle = strip + (1 - strip) / 2
     layout: dict[str, Any] = {
@@ -214,7 +215,10 @@ def _layout(rows: list[str], spans: dict[str, tuple[float, float]]) -> dict[str,
     }
     if rows:
         layout["yaxis3"] = axis(
-            domain=[0, strip], tickvals=list(range(len(rows))), ticktext=rows, range=[-0.6, len(rows) - 0.4],
+            domain=[0, strip],
+            tickvals=list(range(len(rows))),
+            ticktext=rows,
+            range=[-0.6, len(rows) - 0.4],
             showgrid=False,
-        )  # fmt: skip
+        )
     return layout

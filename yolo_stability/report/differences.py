@@ -1,4 +1,4 @@
-"""The settings by which arms differ from the control."""
+"""The settings that differ between the arms and the control."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Difference", "differences", "flatten"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """A setting by which an arm differs from the control; `where` is empty when it does everywhere."""
+    """A setting of an arm that differs from the control; `where` is empty for all tasks."""
 
     arm: str
     key: str
@@ -24,7 +24,7 @@ class Difference:
 
 
 def differences(outline: Outline) -> tuple[Difference, ...]:
-    """Return the effective settings by which arms differ from the control, each said once."""
+    """Return the effective settings of arms that differ from the control, without repetitions."""
     found: dict[tuple[str, str, str, str], list[str]] = {}
     ran: Counter[str] = Counter()
     for group in outline.groups:
@@ -52,7 +52,12 @@ def differences(outline: Outline) -> tuple[Difference, ...]:
 
 
 def flatten(values: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
-    """Return nested values as lines of name and text: `versions.torch`, `2.8.0`."""
+    """Flatten nested values to pairs of name and text.
+
+    Examples:
+        >>> flatten({"versions": {"torch": "2.8.0"}, "seed": 0})
+        [('versions.torch', '2.8.0'), ('seed', '0')]
+    """
     lines: list[tuple[str, str]] = []
     for key, value in values.items():
         if isinstance(value, Mapping) and value:
@@ -62,5 +67,5 @@ def flatten(values: Mapping[str, object], prefix: str = "") -> list[tuple[str, s
     return lines
 
 
-# differ between any two runs
+# these differ between any two runs
 _PLACES = frozenset({"name", "project", "save_dir", "seed", "exist_ok", "resume"})

@@ -1,4 +1,4 @@
-"""The PNGs of a benchmark: for each task, all arms beside the control, as heat maps and as curves."""
+"""The plots of a benchmark: heat maps and curves of all arms and the control, per task."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from yolo_stability.report.run_bins import BinnedRun
 __all__ = ["NAME", "Picture", "figures"]
 
 NAME = re.compile(r"g\d+-[a-z0-9-]+-(blocks|curves)\.png")
-"""What the pictures are called."""
+"""Pattern of the file names of the plots."""
 
 _DPI, _WIDTH, _COLUMNS = 100, 13.0, 4
 _ROW, _LEFT, _RIGHT, _TOP, _BOTTOM, _GAP, _HEAD = 0.17, 1.75, 0.3, 0.75, 0.55, 0.22, 0.36  # inches
@@ -33,7 +33,7 @@ _VERDICT_INK = {"failed": BAD, "unstable": "#b35900"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """A PNG with the words that stand for it."""
+    """A PNG with its alternative text."""
 
     name: str
     alt: str
@@ -41,7 +41,7 @@ class Picture:
 
 
 def figures(outline: Outline) -> Iterator[Picture]:
-    """Yield the pictures of every task and model that has series."""
+    """Yield the plots of every task and model with recorded steps."""
     import matplotlib as mpl
 
     for group in outline.groups:
@@ -54,13 +54,19 @@ def figures(outline: Outline) -> Iterator[Picture]:
             if shown:
                 yield Picture(
                     name=f"{group.id}-{slug}-blocks.png",
-                    alt=f"Gradient norm of every block over the steps, {group.title}, one map an arm",
+                    alt=(
+                        f"Gradient norm of every block over the steps, {group.title}, one heat map "
+                        "per arm"
+                    ),
                     content=png_of(_heat_maps(group, shown), _DPI),
                 )
             if curves:
                 yield Picture(
                     name=f"{group.id}-{slug}-curves.png",
-                    alt=f"Total gradient norm and loss over the steps, seed by seed, {group.title}, one column an arm",
+                    alt=(
+                        f"Total gradient norm and loss over the steps, {group.title}, one column "
+                        "per arm, one line per seed"
+                    ),
                     content=png_of(_curves(group, curves), _DPI),
                 )
 
@@ -76,7 +82,7 @@ def _new_figure(height: float, title: str) -> Any:
 
 
 def _panel(figure: Any, left: float, top: float, size: tuple[float, float]) -> Any:
-    """Add axes at a place given in inches from the upper left."""
+    """Add axes at a position in inches from the upper left."""
     _, height = figure.get_size_inches()
     return figure.add_axes(
         (left / _WIDTH, 1 - (top + size[1]) / height, size[0] / _WIDTH, size[1] / height)
@@ -103,8 +109,8 @@ def _heat_maps(group: TaskGroup, sections: list[Section]) -> Any:
     figure = _new_figure(height, f"Gradient norm of every block, {group.title}")
     figure.text(
         0.16 / _WIDTH, 1 - 0.56 / height,
-        "Log scale, one for all. Red: NaN or Inf. Black: zero. Grey: no step. Red triangle: skipped by the guard. "
-        "An arm that ended early is shown enlarged.",
+        "Log scale, shared by all maps. Red: NaN or Inf. Black: zero. Gray: no step. "
+        "Red triangle: skipped by the guard. An arm that ended early is shown enlarged.",
         size=9, color=FAINT, va="center",
     )  # fmt: skip
     wide = (_WIDTH - _LEFT - _RIGHT - bar - (columns - 1) * _GAP) / columns
@@ -181,7 +187,8 @@ def _curves(group: TaskGroup, sections: list[Section]) -> Any:
     figure = _new_figure(height, f"Total gradient norm and loss, {group.title}")
     figure.text(
         0.16 / _WIDTH, 1 - 0.56 / height,
-        "Blue: the arm, a line each seed. Grey: the control. Red cross: NaN or Inf. Zero is drawn at the lower edge.",
+        "Blue: the arm, one line per seed. Gray: the control. Red cross: NaN or Inf. "
+        "Zero is drawn at the lower edge.",
         size=9, color=FAINT, va="center",
     )  # fmt: skip
     left, gap = 0.85, 0.62

@@ -1,4 +1,4 @@
-"""What the diagnosis of a run says, as texts in the order of reading; HTML and Markdown show the same."""
+"""The diagnosis of runs as text in reading order, for HTML and Markdown."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class FindingRow:
 
     Attributes:
         severity: critical, warning or info.
-        what: Kind of trouble, such as `an exploding gradient`.
-        where: Steps and block, such as `steps 3 to 9, in model.0 Conv`; empty where it concerns none.
-        message: What was seen.
-        remedy: What to try; empty where there is nothing to do.
+        what: Kind of problem, such as `exploding gradient`.
+        where: Steps and block, such as `steps 3 to 9, in model.0 Conv`; empty if not applicable.
+        message: Description of the finding.
+        remedy: Suggested remedy; empty if there is none.
     """
 
     severity: str
@@ -38,15 +38,15 @@ class FindingRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosed:
-    """A run with trouble.
+    """The diagnosis of a failed or unstable run.
 
     Attributes:
-        seed: Its seed.
+        seed: Seed of the run.
         verdict: failed or unstable.
-        why: What the verdict rests on.
-        cause: The most likely cause with its share of the evidence and what speaks for it.
-        others: The same of other causes that were considered.
-        seen: Findings in time.
+        why: Reason for the verdict.
+        cause: The most likely cause, its share of the evidence, and the evidence.
+        others: The same for the other causes considered.
+        seen: Findings in order of time.
     """
 
     seed: int
@@ -58,14 +58,14 @@ class Diagnosed:
 
 
 def diagnosed(runs: Sequence[RunResultRow]) -> tuple[Diagnosed, ...]:
-    """Return what is known of each run with trouble; runs of which nothing is known, as of old files, are left out."""
+    """Return the diagnoses of failed and unstable runs; runs without any diagnosis are skipped."""
     return tuple(
         _diagnosed(run) for run in runs if run.verdict in _TROUBLED and (run.causes or run.findings)
     )
 
 
 def cause_of(runs: Sequence[RunResultRow]) -> str:
-    """Name the most frequent cause of runs, such as `likely cause: learning rate`; empty where none is known."""
+    """Return the most frequent cause, such as `likely cause: learning rate`; empty if unknown."""
     known = Counter(run.cause for run in runs if run.cause)
     if not known:
         return ""
@@ -77,7 +77,7 @@ def cause_of(runs: Sequence[RunResultRow]) -> str:
 
 
 def _diagnosed(run: RunResultRow) -> Diagnosed:
-    first = _cause(run.causes[0]) if run.causes else "unknown, since nothing speaks for any"
+    first = _cause(run.causes[0]) if run.causes else "unknown (no evidence for any cause)"
     others = (_cause(cause) for cause in run.causes[1:] if cause.name != _UNKNOWN)
     return Diagnosed(
         seed=run.seed,
@@ -91,7 +91,7 @@ def _diagnosed(run: RunResultRow) -> Diagnosed:
 
 def _cause(cause: Cause) -> str:
     if cause.name == _UNKNOWN:
-        return "unknown, since too little speaks for any"
+        return "unknown (too little evidence for any cause)"
     return (
         f"{_name(cause.name)} ({100 * cause.score:.0f}% of the evidence): {clean(cause.evidence)}"
     )

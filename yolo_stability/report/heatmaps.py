@@ -1,4 +1,4 @@
-"""Heat maps and depth profiles of an arm beside its control, as plotly takes them."""
+"""The plotly heat maps and depth profiles of an arm and its control."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ __all__ = ["Grids", "color_limits", "depth_charts", "heat_charts", "own_steps", 
 
 _ROW, _HEAT_FRAME, _DEPTH_FRAME = 20, 130, 70
 _MAX_CROSSES = 300
-_DECADES = 10  # the colours span no more above and below the control's median
-_SHORT = 0.35  # a run that ended before this share of the plan is shown enlarged
+_DECADES = 10  # maximum decades of the color scale above and below the median of the control
+_SHORT = 0.35  # runs that ended before this share of the planned steps are shown enlarged
 
 
 class Grids:
-    """The matrices of all runs, each stored once however many charts show it."""
+    """The matrices of all runs, each stored once even if several charts show it."""
 
     def __init__(self, names: dict[int, str]) -> None:
         self._names = names
@@ -40,11 +40,11 @@ class Grids:
 
     @classmethod
     def of(cls, series: dict[Key, BinnedRun]) -> Grids:
-        """Return an empty store for these series."""
+        """Return an empty store for the given series."""
         return cls({id(item): f"r{i}" for i, item in enumerate(series.values())})
 
     def add(self, series: BinnedRun) -> str:
-        """Store a run and return the name under which the page's script finds it."""
+        """Store a run and return its key for the script of the page."""
         name = self._names[id(series)]
         if name not in self.content:
             self.content[name] = _grid(series)
@@ -52,7 +52,7 @@ class Grids:
 
 
 def _grid(series: BinnedRun) -> dict[str, Any]:
-    """Return edges of the bins, log10 of the norms, and 1 where NaN or Inf stood, 0 where the norm is zero."""
+    """Return bin edges, log10 of the norms, and an overlay: 1 for NaN or Inf, 0 for a norm of 0."""
     values, bad = series.block_norm, series.block_nonfinite > 0
     with np.errstate(divide="ignore", invalid="ignore"):
         log = np.log10(values)
@@ -68,7 +68,7 @@ def _grid(series: BinnedRun) -> dict[str, Any]:
 
 
 def heat_charts(section: Section, grids: Grids) -> list[Chart]:
-    """Return the heat maps: the control's, if there is one, and the arm's, with a variant for each seed."""
+    """Return the heat maps of the control, if any, and of the arm, with one variant per seed."""
     found = pairs(section)
     if not found:
         return []
@@ -90,7 +90,10 @@ def heat_charts(section: Section, grids: Grids) -> list[Chart]:
     return [
         Chart(
             id=f"{section.id}-heat-{side}",
-            label=f"Heat map of gradient norms, blocks by steps: {'the control' if side == 'control' else name}",
+            label=(
+                "Heat map of gradient norms, blocks by steps: "
+                f"{'the control' if side == 'control' else name}"
+            ),
             height=_HEAT_FRAME + _ROW * rows,
             variants=variants,
         )
@@ -100,7 +103,7 @@ def heat_charts(section: Section, grids: Grids) -> list[Chart]:
 
 
 def color_limits(pair: Pair) -> tuple[float, float]:
-    """Return log10 of the smallest and largest norm that the colours tell apart, one scale for control and arm."""
+    """Return the log10 limits of the color scale that control and arm share."""
     both = [s.block_norm for s in (pair.control, pair.series) if s is not None]
     first, every = both[0], np.concatenate([matrix.ravel() for matrix in both])
     every, first = (v[np.isfinite(v) & (v > 0)] for v in (every, first.ravel()))
@@ -113,7 +116,7 @@ def color_limits(pair: Pair) -> tuple[float, float]:
 
 
 def steps_shown(pair: Pair) -> tuple[float, float, bool]:
-    """Return first and last step on the axis of both heat maps, and whether that is less than the control ran."""
+    """Return the first and last step of the shared axis, and whether the control is cut off."""
     last = float(pair.series.last[-1])
     whole = max(last, float(pair.control.last[-1]) if pair.control is not None else last)
     short = last < _SHORT * whole
@@ -121,7 +124,7 @@ def steps_shown(pair: Pair) -> tuple[float, float, bool]:
 
 
 def own_steps(pair: Pair) -> bool:
-    """Return whether control and arm took such different numbers of steps that each is drawn over its own."""
+    """Return whether control and arm have such different step counts that each has its own axis."""
     return pair.control is not None and float(pair.control.last[-1]) < _SHORT * float(
         pair.series.last[-1]
     )
@@ -156,16 +159,40 @@ def _heat_data(series: BinnedRun, limits: tuple[float, float], grid: str) -> lis
         if low <= p <= high
     ]
     bar = {
-        "tickvals": [float(p) for p, _ in inside], "ticktext": [t for _, t in inside],
-        "orientation": "h", "thickness": 10,
-        "y": 1.0, "yanchor": "bottom", "x": 0, "xanchor": "left", "len": 1, "outlinewidth": 0, "ticks": "",
-    }  # fmt: skip
+        "tickvals": [float(p) for p, _ in inside],
+        "ticktext": [t for _, t in inside],
+        "orientation": "h",
+        "thickness": 10,
+        "y": 1.0,
+        "yanchor": "bottom",
+        "x": 0,
+        "xanchor": "left",
+        "len": 1,
+        "outlinewidth": 0,
+        "ticks": "",
+    }
     data: list[dict[str, Any]] = [
-        {"type": "heatmap", "grid": grid, "layer": "z", "zmin": low, "zmax": high, "colorscale": "Viridis",
-         "colorbar": bar, "hoverongaps": False},
-        {"type": "heatmap", "grid": grid, "layer": "over", "zmin": 0, "zmax": 1, "colorscale": [[0, ZERO], [1, BAD]],
-         "showscale": False, "hoverongaps": False},
-    ]  # fmt: skip
+        {
+            "type": "heatmap",
+            "grid": grid,
+            "layer": "z",
+            "zmin": low,
+            "zmax": high,
+            "colorscale": "Viridis",
+            "colorbar": bar,
+            "hoverongaps": False,
+        },
+        {
+            "type": "heatmap",
+            "grid": grid,
+            "layer": "over",
+            "zmin": 0,
+            "zmax": 1,
+            "colorscale": [[0, ZERO], [1, BAD]],
+            "showscale": False,
+            "hoverongaps": False,
+        },
+    ]
     middle = (series.first + series.last) / 2
     row, column = np.nonzero(series.block_nonfinite > 0)
     if 0 < len(row) <= _MAX_CROSSES:
@@ -179,24 +206,32 @@ def _heat_data(series: BinnedRun, limits: tuple[float, float], grid: str) -> lis
     return data
 
 
-def _marks(x: Any, y: Any, symbol: str, color: str, said: str) -> dict[str, Any]:
-    width = 1.5 if symbol.endswith("thin") else 0  # a thin symbol is nothing but its line
+def _marks(x: Any, y: Any, symbol: str, color: str, label: str) -> dict[str, Any]:
+    width = 1.5 if symbol.endswith("thin") else 0  # a thin symbol consists only of its line
     return {
-        "type": "scatter", "mode": "markers", "x": rounded(x), "y": [int(v) for v in y],
-        "marker": {"symbol": symbol, "size": 7, "color": color, "line": {"color": color, "width": width}},
-        "hovertemplate": f"step %{{x:.0f}}: {said}<extra></extra>",
-    }  # fmt: skip
+        "type": "scatter",
+        "mode": "markers",
+        "x": rounded(x),
+        "y": [int(v) for v in y],
+        "marker": {
+            "symbol": symbol,
+            "size": 7,
+            "color": color,
+            "line": {"color": color, "width": width},
+        },
+        "hovertemplate": f"step %{{x:.0f}}: {label}<extra></extra>",
+    }
 
 
 def depth_charts(section: Section) -> list[Chart]:
-    """Return the depth profiles: one chart for each moment that any seed has, with a variant for each seed."""
+    """Return the depth profiles: one chart per moment, with one variant per seed."""
     found = pairs(section)
-    told = {pair.run.seed: moments(pair) for pair in found}
+    by_seed = {pair.run.seed: moments(pair) for pair in found}
     names = list(
         dict.fromkeys(
             m.name
             for name in ("start", "onset", "end")
-            for ms in told.values()
+            for ms in by_seed.values()
             for m in ms
             if m.name == name
         )
@@ -205,8 +240,8 @@ def depth_charts(section: Section) -> list[Chart]:
     for name in names:
         variants = {}
         for pair in found:
-            here = [m for m in told[pair.run.seed] if m.name == name]
-            limits = _norm_range(told[pair.run.seed])
+            here = [m for m in by_seed[pair.run.seed] if m.name == name]
+            limits = _norm_range(by_seed[pair.run.seed])
             if here:
                 variants[str(pair.run.seed)] = _profile(pair, here[0], limits, section)
         charts.append(
@@ -220,9 +255,9 @@ def depth_charts(section: Section) -> list[Chart]:
     return charts
 
 
-def _norm_range(told: Sequence[Moment]) -> tuple[float, float]:
-    """Return the limits that all moments of a seed share, log10; zero has its place a decade below."""
-    values = np.concatenate([v for m in told for v in (m.norms, m.control) if v is not None])
+def _norm_range(shown: Sequence[Moment]) -> tuple[float, float]:
+    """Return the log10 limits that all moments of a seed share; zero is drawn a decade below."""
+    values = np.concatenate([v for m in shown for v in (m.norms, m.control) if v is not None])
     known = values[np.isfinite(values) & (values > 0)]
     low, high = (
         (float(np.log10(known.min())), float(np.log10(known.max()))) if len(known) else (0.0, 1.0)
@@ -251,21 +286,32 @@ def _profile(
         "title": moment.title,
         "data": data,
         "layout": {
-            "xaxis": axis(**log_ticks(low, high), title={"text": "gradient norm"}, range=[low, high]),
+            "xaxis": axis(
+                **log_ticks(low, high), title={"text": "gradient norm"}, range=[low, high]
+            ),
             "yaxis": axis(
-                tickvals=list(range(len(blocks))), ticktext=[shown_name(b) for b in blocks],
+                tickvals=list(range(len(blocks))),
+                ticktext=[shown_name(b) for b in blocks],
                 range=[len(blocks) - 0.5, -0.5],
             ),
             "showlegend": False,
         },
-    }  # fmt: skip
+    }
 
 
 def _profile_line(values: Any, low: float, name: str, color: str, symbol: str) -> dict[str, Any]:
     return {
-        "type": "scatter", "mode": "lines+markers", "name": name, "y": list(range(len(values))),
+        "type": "scatter",
+        "mode": "lines+markers",
+        "name": name,
+        "y": list(range(len(values))),
         "x": rounded(np.where(values == 0, 10.0**low, values)),
         "text": [number(v if np.isfinite(v) else None) for v in values.tolist()],
-        "line": {"color": color, "width": 1.8, "dash": "dash" if symbol == "circle-open" else "solid"},
-        "marker": {"size": 6, "symbol": symbol}, "hovertemplate": f"{name}: %{{text}}<extra></extra>",
-    }  # fmt: skip
+        "line": {
+            "color": color,
+            "width": 1.8,
+            "dash": "dash" if symbol == "circle-open" else "solid",
+        },
+        "marker": {"size": 6, "symbol": symbol},
+        "hovertemplate": f"{name}: %{{text}}<extra></extra>",
+    }

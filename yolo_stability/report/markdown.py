@@ -1,4 +1,4 @@
-"""`report.md`: the report for terminals, pull requests and anything else that shows Markdown."""
+"""The Markdown report (`report.md`), for terminals and pull requests."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def markdown(outline: Outline, pictures: Sequence[Picture], folder: str) -> str:
     """Return the report as Markdown.
 
     Args:
-        outline: What to say.
-        pictures: The PNGs.
-        folder: Where they lie, relative to the report.
+        outline: Content of the report.
+        pictures: The plots.
+        folder: Folder of the plots, relative to the report.
     """
     result = outline.result
     lines = [f"# Stability benchmark: {_text(result.suite)}", _text(result.description)]
@@ -43,7 +43,8 @@ def markdown(outline: Outline, pictures: Sequence[Picture], folder: str) -> str:
     lines += [f"**{_text(lost)}**"] if (lost := lost_runs(outline)) else []
     lines.append(
         "\n".join(
-            f"- **{_text(item.cell.verdict)}** {_link(_text(item.lead), item.cell)}{_text(item.rest, strip=False)}"
+            f"- **{_text(item.cell.verdict)}** "
+            f"{_link(_text(item.lead), item.cell)}{_text(item.rest, strip=False)}"
             for item in comparison_sentences(outline)
         )
     )
@@ -63,10 +64,10 @@ def markdown(outline: Outline, pictures: Sequence[Picture], folder: str) -> str:
     ]
     lines += [
         "## Settings that differ from the control",
-        _table(setting_table(outline), "None, or none was recorded."),
+        _table(setting_table(outline), "None, or none were recorded."),
     ]
     lines += ["## All runs", _table(run_table(outline), "None.")]
-    lines += ["## Environment, and how to do it again"]
+    lines += ["## Environment and command"]
     if command := command_of(outline):
         lines += ["This command reproduces the benchmark:", _code(command)]
     manifest = {key: value for key, value in result.manifest.items() if key != "command"}
@@ -76,23 +77,23 @@ def markdown(outline: Outline, pictures: Sequence[Picture], folder: str) -> str:
 
 
 def _text(text: str, *, strip: bool = True) -> str:
-    """Return a text that Markdown shows as it is, on one line."""
-    said = _SPECIAL.sub(r"\\\1", clean(text))
-    return said.strip() if strip else said
+    """Escape a text for Markdown, on one line."""
+    escaped = _SPECIAL.sub(r"\\\1", clean(text))
+    return escaped.strip() if strip else escaped
 
 
 def _anchor(name: str) -> str:
-    """Return a place that links lead to: what a renderer makes of a heading depends on the renderer."""
+    """Return a link target: the automatic targets of headings depend on the renderer."""
     return f'<a id="{name}"></a>'
 
 
 def _link(text: str, cell: ArmCell) -> str:
-    """Return a text that leads to the section of a cell, if there is one."""
+    """Return a text as a link to the section of a cell, if there is one."""
     return f"[{text}](#{cell.link})" if cell.link else text
 
 
 def _code(command: str) -> str:
-    """Return a code block that the text in it cannot end."""
+    """Return a code block whose fence does not occur in the text."""
     longest = max((len(hit) for hit in re.findall(r"`+", command)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}\n{command}\n{fence}"
@@ -143,8 +144,8 @@ def _section(section: Section) -> list[str]:
         [f"Claim tested: {_text(arm.claim)} Expected: {_text(arm.expects)}"] if arm.claim else []
     )
     if arm.overrides:
-        told = " ".join(f"{clean(key)}={setting(value)}" for key, value in arm.overrides.items())
-        lines.append(f"Changed from the suite's settings: {_text(told)}")
+        changes = " ".join(f"{clean(key)}={setting(value)}" for key, value in arm.overrides.items())
+        lines.append(f"Changed from the suite's settings: {_text(changes)}")
     lines += [_text(section.note)] if section.note else []
     for run in diagnosed([run for run, _ in section.runs]):
         lines += _diagnosis(run)
@@ -160,15 +161,16 @@ def _section(section: Section) -> list[str]:
 
 
 def _diagnosis(run: Diagnosed) -> list[str]:
-    """Return what the diagnosis of a run says: its cause, then what was seen in the order of time."""
-    said = [
+    """Return the lines about the diagnosis of a run: causes, then findings in order of time."""
+    causes = [
         f"**Diagnosis of seed {run.seed}, {_text(run.verdict)}.** Likely cause: {_text(run.cause)}."
     ]
     if run.others:
-        said.append(f"Less likely: {_text('; '.join(run.others))}.")
+        causes.append(f"Less likely: {_text('; '.join(run.others))}.")
     seen = [
-        f"{number}. {_text(item.severity)}: {_text(', '.join(part for part in (item.what, item.where) if part))}: "
+        f"{number}. {_text(item.severity)}: "
+        f"{_text(', '.join(part for part in (item.what, item.where) if part))}: "
         f"{_text(item.message)}." + (f" To try: {_text(item.remedy)}." if item.remedy else "")
         for number, item in enumerate(run.seen, 1)
     ]
-    return [" ".join(said), "\n".join(seen)]
+    return [" ".join(causes), "\n".join(seen)]

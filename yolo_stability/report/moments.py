@@ -1,4 +1,4 @@
-"""Norms along the depth at the first step, at the onset and at the end: one seed of an arm beside the control."""
+"""Block norms of a run and its control at the start, at the onset and at the end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Moment", "Pair", "moments", "pairs", "worst_pair"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """One run of an arm with its series, and the control's run of the same seed (or of its first one)."""
+    """A run of an arm with its series, and the control with the same seed (else its first)."""
 
     run: RunResultRow
     series: BinnedRun
@@ -31,10 +31,10 @@ class Moment:
 
     Attributes:
         name: `start`, `onset` or `end`.
-        title: Which steps that is.
-        norms: The arm's norms, in the order of its blocks; NaN unknown.
-        nonfinite: Blocks of the arm that held NaN or Inf.
-        control: The control's norms of the same blocks; None without a control.
+        title: The steps, for headings.
+        norms: Norms of the arm, shape (blocks,); NaN if unknown.
+        nonfinite: Whether each block of the arm contained NaN or Inf, shape (blocks,).
+        control: Norms of the control for the same blocks, shape (blocks,); None without a control.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Moment:
 
 
 def pairs(section: Section) -> tuple[Pair, ...]:
-    """Return the runs of an arm whose blocks were recorded, each with its control."""
+    """Return the runs of an arm with recorded blocks, each with its control."""
     there = {
         run.seed: series for run, series in section.control if series is not None and series.blocks
     }
@@ -67,14 +67,14 @@ def pairs(section: Section) -> tuple[Pair, ...]:
 
 
 def worst_pair(found: tuple[Pair, ...]) -> Pair:
-    """Return the one that is shown first: whose trouble began first, or that of the first seed."""
+    """Return the run to show first: the one with the earliest onset, else the first seed."""
     return min(
         found, key=lambda pair: np.inf if pair.run.onset_step is None else pair.run.onset_step
     )
 
 
 def moments(pair: Pair) -> tuple[Moment, ...]:
-    """Return the first bin, the bin of the onset if there was one, and the last bin."""
+    """Return the first bin, the bin of the onset, if any, and the last bin."""
     arm = pair.series
     columns = {"start": 0, "onset": arm.column(pair.run.onset_step), "end": len(arm.first) - 1}
     return tuple(
@@ -85,7 +85,7 @@ def moments(pair: Pair) -> tuple[Moment, ...]:
 def _moment(name: str, column: int, pair: Pair) -> Moment:
     arm, control = pair.series, pair.control
     title = {"start": "At the start", "onset": "At the first sign", "end": "At the end"}[name]
-    told, norms = f"{title}: {steps_text(arm, column)}", None
+    text, norms = f"{title}: {steps_text(arm, column)}", None
     if control is not None:
         last = len(control.first) - 1
         same = control.column(int(arm.first[column]))
@@ -95,10 +95,10 @@ def _moment(name: str, column: int, pair: Pair) -> Moment:
             [control.block_norm[row[b], there] if b in row else np.nan for b in arm.blocks]
         )
         if steps_text(control, there) != steps_text(arm, column):
-            told += f" (control: {steps_text(control, there)})"
+            text += f" (control: {steps_text(control, there)})"
     return Moment(
         name=name,
-        title=told,
+        title=text,
         norms=arm.block_norm[:, column],
         nonfinite=arm.block_nonfinite[:, column] > 0,
         control=norms,

@@ -1,4 +1,4 @@
-"""What a report says, in the order in which it says it; HTML, Markdown and pictures are drawn from this."""
+"""The content of a report in reading order; HTML, Markdown and plots are rendered from it."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ __all__ = ["ArmCell", "Outline", "Section", "TaskGroup", "benchmark_headline", "
 
 VERDICTS = ("failed", "unstable", "inconclusive", "stable")
 _MOST_RUNS, _MOST_SEEDS, _LEAST_SEEDS = 240, 10, 3
-"""How many runs a page shows in detail; how many of one arm at most, and at least, however many arms there are."""
+"""Runs that a page shows in detail, in all; maximum and minimum per arm."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArmCell:
-    """What became of one arm on one task and model.
+    """The outcome of one arm on one task and model.
 
     Attributes:
-        verdict: The worst one among its runs; empty without any run.
-        runs: `2 of 2 runs`, which had that verdict.
-        onset: `first sign at step 5: NaN or Inf`; empty without any.
-        block: Block concerned; empty if none stands out.
-        cause: `likely cause: learning rate`; empty if none is known.
-        sure: How sure that is.
-        link: Id of the section that shows it; empty if there is none.
+        verdict: The worst verdict of its runs; empty without runs.
+        runs: Runs with that verdict, such as `2 of 2 runs`.
+        onset: Such as `first sign at step 5: NaN or Inf`; empty without one.
+        block: The block concerned; empty if none stands out.
+        cause: Such as `likely cause: learning rate`; empty if unknown.
+        sure: Confidence in the verdict.
+        link: Id of the section with the details; empty if there is none.
     """
 
     verdict: str
@@ -45,17 +45,17 @@ class ArmCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """One arm beside the control, on one task and model.
+    """An arm and its control on one task and model.
 
     Attributes:
-        id: Unique in the page, the same for the same plan.
+        id: Unique id on the page, the same for the same plan.
         arm: The arm.
         task: Task.
         model: Model.
-        runs: Its runs with their series, by seed; those that are shown.
-        control: The control's runs with their series; those that are shown.
-        left_out: How many runs of the arm there is no room for; the comparison and the cell count them, too.
-        comparison: What the statistics say; None without a control.
+        runs: The runs shown in detail, with their series, by seed.
+        control: The control runs shown in detail, with their series.
+        omitted: Runs of the arm that are not shown; comparison and cell include them.
+        comparison: Statistics against the control; None without a control.
         cell: Its cell in the matrix.
     """
 
@@ -67,17 +67,18 @@ class Section:
     control: tuple[tuple[RunResultRow, BinnedRun | None], ...]
     comparison: Comparison | None
     cell: ArmCell
-    left_out: int = 0
+    omitted: int = 0
 
     @property
     def note(self) -> str:
-        """Which of its runs are shown, in words; empty where all are."""
-        if not self.left_out:
+        """The sentence about runs that are not shown; empty if all are."""
+        if not self.omitted:
             return ""
-        shown = f"Shown are {len(self.runs)} of {len(self.runs) + self.left_out} runs"
+        shown = f"{len(self.runs)} of {len(self.runs) + self.omitted} runs are shown"
         return (
-            f"{shown}: of each verdict the one whose trouble began first, then those of the first seeds."
-            " Verdict, sentence and statistics count every run, and the list of all runs names them."
+            f"{shown}: for each verdict the run with the earliest onset, then the first seeds. "
+            "Verdict, summary and statistics include every run, and the table of all runs lists "
+            "them."
         )
 
 
@@ -94,14 +95,14 @@ class TaskGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outline:
-    """Everything in its order.
+    """The content of a report.
 
     Attributes:
-        result: What it is about.
+        result: The benchmark result.
         control: Name of the control; None if there is none.
         groups: Tasks and models in the order of the plan.
-        matrix: For each arm a cell for each group.
-        anecdotal: No arm has more than one seed.
+        matrix: One row per arm, with one cell per group.
+        anecdotal: Whether no arm has more than one seed.
     """
 
     result: BenchmarkResult
@@ -112,7 +113,7 @@ class Outline:
 
 
 def build_outline(result: BenchmarkResult, series: Mapping[Key, BinnedRun]) -> Outline:
-    """Arrange a result and its series for a reader."""
+    """Arrange a benchmark result and its series in reading order."""
     control = next((arm.name for arm in result.arms if arm.is_control), None)
     places = list(dict.fromkeys((run.task, run.model) for run in result.runs))
     models = {task: len({m for t, m in places if t == task}) for task, _ in places}
@@ -161,12 +162,12 @@ def _section(
     found = [c for c in result.comparisons if (c.arm, c.task, c.model) == (arm.name, task, model)]
     comparison = found[0] if found else None
     rate = comparison.rate if comparison else None
-    if arm.is_control:  # every comparison on this task tells the control's own rate
+    if arm.is_control:  # every comparison on this task has the rate of the control
         rate = next(
             (c.control_rate for c in result.comparisons if (c.task, c.model) == place), None
         )
     runs = runs_of(arm.name)
-    shown = _telling(runs, room)
+    shown = _runs_to_show(runs, room)
     control = (
         [] if arm.is_control else runs_of(next((a.name for a in result.arms if a.is_control), None))
     )
@@ -180,17 +181,17 @@ def _section(
         control=with_series(control if len(control) <= room else same or control[:room]),
         comparison=comparison,
         cell=_cell(runs, comparison, rate, name),
-        left_out=len(runs) - len(shown),
+        omitted=len(runs) - len(shown),
     )
 
 
-def _telling(runs: list[RunResultRow], room: int) -> list[RunResultRow]:
-    """Return the runs to show: of each verdict the one whose trouble began first, then the first ones."""
+def _runs_to_show(runs: list[RunResultRow], room: int) -> list[RunResultRow]:
+    """Return the runs to show: for each verdict the one with the earliest onset, then the first."""
     if len(runs) <= room:
         return runs
     by_verdict = ([run for run in runs if run.verdict == verdict] for verdict in VERDICTS)
-    telling = [min(alike, key=_began) for alike in by_verdict if alike]
-    seeds = list(dict.fromkeys(run.seed for run in (*telling, *runs)))[:room]
+    earliest = [min(alike, key=_began) for alike in by_verdict if alike]
+    seeds = list(dict.fromkeys(run.seed for run in (*earliest, *runs)))[:room]
     return [run for run in runs if run.seed in seeds]
 
 
@@ -210,9 +211,12 @@ def _cell(
     first = min((run for run in concerned if run.onset_step is not None), key=_onset, default=None)
     onset = block = ""
     if first is not None:
-        sign = SIGNS.get(first.onset_sign or "", clean(first.onset_sign or "trouble"))
+        sign = SIGNS.get(first.onset_sign or "", clean(first.onset_sign or "instability"))
         median = comparison.onset.value if comparison else None
-        onset = f"first sign at step {amount(median if median is not None else first.onset_step)}: {sign}"
+        onset = (
+            f"first sign at step {amount(median if median is not None else first.onset_step)}: "
+            f"{sign}"
+        )
         block = (comparison and comparison.worst_block) or first.onset_block or ""
         block = f"in {clean(block)}" if block else ""
     return ArmCell(
@@ -231,15 +235,15 @@ def _onset(run: RunResultRow) -> int:
 
 
 def _sure(runs: int, rate: Interval | None) -> str:
-    """Say how far a rate from so few runs can be trusted."""
+    """Return the confidence text for a failure rate."""
     if runs == 1:
         return "one seed: anecdotal"
-    told = range_percent(rate) if rate is not None else ""
-    return f"{told} of such runs would fail (95% interval)" if told else count(runs, "seed")
+    text = range_percent(rate) if rate is not None else ""
+    return f"{text} of such runs would fail (95% interval)" if text else count(runs, "seed")
 
 
 def benchmark_headline(outline: Outline) -> list[str]:
-    """Say in a few sentences which arms broke, which wavered, which did neither, and how the control did."""
+    """Return sentences that summarize the verdicts of the arms and of the control."""
     arms = [(arm, cells) for arm, cells in outline.matrix if not arm.is_control]
     worst = {
         arm.name: next((v for v in VERDICTS if any(c.verdict == v for c in cells)), "")
@@ -248,10 +252,10 @@ def benchmark_headline(outline: Outline) -> list[str]:
     words = {
         "failed": "failed",
         "unstable": "became unstable",
-        "inconclusive": "cannot be judged",
-        "stable": "gave no sign of trouble",
+        "inconclusive": "are inconclusive",
+        "stable": "remained stable",
     }
-    said = []
+    sentences = []
     for verdict in VERDICTS:
         named = [
             _named(arm, cells, verdict, outline)
@@ -259,7 +263,7 @@ def benchmark_headline(outline: Outline) -> list[str]:
             if worst[arm.name] == verdict
         ]
         if named:
-            said.append(
+            sentences.append(
                 f"{len(named)} of {count(len(arms), 'arm')} {words[verdict]}: {listing(named)}."
             )
     controls = [run for run in outline.result.runs if run.arm == outline.control]
@@ -267,18 +271,18 @@ def benchmark_headline(outline: Outline) -> list[str]:
         good = sum(run.verdict == "stable" for run in controls)
         name = clean(outline.control)
         called = "" if name == "control" else f", {name},"
-        said.append(f"The control{called} was stable in {good} of {count(len(controls), 'run')}.")
-    elif outline.result.runs:
-        said.append(
-            "There is no control: the arms are shown side by side and judged by themselves."
+        sentences.append(
+            f"The control{called} was stable in {good} of {count(len(controls), 'run')}."
         )
+    elif outline.result.runs:
+        sentences.append("There is no control: each arm is assessed on its own.")
     if outline.anecdotal and outline.result.runs:
-        said.append("Every arm ran with one seed only: what follows is anecdotal.")
-    return said
+        sentences.append("Every arm ran with a single seed: the results are anecdotal.")
+    return sentences
 
 
 def _named(arm: Arm, cells: tuple[ArmCell, ...], verdict: str, outline: Outline) -> str:
-    """Name an arm, and where it happened unless it did everywhere."""
+    """Return the name of an arm, with the tasks concerned unless these are all."""
     where = [
         group.title
         for group, cell in zip(outline.groups, cells, strict=True)

@@ -1,4 +1,4 @@
-"""`report.html`: one page that opens anywhere, offline, and can be read without the pictures."""
+"""The HTML report (`report.html`): one self-contained page that works offline."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _MARKS = {"failed": "✕", "unstable": "▲", "inconclusive": "?", "stable": "�
 
 
 def page(outline: Outline, series: Mapping[Key, BinnedRun]) -> str:
-    """Return the whole page; the same outline gives the same text."""
+    """Return the HTML page; the same outline gives the same text."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -66,7 +66,7 @@ def page(outline: Outline, series: Mapping[Key, BinnedRun]) -> str:
         description=clean(result.description),
         headline=benchmark_headline(outline),
         lost=lost_runs(outline),
-        told=comparison_sentences(outline),
+        comparisons=comparison_sentences(outline),
         groups=groups,
         matrix=[
             {
@@ -94,11 +94,13 @@ def page(outline: Outline, series: Mapping[Key, BinnedRun]) -> str:
 
 
 def _asset(name: str) -> Markup:
-    return Markup((_TEMPLATES / name).read_text(encoding="utf-8"))  # ours, no user's text in it
+    return Markup(
+        (_TEMPLATES / name).read_text(encoding="utf-8")
+    )  # part of the package, contains no user input
 
 
 def _inline_json(value: Any) -> Markup:
-    """Return JSON that cannot end the script element around it, whatever names it holds."""
+    """Return JSON that cannot close the surrounding script element, whatever names it contains."""
     text = json.dumps(
         value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True
     )
@@ -106,7 +108,7 @@ def _inline_json(value: Any) -> Markup:
 
 
 def _section(section: Section, grids: Grids, charts: dict[str, Any]) -> dict[str, Any]:
-    """Return what the template shows of an arm, and add its charts to those of the page."""
+    """Return the template values of an arm, and add its charts to those of the page."""
     found = pairs(section)
     shown = worst_pair(found) if found else None
     curves, heat, depth = curves_chart(section), heat_charts(section, grids), depth_charts(section)
@@ -127,7 +129,7 @@ def _section(section: Section, grids: Grids, charts: dict[str, Any]) -> dict[str
         "diagnosed": diagnosed([run for run, _ in section.runs]),
         "versus": bool(section.control),
         "curves": curves,
-        "said": _said(section),
+        "summaries": _summaries(section),
         "seeds": [str(pair.run.seed) for pair in found],
         "seed": str(shown.run.seed) if shown else None,
         "heat": [(chart, _side(chart, section)) for chart in heat],
@@ -147,10 +149,10 @@ def _side(chart: Chart, section: Section) -> str:
 
 def _title(chart: Chart, shown: Pair | None) -> str:
     variant = chart.variants.get(str(shown.run.seed)) if shown else None
-    return str(variant["title"]) if variant else "This seed has no such moment."
+    return str(variant["title"]) if variant else "Not available for this seed."
 
 
-def _said(section: Section) -> list[tuple[str, str]]:
+def _summaries(section: Section) -> list[tuple[str, str]]:
     sides = [("Control", section.control), (clean(section.arm.name), section.runs)]
     return [
         (f"{who}, seed {run.seed}", run_sentence(run, series))
@@ -160,10 +162,12 @@ def _said(section: Section) -> list[tuple[str, str]]:
 
 
 def _heat_note(pair: Pair, section: Section) -> str:
-    """Say in words what the heat maps show, and where they show less than the whole run."""
-    told = [f"Seed {pair.run.seed}."]
+    """Return the caption of the heat maps, which also names steps that are not shown."""
+    sentences = [f"Seed {pair.run.seed}."]
     if pair.control is not None and pair.control_seed != pair.run.seed:
-        told.append(f"The control has no such seed: its seed {pair.control_seed} is shown.")
+        sentences.append(
+            f"The control has no run with this seed: its seed {pair.control_seed} is shown."
+        )
     for moment in moments(pair):
         known = [
             (float(v), b)
@@ -172,23 +176,24 @@ def _heat_note(pair: Pair, section: Section) -> str:
         ]
         if known:
             (low, first), (high, last) = min(known), max(known)
-            told.append(
+            sentences.append(
                 f"{moment.title}, every block norm of {clean(section.arm.name)} is zero."
                 if high == 0
-                else f"{moment.title}, the block norms of {clean(section.arm.name)} reach from {number(low)} in "
-                f"{clean(first)} to {number(high)} in {clean(last)}."
+                else f"{moment.title}, the block norms of {clean(section.arm.name)} range from "
+                f"{number(low)} in {clean(first)} to {number(high)} in {clean(last)}."
             )
         if moment.nonfinite.any():
-            told.append(
-                f"{moment.title}, {int(moment.nonfinite.sum())} of {len(pair.series.blocks)} blocks hold NaN or Inf."
+            sentences.append(
+                f"{moment.title}, {int(moment.nonfinite.sum())} of {len(pair.series.blocks)} "
+                "blocks contain NaN or Inf."
             )
     if own_steps(pair) and pair.control is not None:
         arm, control = (int(series.last[-1]) for series in (pair.series, pair.control))
-        told.append(
-            f"The control ends at step {control:,}, this run at step {arm:,}: each side shows its own steps."
+        sentences.append(
+            f"The control ends at step {control:,}, this run at step {arm:,}: the step axes differ."
         )
     if steps_shown(pair)[2]:
-        told.append(
-            "The run ended early: both sides show its steps and as many again, not the whole of the control."
+        sentences.append(
+            "The run ended early: both sides show twice its length, not the whole control run."
         )
-    return " ".join(told)
+    return " ".join(sentences)

@@ -1,4 +1,4 @@
-"""Finished numbers as phrases of plain English, the same in HTML, Markdown and pictures."""
+"""Phrases for numbers, causes and findings, shared by HTML, Markdown and plots."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
 
 CAUSES = {
     "learning_rate": "learning rate",
-    "batch_noise": "noisy steps, for a small batch",
+    "batch_noise": "gradient noise from a small batch",
     "normalisation": "normalisation",
     "initialisation": "initialisation",
     "activation": "activation",
@@ -35,20 +35,20 @@ CAUSES = {
 }
 SIGNS = {
     "amp_overflow": "overflow under AMP",
-    "clip_saturation": "a clip that leaves nothing of the gradient",
+    "clip_saturation": "clipping that removes almost all of the gradient",
     "collapse": "a loss of zero",
     "crash": "a crash",
-    "dead_block": "a block without any gradient",
-    "divergence": "a loss that climbs and stays high",
-    "dropped_images": "images that were left out",
+    "dead_block": "a block without gradient",
+    "divergence": "a loss that rises and stays high",
+    "dropped_images": "ignored images",
     "exploding": "an exploding gradient",
-    "ignored_settings": "a setting that does nothing",
-    "noise": "steps dominated by noise",
+    "ignored_settings": "a setting without effect",
+    "noise": "steps dominated by gradient noise",
     "non_finite": "NaN or Inf",
-    "oscillation": "a loss that oscillates",
+    "oscillation": "an oscillating loss",
     "recoveries": "a recovery",
-    "spike": "a spike of the gradient",
-    "stall": "a loss that does not fall",
+    "spike": "a gradient spike",
+    "stall": "a loss that does not decrease",
     "update_ratio": "an update as large as the weights",
     "vanishing": "a vanishing gradient",
 }
@@ -56,14 +56,14 @@ _TASKS = {"detect": "Detection", "pose": "Pose", "segment": "Segmentation", "obb
 
 
 def amount(value: float | None) -> str:
-    """Write a number as it stands in a sentence: whole numbers whole, others with 3 digits."""
+    """Format a number for a sentence: integers in full, others with 3 significant digits."""
     if value is not None and float(value).is_integer() and abs(value) < 1e7:
         return f"{int(value):,}"
     return number(value)
 
 
 def estimate_text(value: Interval) -> str:
-    """Write an estimate with its interval: `1.20 (0.90 to 1.60)`; a dash where nothing is known."""
+    """Format an estimate with its interval, such as `1.20 (0.90 to 1.60)`; a dash if unknown."""
     if value.value is None:
         return "-"
     if value.low is None or value.high is None:
@@ -72,25 +72,25 @@ def estimate_text(value: Interval) -> str:
 
 
 def range_percent(value: Interval) -> str:
-    """Write the interval of a rate: `34% to 99%`; empty where there is none."""
+    """Format the interval of a rate, such as `34% to 99%`; empty if there is none."""
     if value.low is None or value.high is None:
         return ""
     return f"{100 * value.low:.0f}% to {100 * value.high:.0f}%"
 
 
 def task_name(task: str) -> str:
-    """Return the name of a task as a heading shows it."""
+    """Return the name of a task for headings."""
     return _TASKS.get(task, task)
 
 
 def steps_text(series: BinnedRun, column: int) -> str:
-    """Name the steps of a bin: `step 5` or `steps 5 to 7`."""
+    """Format the steps of a bin: `step 5` or `steps 5 to 7`."""
     first, last = int(series.first[column]), int(series.last[column])
     return f"step {first:,}" if first == last else f"steps {first:,} to {last:,}"
 
 
 def run_sentence(run: RunResultRow, series: BinnedRun | None) -> str:
-    """Tell the curves of a run in one sentence, for readers who do not see the picture."""
+    """Describe the curves of a run in one sentence, as a text alternative to the plot."""
     if series is None or not len(series.first):
         return "No step of this run was recorded." + (
             f" It {_end(run)}." if run.outcome != "finished" else ""
@@ -113,7 +113,7 @@ def _course(name: str, values: Any, highest: Any) -> str:
         return f"no finite {name}"
     tops: Sequence[float] = highest[np.isfinite(highest)].tolist() or known.tolist()
     first, last = number(float(known[0])), number(float(known[-1]))
-    return f"{name} {first} at the start, {last} at the end, at most {number(max(tops))}"
+    return f"{name} {first} at the start, {last} at the end, maximum {number(max(tops))}"
 
 
 def _end(run: RunResultRow) -> str:

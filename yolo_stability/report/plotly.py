@@ -1,4 +1,4 @@
-"""What the plotly charts of a section share: numbers as JSON takes them, names as plotly takes them, colours."""
+"""Helpers for plotly charts: JSON-safe numbers, escaped names, axes and colors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
     "shown_name",
 ]
 
-# The page's script replaces these by the style sheet's colours, light or dark.
+# The script of the page replaces these with the colors of the style sheet, light or dark.
 ARM, CONTROL, BAD = "var(--arm)", "var(--control)", "var(--bad)"
 _DIGITS = 4
 
@@ -34,10 +34,10 @@ class Chart:
     """One chart of the page.
 
     Attributes:
-        id: Id of its element.
-        label: What it shows, in a few words, for readers who do not see it.
-        height: Height in px.
-        variants: Plotly data and layout by seed, or one under an empty key.
+        id: Id of its HTML element.
+        label: Short description, for screen readers.
+        height: Height in pixels.
+        variants: Plotly data and layout by seed, or a single one under an empty key.
     """
 
     id: str
@@ -47,7 +47,7 @@ class Chart:
 
 
 def rounded(values: Any) -> list[float | None]:
-    """Return numbers with 4 significant digits as JSON takes them; what is not finite becomes None."""
+    """Round numbers to 4 significant digits for JSON; non-finite values become None."""
     return [
         float(f"{v:.{_DIGITS}g}") if np.isfinite(v) else None
         for v in np.asarray(values, dtype=float).tolist()
@@ -55,19 +55,19 @@ def rounded(values: Any) -> list[float | None]:
 
 
 def escape_text(text: object) -> str:
-    """Return a text that plotly shows as it is: plotly reads a little HTML."""
+    """Escape a text for plotly, which interprets some HTML."""
     return html.escape(clean(text), quote=False)
 
 
-_MOST_POWER = 300  # 10 to more than 308 is no number
+_MOST_POWER = 300  # 10 to the power of more than 308 overflows
 
 
 def log_ticks(low: float, high: float) -> dict[str, Any]:
-    """Return a log axis with a few marks that are all as large: plotly prints 2 and 5 too small to read.
+    """Return a log axis with ticks of equal size: plotly prints its own at 2 and 5 too small.
 
     Args:
-        low: Smallest value, log10.
-        high: Largest value, log10.
+        low: log10 of the smallest value.
+        high: log10 of the largest value.
     """
     powers = range(max(-_MOST_POWER, int(np.floor(low))), min(_MOST_POWER, int(np.ceil(high))) + 1)
     if high - low < 2:
@@ -82,13 +82,13 @@ def log_ticks(low: float, high: float) -> dict[str, Any]:
 
 
 def axis_name(block: str, width: int = 20) -> str:
-    """Return the short name of a block for an axis; where it is long, its path without what it is."""
+    """Return a short name of a block for an axis; a long one is reduced to its path."""
     short = short_name(clean(block), 10 * width)
     return short if len(short) <= width else short_name(short.split(" ", maxsplit=1)[0], width)
 
 
 def axis(**more: Any) -> dict[str, Any]:
-    """Return an axis as all charts have it."""
+    """Return an axis with the defaults of all charts."""
     return {
         "gridcolor": "var(--grid)",
         "linecolor": "var(--faint)",
@@ -100,5 +100,5 @@ def axis(**more: Any) -> dict[str, Any]:
 
 
 def shown_name(block: str) -> str:
-    """Return what an axis of plotly shows for a block."""
+    """Return the label of a block for a plotly axis."""
     return escape_text(axis_name(block))

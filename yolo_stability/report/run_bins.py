@@ -1,4 +1,4 @@
-"""`series.parquet` as arrays: what every run did, bin by bin."""
+"""Reads `series.parquet`: the course of every run in bins of steps, as arrays."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ COLUMNS = (
     *("arm", "task", "model", "seed", "bin", "first_step", "last_step", "block", "index"),
     *("median", "highest", "nonfinite", "skipped", "loss", "loss_highest"),
 )
-_MOST_ROWS = 10**7  # a thousand runs of 30 blocks in 300 bins
+_MOST_ROWS = 10**7  # 1,000 runs of 30 blocks in 300 bins
 _VALUES = ("median", "highest", "loss", "loss_highest", "nonfinite", "skipped")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BinnedRun:
-    """One run in bins of steps; what is not known is NaN.
+    """One run in bins of steps; unknown values are NaN.
 
     Attributes:
         first: First step of each bin, shape (bins,).
@@ -40,7 +40,7 @@ class BinnedRun:
         loss: Median loss, shape (bins,).
         loss_highest: Largest finite loss, shape (bins,).
         nonfinite: Elements that were NaN or Inf, shape (bins,).
-        skipped: Steps that the guard left out, shape (bins,).
+        skipped: Steps that the guard skipped, shape (bins,).
         blocks: Names of the blocks, in the order of the network.
         block_norm: Median norm by block, shape (blocks, bins).
         block_nonfinite: Elements that were NaN or Inf by block, shape (blocks, bins).
@@ -59,7 +59,7 @@ class BinnedRun:
     block_nonfinite: Any
 
     def column(self, step: int | None) -> int | None:
-        """Return the bin that holds a step; None where there is none."""
+        """Return the bin that contains a step; None if there is none."""
         if step is None:
             return None
         found = np.flatnonzero((self.first <= step) & (self.last >= step))
@@ -73,29 +73,29 @@ def read_series(file: Path) -> Mapping[Key, BinnedRun]:
         file: `series.parquet`.
 
     Raises:
-        TraceError: It is not there, cannot be read, or lacks a column.
+        TraceError: The file is missing, cannot be read, or lacks a column.
     """
     import polars as pl
 
     try:
-        content = file.read_bytes()  # not mapped: the same process may write the file anew
+        content = file.read_bytes()  # not memory-mapped: the same process may rewrite the file
         rows = pl.scan_parquet(io.BytesIO(content)).select(pl.len()).collect().item()
         if rows > _MOST_ROWS:
-            raise OSError(f"it unfolds to {rows:,} rows")
+            raise OSError(f"it contains {rows:,} rows")
         frame = pl.read_parquet(io.BytesIO(content))
     except FileNotFoundError:
         raise TraceError(
-            f"{file} is missing: run the benchmark again, it resumes and writes it."
+            f"{file} is missing. Run the benchmark again: it resumes and writes the file."
         ) from None
     except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise TraceError(
-            f"{file} cannot be read ({first}); run the benchmark again to write it anew."
+            f"{file} cannot be read ({first}). Run the benchmark again to rewrite it."
         ) from None
     lacking = [name for name in COLUMNS if name not in frame.columns]
     if lacking:
         raise TraceError(
-            f"{file} lacks the column {lacking[0]!r}; run the benchmark again to write it anew."
+            f"{file} lacks the column {lacking[0]!r}. Run the benchmark again to rewrite it."
         )
     try:
         parts = frame.partition_by(
@@ -107,12 +107,13 @@ def read_series(file: Path) -> Mapping[Key, BinnedRun]:
         }
     except (TypeError, ValueError, KeyError, ArithmeticError, pl.exceptions.PolarsError) as error:
         raise TraceError(
-            f"{file} holds columns of another kind ({type(error).__name__}); run the benchmark again to write it anew."
+            f"{file} has columns of the wrong type ({type(error).__name__}). Run the benchmark "
+            "again to rewrite it."
         ) from None
 
 
 def _run_series(part: pl.DataFrame) -> BinnedRun:
-    """Arrange the rows of one run; a gap between bins becomes a bin without values."""
+    """Convert the rows of one run to arrays; a gap between bins becomes a bin without values."""
     import polars as pl
 
     bins = (
@@ -148,7 +149,7 @@ def _run_series(part: pl.DataFrame) -> BinnedRun:
 def _without_gaps(
     bins: list[int], first: list[int], last: list[int]
 ) -> tuple[Any, Any, dict[int, int]]:
-    """Return first and last steps with gaps filled by a bin each, and the column of each bin of the file."""
+    """Return first and last steps with gaps as bins, and the position of each bin of the file."""
     starts: list[int] = []
     ends: list[int] = []
     place: dict[int, int] = {}
@@ -165,7 +166,7 @@ def _without_gaps(
 def _scatter(
     part: pl.DataFrame, place: dict[int, int], width: int, rows: Mapping[str | None, int]
 ) -> dict[str, Any]:
-    """Put the values of a part into arrays of shape (rows, width)."""
+    """Scatter the values of a table into arrays of shape (rows, width)."""
     import polars as pl
 
     column = np.array([place[b] for b in part["bin"].to_list()], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""The tables and lists of a report, as texts in rows; HTML and Markdown show the same."""
+"""The tables and lists of a report as text, shared by HTML and Markdown."""
 
 from __future__ import annotations
 
@@ -28,20 +28,42 @@ __all__ = [
 ]
 
 GLOSSARY = (
-    ("arm", "One setting of the suite. The control is the stock recipe that all arms are measured against."),
-    ("seed", "One repetition with its own random numbers. Control and arm are compared seed by seed. A finding from "
-     "one seed is anecdotal: it may not happen again."),
-    ("verdict", "failed: training broke down. unstable: it was disturbed and went on. stable: no sign of trouble. "
-     "inconclusive: too little was recorded to say."),
-    ("first sign", "The earliest step at which a rule saw trouble: NaN or Inf, a loss of zero, an update as large as "
-     "the weights, a norm or loss far from the run's own past or the control's, and others."),
-    ("diagnosis", "What the rules saw in the trace of one run, as it came in time, and the causes for which that and "
-     "the settings speak. The share of the evidence ranks causes; it is no probability."),
+    (
+        "arm",
+        "One setting of the suite. The control is the stock recipe with which all arms are "
+        "compared.",
+    ),
+    (
+        "seed",
+        "One repetition with its own random numbers. Control and arm are compared seed by seed. "
+        "A result from a single seed is anecdotal: it may not recur.",
+    ),
+    (
+        "verdict",
+        "failed: training broke down. unstable: it was disturbed and continued. "
+        "stable: no sign of instability. inconclusive: too few data for a verdict.",
+    ),
+    (
+        "first sign",
+        "The earliest step at which a rule found a problem: NaN or Inf, a loss of zero, an update "
+        "as large as the weights, a norm or loss far from the history of the run or from the "
+        "control, and others.",
+    ),
+    (
+        "diagnosis",
+        "The findings of the rules in the trace of a run, in order of time, and the causes that "
+        "the findings and the settings support. The share of the evidence ranks causes; it is not "
+        "a probability.",
+    ),
     ("block", "One module of the network, such as model.0 Conv; the head is split by branch."),
-    ("gradient norm", "The length (L2 norm) of the gradient of a block or of the whole model, before clipping."),
-    ("skipped", "The guard left the step out: weights stayed as they were."),
-    ("95% interval", "The range that holds the true value in 95 of 100 such benchmarks. With few seeds it is wide."),
-)  # fmt: skip
+    ("gradient norm", "L2 norm of the gradient of a block or of the whole model, before clipping."),
+    ("skipped", "A step that the guard skipped: the weights did not change."),
+    (
+        "95% interval",
+        "The range that contains the true value in 95 of 100 such benchmarks. "
+        "With few seeds it is wide.",
+    ),
+)
 _LOST = {
     "crashed": "crashed",
     "killed": "was killed",
@@ -52,13 +74,13 @@ _LOST = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """A table of texts.
+    """A table of text cells.
 
     Attributes:
-        caption: What it shows.
-        columns: Name and style of each column: `n` a number, `w` a wide text, empty otherwise.
-        rows: Texts; the first of a row names it.
-        style: Style of the whole.
+        caption: Caption of the table.
+        columns: Name and style of each column: `n` for numbers, `w` for wide text, else empty.
+        rows: Cells; the first cell of a row is its heading.
+        style: CSS class of the table.
     """
 
     caption: str
@@ -69,7 +91,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sentence:
-    """What the statistics say about one arm on one task; `lead` and `rest` together are the sentence."""
+    """The result of the comparison of one arm on one task: `lead`, which is a link, and `rest`."""
 
     cell: ArmCell
     lead: str
@@ -77,7 +99,7 @@ class Sentence:
 
 
 def comparison_sentences(outline: Outline) -> tuple[Sentence, ...]:
-    """Return the sentences of all comparisons, the worst verdicts first."""
+    """Return the sentences of all comparisons, worst verdicts first."""
     order = {verdict: i for i, verdict in enumerate(VERDICTS)}
     found = [
         _sentence(section, group.title)
@@ -89,32 +111,33 @@ def comparison_sentences(outline: Outline) -> tuple[Sentence, ...]:
 
 
 def _sentence(section: Section, place: str) -> Sentence:
-    """Split off the arm's name, which becomes a link; put it in front of a sentence that does not begin with it."""
+    """Split the sentence after the name of the arm, which is prepended if missing."""
     arm = clean(section.arm.name)
-    said = clean(section.comparison.sentence) if section.comparison else ""
-    if said.startswith(arm):
-        return Sentence(cell=section.cell, lead=arm, rest=said.removeprefix(arm))
-    return Sentence(cell=section.cell, lead=f"{arm}, {place.lower()}", rest=f": {said}")
+    text = clean(section.comparison.sentence) if section.comparison else ""
+    if text.startswith(arm):
+        return Sentence(cell=section.cell, lead=arm, rest=text.removeprefix(arm))
+    return Sentence(cell=section.cell, lead=f"{arm}, {place.lower()}", rest=f": {text}")
 
 
 def lost_runs(outline: Outline) -> str:
-    """Name the runs that did not end by themselves; empty if there are none."""
+    """Return a sentence about crashed and killed runs; empty if there are none."""
     lost = [run for run in outline.result.runs if run.outcome in _LOST]
     if not lost:
         return ""
     named = [
-        f"{clean(run.arm)} on {task_name(clean(run.task)).lower()}, seed {run.seed}, {_LOST[run.outcome]}"
+        f"{clean(run.arm)} on {task_name(clean(run.task)).lower()}, seed {run.seed}, "
+        f"{_LOST[run.outcome]}"
         for run in lost
     ]
     rest = f" and {len(named) - 6} more" if len(named) > 6 else ""
     return (
-        f"{count(len(lost), 'run')} did not end by themselves: {listing(named[:6])}{rest}. "
-        "The others are not affected."
+        f"{count(len(lost), 'run')} did not complete: {listing(named[:6])}{rest}. "
+        "The other runs are not affected."
     )
 
 
 def number_table(outline: Outline) -> Table:
-    """Return what the statistics found, a row for each arm and task."""
+    """Return the table of statistics, one row per arm and task."""
     names = (
         *("failed runs", "rate, 95%", "control's rate, 95%", "p", "first sign, step"),
         *(
@@ -138,7 +161,7 @@ def number_table(outline: Outline) -> Table:
 
 
 def _decided(outline: Outline, section: Section) -> int:
-    """Return how many runs of a section have a verdict: what its failures were counted among."""
+    """Return the number of runs of a section with a conclusive verdict."""
     cell = section.arm.name, section.task, section.model
     return sum(
         (r.arm, r.task, r.model) == cell and r.verdict != "inconclusive"
@@ -161,7 +184,7 @@ def _numbers(found: Comparison, decided: int) -> tuple[str, ...]:
 
 
 def setting_table(outline: Outline) -> Table:
-    """Return the effective settings by which arms differ from the control."""
+    """Return the table of effective settings that differ between arms and control."""
     rows = tuple(
         (item.arm, item.key, item.control, item.value, item.where or "all tasks")
         for item in differences(outline)
@@ -171,11 +194,20 @@ def setting_table(outline: Outline) -> Table:
 
 
 def run_table(outline: Outline) -> Table:
-    """Return all runs in the order of the plan."""
+    """Return the table of all runs, in the order of the plan."""
     columns = (
-        ("Run", ""), ("Outcome", ""), ("Verdict", ""), ("Why", "w"), ("First sign", "n"), ("Steps", "n"),
-        ("Skipped", "n"), ("Final mAP50", "n"), ("Peak norm", "n"), ("Seconds", "n"), ("Folder", ""),
-    )  # fmt: skip
+        ("Run", ""),
+        ("Outcome", ""),
+        ("Verdict", ""),
+        ("Why", "w"),
+        ("First sign", "n"),
+        ("Steps", "n"),
+        ("Skipped", "n"),
+        ("Final mAP50", "n"),
+        ("Peak norm", "n"),
+        ("Seconds", "n"),
+        ("Folder", ""),
+    )
     rows = []
     for run in outline.result.runs:
         why = " ".join(clean(text) for text in (run.why, run.error) if text)
@@ -203,7 +235,7 @@ def run_table(outline: Outline) -> Table:
 
 
 def block_table(pair: Pair, section: Section) -> Table:
-    """Return the block norms of one seed at the start, the onset and the end, beside the control's."""
+    """Return the table of block norms of one seed and its control at start, onset and end."""
     columns: list[tuple[str, str]] = [("Block", "")]
     values: list[Any] = []
     for moment in moments(pair):
@@ -240,7 +272,7 @@ def _first_bad(row: Any, pair: Pair) -> str:
 
 
 def command_of(outline: Outline) -> str:
-    """Return the command that the manifest names; empty if it names none."""
+    """Return the command recorded in the manifest; empty if there is none."""
     command = outline.result.manifest.get("command", "")
     if isinstance(command, list | tuple):
         return shlex.join(clean(part) for part in command)

@@ -1,4 +1,4 @@
-"""The report of a benchmark: `report.html`, `report.md` and pictures from `results.json` and `series.parquet`."""
+"""Writes `report.html`, `report.md` and the plots from `results.json` and `series.parquet`."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ def write_report(folder: Path) -> tuple[Path, ...]:
     """Write the report of a benchmark; the same input gives the same bytes.
 
     Args:
-        folder: The benchmark's folder, which holds `results.json` and `series.parquet`.
+        folder: Benchmark folder with `results.json` and `series.parquet`.
 
     Returns:
-        What was written: the page, the Markdown, then the pictures.
+        The written files: the HTML page, the Markdown page, then the plots.
 
     Raises:
-        TraceError: A file is missing, broken, or of another schema version.
+        TraceError: A file is missing, damaged, or has another schema version.
         OSError: The report cannot be written.
     """
     from yolo_stability.report.figures import NAME, figures
@@ -38,14 +38,15 @@ def write_report(folder: Path) -> tuple[Path, ...]:
     result = read_results(folder)
     series = read_series(folder / SERIES_FILE)
     outline = build_outline(result, series)
-    if (folder / FIGURES).is_symlink():  # old pictures are removed there
+    if (folder / FIGURES).is_symlink():  # old plots are deleted in this folder
         raise TraceError(
-            f"{folder / FIGURES} is a link, and pictures are written into the folder itself: remove it."
+            f"{folder / FIGURES} is a symbolic link, which this package does not write through. "
+            "Remove it."
         )
     (folder / FIGURES).mkdir(exist_ok=True)
     _sweep(folder, folder / FIGURES)
     pictures = tuple(figures(outline))
-    for old in (folder / FIGURES).iterdir():  # of tasks and arms that are no more
+    for old in (folder / FIGURES).iterdir():  # of tasks and arms that no longer exist
         if NAME.fullmatch(old.name) and old.name not in {picture.name for picture in pictures}:
             old.unlink()
     for picture in pictures:
@@ -60,7 +61,7 @@ def write_report(folder: Path) -> tuple[Path, ...]:
 
 
 def _sweep(*folders: Path) -> None:
-    """Remove what a killed writer left half written; a young file may belong to one that is alive."""
+    """Delete temporary files of killed writers; recent files may belong to running ones."""
     for folder in folders:
         for temp in folder.glob(".*.tmp"):
             with contextlib.suppress(OSError):

@@ -1,1 +1,1 @@
-"""Measurements made of many runs or of none: frontier, probe, mechanics, fault detection, remedies, rescues."""
+"""Studies: frontier, probe, mechanics, fault detection, remedy matrix, rescue rate."""

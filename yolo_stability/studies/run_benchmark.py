@@ -1,4 +1,4 @@
-"""Runs a suite, scores what it measures, and returns its result."""
+"""Runs a suite, computes its scores, and returns its result."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from yolo_stability.studies.rescue_rate.score import write_rescues
 __all__ = ["run_benchmark"]
 
 
-def run_benchmark(  # noqa: PLR0913 - each is a word of the command line
+def run_benchmark(  # noqa: PLR0913 - each is a key of the command line
     suite: str,
     *,
     out: str | Path | None = None,

@@ -6,7 +6,7 @@ import errno
 
 import pytest
 
-from yolo_stability.cli.exit_codes import judge
+from yolo_stability.cli.exit_codes import classify_exception
 from yolo_stability.core.errors import ConfigError, DataError, TraceError
 
 
@@ -27,7 +27,8 @@ class OutOfMemoryError(RuntimeError):
 
 
 NO_ROOM = (
-    "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate "
+    "[enforce fail at alloc_cpu.cpp:121] err == 0. DefaultCPUAllocator: can't allocate memory: you "
+    "tried to allocate "
     "8 bytes. Error code 12 (Cannot allocate memory)"
 )
 THEIRS = "site-packages/ultralytics/engine/trainer.py"
@@ -47,29 +48,29 @@ THEIRS = "site-packages/ultralytics/engine/trainer.py"
         (
             ValueError("\x1b[34mtrain: \x1b[0mNo labels found in a. See"),
             2,
-            "train: No labels found in a. 'yolo-stability",
+            "train: No labels found in a. Run 'yolo-stability",
         ),
         (FileNotFoundError("'x.pt' does not exist"), 2, "'x.pt' does not exist."),
         (PermissionError(errno.EACCES, "Permission denied", "runs"), 2, "Permission denied"),
         (
             PermissionError(errno.EACCES, "Permission denied", "runs"),
             2,
-            "choose one that can be written: project=, or out=",
+            "choose a writable one with project= (or out=",
         ),
         (
             NotADirectoryError(errno.ENOTDIR, "Not a directory", "a/run"),
             2,
-            "Not a directory: 'a/run'. If the folder",
+            "Not a directory: 'a/run'. If this is the run folder",
         ),
         (
             FileNotFoundError(errno.ENOENT, "No such file or directory", "/proc/x"),
             2,
-            "choose one that can be written: project=, or out=",
+            "choose a writable one with project= (or out=",
         ),
         (
             OSError(errno.EROFS, "Read-only file system", "/x"),
             2,
-            "Read-only file system: '/x'. If the folder",
+            "Read-only file system: '/x'. If this is the run folder",
         ),
         (OSError(errno.ENOSPC, "No space left on device"), 2, "Free some space"),
         (OSError(errno.EDQUOT, "Disk quota exceeded", "/x"), 2, "Free some space"),
@@ -79,7 +80,7 @@ THEIRS = "site-packages/ultralytics/engine/trainer.py"
             2,
             "nothing to resume.",
         ),
-        (ConnectionError("Download failure"), 2, "go online"),
+        (ConnectionError("Download failure"), 2, "connect to the internet"),
         (OutOfMemoryError("CUDA out of memory"), 2, "Lower batch="),
         (MemoryError(), 2, "MemoryError. Lower batch= or imgsz=."),
         (
@@ -107,7 +108,7 @@ THEIRS = "site-packages/ultralytics/engine/trainer.py"
         (
             RuntimeError("something else"),
             1,
-            "Unexpected RuntimeError: something else. - please report it",
+            "Unexpected RuntimeError: something else. Please report this",
         ),
         (ValueError("too many values to unpack"), 1, "Unexpected ValueError"),
         (KeyError("x"), 1, "Unexpected KeyError: 'x'."),
@@ -119,7 +120,7 @@ THEIRS = "site-packages/ultralytics/engine/trainer.py"
 def test_an_exception_becomes_a_code_and_one_line(
     error: BaseException, code: int, text: str
 ) -> None:
-    failure = judge(caught(error, THEIRS))
+    failure = classify_exception(caught(error, THEIRS))
     assert failure.code == code
     assert text in failure.text
     assert "\n" not in failure.text
@@ -131,5 +132,5 @@ def test_an_exception_becomes_a_code_and_one_line(
 def test_the_same_from_our_code_is_ours(error: Exception) -> None:
     import yolo_stability.cli.exit_codes as here
 
-    assert judge(caught(error, here.__file__)).code == 1
-    assert judge(caught(error, "somewhere/else.py")).code == 1
+    assert classify_exception(caught(error, here.__file__)).code == 1
+    assert classify_exception(caught(error, "somewhere/else.py")).code == 1

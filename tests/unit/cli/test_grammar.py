@@ -22,7 +22,7 @@ SUITE = Grammar(
         Key(name="out", default="runs", read=str),
     ),
     missing="A suite is missing.",
-    surplus="'{word}' is too much.",
+    surplus="Unexpected argument '{word}'.",
     other_task="Not '{word}'.",
 )
 FOLDER = Grammar(
@@ -55,14 +55,14 @@ def test_values_are_read_and_named_as_in_python() -> None:
     ("grammar", "given", "said"),
     [
         (SUITE, line(jobs=1), "A suite is missing."),
-        (SUITE, line(siute="x"), "A suite is missing. 'siute' is no key. Did you mean 'suite'?"),
-        (SUITE, line("a", "b", jobs=0), "'b' is too much."),
+        (SUITE, line(siute="x"), "A suite is missing. Unknown key 'siute'. Did you mean 'suite'?"),
+        (SUITE, line("a", "b", jobs=0), "Unexpected argument 'b'."),
         (SUITE, line("a", "segment"), "Not 'segment'."),
-        (SUITE, line("a", "pose", task="detect"), "'detect' is too much."),
-        (SUITE, line("a", jobs=0), "jobs=0 is not possible: jobs is a whole number, 1 or more."),
+        (SUITE, line("a", "pose", task="detect"), "Unexpected argument 'detect'."),
+        (SUITE, line("a", jobs=0), "Invalid value jobs=0: expected a whole number, 1 or more."),
         (SUITE, line("a", start=1), "Unknown key 'start'. Did you mean 'from'?"),
         (FOLDER, line(sampel=1), "Unknown key 'sampel'. Did you mean 'sample'?"),
-        (FOLDER, line("a", "b", sample=0), "sample=0 is not possible: sample is 1 or more."),
+        (FOLDER, line("a", "b", sample=0), "Invalid value sample=0: expected 1 or more."),
         (FOLDER, line("a", "b"), "One folder."),
         (FOLDER, line(), "One folder."),
         (STUDY, line("rn", x=1), "No study 'rn'. Did you mean 'rnn'?"),

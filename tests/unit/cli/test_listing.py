@@ -60,8 +60,8 @@ def test_a_mistake_gets_the_nearest_kind(capsys: pytest.CaptureFixture[str]) -> 
     assert main(["list", "intervention"]) == 2
     told = capsys.readouterr().err
     assert (
-        "Did you mean 'interventions'? There is data, interventions, scenarios, suites, rules, executors, "
-        in told
+        "Did you mean 'interventions'? Choose from data, interventions, scenarios, suites, rules, "
+        "executors, " in told
     )
     assert "sinks, schema." in told
 

@@ -23,7 +23,8 @@ def python(code: str) -> str:
 
 
 def seconds(*command: str) -> float:
-    """Return the least CPU time of three runs of a command: wall time is that of the other processes, too."""
+    """Return the least CPU time of three runs of a command: wall time is that of the other
+    processes, too."""
     times = []
     for _ in range(3):
         before = os.times()

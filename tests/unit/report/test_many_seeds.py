@@ -53,14 +53,14 @@ def test_ten_seeds_of_an_arm_are_shown_those_first_in_trouble_among_them(tmp_pat
     assert [run.seed for run, _ in arm.runs] == [0, 1, 2, 3, 4, 5, 6, 7, 17, 23]
     assert [run.seed for run, _ in arm.control] == [run.seed for run, _ in arm.runs]
     assert [run.seed for run, _ in control.runs] == list(range(10))
-    assert (arm.left_out, control.left_out) == (20, 20)
+    assert (arm.omitted, control.omitted) == (20, 20)
     assert arm.cell.verdict == "failed"
     assert arm.cell.runs == "1 of 30 runs"
 
 
 def test_few_seeds_are_all_shown(tmp_path: Path) -> None:
     for section in sections(tmp_path, seeds=tuple(range(10))):
-        assert (len(section.runs), section.left_out, section.note) == (10, 0, "")
+        assert (len(section.runs), section.omitted, section.note) == (10, 0, "")
 
 
 def test_with_many_arms_fewer_seeds_are_shown_but_never_less_than_three(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_control_without_a_seed_in_common_is_shown_all_the_same(tmp_path: Path
 def test_page_and_markdown_say_what_is_left_out_and_list_every_run(tmp_path: Path) -> None:
     made(tmp_path)
     html, markdown, *_ = write_report(tmp_path)
-    note = "Shown are 10 of 30 runs: of each verdict the one whose trouble began first"
+    note = "10 of 30 runs are shown: for each verdict the run with the earliest onset"
     for path in (html, markdown):
         text = path.read_text(encoding="utf-8")
         assert text.count(note) == 2

@@ -1,4 +1,5 @@
-"""`report.html`: what it says, what it draws, and that nothing in it comes from elsewhere or runs by surprise."""
+"""`report.html`: what it says, what it draws, and that nothing in it comes from elsewhere or runs
+by surprise."""
 
 from __future__ import annotations
 
@@ -106,7 +107,8 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Page]:
     return folder, report(folder, arms=FEW, tasks=("detect",), hostile=True)
 
 
-# --- what it says -----------------------------------------------------------------------------------------------------
+# --- what it says
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_the_first_part_says_which_arms_broke_how_fast_where_and_how_sure(few: Page) -> None:
@@ -143,7 +145,7 @@ def test_the_control_too_says_how_sure(few: Page) -> None:
 def test_one_seed_is_called_anecdotal(tmp_path: Path, few: Page) -> None:
     page = report(tmp_path, arms=FEW, tasks=("detect",), seeds=(7,))
     top = page.text[: page.text.index("How to read this", 400)]
-    assert "Every arm ran with one seed only: what follows is anecdotal." in top
+    assert "Every arm ran with a single seed: the results are anecdotal." in top
     assert page.text.count("one seed: anecdotal") == len(FEW)
     assert "one seed: anecdotal" not in few.text
 
@@ -190,7 +192,7 @@ def test_lost_runs_are_told_at_the_top(tmp_path: Path, few: Page) -> None:
     runs = tuple(replace(r, outcome=outcomes.get(i, r.outcome)) for i, r in enumerate(result.runs))
     top = rewrite(tmp_path, replace(result, runs=runs)).text
     assert (
-        "3 runs did not end by themselves: control on detection, seed 1, was killed, huge-lr on detection"
+        "3 runs did not complete: control on detection, seed 1, was killed, huge-lr on detection"
         in top
     )
     assert "seed 0, hit its time limit and huge-lr on detection, seed 1, ran out of memory." in top
@@ -204,13 +206,12 @@ def test_every_picture_has_words_and_numbers_beside_it(few: Page) -> None:
     for arm in FEW:
         for seed in (0, 1):
             for place in ("detection, yolo26n.yaml", "pose, yolo26n-pose.yaml"):
-                assert (
-                    f"The same in numbers: block norms of {arm} on {place}, seed {seed}" in few.text
-                )
+                assert f"Table: block norms of {arm} on {place}, seed {seed}" in few.text
     assert "NaN or Inf in steps 9 to 11; stopped after 10 of 160 steps." in few.text
 
 
-# --- what it draws ----------------------------------------------------------------------------------------------------
+# --- what it draws
+# ----------------------------------------------------------------------------------------------------
 
 
 def test_the_heat_map_shows_the_medians_of_the_series(few: Page) -> None:
@@ -283,7 +284,8 @@ def test_a_norm_of_zero_has_its_own_colour(tmp_path: Path) -> None:
 def test_an_arm_of_far_more_steps_leaves_the_control_readable(
     arm_steps: int, ends: tuple[float, float], tmp_path: Path
 ) -> None:
-    """A tiny batch takes 8 steps where the control takes one: on one axis the control would be a strip."""
+    """A tiny batch takes 8 steps where the control takes one: on one axis the control would be a
+    strip."""
     result = write_sample(tmp_path, arms=("control", "tiny-batch"), tasks=("detect",), seeds=(0,))
     control = pl.read_parquet(tmp_path / "series.parquet").filter(pl.col("arm") == "control")
     longer, series = make(
@@ -299,7 +301,7 @@ def test_an_arm_of_far_more_steps_leaves_the_control_readable(
         for side in ("control", "arm")
     ]
     assert tuple(shown) == ends
-    told = f"The control ends at step 160, this run at step {arm_steps:,}: each side shows its own steps."
+    told = f"The control ends at step 160, this run at step {arm_steps:,}: the step axes differ."
     assert (told in page.text) == (ends[0] != ends[1])
 
 
@@ -360,7 +362,8 @@ def test_the_seed_whose_trouble_began_first_is_shown_first(tmp_path: Path) -> No
     assert [a["data-seed"] for _, a in page.elements if a.get("id") == "g1-a2-heat-arm"] == ["1"]
 
 
-# --- alone, the same each time, and safe ------------------------------------------------------------------------------
+# --- alone, the same each time, and safe
+# ------------------------------------------------------------------------------
 
 
 def test_nothing_is_loaded_from_elsewhere(few: Page) -> None:
@@ -423,7 +426,8 @@ def test_hostile_names_are_text_for_plotly_too(hostile: tuple[Path, Page]) -> No
 
 
 def strings_in(value: Any) -> Iterator[str]:
-    """Yield every string that plotly is given, `<extra></extra>` being its own way to say nothing more."""
+    """Yield every string that plotly is given, `<extra></extra>` being its own way to say nothing
+    more."""
     if isinstance(value, str):
         yield value.replace("<extra></extra>", "")
     elif isinstance(value, dict):
@@ -449,7 +453,8 @@ def test_every_verdict_has_its_mark_and_an_unknown_one_none(tmp_path: Path) -> N
     assert "? inconclusive 2 of 2 runs" in rewrite(tmp_path, replace(result, runs=runs)).text
 
 
-# --- what may be missing ----------------------------------------------------------------------------------------------
+# --- what may be missing
+# ----------------------------------------------------------------------------------------------
 
 
 def test_a_run_without_any_step_is_told(tmp_path: Path) -> None:
@@ -472,10 +477,7 @@ def test_without_a_control_arms_stand_alone(tmp_path: Path) -> None:
     result = write_sample(tmp_path, arms=FEW, tasks=("detect",))
     arms = tuple(replace(arm, is_control=False) for arm in result.arms)
     page = rewrite(tmp_path, replace(result, arms=arms, comparisons=()))
-    assert (
-        "There is no control: the arms are shown side by side and judged by themselves."
-        in page.text
-    )
+    assert "There is no control: each arm is assessed on its own." in page.text
     assert not any(chart.endswith("heat-control") for chart in page.spec["charts"])
 
 
@@ -506,17 +508,17 @@ def test_missing_or_broken_series_are_one_sentence(tmp_path: Path) -> None:
     file = tmp_path / "series.parquet"
     pl.read_parquet(file).drop("median").write_parquet(file)
     with pytest.raises(
-        TraceError, match=r"series.parquet lacks the column 'median'; run the benchmark again"
+        TraceError, match=r"series.parquet lacks the column 'median'. Run the benchmark again"
     ):
         write_report(tmp_path)
     file.write_bytes(b"PAR1 half")
     with pytest.raises(
-        TraceError, match=r"series.parquet cannot be read \([^\n]+\); run the benchmark again"
+        TraceError, match=r"series.parquet cannot be read \([^\n]+\)\. Run the benchmark again"
     ):
         write_report(tmp_path)
     file.unlink()
     with pytest.raises(
-        TraceError, match=r"series.parquet is missing: run the benchmark again, it resumes"
+        TraceError, match=r"series.parquet is missing. Run the benchmark again: it resumes"
     ):
         write_report(tmp_path)
 

@@ -1,4 +1,5 @@
-"""What a report says of the diagnosis of its runs, in HTML and in Markdown, and of files that hold none."""
+"""What a report says of the diagnosis of its runs, in HTML and in Markdown, and of files that hold
+none."""
 
 from __future__ import annotations
 
@@ -63,7 +64,7 @@ def test_a_run_with_trouble_is_told_in_full() -> None:
     assert found.cause == "data (75% of the evidence): one batch"
     assert found.others == ("numeric range (15% of the evidence): one block alone",)
     first, second = found.seen
-    assert (first.what, first.where) == ("a spike of the gradient", "steps 1,200 to 3,400, in b")
+    assert (first.what, first.where) == ("a gradient spike", "steps 1,200 to 3,400, in b")
     assert (second.what, second.where, second.remedy) == ("no such rule", "", "wait")
 
 
@@ -113,8 +114,8 @@ def test_page_and_markdown_tell_cause_findings_and_remedy(tmp_path: Path) -> Non
         == 1
     )
     assert (
-        "2. critical: an exploding gradient, steps 5 to 1,205, in model.0 Conv: the gradient norm leapt."
-        in text
+        "2. critical: an exploding gradient, steps 5 to 1,205, in model.0 Conv: the gradient norm "
+        "leapt." in text
     )
     assert "To try: clip=norm:10." in text
 

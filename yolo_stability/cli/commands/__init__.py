@@ -1,4 +1,4 @@
-"""The verbs of the command line: one module each, one entry here."""
+"""The verbs of the command line, one module per verb."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _ALL = (
     *(frontier, mechanics, data, listing),
 )
 VERBS: Mapping[str, Verb] = {module.VERB.name: module.VERB for module in _ALL}
-"""Verbs by name, in the order in which help prints them."""
+"""Verbs by name, in the order in which the help page lists them."""
 
 _USE_YOLO = (
-    "'yolo-stability' only trains; for {verb} use 'yolo {verb} ...', the checkpoints are plain "
+    "'yolo-stability' has no verb '{verb}': use 'yolo {verb} ...'. The checkpoints are standard "
     "Ultralytics files."
 )
 ELSEWHERE: Mapping[str, str] = {
     **{verb: _USE_YOLO.format(verb=verb) for verb in ("val", "predict", "export", "track")},
     "tune": (
-        "For tune use model.tune(...) of Ultralytics: its search is a loop of its own that starts stock training runs, "
-        "which this package can neither watch nor guard."
+        "'yolo-stability' has no verb 'tune': use model.tune(...) of Ultralytics. It starts stock "
+        "training runs, which this package can neither record nor guard."
     ),
 }
-"""Verbs of Ultralytics that are not ours, and the sentence that says what to do."""
+"""Messages for the verbs of Ultralytics that this package does not have."""

@@ -1,4 +1,4 @@
-"""`benchmark`: run a suite, resumably, and write its report."""
+"""The `benchmark` verb: runs a suite, with resume, and writes its report."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from typing import Any
 from yolo_stability.cli.commands.verb import Verb
 from yolo_stability.cli.exit_codes import DONE, UNSTABLE
 from yolo_stability.cli.grammar import Key, Line, is_count
-from yolo_stability.cli.output import stdout_to_stderr, tell_result
+from yolo_stability.cli.output import print_result, stdout_to_stderr
 
 __all__ = ["VERB"]
 
 
 def call(line: Line) -> int:
-    """Run a suite and print what came out.
+    """Run a suite and print the result.
 
     Args:
-        line: The keywords of the API's function.
+        line: Keywords of `api.benchmark`.
 
     Returns:
-        Exit code 0, also when arms failed as they were meant to; 3 when runs were lost.
+        Exit code 0, even if arms failed as designed; 3 if runs were lost.
     """
     with stdout_to_stderr():
         from yolo_stability.api import benchmark
 
         result = benchmark(**line.keys)
-    tell_result(result, as_json=line.json)
+    print_result(result, as_json=line.json)
     return UNSTABLE if result.lost else DONE
 
 
 def _joined(arms: Any) -> str | None:
-    """Return names of arms as one text."""
+    """Return the names of arms, joined by commas."""
     if arms is None:
         return None
     return ",".join(arms) if isinstance(arms, list | tuple) else str(arms)
@@ -39,7 +39,7 @@ def _joined(arms: Any) -> str | None:
 VERB = Verb(
     name="benchmark",
     usage="suite= [key=value ...] [--json]",
-    summary="stable defaults against destabilised settings, with a report",
+    summary="compare stable defaults with destabilized settings in a report",
     call=call,
     tasks=("detect", "pose"),
     first="suite",
@@ -50,23 +50,25 @@ VERB = Verb(
         Key(name="suite", read=str),
     ),
     missing=(
-        "'benchmark' needs a suite: write suite=quick, for instance; 'list suites' names them all."
+        "'benchmark' needs a suite, such as suite=quick. 'yolo-stability list suites' lists all of "
+        "them."
     ),
-    surplus="'benchmark' takes one suite and at most one task; '{word}' is too much.",
+    surplus="Unexpected argument '{word}': 'benchmark' takes one suite and at most one task.",
     examples=(
         "yolo-stability benchmark suite=demo",
         "yolo-stability benchmark suite=quick seeds=3 jobs=2 out=runs/quick",
         "yolo-stability benchmark suite=my.yaml arms=control,no-norm task=pose epochs=4",
     ),
     details="""\
-  suite= is the name of a shipped suite ('list suites') or a YAML file of your
-  own. seeds=, arms=, task=, model=, data= and every key of 'train' change it.
+  suite= is the name of a built-in suite (see 'list suites') or your own YAML
+  file. Override its settings with seeds=, arms=, task=, model=, data= and
+  every key of 'train'.
 
-  jobs= runs at once (each uses one thread), out= the folder. The same command
-  again resumes: what has finished is not run again, what was killed is.
+  jobs= sets the number of parallel runs (one thread each), out= the folder.
+  Repeat the command to resume: finished runs are kept, killed runs restart.
 
-  The folder then holds report.html, report.md, results.json, series.parquet
-  and every run. Exit code 0 also when arms fail as they were meant to; 3 when
-  runs were lost.
+  The folder contains report.html, report.md, results.json, series.parquet and
+  every run. Exit code 0: all runs ended, even if arms failed as designed;
+  3: runs were lost.
 """,
 )

@@ -1,17 +1,17 @@
-"""`compare`: the report of a benchmark from any runs at hand."""
+"""The `compare` verb: writes a benchmark report from existing runs."""
 
 from __future__ import annotations
 
 from yolo_stability.cli.commands.verb import Verb
 from yolo_stability.cli.exit_codes import DONE
 from yolo_stability.cli.grammar import Key, Line
-from yolo_stability.cli.output import stdout_to_stderr, tell_result
+from yolo_stability.cli.output import print_result, stdout_to_stderr
 
 __all__ = ["VERB"]
 
 
 def call(line: Line) -> int:
-    """Compare runs and print what came out.
+    """Compare runs and print the result.
 
     Args:
         line: Run folders, and `out`.
@@ -26,21 +26,22 @@ def call(line: Line) -> int:
         from yolo_stability.api import compare
 
         result = compare(*line.words, **line.keys)
-    tell_result(result, as_json=line.json)
+    print_result(result, as_json=line.json)
     return DONE
 
 
 VERB = Verb(
     name="compare",
     usage="RUN RUN ... [out=FOLDER] [--json]",
-    summary="the same report from any runs at hand, the first as control",
+    summary="write the same report from existing runs, the first as control",
     call=call,
     keys=(Key(name="out", default="runs/compare", read=str),),
     unknown_key="Unknown key '{key}'.{hint} 'compare' takes run folders, out= and --json.",
     examples=("yolo-stability compare runs/detect/train runs/detect/train-2 out=runs/compared",),
     details="""\
-  Each RUN is a run folder; the first one is the control. Runs that this
-  package has recorded bring their gradients, plain ones of Ultralytics what
-  results.csv can tell. One benchmark folder alone: its report is drawn again.
+  Each RUN is a run folder; the first one is the control. Runs recorded by this
+  package include gradients; for stock Ultralytics runs only the columns of
+  results.csv are available. Given a single benchmark folder, its report is
+  written again.
 """,
 )

@@ -1,4 +1,4 @@
-"""`diagnose`: what went wrong in a run, an incident or a checkpoint."""
+"""The `diagnose` verb: reports what went wrong in a run, an incident or a checkpoint."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ _CODES = {"stable": DONE, "unstable": UNSTABLE, "failed": UNSTABLE, "inconclusiv
 
 
 def call(line: Line) -> int:
-    """Diagnose what lies at a path and print it.
+    """Diagnose a path and print the result.
 
     Args:
         line: The path.
 
     Returns:
-        Exit code 0 for a stable run, a sound checkpoint, or an incident that was reproduced; 3 for an unstable or
-        failed run, damage in a checkpoint, or an incident that was not reproduced; 4 where the data do not suffice.
+        Exit code 0 for a stable run, a sound checkpoint, or a reproduced incident; 3 for an
+        unstable or failed run, a damaged checkpoint, or an incident that did not recur; 4 for too
+        little data.
     """
     with stdout_to_stderr():
         from yolo_stability.api import examine
@@ -42,24 +43,24 @@ def call(line: Line) -> int:
 VERB = Verb(
     name="diagnose",
     usage="PATH [--json]",
-    summary="what went wrong, where, since when and why",
+    summary="report what went wrong, where, since when and why",
     call=call,
     hints=("json",),
     unknown_key="Unknown key '{key}'.{hint} 'diagnose' takes a path and --json.",
-    one="'diagnose' takes one path: write diagnose runs/detect/train, or diagnose last.pt.",
+    one="'diagnose' takes one path, such as diagnose runs/detect/train or diagnose last.pt.",
     examples=(
         "yolo-stability diagnose runs/detect/train",
         "yolo-stability diagnose runs/detect/train/weights/last.pt",
         "yolo-stability diagnose runs/detect/train/stability/incidents/step-000031",
     ),
     details="""\
-  PATH is a run folder, ours or a plain one of Ultralytics (which holds losses
-  only); a checkpoint, which is audited without running anything from it; or an
-  incident folder, whose batch is run again. In our run folders the result is
-  also written to stability/diagnosis.json.
+  PATH is a run folder, recorded by this package or a stock Ultralytics one
+  (which contains only losses); a checkpoint, which is audited without executing
+  any code from it; or an incident folder, whose batch is replayed. In a
+  recorded run folder the result is also written to stability/diagnosis.json.
 
-  Exit code 0: stable, sound, or the incident came again; 3: unstable, failed,
-  damaged, or the incident did not come again; 4: not enough data to say, or
-  to replay.
+  Exit code 0: stable, sound, or the incident recurred; 3: unstable, failed,
+  damaged, or the incident did not recur; 4: not enough data for a verdict or
+  a replay.
 """,
 )

@@ -1,4 +1,4 @@
-"""`list`: the names that other commands take."""
+"""The `list` verb: prints the names that other commands take."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WIDTH = 80
 
 
 def call(line: Line) -> int:
-    """Print the names of one kind, or of all.
+    """Print the names of the given kinds, or of all kinds.
 
     Args:
         line: Kinds, and `out`.
@@ -43,7 +43,7 @@ def call(line: Line) -> int:
     for word in line.words:
         if word not in KINDS:
             raise ConfigError(
-                f"Nothing to list under '{word}'.{nearest(word, KINDS)} There is {', '.join(KINDS)}."
+                f"Unknown list '{word}'.{nearest(word, KINDS)} Choose from {', '.join(KINDS)}."
             )
     found = {kind: KINDS[kind]() for kind in line.words or KINDS}
     if line.json:
@@ -62,7 +62,7 @@ def call(line: Line) -> int:
 
 
 def _show(rows: Sequence[tuple[str, str]]) -> None:
-    """Print rows of name and summary within 80 columns."""
+    """Print names and summaries, wrapped to 80 columns."""
     width = max([14, *(len(name) for name, _ in rows)])
     for name, summary in rows:
         first, *more = textwrap.wrap(summary, WIDTH - width - 3, break_long_words=False) or [""]
@@ -72,12 +72,12 @@ def _show(rows: Sequence[tuple[str, str]]) -> None:
 
 
 def _data() -> list[tuple[str, str]]:
-    """Return the embedded sets."""
+    """Return the embedded datasets."""
     return [(name, f"embedded, for {task}") for name, task in EMBEDDED.items()]
 
 
 def _scenarios() -> list[tuple[str, str]]:
-    """Return the scenarios that ship with the package, by name, with the first sentence of their description."""
+    """Return the built-in scenarios with their descriptions, sorted by name."""
     import yaml
 
     from yolo_stability.core.resources import resource
@@ -90,7 +90,7 @@ def _scenarios() -> list[tuple[str, str]]:
 
 
 def _interventions() -> list[tuple[str, str]]:
-    """Return what is chosen by name, as one writes it, with the first sentence of its file."""
+    """Return the interventions as typed, with the first sentence of their module docstrings."""
     summaries = [
         line for registry in (CLIPS, NORMS, INITS, FAULTS) for line in registry.summaries.values()
     ]
@@ -99,45 +99,45 @@ def _interventions() -> list[tuple[str, str]]:
 
 
 def _suites() -> list[tuple[str, str]]:
-    """Return the suites that ship with the package, with their descriptions."""
+    """Return the built-in suites with their descriptions."""
     from yolo_stability.benchmarks.suite import load_suite, suite_names
 
     return [(name, load_suite(name).description) for name in suite_names()]
 
 
 def _rules() -> list[tuple[str, str]]:
-    """Return what a diagnosis looks for, with the first sentence of each rule's file."""
+    """Return the diagnosis rules with the first sentence of their module docstrings."""
     from yolo_stability.diagnosis.rules import RULES
 
     return list(RULES.summaries.items())
 
 
 def _executors() -> list[tuple[str, str]]:
-    """Return where the runs of a suite can happen."""
+    """Return the executors that can run a suite."""
     from yolo_stability.benchmarks.executors import EXECUTORS
 
     return list(EXECUTORS.summaries.items())
 
 
 def _sinks() -> list[tuple[str, str]]:
-    """Return where the numbers of a running training go, with the first sentence of each sink's file."""
+    """Return the logger sinks with the first sentence of their module docstrings."""
     from yolo_stability.trainer.loggers import SINKS
 
     return list(SINKS.summaries.items())
 
 
 def _schema() -> list[tuple[str, str]]:
-    """Return the JSON Schemas that editors take."""
+    """Return the JSON Schemas for editors."""
     from yolo_stability.benchmarks.suite import schemas
 
     return [
-        (f"{kind}.json", f"of {kind} files; 'list schema out=FOLDER' writes it")
+        (f"{kind}.json", f"schema of {kind} files; 'list schema out=FOLDER' writes it")
         for kind in schemas()
     ]
 
 
 def _write_schemas(folder: Path) -> None:
-    """Write the JSON Schemas into a folder and say where they are."""
+    """Write the JSON Schemas into a folder and print their paths."""
     from yolo_stability.benchmarks.suite import schemas
 
     try:
@@ -172,7 +172,7 @@ _NO_KEYS = (
 VERB = Verb(
     name="list",
     usage="[data|interventions|scenarios|suites|rules|executors|sinks|schema] [--json]",
-    summary="the names that other commands take",
+    summary="list the names that other commands take",
     call=call,
     keys=(Key(name="out"),),
     unknown_key=_NO_KEYS,
@@ -184,7 +184,7 @@ VERB = Verb(
     ),
     details="""\
   'list schema out=FOLDER' writes the JSON Schemas of suite and scenario files.
-  An editor completes and checks a YAML file whose first line is
+  Editors then complete and validate YAML files that start with the line
   # yaml-language-server: $schema=FOLDER/suite.json
 """,
 )

@@ -1,4 +1,4 @@
-"""`mechanics`: why gradients vanish and explode, shown on small reference networks."""
+"""The `mechanics` verb: shows on small networks why gradients vanish and explode."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STUDIES = ("rnn", "depth", "clip")
 
 
 def call(line: Line) -> int:
-    """Run the studies, print their tables and what they show.
+    """Run the studies and print their tables and conclusions.
 
     Args:
         line: Names of studies, `out` and `seed`.
@@ -41,24 +41,24 @@ def call(line: Line) -> int:
 VERB = Verb(
     name="mechanics",
     usage="[rnn] [depth] [clip] [out=DIR] [seed=0] [--json]",
-    summary="why gradients vanish and explode, on small networks",
+    summary="show why gradients vanish and explode, on small networks",
     call=call,
     words=STUDIES,
-    unknown_word=f"There is no study '{{word}}'.{{hint}} Choose from {', '.join(STUDIES)}.",
+    unknown_word=f"Unknown study '{{word}}'.{{hint}} Choose from {', '.join(STUDIES)}.",
     keys=(Key(name="out", default="runs/mechanics", read=str), Key(name="seed", default=0)),
     hints=("out", "seed", "json"),
     unknown_key="Unknown key '{key}'.{hint} 'mechanics' takes out=, seed= and --json.",
     examples=("yolo-stability mechanics", "yolo-stability mechanics depth seed=1"),
     details="""\
-  rnn    gradient norm against sequence length (2 to 200): plain RNNs of several
+  rnn    gradient norm vs. sequence length (2 to 200): plain RNNs of several
          spectral radii, LSTM, GRU
-  depth  gradient norm of the first layer against depth (2 to 100): plain and
-         residual stacks, activations, initial weights, normalisation
-  clip   SGD on a recurrent network that explodes, with and without a clip
+  depth  gradient norm of the first layer vs. depth (2 to 100): plain and
+         residual stacks, activations, initial weights, normalization
+  clip   SGD on a recurrent network that explodes, with and without clipping
 
-  Without a word all three run, in a few seconds on one CPU thread. Figures go to
-  out=/mechanics.json, a picture of each study beside it, and the traces under
-  out=/runs/, where any other tool for traces reads them. The same seed gives the
-  same figures.
+  Without a name all three run, in a few seconds on one CPU thread. Numbers are
+  written to mechanics.json in out=, with one plot per study, and the traces to
+  runs/ below it, where any trace reader can load them. The same seed gives the
+  same numbers.
 """,
 )

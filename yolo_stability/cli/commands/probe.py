@@ -1,4 +1,4 @@
-"""`probe`: one batch forward and backward, before any training; settings side by side."""
+"""The `probe` verb: one batch forward and backward, before any training."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["VERB"]
 
 
 def call(line: Line) -> int:
-    """Probe every setting of the grid and show them side by side.
+    """Probe every setting of the grid and print them side by side.
 
     Args:
         line: What the user typed.
 
     Returns:
-        Exit code: 0 when gradients flow well in every setting, 3 when they vanish or explode in one.
+        Exit code 0 if every setting is healthy, 3 if gradients vanish or explode in one.
 
     Raises:
         ConfigError: If a word, key, value or model cannot be used.
@@ -47,7 +47,7 @@ def call(line: Line) -> int:
 VERB = Verb(
     name="probe",
     usage="[TASK] model= data= [key=value,value ...] [out=] [--json]",
-    summary="gradient flow along the depth on one batch, untrained",
+    summary="measure gradient flow along the depth on one batch, untrained",
     call=call,
     free=True,
     examples=(
@@ -57,17 +57,17 @@ VERB = Verb(
     ),
     details="""\
   Builds the model with the switches norm=, init=, act=, residual= and
-  depth_mult=, passes one batch forward and backward (imgsz=160 batch=8 mosaic=0
-  seed=0 unless given; any key of Ultralytics is taken) and trains nothing.
-  Several values with commas make a grid, every setting side by side.
+  depth_mult= and runs one batch forward and backward, without training (default
+  imgsz=160 batch=8 mosaic=0 seed=0; any Ultralytics key is accepted).
+  Comma-separated values make a grid, shown side by side.
 
-  The verdict is judged against the stock profile of the same model on the same
-  batch, never by a constant. gain: how often the gradient at the outputs of the
-  head is found at the output of the first block. signal: deviation of the block
-  output that departs most from stock's. Exploding or vanishing: a gain 100
-  times, or a signal 10 times, larger or smaller than stock's, or NaN and Inf.
+  Each setting is compared with the stock profile of the same model on the same
+  batch, never with a constant. gain: gradient norm at the output of the first
+  block over that at the outputs of the head. signal: standard deviation of the
+  block output that differs most from stock. Exploding or vanishing: a gain 100
+  times, or a signal 10 times, larger or smaller than stock, or NaN or Inf.
 
-  A table is printed; probe.png goes to out= (default runs/probe). Exit code 0:
-  healthy everywhere; 3: vanishing or exploding in at least one setting.
+  Prints a table and writes probe.png to out= (default runs/probe). Exit code 0:
+  all settings are healthy; 3: vanishing or exploding in at least one.
 """,
 )

@@ -1,4 +1,4 @@
-"""`train`: a yolo training run, watched and guarded."""
+"""The `train` verb: a YOLO training run, recorded and guarded."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ __all__ = ["VERB"]
 
 
 def call(line: Line) -> int:
-    """Train as the line says.
+    """Run one training.
 
     Args:
-        line: What the user typed.
+        line: The arguments as typed.
 
     Returns:
-        Exit code: 0 when the run reached its end, 3 when the guard, `fail_on` or a rescue ended it.
+        Exit code 0 if the run completed, 3 if the guard, `fail_on` or a rescue stopped it.
     """
     as_json = any(
         word.removeprefix("--").removesuffix(",").startswith("json") for word in line.args
@@ -43,7 +43,7 @@ def call(line: Line) -> int:
 
 
 def _train(request: TrainRequest) -> RunResult:
-    """Hand a request to the API."""
+    """Pass a request to the API."""
     from yolo_stability.api import train_checked
     from yolo_stability.trainer.messages import RunMessages
 
@@ -58,12 +58,12 @@ def _train(request: TrainRequest) -> RunResult:
 
 
 def _print_warning(text: str) -> None:
-    """Print what the user should know."""
+    """Print a warning to stderr."""
     print(f"WARNING: {text}", file=sys.stderr)
 
 
 def _summary(result: RunResult) -> dict[str, Any]:
-    """Return what `--json` prints; a metric that is NaN or Inf becomes null."""
+    """Return the values for `--json`; a metric that is NaN or Inf becomes null."""
     skipped = result.trace.steps["skipped"]
     return {
         "save_dir": str(result.save_dir),
@@ -79,7 +79,7 @@ def _summary(result: RunResult) -> dict[str, Any]:
 VERB = Verb(
     name="train",
     usage="[detect|pose|...] model= data= [key=value ...] [--json]",
-    summary="a yolo training run, watched and guarded",
+    summary="train like 'yolo train', recorded and guarded",
     call=call,
     free=True,
     examples=(
@@ -88,12 +88,12 @@ VERB = Verb(
         "yolo-stability train data=shapes model=yolo26n.yaml imgsz=96 fault=nan_grad@3",
     ),
     details="""\
-  Everything 'yolo train' takes is taken here, and means the same; 'yolo cfg'
-  lists it. data= also takes a folder in COCO's own layout and the embedded
-  sets shapes (detect) and figures (pose).
+  Accepts every argument of 'yolo train', with the same meaning; 'yolo cfg'
+  lists them. data= also takes a folder in COCO layout and the embedded datasets
+  shapes (detect) and figures (pose).
 
-  guard=skip leaves a step with NaN or Inf out and goes on, stop ends the run
-  at the first, off only watches. The trace is written to stability/ in the
-  run folder.
+  guard=skip skips a step with NaN or Inf and continues, stop ends the run at
+  the first such step, off only records it. The trace is written to stability/
+  in the run folder.
 """,
 )

@@ -1,4 +1,4 @@
-"""What a verb of the command line is."""
+"""The declaration of a verb of the command line."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class Verb(Grammar):
     """One verb of the command line, with the grammar of its line.
 
     Attributes:
-        name: What the user types.
-        usage: What follows the name, as help shows it.
-        summary: What it does, in half a line.
-        call: Takes the line, returns the exit code.
-        examples: Whole command lines that work.
-        details: More paragraphs for `help VERB`, already wrapped to 80 columns.
+        name: The word on the command line.
+        usage: Arguments after the name, for the help page.
+        summary: One line for the help page, at most 63 characters.
+        call: Function that takes the parsed line and returns the exit code.
+        examples: Complete, working command lines.
+        details: Paragraphs for `help VERB`, wrapped to 80 columns.
     """
 
     name: str
@@ -32,10 +32,10 @@ class Verb(Grammar):
     details: str = ""
 
     def run(self, args: Sequence[str]) -> int:
-        """Read a line and do what it asks for.
+        """Parse a line and run the verb.
 
         Args:
-            args: What the user typed, without the verb.
+            args: The arguments as typed, without the verb.
 
         Returns:
             The exit code.

@@ -1,4 +1,4 @@
-"""`verify`: run a benchmark again, or a sample of it, and compare."""
+"""The `verify` verb: repeats a benchmark, or a sample of it, and compares the traces."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from yolo_stability.cli.commands.verb import Verb
 from yolo_stability.cli.exit_codes import DONE, UNSTABLE
 from yolo_stability.cli.grammar import Key, Line, is_whole_or_none
-from yolo_stability.cli.output import stdout_to_stderr, tell
+from yolo_stability.cli.output import print_lines, stdout_to_stderr
 
 if TYPE_CHECKING:
     from yolo_stability.benchmarks.verify import Check
@@ -17,13 +17,13 @@ __all__ = ["VERB"]
 
 
 def call(line: Line) -> int:
-    """Run a benchmark again and print what is the same and what is not.
+    """Repeat a benchmark and print which runs are identical and what differs.
 
     Args:
         line: The folder, and `sample`.
 
     Returns:
-        Exit code 0 when everything came out identical, 3 when not.
+        Exit code 0 if every repeated run is identical, else 3.
     """
     with stdout_to_stderr():
         from yolo_stability.api import verify
@@ -41,31 +41,28 @@ def call(line: Line) -> int:
             )
         )
     else:
-        tell(found.lines())
+        print_lines(found.lines())
     return DONE if found.identical else UNSTABLE
 
 
 def _print_check(check: Check) -> None:
-    """Print a run as it is checked."""
-    tell([f"{check.run}: {check.text}"])
+    """Print the result of one checked run."""
+    print_lines([f"{check.run}: {check.text}"])
 
 
 VERB = Verb(
     name="verify",
     usage="FOLDER [sample=3] [--json]",
-    summary="run a benchmark again: is the same coming out?",
+    summary="repeat a benchmark and check that the traces are identical",
     call=call,
     keys=(Key(name="sample", is_valid=is_whole_or_none, valid="a whole number, 1 or more"),),
     unknown_key="Unknown key '{key}'.{hint} 'verify' takes sample= and --json.",
-    one=(
-        "'verify' takes the folder of one benchmark: "
-        "write verify runs/benchmark/demo, for instance."
-    ),
+    one=("'verify' takes the folder of one benchmark, such as verify runs/benchmark/demo."),
     examples=("yolo-stability verify runs/benchmark/demo sample=3",),
     details="""\
-  FOLDER is that of a benchmark. Each run, or sample= of them spread over the
-  plan, is run again and its trace compared step by step and block by block.
-  Where something differs, the step, the settings, the data and the versions
-  that differ are named. Exit code 0: identical; 3: not.
+  FOLDER is a benchmark folder. Each run, or sample= of them spread over the
+  plan, is repeated and its trace compared step by step and block by block. For
+  each difference the step, settings, data and versions that differ are
+  reported. Exit code 0: identical; 3: different.
 """,
 )

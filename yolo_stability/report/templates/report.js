@@ -7,7 +7,7 @@
   const sharp = matchMedia("(pointer: fine)").matches;
   const config = { displayModeBar: false, responsive: true, showTips: false };
 
-  // Charts name colours as the style sheet does, "var(--arm)", so that light, dark and print need one specification.
+  // Charts use the color variables of the style sheet, such as "var(--arm)", for light, dark and print.
   function painted(value, style) {
     if (typeof value === "string") {
       const name = /^var\((--[a-z-]+)\)$/.exec(value);
@@ -50,7 +50,7 @@
     const title = document.querySelector(`[data-title-of="${element.id}"]`);
     element.hidden = !variant;
     if (!variant) {
-      if (title) title.textContent = "This seed has no such moment.";
+      if (title) title.textContent = "Not available for this seed.";
       return;
     }
     if (title && variant.title) title.textContent = variant.title;
@@ -91,7 +91,7 @@
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 
-  // Paper is light and narrow, and shows what is folded on the screen.
+  // Print in light colors and with all details open.
   let folded = [];
   addEventListener("beforeprint", () => {
     root.dataset.print = "";

@@ -1,7 +1,7 @@
-"""The fault benchmark: how well diagnoses find labelled faults, and how quiet they are on healthy runs.
+"""The fault benchmark: recall of labeled faults and false alarms on healthy runs.
 
-The traces in a benchmark folder are scored against the labels of the scenarios, without any training: new rules can
-be scored on old traces.
+The traces in a benchmark folder are scored against the labels of the scenarios, without training,
+so that new rules can be scored on old traces.
 """
 
 from __future__ import annotations

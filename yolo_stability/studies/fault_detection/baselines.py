@@ -1,7 +1,7 @@
-"""Rules that others use, on the same traces: the first position at which each would have raised an alarm.
+"""Baseline detectors from other tools: the position of the first alarm in a trace.
 
-Where the trace lacks the quantity of the original, the nearest takes its place; each docstring says which. All of
-them are called with what their authors ship as defaults.
+Where a trace lacks the quantity of the original rule, the closest recorded quantity replaces it;
+each docstring names the substitution. All rules use the defaults of their authors.
 """
 
 from __future__ import annotations
@@ -27,10 +27,11 @@ _ROUNDING = 1e-12
 
 
 def lightning_spike(run: LabeledRun) -> int | None:
-    """Return where the loss is not finite, or rises to a distance of twice its running mean or more.
+    """Return where the loss is not finite, or spikes to twice its running mean or more.
 
-    Source: `lightning.fabric.utilities.spike.SpikeDetection`: window=10, warmup=1, rtol=2.0, finite_only=True; a loss
-    that is not above the one before is never a spike. The step's loss stands for that of the batch.
+    Source: `lightning.fabric.utilities.spike.SpikeDetection` with window=10, warmup=1, rtol=2.0,
+    finite_only=True; a loss that does not exceed the previous one is never a spike. The loss of the
+    step replaces that of the batch.
     """
     loss = run.series.loss
     for row in range(1, loss.size):
@@ -43,9 +44,10 @@ def lightning_spike(run: LabeledRun) -> int | None:
 
 
 def six_sigma(run: LabeledRun) -> int | None:
-    """Return where loss or gradient norm is not finite, or six deviations above the mean of the last 100 steps.
+    """Return where loss or gradient norm is not finite, or exceeds the recent mean by 6 sigma.
 
-    Source: common practice in the training of language models; no single one. It begins after 10 steps.
+    Mean and standard deviation are those of the last 100 steps; the rule starts after 10 steps.
+    Source: common practice in the training of language models.
     """
     found = [first_true(run.bad)]
     for values in (run.series.loss, run.series.norm):
@@ -60,12 +62,13 @@ def six_sigma(run: LabeledRun) -> int | None:
 
 
 def debugger_tensors(run: LabeledRun) -> int | None:
-    """Return where a block's gradient vanishes, a value is not finite, or an update is out of proportion.
+    """Return where a gradient vanishes, a value is not finite, or an update ratio is out of range.
 
-    Source: SageMaker Debugger's rules VanishingGradient (mean |g| of a tensor below 1e-7), ExplodingTensor (only what
-    is not finite) and WeightUpdateRatio (outside 1e-8 to 10). The root mean square of a block's gradient, which is
-    never below its mean, stands for mean |g| of a tensor, ratios of blocks for those of tensors; steps with a
-    learning rate of 0 are left out.
+    Source: the SageMaker Debugger rules VanishingGradient (mean |g| of a tensor below 1e-7),
+    ExplodingTensor (non-finite values only) and WeightUpdateRatio (outside 1e-8 to 10). The root
+    mean square of the gradient of a block, which is never below its mean, replaces the mean |g| of
+    a tensor, and ratios of blocks replace those of tensors. Steps with a learning rate of 0 are
+    excluded.
     """
     import polars as pl
 
@@ -85,9 +88,10 @@ def debugger_tensors(run: LabeledRun) -> int | None:
 
 
 def debugger_loss(run: LabeledRun) -> int | None:
-    """Return where the loss has not decreased over 10 steps, looked at every 10 steps.
+    """Return where the loss has not decreased over 10 steps, checked every 10 steps.
 
-    Source: SageMaker Debugger's rule LossNotDecreasing: num_steps=10, diff_percent=0.1 (less than 0.1 percent down).
+    Source: the SageMaker Debugger rule LossNotDecreasing with num_steps=10, diff_percent=0.1 (a
+    decrease of less than 0.1 percent).
     """
     loss = run.series.loss
     return next(
@@ -97,12 +101,12 @@ def debugger_loss(run: LabeledRun) -> int | None:
 
 
 def autotrainer(run: LabeledRun) -> int | None:
-    """Return where gradients explode, vanish or die, or the loss is 1000 or more, looked at after every epoch.
+    """Return where gradients explode, vanish or die, or the loss is 1000 or more, per epoch.
 
-    Source: AUTOTRAINER (Zhang et al., ICSE 2021), `utils/monitor.py`: first over last norm above 70, or below 1e-3
-    with a first norm below 1e-4; 0.7 of the gradient exactly 0; anything not finite. First and last block stand for
-    first and last kernel, blocks whose norm is 0 for elements that are; its accuracy conditions cannot be told from
-    a trace and are left out.
+    Source: AUTOTRAINER (Zhang et al., ICSE 2021), `utils/monitor.py`: first over last norm above
+    70, or below 1e-3 with a first norm below 1e-4; 0.7 of the gradient exactly 0; any non-finite
+    value. First and last block replace first and last kernel, blocks with norm 0 replace elements
+    that are 0. Its conditions on accuracy are excluded, because a trace does not contain it.
     """
     series = run.series
     sizes = {block.name: max(1, block.numel) for block in run.trace.header.blocks}
@@ -117,7 +121,7 @@ def autotrainer(run: LabeledRun) -> int | None:
 
 
 def _out_of_range(norms: Floats, numel: Floats) -> bool:
-    """Whether one step's gradients explode, vanish or die in the terms of AUTOTRAINER."""
+    """Return whether the gradients of a step explode, vanish or die by the rules of AUTOTRAINER."""
     known = norms[~np.isnan(norms)]
     if not known.size:
         return False

@@ -1,4 +1,4 @@
-"""Judged runs to rates with intervals: how often each detector is right, when, and about what."""
+"""Computes the metrics of each detector from scored runs: rates with intervals, and latencies."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ __all__ = [
 
 OURS = "yolo_stability"
 ANY = "yolo_stability, warnings too"
-LEAD = 3  # steps before the first non-finite one that an early alarm must come
+LEAD = 3  # an early alarm precedes the first non-finite step by at least this many steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredRun:
-    """A labelled run with what every detector made of it; steps are optimizer steps, None where there is none.
+    """A labeled run with the alarms of all detectors; steps are optimizer steps, None if missing.
 
     Attributes:
         arm: Name of its scenario.
         task: detect or pose.
         model: Its model.
         seed: Its seed.
-        healthy: Nothing is wrong with it.
+        healthy: Whether the run has no fault.
         label: Name of the true cause.
-        also: Causes that the recipe combines with it; naming one of them is right, too.
-        gradual: The fault creeps in; False where it strikes.
-        named_step: Step at which the label says that it strikes.
-        steps: Steps that were recorded.
+        also: Causes that the recipe combines with it; each of them counts as correct.
+        gradual: Whether the fault develops gradually rather than at one step.
+        named_step: Step of a sudden fault according to the label.
+        steps: Number of recorded steps.
         fitness: Final fitness.
-        effective: The fault had an effect.
-        harmed: The run learned far less than healthy ones.
-        onset: Step since which the fault shows.
-        first_bad: First step with a value that is not finite.
+        effective: Whether the fault had an effect.
+        harmed: Whether the run learned far less than healthy ones.
+        onset: First step at which the fault is visible.
+        first_bad: First step with a non-finite value.
         alarms: First alarm of each detector.
-        verdict: What the diagnosis said.
+        verdict: Verdict of the diagnosis.
         critical: Rules with a critical finding at the end of the run.
-        masked: Causes that it named from the trace alone, most likely first.
-        informed: The same with the settings.
+        masked: Causes diagnosed from the trace alone, most likely first.
+        informed: Causes diagnosed from trace and settings, most likely first.
     """
 
     arm: str
@@ -75,12 +75,12 @@ class ScoredRun:
     informed: Sequence[str]
     also: Sequence[str] = ()
 
-    def named(self, told: Sequence[str]) -> bool:
-        """Whether the true cause, or one that the recipe combines with it, is among those told."""
-        return not {self.label, *self.also}.isdisjoint(told)
+    def named(self, causes: Sequence[str]) -> bool:
+        """Return whether the true cause, or one that the recipe combines with it, is in a list."""
+        return not {self.label, *self.also}.isdisjoint(causes)
 
     def detected(self, detector: str) -> bool:
-        """Whether a detector saw the fault; what it said before the moment of the fault was about something else."""
+        """Return whether a detector found the fault; alarms before a sudden fault do not count."""
         alarm = self.alarms.get(detector)
         return alarm is not None and not (self.named_step is not None and alarm < self.named_step)
 
@@ -90,9 +90,9 @@ class Rate:
     """A share of runs.
 
     Attributes:
-        hits: Runs that did it.
-        runs: Runs in all.
-        share: Their share, with Wilson's 95 % interval.
+        hits: Runs that meet the condition.
+        runs: All runs.
+        share: Their share, with the 95 % Wilson interval.
     """
 
     hits: int
@@ -102,18 +102,19 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorScore:
-    """How well a detector told faulty runs from healthy ones.
+    """The accuracy and latency of one detector.
 
     Attributes:
-        name: Which detector.
-        recall: Faulty runs with an effect that it saw.
-        precision: Its alarms that were about a fault.
-        false_alarms: Healthy runs on which it raised one.
-        balanced: Mean of recall and the share of healthy runs on which it was silent.
-        latency_median: Steps from the onset to the first alarm among the faults it saw; below 0 came before.
-        latency_90: Their 90th percentile.
-        early: Gradual faults that ended non-finite with an alarm at least 3 steps before; where that was at step 0 to
-            2, there is no such step.
+        name: Name of the detector.
+        recall: Detected runs among the faulty runs with an effect.
+        precision: Alarms caused by a fault, among all alarms.
+        false_alarms: Healthy runs with an alarm.
+        balanced: Balanced accuracy: mean of recall and the share of healthy runs without alarm.
+        latency_median: Median steps from onset to first alarm of detected faults; negative if
+            before.
+        latency_90: 90th percentile of the same.
+        early: Gradual faults that became non-finite at step 3 or later, with an alarm at least 3
+            steps before.
     """
 
     name: str
@@ -128,11 +129,11 @@ class DetectorScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CauseScore:
-    """How often the true cause was named, among all faulty runs with an effect.
+    """The accuracy of the diagnosed cause, over all faulty runs with an effect.
 
     Attributes:
-        first: It was the first.
-        second: It was among the first two.
+        first: Runs whose true cause is the first one diagnosed.
+        second: Runs whose true cause is among the first two.
     """
 
     first: Rate
@@ -141,20 +142,20 @@ class CauseScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KindScore:
-    """One kind of fault, all tasks and seeds.
+    """The scores of one kind of fault, over all tasks and seeds.
 
     Attributes:
         arm: Name of the scenario.
         label: The true cause.
-        gradual: It creeps in.
-        runs: Runs in all.
-        effective: Those with an effect.
-        seen: Of these, those that the diagnosis saw.
-        masked: Of these, those whose cause it named first, from the trace alone.
+        gradual: Whether the fault develops gradually.
+        runs: All runs.
+        effective: Runs with an effect.
+        seen: Runs with an effect that the diagnosis detected.
+        masked: Runs with an effect whose first diagnosed cause is correct, from the trace alone.
         informed: The same with the settings.
         onset_median: Median step of the onset.
         alarm_median: Median step of the first critical finding.
-        told: What it named first from the trace alone, with counts, most frequent first.
+        told: First causes diagnosed from the trace alone, with counts, most frequent first.
     """
 
     arm: str
@@ -172,23 +173,23 @@ class KindScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HalfScore:
-    """Everything about the runs of one half.
+    """All scores of one half of the runs.
 
     Attributes:
-        title: Which half.
+        title: Name of the half.
         models: Its models.
-        faulty: Faulty runs.
-        healthy: Healthy runs.
-        without_effect: Faulty runs without any effect, which count in no rate.
-        shown: Of the faulty runs whose effect loss, norm or finiteness show, those with a critical finding.
-        silent: Of those that merely learned far less, those with a critical finding.
-        failed_verdicts: Faulty runs with an effect whose verdict is failed or unstable.
-        false_verdicts: Healthy runs whose verdict is.
-        detectors: Ours first.
-        masked: Causes from the trace alone.
-        informed: Causes with the settings.
-        kinds: One entry per kind of fault.
-        false_criticals: Healthy runs with a critical finding, and of which rules.
+        faulty: Number of faulty runs.
+        healthy: Number of healthy runs.
+        without_effect: Faulty runs without an effect, which are excluded from all rates.
+        shown: Faulty runs with an effect on loss, norm or finiteness; hits have a critical finding.
+        silent: Faulty runs that only learned far less; hits have a critical finding.
+        failed_verdicts: Faulty runs with an effect; hits have the verdict failed or unstable.
+        false_verdicts: Healthy runs; hits have the verdict failed or unstable.
+        detectors: Scores per detector, that of this package first.
+        masked: Accuracy of the cause from the trace alone.
+        informed: Accuracy of the cause from trace and settings.
+        kinds: Scores per kind of fault.
+        false_criticals: Healthy runs with a critical finding, with the rules concerned.
     """
 
     title: str
@@ -208,10 +209,10 @@ class HalfScore:
 
 
 def score_half(title: str, runs: Sequence[ScoredRun]) -> HalfScore:
-    """Return all scores of some runs.
+    """Return the scores of a group of runs.
 
     Args:
-        title: What they are.
+        title: Name of the group.
         runs: The runs, healthy and faulty.
     """
     faulty, healthy = [r for r in runs if not r.healthy], [r for r in runs if r.healthy]
@@ -235,7 +236,8 @@ def score_half(title: str, runs: Sequence[ScoredRun]) -> HalfScore:
             for arm in dict.fromkeys(r.arm for r in faulty)
         ],
         false_criticals=[
-            f"{r.arm}, {r.task}, {r.model}, seed {r.seed}: {', '.join(r.critical) or 'withdrawn later'} at step {alarm}"
+            f"{r.arm}, {r.task}, {r.model}, seed {r.seed}: "
+            f"{', '.join(r.critical) or 'withdrawn later'} at step {alarm}"
             for r in healthy
             if (alarm := r.alarms.get(OURS)) is not None
         ],
@@ -254,7 +256,7 @@ def _troubled(run: ScoredRun) -> bool:
 def _detector(
     name: str, counted: Sequence[ScoredRun], healthy: Sequence[ScoredRun]
 ) -> DetectorScore:
-    """Return the score of one detector; an alarm before the moment of a fault is a false one."""
+    """Return the scores of one detector; an alarm before a sudden fault is a false alarm."""
     recall = _rate(counted, lambda r: r.detected(name))
     false = _rate(healthy, lambda r: r.alarms.get(name) is not None)
     alarmed = [r for r in (*counted, *healthy) if r.alarms.get(name) is not None]
@@ -285,18 +287,20 @@ def _is_early(run: ScoredRun, name: str) -> bool:
     return alarm is not None and run.first_bad is not None and alarm <= run.first_bad - LEAD
 
 
-def _causes(counted: Sequence[ScoredRun], told: Callable[[ScoredRun], Sequence[str]]) -> CauseScore:
+def _causes(
+    counted: Sequence[ScoredRun], causes: Callable[[ScoredRun], Sequence[str]]
+) -> CauseScore:
     return CauseScore(
-        first=_rate(counted, lambda r: r.named(told(r)[:1])),
-        second=_rate(counted, lambda r: r.named(told(r)[:2])),
+        first=_rate(counted, lambda r: r.named(causes(r)[:1])),
+        second=_rate(counted, lambda r: r.named(causes(r)[:2])),
     )
 
 
 def _kind(arm: str, runs: Sequence[ScoredRun]) -> KindScore:
-    """Return how the diagnosis did on one kind of fault."""
+    """Return the scores of one kind of fault."""
     counted = [r for r in runs if r.effective]
     first = [r.masked[0] if r.masked else "none" for r in counted]
-    told = sorted(dict.fromkeys(first), key=lambda name: (-first.count(name), name))
+    names = sorted(dict.fromkeys(first), key=lambda name: (-first.count(name), name))
     return KindScore(
         arm=arm,
         label=" or ".join((str(runs[0].label), *runs[0].also)),
@@ -308,7 +312,7 @@ def _kind(arm: str, runs: Sequence[ScoredRun]) -> KindScore:
         informed=sum(r.named(r.informed[:1]) for r in counted),
         onset_median=_quantile([r.onset for r in counted], 0.5),
         alarm_median=_quantile([r.alarms.get(OURS) for r in counted], 0.5),
-        told=", ".join(f"{name} {first.count(name)}" for name in told),
+        told=", ".join(f"{name} {first.count(name)}" for name in names),
     )
 
 

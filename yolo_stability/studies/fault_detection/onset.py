@@ -1,9 +1,8 @@
-"""Since when a fault shows, told without any rule: from the moment that its label names, or from healthy runs.
+"""The onset of a fault, independent of any rule: from its label, or from healthy runs.
 
-Healthy runs of the same task, model and optimizer are what a faulty run is compared with, whatever their recipe and
-seed. A gradual fault shows from the first step at which the run leaves what all of them do at that step: loss or
-gradient norm, per image of a batch, more than a factor outside their range for some steps in a row, or a value that
-is not finite.
+A faulty run is compared with all healthy runs of the same task, model and optimizer. The onset of a
+gradual fault is the first step with a non-finite value, or at which loss or gradient norm per image
+leaves the range of all healthy runs at that step by more than a factor, for several steps in a row.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ __all__ = ["Effect", "effect_of", "first_true", "references"]
 
 LOSS_FACTOR, NORM_FACTOR, IN_A_ROW = 2.0, 10.0, 3
 HARMED = 0.25
-_LEARNED = 0.05  # healthy runs that learned less than this say nothing about harm
+_LEARNED = 0.05  # healthy runs that learned less than this are no reference for harm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """What a fault did to a run.
+    """The effect of a fault on a run.
 
     Attributes:
-        onset: Step since which it shows; None where nothing of it shows in loss, norm or finiteness.
-        harmed: The final fitness is below a quarter of the median of the healthy runs.
-        first_bad: First step with a value that is not finite; None without any.
+        onset: First step at which it is visible; None if loss, norm and finiteness show no effect.
+        harmed: Whether the final fitness is below a quarter of the median of healthy runs.
+        first_bad: First step with a non-finite value; None without one.
     """
 
     onset: int | None
@@ -40,25 +39,25 @@ class Effect:
 
     @property
     def exists(self) -> bool:
-        """Whether there is an effect at all."""
+        """Whether the fault has an effect."""
         return self.harmed or self.onset is not None
 
 
 def references(run: LabeledRun, healthy: Sequence[LabeledRun]) -> list[LabeledRun]:
-    """Return the healthy runs that a run can be compared with: same task, model and, if there are any, optimizer."""
+    """Return the healthy runs with the same task, model and, if available, optimizer."""
     alike = [h for h in healthy if (h.task, h.model) == (run.task, run.model) and h is not run]
     return [h for h in alike if h.optimizer == run.optimizer] or alike
 
 
 def effect_of(run: LabeledRun, healthy: Sequence[LabeledRun]) -> Effect:
-    """Return since when a fault shows, and whether it does at all.
+    """Return the effect of a fault on a run.
 
     Args:
         run: The faulty run.
         healthy: Its references.
     """
     steps, named = run.series.step, run.label.step
-    # no fault shows before it strikes
+    # a sudden fault has no effect before its step
     after = 0 if named is None else int(np.searchsorted(steps, named))
     bad = run.bad
     away = _outside(run, healthy)
@@ -78,11 +77,12 @@ def effect_of(run: LabeledRun, healthy: Sequence[LabeledRun]) -> Effect:
 
 
 def _outside(run: LabeledRun, healthy: Sequence[LabeledRun]) -> Bools:
-    """Return at which positions a run is outside of what healthy runs do; where one had ended, its last value counts.
+    """Return whether each step is outside the range of healthy runs.
 
     Args:
         run: The run.
-        healthy: Its references; without any, nothing is outside.
+        healthy: Its references, extended by their last value if shorter; without any, no step is
+            outside.
     """
     away = np.zeros(run.series.step.size, dtype=bool)
     if not healthy:
@@ -97,18 +97,24 @@ def _outside(run: LabeledRun, healthy: Sequence[LabeledRun]) -> Bools:
 
 
 def _stretched(values: Floats, size: int) -> Floats:
-    """Return so many values, the last one repeated where there are fewer."""
+    """Return the values cut to a length, or extended by repeating the last one."""
     found: Floats = values[np.minimum(np.arange(size), values.size - 1)]
     return found
 
 
 def first_true(flags: Bools) -> int | None:
-    """Return the position of the first true flag; None without one."""
+    """Return the position of the first true flag; None without one.
+
+    Examples:
+        >>> import numpy as np
+        >>> first_true(np.array([False, True, True]))
+        1
+    """
     return int(np.argmax(flags)) if flags.any() else None
 
 
 def _first_stretch(flags: Bools, length: int) -> int | None:
-    """Return where the first stretch of so many flags in a row begins; one that reaches the end may be shorter."""
+    """Return the start of the first stretch of consecutive flags; at the end it may be shorter."""
     if not flags.any():
         return None
     padded = np.concatenate([flags, np.full(length - 1, flags[-1])])
@@ -118,7 +124,7 @@ def _first_stretch(flags: Bools, length: int) -> int | None:
 
 
 def _harmed(run: LabeledRun, healthy: Sequence[LabeledRun]) -> bool:
-    """Whether a run learned far less than healthy ones."""
+    """Return whether a run learned far less than healthy ones."""
     known = [h.fitness for h in healthy if h.fitness is not None]
     if run.fitness is None or not known or median(known) < _LEARNED:
         return False

@@ -1,4 +1,4 @@
-"""The fault benchmark as Markdown and as a picture: how often each detector is right, and when."""
+"""Renders the fault benchmark as Markdown and as a plot."""
 
 from __future__ import annotations
 
@@ -23,31 +23,33 @@ __all__ = ["faults_markdown", "faults_picture"]
 
 _OURS_INK, _OTHER_INK = "#0072b2", "#9aa1a9"
 _WORDS = """\
-- **with an effect**: loss or gradient norm per image of a faulty run leaves the range of all healthy runs of the same \
-task, model and optimizer (loss by a factor of 2, norm by 10, three steps in a row), a value is not finite, or the \
-final fitness is below a quarter of their median. Faulty runs without an effect count in no rate.
-- **onset**: the step at which a sudden fault strikes; of a gradual one, the first step of that effect.
-- **seen**: a critical finding (an alarm, for the other rules), and not before the moment at which the fault strikes.
-- **latency**: steps from the onset to the step after which the alarm could be known; below 0 the alarm came first.
-- **early**: of gradual faults with values that are not finite, at step 3 or later, those with an alarm at least 3 \
-steps before.
-- **masked**: the diagnosis saw the trace alone, none of the settings.
-- Shares have Wilson's 95 % intervals."""
+- **with an effect**: loss or gradient norm per image of a faulty run leaves the range of all \
+healthy runs of the same task, model and optimizer (loss by a factor of 2, norm by a factor of 10, \
+for three steps in a row), a value is not finite, or the final fitness is below a quarter of their \
+median. Faulty runs without an effect are excluded from all rates.
+- **onset**: the step of a sudden fault; for a gradual fault, the first step of that effect.
+- **seen**: a critical finding (for the other rules, an alarm) that does not precede a sudden fault.
+- **latency**: steps from the onset to the first step after which the alarm could be raised; \
+negative if the alarm preceded the onset.
+- **early**: among gradual faults that become non-finite at step 3 or later, those with an alarm \
+at least 3 steps before.
+- **masked**: diagnosed from the trace alone, without the settings.
+- Shares have 95 % Wilson intervals."""
 
 
 def faults_markdown(result: FaultResult) -> str:
     """Return the scores as Markdown.
 
     Args:
-        result: What was scored.
+        result: The scores.
     """
     versions = ", ".join(f"{name} {version}" for name, version in sorted(result.versions.items()))
     parts = [
         "# Fault benchmark",
-        f"{len(result.runs)} labelled runs, scored {result.written} ({versions}).",
+        f"{len(result.runs)} labeled runs, scored {result.written} ({versions}).",
     ]
     if not result.halves:
-        parts.append("No labelled run has ended: run the suite first.")
+        parts.append("No labeled run has ended yet. Run the suite first.")
     for half in result.halves:
         parts += _half(half)
     parts += ["## How to read this", _WORDS]
@@ -55,21 +57,21 @@ def faults_markdown(result: FaultResult) -> str:
 
 
 def _half(half: HalfScore) -> list[str]:
-    """Return the sections about one half."""
+    """Return the sections for one half."""
     seen = half.detectors[0]
     summary = [
-        ("Faulty runs", f"{half.faulty}, of which {half.without_effect} without effect"),
+        ("Faulty runs", f"{half.faulty}, including {half.without_effect} without effect"),
         ("Healthy runs", str(half.healthy)),
         ("Recall: a critical finding", _rate_with_interval(seen.recall)),
         (
-            "The same, where loss, norm or finiteness show the fault",
+            "The same, if loss, norm or finiteness show the fault",
             _rate_with_interval(half.shown),
         ),
-        ("The same, where only the final fitness shows it", _rate_with_interval(half.silent)),
+        ("The same, if only the final fitness shows it", _rate_with_interval(half.silent)),
         ("Recall: verdict failed or unstable", _rate_with_interval(half.failed_verdicts)),
         ("Precision of critical findings", _rate_with_interval(seen.precision)),
         ("Healthy runs with a critical finding", _rate_with_interval(seen.false_alarms)),
-        ("Healthy runs called failed or unstable", _rate_with_interval(half.false_verdicts)),
+        ("Healthy runs with verdict failed or unstable", _rate_with_interval(half.false_verdicts)),
         ("Cause first, masked", _rate_with_interval(half.masked.first)),
         ("Cause among the first two, masked", _rate_with_interval(half.masked.second)),
         ("Cause first, with settings", _rate_with_interval(half.informed.first)),
@@ -79,7 +81,7 @@ def _half(half: HalfScore) -> list[str]:
             f"{_steps_or_dash(seen.latency_median)} and {_steps_or_dash(seen.latency_90)} steps",
         ),
         (
-            "Early: 3 steps before the first value that is not finite",
+            "Early: 3 steps before the first non-finite value",
             _rate_with_interval(seen.early),
         ),
     ]
@@ -115,7 +117,7 @@ _KIND_HEAD = [
     "Masked",
     "With settings",
     "At, median",
-    "Told, masked",
+    "First cause, masked",
 ]
 
 
@@ -162,10 +164,10 @@ def _table(head: Sequence[str], rows: Any) -> str:
 
 
 def faults_picture(result: FaultResult) -> bytes:
-    """Return a PNG: recall against false alarms, causes, and the time of the alarm, one row a half.
+    """Return a PNG of recall and false alarms, causes, and alarm steps, one row per half.
 
     Args:
-        result: What was scored.
+        result: The scores.
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -188,9 +190,11 @@ def faults_picture(result: FaultResult) -> bytes:
 
 
 def _detectors(axes: Any, half: HalfScore) -> None:
-    """Draw recall and false alarms of each detector, with intervals."""
+    """Plot recall and false alarms of each detector, with intervals."""
     for place, score in enumerate(reversed(half.detectors)):
-        ours = score.name.startswith(half.detectors[0].name)  # with warnings counted, too
+        ours = score.name.startswith(
+            half.detectors[0].name
+        )  # the detector that also counts warnings
         _bar(axes, place + 0.19, score.recall, _OURS_INK if ours else _OTHER_INK)
         _bar(axes, place - 0.19, score.false_alarms, BAD)
     axes.set_yticks(range(len(half.detectors)), [score.name for score in reversed(half.detectors)])
@@ -200,7 +204,7 @@ def _detectors(axes: Any, half: HalfScore) -> None:
 
 
 def _causes(axes: Any, half: HalfScore) -> None:
-    """Draw how often the cause was named."""
+    """Plot the accuracy of the cause."""
     scores: list[tuple[str, CauseScore]] = [
         ("trace alone", half.masked),
         ("with settings", half.informed),
@@ -215,7 +219,7 @@ def _causes(axes: Any, half: HalfScore) -> None:
     axes.set_yticks(range(len(bars)), [name for name, _ in reversed(bars)])
     axes.set_xlim(0, 1)
     axes.set_xlabel("share of faulty runs with an effect")
-    axes.set_title("cause named", loc="left", color=INK)
+    axes.set_title("correct cause", loc="left", color=INK)
 
 
 def _bar(axes: Any, place: float, rate: Rate, ink: str, height: float = 0.36) -> None:
@@ -227,7 +231,7 @@ def _bar(axes: Any, place: float, rate: Rate, ink: str, height: float = 0.36) ->
 
 
 def _alarms(axes: Any, runs: Sequence[ScoredRun], name: str) -> None:
-    """Draw onset against alarm of each faulty run; on the line the alarm came at once."""
+    """Plot alarm step over onset of each faulty run; on the line, the alarm is immediate."""
     points = [
         (run.onset, run.alarms[name], run.gradual)
         for run in runs
@@ -248,5 +252,5 @@ def _alarms(axes: Any, runs: Sequence[ScoredRun], name: str) -> None:
     axes.plot([0, top], [0, top], color=FAINT, linewidth=0.8)
     axes.set_xlabel("step of the onset")
     axes.set_ylabel("step of the first critical finding")
-    axes.set_title("when it was seen", loc="left", color=INK)
+    axes.set_title("alarm vs. onset", loc="left", color=INK)
     axes.legend(frameon=False)

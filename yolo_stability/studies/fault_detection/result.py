@@ -1,4 +1,4 @@
-"""What the fault benchmark found: the content of `faults.json`."""
+"""The result of the fault benchmark: the content of `faults.json`."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ __all__ = ["FaultResult"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultResult:
-    """What `faults.json` holds.
+    """The content of `faults.json`.
 
     Attributes:
-        schema_version: Of this file.
-        written: When, ISO 8601.
-        versions: Versions of Python and packages that scored.
-        halves: The half on which thresholds are set, then the unseen one; only those that have runs.
-        runs: Every run.
+        schema_version: Schema version of the file.
+        written: Time of scoring, ISO 8601.
+        versions: Versions of Python and packages used for scoring.
+        halves: The half on which thresholds are tuned, then the held-out half; only those with
+            runs.
+        runs: All runs.
     """
 
     schema_version: int

@@ -1,4 +1,4 @@
-"""A benchmark folder to `faults.json`, `faults.md` and `faults.png`: every labelled run, under every detector."""
+"""Scores all detectors on labeled runs; writes `faults.json`, `faults.md` and `faults.png`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["FAULTS_JSON", "known_at", "run_detectors", "score_labeled", "write_f
 
 FAULTS_JSON = "faults.json"
 SET_ON = "yolov8"
-"""Thresholds of rules may be set on runs of this family, and on no other."""
+"""The only model family on which thresholds of rules may be tuned."""
 
 _TENTHS = 10
 
@@ -38,15 +38,15 @@ Diagnose = Callable[[Trace, bool], Diagnosis]
 
 
 def score_labeled(folder: Path, arms: Iterable[str], control: str) -> FaultResult | None:
-    """Score a benchmark folder if its arms were made for that; the labels of single arms elsewhere are no benchmark.
+    """Score a benchmark folder if its arms include both faults and healthy recipes.
 
     Args:
-        folder: The benchmark's folder.
+        folder: Benchmark folder.
         arms: Names of its arms.
         control: Name of the control.
 
     Returns:
-        None, and nothing is written, unless faults as well as healthy recipes are among the arms.
+        The scores; None, and nothing is written, if faults or healthy recipes are missing.
     """
     kinds = {label.healthy for arm in arms if (label := label_of(arm)) is not None}
     return write_faults(folder, control) if kinds == {True, False} else None
@@ -55,12 +55,13 @@ def score_labeled(folder: Path, arms: Iterable[str], control: str) -> FaultResul
 def write_faults(
     folder: Path, control: str = "control", diagnose: Diagnose | None = None
 ) -> FaultResult:
-    """Score the labelled runs of a benchmark folder and write what came out into it.
+    """Score the labeled runs of a benchmark folder and write the scores into it.
 
     Args:
-        folder: The benchmark's folder; runs of several sittings may lie in it.
+        folder: Benchmark folder; it may contain runs of several sessions.
         control: Name of the control, which is healthy by definition.
-        diagnose: Trace and whether the settings are hidden to diagnosis; the package's own by default.
+        diagnose: Function of a trace and whether to hide the settings; by default that of this
+            package.
     """
     from yolo_stability.studies.fault_detection.report import faults_markdown, faults_picture
 
@@ -75,21 +76,21 @@ def write_faults(
 
 
 def score_faults(runs: Iterable[LabeledRun], diagnose: Diagnose) -> FaultResult:
-    """Judge and score runs.
+    """Run all detectors on the runs and compute the scores.
 
     Args:
         runs: The runs.
-        diagnose: Trace and whether the settings are hidden to diagnosis.
+        diagnose: Function of a trace and whether to hide the settings.
     """
     runs = list(runs)
     healthy = [run for run in runs if run.label.healthy]
-    judged = [run_detectors(run, references(run, healthy), diagnose) for run in runs]
+    scored = [run_detectors(run, references(run, healthy), diagnose) for run in runs]
     families = sorted(
-        {_family(j) for j in judged}, key=lambda name: (not name.startswith(SET_ON), name)
+        {_family(j) for j in scored}, key=lambda name: (not name.startswith(SET_ON), name)
     )
     halves = {
         f"{'Set on' if name.startswith(SET_ON) else 'Unseen'}: {name}": [
-            j for j in judged if _family(j) == name
+            j for j in scored if _family(j) == name
         ]
         for name in families
     }
@@ -98,7 +99,7 @@ def score_faults(runs: Iterable[LabeledRun], diagnose: Diagnose) -> FaultResult:
         written=datetime.now(UTC).isoformat(timespec="seconds"),
         versions=package_versions(),
         halves=[score_half(title, half) for title, half in halves.items() if half],
-        runs=judged,
+        runs=scored,
     )
 
 
@@ -108,12 +109,12 @@ def _family(run: ScoredRun) -> str:
 
 
 def run_detectors(run: LabeledRun, healthy: Sequence[LabeledRun], diagnose: Diagnose) -> ScoredRun:
-    """Return what every detector made of a run.
+    """Run all detectors on one run.
 
     Args:
         run: The run.
         healthy: Healthy runs to compare it with, for its effect.
-        diagnose: Trace and whether the settings are hidden to diagnosis.
+        diagnose: Function of a trace and whether to hide the settings.
     """
     informed, masked = diagnose(run.trace, False), diagnose(run.trace, True)
     step = run.series.step
@@ -161,15 +162,17 @@ def _unsettled(diagnosis: Diagnosis) -> bool:
 def known_at(
     trace: Trace, diagnose: Diagnose, alarming: Callable[[Diagnosis], bool] = _critical
 ) -> int | None:
-    """Return the first step after which a diagnosis of what was there so far is alarming; None if never.
+    """Return the first step at which a diagnosis of the trace so far raises an alarm, or None.
 
-    A tenth of the run is added at a time, so that a finding which is withdrawn later counts, too: during the run it
-    would have been told, and might have ended it. Within a tenth the step is found by bisection.
+    The trace grows by a tenth at a time, so that a finding that is withdrawn later counts as well:
+    it would have been reported during the run and might have ended it. Within a tenth the step is
+    found by bisection.
 
     Args:
-        trace: The whole run.
-        diagnose: Trace and whether the settings are hidden to diagnosis.
-        alarming: What counts; by default a critical finding.
+        trace: The trace of the complete run.
+        diagnose: Function of a trace and whether to hide the settings.
+        alarming: Function that returns whether a diagnosis is an alarm; by default a critical
+            finding.
     """
 
     def alarmed(rows: int) -> bool:

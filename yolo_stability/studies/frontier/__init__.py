@@ -1,5 +1,5 @@
-"""The frontier: how far one number of a recipe can go before training is no longer stable.
+"""The frontier: how far one numeric key can go before training is unstable.
 
-`request` checks what the user asks, `bisection` says what to probe next, `search` runs it, `stability` calls each run
-stable or not, `result` holds what came out, `sentences` and `figure` tell it.
+`request` checks the arguments, `bisection` selects the next probes, `search` runs them, `stability`
+classifies each run, `result` holds the result, `sentences` and `figure` present it.
 """

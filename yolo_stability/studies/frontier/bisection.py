@@ -1,8 +1,9 @@
-"""Bisection along an axis: its values, what to probe next, where stability ends; pure, standard library only.
+"""Bisection along an axis: grid of values, next probes, and edge of stability. Pure functions.
 
-Values lie on a fixed grid of equal factors, so that seeds and settings are probed at the same values, a search that is
-taken up again asks for the same runs, and a plain grid of the same resolution can be compared with it. All functions
-speak of positions on that grid: 0 is the end that is expected to be stable.
+The values form a fixed grid of equal factors, so that all seeds and settings are probed at the same
+values, a resumed search requests the same runs, and a full grid of the same resolution is
+comparable. All functions take positions on that grid; position 0 is the end that is expected to be
+stable.
 """
 
 from __future__ import annotations
@@ -29,18 +30,19 @@ Word = Literal["stable", "unstable", "crashed", "inconclusive"]
 EdgeStatus = Literal["found", "nothing", "everything", "undecided"]
 
 _DIGITS = 4
-# runs of one seed that said nothing, after which more of them are not worth their time
+# undecided runs of one seed after which the search gives up
 _MOST_UNDECIDED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """Where stability ends, as far as it is known.
+    """The edge of stability, as far as it is known.
 
     Attributes:
-        status: `found` (between `stable` and `failing`), `nothing` is stable, `everything` is, or `undecided`.
-        stable: Highest stable position below the lowest failing one; None without any.
-        failing: Lowest unstable position; None without any.
+        status: `found` (between `stable` and `failing`), `nothing` is stable, `everything` is
+            stable, or `undecided`.
+        stable: Highest stable position below the lowest failing one; None without one.
+        failing: Lowest unstable position; None without one.
     """
 
     status: EdgeStatus
@@ -49,13 +51,17 @@ class Edge:
 
 
 def log_values(start: float, end: float, steps: int, *, whole: bool = False) -> tuple[float, ...]:
-    """Return values of equal factors from start to end, both included.
+    """Return logarithmically spaced values from start to end, both included.
 
     Args:
         start: First value, above 0.
         end: Last value, above 0; may be the smaller one.
-        steps: Factors between them.
-        whole: Round to whole numbers; those that coincide are there once.
+        steps: Number of factors between them.
+        whole: Whether to round to whole numbers and drop duplicates.
+
+    Examples:
+        >>> log_values(1, 8, 3, whole=True)
+        (1.0, 2.0, 4.0, 8.0)
     """
     raw = [start * (end / start) ** (i / steps) for i in range(1, steps)]
     inner = [float(round(v)) if whole else float(f"{v:.{_DIGITS}g}") for v in raw]
@@ -63,12 +69,16 @@ def log_values(start: float, end: float, steps: int, *, whole: bool = False) -> 
 
 
 def whole_values(start: float, end: float, resolution: float) -> tuple[float, ...]:
-    """Return whole numbers from start to end, neighbours at most a factor of `resolution` or 1 apart.
+    """Return whole numbers from start to end, adjacent ones at most a factor or 1 apart.
 
     Args:
         start: First value, 1 or more.
         end: Last value; may be the smaller one.
-        resolution: Above 1.
+        resolution: Largest factor between adjacent values, above 1.
+
+    Examples:
+        >>> whole_values(8, 1, 2.0)
+        (8.0, 4.0, 2.0, 1.0)
     """
     low, high = sorted((int(start), int(end)))
     found = [low]
@@ -78,16 +88,25 @@ def whole_values(start: float, end: float, resolution: float) -> tuple[float, ..
 
 
 def steps_for(start: float, end: float, resolution: float) -> int:
-    """Return into how many equal factors the way from start to end must be cut for none to exceed the resolution."""
+    """Return the smallest number of equal factors from start to end, none above the resolution.
+
+    Examples:
+        >>> steps_for(1.0, 1000.0, 10.0)
+        3
+    """
     return max(1, math.ceil(abs(math.log(end / start)) / math.log(resolution) - 1e-9))
 
 
 def edge_of(known: Mapping[int, Word], last: int) -> Edge:
-    """Return where stability ends for one seed.
+    """Return the edge of stability for one seed.
 
     Args:
-        known: What each probed position came to.
+        known: Verdict of each probed position.
         last: The last position.
+
+    Examples:
+        >>> edge_of({0: "stable", 2: "stable", 3: "unstable"}, last=4)
+        Edge(status='found', stable=2, failing=3)
     """
     failing = min((i for i, word in known.items() if word == "unstable"), default=None)
     below = [
@@ -104,13 +123,20 @@ def edge_of(known: Mapping[int, Word], last: int) -> Edge:
 
 
 def next_probes(known: Mapping[int, Word], last: int) -> tuple[int, ...]:
-    """Return which positions to probe next: both ends, then the middle between stable and failing; () at the end.
+    """Return the next positions to probe; empty when the search is complete.
 
-    A run that crashed or was inconclusive narrows nothing; it only parts what is left, and the wider part is next.
+    Both ends come first, then the middle between stable and failing. A crashed or inconclusive run
+    does not narrow the interval; it divides it, and the wider part is probed next.
 
     Args:
-        known: What each probed position came to.
+        known: Verdict of each probed position.
         last: The last position.
+
+    Examples:
+        >>> next_probes({}, last=8)
+        (0, 8)
+        >>> next_probes({0: "stable", 8: "unstable"}, last=8)
+        (4,)
     """
     ends = tuple(i for i in dict.fromkeys((0, last)) if i not in known)
     if ends:
@@ -126,10 +152,16 @@ def next_probes(known: Mapping[int, Word], last: int) -> tuple[int, ...]:
 
 
 def joint_edge(edges: Sequence[Edge]) -> Edge:
-    """Return where stability ends over seeds: a position is stable when all of them are stable there.
+    """Return the edge of stability over seeds: a position is stable if all seeds are stable there.
 
     Args:
-        edges: One for each seed.
+        edges: One edge per seed.
+
+    Examples:
+        >>> a = Edge(status="found", stable=2, failing=3)
+        >>> b = Edge(status="found", stable=4, failing=5)
+        >>> joint_edge([a, b])
+        Edge(status='found', stable=2, failing=3)
     """
     stables = [edge.stable for edge in edges if edge.stable is not None]
     stable = min(stables) if len(stables) == len(edges) else None
@@ -145,7 +177,12 @@ def joint_edge(edges: Sequence[Edge]) -> Edge:
 
 
 def stable_again(known: Mapping[int, Word]) -> tuple[int, ...]:
-    """Return the stable positions beyond a failing one: without any, stability is monotone as far as it was probed."""
+    """Return the stable positions beyond the first failing one; none if stability is monotone.
+
+    Examples:
+        >>> stable_again({0: "stable", 1: "unstable", 2: "stable"})
+        (2,)
+    """
     failing = min((i for i, word in known.items() if word == "unstable"), default=None)
     return tuple(
         i for i in sorted(known) if failing is not None and i > failing and known[i] == "stable"

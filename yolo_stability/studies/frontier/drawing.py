@@ -1,4 +1,4 @@
-"""`frontier.png`: for each setting a bar as far as it is stable, and every run as a mark."""
+"""Draws `frontier.png`: one bar per setting over its stable range, and one mark per run."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from yolo_stability.display.style import FAINT, INK, RC
 
 __all__ = ["Mark", "Row", "draw_frontier"]
 
-# Okabe and Ito's blue and vermilion, also of different lightness
+# blue and vermilion of Okabe and Ito, which also differ in lightness
 _STABLE, _UNSTABLE = "#0072b2", "#d55e00"
 _BAR, _GAP = "#c9dff0", "#f6dfcc"
 _GRID = "#e3e6ea"
 _DPI = 120
-_WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 10.5, 2.5, 2.4, 0.95, 0.95  # inches, as all that follow
+_WIDTH, _LEFT, _RIGHT, _TOP, _BOTTOM = 10.5, 2.5, 2.4, 0.95, 0.95  # all sizes below are in inches
 _LANE, _MARGIN = 0.2, 0.28
 _LABEL_WIDTH = 32  # characters
 
@@ -31,8 +31,8 @@ class Mark:
     """One run.
 
     Attributes:
-        value: Its value of the axis.
-        lane: Which seed of the row, counted from 0.
+        value: Its value on the axis.
+        lane: Index of its seed in the row, from 0.
         verdict: stable, unstable, crashed or inconclusive.
     """
 
@@ -47,10 +47,10 @@ class Row:
 
     Attributes:
         label: Its name.
-        stable: The last value at which all seeds are stable; None without any.
-        failing: The first value at which one fails; None without any.
-        text: The edge in a few words, written at the right.
-        lanes: Names of its seeds.
+        stable: The last value at which all seeds are stable; None without one.
+        failing: The first value at which a seed fails; None without one.
+        text: Short text of the edge, at the right.
+        lanes: Labels of its seeds.
         marks: Its runs.
     """
 
@@ -62,7 +62,7 @@ class Row:
     marks: tuple[Mark, ...]
 
 
-# Shape, filling and colour tell the same, so that none of them is needed to read the picture.
+# Shape, fill and color are redundant, so that the plot is readable without color.
 _MARKS: dict[str, dict[str, Any]] = {
     "stable": {"marker": "o", "facecolor": _STABLE, "edgecolor": _STABLE, "s": 34},
     "unstable": {"marker": "x", "color": _UNSTABLE, "s": 38, "linewidths": 1.8},
@@ -80,17 +80,17 @@ _MARKS: dict[str, dict[str, Any]] = {
 def draw_frontier(
     rows: Sequence[Row], path: Path, *, axis: str, ends: tuple[float, float], title: str, note: str
 ) -> None:
-    """Draw the picture and write it as a PNG, at once or not at all.
+    """Draw the plot and write it atomically as a PNG.
 
-    The user's matplotlib backend, open figures and settings stay as they are.
+    The matplotlib backend, open figures and settings of the user are not changed.
 
     Args:
         rows: The settings.
         path: File to write or replace.
         axis: Name of the axis.
-        ends: Its stable end and the other.
-        title: Heading of the picture.
-        note: One line under it.
+        ends: Its stable end and its other end.
+        title: Title of the plot.
+        note: One line below the title.
 
     Raises:
         OSError: The file cannot be written.
@@ -129,12 +129,12 @@ def _figure(
 
 
 def _height(row: Row) -> float:
-    """Return the height of a row in inches, which is the unit of the y axis, too."""
+    """Return the height of a row in inches, the unit of the y axis."""
     return _LANE * max(1, len(row.lanes)) + _MARGIN
 
 
 def _scale(axes: Any, axis: str, ends: tuple[float, float], tall: float) -> None:
-    """Set the log axis, the stable end at the left."""
+    """Set up the log axis, with the stable end on the left."""
     from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
     first, last = np.log10(ends[0]), np.log10(ends[1])
@@ -152,7 +152,7 @@ def _scale(axes: Any, axis: str, ends: tuple[float, float], tall: float) -> None
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Return log10 of the ticks: 1, 2, 5 of each decade over a short range, decades over a long one."""
+    """Return log10 of the ticks: 1, 2 and 5 per decade over a short range, else decades."""
     powers = range(int(np.floor(low)), int(np.ceil(high)) + 1)
     digits = range(1, 10) if high - low < 0.8 else (1, 2, 5) if high - low < 2.5 else (1,)
     found = [p + float(np.log10(m)) for p in powers for m in digits]
@@ -198,7 +198,7 @@ def _draw(axes: Any, row: Row, at: float, start: float) -> None:
 
 
 def _legend(figure: Any, axes: Any, verdicts: Sequence[str], height: float) -> None:
-    """Say what marks and bars mean, in one line at the bottom."""
+    """Draw the legend of marks and bars in one line at the bottom."""
     from matplotlib.patches import Patch
 
     words = {
@@ -210,9 +210,7 @@ def _legend(figure: Any, axes: Any, verdicts: Sequence[str], height: float) -> N
     handles: list[Any] = [axes.scatter([], [], label=words[v], **_MARKS[v]) for v in verdicts]
     handles += [
         Patch(facecolor=_BAR, edgecolor=_STABLE, lw=0.8, label="stable for all seeds"),
-        Patch(
-            facecolor=_GAP, edgecolor=_UNSTABLE, lw=0.8, hatch="////", label="the edge lies in here"
-        ),
+        Patch(facecolor=_GAP, edgecolor=_UNSTABLE, lw=0.8, hatch="////", label="range of the edge"),
     ]
     place = {"loc": "lower left", "bbox_to_anchor": (0.1 / _WIDTH, 0.04 / height)}
     figure.legend(handles=handles, ncol=len(handles), frameon=False, fontsize=8, **place)

@@ -1,4 +1,4 @@
-"""`frontier.png` from a result: what each row of the picture holds."""
+"""Converts a frontier result to the rows of `frontier.png`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["write_frontier_picture"]
 
 
 def write_frontier_picture(result: FrontierResult) -> Path:
-    """Draw a frontier into its folder and return the path of the picture."""
+    """Draw a frontier into its folder and return the path of the plot."""
     path = result.folder / FRONTIER_PICTURE
     draw_frontier(
         [_row(result, edge) for edge in result.edges],
@@ -32,7 +32,7 @@ def write_frontier_picture(result: FrontierResult) -> Path:
 
 
 def _row(result: FrontierResult, edge: SettingEdge) -> Row:
-    """Return what the picture shows of a setting."""
+    """Return the row of a setting."""
     marks = [
         Mark(value=p.value, lane=result.seeds.index(p.seed), verdict=p.verdict)
         for p in result.points

@@ -1,4 +1,4 @@
-"""The settings of a frontier: what the user typed with commas, as a grid of named combinations."""
+"""The settings of a frontier: the grid of all combinations of comma-separated values."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ class Setting:
     """One combination of the grid.
 
     Attributes:
-        name: Name of its folder; depends on its own keys only, so that a wider grid finds the runs of a narrower one.
-        label: What a person calls it, such as `BatchNorm + clip 10`.
-        overrides: The keys that tell it from the other settings.
+        name: Name of its folder; depends only on its own keys, so that a larger grid reuses the
+            runs of a smaller one.
+        label: Label for people, such as `BatchNorm + clip 10`.
+        overrides: The keys that distinguish it from other settings.
     """
 
     name: str
@@ -40,14 +41,14 @@ class Setting:
 
 
 def split_values(key: str, typed: Any) -> list[Any]:
-    """Return the values of a key: several with commas between them, or a tuple, are several; a list is one value.
+    """Split the value of a key: text with commas and tuples are several values, a list is one.
 
     Args:
         key: The key.
-        typed: Its value, as the command line or a Python caller gives it.
+        typed: Its value, from the command line or from Python.
 
     Raises:
-        ConfigError: There is an empty place between commas.
+        ConfigError: A value between commas is empty.
     """
     from yolo_stability.compat.cfg import read
 
@@ -58,16 +59,16 @@ def split_values(key: str, typed: Any) -> list[Any]:
     pieces = [piece.strip() for piece in _COMMA.split(typed)]
     if not all(pieces):
         raise ConfigError(
-            f"'{key}={typed}' has an empty place between its commas; write {key}=A,B."
+            f"Invalid value {key}={typed}: a value between its commas is empty. Write {key}=A,B."
         )
     return [read([f"{key}={piece}"])[1][key] for piece in pieces]
 
 
 def make_grid(axes: Mapping[str, Sequence[Any]]) -> tuple[Setting, ...]:
-    """Return every combination of the values, the last key changing fastest, each once.
+    """Return every distinct combination of the values, the last key varying fastest.
 
     Args:
-        axes: Values by key; without any there is one setting, the recipe as it is.
+        axes: Values by key; if empty, there is one setting, the unchanged recipe.
     """
     combinations: list[dict[str, Any]] = []
     for values in itertools.product(*axes.values()):
@@ -78,7 +79,7 @@ def make_grid(axes: Mapping[str, Sequence[Any]]) -> tuple[Setting, ...]:
     shared = {name for name, count in Counter(name.lower() for name in names).items() if count > 1}
     return tuple(
         Setting(
-            name=_told_apart(name, keys) if name.lower() in shared else name,
+            name=_with_digest(name, keys) if name.lower() in shared else name,
             label=_label(keys),
             overrides=keys,
         )
@@ -87,18 +88,18 @@ def make_grid(axes: Mapping[str, Sequence[Any]]) -> tuple[Setting, ...]:
 
 
 def _name(keys: Mapping[str, Any]) -> str:
-    """Return a name that any file system takes."""
+    """Return a name that is valid on every file system."""
     text = "_".join(f"{key}-{value}" for key, value in keys.items()) or "recipe"
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")
-    return name if len(name) <= _LONGEST else _told_apart(name[:_LONGEST], keys)
+    return name if len(name) <= _LONGEST else _with_digest(name[:_LONGEST], keys)
 
 
-def _told_apart(name: str, keys: Mapping[str, Any]) -> str:
+def _with_digest(name: str, keys: Mapping[str, Any]) -> str:
     return f"{name}-{hashlib.sha256(repr(sorted(keys.items())).encode()).hexdigest()[:6]}"
 
 
 def _label(keys: Mapping[str, Any]) -> str:
-    """Return what a person calls a setting."""
+    """Return the label of a setting."""
     return " + ".join(_word(key, value) for key, value in keys.items()) or "the recipe"
 
 

@@ -1,4 +1,4 @@
-"""What a frontier is asked for, checked before the first run: axis, ends, settings, seeds, recipe."""
+"""Checks the arguments of a frontier before the first run: axis, ends, settings, seeds, recipe."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SEARCH_KEYS = (
     "address",
     "out",
 )
-"""Keys of the search itself, as the command line has them; in Python `from` is `start` and `to` is `end`."""
+"""Keys of the search on the command line; in Python, `from` is `start` and `to` is `end`."""
 
 CONTROL = "control"
 RESOLUTION = 1.5
@@ -39,29 +39,30 @@ _SET_HERE = frozenset(
     {"seed", "project", "name", "exist_ok", "resume", "save_dir", "mode", "fail_on", "cfg"}
 )
 _ONE_VALUE = frozenset({"data", "device"})
-# `to` by default, times `from`
+# default of `to`, as a multiple of `from`
 _REACH = {
     "lr_mult": 1e3,
     "lr0": 1e3,
     "weight_decay": 1e4,
     "depth_mult": 4.0,
 }
-_LAST = {"batch": 1.0}  # `to` by default: the small end is the unstable one
+_LAST = {"batch": 1.0}  # default of `to`: the small end is unstable
 _MOST_VALUES, _MOST_SEEDS = 1000, 1000
+_EXAMPLES = "lr_mult, lr0, batch or depth_mult"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """A search, checked.
+    """The checked arguments of a search.
 
     Attributes:
         axis: The key that is varied.
-        whole: It takes whole numbers only.
-        values: The values that may be probed, from the stable end to the other.
-        resolution: The largest factor between neighbours that was asked for; None for a plain grid.
+        whole: Whether it takes only whole numbers.
+        values: The values that may be probed, stable end first.
+        resolution: The requested largest factor between adjacent values; None for a full grid.
         mode: `bisection`, or `grid` for all values.
         task: detect or pose.
-        recipe: Every key that all runs share.
+        recipe: The keys that all runs share.
         settings: The grid of settings.
         seeds: Seeds of the runs.
         limits: Limits of each run.
@@ -79,11 +80,11 @@ class Request:
     limits: Limits = field(default_factory=Limits)
 
     def arguments(self, setting: Setting, place: int, seed: int) -> dict[str, Any]:
-        """Return every key of one run.
+        """Return all keys of one run.
 
         Args:
             setting: The setting.
-            place: Position of the value on the axis.
+            place: Position of the value in `values`.
             seed: The seed.
         """
         value = self.values[place]
@@ -102,19 +103,20 @@ def make_request(
     seeds: int | Sequence[int] = 1,
     **overrides: Any,
 ) -> Request:
-    """Check what the user asks; see `yolo_stability.frontier` for the arguments.
+    """Check the arguments of `yolo_stability.frontier`.
 
     Raises:
-        ConfigError: A key or value is impossible.
+        ConfigError: A key or value is invalid.
     """
     whole = _check_axis(axis)
     for key in sorted(_SET_HERE & set(overrides)):
         raise ConfigError(
-            f"{key}= is set by 'frontier', run by run; leave it out.{nearest(key, SEARCH_KEYS)}"
+            f"'frontier' sets {key}= for each run. Remove {key}=.{nearest(key, SEARCH_KEYS)}"
         )
     if axis in overrides:
         raise ConfigError(
-            f"{axis} is the axis and has a value, too: leave {axis}= out, or set the ends by from=, to=."
+            f"{axis} is the axis, but also has a value. Remove {axis}=, or set its ends with from= "
+            "and to=."
         )
     validator = RunValidator()
     overrides = _check_names(overrides)
@@ -133,7 +135,8 @@ def make_request(
     first, last = _ends(axis, default, start, end, whole=whole)
     if grid is not None and resolution is not None:
         raise ConfigError(
-            "grid= and resolution= exclude each other: a plain grid has as many values as grid= says."
+            "grid= and resolution= exclude each other: grid= already sets the number of values. "
+            "Remove one of them."
         )
     request = Request(
         axis=axis,
@@ -154,7 +157,7 @@ def make_request(
 
 
 def _axes() -> dict[str, bool]:
-    """Return every key that can be an axis, and whether it takes whole numbers only."""
+    """Return all keys that can be an axis, and whether each takes only whole numbers."""
     known = {**DEFAULT_CFG_DICT, **{name: key.default for name, key in OWN_KEYS.items()}}
     numbers = {
         k: v for k, v in known.items() if isinstance(v, int | float) and not isinstance(v, bool)
@@ -163,7 +166,7 @@ def _axes() -> dict[str, bool]:
 
 
 def _check_axis(axis: Any) -> bool:
-    """Refuse what cannot be an axis; return whether it takes whole numbers only."""
+    """Return whether the axis takes only whole numbers; raise ConfigError for an invalid axis."""
     axes = _axes()
     if isinstance(axis, str) and axis in axes:
         return axes[axis]
@@ -176,56 +179,58 @@ def _check_axis(axis: Any) -> bool:
             else axis
         )
         raise ConfigError(
-            f"axis={named} is not possible: a frontier has one axis; search along one key at a time."
+            f"Invalid value axis={named}: expected one key. Search along one key at a time."
         )
     if axis in {*OWN_KEYS, *DEFAULT_CFG_DICT}:
-        why = "is set run by run" if axis in _SET_HERE else "takes no number"
+        why = "is set for each run" if axis in _SET_HERE else "does not take a number"
         raise ConfigError(
-            f"axis={axis} is not possible: {axis} {why}. Axes are lr_mult, lr0, batch, depth_mult, ..."
+            f"Invalid value axis={axis}: {axis} {why}. Expected a numeric key, such as {_EXAMPLES}."
         )
     hint = nearest(axis, axes)
     raise ConfigError(
-        f"axis={axis} is no key of a training.{hint} Axes are lr_mult, lr0, batch, depth_mult, ..."
+        f"Invalid value axis={axis}: no such key.{hint} Expected a numeric key, such as "
+        f"{_EXAMPLES}."
     )
 
 
 def _check_names(overrides: dict[str, Any]) -> dict[str, Any]:
-    """Refuse unknown keys, and several values where only one makes sense; return keys with today's names."""
+    """Return the keys under their current names; raise ConfigError for unknown or multiple ones."""
     known = check_keys(overrides, (*OWN_KEYS, *SEARCH_KEYS))
     if "rescue" in known and known["rescue"] not in {"off", False}:
         raise ConfigError(
-            f"'rescue={known['rescue']}' is not possible in a frontier, which asks how far the recipe is stable by "
-            "itself; leave rescue= out."
+            f"Invalid value rescue={known['rescue']}: a frontier measures the stability of the "
+            "recipe without rescues. Remove rescue=."
         )
     for key in sorted(_ONE_VALUE & set(known)):
         if isinstance(known[key], list) or len(split_values(key, known[key])) > 1:
             raise ConfigError(
-                f"'{key}={known[key]}' is not possible: {key}= takes one value in a frontier."
+                f"Invalid value {key}={known[key]}: expected a single value in a frontier."
             )
     return known
 
 
 def _normalized(validator: RunValidator, keys: Mapping[str, Any]) -> dict[str, Any]:
-    """Return keys with their values checked and as a run takes them, in the same order."""
+    """Return the keys with validated values, in the same order."""
     checked = validator.settings(keys).model_dump()
     checked |= validator.values({k: v for k, v in keys.items() if k not in OWN_KEYS})
     return {key: checked[key] for key in keys}
 
 
 def _ends(axis: str, default: Any, start: Any, end: Any, *, whole: bool) -> tuple[float, float]:
-    """Return the stable and the other end of the axis."""
+    """Return the stable end and the other end of the axis."""
     for key, value in (("from", start), ("to", end)):
         if value is not None and not _is_positive(value, whole=whole):
             kind = (
                 "a whole number, 1 or more"
                 if whole
-                else "a number above 0: the search goes by factors"
+                else "a number above 0, because the search is logarithmic"
             )
-            raise ConfigError(f"{key}={value} is not possible: {key} is {kind}.")
+            raise ConfigError(f"Invalid value {key}={value}: expected {kind}.")
     first = default if start is None else start
     if not _is_positive(first, whole=whole):
         raise ConfigError(
-            f"axis={axis} starts at {first}: write from=, the stable end, as a number above 0."
+            f"axis={axis} starts at {first} in the recipe. Set from=, the stable end, to a number "
+            "above 0."
         )
     if end is None and axis not in {*_REACH, *_LAST}:
         raise ConfigError(
@@ -234,7 +239,8 @@ def _ends(axis: str, default: Any, start: Any, end: Any, *, whole: bool) -> tupl
     last = _LAST.get(axis, first * _REACH.get(axis, 1.0)) if end is None else end
     if first == last:
         raise ConfigError(
-            f"from={first:g} and to={last:g} are the same; the search goes from the stable end to another."
+            f"from={first:g} and to={last:g} are equal. Set to= to the end at which training may "
+            "be unstable."
         )
     return float(first), float(last)
 
@@ -251,46 +257,49 @@ def _is_positive(value: Any, *, whole: bool) -> bool:
 
 
 def _spread(first: float, last: float, resolution: Any, *, whole: bool) -> tuple[float, ...]:
-    """Return the values for a resolution."""
+    """Return the values for a given resolution."""
     factor = RESOLUTION if resolution is None else resolution
     if not _is_positive(factor, whole=False) or factor <= 1:
         raise ConfigError(
-            f"resolution={factor} is not possible: resolution is a factor above 1, such as 1.25."
+            f"Invalid value resolution={factor}: expected a factor above 1, such as 1.25."
         )
     steps = steps_for(first, last, factor)
     if steps >= _MOST_VALUES:
         raise ConfigError(
-            f"resolution={factor} is too fine: from={first:g} to={last:g} would be {steps} values."
+            f"Invalid value resolution={factor}: from={first:g} to={last:g} would need {steps} "
+            f"values, at most {_MOST_VALUES} are allowed. Use a larger factor."
         )
     return whole_values(first, last, factor) if whole else log_values(first, last, steps)
 
 
 def _counted(grid: Any) -> int:
-    """Return how many factors lie between the values of a plain grid."""
+    """Return the number of factors between the values of a full grid."""
     if not _is_positive(grid, whole=True) or not 2 <= grid <= _MOST_VALUES:
         raise ConfigError(
-            f"grid={grid} is not possible: grid is a whole number of values from 2 to {_MOST_VALUES}."
+            f"Invalid value grid={grid}: expected a number of values from 2 to {_MOST_VALUES}."
         )
     return int(grid) - 1
 
 
 def _seeds(seeds: Any) -> tuple[int, ...]:
-    """Return the seeds: so many from 0, or exactly those of a list."""
+    """Return the seeds: the given number from 0, or those of a list."""
     if isinstance(seeds, list | tuple):
         if seeds and all(isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in seeds):
             return tuple(dict.fromkeys(seeds))
     elif isinstance(seeds, int) and not isinstance(seeds, bool) and 1 <= seeds <= _MOST_SEEDS:
         return tuple(range(seeds))
-    text = "how many, a whole number, 1 or more, or a list of seeds such as seeds=[3,4,5]"
-    raise ConfigError(f"seeds={seeds} is not possible: seeds is {text}.")
+    raise ConfigError(
+        f"Invalid value seeds={seeds}: expected a number from 1 to {_MOST_SEEDS}, or a list such "
+        "as seeds=[3,4,5]."
+    )
 
 
 def _check_runs(validator: RunValidator, request: Request, setting: Setting) -> None:
-    """Refuse before the first run what would end each of them."""
+    """Raise ConfigError before the first run for keys with which every run would fail."""
     for place in (0, len(request.values) - 1):
         keys = request.arguments(setting, place, 0)
         validator.model(str(keys["model"]), request.task)
         validator.run(keys)
         ignored = ignored_by_auto(keys)
         if ignored and request.axis in {"lr0", "momentum"}:
-            raise ConfigError(f"axis={request.axis} would change nothing: {ignored}")
+            raise ConfigError(f"axis={request.axis} would have no effect: {ignored}")

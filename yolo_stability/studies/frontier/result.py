@@ -1,4 +1,4 @@
-"""What a frontier came to: the content of `frontier.json`; standard library only."""
+"""The result of a frontier: the content of `frontier.json`. Standard library only."""
 
 from __future__ import annotations
 
@@ -32,23 +32,24 @@ FRONTIER_FILE, FRONTIER_PICTURE = "frontier.json", "frontier.png"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontierPoint:
-    """One run, and what it came to.
+    """One run and its verdict.
 
     Attributes:
         setting: Name of its setting.
         value: Value of the axis.
         seed: Its seed.
-        verdict: stable, unstable, crashed or inconclusive; see `studies.frontier.stability.RunAssessment`.
+        verdict: stable, unstable, crashed or inconclusive; see
+            `studies.frontier.stability.RunAssessment`.
         outcome: How its process ended: finished, stopped, crashed, timeout, memory or killed.
-        why: What the verdict rests on, in one sentence.
-        diagnosis: The verdict of the diagnosis, in which warnings count.
-        onset_step: Step of the first critical finding; None without any.
-        onset_sign: Rule that found it.
-        onset_block: Block concerned.
-        steps: Optimizer steps recorded.
-        fitness: The task's own mAP50 at the end; None where unknown.
+        why: Reason for the verdict, one sentence.
+        diagnosis: Verdict of the diagnosis, which includes warnings.
+        onset_step: Step of the first critical finding; None without one.
+        onset_sign: Rule of that finding.
+        onset_block: Block of that finding.
+        steps: Recorded optimizer steps.
+        fitness: Final mAP50 of the task; None if unknown.
         seconds: Wall time of the run.
-        folder: Run folder, relative to the frontier's.
+        folder: Run folder, relative to the folder of the frontier.
     """
 
     setting: str
@@ -69,16 +70,16 @@ class FrontierPoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedEdge:
-    """Where stability ends for one setting and seed.
+    """The edge of stability of one setting and seed.
 
     Attributes:
         seed: The seed.
         status: found, nothing, everything or undecided.
-        highest_stable: The last stable value before the first failing one; None without any.
-        lowest_failing: The first failing value; None without any.
+        highest_stable: The last stable value before the first failing one; None without one.
+        lowest_failing: The first failing value; None without one.
         undecided: Values at which a run crashed or was inconclusive.
         stable_again: Stable values beyond the first failing one.
-        monotone: Whether there are none of these; None for a bisection, which takes it for granted.
+        monotone: Whether there are no such values; None for a bisection, which assumes it.
     """
 
     seed: int
@@ -92,21 +93,22 @@ class SeedEdge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettingEdge:
-    """Where stability ends for one setting: a value is stable when the runs of all seeds are.
+    """The edge of stability of one setting: a value is stable if the runs of all seeds are.
 
     Attributes:
-        setting: Its name.
-        label: What a person calls it.
-        overrides: The keys that tell it from the others.
+        setting: Name of the setting.
+        label: Label for people.
+        overrides: The keys that distinguish it from other settings.
         status: found, nothing, everything or undecided.
-        highest_stable: The last value that is stable for all seeds, before the first that fails for one; a bisection
-            takes for granted that a seed is stable below its own last stable value.
+        highest_stable: The last value that is stable for all seeds, before the first that fails for
+            one; a bisection assumes that a seed is stable below its last stable value.
         lowest_failing: The first value that fails for one seed.
-        all_failing: The first value that fails for every seed; None where one has none.
-        agree: Whether the edges of all seeds lie within one step of each other; None without an edge of each.
+        all_failing: The first value that fails for every seed; None if a seed never failed.
+        agree: Whether the edges of all seeds are within one step of each other; None unless each
+            seed has an edge.
         monotone: Whether no seed was stable again beyond its first failure; None for a bisection.
         seeds: The edges of the seeds.
-        sentence: All of it in words.
+        sentence: Summary in one sentence.
     """
 
     setting: str
@@ -124,25 +126,26 @@ class SettingEdge:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontierResult:
-    """Everything a frontier says.
+    """The result of a frontier.
 
     Attributes:
-        schema_version: Of `frontier.json`.
+        schema_version: Schema version of `frontier.json`.
         axis: The key that was varied.
         mode: `bisection`, or `grid` for every value.
         task: detect or pose.
         recipe: The keys that all runs share.
-        values: Values that could be probed, from the stable end to the other.
-        resolution: The largest factor between neighbours that was asked for; None for a plain grid.
+        values: The values that may be probed, stable end first.
+        resolution: The requested largest factor between adjacent values; None for a full grid.
         seeds: Seeds of the runs.
-        complete: Whether the search came to its end; False in what an interrupted one has left.
+        complete: Whether the search completed; False if it was interrupted.
         points: All runs.
-        edges: Where stability ends, setting by setting.
-        cost: `runs` and their `seconds`, and what the other mode would have taken: for a bisection `grid_runs`, for a
-            grid `bisection_runs`, `bisection_seconds` and whether it would have found the same edges.
-        versions: Versions of the libraries that computed.
-        command: What the user typed; empty from Python.
-        folder: Where it was written to; not part of the file.
+        edges: The edge of stability of each setting.
+        cost: `runs` and their `seconds`, and the cost of the other mode: for a bisection
+            `grid_runs`, for a grid `bisection_runs`, `bisection_seconds` and whether it would have
+            found the same edges.
+        versions: Versions of the libraries used.
+        command: The command line; empty from Python.
+        folder: Output folder; not part of the file.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -163,21 +166,21 @@ class FrontierResult:
 
     @property
     def open(self) -> tuple[SettingEdge, ...]:
-        """Settings for which no edge was found."""
+        """Settings without an edge."""
         return tuple(edge for edge in self.edges if edge.status != "found")
 
     @property
     def lost(self) -> tuple[FrontierPoint, ...]:
-        """Runs that were killed from outside; the same call again runs them."""
+        """Runs that were killed from outside; repeating the call runs them again."""
         return tuple(point for point in self.points if point.outcome == "killed")
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON values."""
+        """Return the result as JSON values."""
         content: dict[str, Any] = json.loads(self.text())
         return {**content, "folder": str(self.folder)}
 
     def text(self) -> str:
-        """Return the content of `frontier.json`: same result, same bytes; no NaN and no Inf."""
+        """Return the content of `frontier.json`, deterministic and without NaN or Inf."""
         content = {k: v for k, v in asdict(self).items() if k != "folder"}
         return (
             json.dumps(finite_json(content), indent=1, sort_keys=True, allow_nan=False, default=str)
@@ -186,18 +189,21 @@ class FrontierResult:
 
     def __repr__(self) -> str:
         state = "complete" if self.complete else "incomplete"
-        return f"<FrontierResult '{self.axis}': settings {len(self.edges)}, runs {len(self.points)}, {state}>"
+        return (
+            f"<FrontierResult '{self.axis}': settings {len(self.edges)}, runs {len(self.points)}, "
+            f"{state}>"
+        )
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
 
     def _repr_html_(self) -> str:
-        """Show the result in a notebook."""
+        """Return the notebook view."""
         return views.html(self)
 
     def lines(self) -> list[str]:
-        """Return what a terminal shows of it."""
-        told = [f"- {edge.sentence}" for edge in self.edges]
+        """Return the lines for the terminal."""
+        edges = [f"- {edge.sentence}" for edge in self.edges]
         lost = [
             f"- lost: {p.setting}, {self.axis}={p.value:g}, seed {p.seed}: {p.why}"
             for p in self.lost
@@ -206,11 +212,11 @@ class FrontierResult:
             f"picture: {self.folder / FRONTIER_PICTURE}",
             f"figures: {self.folder / FRONTIER_FILE}",
         ]
-        return [head_line(self), *told, *lost, cost_line(self), *places]
+        return [head_line(self), *edges, *lost, cost_line(self), *places]
 
 
 def edge_text(edge: SettingEdge | SeedEdge) -> str:
-    """Return an edge in a few words, such as `10 to 14.68`."""
+    """Return a short text of an edge, such as `10 to 14.68`."""
     low, high = edge.highest_stable, edge.lowest_failing
     if edge.status == "nothing":
         return "nothing stable"
@@ -222,7 +228,7 @@ def edge_text(edge: SettingEdge | SeedEdge) -> str:
 
 
 def head_line(result: FrontierResult) -> str:
-    """Say what was searched."""
+    """Return the heading: axis, ends, model, data, seeds and mode."""
     models = dict.fromkeys(
         str(e.overrides.get("model", result.recipe["model"])) for e in result.edges
     )
@@ -233,7 +239,7 @@ def head_line(result: FrontierResult) -> str:
 
 
 def cost_line(result: FrontierResult) -> str:
-    """Say what it took, and what the other mode would have taken."""
+    """Return the cost, and the cost of the other mode."""
     cost = result.cost
     runs, seconds = cost["runs"], cost["seconds"]
     text = f"cost: {count(runs, 'run')}, {seconds:.0f} s"
@@ -241,15 +247,15 @@ def cost_line(result: FrontierResult) -> str:
         return text
     if "grid_runs" in cost:
         if cost["grid_runs"] == runs:
-            return f"{text}; a grid of these values would take as many"
+            return f"{text}; a full grid takes the same number of runs"
         factor = f"{cost['grid_runs'] / runs:.1f} times as many"
-        return f"{text}; a grid of these values would take {cost['grid_runs']} runs, {factor}"
+        return f"{text}; a full grid would take {cost['grid_runs']} runs, {factor}"
     if "bisection_runs" in cost:
         again = any(seed.stable_again for edge in result.edges for seed in edge.seeds)
-        why = "stability is not monotone" if again else "runs crashed or said nothing"
-        same = "the same edges" if cost["bisection_same_edges"] else f"other edges, for {why}"
+        why = "stability is not monotone" if again else "runs crashed or were inconclusive"
+        same = "the same edges" if cost["bisection_same_edges"] else f"other edges, because {why}"
         part = (
             f"{count(cost['bisection_runs'], 'run')} and {cost['bisection_seconds']:.0f} s of these"
         )
-        return f"{text}; bisection would have taken {part}, and found {same}"
+        return f"{text}; bisection would have needed {part}, and found {same}"
     return text

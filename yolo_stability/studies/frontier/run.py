@@ -1,4 +1,4 @@
-"""From keywords to a frontier in its folder: check, resolve the data, search, draw."""
+"""Runs a frontier: checks the arguments, resolves the data, searches, draws."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def run_frontier(
     jobs: int = 1,
     executor: str = "local",
     address: str | None = None,
-    **asked: Any,
+    **options: Any,
 ) -> FrontierResult:
-    """Search a frontier and draw it; see `yolo_stability.frontier`."""
-    request = make_request(axis, **asked)
+    """Search the edge of stability and plot it; see `yolo_stability.frontier`."""
+    request = make_request(axis, **options)
     place = make_executor(executor, jobs=jobs, address=address)
     folder = Path(out) if out is not None else Path("runs") / "frontier" / _name(request.axis)
-    # also so that not each of several runs makes it at once
+    # resolved once here, so that parallel runs do not all create it
     resolve_data(str(request.recipe["data"]), request.task)
     try:
         result = find_edges(
@@ -46,10 +46,10 @@ def run_frontier(
         )
     except KeyboardInterrupt:
         found = (RunOutcome.read(file.parent) for file in folder.rglob(OUTCOME))
-        # what was killed is run again
+        # killed runs are repeated
         done = sum(outcome is not None and outcome.is_final for outcome in found)
         print(
-            f"finished runs kept in {folder}: {done}; the same command again goes on from there.",
+            f"{done} finished runs are kept in {folder}. Repeat the command to resume.",
             file=sys.stderr,
         )
         raise

@@ -1,4 +1,4 @@
-"""The search itself: rounds of runs until every setting and seed has its edge; what has run is not run again."""
+"""The search: rounds of runs until all edges are found; finished runs are reused."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ from yolo_stability.trace import lock_folder, unlock_folder
 
 __all__ = ["find_edges"]
 
-Judge = Callable[[RunSpec, RunOutcome, Path], RunAssessment]
+Assess = Callable[[RunSpec, RunOutcome, Path], RunAssessment]
 Round = Callable[[], AbstractContextManager[Listener]]
-Chain = tuple[int, int]  # a setting's place in the request, and a seed
+Chain = tuple[int, int]  # index of a setting in the request, and seed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Probe:
-    """One run to do: which chain asks for it, at which position of the axis."""
+    """A requested run, with its chain and its position on the axis."""
 
     chain: Chain
     place: int
@@ -60,25 +60,25 @@ def find_edges(
     round_of: Round,
     *,
     command: str = "",
-    judged: Judge = assess_run,
+    assess: Assess = assess_run,
     clock: Callable[[], float] = time.monotonic,
 ) -> FrontierResult:
-    """Find where stability ends, writing `frontier.json` after every round.
+    """Find the edges of stability, writing `frontier.json` after every round.
 
-    Each setting and seed is bisected on its own; their runs go to the executor together, round by round.
+    Each setting and seed is bisected on its own; the runs of a round are executed together.
 
     Args:
-        request: What to search.
-        out: Folder of the frontier.
-        place: An executor.
-        round_of: Makes the listener of a round, as a context.
-        command: What the user typed.
-        judged: Says what a run came to.
-        clock: Seconds.
+        request: The search.
+        out: Output folder.
+        place: The executor.
+        round_of: Returns a context manager with the listener of a round.
+        command: The command line.
+        assess: Classifies a run that has ended.
+        clock: Returns seconds.
 
     Raises:
-        ConfigError: `out` holds something else.
-        StabilityError: `out` cannot be made, or another search runs there.
+        ConfigError: `out` contains something else.
+        StabilityError: `out` cannot be created, or another search is running there.
     """
     prepare_folder(out, FRONTIER_FILE, "frontier")
     if note := lock_folder(out, shown=out, option="out"):
@@ -87,7 +87,7 @@ def find_edges(
     points: dict[tuple[Chain, int], FrontierPoint] = {}
     try:
         result = _result(request, points, out, command, complete=False)
-        # by which the folder is known; what an earlier search has found stays for now
+        # marks the folder; results of an earlier search are kept for now
         if not (out / FRONTIER_FILE).exists():
             replace_file(out / FRONTIER_FILE, result.text().encode())
         while probes := _wanted(request, points):
@@ -97,11 +97,11 @@ def find_edges(
             for probe in probes:
                 outcome = outcomes[probe.spec.place]
                 points[probe.chain, probe.place] = _point(
-                    request, probe, outcome, judged(probe.spec, outcome, out)
+                    request, probe, outcome, assess(probe.spec, outcome, out)
                 )
                 _drop_weights(out / probe.spec.folder)
             result = _result(request, points, out, command, complete=False)
-            # else nothing is known that was not before, and a complete result may stand there
+            # without new runs the file on disk is up to date and may be complete
             if ran:
                 replace_file(out / FRONTIER_FILE, result.text().encode())
         cost = {**result.cost, "sitting_seconds": round(clock() - began, 1)}
@@ -113,21 +113,21 @@ def find_edges(
 
 
 def _drop_weights(run: Path) -> None:
-    """Delete the checkpoints of a run that was judged: nothing here reads them, and 16 MB a run fill a disk."""
+    """Delete the checkpoints of an assessed run (16 MB per run): nothing reads them."""
     for file in (*run.glob("weights/*.pt"), run / "stability" / "healthy.pt"):
         with suppress(OSError):
             file.unlink(missing_ok=True)
 
 
 def _chains(request: Request) -> Iterator[Chain]:
-    """Yield every setting and seed: seed by seed, so that an interrupted search has whole comparisons."""
+    """Yield all settings per seed, so that an interrupted search has complete comparisons."""
     for seed in request.seeds:
         for i in range(len(request.settings)):
             yield i, seed
 
 
 def _known(points: Mapping[tuple[Chain, int], FrontierPoint], chain: Chain) -> dict[int, Word]:
-    """Return what the probed positions of a chain came to."""
+    """Return the verdicts of the probed positions of a chain."""
     return {place: point.verdict for (owner, place), point in points.items() if owner == chain}
 
 
@@ -149,7 +149,7 @@ def _wanted(request: Request, points: Mapping[tuple[Chain, int], FrontierPoint])
 
 
 def _spec(request: Request, chain: Chain, place: int, versions: Mapping[str, str]) -> RunSpec:
-    """Return one run for the executor."""
+    """Return the specification of one run for the executor."""
     setting, seed = request.settings[chain[0]], chain[1]
     return plan_run(
         f"{setting.name}/{request.axis}-{request.values[place]:g}",
@@ -164,7 +164,7 @@ def _spec(request: Request, chain: Chain, place: int, versions: Mapping[str, str
 def _point(
     request: Request, probe: _Probe, outcome: RunOutcome, judgment: RunAssessment
 ) -> FrontierPoint:
-    """Return a run as the result has it."""
+    """Return the point of a run for the result."""
     return FrontierPoint(
         setting=request.settings[probe.chain[0]].name,
         value=request.values[probe.place],
@@ -184,7 +184,7 @@ def _result(
     *,
     complete: bool,
 ) -> FrontierResult:
-    """Return what is known so far."""
+    """Return the result so far."""
     ordered = sorted(points, key=lambda key: (key[0], key[1]))
     return FrontierResult(
         axis=request.axis,
@@ -209,7 +209,7 @@ def _result(
 def _edge(
     request: Request, i: int, points: Mapping[tuple[Chain, int], FrontierPoint]
 ) -> SettingEdge:
-    """Return where stability ends for a setting, over its seeds."""
+    """Return the edge of stability of a setting over its seeds."""
     setting, last = request.settings[i], len(request.values) - 1
     knowns = [_known(points, (i, seed)) for seed in request.seeds]
     edges = [edge_of(known, last) for known in knowns]
@@ -240,13 +240,13 @@ def _edge(
 
 
 def _agree(found: Sequence[Edge]) -> bool:
-    """Tell whether edges lie within one step of each other, from below and from above."""
+    """Return whether the edges are within one step of each other, from below and from above."""
     sides = ([e.stable or 0 for e in found], [e.failing or 0 for e in found])
     return all(max(side) - min(side) <= 1 for side in sides)
 
 
 def _seed_edge(request: Request, seed: int, known: Mapping[int, Word], edge: Edge) -> SeedEdge:
-    """Return where stability ends for one seed."""
+    """Return the edge of stability of one seed."""
     again = stable_again(known)
     undecided = [i for i in sorted(known) if known[i] not in {"stable", "unstable"}]
     return SeedEdge(
@@ -256,7 +256,7 @@ def _seed_edge(request: Request, seed: int, known: Mapping[int, Word], edge: Edg
         lowest_failing=_value(request, edge.failing),
         undecided=tuple(request.values[i] for i in undecided),
         stable_again=tuple(request.values[i] for i in again),
-        # bisection never looks beyond a failure
+        # bisection never probes beyond a failure
         monotone=not again if request.mode == "grid" else None,
     )
 
@@ -266,7 +266,7 @@ def _value(request: Request, place: int | None) -> float | None:
 
 
 def _cost(request: Request, points: Mapping[tuple[Chain, int], FrontierPoint]) -> dict[str, Any]:
-    """Return runs and seconds, and those of the other mode."""
+    """Return the number of runs and seconds of both modes."""
     cost: dict[str, Any] = {
         "runs": len(points),
         "seconds": round(sum(point.seconds for point in points.values()), 1),
@@ -294,7 +294,7 @@ def _cost(request: Request, points: Mapping[tuple[Chain, int], FrontierPoint]) -
 
 
 def _replayed(every: Mapping[int, Word]) -> dict[int, Word]:
-    """Return what bisection would have probed, had every position been asked already."""
+    """Return the positions that bisection would have probed, given all verdicts."""
     probed: dict[int, Word] = {}
     while places := next_probes(probed, len(every) - 1):
         probed |= {place: every[place] for place in places}

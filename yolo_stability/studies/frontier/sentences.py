@@ -1,4 +1,4 @@
-"""A frontier in sentences."""
+"""Summarizes the edges of a frontier in sentences."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ __all__ = ["sentence"]
 
 
 def sentence(request: Request, edge: SettingEdge, points: Sequence[FrontierPoint]) -> str:
-    """Say where stability ends for one setting.
+    """Summarize the edge of one setting in a sentence.
 
     Args:
-        request: What was asked.
-        edge: Its edge, still without a sentence.
-        points: Its runs.
+        request: The search.
+        edge: The edge of the setting, without its sentence.
+        points: The runs of the setting.
     """
-    tell = {
+    describe = {
         "found": _found,
         "nothing": _nothing,
         "everything": _everything,
         "undecided": _undecided,
     }[edge.status]
-    return f"{edge.label}: {tell(request, edge, points)}."
+    return f"{edge.label}: {describe(request, edge, points)}."
 
 
 def _found(request: Request, edge: SettingEdge, points: Sequence[FrontierPoint]) -> str:
@@ -47,19 +47,22 @@ def _found(request: Request, edge: SettingEdge, points: Sequence[FrontierPoint])
     alike = [seed for seed in edge.seeds if edge_text(seed) == edge_text(edge)]
     others = [f"seed {seed.seed}: {edge_text(seed)}" for seed in edge.seeds if seed not in alike]
     sure = (
-        "one seed only: anecdotal"
+        "anecdotal: a single seed"
         if len(edge.seeds) == 1
         else f"{len(alike)} of {len(edge.seeds)} seeds"
     )
     parts = [sure, *_sign(edge.lowest_failing, points), *others]
-    return f"{extreme} {between} ({'; '.join(parts)}){_learned(edge, points)}{_again(edge)}{_gaps(edge)}"
+    return (
+        f"{extreme} {between} "
+        f"({'; '.join(parts)}){_learned(edge, points)}{_again(edge)}{_gaps(edge)}"
+    )
 
 
 def _nothing(request: Request, edge: SettingEdge, points: Sequence[FrontierPoint]) -> str:
     first = request.values[0]
     failed = sum(seed.status == "nothing" for seed in edge.seeds)
     sign = "".join(f", {text}" for text in _sign(first, points))
-    among = f"{failed} of {count(len(edge.seeds), 'seed')} failed there{_anecdotal(edge)}"
+    among = f"{failed} of {count(len(edge.seeds), 'seed')} failed{_anecdotal(edge)}"
     what = (
         "nothing is stable, not even"
         if failed == len(edge.seeds)
@@ -71,12 +74,8 @@ def _nothing(request: Request, edge: SettingEdge, points: Sequence[FrontierPoint
 def _everything(request: Request, edge: SettingEdge, points: Sequence[FrontierPoint]) -> str:
     among = f"{count(len(edge.seeds), 'seed')}{_anecdotal(edge)}"
     tried = {point.value for point in points}
-    between = (
-        ""
-        if len(tried) == len(request.values)
-        else "; both ends are, between them nothing was tried"
-    )
-    text = f"no edge: stable as far as {request.axis}={request.values[-1]:g} ({among}{between})"
+    between = "" if len(tried) == len(request.values) else "; only both ends were run"
+    text = f"no edge: stable up to {request.axis}={request.values[-1]:g} ({among}{between})"
     return f"{text}{_learned(edge, points)}{_gaps(edge)}; {_further(request, 'to')}"
 
 
@@ -87,11 +86,12 @@ def _undecided(request: Request, edge: SettingEdge, points: Sequence[FrontierPoi
         else f"stable up to {edge.highest_stable:g}"
     )
     silent = [p for p in points if p.verdict in {"crashed", "inconclusive"}]
-    told = (
+    example = (
         f": {request.axis}={silent[0].value:g} {_was(silent[0])}, {silent[0].why}" if silent else ""
     )
     return (
-        f"no edge can be named, {known}; {count(len(silent), 'run')} said neither{told.rstrip('.')}"
+        f"no edge found, {known}; {count(len(silent), 'run')} without a "
+        f"verdict{example.rstrip('.')}"
     )
 
 
@@ -109,7 +109,7 @@ def _was(point: FrontierPoint) -> str:
 
 
 def _sign(value: float, points: Iterable[FrontierPoint]) -> list[str]:
-    """Return what was seen first at a value, of the lowest seed that failed there."""
+    """Return the first sign at a value, for the lowest seed that failed there."""
     failed = [p for p in points if p.value == value and p.verdict == "unstable"]
     if not failed:
         return []
@@ -120,7 +120,7 @@ def _sign(value: float, points: Iterable[FrontierPoint]) -> list[str]:
 
 
 def _learned(edge: SettingEdge, points: Sequence[FrontierPoint]) -> str:
-    """Say what runs at the last stable value learned beside those at the first, same seeds: stable is not yet good."""
+    """Return the mean mAP50 at the first and last stable value: stable runs may learn little."""
     ends = dict.fromkeys(v for v in (points[0].value, edge.highest_stable) if v is not None)
     stable = [p for p in points if p.verdict == "stable" and p.fitness is not None]
     learned = {
@@ -133,7 +133,8 @@ def _learned(edge: SettingEdge, points: Sequence[FrontierPoint]) -> str:
         f"{sum(known[s] for s in seeds) / len(seeds):.2f} at {value:g}"
         for value, known in learned.items()
     ]
-    return f"; mAP50 {', '.join(means)}{f', seed {min(seeds)}' if len(seeds) == 1 < len(edge.seeds) else ''}"
+    seed = f", seed {min(seeds)}" if len(seeds) == 1 < len(edge.seeds) else ""
+    return f"; mAP50 {', '.join(means)}{seed}"
 
 
 def _again(edge: SettingEdge) -> str:

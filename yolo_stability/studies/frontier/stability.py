@@ -1,4 +1,4 @@
-"""Whether a run was stable at its value: its diagnosis, and how its process ended."""
+"""Classifies a run of a frontier by its diagnosis and by how its process ended."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ __all__ = ["RunAssessment", "assess_run"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunAssessment:
-    """What one run came to.
+    """The verdict on one run.
 
     Attributes:
-        verdict: `stable`: it reached its end without a critical finding; warnings are allowed, and it need not have
-            learned much. `unstable`: a critical finding, or a rule or the guard ended it. `crashed`: its process died,
-            ran into a limit or was killed, and its trace does not say why. `inconclusive`: too little was recorded.
-        why: What that rests on, in one sentence.
-        diagnosis: The verdict of the diagnosis, in which warnings count.
-        onset_step: Step of the first critical finding; None without any.
-        onset_sign: Rule that found it.
-        onset_block: Block concerned, if one stands out.
-        steps: Optimizer steps recorded.
-        fitness: The task's own mAP50 at the end; None where unknown.
+        verdict: `stable`: it completed without a critical finding, even with warnings or a low
+            fitness. `unstable`: a critical finding, or a rule or the guard stopped it. `crashed`:
+            its process died, hit a limit or was killed, and the trace does not explain why.
+            `inconclusive`: too few data.
+        why: Reason for the verdict, one sentence.
+        diagnosis: Verdict of the diagnosis, which includes warnings.
+        onset_step: Step of the first critical finding; None without one.
+        onset_sign: Rule of that finding.
+        onset_block: Block of that finding, if one stands out.
+        steps: Recorded optimizer steps.
+        fitness: Final mAP50 of the task; None if unknown.
     """
 
     verdict: Word
@@ -46,10 +47,10 @@ class RunAssessment:
 
 
 def assess_run(spec: RunSpec, outcome: RunOutcome, out: Path) -> RunAssessment:
-    """Judge a run that has ended.
+    """Classify a run that has ended.
 
     Args:
-        spec: What was run.
+        spec: Specification of the run.
         outcome: How its process ended.
         out: Folder of the frontier.
     """
@@ -86,6 +87,6 @@ def _word(outcome: RunOutcome, diagnosis: Diagnosis, critical: Finding | None) -
 
 
 def _first_critical(diagnosis: Diagnosis) -> Finding | None:
-    """Return the earliest critical finding that unsettles a run."""
+    """Return the earliest critical finding that makes a run unstable."""
     found = [f for f in diagnosis.findings if f.severity == "critical" and RULES[f.rule].unsettles]
     return min(found, key=lambda f: f.first_step or 0, default=None)

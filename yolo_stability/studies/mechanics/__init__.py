@@ -1,1 +1,1 @@
-"""Small textbook networks that show why gradients explode and vanish."""
+"""Small reference networks that show why gradients explode and vanish."""

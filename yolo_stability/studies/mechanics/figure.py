@@ -1,4 +1,4 @@
-"""The pictures and tables of `mechanics`: norms on a log scale, each line named at its end."""
+"""The plots and tables of `mechanics`: norms on a log scale, each line labeled at its end."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 __all__ = ["CurveLine", "Panel", "draw_panels", "figures_table"]
 
-# Okabe and Ito's colours, told apart by colour-blind readers; the faint yellow is left out.
+# The color-blind safe palette of Okabe and Ito, without its pale yellow.
 _PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#b8860b", "#56b4e9", INK)
 _GRID = "#e3e6ea"
 _DPI = 120
-_WIDTH, _ROW, _TOP, _BOTTOM = 10.5, 3.2, 0.85, 0.1  # inches, as all that follow
+_WIDTH, _ROW, _TOP, _BOTTOM = 10.5, 3.2, 0.85, 0.1  # all sizes below are in inches
 _LEFT, _RIGHT, _BELOW, _ABOVE = 0.75, 1.45, 0.55, 0.35
-_LABEL = 0.155  # height of a line's name
+_LABEL = 0.155  # height of the label of a line
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,10 +33,11 @@ class CurveLine:
     """One line of a panel.
 
     Attributes:
-        label: Its name, written at its end; one name has one colour in all panels.
-        x: Places.
-        y: Values; 0 is drawn as a triangle on the floor; a line that ends in None is marked where it stops.
-        faint: Whether it is there for comparison only.
+        label: Its label, written at its end; a label has the same color in all panels.
+        x: Positions.
+        y: Values; 0 is drawn as a triangle at the bottom; a line that ends in None is marked where
+            it stops.
+        faint: Whether the line is only for comparison.
     """
 
     label: str
@@ -47,15 +48,15 @@ class CurveLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Panel:
-    """One pair of axes; two stand side by side.
+    """One panel of a plot; two are side by side.
 
     Attributes:
-        title: What is shown.
-        x_label: What x is, with its unit.
-        y_label: What y is, with its unit.
-        lines: What to draw.
-        group: Panels of one group share their y axis.
-        limit: A value to mark by a dashed line, and its name.
+        title: Title of the panel.
+        x_label: Label of the x axis, with unit.
+        y_label: Label of the y axis, with unit.
+        lines: The lines to draw.
+        group: Panels of the same group share their y axis.
+        limit: A value to mark with a dashed line, and its label.
     """
 
     title: str
@@ -69,13 +70,13 @@ class Panel:
 def draw_panels(panels: Sequence[Panel], path: Path, *, title: str, note: str) -> None:
     """Draw panels in rows of two and write them as a PNG.
 
-    The user's matplotlib backend, open figures and settings stay as they are.
+    The matplotlib backend, open figures and settings of the user are not changed.
 
     Args:
-        panels: What to draw.
-        path: File to write or replace, at once or not at all; its folder is made.
-        title: Heading of the picture.
-        note: One line under it.
+        panels: The panels.
+        path: File to write or replace atomically; its folder is created.
+        title: Title of the plot.
+        note: One line below the title.
 
     Raises:
         OSError: The file cannot be written.
@@ -88,20 +89,25 @@ def draw_panels(panels: Sequence[Panel], path: Path, *, title: str, note: str) -
 
 
 def figures_table(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Lay out figures in at most 80 columns.
+    """Return a table of numbers, at most 80 columns wide.
 
     Args:
-        title: Heading.
-        headers: Name of each column; the first holds names, the others numbers.
-        rows: One text for each column, or one alone as the heading of those that follow.
+        title: Title of the table.
+        headers: Name of each column; the first contains labels, the others numbers.
+        rows: One text per column, or a single text as a heading for the rows that follow.
     """
     from rich import box
     from rich.table import Table
 
     table = Table(
-        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0),
-        pad_edge=False, show_edge=False,
-    )  # fmt: skip
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+    )
     for i, name in enumerate(headers):
         table.add_column(name, justify="right" if i else "left", no_wrap=i > 0)
     for row in rows:
@@ -135,7 +141,7 @@ def _figure(panels: Sequence[Panel], title: str, note: str) -> Any:
 
 
 def _range(panels: Sequence[Panel]) -> tuple[float, float]:
-    """Return the limits of the y axis: all positive values, and a floor below them for zeros."""
+    """Return the limits of the y axis: all positive values, and a margin below them for zeros."""
     values = [
         v
         for panel in panels
@@ -184,14 +190,19 @@ def _draw(
             clip_on=False,
         )
         last = np.flatnonzero(np.isfinite(y))[-1:]
-        # not finite to the end: the name stands where the line stops
+        # not finite until the end: the label is where the line stops
         if len(last) and last[0] < len(y) - 1:
             place = (line.x[last[0]], height[last[0]])
             axes.plot(*place, marker="x", ms=6, mew=1.6, color=color)
             axes.annotate(
-                f"{line.label}: NaN or Inf\nfrom here on", place, (8, -2), textcoords="offset points", size=8.5,
-                color=color, va="top",
-            )  # fmt: skip
+                f"{line.label}: NaN or Inf\nfrom here",
+                place,
+                (8, -2),
+                textcoords="offset points",
+                size=8.5,
+                color=color,
+                va="top",
+            )
         elif len(last):
             ends.append(
                 (limits[0] if y[last[0]] == 0 else float(height[last[0]]), line.label, color)
@@ -214,7 +225,7 @@ def _draw(
 
 
 def _ticks(limits: tuple[float, float]) -> list[float]:
-    """Return at most eight ticks, whole decades where the axis spans several."""
+    """Return at most eight ticks, at whole decades if the axis spans several."""
     low, high = limits
     if high - low < 2.5:
         fine = [
@@ -231,11 +242,11 @@ def _ticks(limits: tuple[float, float]) -> list[float]:
 def _name_lines(
     axes: Any, ends: list[tuple[float, str, str]], limits: tuple[float, float], tall: float
 ) -> None:
-    """Write each name at the height at which its line ends, moved apart where names would overlap."""
+    """Write each label at the end of its line, moving labels apart if they would overlap."""
     ends = sorted(ends)
     space = _LABEL / tall
     at = [(value - limits[0]) / (limits[1] - limits[0]) for value, _, _ in ends]
-    for _ in range(200):  # neighbours that are too close push each other apart by equal parts
+    for _ in range(200):  # adjacent labels that are too close move apart by equal amounts
         for i in range(1, len(at)):
             lack = space - (at[i] - at[i - 1])
             if lack > 1e-4:

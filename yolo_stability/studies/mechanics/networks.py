@@ -1,6 +1,6 @@
-"""Small networks in which the chain rule's product can be watched: recurrent cells and stacks of layers, in float64.
+"""Small float64 networks that show the product of the chain rule: recurrent cells and stacks.
 
-Float64, so that a gradient may fall to 1e-38, the smallest that a trace holds, before it is lost.
+They use float64, so that gradients remain accurate down to 1e-38, the smallest norm in a trace.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 __all__ = ["DESIGNS", "NETWORKS", "Recurrent", "Stacks", "adding_problem"]
 
 CELLS = {"linear": 1, "tanh": 1, "lstm": 4, "gru": 3}
-"""Recurrent cells, and how many gates' worth of weights each has."""
+"""Recurrent cells and their numbers of gates."""
 
 NETWORKS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "linear 0.9": ("linear", {"radius": 0.9}),
@@ -28,7 +28,7 @@ NETWORKS: Mapping[str, tuple[str, dict[str, Any]]] = {
     "GRU, bias 0": ("gru", {"remember": 0.0}),
     "GRU, chrono": ("gru", {"remember": None}),
 }
-"""Recurrent networks by label: cell, and arguments of `Recurrent`; a plain one's number is its spectral radius."""
+"""Recurrent networks by label: arguments of `Recurrent`; the number is the spectral radius."""
 DESIGNS: Mapping[str, dict[str, Any]] = {
     "sigmoid, Xavier": {"act": "sigmoid", "init": "xavier"},
     "tanh, Xavier": {"act": "tanh", "init": "xavier"},
@@ -63,15 +63,21 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 def adding_problem(batch: int, length: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """Draw sequences of (value, marker) whose target is the sum of the two marked values.
 
-    The long-range task of Hochreiter and Schmidhuber (1997): one mark lies in the first half, one in the second.
+    The long-range task of Hochreiter and Schmidhuber (1997): one marker is in the first half, one
+    in the second.
 
     Args:
         batch: Number of sequences.
-        length: Steps of each, at least 2.
-        generator: Source of all randomness.
+        length: Steps per sequence, at least 2.
+        generator: Random generator.
 
     Returns:
         Inputs of shape (length, batch, 2) and targets of shape (batch,).
+
+    Examples:
+        >>> inputs, targets = adding_problem(4, 10, torch.Generator().manual_seed(0))
+        >>> inputs.shape, targets.shape
+        (torch.Size([10, 4, 2]), torch.Size([4]))
     """
     values = torch.rand(length, batch, generator=generator, dtype=torch.float64)
     half = length // 2
@@ -84,7 +90,7 @@ def adding_problem(batch: int, length: int, generator: torch.Generator) -> tuple
 
 
 class Start(nn.Module):
-    """The state before the first step, as a parameter: its gradient has come through every step of the sequence."""
+    """The initial state as a parameter: its gradient passes through every step of the sequence."""
 
     def __init__(self, states: int, hidden: int) -> None:
         super().__init__()
@@ -92,18 +98,19 @@ class Start(nn.Module):
 
 
 class Recurrent(nn.Module):
-    """A recurrent network that reads a sequence and answers after the last step.
+    """A recurrent network that reads a sequence and returns a value after the last step.
 
-    Its blocks are `start`, `inputs`, `recurrent` and `head`. Gates are laid out as in `torch.nn.LSTMCell` and
-    `torch.nn.GRUCell`; both of their biases are one here.
+    Its blocks are `start`, `inputs`, `recurrent` and `head`. The layout of the gates is that of
+    `torch.nn.LSTMCell` and `torch.nn.GRUCell`, with a single bias instead of two.
 
     Args:
         cell: One of `CELLS`.
         hidden: Size of the state.
-        radius: The recurrent matrix (of each gate) is this times an orthogonal one, so that every eigenvalue and every
-            singular value is of this size.
-        remember: Bias of the gate that keeps the state (the LSTM's forget gate, the GRU's update gate); None for
-            the "chrono" biases of Tallec and Ollivier (2018), which spread the memory over 2 to `horizon` steps.
+        radius: Factor of the orthogonal recurrent matrix (of each gate), which is the modulus of
+            all its eigenvalues and singular values.
+        remember: Bias of the gate that keeps the state (forget gate of the LSTM, update gate of the
+            GRU); None for the "chrono" biases of Tallec and Ollivier (2018), which spread the
+            memory over 2 to `horizon` steps.
         horizon: Longest memory of the chrono biases, in steps.
     """
 
@@ -134,16 +141,16 @@ class Recurrent(nn.Module):
     def _set_memory(self, remember: float | None, horizon: int) -> None:
         """Set the bias of the gate that keeps the state."""
         gates = self.inputs.bias.chunk(CELLS[self.cell])
-        keep = gates[1]  # the LSTM's forget gate, the GRU's update gate
+        keep = gates[1]  # the forget gate of the LSTM, the update gate of the GRU
         if remember is not None:
             keep.fill_(remember)
             return
         keep.copy_(torch.log(torch.empty_like(keep).uniform_(1, horizon - 1)))
         if self.cell == "lstm":
-            gates[0].copy_(-keep)  # the input gate, as the paper couples them
+            gates[0].copy_(-keep)  # the input gate, coupled as in the paper
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return the answer for sequences of shape (length, batch, 2), shape (batch,)."""
+        """Return the predictions, shape (batch,), for sequences of shape (length, batch, 2)."""
         state = [part.expand(inputs.shape[1], -1) for part in self.start.value]
         for x in self.inputs(inputs):
             state = self._advance(x, state)
@@ -151,7 +158,7 @@ class Recurrent(nn.Module):
         return answer
 
     def _advance(self, x: Tensor, state: list[Tensor]) -> list[Tensor]:
-        """Return the state one step later; x is the input's share of every gate."""
+        """Return the next state; x is the contribution of the input to every gate."""
         h = state[0]
         u = self.recurrent(h)
         if self.cell == "linear":
@@ -169,7 +176,7 @@ class Recurrent(nn.Module):
 
 
 class Layer(nn.Module):
-    """One layer of a stack: plain `act(norm(Wx))`, or residual `x + W act(norm(x))` (He et al. 2016)."""
+    """One layer: plain `act(norm(Wx))`, or residual `x + W act(norm(x))` (He et al. 2016)."""
 
     def __init__(self, width: int, act: str, *, norm: str, residual: bool) -> None:
         super().__init__()
@@ -180,7 +187,7 @@ class Layer(nn.Module):
         self.act, self.residual = _ACTIVATIONS[act], residual
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the layer's output, of the shape of x."""
+        """Return the output, of the same shape as x."""
         if self.residual:
             out: Tensor = x + self.linear(self.act(self.norm(x)))
             return out
@@ -188,17 +195,18 @@ class Layer(nn.Module):
 
 
 class Stacks(nn.Module):
-    """Classifiers of one design and several depths; a forward passes through one of them.
+    """Classifiers of the same design and several depths; a forward pass uses one of them.
 
-    The blocks of depth d are `first_d` (the layer whose gradient has come through all others), `rest_d` and `head_d`.
+    The blocks of depth d are `first_d` (its gradient passes through all other layers), `rest_d` and
+    `head_d`.
 
     Args:
-        depths: Number of layers of each, the first one included, the head not.
+        depths: Numbers of layers, including the first one and excluding the head.
         act: relu, tanh or sigmoid.
         init: `xavier` (Glorot and Bengio 2010) or `he` (He et al. 2015), both normal; biases 0.
         norm: none, layer or batch.
         residual: Whether every layer after the first has a skip connection.
-        width: Inputs, outputs and classes of every layer.
+        width: Number of inputs, outputs and classes of every layer.
     """
 
     def __init__(
@@ -227,7 +235,7 @@ class Stacks(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor, depth: int) -> Tensor:
-        """Return the logits of the stack of that depth, of the shape of x."""
+        """Return the logits of the stack of the given depth, of the same shape as x."""
         x = self.get_submodule(f"first_{depth}")(x)
         if not self.residual:
             x = self.act(x)

@@ -1,4 +1,4 @@
-"""What the studies of `mechanics` return: curves with their fitted rates, tables, and what they show in words."""
+"""The results of `mechanics`: curves with fitted rates, tables, and conclusions in sentences."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Curve", "MechanicsResult", "Study", "finite_values", "fitted_rate"]
 
-# a change by less than a factor of 100 from the first x to the last is called flat
+# a change by less than a factor of 100 from the first x to the last counts as flat
 _FLAT_DECADES = 2.0
 _COLUMNS = 4
 
@@ -28,11 +28,11 @@ class Curve:
     """One quantity of one network.
 
     Attributes:
-        label: Which network.
-        quantity: What was measured.
+        label: Name of the network.
+        quantity: The measured quantity.
         x: Sequence lengths, depths or steps.
-        y: Values; 0 where a norm fell below what float32 holds (about 1e-38), None where it was not finite.
-        rate: Fitted factor by which y changes from one x to the next, see `fitted_rate`; None where none was fitted.
+        y: Values; 0 for norms below the range of float32 (about 1e-38), None for non-finite ones.
+        rate: Fitted factor by which y changes per unit of x, see `fitted_rate`; None if not fitted.
     """
 
     label: str
@@ -45,27 +45,27 @@ class Curve:
     def fitted(
         cls, label: str, quantity: str, x: Sequence[int], y: Iterable[float | None]
     ) -> Curve:
-        """Return a curve with its rate."""
+        """Return a curve with its fitted rate."""
         values = finite_values(y)
         return cls(
             label=label, quantity=quantity, x=tuple(x), y=values, rate=fitted_rate(x, values)
         )
 
     def line(self, label: str | None = None) -> CurveLine:
-        """Return what a picture shows of it, under another name if one is given."""
+        """Return the line for a plot, optionally under another label."""
         return CurveLine(
             label=label or self.label, x=self.x, y=self.y, faint=self.label.startswith("linear")
         )
 
     def in_words(self, unit: str) -> str:
-        """Say how the norm changes with length or depth.
+        """Describe how the norm changes with length or depth.
 
         Args:
-            unit: What x counts, in the singular.
+            unit: Unit of x, in the singular.
         """
         known = [x for x, y in zip(self.x, self.y, strict=True) if y]
         if self.rate is None:
-            return f"{self.label}: too few gradients were left to measure"
+            return f"{self.label}: too few nonzero gradients to fit a rate"
         decades = math.log10(self.rate) * (known[-1] - known[0])
         word = (
             "stays about flat"
@@ -76,21 +76,24 @@ class Curve:
         )
         factor = f"1e{decades:+.0f}" if abs(decades) >= 3 else f"{10**decades:.2g}"
         lost = "" if known[-1] == self.x[-1] else f"; beyond {known[-1]} {unit}s it is below 1e-38"
-        span = f"fitted: x {self.rate:.3f} per {unit}, x {factor} from {known[0]} to {known[-1]} {unit}s{lost}"
+        span = (
+            f"fitted: x {self.rate:.3f} per {unit}, x {factor} from {known[0]} to {known[-1]} "
+            f"{unit}s{lost}"
+        )
         return f"{self.label}: the gradient {word} ({span})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Study:
-    """One question, the curves that answer it, and the answer in words.
+    """One study: its curves, conclusions and plot.
 
     Attributes:
         name: rnn, depth or clip.
-        title: The question.
-        x_name: What x counts.
-        curves: What was measured.
-        verdicts: What it shows, a sentence each, read off the figures.
-        picture: The PNG.
+        title: Title of the study.
+        x_name: Name of the x axis.
+        curves: The measured curves.
+        verdicts: Conclusions from the numbers, one sentence each.
+        picture: Path of the plot (PNG).
     """
 
     name: str
@@ -101,11 +104,11 @@ class Study:
     picture: Path
 
     def curve(self, label: str, quantity: str) -> Curve:
-        """Return one curve by its names."""
+        """Return the curve with a given label and quantity."""
         return next(c for c in self.curves if (c.label, c.quantity) == (label, quantity))
 
     def table(self) -> Table:
-        """Return the figures as a table for `rich.console.Console.print`, at most 80 columns wide."""
+        """Return the numbers as a `rich` table, at most 80 columns wide."""
         x = self.curves[0].x
         places = [int(i) for i in np.linspace(0, len(x) - 1, _COLUMNS).round()]
         rated = any(curve.rate is not None for curve in self.curves)
@@ -125,13 +128,13 @@ class Study:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MechanicsResult:
-    """What `mechanics` returns.
+    """The result of `mechanics`.
 
     Attributes:
-        out: Folder of `mechanics.json`, the pictures, and under `runs/` the traces.
+        out: Folder with `mechanics.json`, the plots, and the traces in `runs/`.
         seed: Seed of weights and data.
         studies: The studies that ran.
-        seconds: How long they took.
+        seconds: Their duration.
     """
 
     out: Path
@@ -141,11 +144,11 @@ class MechanicsResult:
 
     @property
     def verdicts(self) -> tuple[str, ...]:
-        """What all studies show, a sentence each."""
+        """The conclusions of all studies, one sentence each."""
         return tuple(text for study in self.studies for text in study.verdicts)
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as what JSON can hold."""
+        """Return the result as JSON values."""
         studies = [{**asdict(study), "picture": str(study.picture)} for study in self.studies]
         return {
             "schema_version": 1,
@@ -156,14 +159,18 @@ class MechanicsResult:
 
 
 def fitted_rate(x: Sequence[int], y: Sequence[float | None]) -> float | None:
-    """Return the factor per unit of x of the geometric series that fits best: 10 to the slope of log10 y over x.
+    """Fit a geometric series: return 10 to the power of the slope of log10 y over x.
 
     Args:
         x: Lengths or depths.
-        y: Norms; those that are 0 or missing do not count.
+        y: Norms; zeros and missing values are ignored.
 
     Returns:
-        The factor, or None with fewer than two points.
+        The factor per unit of x; None with fewer than two points.
+
+    Examples:
+        >>> round(fitted_rate([1, 2, 3], [0.5, 0.25, 0.125]), 6)
+        0.5
     """
     known = [(a, math.log10(b)) for a, b in zip(x, y, strict=True) if b]
     if len(known) < 2:
@@ -175,5 +182,10 @@ def fitted_rate(x: Sequence[int], y: Sequence[float | None]) -> float | None:
 
 
 def finite_values(values: Iterable[float | None]) -> tuple[float | None, ...]:
-    """Return the values with None in the place of those that are not finite."""
+    """Return the values with None instead of non-finite ones.
+
+    Examples:
+        >>> finite_values([1.0, float("nan")])
+        (1.0, None)
+    """
     return tuple(v if v is not None and math.isfinite(v) else None for v in values)

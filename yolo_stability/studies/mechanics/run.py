@@ -1,6 +1,6 @@
-"""Why gradients vanish and explode, measured: gradient norm against sequence length and depth, and what a clip bounds.
+"""Measures gradient norms over sequence length and depth, and the effect of gradient clipping.
 
-Every figure goes through `record`, as it would in a training loop of your own.
+All numbers are recorded with `record`, as in any custom training loop.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from yolo_stability.studies.mechanics.result import Curve, MechanicsResult, Stud
 __all__ = ["STUDIES", "mechanics"]
 
 STUDIES = ("rnn", "depth", "clip")
-"""Names of the studies, in the order in which they run."""
+"""Names of the studies, in execution order."""
 
 LENGTHS = (2, 5, 10, 20, 35, 50, 75, 100, 150, 200)
 DEPTHS = (2, 3, 5, 8, 12, 20, 35, 50, 75, 100)
@@ -48,31 +48,31 @@ _BATCH, _WIDTH = 32, 32
 def mechanics(
     studies: str | Sequence[str] = STUDIES, *, out: str | Path = "runs/mechanics", seed: int = 0
 ) -> MechanicsResult:
-    """Measure gradient norms against sequence length and depth, and clipped against unclipped updates.
+    """Measure gradient norms over sequence length and depth, and updates with and without clipping.
 
-    Runs on the CPU with one thread in a few seconds; the same seed gives the same figures. The caller's random state
-    and thread count stay as they are.
+    Runs in a few seconds on one CPU thread; the same seed gives the same numbers. The random state
+    and the thread count of the caller are restored.
 
     Args:
         studies: `rnn`, `depth`, `clip`, or several of them.
-        out: Folder for `mechanics.json`, one picture a study, and the traces.
+        out: Folder for `mechanics.json`, one plot per study, and the traces.
         seed: Seed of weights and data.
 
     Raises:
-        ConfigError: There is no such study, or the seed is no whole number from 0 on.
+        ConfigError: A study does not exist, or the seed is not a whole number from 0.
     """
     names = (studies,) if isinstance(studies, str) else tuple(studies)
     for name in names:
         if name not in STUDIES:
             raise ConfigError(
-                f"There is no study '{name}'.{nearest(name, STUDIES)} Choose from {', '.join(STUDIES)}."
+                f"Unknown study '{name}'.{nearest(name, STUDIES)} Choose from {', '.join(STUDIES)}."
             )
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-        raise ConfigError(f"seed={seed!r} is not possible: give a whole number from 0 on.")
+        raise ConfigError(f"Invalid value seed={seed!r}: expected a whole number, 0 or more.")
     folder, begun = Path(out).expanduser(), time.perf_counter()
     if folder.exists() and not folder.is_dir():
         raise ConfigError(
-            f"out='{out}' is a file: name a folder, which is made if it is not there."
+            f"out='{out}' is a file. Choose a folder, which is created if it does not exist."
         )
     folder.mkdir(parents=True, exist_ok=True)
     run = {"rnn": _rnn_study, "depth": _depth_study, "clip": _clip_study}
@@ -88,13 +88,13 @@ def mechanics(
 
 
 def _rnn_study(out: Path, seed: int) -> Study:
-    """Gradient of the answer after the last step, with respect to the first state and to the recurrent weight."""
+    """Measure gradients of the last output with respect to initial state and recurrent weight."""
     start, weight = "first state", "recurrent weight"
     curves = []
     for label, (cell, options) in NETWORKS.items():
         torch.manual_seed(seed)
         model = Recurrent(cell, _WIDTH, horizon=LENGTHS[-1], **options)
-        # every length meets the same weights
+        # every length uses the same weights
         optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
         with _recorded(model, optimizer, out, "rnn", label, seed) as r:
             for length in LENGTHS:
@@ -107,7 +107,7 @@ def _rnn_study(out: Path, seed: int) -> Study:
         norms = _norms(r.trace)
         curves.append(Curve.fitted(label, start, LENGTHS, norms["start Start"]))
         curves.append(Curve.fitted(label, weight, LENGTHS, norms["recurrent Linear"]))
-    title = "Gradient norm against sequence length"
+    title = "Gradient norm vs. sequence length"
     panels = [
         Panel(
             title=f"{kind}: {quantity}",
@@ -132,7 +132,7 @@ def _rnn_study(out: Path, seed: int) -> Study:
 
 
 def _depth_study(out: Path, seed: int) -> Study:
-    """Gradient of the first layer's weights, with one mini-batch for every depth."""
+    """Measure the gradient of the first layer on the same mini-batch for every depth."""
     quantity = "first layer"
     curves = []
     for label, options in DESIGNS.items():
@@ -166,15 +166,16 @@ def _depth_study(out: Path, seed: int) -> Study:
         )
         for kind, residual in (("plain stack", False), ("residual stack", True))
     ]
-    note = f"fully connected, width {_WIDTH}, at initialisation, cross-entropy of one batch; triangle: norm below 1e-38"
-    verdicts = tuple(c.in_words("layer") for c in curves)
-    return _study(
-        out, "depth", "Gradient norm against depth", "depth", curves, verdicts, panels, note
+    note = (
+        f"fully connected, width {_WIDTH}, at initialization, cross-entropy of one batch; "
+        "triangle: norm below 1e-38"
     )
+    verdicts = tuple(c.in_words("layer") for c in curves)
+    return _study(out, "depth", "Gradient norm vs. depth", "depth", curves, verdicts, panels, note)
 
 
 def _clip_study(out: Path, seed: int) -> Study:
-    """SGD on a recurrent network whose gradient explodes, with and without a clip."""
+    """Train a recurrent network with exploding gradients by SGD, with and without clipping."""
     update, loss_name, labels = (
         "update size",
         "loss",
@@ -183,8 +184,8 @@ def _clip_study(out: Path, seed: int) -> Study:
     curves = []
     for label, max_norm in labels.items():
         torch.manual_seed(seed)
-        model = Recurrent("tanh", _WIDTH, radius=1.5).float()  # float32, as trainings are
-        model.start.requires_grad_(False)  # it starts at 0, where an update has no ratio
+        model = Recurrent("tanh", _WIDTH, radius=1.5).float()  # float32, as usual in training
+        model.start.requires_grad_(False)  # it starts at 0, so that its update ratio is undefined
         optimizer = torch.optim.SGD(model.parameters(), lr=CLIP_RATE)
         generator = torch.Generator().manual_seed(seed)
         with _recorded(model, optimizer, out, "clip", label, seed) as r:
@@ -216,32 +217,36 @@ def _clip_study(out: Path, seed: int) -> Study:
             (
                 update,
                 "size of each update",
-                "||change of the weights||",
+                "||weight update||",
                 (bound, f"lr x {CLIP_NORM:g}"),
             ),
             (loss_name, "loss of each step", "mean squared error", None),
         )
     ]
-    note = f"tanh RNN, spectral radius 1.5, {CLIP_LENGTH} steps of the adding problem, SGD with lr {CLIP_RATE:g}"
-    title = "What clipping the gradient norm bounds"
+    note = (
+        f"tanh RNN, spectral radius 1.5, {CLIP_LENGTH} steps of the adding problem, SGD with lr "
+        f"{CLIP_RATE:g}"
+    )
+    title = "Effect of clipping the gradient norm"
     verdicts = _clip_verdicts(curves, bound)
     return _study(out, "clip", title, "optimizer step", curves, verdicts, panels, note)
 
 
 def _clip_verdicts(curves: Sequence[Curve], bound: float) -> tuple[str, ...]:
-    """Say how large the updates were and where the losses ended."""
+    """Return sentences about the largest updates and the course of the losses."""
     texts = []
     for update, loss in zip(curves[::2], curves[1::2], strict=True):
         largest = max((v for v in update.y if v is not None), default=math.nan)
         before, after = _median(loss.y[:5]), _median(loss.y[-20:])
         bad = next((x for x, y in zip(loss.x, loss.y, strict=True) if y is None), None)
         end = (
-            f"and was not finite from step {bad} on"
+            f"and was not finite from step {bad}"
             if bad is not None
             else f"and of the last 20 {number(after)}"
         )
         texts.append(
-            f"{update.label}: the largest finite update was {number(largest)}, {number(largest / bound)} times lr x "
+            f"{update.label}: the largest finite update was {number(largest)}, "
+            f"{number(largest / bound)} times lr x "
             f"{CLIP_NORM:g}; the median loss of the first 5 steps was {number(before)}, {end}"
         )
     return tuple(texts)
@@ -253,7 +258,7 @@ def _median(values: Iterable[float | None]) -> float:
 
 
 def _norms(trace: Trace) -> dict[str, list[float | None]]:
-    """Return the gradient norm of each block at every step."""
+    """Return the gradient norms of each block over the steps."""
     return {
         str(b.name): trace.blocks.filter(block=b.name)["grad_norm"].to_list()
         for b in trace.header.blocks
@@ -261,7 +266,7 @@ def _norms(trace: Trace) -> dict[str, list[float | None]]:
 
 
 def _update_sizes(trace: Trace) -> tuple[float | None, ...]:
-    """Return ||delta w|| of every step, over all blocks."""
+    """Return ||delta w|| over all blocks for every step."""
     import polars as pl
 
     size = (pl.col("update_ratio") * pl.col("weight_norm")).cast(pl.Float64)
@@ -279,7 +284,7 @@ def _study(
     panels: Sequence[Panel],
     note: str,
 ) -> Study:
-    """Draw a study and put it together."""
+    """Plot the curves and return the study."""
     picture = out / f"{name}.png"
     draw_panels(panels, picture, title=title, note=note)
     return Study(
@@ -301,7 +306,7 @@ def _recorded(
     label: str,
     seed: int,
 ) -> Iterator[Any]:
-    """Record one network into a folder named after it."""
+    """Record a network into a folder named after it."""
     folder = out / "runs" / study / label.lower().replace(",", "").replace(" ", "-")
     config = {"model": label, "study": study, "seed": seed}
     with record(model, optimizer, folder, config=config, watch_every=1, plots=False) as r:
@@ -310,7 +315,7 @@ def _recorded(
 
 @contextmanager
 def _reproducible() -> Iterator[None]:
-    """Use one thread and a random state of our own; the caller's come back afterwards."""
+    """Use one thread and a fixed random state; restore those of the caller afterwards."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,1 +1,1 @@
-"""One batch forward and backward before any training: gradient flow along the depth."""
+"""The probe: gradient flow along the depth on one batch, before any training."""

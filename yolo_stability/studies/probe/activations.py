@@ -1,4 +1,4 @@
-"""What a block passes on in one forward and backward: measured by temporary hooks."""
+"""Measures the outputs and output gradients of blocks with temporary hooks."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ __all__ = ["FlowHooks", "modules_of"]
 
 
 def modules_of(model: nn.Module, block: BlockSpec) -> Iterator[nn.Module]:
-    """Yield the modules whose outputs are a block's: itself, or the members of a list, which is never called."""
+    """Yield the modules that produce the outputs of a block; a module list has no forward pass."""
     path = block.name.split(" ")[0]
     try:
         module = model.get_submodule(path)
-    except AttributeError:  # a bare parameter, or parameters of the model itself
+    except AttributeError:  # a parameter of a container or of the model itself
         return
     yield from module if isinstance(module, nn.ModuleList) else (module,)
 
 
 class FlowHooks:
-    """Sums over what passes through one block, in float64, which does not overflow."""
+    """Accumulates statistics of one block in float64, to avoid overflow."""
 
     def __init__(self) -> None:
         self._count = 0
@@ -33,7 +33,7 @@ class FlowHooks:
         self._gradient: float | None = None
 
     def forward(self, module: nn.Module, args: Any, output: Any) -> None:
-        """Take note of an output, and later of the gradient that arrives at it."""
+        """Accumulate an output and register a hook for its gradient."""
         for tensor in _tensors(output):
             values = tensor.detach().cpu().double()
             self._count += values.numel()
@@ -43,7 +43,7 @@ class FlowHooks:
                 tensor.register_hook(self._backward)  # type: ignore[no-untyped-call]
 
     def finished(self, block: BlockSpec, grad_norm: float | None) -> BlockFlow:
-        """Return what was seen.
+        """Return the statistics of the block.
 
         Args:
             block: The block.
@@ -68,7 +68,7 @@ class FlowHooks:
 
 
 def _tensors(output: Any) -> Iterator[Tensor]:
-    """Yield the floating-point tensors in what a module returned."""
+    """Yield the floating-point tensors in the output of a module."""
     if isinstance(output, Tensor):
         if output.is_floating_point():
             yield output

@@ -1,4 +1,4 @@
-"""Compares a probed model with its stock profile: does the gradient, or the signal, vanish or explode."""
+"""Compares a probed model with the stock profile and classifies gradient and signal."""
 
 from __future__ import annotations
 
@@ -28,19 +28,21 @@ __all__ = [
 
 
 GRADIENT_LIMIT = 100.0
-"""How much more (or less) than in stock the gradient may grow on its way from the head back to the first block.
+"""Limit of the gradient gain from the head to the first block, relative to stock.
 
-From 26 settings of YOLO26n, detect and pose, seeds 0 to 2: with a normalisation, or after `init=lsuv`, it is 1/20
-(LayerNorm) to 60 times (`init=gain:30`). Without, Kaiming weights, which hardly train, have 1/500 or less, all others
-below 1e-4, and `init=gain:3` 68 to 1e5.
+Calibrated on 26 settings of YOLO26n, detect and pose, seeds 0 to 2: with normalization, or after
+`init=lsuv`, the relative gain ranges from 1/20 (LayerNorm) to 60 (`init=gain:30`). Without, it is
+1/500 or less with Kaiming weights, which hardly train, 68 to 1e5 with `init=gain:3`, and below 1e-4
+with all others.
 """
 
 
 FORWARD_LIMIT = 10.0
-"""How much larger (or smaller) than in stock the deviation of a block's output may be.
+"""Limit of the standard deviation of a block output, relative to stock.
 
-From the same settings: 0.3 (sigmoid) to 1.5 with a normalisation or after `init=lsuv`. Without, 28 or more where the
-signal runs away (ReLU with Kaiming weights; `init=gain:3` thousands), 1/80 or less where it dies out.
+Calibrated on the same settings: 0.3 (sigmoid) to 1.5 with normalization or after `init=lsuv`.
+Without, 28 or more if the signal explodes (ReLU with Kaiming weights; thousands with
+`init=gain:3`), and 1/80 or less if it vanishes.
 """
 
 
@@ -48,8 +50,8 @@ def compare_with_stock(profile: Profile, reference: Profile) -> Measures:
     """Compare a profile with that of the stock model.
 
     Args:
-        profile: What was measured.
-        reference: Stock, on the same batch; blocks are matched by name.
+        profile: The measured profile.
+        reference: The stock profile on the same batch; blocks are matched by name.
     """
     stock = {block.name: block for block in reference.blocks}
     pairs = [(b, stock[b.name]) for b in profile.blocks if b.role in TRUNK and b.name in stock]
@@ -81,19 +83,21 @@ def compare_with_stock(profile: Profile, reference: Profile) -> Measures:
 
 
 def classify_profile(measures: Measures) -> tuple[ProbeVerdict, tuple[str, ...]]:
-    """Say whether gradients vanish or explode, and why.
+    """Classify the gradient flow, with reasons.
 
-    The gradient of a weight is the product of what flows forward and what flows back: with weights three times too
-    large it is huge but equally so in every block. So each of the two flows is judged, not their product.
+    The gradient of a weight is the product of the forward and the backward signal: with weights
+    three times too large it is huge, but equally so in every block. Therefore both signals are
+    classified, not their product.
 
     Args:
         measures: From `compare_with_stock`.
 
     Returns:
-        The verdict, and a sentence for each measure, the decisive one first; if healthy, one that is worth knowing.
+        The verdict, and one sentence per measure, the decisive one first; for a healthy model, an
+        unusual one first.
     """
     if not measures.finite:
-        return "exploding", ("Loss, gradients or outputs hold NaN or Inf after one batch.",)
+        return "exploding", ("Loss, gradients or outputs contain NaN or Inf after one batch.",)
     sentences = {"gradient": _gradient_sentence(measures), "signal": _signal_sentence(measures)}
     flows = {
         "gradient": _side(measures.relative_gain, GRADIENT_LIMIT),
@@ -102,24 +106,25 @@ def classify_profile(measures: Measures) -> tuple[ProbeVerdict, tuple[str, ...]]
     verdict: ProbeVerdict = next(
         (side for side in ("exploding", "vanishing") if side in flows.values()), "healthy"
     )
-    said = [sentences[flow] for flow in sorted(flows, key=lambda flow: flows[flow] != verdict)]
+    ordered = [sentences[flow] for flow in sorted(flows, key=lambda flow: flows[flow] != verdict)]
     level = _weights_sentence(measures)
-    told_first = verdict == "healthy" and _side(measures.weights, FORWARD_LIMIT) != "healthy"
-    return verdict, tuple(filter(None, [level, *said] if told_first else [*said, level]))
+    level_first = verdict == "healthy" and _side(measures.weights, FORWARD_LIMIT) != "healthy"
+    return verdict, tuple(filter(None, [level, *ordered] if level_first else [*ordered, level]))
 
 
 def with_growth(blocks: Sequence[BlockFlow]) -> tuple[BlockFlow, ...]:
-    """Fill in the growth of every block of the trunk.
+    """Compute the growth of every block of the trunk.
 
     Args:
         blocks: In the order of the network.
 
     Returns:
-        The same blocks. A growth is None where a gradient is missing or the later one is 0.
+        The same blocks with growth; None if a gradient is missing or the later one is 0.
     """
     found = list(blocks)
     trunk = [i for i, block in enumerate(blocks) if block.role in TRUNK]
-    # The one2one twins of a head see detached features: nothing flows from them into the trunk.
+    # The one2one branches of a head get detached features: no gradient flows from them into the
+    # trunk.
     sources = [
         b.output_grad_norm
         for b in blocks
@@ -136,7 +141,7 @@ def with_growth(blocks: Sequence[BlockFlow]) -> tuple[BlockFlow, ...]:
 
 
 def _side(ratio: float | None, limit: float) -> ProbeVerdict:
-    """Return on which side of its limits a ratio to stock lies."""
+    """Classify a ratio to stock by its limit."""
     if ratio is None or 1 / limit <= ratio <= limit:
         return "healthy"
     return "exploding" if ratio > limit else "vanishing"
@@ -147,9 +152,10 @@ def _gradient_sentence(measures: Measures) -> str | None:
     if relative is None or slope is None:
         return None
     return (
-        f"From the head back to the first block the gradient is multiplied by {measures.gain:.2g} (stock: "
-        f"{measures.stock_gain:.2g}), which is {relative:.2g} times stock's, {slope:+.2f} decades a block over "
-        f"{measures.blocks} blocks; the limits are {1 / GRADIENT_LIMIT:g} and {GRADIENT_LIMIT:g} times."
+        f"From the head back to the first block the gradient is multiplied by {measures.gain:.2g} "
+        f"(stock: {measures.stock_gain:.2g}), {relative:.2g} times the stock value, {slope:+.2f} "
+        f"decades per block over {measures.blocks} blocks; the limits are {1 / GRADIENT_LIMIT:g} "
+        f"and {GRADIENT_LIMIT:g} times."
     )
 
 
@@ -157,32 +163,36 @@ def _signal_sentence(measures: Measures) -> str | None:
     if measures.signal is None:
         return None
     return (
-        f"Forward, the output of {measures.signal_block} departs most from stock: its deviation is "
-        f"{measures.signal:.2g} times stock's; the limits are {1 / FORWARD_LIMIT:g} and {FORWARD_LIMIT:g} times."
+        f"In the forward pass the output of {measures.signal_block} differs most from stock: its "
+        f"standard deviation is {measures.signal:.2g} times the stock value; the limits are "
+        f"{1 / FORWARD_LIMIT:g} and {FORWARD_LIMIT:g} times."
     )
 
 
 def _weights_sentence(measures: Measures) -> str | None:
     if measures.weights is None:
         return None
-    text = f"The weights of backbone and neck get {measures.weights:.2g} times stock's gradient (median block)"
+    text = (
+        f"The weights of backbone and neck get {measures.weights:.2g} times stock's gradient "
+        "(median block)"
+    )
     if measures.first_over_head is not None and measures.stock_first_over_head is not None:
         text += (
-            f"; the first block's over the head's is {measures.first_over_head:.2g}, "
-            f"in stock {measures.stock_first_over_head:.2g}"
+            f"; the ratio of first block to head is {measures.first_over_head:.2g} "
+            f"(stock: {measures.stock_first_over_head:.2g})"
         )
     return f"{text}."
 
 
 def _first_over_head(profile: Profile) -> float | None:
-    """Return the gradient norm of the first block's weights over that of the whole head's."""
+    """Return the ratio of the weight gradient norms of the first block and of the whole head."""
     trunk = [b.grad_norm for b in profile.blocks if b.role in TRUNK and b.grad_norm is not None]
     head = [b.grad_norm for b in profile.blocks if b.role not in TRUNK and b.grad_norm is not None]
     return ratio_or_none(trunk[0], math.hypot(*head)) if trunk and head else None
 
 
 def _is_finite(profile: Profile) -> bool:
-    """Return whether everything that was measured is finite."""
+    """Return whether all measured values are finite."""
     numbers = [profile.loss, profile.total]
     for block in profile.blocks:
         numbers += [
@@ -194,5 +204,5 @@ def _is_finite(profile: Profile) -> bool:
 
 
 def _product(factors: Sequence[float | None]) -> float | None:
-    """Return the product; None of nothing."""
+    """Return the product; None for no factors."""
     return math.prod(factor for factor in factors if factor is not None) if factors else None

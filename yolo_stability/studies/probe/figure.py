@@ -1,4 +1,4 @@
-"""What probes found, as one picture, settings side by side."""
+"""Plots probes of several settings side by side."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["draw_probe_figure"]
 
 _STOCK = "#9aa1a9"
-# Okabe and Ito's colours without black and yellow: they can be told apart by colour-blind readers.
+# The color-blind safe palette of Okabe and Ito, without black and yellow.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
 # Inches.
@@ -32,13 +32,13 @@ _GAP = 0.85
 
 
 def draw_probe_figure(results: Sequence[ProbeResult], path: Path) -> None:
-    """Draw the gradients of every setting against depth into one PNG.
+    """Plot the gradients of every setting over depth into one PNG.
 
-    The user's matplotlib backend, open figures and settings stay as they are.
+    The matplotlib backend, open figures and settings of the user are not changed.
 
     Args:
-        results: Of one model, data set and seed.
-        path: File to write or replace, at once or not at all; its folder exists.
+        results: Probes of the same model, dataset and seed.
+        path: File to write or replace atomically, in an existing folder.
 
     Raises:
         OSError: The file cannot be written.
@@ -60,7 +60,10 @@ def _figure(results: Sequence[ProbeResult]) -> Any:
     figure = Figure(figsize=(_WIDTH, height))
     FigureCanvasAgg(figure)
     request = results[0].request
-    title = f"One batch forward and backward: {Path(str(request.get('model', ''))).stem}, {request.get('task', '')}"
+    title = (
+        f"One batch forward and backward: {Path(str(request.get('model', ''))).stem}, "
+        f"{request.get('task', '')}"
+    )
     figure.text(_LEFT / _WIDTH, 1 - 0.3 / height, title, size=13, weight="bold", va="center")
     note = ", ".join(
         f"{key} {request[key]}" for key in ("data", "imgsz", "batch", "seed") if key in request
@@ -91,7 +94,7 @@ def _figure(results: Sequence[ProbeResult]) -> Any:
 
 
 def _positions(blocks: Sequence[BlockFlow]) -> list[float]:
-    """Place the blocks along the depth, with a gap between the parts of the network."""
+    """Return the positions of the blocks, with gaps between the parts of the network."""
     gaps = 0
     found = []
     for i, block in enumerate(blocks):
@@ -101,7 +104,7 @@ def _positions(blocks: Sequence[BlockFlow]) -> list[float]:
 
 
 def _look(results: Sequence[ProbeResult]) -> list[tuple[str, Any]]:
-    """Return colour and dashes of each setting; stock is grey."""
+    """Return color and dashes of each setting; stock is gray."""
     looks, number_of = [], 0
     for result in results:
         if not result.settings:
@@ -114,7 +117,7 @@ def _look(results: Sequence[ProbeResult]) -> list[tuple[str, Any]]:
 
 
 def _draw_lines(axes: Any, results: Sequence[ProbeResult], field: str) -> None:
-    """Draw one line a setting, broken between the parts of the network; what is not finite is a cross at the top."""
+    """Draw a line per setting, split by network parts; non-finite values are crosses on top."""
     axes.set_yscale("log")
     _draw_profile(axes, results[0].reference.blocks, field, _STOCK, "-", 4.0)
     for result, (color, dashes) in zip(results, _look(results), strict=True):
@@ -163,7 +166,7 @@ def _draw_profile(
 
 
 def _draw_depth(upper: Any, lower: Any, blocks: Sequence[BlockFlow]) -> None:
-    """Name the blocks along the lower edge and the parts of the network along the upper one."""
+    """Label the blocks at the bottom and the parts of the network at the top."""
     places = _positions(blocks)
     for axes in (upper, lower):
         axes.set_xlim(places[0] - 0.6, places[-1] + 0.6)
@@ -177,8 +180,17 @@ def _draw_depth(upper: Any, lower: Any, blocks: Sequence[BlockFlow]) -> None:
         middle = (places[end] + places[end + len(members) - 1]) / 2
         end += len(members)
         text = group.replace(" ", "\n")
-        upper.text(middle, 1.01, text, transform=upper.get_xaxis_transform(), ha="center", va="bottom", size=8.5,
-                   weight="bold", linespacing=0.95)  # fmt: skip
+        upper.text(
+            middle,
+            1.01,
+            text,
+            transform=upper.get_xaxis_transform(),
+            ha="center",
+            va="bottom",
+            size=8.5,
+            weight="bold",
+            linespacing=0.95,
+        )
 
 
 def _tick_log(axes: Any) -> None:
@@ -191,7 +203,7 @@ def _tick_log(axes: Any) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One line of the picture, as it is named beside the panels: its text, the last line of which is the verdict."""
+    """The label of a line beside the panels; the last line of its text is the verdict."""
 
     lines: list[str]
     color: str
@@ -200,10 +212,10 @@ class _Entry:
 
 
 def _entries(results: Sequence[ProbeResult]) -> list[_Entry]:
-    """Name every line, in the order in which they start at the first block."""
+    """Return the labels of all lines, ordered by their values at the first block."""
     entries = []
     if all(result.settings for result in results):
-        entries.append(_Entry(["stock", "the measure of the others"], _STOCK, "-", False))
+        entries.append(_Entry(["stock", "the reference"], _STOCK, "-", False))
     pairs = sorted(
         zip(results, _look(results), strict=True), key=lambda pair: _height(pair[0]), reverse=True
     )
@@ -217,7 +229,7 @@ def _entries(results: Sequence[ProbeResult]) -> list[_Entry]:
 
 
 def _draw_entries(figure: Any, entries: Sequence[_Entry], height: float) -> None:
-    """Write setting and verdict of each line right of the panels."""
+    """Write setting and verdict of each line to the right of the panels."""
     from matplotlib.lines import Line2D
 
     left, y = _WIDTH - _RIGHT + 0.12, height - _TOP
@@ -238,6 +250,6 @@ def _draw_entries(figure: Any, entries: Sequence[_Entry], height: float) -> None
 
 
 def _height(result: ProbeResult) -> float:
-    """Return where a setting's line stands: the gradient of the first block; what is not finite above all."""
+    """Return the sort key of a line: the gradient of the first block; non-finite ones first."""
     known = [block.grad_norm for block in result.blocks if block.grad_norm is not None]
     return known[0] if known and math.isfinite(known[0]) else math.inf

@@ -1,4 +1,4 @@
-"""What a probe is asked for, checked before anything is built: settings, keys of Ultralytics, model and task."""
+"""Checks the arguments of a probe before anything is built: settings, keys, model and task."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["ProbeRequest", "checked_probe_request", "grid_monitors", "make_probe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeRequest:
-    """A probe, checked.
+    """The checked arguments of a probe.
 
     Attributes:
         model: Path or name of a model, or a `YOLO` object.
-        data: Whatever `train` takes as one dataset.
-        task: The task; None to take the model's own.
-        monitors: One for each setting of the grid; it holds the switches.
-        overrides: Keys of Ultralytics, as its own check normalizes them.
+        data: One dataset, as `train` takes it.
+        task: The task; None for that of the model.
+        monitors: One monitor per setting of the grid, with its switches.
+        overrides: Ultralytics keys, as its own check normalizes them.
     """
 
     model: Any
@@ -42,20 +42,20 @@ def make_probe_request(
     grid: Sequence[Mapping[str, Any]],
     overrides: Mapping[str, Any],
 ) -> ProbeRequest:
-    """Check what a caller in Python asks for.
+    """Check the arguments of a call from Python.
 
     Args:
         model: Path or name of a model, or a `YOLO` object.
-        data: Whatever `train` takes as one dataset.
-        task: The task; None to take the model's own.
-        grid: Switches by key of each setting; empty for the stock model.
-        overrides: Keys of Ultralytics.
+        data: One dataset, as `train` takes it.
+        task: The task; None for that of the model.
+        grid: Model switches of each setting; empty for the stock model.
+        overrides: Ultralytics keys.
 
     Returns:
-        The request.
+        The checked request.
 
     Raises:
-        ConfigError: A key or value is impossible, or cannot show in a probe.
+        ConfigError: A key or value is invalid, or has no effect in a probe.
     """
     monitors = grid_monitors(grid)
     checked = check_values(check_keys(dict(overrides), OWN_KEYS))
@@ -65,13 +65,13 @@ def make_probe_request(
 
 
 def grid_monitors(grid: Sequence[Mapping[str, Any]]) -> tuple[Monitor, ...]:
-    """Return a monitor for each setting; an impossible one is refused before anything is built.
+    """Return one monitor per setting.
 
     Args:
-        grid: Switches by key of each setting; empty for the stock model.
+        grid: Model switches of each setting; empty for the stock model.
 
     Raises:
-        ConfigError: A switch is impossible, or cannot show in a probe.
+        ConfigError: A switch is invalid, or has no effect in a probe.
     """
     return tuple(_monitor(settings) for settings in grid)
 
@@ -84,17 +84,17 @@ def checked_probe_request(
     monitors: tuple[Monitor, ...],
     overrides: Mapping[str, Any],
 ) -> ProbeRequest:
-    """Check what a probe demands beyond valid values, and return the request.
+    """Check the requirements of a probe beyond valid values, and return the request.
 
     Args:
         model: Path or name of a model, or a `YOLO` object.
-        data: Whatever `train` takes as one dataset.
-        task: The task; None to take the model's own.
+        data: One dataset, as `train` takes it.
+        task: The task; None for that of the model.
         monitors: From `grid_monitors`.
-        overrides: Keys of Ultralytics, as `check_values` returns them.
+        overrides: Ultralytics keys, as `check_values` returns them.
 
     Raises:
-        ConfigError: The keys make no single batch, or there is no such model for the task.
+        ConfigError: The keys do not define a single batch, or the model does not fit the task.
     """
     _check_batch(overrides)
     if isinstance(model, str | Path):
@@ -105,29 +105,29 @@ def checked_probe_request(
 
 
 def _monitor(settings: Mapping[str, Any]) -> Monitor:
-    """Return a monitor with the switches of one setting."""
+    """Return a monitor for one setting; reject switches without effect in a probe."""
     monitor = Monitor(**settings)
     for key, value in monitor.settings.model_dump().items():
         if key not in MODEL_SWITCHES and not is_default(key, value):
             raise ConfigError(
-                f"{key}={value} cannot show in a probe, which takes no optimizer step. Leave it out, or train with it; "
-                f"a probe takes {', '.join(MODEL_SWITCHES)}."
+                f"{key}={value} has no effect in a probe, which takes no optimizer step. Remove "
+                f"it, or use it in a training; a probe takes {', '.join(MODEL_SWITCHES)}."
             )
     return monitor
 
 
 def _check_batch(overrides: Mapping[str, Any]) -> None:
-    """Refuse keys of Ultralytics that make no single batch."""
+    """Raise ConfigError for Ultralytics keys that do not define a single batch."""
     batch = overrides.get("batch", 1)
     if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
         raise ConfigError(
-            f"'batch={batch}' is not possible in a probe: give the number of images, such as batch=8."
+            f"Invalid value batch={batch}: a probe needs a number of images, such as batch=8."
         )
     if overrides.get("resume"):
         raise ConfigError(
-            "resume= has no place in a probe, which trains nothing. Name the checkpoint as model=."
+            "resume= has no effect in a probe, which does not train. Pass the checkpoint as model=."
         )
     if len(str(overrides.get("device", "")).split(",")) > 1:
         raise ConfigError(
-            f"'device={overrides['device']}' is not possible: a probe runs on one device."
+            f"Invalid value device={overrides['device']}: a probe runs on a single device."
         )

@@ -1,7 +1,7 @@
-"""What one batch tells about a network before it trains: how gradients flow along its depth, and a verdict on it.
+"""The result of a probe: the gradient flow along the depth on one batch, and a verdict.
 
-Pure numbers: `studies/probe/run.py` measures, this module judges. The measure is the stock profile of the same
-model on the same batch, never a constant: the gradients of a healthy YOLO have norms of 300 to 4000.
+The reference is the stock profile of the same model on the same batch, never a constant: gradient
+norms of a healthy YOLO range from 300 to 4000.
 """
 
 from __future__ import annotations
@@ -32,24 +32,25 @@ __all__ = [
 ProbeVerdict = Literal["healthy", "vanishing", "exploding"]
 
 TRUNK = frozenset({"backbone", "neck"})
-"""Roles of blocks that follow each other; the branches of a head lie side by side."""
+"""Roles of the sequential blocks; the branches of a head are parallel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockFlow:
-    """What one forward and backward pass did in one block.
+    """Measurements of one block in one forward and backward pass.
 
     Attributes:
         name: Name of the block, as in a trace.
         role: backbone, neck, or a head branch.
-        grad_norm: L2 norm of the gradient of its weights; None where it has none.
-        output_grad_norm: L2 norm of the gradient of the loss with respect to its output; None where none arrives.
+        grad_norm: L2 norm of the gradient of its weights; None without one.
+        output_grad_norm: L2 norm of the gradient of the loss with respect to its output; None
+            without one.
         activation_rms: Root mean square of its output.
         activation_std: Standard deviation of its output.
-        growth: Factor by which the gradient has grown on its way back from the output of the next block of the trunk
-            (from the outputs of the head for the last one) to the output of this one: one factor of the chain
-            rule's product. A block that also feeds the neck gets gradient from there too, so single factors jump where
-            a path back dies. None in the head, whose branches do not follow each other.
+        growth: Factor of the chain-rule product: output gradient norm of this block over that of
+            the next block of the trunk (for the last one, over that of the head outputs). A block
+            that also feeds the neck gets gradient from there too, so that single factors jump if a
+            path vanishes. None in the head, whose branches are parallel.
     """
 
     name: str
@@ -68,7 +69,7 @@ class Profile:
     Attributes:
         blocks: The blocks in the order of the network.
         total: L2 norm of all gradients.
-        loss: The loss, as the trainer back-propagates it.
+        loss: The loss that the trainer backpropagates.
     """
 
     blocks: tuple[BlockFlow, ...]
@@ -78,17 +79,18 @@ class Profile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measures:
-    """What the verdict is made of, each beside the same of the stock model.
+    """The measures behind the verdict, with those of the stock model.
 
     Attributes:
-        gain: Product of the growths of the trunk, first block to head: the chain rule's product.
-        stock_gain: The same of stock.
+        gain: Chain-rule product: product of the growths of the trunk, from first block to head.
+        stock_gain: The same for stock.
         blocks: Number of blocks in that product.
-        signal: Deviation of the block output that departs most from stock's, over stock's; None where nothing was seen.
+        signal: Standard deviation of the block output that differs most from stock, over that of
+            stock; None if unknown.
         signal_block: Name of that block.
-        first_over_head: Gradient norm of the weights of the first block over that of the head's.
-        stock_first_over_head: The same of stock.
-        weights: Median over the trunk of a block's weight gradient norm over stock's.
+        first_over_head: Weight gradient norm of the first block over that of the head.
+        stock_first_over_head: The same for stock.
+        weights: Weight gradient norm of a block over that of stock, median over the trunk.
         finite: Whether loss, gradients and outputs are all finite.
     """
 
@@ -104,30 +106,30 @@ class Measures:
 
     @property
     def relative_gain(self) -> float | None:
-        """The gain over that of stock; None where either is unknown."""
+        """The gain over that of stock; None if either is unknown."""
         return ratio_or_none(self.gain, self.stock_gain)
 
     @property
     def slope(self) -> float | None:
-        """Decades a block by which the gradient grows more (or, negative, less) than in stock; -inf where it dies."""
+        """Gradient growth relative to stock, in decades per block; -inf for a gradient of 0."""
         relative = self.relative_gain
         return None if relative is None or not self.blocks else log10_or_nan(relative) / self.blocks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeResult(Profile):
-    """What `probe` returns: the profile of one setting, and what it means.
+    """The result of `probe`: the profile of one setting, and its verdict.
 
     Attributes:
         verdict: healthy, vanishing or exploding.
-        reasons: Why, a sentence with its numbers each, the decisive one first.
-        measures: The numbers behind it.
+        reasons: Reasons with numbers, one sentence each, the decisive one first.
+        measures: The measures behind the verdict.
         reference: The stock profile of the same model on the same batch with the same seed.
         settings: The switches that differ from stock; empty for the stock model.
-        changes: What each of them has really changed in the model.
-        warnings: Switches that hardly act, a sentence each.
-        request: Model, data, task, and the keys of Ultralytics that were in force.
-        seconds: Time for building the model and the two passes.
+        changes: The effective changes of each switch to the model.
+        warnings: Switches with little effect, one sentence each.
+        request: Model, data, task, and the effective Ultralytics keys.
+        seconds: Time to build the model and for both passes.
     """
 
     verdict: ProbeVerdict
@@ -142,7 +144,7 @@ class ProbeResult(Profile):
 
     @property
     def label(self) -> str:
-        """The setting as one types it: `norm=none init=kaiming`, or `stock`."""
+        """The setting as typed, such as `norm=none init=kaiming`, or `stock`."""
         return describe_switches(self.settings)
 
     def __repr__(self) -> str:
@@ -152,11 +154,11 @@ class ProbeResult(Profile):
         return "\n- ".join([f"{self.label}: {self.verdict}", *self.reasons, *self.warnings])
 
     def _repr_html_(self) -> str:
-        """Show the result in a notebook."""
+        """Return the notebook view."""
         return views.html(self)
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything as JSON takes it; numbers that are not finite are text."""
+        """Return the result as JSON values; non-finite numbers are strings."""
         measures = {
             **asdict(self.measures),
             "relative_gain": self.measures.relative_gain,
@@ -169,10 +171,14 @@ class ProbeResult(Profile):
 
 
 def describe_switches(settings: Mapping[str, Any]) -> str:
-    """Write switches as one types them.
+    """Format switches as typed.
 
     Args:
-        settings: Those that differ from stock.
+        settings: The switches that differ from stock.
+
+    Examples:
+        >>> describe_switches({"norm": "none", "init": "kaiming"})
+        'norm=none init=kaiming'
     """
     texts = {
         key: str(value).lower() if isinstance(value, bool) else f"{value}"
@@ -182,25 +188,25 @@ def describe_switches(settings: Mapping[str, Any]) -> str:
 
 
 def ratio_or_none(number: float | None, reference: float | None) -> float | None:
-    """Return number / reference; None where there is none."""
+    """Return number / reference; None if either is missing or the reference is 0."""
     if number is None or reference is None or reference == 0 or not math.isfinite(reference):
         return None
     return number / reference
 
 
 def log10_or_nan(number: float) -> float:
-    """Return the decimal logarithm; -inf for 0, inf for what is no number."""
+    """Return the decimal logarithm; -inf for 0, inf for NaN."""
     return -math.inf if number == 0 else math.log10(number) if number > 0 else math.inf
 
 
 def blocks_by_group(blocks: Sequence[BlockFlow]) -> Iterator[tuple[str, list[BlockFlow]]]:
-    """Yield the parts of the network with their blocks."""
+    """Yield each part of the network with its blocks."""
     for group, members in groupby(blocks, key=lambda block: block_group(block.role)):
         yield group, list(members)
 
 
 def block_group(role: str) -> str:
-    """Name the part of the network a role belongs to."""
+    """Return the part of the network to which a role belongs."""
     if role in {"backbone", "neck"}:
         return role
     return "one2one head" if role.startswith("one2one_") else "head"

@@ -1,7 +1,7 @@
-"""Runs a probe: builds a model with the switches and passes one batch forward and backward, without any training.
+"""Runs a probe: builds a model with the switches and passes one batch forward and backward.
 
-A trainer is built and set up as for a training, in a folder that is thrown away, so that the switches act through
-the very same path. Every setting after the first reuses its data loaders and its batch.
+A trainer is set up as for a training, in a temporary folder, so that the switches take effect
+through the same code. All settings share the data loaders and the batch of the first one.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from yolo_stability.trainer.launch import load_model
 __all__ = ["probe_checked"]
 
 _DEFAULTS = {"imgsz": 160, "batch": 8, "seed": 0, "mosaic": 0.0}
-# One batch, float32, in this process; what a training would write, show or validate is left out.
+# One batch, float32, in this process; without output files, plots and validation.
 _FORCED = {
     "amp": False,
     "compile": False,
     "exist_ok": True,
     "mode": "train",
     "name": "probe",
-    "optimizer": "SGD",  # `auto` would log what it picks; nothing is ever optimized
+    "optimizer": "SGD",  # unused, but `auto` would log its choice
     "plots": False,
     "resume": False,
     "save": False,
@@ -54,16 +54,17 @@ _FORCED = {
 
 
 def probe_checked(request: ProbeRequest) -> tuple[ProbeResult, ...]:
-    """Probe checked settings on the same batch, each against the stock profile, which is measured once.
+    """Probe settings on the same batch and compare each with the stock profile, measured once.
 
     Args:
-        request: From `make_probe_request` or the command line; `imgsz` is 160, `batch` 8 and `mosaic` 0 unless given.
+        request: From `make_probe_request` or the command line; by default `imgsz` is 160, `batch` 8
+            and `mosaic` 0.
 
     Returns:
-        One result a setting, in order.
+        One result per setting, in the same order.
 
     Raises:
-        ConfigError: A switch finds nothing in the model to change.
+        ConfigError: A switch changes nothing in the model.
         DataError: The dataset does not exist or does not fit the task.
     """
     with quiet(), _process_as_before():
@@ -75,13 +76,13 @@ def probe_checked(request: ProbeRequest) -> tuple[ProbeResult, ...]:
 
 
 def _result(probes: _Probes, stock: _Passed, monitor: Monitor) -> ProbeResult:
-    """Probe one setting against stock."""
+    """Probe one setting and compare it with stock."""
     changed = _changed(monitor)
     passed = probes.measure(monitor) if changed else stock
     measures = compare_with_stock(passed.profile, stock.profile)
     verdict, reasons = classify_profile(measures)
     if not changed and measures.finite:
-        reasons = ("This is the stock model, by which the others are judged.",)
+        reasons = ("This is the stock model, the reference for all other settings.",)
     return ProbeResult(
         blocks=passed.profile.blocks,
         total=passed.profile.total,
@@ -106,7 +107,7 @@ def _changed(monitor: Monitor) -> dict[str, Any]:
 
 @contextmanager
 def _process_as_before() -> Iterator[None]:
-    """Give random generators, thread count and determinism back as they were; setting a trainer up changes all."""
+    """Restore random states, thread count and determinism, which a trainer changes."""
     python, numpy, threads = random.getstate(), np.random.get_state(), torch.get_num_threads()  # noqa: NPY002
     try:
         with torch.random.fork_rng():
@@ -120,7 +121,7 @@ def _process_as_before() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Passed:
-    """One forward and backward pass."""
+    """The profile of one forward and backward pass."""
 
     profile: Profile
     switches: Switches
@@ -128,20 +129,20 @@ class _Passed:
 
 
 class _Probes:
-    """Passes one and the same batch through differently switched models.
+    """Passes the same batch through models with different switches.
 
     Args:
-        yolo: The model object that a user would call `train` of.
-        data: What Ultralytics takes.
-        overrides: Keys of Ultralytics.
+        yolo: The `YOLO` object to probe.
+        data: The dataset for Ultralytics.
+        overrides: Ultralytics keys.
     """
 
     def __init__(self, yolo: Any, data: str, overrides: Mapping[str, Any]) -> None:
         self._yolo = yolo
-        self._asked = {**_DEFAULTS, **overrides}
+        self._requested = {**_DEFAULTS, **overrides}
         self._arguments = {
             **yolo.overrides,
-            **self._asked,
+            **self._requested,
             "data": data,
             "task": yolo.task,
             **_FORCED,
@@ -151,15 +152,15 @@ class _Probes:
 
     @property
     def request(self) -> dict[str, Any]:
-        """What was asked for, or stood in for it."""
-        asked = {key: value for key, value in self._asked.items() if key not in _FORCED}
+        """Model, task and keys of the probe, including defaults."""
+        asked = {key: value for key, value in self._requested.items() if key not in _FORCED}
         return {"model": str(self._arguments["model"]), "task": self._yolo.task, **asked}
 
     def measure(self, monitor: Monitor) -> _Passed:
         """Build the model with the switches of a monitor and pass the batch.
 
         Args:
-            monitor: Bound to nothing yet.
+            monitor: A monitor that is not attached yet.
         """
         started = time.perf_counter()
         with tempfile.TemporaryDirectory(prefix="yolo-stability-probe-") as folder:
@@ -176,12 +177,12 @@ class _Probes:
         return _Passed(profile=profile, switches=switches, seconds=time.perf_counter() - started)
 
     def _trainer(self, monitor: Monitor, folder: str) -> Trainer:
-        """Return the trainer that a training would build, up to its model."""
+        """Build the trainer as for a training, with its model."""
         callbacks = defaultdict(
             list, {event: [function] for event, function in monitor.callbacks().items()}
         )
-        # Ultralytics attaches its loggers, which would open runs of their own, to classes called Trainer.
-        from yolo_stability.trainer.trainers import stability_class  # loads every task
+        # Ultralytics attaches its loggers, which would start runs, to classes named Trainer.
+        from yolo_stability.trainer.trainers import stability_class  # imports all tasks
 
         parent = stability_class(self._yolo._smart_load("trainer"))
         trainer = type("StabilityProbe", (parent,), {})(
@@ -193,7 +194,7 @@ class _Probes:
         return trainer
 
     def _set_up(self, trainer: Trainer) -> None:
-        """Set a trainer up as for its first batch, and draw that batch unless it is there."""
+        """Set up a trainer for its first batch, and load that batch once."""
         load = trainer.get_dataloader
 
         def once(
@@ -213,7 +214,7 @@ class _Probes:
 
 
 def _pass(trainer: Trainer, model: nn.Module, batch: dict[str, Any]) -> Profile:
-    """Pass a batch forward and backward and measure every block."""
+    """Pass a batch forward and backward and return the profile."""
     index = BlockIndex.of(model, model_blocks(model))
     flows = {block.name: FlowHooks() for block in index.blocks}
     handles = [

@@ -1,4 +1,4 @@
-"""What probes found, as tables for the terminal, settings side by side."""
+"""Formats probes as tables for the terminal, settings side by side."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _STYLES = {"healthy": "green", "vanishing": "yellow", "exploding": "red"}
 
 
 def probe_table(results: Sequence[ProbeResult]) -> Table:
-    """Lay out probes in at most 80 columns.
+    """Return a table of probes, at most 80 columns wide.
 
     Args:
-        results: Of one model, data set and seed; the blocks are rows where up to four settings fit, else the
-            settings.
+        results: Probes of the same model, dataset and seed. Rows are blocks for up to four
+            settings, else settings.
 
     Returns:
         A table for `rich.console.Console.print`.
@@ -40,7 +40,7 @@ def probe_table(results: Sequence[ProbeResult]) -> Table:
 
 
 def probe_lines(results: Sequence[ProbeResult]) -> list[str]:
-    """Say the verdict of each setting and its decisive reason, a line each; all reasons of a single one."""
+    """Return a line per setting with verdict and main reason; for a single setting, all reasons."""
     lines: list[str] = []
     for result in results:
         why = result.reasons if len(results) == 1 else result.reasons[:1]
@@ -58,7 +58,7 @@ def _new_table() -> Table:
 
 
 def _one_setting(result: ProbeResult) -> Table:
-    """Lay out everything that was measured in one setting."""
+    """Return the table of all measurements of one setting."""
     table, stock = _new_table(), {block.name: block for block in result.reference.blocks}
     compared = bool(result.settings)
     table.add_column("\n".join(textwrap.wrap(result.label, _NAME_WIDTH)))
@@ -86,7 +86,7 @@ def _one_setting(result: ProbeResult) -> Table:
 
 
 def _blocks_as_rows(results: Sequence[ProbeResult]) -> Table:
-    """Lay out the weight gradients of two to four settings beside those of stock."""
+    """Return the table of weight gradients of two to four settings and stock."""
     table, reference = _new_table(), results[0].reference
     stock = [reference] if all(result.settings for result in results) else []
     profiles = [*stock, *results]
@@ -112,14 +112,14 @@ def _blocks_as_rows(results: Sequence[ProbeResult]) -> Table:
 
 
 def _settings_as_rows(results: Sequence[ProbeResult]) -> Table:
-    """Lay out what the verdicts stand on, a row a setting."""
+    """Return the table of measures, one row per setting."""
     table = _new_table()
     table.add_column("setting", overflow="fold")
     for name in (
         "total\ngradient",
         "first block\nover head",
-        "gain\nof stock's",
-        "signal\nof stock's",
+        "gain\nvs stock",
+        "signal\nvs stock",
         "loss",
     ):
         table.add_column(name, justify="right", no_wrap=True)

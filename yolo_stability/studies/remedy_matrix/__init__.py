@@ -1,6 +1,6 @@
-"""The remedy matrix: which remedy helps against which cause, how sure that is, and what it costs a healthy run.
+"""The remedy matrix: effect of each remedy on each cause, with confidence and cost on healthy runs.
 
-It is computed from the runs of a benchmark folder, however many of them have ended yet, without any training.
+It is computed from the runs of a benchmark folder, even if it is incomplete, without training.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""From runs to the cells of the matrix: what was saved, how much was learned, at which price, and how sure that is.
+"""Computes the cells of the remedy matrix from runs: saved runs, fitness, price and confidence.
 
-A run counts as saved if it ended by itself with finite values, its verdict is not `failed`, and it learned at least
-half of what the healthy control of the same seed did. Seeds are pairs: a seed whose control is missing or failed
-counts nowhere.
+A run counts as saved if it completed with finite values, its verdict is not `failed`, and its
+fitness is at least half that of the healthy control with the same seed. Seeds are paired: a seed
+whose control is missing or failed is excluded.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ __all__ = [
 ]
 
 LEARNED = 0.5
-"""Share of the control's fitness that a run must reach to count as saved."""
+"""Share of the fitness of the control that a run must reach to count as saved."""
 MARGIN = 0.1
-"""Share of a healthy run's fitness that a recommended remedy may cost."""
+"""Largest share of the fitness of a healthy run that a recommended remedy may cost."""
 ENOUGH_SEEDS = 5
 _LEVEL = 0.05
 _LOST = ("killed", "timeout", "memory")
@@ -40,16 +40,17 @@ BySeed = Mapping[int, RunResultRow]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutcomeCounts:
-    """How the runs of an arm went on one task.
+    """The outcomes of the runs of an arm on one task.
 
     Attributes:
         seeds: Seeds that count.
-        saved: How many of them were saved.
-        share: The same as a share, with Wilson's interval.
-        fitness: Final fitness over that of the control of the same seed: mean, with bootstrap interval.
-        ended_early: Runs that were stopped for a value that is not finite or a loss of zero, or crashed.
-        called_failed: Runs whose verdict is `failed`.
-        unlearned: Runs that learned less than half of what the control did.
+        saved: Number of saved runs.
+        share: Share of saved runs, with Wilson interval.
+        fitness: Final fitness over that of the control with the same seed: mean, with bootstrap
+            interval.
+        ended_early: Runs that were stopped for a non-finite value or a loss of zero, or crashed.
+        called_failed: Runs with the verdict `failed`.
+        unlearned: Runs with less than half the fitness of the control.
     """
 
     seeds: tuple[int, ...]
@@ -63,14 +64,14 @@ class OutcomeCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """What a remedy does to a healthy run.
+    """The cost of a remedy on a healthy run.
 
     Attributes:
-        remedy: Its scenario.
+        remedy: Scenario of the remedy.
         task: detect or pose.
-        arm: The arm whose runs say so; the control where the remedy sets what holds there anyway.
-        own: How its runs went.
-        within: Whether it costs no more than the margin; None where nothing was measured.
+        arm: The measured arm; the control if the remedy changes nothing there.
+        own: Outcomes of its runs.
+        within: Whether the cost is within the margin; None if not measured.
     """
 
     remedy: str
@@ -82,19 +83,20 @@ class Price:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemedyCell:
-    """A remedy against a cause.
+    """The effect of a remedy on a cause.
 
     Attributes:
         cause: Scenario of the cause.
         remedy: Scenario of the remedy.
         task: detect or pose.
-        arm: The arm whose runs say so.
-        verdict: `recommended`, `costly` (it saves, beyond the margin of the price), `unproven` (no gain that the
-            interval tells from none), `anecdotal` (too few seeds), `void` (it changes nothing there) or `missing`.
-        replaced: Keys of the cause that the remedy sets anew: as far as they go, it takes the cause back.
-        own: How its runs went.
-        gain: Share of saved runs minus that of the cause alone, with Newcombe's interval.
-        p_value: Boschloo's exact test of both shares; None below two seeds.
+        arm: The measured arm.
+        verdict: `recommended`, `costly` (it saves runs, but costs more than the margin), `unproven`
+            (the interval of the gain includes 0), `anecdotal` (too few seeds), `void` (the remedy
+            changes nothing there) or `missing`.
+        replaced: Keys of the cause that the remedy overrides, which undoes that part of the cause.
+        own: Outcomes of its runs.
+        gain: Share of saved runs minus that of the cause alone, with Newcombe interval.
+        p_value: Boschloo's exact test of both shares; None for fewer than two seeds.
     """
 
     cause: str
@@ -109,11 +111,11 @@ class RemedyCell:
 
 
 def count_outcomes(runs: BySeed, controls: BySeed) -> OutcomeCounts:
-    """Count how the runs of an arm went.
+    """Count the outcomes of the runs of an arm.
 
     Args:
-        runs: The arm's runs by seed.
-        controls: Those of the healthy control.
+        runs: Runs of the arm by seed.
+        controls: Runs of the healthy control by seed.
     """
     pairs = [
         (run, controls[seed])
@@ -135,18 +137,18 @@ def count_outcomes(runs: BySeed, controls: BySeed) -> OutcomeCounts:
 
 
 def is_saved(run: RunResultRow, control: RunResultRow) -> bool:
-    """Return whether a run ended by itself, is not called failed, and learned half of what the control did.
+    """Return whether a run completed, did not fail, and reached half the fitness of the control.
 
     Args:
         run: The run.
-        control: The healthy control of the same seed.
+        control: The healthy control with the same seed.
     """
     learned = _fitness(run) >= LEARNED * _fitness(control)
     return run.outcome == "finished" and run.verdict != "failed" and learned
 
 
 def _counts(run: RunResultRow) -> bool:
-    """Return whether a run says anything: not if it was ended from outside, or died before its first step."""
+    """Return whether a run counts: it was not killed from outside and recorded a step."""
     return run.outcome not in _LOST and not (run.outcome == "crashed" and not run.steps)
 
 
@@ -155,18 +157,19 @@ def _is_healthy(control: RunResultRow) -> bool:
 
 
 def _fitness(run: RunResultRow) -> float:
-    """Return what a run has learned; nothing where its validation came to no number."""
+    """Return the final fitness of a run; 0 if its validation gave no number."""
     return run.fitness or 0.0
 
 
 def gain_of(own: OutcomeCounts, alone: OutcomeCounts) -> Interval:
-    """Return the share of saved runs minus that of the cause alone, with Newcombe's interval (1998, method 10).
+    """Return the gain in the share of saved runs, with the interval of Newcombe (1998, method 10).
 
-    It is built from both Wilson intervals, so that it stays honest at 0 and 1, where few seeds mostly end.
+    The interval combines both Wilson intervals, so that it is valid for shares of 0 and 1, which
+    are common with few seeds.
 
     Args:
-        own: With the remedy.
-        alone: Without.
+        own: Outcomes with the remedy.
+        alone: Outcomes of the cause alone.
     """
     a, b = own.share, alone.share
     known = [v for v in (a.value, a.low, a.high, b.value, b.low, b.high) if v is not None]
@@ -184,10 +187,10 @@ def price_of(remedy: str, task: str, arm: str, own: OutcomeCounts) -> Price:
     """Return the price of a remedy.
 
     Args:
-        remedy: Its scenario.
+        remedy: Scenario of the remedy.
         task: detect or pose.
-        arm: The arm whose runs were counted.
-        own: How they went.
+        arm: The measured arm.
+        own: Outcomes of its runs.
     """
     share = own.fitness.value
     return Price(
@@ -209,16 +212,16 @@ def cell_of(
     own: OutcomeCounts,
     alone: OutcomeCounts,
 ) -> RemedyCell:
-    """Return a cell.
+    """Return the cell of a remedy and a cause.
 
     Args:
         cause: Scenario of the cause.
-        price: That of the remedy, on the same task.
-        arm: The arm whose runs were counted.
-        void: The remedy changes nothing there.
-        replaced: Keys of the cause that the remedy sets anew.
-        own: How the runs with the remedy went.
-        alone: How those without went.
+        price: Price of the remedy on the same task.
+        arm: The measured arm.
+        void: Whether the remedy changes nothing there.
+        replaced: Keys of the cause that the remedy overrides.
+        own: Outcomes with the remedy.
+        alone: Outcomes of the cause alone.
     """
     gain = gain_of(own, alone)
     p_value = boschloo(own.saved, len(own.seeds), alone.saved, len(alone.seeds))

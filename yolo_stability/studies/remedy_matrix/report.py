@@ -1,4 +1,4 @@
-"""The remedy matrix as Markdown and as a picture: causes x remedies, one block a task, whole or partial."""
+"""Renders the remedy matrix, causes x remedies per task, as Markdown and as a plot."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["remedies_markdown", "remedies_picture"]
 
 _RECOMMENDED_INK = "#b35900"
 _LOW, _HIGH = (0.96, 0.97, 0.98), (0.0, 0.447, 0.698)
-"""From nothing saved to all saved: one hue whose lightness falls, which colour-blind readers see alike."""
+"""Colors from no run saved to all saved: one hue of decreasing lightness, color-blind safe."""
 _DARK = 0.55
 _HEALTHY = "on the healthy recipe"
 _VOID, _MISSING = "-", "·"
@@ -27,7 +27,7 @@ def remedies_markdown(result: MatrixResult) -> str:
     """Return the matrix as Markdown.
 
     Args:
-        result: What was computed.
+        result: The matrix.
     """
     parts = ["# Remedy matrix", _preamble(result)]
     for task in result.models:
@@ -35,7 +35,7 @@ def remedies_markdown(result: MatrixResult) -> str:
     recommended = [cell for cell in result.cells if cell.verdict == "recommended"]
     parts += [
         "## Recommended",
-        "\n".join(f"- {_told(cell, result)}" for cell in recommended) or "Nothing, so far.",
+        "\n".join(f"- {_cell_sentence(cell, result)}" for cell in recommended) or "None so far.",
     ]
     others = [
         cell
@@ -45,7 +45,7 @@ def remedies_markdown(result: MatrixResult) -> str:
     if others:
         parts += [
             "## Saves runs, but is not recommended",
-            "\n".join(f"- {_told(cell, result)}" for cell in others),
+            "\n".join(f"- {_cell_sentence(cell, result)}" for cell in others),
         ]
     if result.crashes:
         parts += [
@@ -60,13 +60,13 @@ def _preamble(result: MatrixResult) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in sorted(result.versions.items()))
     whole = f"{result.ended_runs} of {result.planned_runs} runs have ended"
     stale = (
-        f"; {result.stale_runs} of other settings lie beside them and count nowhere"
+        f"; {result.stale_runs} runs with outdated settings are ignored"
         if result.stale_runs
         else ""
     )
     if result.uncounted_runs:
         stale += (
-            f"; {result.uncounted_runs} of them count nowhere: lost, or the control of their seed "
+            f"; {result.uncounted_runs} of them are excluded: lost, or the control of their seed "
             "is missing or failed"
         )
     command = f" Command: `{result.command}`." if result.command else ""
@@ -85,7 +85,7 @@ def _title(result: MatrixResult, task: str) -> str:
 
 
 def _task_table(result: MatrixResult, task: str) -> str:
-    """Return the table of one task: remedies are rows here, for a page is longer than wide."""
+    """Return the table of one task, with remedies as rows, as a page is longer than wide."""
     head = ["Remedy", *(row.name for row in result.rows), _HEALTHY]
     alone = ["*none*", *(_tally(row.alone[task]) for row in result.rows), "1"]
     lines = [head, ["---"] * len(head), alone]
@@ -118,8 +118,8 @@ def _price(price: Price) -> str:
     )
 
 
-def _told(cell: RemedyCell, result: MatrixResult) -> str:
-    """Say all about one cell."""
+def _cell_sentence(cell: RemedyCell, result: MatrixResult) -> str:
+    """Return the summary of one cell."""
     column = next(c for c in result.columns if c.name == cell.remedy)
     alone = next(r for r in result.rows if r.name == cell.cause).alone[cell.task]
     price = _price_of(result, column, cell.task)
@@ -128,11 +128,12 @@ def _told(cell: RemedyCell, result: MatrixResult) -> str:
     against = f"{alone.saved} of {len(alone.seeds)} without"
     p_value = "" if cell.p_value is None else f", p = {cell.p_value:.2g}"
     fitness = f"fitness {_decimals(own.fitness.value)}{_bracketed(own.fitness)} of the control's"
-    back = f"; it takes back the cause's own {', '.join(cell.replaced)}" if cell.replaced else ""
+    back = f"; it overrides {', '.join(cell.replaced)} of the cause" if cell.replaced else ""
     few = "; anecdotal: too few seeds" if cell.verdict == "anecdotal" else ""
     return (
         f"`{column.settings}` against {cell.cause} on {cell.task}: {share}, {against}"
-        f" (gain {_decimals(gain.value)}{_bracketed(gain)}{p_value}); {fitness}; {_HEALTHY} {_price(price)}{back}{few}."
+        f" (gain {_decimals(gain.value)}{_bracketed(gain)}{p_value}); {fitness}; {_HEALTHY} "
+        f"{_price(price)}{back}{few}."
     )
 
 
@@ -147,23 +148,24 @@ def _names(result: MatrixResult) -> str:
 
 def _words(result: MatrixResult) -> str:
     return f"""\
-- **4/5, 0.93**: 4 of 5 runs were saved; their final fitness was 0.93 times that of the healthy control of the same \
-seed (mean of all runs, dead ones count 0). Fitness is the task's own mAP50.
-- **saved**: the run ended by itself with finite values, its verdict is not failed, and it learned at least \
-{result.learned:.0%} of what the healthy control of the same seed did.
-- **✓ recommended**: the gain in saved runs over the cause alone has an interval (Newcombe) above 0 and p < 0.05 \
-(Boschloo), the remedy costs a healthy run at most {result.margin:.0%} (mean), and both rest on {result.enough_seeds} \
-seeds or more.
-- **†**: the remedy sets a key of the cause anew; as far as that goes it takes the cause back.
-- **{_VOID}**: the remedy changes nothing there, since what it sets holds anyway. **{_MISSING}**: not measured yet.
-- Shares have Wilson's, fitness paired bootstrap 95 % intervals."""
+- **4/5, 0.93**: 4 of 5 runs were saved; their final fitness was 0.93 times that of the healthy \
+control with the same seed (mean of all runs, failed ones count as 0). Fitness is the mAP50 of the \
+task.
+- **saved**: the run completed with finite values, its verdict is not failed, and its fitness is \
+at least {result.learned:.0%} of that of the healthy control with the same seed.
+- **✓ recommended**: the interval (Newcombe) of the gain in saved runs over the cause alone is \
+above 0 with p < 0.05 (Boschloo), the remedy costs a healthy run at most {result.margin:.0%} of \
+its fitness (mean), and both are based on {result.enough_seeds} seeds or more.
+- **†**: the remedy overrides a key of the cause, which undoes that part of the cause.
+- **{_VOID}**: the remedy changes nothing there. **{_MISSING}**: not measured yet.
+- 95 % intervals: Wilson for shares, paired bootstrap for fitness."""
 
 
 def remedies_picture(result: MatrixResult) -> bytes:
-    """Return a PNG: a grid a task, a cell a cause and remedy; colour and first number: runs saved.
+    """Return a PNG with one grid per task; color and first number of a cell are the saved runs.
 
     Args:
-        result: What was computed.
+        result: The matrix.
     """
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -184,14 +186,14 @@ def remedies_picture(result: MatrixResult) -> bytes:
 
 def _legend(result: MatrixResult) -> str:
     return (
-        f"runs saved of all, and final fitness over the healthy control's; ✓ and frame: recommended; † takes the"
-        f" cause's own setting back; {_VOID} changes nothing there; {_MISSING} not measured"
-        f" ({result.ended_runs} of {result.planned_runs} runs)"
+        "saved runs of all, and final fitness over that of the healthy control; ✓ and frame: "
+        f"recommended; †: overrides a setting of the cause; {_VOID}: changes nothing there; "
+        f"{_MISSING}: not measured ({result.ended_runs} of {result.planned_runs} runs)"
     )
 
 
 def _grid(axes: Any, result: MatrixResult, task: str) -> None:
-    """Draw the grid of one task."""
+    """Plot the grid of one task."""
     names = [*(row.name for row in result.rows), "healthy recipe"]
     heads = ["no remedy", *(column.settings.replace("=", "=\n", 1) for column in result.columns)]
     for y, row in enumerate(result.rows):
@@ -225,7 +227,7 @@ def _grid(axes: Any, result: MatrixResult, task: str) -> None:
 
 
 def _box(axes: Any, x: int, y: int, own: OutcomeCounts, *, frame: bool, mark: str) -> None:
-    """Draw one cell."""
+    """Plot one cell."""
     from matplotlib.patches import Rectangle
 
     if not own.seeds:
@@ -258,7 +260,7 @@ def _box(axes: Any, x: int, y: int, own: OutcomeCounts, *, frame: bool, mark: st
 
 
 def _empty(axes: Any, x: int, y: int, text: str) -> None:
-    """Draw a cell that says nothing."""
+    """Plot a cell without data."""
     from matplotlib.patches import Rectangle
 
     axes.add_patch(

@@ -16,15 +16,15 @@ __all__ = ["CauseRow", "MatrixResult", "RemedyColumn"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CauseRow:
-    """A cause.
+    """A cause, one row of the matrix.
 
     Attributes:
-        name: Its scenario.
-        title: What it is, in one sentence.
-        cause: The same in the words of a diagnosis; None where its label does not say.
-        optimizer: Optimizer in force.
-        settings: Its keys, as one writes them.
-        alone: How its runs went without any remedy, by task.
+        name: Name of its scenario.
+        title: Description in one sentence.
+        cause: The cause as a diagnosis names it; None if its label has none.
+        optimizer: Effective optimizer.
+        settings: Its keys, as typed.
+        alone: Outcomes of its runs without a remedy, by task.
     """
 
     name: str
@@ -37,12 +37,12 @@ class CauseRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemedyColumn:
-    """A remedy.
+    """A remedy, one column of the matrix.
 
     Attributes:
-        name: Its scenario.
-        title: What it is, in one sentence.
-        settings: Its keys, as one writes them for a run of one's own.
+        name: Name of its scenario.
+        title: Description in one sentence.
+        settings: Its keys, as typed for any run.
     """
 
     name: str
@@ -52,25 +52,26 @@ class RemedyColumn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatrixResult:
-    """What `remedies.json` holds.
+    """The content of `remedies.json`.
 
     Attributes:
-        schema_version: Of this file.
+        schema_version: Schema version of the file.
         suite: Name of the suite.
-        command: What was typed; empty where it was no command.
-        measured: When the last of the runs ended.
-        versions: Of Python and packages that scored.
+        command: The command line; empty from Python.
+        measured: Time at which the last run ended.
+        versions: Versions of Python and packages used for scoring.
         models: Model and dataset by task.
-        epochs: Length of the runs.
-        learned: Share of the control's fitness that counts as saved.
-        margin: What a recommended remedy may cost a healthy run, as a share.
-        enough_seeds: Seeds below which nothing is recommended.
-        planned_runs: Runs of the whole matrix.
-        ended_runs: Those of them that have ended.
-        stale_runs: Runs in the folder of other settings, which count nowhere.
-        uncounted_runs: Runs that count nowhere either: lost, or the control of their seed is missing or did not learn.
-        crashes: Errors of runs that crashed, each once, with how often.
-        control: How the healthy control did, by task: its own fitness is what all others are held against.
+        epochs: Epochs per run.
+        learned: Share of the fitness of the control that counts as saved.
+        margin: Largest share of fitness that a recommended remedy may cost a healthy run.
+        enough_seeds: Minimum number of seeds for a recommendation.
+        planned_runs: Runs of the complete matrix.
+        ended_runs: Runs that have ended.
+        stale_runs: Runs in the folder with outdated settings, which are ignored.
+        uncounted_runs: Excluded runs: lost, or the control of their seed is missing or did not
+            learn.
+        crashes: Errors of crashed runs, with counts.
+        control: Fitness of the healthy control by task, the reference for all other runs.
         rows: Causes.
         columns: Remedies.
         prices: Remedies on the healthy recipe.

@@ -1,4 +1,4 @@
-"""The runs of a matrix, read off a benchmark folder: whatever has ended there, in however many sittings."""
+"""Reads the ended runs of a remedy matrix from a benchmark folder, over all sessions."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ Key = tuple[str, str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatrixRuns:
-    """What has been run of a matrix.
+    """The runs of a matrix that have ended.
 
     Attributes:
-        suite: The suite, as it was last run.
-        command: What the user typed then; empty where it was no command.
+        suite: The suite as last run.
+        command: The command line of that run; empty from Python.
         runs: Runs that have ended, with verdict and fitness.
-        stale: Runs in the folder whose settings are not those of the suite any more; they count nowhere.
-        newest: When the last of the runs ended; ISO 8601, empty without runs.
+        stale: Number of runs in the folder with outdated settings, which are ignored.
+        newest: Time at which the last run ended, ISO 8601; empty without runs.
     """
 
     suite: Suite
@@ -49,13 +49,13 @@ class MatrixRuns:
 
 
 def suite_of(folder: Path) -> Suite | None:
-    """Return the suite that was last run in a folder, if it has causes and remedies; else None.
+    """Return the suite last run in a folder; None if it has no causes and remedies.
 
     Args:
-        folder: The benchmark's folder.
+        folder: Benchmark folder.
 
     Raises:
-        TraceError: The folder holds no benchmark, or that of another version.
+        TraceError: The folder contains no benchmark, or one of another version.
     """
     try:
         plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
@@ -67,7 +67,7 @@ def suite_of(folder: Path) -> Suite | None:
             else f" that can be read ({' '.join(str(error).split())[:120]})"
         )
         raise TraceError(
-            f"{folder} holds no {PLAN}{why}; name the folder of a benchmark."
+            f"{folder} contains no {PLAN}{why}. Choose the folder of a benchmark."
         ) from None
     return suite if suite.causes and suite.remedies else None
 
@@ -76,7 +76,7 @@ def matrix_runs(folder: Path, suite: Suite) -> MatrixRuns:
     """Read the runs of a matrix.
 
     Args:
-        folder: The benchmark's folder; it may still be filling.
+        folder: Benchmark folder; the benchmark may still be running.
         suite: Its suite, from `suite_of`.
     """
     found: dict[Key, tuple[RunResultRow, float]] = {}
@@ -94,7 +94,7 @@ def matrix_runs(folder: Path, suite: Suite) -> MatrixRuns:
     return MatrixRuns(
         suite=suite,
         command=command,
-        runs=_judged(folder, suite, rows, set(known)),
+        runs=_assess_missing(folder, suite, rows, set(known)),
         stale=stale,
         newest=""
         if newest is None
@@ -105,7 +105,7 @@ def matrix_runs(folder: Path, suite: Suite) -> MatrixRuns:
 def _ended(
     folder: Path, suite: Suite, arm: str, task: str
 ) -> Iterator[tuple[RunResultRow | None, float]]:
-    """Yield the runs of an arm that have ended, and when; None for those of other settings."""
+    """Yield the runs of an arm that have ended, with their time; None for outdated settings."""
     model = str(suite.settings(arm, task, 0)["model"])
     for file in sorted((folder / "runs" / arm / task / Path(model).stem).glob(f"*/{OUTCOME}")):
         outcome = RunOutcome.read(file.parent)
@@ -126,7 +126,7 @@ def _ended(
 
 
 def _assessed(folder: Path, ended: Mapping[Key, float]) -> tuple[dict[Key, RunResultRow], str]:
-    """Return the runs that `results.json` has judged since they ended, and the command that wrote it."""
+    """Return the runs already assessed in `results.json`, and the command that wrote it."""
     try:
         result, written = read_results(folder), (folder / RESULTS_FILE).stat().st_mtime
     except (TraceError, OSError):
@@ -136,10 +136,10 @@ def _assessed(folder: Path, ended: Mapping[Key, float]) -> tuple[dict[Key, RunRe
     return known, str(result.manifest.get("command") or "")
 
 
-def _judged(
+def _assess_missing(
     folder: Path, suite: Suite, rows: Mapping[Key, RunResultRow], known: set[Key]
 ) -> dict[Key, RunResultRow]:
-    """Judge the runs that nobody has judged yet, against all runs of the control that went well."""
+    """Assess the remaining runs by comparison with all stable runs of the control."""
     done = {key: row for key, row in rows.items() if key in known}
     for task in suite.tasks:
         own = {key: row for key, row in rows.items() if key[1] == task}
@@ -149,7 +149,7 @@ def _judged(
         fitnesses: list[float] = []
         for key, row in own.items():
             if key[0] == suite.control:
-                done[key], series = _judge(folder, row, None, None)
+                done[key], series = _assess(folder, row, None, None)
                 if series is not None and done[key].verdict != "failed":
                     controls.append(series)
                     fitnesses += [
@@ -157,13 +157,13 @@ def _judged(
                     ]
         for key, row in own.items():
             if key not in done:
-                done[key], _ = _judge(
+                done[key], _ = _assess(
                     folder, row, controls, fmean(fitnesses) if fitnesses else None
                 )
     return done
 
 
-def _judge(
+def _assess(
     folder: Path, row: RunResultRow, controls: list[RunSeries] | None, fitness: float | None
 ) -> tuple[RunResultRow, RunSeries | None]:
     """Return a run with its verdict, and its trace as arrays."""
@@ -173,5 +173,5 @@ def _judge(
         trace: Any = load_trace(folder / row.folder)
         series, header = as_series(trace), trace.header
     except TraceError:
-        pass  # it left none: its verdict says so
+        pass  # without a trace, which the verdict reflects
     return with_measures(row, series, controls, fitness, header), series

@@ -1,4 +1,4 @@
-"""A benchmark folder to `remedies.json`, `remedies.md` and `figures/remedies.png`, whole or partial."""
+"""Writes `remedies.json`, `remedies.md` and `figures/remedies.png` of a benchmark folder."""
 
 from __future__ import annotations
 
@@ -35,31 +35,31 @@ SCHEMA_VERSION = 1
 
 
 def score_matrix(folder: Path) -> MatrixResult | None:
-    """Write the matrix of a benchmark folder into it if its suite has one.
+    """Write the matrix of a benchmark folder if its suite has causes and remedies.
 
     Args:
-        folder: The benchmark's folder.
+        folder: Benchmark folder.
 
     Returns:
-        None, and nothing is written, where the suite has no causes and remedies.
+        The matrix; None, and nothing is written, if the suite has no causes and remedies.
     """
     return None if suite_of(folder) is None else write_remedies(folder)
 
 
 def write_remedies(folder: str | Path, target: str | Path | None = None) -> MatrixResult:
-    """Compute the matrix from whatever has ended in a benchmark folder, and write it there.
+    """Compute the matrix from all ended runs of a benchmark folder, and write it there.
 
     Args:
-        folder: The benchmark's folder; a benchmark that was interrupted, or is still running, will do.
-        target: A file that gets a copy of `remedies.json`: `configs/remedies.json` is what diagnoses take their advice
-            from.
+        folder: Benchmark folder; the benchmark may be interrupted or still running.
+        target: File for a copy of `remedies.json`; diagnoses take their advice from
+            `configs/remedies.json`.
 
     Returns:
         The matrix.
 
     Raises:
         ConfigError: The benchmark has no causes and remedies.
-        TraceError: The folder holds no benchmark.
+        TraceError: The folder contains no benchmark.
     """
     from yolo_stability.studies.remedy_matrix.report import remedies_markdown, remedies_picture
 
@@ -67,7 +67,8 @@ def write_remedies(folder: str | Path, target: str | Path | None = None) -> Matr
     suite = suite_of(folder)
     if suite is None:
         raise ConfigError(
-            f"{folder} holds a benchmark without causes and remedies; name one of suite=remedies."
+            f"The benchmark in {folder} has no causes and remedies. Choose a folder of "
+            "suite=remedies."
         )
     result = matrix_of(matrix_runs(folder, suite))
     content = (
@@ -85,7 +86,7 @@ def write_remedies(folder: str | Path, target: str | Path | None = None) -> Matr
 
 
 def matrix_of(found: MatrixRuns) -> MatrixResult:
-    """Return the matrix of some runs.
+    """Compute the matrix from runs.
 
     Args:
         found: The runs.
@@ -169,7 +170,7 @@ def _row(suite: Suite, name: str, alone: Mapping[str, OutcomeCounts]) -> CauseRo
 
 
 def _column(suite: Suite, name: str) -> RemedyColumn:
-    """Return a column; a learning rate is written as a factor, which holds for any recipe."""
+    """Return a column; a learning rate becomes a factor, which is valid for any recipe."""
     scenario = suite.scenario(name)
     keys = dict(scenario.overrides)
     usual = suite.settings(suite.control, suite.tasks[0], 0).get("lr0")
@@ -178,13 +179,13 @@ def _column(suite: Suite, name: str) -> RemedyColumn:
             ("lr_mult" if k == "lr0" else k): (v / usual if k == "lr0" else v)
             for k, v in keys.items()
         }
-    told = {k: v for k, v in keys.items() if not is_default(k, v)}
-    keys = told or keys  # what holds anyway needs no word beside another
+    changed = {k: v for k, v in keys.items() if not is_default(k, v)}
+    keys = changed or keys  # defaults are omitted unless there is nothing else
     return RemedyColumn(name=name, title=scenario.description, settings=_written(keys))
 
 
 def _written(keys: Mapping[str, Any]) -> str:
-    """Return keys and values as one types them."""
+    """Format keys and values as typed."""
 
     def word(value: Any) -> str:
         if isinstance(value, bool):
@@ -195,13 +196,13 @@ def _written(keys: Mapping[str, Any]) -> str:
 
 
 def _crashes(runs: Any) -> dict[str, int]:
-    """Return the errors of runs that crashed, with how often each came."""
-    errors = [run.error or "no word" for run in runs if run.outcome == "crashed"]
+    """Return the errors of crashed runs with counts."""
+    errors = [run.error or "no message" for run in runs if run.outcome == "crashed"]
     return {error: errors.count(error) for error in dict.fromkeys(errors)}
 
 
 def _six_digits(value: Any) -> Any:
-    """Return numbers as short as they are sure: six significant digits, so that a file can be read and compared."""
+    """Round numbers to six significant digits, so that files are readable and comparable."""
     if isinstance(value, Mapping):
         return {str(key): _six_digits(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

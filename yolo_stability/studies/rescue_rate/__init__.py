@@ -1,1 +1,1 @@
-"""How many failing runs a rescue saves."""
+"""The rescue benchmark: the share of failing runs that a rescue repairs."""

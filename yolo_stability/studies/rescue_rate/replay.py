@@ -1,8 +1,8 @@
-"""What `rescue=auto` decides first: as it would have on the labelled runs of `suite=faults`, and as it has in its own.
+"""The first decision of `rescue=auto`: replayed on labeled runs, or read from rescued runs.
 
-For runs that were not rescued the decision is made again from their records: the rules are asked when a running
-training would have asked them, the end of each epoch included. What would have come of it only a real rescue can tell;
-see `suite=rescue`.
+For the labeled runs of `suite=faults`, which were not rescued, the decision is replayed from their
+records: the rules are evaluated at the same moments as during training, including the end of each
+epoch. The effect of the decision needs a real rescue; see `suite=rescue`.
 """
 
 from __future__ import annotations
@@ -33,28 +33,30 @@ from yolo_stability.trace.records import as_records
 __all__ = ["Replayed", "acted_folder", "first_decision", "replay_folder"]
 
 _BUILT_IN = frozenset({"normalisation", "activation", "depth", "initialisation"})
-_CONTROL = "control"  # the arm that is healthy by definition
+_CONTROL = "control"  # healthy by definition
 _STEPS = 30
-_ASKED = 3  # steps in a row that the guard leaves out before a rescue is asked
+_ASKED = 3  # consecutive skipped steps before the guard requests a rescue
 
 
 Decision = tuple[int, Action | Ending]
-"""The step of a decision, and the decision."""
+"""Step and decision."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
-    """What `rescue=auto` would have done first, or has done, to the labelled runs of a folder.
+    """The first decisions of `rescue=auto` on the labeled runs of a folder.
 
     Attributes:
-        healthy: Share of healthy runs that were left alone.
-        built_in: Share of runs with a structural fault that were ended, or begun again with the default
-            initialisation, within 30 steps of its onset and for the right cause. The onset is the first step, or
-            where the diagnosis of the same run without a rescue dates it, if the folder holds one.
-        unbroken: Runs with a structural fault that learn all the same, as the fitness of the same run without a
-            rescue shows, and were left alone: there was nothing to end, and they are in no share.
-        too_short: Runs that the guard had ended before a rescue would have been asked: they tell nothing.
-        told: By arm, what was decided first and how often, such as `ended: normalisation`.
+        healthy: Share of healthy runs without intervention.
+        built_in: Share of runs with a structural fault that were ended, or restarted with the
+            default initialization, within 30 steps of the onset and for the correct cause. The
+            onset is the first step, or that of the diagnosis of the same run without a rescue, if
+            the folder contains one.
+        unbroken: Runs with a structural fault that learn nevertheless, according to the fitness of
+            the same run without a rescue, and had no intervention. They are excluded from all
+            shares.
+        too_short: Excluded runs that the guard had ended before it would have requested a rescue.
+        told: Counts of the first decisions by arm, such as `ended: normalisation`.
     """
 
     healthy: Interval
@@ -64,9 +66,9 @@ class Replayed:
     told: Mapping[str, Mapping[str, int]]
 
     def lines(self) -> list[str]:
-        """Say it in words."""
+        """Return the result as lines of text."""
         shares = (
-            ("healthy runs left alone", self.healthy),
+            ("healthy runs without intervention", self.healthy),
             ("structural faults ended in time", self.built_in),
         )
         known = [
@@ -74,21 +76,21 @@ class Replayed:
             for name, s in shares
             if s.value is not None
         ]
-        told = [
+        counted = [
             f"  {arm}: {', '.join(f'{what} {n}' for what, n in sorted(counts.items()))}"
             for arm, counts in sorted(self.told.items())
         ]
         unbroken = (
-            [f"structural faults with which a run learns all the same: {self.unbroken}"]
+            [f"structural faults with which a run learns nevertheless: {self.unbroken}"]
             if self.unbroken
             else []
         )
-        return [*known, *unbroken, f"too short to tell: {self.too_short}", *told]
+        return [*known, *unbroken, f"too short: {self.too_short}", *counted]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Case:
-    """A run, what was decided first, and the step at which it breaks down; None if it learns all the same."""
+    """A run, its first decision, and the step of its onset; None if it learns nevertheless."""
 
     run: LabeledRun
     decision: Decision | None
@@ -96,10 +98,10 @@ class _Case:
 
 
 def first_decision(trace: Trace) -> Decision | None:
-    """Return the step of the first decision and the decision; None if there would have been none.
+    """Replay a trace and return the first decision with its step; None if there is none.
 
     Args:
-        trace: A run.
+        trace: Trace of a run without a rescue.
     """
     rescuer = Rescuer("auto")
     rescuer.open(trace.header.blocks, trace.header)
@@ -128,16 +130,16 @@ def first_decision(trace: Trace) -> Decision | None:
 
 
 def _at_the_end(rescuer: Rescuer) -> Action | Ending | None:
-    """Ask once more, as a running training does at the end of each epoch, before it validates."""
+    """Request a decision, as during training at the end of each epoch, before validation."""
     rescuer.ask()
     return rescuer.decide()
 
 
 def first_action(trace: Trace) -> Decision | None:
-    """Return the step of what a rescue did first in a run that it watched, and what; None if it did nothing.
+    """Return the first recorded action of a rescue with its step; None if there is none.
 
     Args:
-        trace: A run with `rescue=auto`.
+        trace: Trace of a run with `rescue=auto`.
     """
     for step, kind, text in trace.events.select("step", "kind", "data").rows():
         data = json.loads(text or "{}")
@@ -151,25 +153,25 @@ def first_action(trace: Trace) -> Decision | None:
 
 
 def replay_folder(folder: Path | str) -> Replayed:
-    """Replay the labelled runs of a benchmark folder, which nothing has rescued.
+    """Replay the decisions on the labeled runs of a benchmark folder without rescues.
 
     Args:
-        folder: The benchmark's folder.
+        folder: Benchmark folder.
     """
     found = list(labeled_runs(Path(folder), _CONTROL))
-    told = [run for run in found if run.trace.steps.height >= _ASKED]
-    cases = [_Case(run, first_decision(run.trace), 0) for run in told]
-    return _counted(cases, too_short=len(found) - len(told))
+    long_enough = [run for run in found if run.trace.steps.height >= _ASKED]
+    cases = [_Case(run, first_decision(run.trace), 0) for run in long_enough]
+    return _counted(cases, too_short=len(found) - len(long_enough))
 
 
 def acted_folder(folder: Path | str) -> Replayed:
-    """Read what rescues have done first in the runs of `suite=rescue-healthy` and `suite=rescue-built-in`.
+    """Read the first actions of rescues from `suite=rescue-healthy` and `suite=rescue-built-in`.
 
-    A healthy run is left alone if nothing was done to it and, where the folder holds the same run without a rescue,
-    its trace has the same digest.
+    A healthy run counts as without intervention if there was no action and, if the folder contains
+    the same run without a rescue, both traces have the same digest.
 
     Args:
-        folder: The benchmark's folder.
+        folder: Benchmark folder.
     """
     found = list(labeled_runs(Path(folder), _CONTROL, _rescued_label))
     rescued = [run for run in found if run.arm.endswith(AUTO)]
@@ -206,20 +208,20 @@ def acted_folder(folder: Path | str) -> Replayed:
 
 
 def _bare(arm: str) -> str:
-    """Return the arm without its rescue."""
+    """Return the name of the arm without its rescue."""
     return _CONTROL if arm == AUTO else arm.removesuffix(f"{SIGN}{AUTO}")
 
 
 def _rescued_label(arm: str) -> FaultLabel | None:
-    """Return what is wrong with an arm, whether or not it is rescued."""
+    """Return the label of an arm, with or without a rescue."""
     return HEALTHY if arm == AUTO else label_of(arm.removesuffix(f"{SIGN}{AUTO}"))
 
 
 def _counted(cases: Sequence[_Case], too_short: int) -> Replayed:
-    """Count what was right."""
-    told: dict[str, dict[str, int]] = {}
+    """Count the correct decisions."""
+    by_arm: dict[str, dict[str, int]] = {}
     for case in cases:
-        counts = told.setdefault(case.run.arm, {})
+        counts = by_arm.setdefault(case.run.arm, {})
         words = _words(case.decision)
         counts[words] = counts.get(words, 0) + 1
     healthy = [case.decision is None for case in cases if case.run.label.healthy]
@@ -231,12 +233,12 @@ def _counted(cases: Sequence[_Case], too_short: int) -> Replayed:
         built_in=wilson(sum(built_in), len(built_in)),
         too_short=too_short,
         unbroken=len(structural) - len(broken),
-        told=told,
+        told=by_arm,
     )
 
 
 def _right(case: _Case) -> bool:
-    """Return whether a run with a structural fault is ended or begun again in time, for the right cause."""
+    """Return whether a run with a structural fault is ended or restarted in time, for its cause."""
     if case.decision is None or case.onset is None:
         return False
     step, decision = case.decision
@@ -247,6 +249,6 @@ def _right(case: _Case) -> bool:
 
 def _words(found: Decision | None) -> str:
     if found is None:
-        return "left alone"
+        return "no intervention"
     decision = found[1]
     return f"{'ended' if isinstance(decision, Ending) else decision.remedy}: {decision.cause}"

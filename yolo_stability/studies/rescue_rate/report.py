@@ -1,4 +1,4 @@
-"""The tables of the rescue benchmark, for people."""
+"""Renders the rescue benchmark as Markdown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["rescue_markdown"]
 
 
 def rescue_markdown(result: RescueResult) -> str:
-    """Return the tables for people.
+    """Return the scores as Markdown.
 
     Args:
         result: From `score_rescues`.
@@ -22,13 +22,11 @@ def rescue_markdown(result: RescueResult) -> str:
     lines = [
         "# Rescues",
         "",
-        f"Of {total.runs} runs that were made to fail, {total.failing} did (below 0.9 of the ",
+        f"Of {total.runs} runs designed to fail, {total.failing} did (below 0.9 of the fitness of "
+        f"the healthy run with the same seed). {total.repairable} of them are repairable: a remedy "
+        "applied manually at the onset reaches 0.9. Of these:",
     ]
-    lines[-1] += (
-        f"fitness of the healthy run of the same seed). {total.repairable} of them are repairable: a remedy "
-    )
-    lines[-1] += "by hand at the onset reaches 0.9. Of these:"
-    lines += ["", "| | repaired | share | 95 %, runs as independent | 95 %, bootstrap |"]
+    lines += ["", "| | repaired | share | 95 %, independent runs | 95 %, bootstrap |"]
     lines.append("|---|--:|--:|---|---|")
     for name, count, of, share, drawn, by in (
         ("rescue=auto", total.auto, total.repairable, result.auto, result.auto_drawn, result.drawn),
@@ -52,20 +50,24 @@ def rescue_markdown(result: RescueResult) -> str:
             lines.append(f"| {' | '.join(found)} |")
     if result.difference.value is not None:
         range_text = _low_to_high(result.difference)
-        told = (
+        text = (
             f"{result.difference.value:.2f} (95 % interval by {result.drawn_tried}, {range_text})"
         )
-        lines += ["", f"Difference, paired by run, where both were tried: {told}."]
+        lines += ["", f"Difference, paired by run, for runs with both: {text}."]
     lines += ["", _how(result)]
     if result.time_ratio is not None:
         lines += [
             "",
-            f"Time in the step loop, repaired over healthy run of the same seed: {result.time_ratio:.2f}.",
+            "Time in the training loop, repaired over healthy run with the same seed: "
+            f"{result.time_ratio:.2f}.",
         ]
     if result.price:
         p = result.price
-        text = f"Healthy runs with rescue=auto: {p['identical']:.0f} of {p['runs']:.0f} have the same trace digest as "
-        lines += ["", f"{text}without; fitness {p['fitness']:.3g} times."]
+        lines += [
+            "",
+            f"Healthy runs with rescue=auto: {p['identical']:.0f} of {p['runs']:.0f} have the same "
+            f"trace digest as without; fitness {p['fitness']:.3g} times.",
+        ]
     head = [
         "cause",
         "task",
@@ -92,22 +94,28 @@ def rescue_markdown(result: RescueResult) -> str:
             c.auto_all,
             fitness,
         ]
-        lines.append(
-            f"| {' | '.join(str(cell) for cell in [*cells, *(c.by_hand.get(n, 0) for n in hands)])} |"
-        )
-    text = "*fitness*: median under rescue=auto over that of the healthy run, of failing runs. The last columns: "
-    lines += ["", f"{text}failing runs that each remedy repairs by hand, where it was tried.", ""]
+        cells += [c.by_hand.get(name, 0) for name in hands]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    lines += [
+        "",
+        "*fitness*: median fitness of failing runs with rescue=auto, over that of the healthy run. "
+        "The last columns: failing runs that each remedy repairs if applied manually, if tried.",
+        "",
+    ]
     return "\n".join(lines)
 
 
 def _how(result: RescueResult) -> str:
-    """Say where the intervals come from."""
+    """Return the explanation of the intervals."""
     whole = (
-        "The first interval is Wilson's, which takes all runs for independent. Bootstrap samples by seed draw whole "
-        f"seeds, of which there are {result.seeds} here, each with all its cases: causes that share a seed share "
-        "weights and order of the images."
+        "The first interval is the Wilson interval, which assumes independent runs. The bootstrap "
+        f"by seed draws whole seeds ({result.seeds} here) with all their cases: causes with the "
+        "same seed share initial weights and image order."
     )
-    single = "Those by run draw single runs, for there are too few seeds: they are narrower than they should be."
+    single = (
+        "The bootstrap by run draws single runs, because there are too few seeds; its intervals "
+        "are too narrow."
+    )
     return f"{whole} {single}" if "run" in {result.drawn, result.drawn_tried} else whole
 
 

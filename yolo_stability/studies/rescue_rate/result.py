@@ -1,4 +1,4 @@
-"""What the rescue benchmark found: the content of `rescues.json`."""
+"""The result of the rescue benchmark: the content of `rescues.json`."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ Drawn = Literal["seed", "run"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CauseCount:
-    """What became of the failing runs of one cause and task.
+    """The counts of repaired runs of one cause and task.
 
     Attributes:
         cause: Name of the arm without remedy; `all` for the sum.
         task: detect or pose; `both` for the sum.
         runs: Runs without remedy.
-        failing: Those that failed.
-        repairable: Those of them that a remedy by hand repairs.
-        auto: Repairable ones that `rescue=auto` repairs.
-        tried: Repairable ones for which a random choice was tried, too.
-        random: Those of them that it repairs.
-        by_hand: How many each remedy repairs by hand.
-        auto_all: Failing ones that `rescue=auto` repairs, repairable by hand or not.
-        fitness_auto: Median fitness under `rescue=auto` over that of the healthy run, of the failing runs.
+        failing: Failing runs among them.
+        repairable: Failing runs that at least one manual remedy repairs.
+        auto: Repairable runs that `rescue=auto` repairs.
+        tried: Repairable runs for which a random choice was also tried.
+        random: Runs among those that the random choice repairs.
+        by_hand: Failing runs that each manual remedy repairs.
+        auto_all: Failing runs that `rescue=auto` repairs, repairable manually or not.
+        fitness_auto: Median fitness of failing runs with `rescue=auto`, over that of the healthy
+            run.
     """
 
     cause: str
@@ -47,22 +48,25 @@ class CauseCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RescueResult:
-    """What `rescue.json` holds.
+    """The content of `rescue.json`.
 
     Attributes:
-        schema_version: Of this file.
-        counts: By cause and task, then their sum.
-        seeds: Seeds of the repairable runs.
-        drawn: What the bootstrap draws: `seed`, with all its cases, or `run` where there are fewer than three seeds.
-        drawn_tried: The same of the runs for which a random choice was tried, and of the difference.
-        auto: Share of the repairable runs that `rescue=auto` repairs, with Wilson's interval, for independent runs.
-        random: The same of a random choice, of the runs for which one was tried.
-        auto_drawn: The share of auto once more, with its bootstrap interval.
-        random_drawn: The same of a random choice.
-        difference: Share of auto minus that of random, paired by run, with its bootstrap interval.
-        time_ratio: Median seconds in the step loop of a repaired run over those of the healthy run of the same seed.
-        price: Of healthy runs with `rescue=auto`: how many, their median fitness over that without, and how many have
-            the same trace. Empty without any.
+        schema_version: Schema version of the file.
+        counts: Counts by cause and task, then their sum.
+        seeds: Number of seeds of the repairable runs.
+        drawn: Sampling unit of the bootstrap: `seed` with all its cases, or `run` for fewer than
+            three seeds.
+        drawn_tried: The same for the runs with a random choice, and for the difference.
+        auto: Share of the repairable runs that `rescue=auto` repairs, with the Wilson interval for
+            independent runs.
+        random: The same for a random choice, over the runs for which it was tried.
+        auto_drawn: The share of auto with its bootstrap interval.
+        random_drawn: The same for a random choice.
+        difference: Share of auto minus that of random, paired by run, with bootstrap interval.
+        time_ratio: Median time in the training loop of a repaired run over that of the healthy run
+            with the same seed.
+        price: Healthy runs with `rescue=auto`: their number, their median fitness over that without
+            a rescue, and the number of identical traces. Empty without such runs.
     """
 
     schema_version: int

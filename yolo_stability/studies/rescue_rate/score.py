@@ -1,13 +1,16 @@
-"""A benchmark folder to `rescue.json` and `rescue.md`: how many failing runs repair themselves, and at what price.
+"""Scores a rescue benchmark: share of failing runs that a rescue repairs, and its price.
 
-A run is *failing* if without any remedy it reaches less than 0.9 of the fitness of the healthy run of the same seed,
-or does not come to its end. It is *repairable* if at least one remedy, applied by hand at the onset (the arms that
-always take the same one), reaches 0.9. Of those the share is counted that `rescue=auto` repairs, and that a random
-choice among the same remedies under the same budget repairs. All of it is measured on the same seeds.
+A run is *failing* if without a remedy it reaches less than 0.9 of the fitness of the healthy run
+with the same seed, or does not complete. It is *repairable* if at least one remedy, applied
+manually at the onset (the arms that always use the same one), reaches 0.9. The scores are the
+shares of repairable runs that `rescue=auto` repairs, and that a random choice among the same
+remedies with the same budget repairs, all on the same seeds. The random choice may have been tried
+on fewer runs.
 
-Several causes of one seed begin with the same weights and see the same images in the same order: they are no
-independent evidence. So intervals come from drawing whole seeds, with all their cases; only where there are fewer than
-three seeds are single runs drawn. A random choice may have been tried on fewer of them.
+Different causes with the same seed start with the same weights and see the same images in the same
+order, so they are not independent. Therefore the bootstrap draws whole seeds with all their cases,
+and single runs only for fewer than three seeds. The results are written to `rescue.json` and
+`rescue.md`.
 """
 
 from __future__ import annotations
@@ -33,15 +36,15 @@ RESCUE_JSON = "rescue.json"
 _VERSION = 2
 AUTO, RANDOM = "rescue-auto", "rescue-random"
 SHARE = 0.9
-"""Part of the fitness of the healthy run of the same seed that a run must reach, or it has failed."""
+"""Share of the fitness of the healthy run with the same seed below which a run has failed."""
 _FEWEST_SEEDS = 3
 LEARNT = 0.05
-"""A fitness up to which a run has learnt nothing."""
+"""Fitness up to which a run has learned nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Case:
-    """One failing run and what each remedy made of it: fitness over that of the healthy run."""
+    """One run, and its fitness with each remedy over that of the healthy run."""
 
     cause: str
     task: str
@@ -65,11 +68,11 @@ class _Case:
 
 
 def write_rescues(folder: Path, result: BenchmarkResult) -> RescueResult | None:
-    """Score a benchmark whose arms are rescues, and write what came out beside it; None for any other benchmark.
+    """Score a benchmark whose arms are rescues and write the scores; None for any other benchmark.
 
     Args:
-        folder: The benchmark's folder.
-        result: Its result.
+        folder: Benchmark folder.
+        result: Result of the benchmark.
     """
     from yolo_stability.studies.rescue_rate.report import rescue_markdown
 
@@ -88,24 +91,25 @@ def score_rescues(result: BenchmarkResult) -> RescueResult | None:
     """Score the rescues of a benchmark.
 
     Args:
-        result: Its result; arms named `cause+rescue-auto`, `cause+rescue-random` and so on are looked at.
+        result: Result of the benchmark, with arms such as `cause+rescue-auto`,
+            `cause+rescue-random`.
 
     Returns:
-        None where there are none.
+        The scores; None without such arms.
     """
     return score_runs(result.runs, next(arm.name for arm in result.arms if arm.is_control))
 
 
 def score_runs(rows: Sequence[RunResultRow], control: str) -> RescueResult | None:
-    """Score rescues, of one benchmark or of several.
+    """Score the rescues of one or several benchmarks.
 
     Args:
-        rows: The runs; of each are needed arm, task, model, seed, outcome, metrics, seconds, and the trace digest of
-            healthy ones. A random choice, and remedies by hand, may be missing for some.
+        rows: The runs, with arm, task, model, seed, outcome, metrics, seconds, and the trace digest
+            of healthy ones. Random choices and manual remedies may be missing for some.
         control: Name of the healthy arm.
 
     Returns:
-        None where nothing was rescued.
+        The scores; None without rescued runs.
     """
     runs = {(run.arm, run.task, run.model, run.seed): run for run in rows}
     causes = sorted({arm.partition(SIGN)[0] for arm, *_ in runs if arm.endswith(f"{SIGN}{AUTO}")})
@@ -147,13 +151,13 @@ def _drawn(cases: Sequence[_Case]) -> Drawn:
 
 
 def _clustered(values: Sequence[float], cases: Sequence[_Case]) -> Interval:
-    """Return the mean of a value a case, with the interval from drawing whole seeds where there are enough."""
+    """Return the mean over cases, with a bootstrap over seeds, or over runs for few seeds."""
     whole = _drawn(cases) == "seed"
     return clustered(values, [case.seed if whole else i for i, case in enumerate(cases)])
 
 
 def _cases(runs: Mapping[Any, RunResultRow], cause: str, control: str) -> Iterable[_Case]:
-    """Yield the runs of a cause that have a healthy twin and were rescued."""
+    """Yield the rescued runs with a healthy run of the same seed."""
     for (arm, task, model, seed), run in runs.items():
         healthy = runs.get((control, task, model, seed))
         if arm != cause or healthy is None or not _fitness(healthy) > LEARNT:
@@ -172,7 +176,7 @@ def _cases(runs: Mapping[Any, RunResultRow], cause: str, control: str) -> Iterab
 
 
 def _fitness(run: RunResultRow) -> float:
-    """Return the final fitness; 0 for a run that did not come to its end."""
+    """Return the final fitness; 0 for a run that did not complete."""
     return (fitness_of(run) or 0.0) if run.outcome == "finished" else 0.0
 
 
@@ -204,7 +208,7 @@ def _count(cause: str, task: str, cases: Sequence[_Case]) -> CauseCount:
 
 
 def _price(runs: Mapping[Any, RunResultRow], control: str) -> Mapping[str, float]:
-    """Return what a rescue costs healthy runs."""
+    """Return the cost of a rescue on healthy runs."""
     pairs = [
         (run, runs[(control, task, model, seed)])
         for (arm, task, model, seed), run in runs.items()

@@ -1,4 +1,5 @@
-"""Naive rules, each at the step at which its authors' definition says that it must fire, and not before."""
+"""Naive rules, each at the step at which its authors' definition says that it must fire, and not
+before."""
 
 from __future__ import annotations
 

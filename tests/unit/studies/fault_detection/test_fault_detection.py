@@ -127,7 +127,7 @@ def test_files_hold_both_halves(tmp_path: Path) -> None:
 
 def test_a_folder_without_labelled_runs_says_so(tmp_path: Path) -> None:
     write_faults(tmp_path, diagnose=alarm_above(50))
-    assert "No labelled run has ended" in (tmp_path / "faults.md").read_text(encoding="utf-8")
+    assert "No labeled run has ended" in (tmp_path / "faults.md").read_text(encoding="utf-8")
 
 
 def test_only_suites_made_for_it_are_scored(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""An executor that trains nothing: whether a run is stable is a function of value, setting and seed."""
+"""An executor that trains nothing: whether a run is stable is a function of value, setting and
+seed."""
 
 from __future__ import annotations
 
@@ -86,7 +87,7 @@ def find(
         out,
         place,
         lambda: contextlib.nullcontext(Silent()),
-        judged=judged,
+        assess=judged,
         clock=lambda: 0.0,
     )
 

@@ -1,4 +1,5 @@
-"""Bisection against a known edge: found within one step, in few probes, whatever some runs fail to say."""
+"""Bisection against a known edge: found within one step, in few probes, whatever some runs fail to
+say."""
 
 from __future__ import annotations
 

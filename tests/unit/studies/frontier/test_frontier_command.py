@@ -21,7 +21,8 @@ from yolo_stability.studies.frontier.result import FrontierResult
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[dict[str, Any]]:
-    """Replace the API's function by one that searches among made-up runs; give the list of its calls."""
+    """Replace the API's function by one that searches among made-up runs; give the list of its
+    calls."""
     seen: list[dict[str, Any]] = []
     truths: dict[str, Truth] = {"edge": below(40.0), "none": below(0.0), "all": below(1e9)}
 
@@ -102,5 +103,5 @@ def test_an_interrupt_says_what_is_kept_and_how_to_go_on(
     monkeypatch.chdir(tmp_path)
     assert main(["frontier", "axis=lr_mult", "out=there"]) == 130
     err = capsys.readouterr().err
-    assert "finished runs kept in there: 2; the same command again goes on from there." in err
+    assert "2 finished runs are kept in there. Repeat the command to resume." in err
     assert "yolo-stability: Interrupted." in err

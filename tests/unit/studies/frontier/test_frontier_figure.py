@@ -68,7 +68,7 @@ def test_verdicts_are_told_apart_by_shape_and_named_in_the_legend() -> None:
     assert places == [0, 1, 2, 3]
     named = [text.get_text() for text in figure.legends[0].texts]
     assert named == [
-        "stable run", "unstable run", "crashed", "inconclusive", "stable for all seeds", "the edge lies in here",
+        "stable run", "unstable run", "crashed", "inconclusive", "stable for all seeds", "range of the edge",
     ]  # fmt: skip
     assert len(drawn([row()]).legends[0].texts) == 4
 

@@ -1,4 +1,5 @@
-"""A whole search on runs that train nothing: edges, seeds, resuming, cost, and what is said about them."""
+"""A whole search on runs that train nothing: edges, seeds, resuming, cost, and what is said about
+them."""
 
 from __future__ import annotations
 
@@ -81,7 +82,8 @@ def test_settings_have_edges_of_their_own(tmp_path: Path) -> None:
         ("no clip", 1.0, 10.0),
     ]
     assert result.edges[1].sentence == (
-        "no clip: the largest stable lr_mult is between 1 and 10 (3 of 3 seeds; at 10 divergence from step 12); "
+        "no clip: the largest stable lr_mult is between 1 and 10 (3 of 3 seeds; at 10 divergence "
+        "from step 12); "
         "mAP50 0.50 at 1."
     )
     assert not result.open
@@ -154,9 +156,9 @@ def test_a_plain_grid_runs_every_value_and_says_what_bisection_saves(tmp_path: P
     assert cost["bisection_runs"] == len(bisected.points) == bisected.cost["runs"]
     assert cost["bisection_seconds"] == bisected.cost["seconds"]
     assert bisected.cost["grid_runs"] == 19
-    assert "a grid of these values would take 19 runs, 3.2 times as many" in bisected.lines()[2]
+    assert "a full grid would take 19 runs, 3.2 times as many" in bisected.lines()[2]
     few = find(tmp_path / "few", below(40.0), resolution=1000.0)
-    assert few.lines()[2].endswith("a grid of these values would take as many")
+    assert few.lines()[2].endswith("a full grid takes the same number of runs")
 
 
 def test_a_grid_shows_that_stability_is_not_monotone(tmp_path: Path) -> None:
@@ -184,23 +186,23 @@ def test_a_grid_shows_that_stability_is_not_monotone(tmp_path: Path) -> None:
         (
             below(0.0),
             "nothing",
-            "nothing is stable, not even lr_mult=1 (2 of 2 seeds failed there, at 1 divergence",
+            "nothing is stable, not even lr_mult=1 (2 of 2 seeds failed, at 1 divergence",
         ),
         (
             below(1e9),
             "everything",
-            "no edge: stable as far as lr_mult=1000 (2 seeds; both ends are, between them nothing was tried); "
+            "no edge: stable up to lr_mult=1000 (2 seeds; only both ends were run); "
             "mAP50 0.50 at 1, 0.50 at 1000",
         ),
         (
             lambda v, c, s: "inconclusive",
             "undecided",
-            "nothing is known to be stable; 4 runs said neither: lr_mult=1",
+            "nothing is known to be stable; 4 runs without a verdict: lr_mult=1",
         ),
         (
             lambda v, c, s: "stable" if v < 9 else "crashed",
             "undecided",
-            "stable up to 4.642; 6 runs said neither: lr_mult=",
+            "stable up to 4.642; 6 runs without a verdict: lr_mult=",
         ),
     ],
 )

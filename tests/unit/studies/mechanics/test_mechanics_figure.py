@@ -1,4 +1,5 @@
-"""The pictures of `mechanics`: names that do not overlap, zeros and broken lines that can be seen."""
+"""The pictures of `mechanics`: names that do not overlap, zeros and broken lines that can be
+seen."""
 
 from __future__ import annotations
 
@@ -90,8 +91,8 @@ def test_a_line_that_stops_says_why() -> None:
     ]
     axes = drawn([panel(lines)]).axes[0]
     texts = {text.get_text(): text for text in axes.texts}
-    assert set(texts) == {"a: NaN or Inf\nfrom here on", "b"}
-    assert texts["a: NaN or Inf\nfrom here on"].xy == (1, pytest.approx(9))
+    assert set(texts) == {"a: NaN or Inf\nfrom here", "b"}
+    assert texts["a: NaN or Inf\nfrom here"].xy == (1, pytest.approx(9))
 
 
 def test_a_line_without_any_value_draws_nothing() -> None:

@@ -24,7 +24,8 @@ ROLES = ("backbone", "backbone", "neck", "box", "cls", "one2one_box")
 def blocks(
     gradients: tuple[float | None, ...], stds: float | tuple[float, ...] = 1.0
 ) -> tuple[BlockFlow, ...]:
-    """Make three blocks of a trunk, two head branches and a one2one twin out of their output gradients."""
+    """Make three blocks of a trunk, two head branches and a one2one twin out of their output
+    gradients."""
     deviations = stds if isinstance(stds, tuple) else (stds,) * len(ROLES)
     return with_growth(
         [
@@ -50,7 +51,8 @@ def profile(first: float = 24.0, stds: float | tuple[float, ...] = 1.0, **change
 
 
 def test_growth_is_the_ratio_to_the_next_block_and_to_the_whole_head_at_the_end() -> None:
-    # The head's two branches give sqrt(3^2 + 4^2) = 5; its one2one twin, which sees detached features, nothing.
+    # The head's two branches give sqrt(3^2 + 4^2) = 5; its one2one twin, which sees detached
+    # features, nothing.
     growth = [block.growth for block in profile().blocks]
     assert growth == [24 / 12, 12 / 6, 6 / 5, None, None, None]
 
@@ -90,12 +92,13 @@ def test_the_gradient_is_judged_against_stock(factor: float, verdict: str) -> No
     found, reasons = classify_profile(compare_with_stock(profile(first=24.0 * factor), profile()))
     assert found == verdict
     assert reasons[0].startswith("From the head back to the first block")
-    assert f"{factor:.2g} times stock's" in reasons[0]
+    assert f"{factor:.2g} times the stock value" in reasons[0]
 
 
 @pytest.mark.parametrize("unit", [1e-9, 1.0, 1e9])
 def test_the_unit_of_the_loss_does_not_matter(unit: float) -> None:
-    """A loss times 1e9 has gradients times 1e9, and flows as before: no absolute constant is in the verdict."""
+    """A loss times 1e9 has gradients times 1e9, and flows as before: no absolute constant is in the
+    verdict."""
     scaled = Profile(
         blocks=tuple(
             replace(
@@ -154,7 +157,7 @@ def test_exploding_comes_before_vanishing() -> None:
 def test_anything_that_is_not_finite_is_exploding(broken: Profile) -> None:
     assert classify_profile(compare_with_stock(broken, profile())) == (
         "exploding",
-        ("Loss, gradients or outputs hold NaN or Inf after one batch.",),
+        ("Loss, gradients or outputs contain NaN or Inf after one batch.",),
     )
 
 

@@ -1,4 +1,5 @@
-"""Benchmark folders made by hand: runs whose end and fitness are known, without any training or trace."""
+"""Benchmark folders made by hand: runs whose end and fitness are known, without any training or
+trace."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ def matrix_suite(**changes: Any) -> Suite:
 def fill(
     folder: Path, suite: Suite, fitness: Mapping[str, list[float | None]], outcome: str = "finished"
 ) -> Path:
-    """Write a benchmark folder: for each arm one run a seed with that fitness; None is a run that was stopped."""
+    """Write a benchmark folder: for each arm one run a seed with that fitness; None is a run that
+    was stopped."""
     folder.mkdir(parents=True, exist_ok=True)
     plan = {"schema_version": 1, "suite": suite.model_dump(), "runs": []}
     (folder / "plan.json").write_text(json.dumps(plan))

@@ -1,4 +1,5 @@
-"""Rescues are counted against the healthy twin of each run, where a remedy by hand shows that it can be done."""
+"""Rescues are counted against the healthy twin of each run, where a remedy by hand shows that it
+can be done."""
 
 from __future__ import annotations
 
@@ -92,7 +93,7 @@ def test_a_difference_has_the_interval_of_its_pairs() -> None:
     assert scored.difference.low is not None
     assert scored.difference.low > 0.3
     assert (scored.seeds, scored.drawn) == (12, "seed")
-    assert "there are 12 here" in rescue_markdown(scored)
+    assert "(12 here)" in rescue_markdown(scored)
     assert "single runs" not in rescue_markdown(scored)
 
 
@@ -130,7 +131,7 @@ def test_below_three_seeds_single_runs_are_drawn_and_it_says_so() -> None:
     scored = score_rescues(benchmark(*rows))
     assert scored is not None
     assert (scored.seeds, scored.drawn) == (2, "run")
-    assert "Those by run draw single runs" in rescue_markdown(scored)
+    assert "The bootstrap by run draws single runs" in rescue_markdown(scored)
 
 
 def test_a_random_choice_on_fewer_seeds_is_drawn_by_run() -> None:

@@ -1,4 +1,5 @@
-"""A recorded run gives the decision that the running one gave, and the labels say whether it was right."""
+"""A recorded run gives the decision that the running one gave, and the labels say whether it was
+right."""
 
 from __future__ import annotations
 
@@ -88,7 +89,7 @@ def test_labels_say_what_was_right(tmp_path: Path) -> None:
     assert found.healthy.value == 0.5
     assert found.too_short == 1
     assert found.told["no-norm"] == {"ended: normalisation": 1}
-    assert found.told["control"] == {"left alone": 1}
+    assert found.told["control"] == {"no intervention": 1}
     assert found.told["fault-no-norm-gain"] == {"ended: activation": 1}
     assert found.built_in.value == 0.5
 
@@ -133,7 +134,7 @@ def test_what_was_done_is_read_off_the_events(tmp_path: Path) -> None:
     found = acted_folder(folder)
     assert found.healthy.value == pytest.approx(1 / 3)
     assert found.built_in.value == 0.25
-    assert found.told["rescue-auto"] == {"left alone": 1}
+    assert found.told["rescue-auto"] == {"no intervention": 1}
     assert found.told["healthy-cosine+rescue-auto"] == {"another trace: unknown": 1}
     assert found.told["no-norm+rescue-auto"] == {"ended: normalisation": 1}
     assert found.told["sigmoid-no-norm+rescue-auto"] == {"lower_rate: learning_rate": 1}
