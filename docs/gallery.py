@@ -34,7 +34,7 @@ COLOURS = 128
 
 
 def main(folder: Path) -> None:
-    """Draw every signature, and say how large its file is and what a diagnosis says of the run."""
+    """Draw every signature, and print the size of its file and the diagnosis of the run."""
     OUT.mkdir(exist_ok=True)
     for name, run in SIGNATURES.items():
         trace = load_trace(folder / "runs" / run)

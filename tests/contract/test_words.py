@@ -23,7 +23,15 @@ DIALECT = re.compile(
     re.IGNORECASE,
 )
 EXCEPTIONS = {
-    "CODE_OF_CONDUCT.md": set(),
+    "yolo_stability/checkpoint/archive.py": {"tell"},  # of a file
+    # keys of incident.json, faults.json and rescue.json
+    **dict.fromkeys(
+        [f"yolo_stability/guard/incidents/{name}.py" for name in ("capture", "folder", "replay")],
+        {"left out"},
+    ),
+    "yolo_stability/studies/fault_detection/metrics.py": {"told"},
+    "yolo_stability/studies/fault_detection/report.py": {"told"},
+    "yolo_stability/studies/rescue_rate/replay.py": {"told"},
 }
 """Words that stay in a file, because they mean what they say there."""
 

@@ -28,12 +28,12 @@ _HEX = 8
 
 
 class Anonymizer:
-    """Replaces private words by names that are the same within one anonymizer and differ between two.
+    """Replaces private words by hashes that are equal within one anonymizer and differ between two.
 
-    A word stays if the sources of this package hold it, or if it names a layer, its part or a shipped configuration
-    of Ultralytics or torch; numbers stay. Everything else, such as paths and the names of people, files, projects
-    and custom layers, becomes `path-1f2e3d4c` or `name-1f2e3d4c`. The hash has a random salt, so that a name cannot
-    be found by trying.
+    A word stays if the sources of this package hold it, or if it names a layer, its part or a
+    shipped configuration of Ultralytics or torch; numbers stay. Everything else, such as paths and
+    the names of people, files, projects and custom layers, becomes `path-1f2e3d4c` or
+    `name-1f2e3d4c`. The hash has a random salt, so that a name cannot be found by trying.
 
     Example:
         >>> text = Anonymizer(salt=b"fixed").text("no image in /srv/eve/cats of model.3 EveBlock")
@@ -56,7 +56,7 @@ class Anonymizer:
         return _RUN.sub(self._run, _PATH.sub(lambda found: self._name("path", found[0]), plain))
 
     def value(self, value: Any) -> Any:
-        """Return a JSON value with its texts and keys replaced, and with what looks like a secret dropped."""
+        """Return a JSON value with its texts and keys replaced, and probable secrets dropped."""
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, Mapping):
@@ -92,7 +92,7 @@ class Anonymizer:
 
 @cache
 def known_words() -> frozenset[str]:
-    """Return the words that name nobody: those of this package's sources, and public names of layers."""
+    """Return the words of this package's sources, and the public names of layers."""
     here = Path(__file__).resolve().parents[1]
     words = {
         word.lower()

@@ -1,6 +1,6 @@
 """Frozen data types that pass from trainer to report; standard library only.
 
-Units: gradient norms are L2, AMP-unscaled, before clipping, unless a name says `clipped`.
+Units: gradient norms are L2, AMP-unscaled, before clipping, unless a name contains `clipped`.
 """
 
 from __future__ import annotations

@@ -63,7 +63,8 @@ class Bundle:
         return [
             f"{self.path}: {self.size:,} bytes{kept}",
             f"holds {listed}",
-            f"{self.replaced} names and paths were replaced by hashes; no image and no weight is in it.",
+            f"{self.replaced} names and paths were replaced by hashes; "
+            "the file holds no image and no weight.",
             "Look into it before you attach it: it is a zip file of JSON, CSV and Parquet.",
         ]
 
@@ -71,9 +72,10 @@ class Bundle:
 def write_bundle(run: Path, diagnosis: Diagnosis, out: Path | None = None) -> Bundle:
     """Write a run into one file that can be attached to a bug report.
 
-    The file holds header, steps, norms per block, events and diagnosis, or the table of a plain Ultralytics run.
-    Names, paths and texts of the user are replaced by hashes with a random salt. Of a trace that is too large, the
-    steps with the largest gradient norm of each interval stay, the first 64, and every step that a finding names.
+    The file holds header, steps, norms per block, events and diagnosis, or the table of a plain
+    Ultralytics run. Names, paths and texts of the user are replaced by hashes with a random salt.
+    A trace that is too large is thinned: the file keeps the first 64 steps, the step with the
+    largest gradient norm of each interval, and every step that a finding names.
 
     Args:
         run: A run folder, ours or a plain one of Ultralytics.
@@ -111,8 +113,8 @@ def unpack_bundle(path: Path, folder: Path) -> Diagnosis | None:
         folder: An empty folder.
 
     Returns:
-        None where the folder now holds the whole run, which can be diagnosed again; else the diagnosis that was
-        made of the whole run.
+        None if the folder now holds the whole run, which can be diagnosed again; else the
+        diagnosis that was made of the whole run.
 
     Raises:
         TraceError: It is no bundle, is damaged, or unpacks to more than 64 MB.
@@ -132,8 +134,8 @@ def unpack_bundle(path: Path, folder: Path) -> Diagnosis | None:
         raise TraceError(f"'{path}' cannot be read as a bundle: {error}") from error
     if version > _SCHEMA_VERSION:
         raise TraceError(
-            f"'{path}' was written by a newer yolo_stability (bundle schema {version}, this one reads up to "
-            f"{_SCHEMA_VERSION}): upgrade with `pip install -U yolo-stability`."
+            f"'{path}' was written by a newer yolo_stability (bundle schema {version}, this one "
+            f"reads up to {_SCHEMA_VERSION}): upgrade with `pip install -U yolo-stability`."
         )
     if not whole:
         return _stored(files.get(DIAGNOSIS_FILE, b""), path)

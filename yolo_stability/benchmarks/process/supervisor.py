@@ -101,7 +101,7 @@ def supervise(
 def _forked(
     fork_server: ForkServer, spec: RunSpec, folder: Path, log: IO[bytes]
 ) -> ForkedRun | None:
-    """Fork a run; return None if that is not possible."""
+    """Fork a run; return None where runs cannot be forked."""
     if str(spec.settings.get("device")) != "cpu":
         return None  # CUDA does not survive a fork
     with contextlib.suppress(OSError):
