@@ -33,7 +33,10 @@ def line(folder: Path, *more: str, **changed: object) -> list[str]:
             ["rescue=restart"],
             "rescue=restart restarts with init=default, which this run already uses",
         ),
-        (["rescue=quarantine", "incidents=0"], "excludes the images that incidents blame, but incidents=0"),
+        (
+            ["rescue=quarantine", "incidents=0"],
+            "excludes the images that incidents blame, but incidents=0",
+        ),
         (
             ["rescue=lower_scale"],
             "it lowers the loss scale of AMP, which is off (amp=False, device=cpu)",

@@ -244,7 +244,8 @@ def test_a_run_starts_from_the_weights_asked_for(
         "model"
     ].state_dict()
     assert not torch.equal(ema[name].float().to(theirs.device), theirs)
-    assert (f"init={kind} has hardly any effect" in seen.log) == (kind != "kaiming")  # under BatchNorm
+    # under BatchNorm
+    assert (f"init={kind} has hardly any effect" in seen.log) == (kind != "kaiming")
 
 
 @pytest.mark.parametrize("task", DETECT_SHORT)
