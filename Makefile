@@ -39,10 +39,10 @@ demo: setup ## detection and pose, undisturbed and with a NaN injected; then a b
 	@$(BIN)/python -m yolo_stability.cli.demo
 	@YOLO_OFFLINE=true YOLO_AUTOINSTALL=false $(BIN)/yolo-stability benchmark suite=demo jobs=$(JOBS)
 
-test: setup ## run the tests (minutes)
+test: setup ## run unit and contract tests and a few trainings (5 minutes)
 	@$(BIN)/python -m pytest -q -m "not full" $(PARALLEL) $(PYTEST_ARGS)
 
-test-full: setup ## run the long tests: kills, full disks, big traces, big datasets (under an hour)
+test-full: setup ## run the other trainings, notebooks, kills, full disks, big traces and datasets (half an hour)
 	@$(BIN)/python -m pytest -q -m full $(PARALLEL) $(PYTEST_ARGS)
 
 test-versions: setup ## run the seam tests on older Ultralytics and the newest (VERSIONS="8.4.60 ..." or --fast; half an hour)

@@ -2,19 +2,22 @@
 
 Usage: python docs/generate.py [FOLDER]
 
-README, CHANGELOG and SECURITY are copied with their pictures, so that pages can point to them instead of saying it
-again.
+The pages of the repository's root are copied, so that others can link to them, and a real report is written from the
+sample runs.
 """
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+from yolo_stability import compare
 from yolo_stability.cli import help as pages
 from yolo_stability.cli.commands import ELSEWHERE, VERBS
 from yolo_stability.cli.commands.listing import KINDS
@@ -25,7 +28,9 @@ from yolo_stability.trace.schema import conform, empty
 
 REPO = Path(__file__).resolve().parents[1]
 OUT = REPO / "docs" / "pages" / "generated"
-_PICTURE = re.compile(r"\((\.github/[\w.-]+\.png)\)")
+ROOT_PAGES = ("CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md", "CODE_OF_CONDUCT.md")
+SAMPLE_RUNS = ("first", "hot", "rescued")
+"""Runs of `docs/sample/` that the report compares, the control first."""
 _ITEM = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 
 
@@ -37,9 +42,9 @@ def main(out: Path = OUT) -> None:
     """
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
-    _copy("README.md", out)
-    _copy("CHANGELOG.md", out)
-    _copy("SECURITY.md", out)
+    for name in ROOT_PAGES:
+        _copy(name, out)
+    write_report(out / "report.html")
     for name, text in (
         ("commands", commands()),
         ("keys", keys()),
@@ -51,13 +56,25 @@ def main(out: Path = OUT) -> None:
 
 
 def _copy(name: str, out: Path) -> None:
-    """Copy a page of the repository, with the pictures it shows beside it."""
-    text = (REPO / name).read_text(encoding="utf-8")
-    for picture in dict.fromkeys(_PICTURE.findall(text)):
-        shutil.copy(REPO / picture, out)
-    text = _PICTURE.sub(lambda match: f"({Path(match[1]).name})", text)
-    text = text.replace("](SECURITY.md)", "](security.md)")
+    """Copy a page of the repository's root; its links lead to the pages of the site."""
+    text = (REPO / name).read_text(encoding="utf-8").replace("](docs/pages/", "](../")
+    for other in ROOT_PAGES:
+        text = text.replace(f"]({other})", f"]({other.lower()})")
     (out / name.lower()).write_text(text, encoding="utf-8")
+
+
+def write_report(target: Path) -> None:
+    """Write the report of the sample runs as one file.
+
+    Args:
+        target: File to write.
+    """
+    with TemporaryDirectory() as scratch, contextlib.chdir(scratch):
+        runs = [Path("runs") / "detect" / name for name in SAMPLE_RUNS]
+        for run in runs:
+            shutil.copytree(REPO / "docs" / "sample" / run.name, run)
+        compare(*runs, out="compared")
+        shutil.copy(Path("compared") / "report.html", target)
 
 
 def commands() -> str:
@@ -74,7 +91,7 @@ def commands() -> str:
     lines += [
         "## Left to yolo",
         "",
-        "Verbs of Ultralytics that are not ours, and what the program answers:",
+        "Verbs of Ultralytics that this program does not have, and its answers:",
         "",
     ]
     lines += [
@@ -85,7 +102,7 @@ def commands() -> str:
 
 
 def keys() -> str:
-    """Return the page of all own keys."""
+    """Return the page of all yolo_stability options."""
     rows = [
         (
             f"`{key.name}=`",
@@ -101,7 +118,7 @@ def keys() -> str:
             "# Keys",
             "",
             "Keys of this package, for `train` and, as keyword arguments, for `yolo_stability.train` and",
-            "`StabilityMonitor`. Every key of Ultralytics is taken beside them; `yolo cfg` lists those. A *switch*",
+            "`StabilityMonitor`. Every key of Ultralytics works beside them; `yolo cfg` lists those. A *switch*",
             "changes what is trained, and how; `probe` takes those that act on the model.",
             "",
             *_table(("key", "default", "values", "what it does", ""), rows),
@@ -124,7 +141,7 @@ def names() -> str:
 
 
 def examples() -> str:
-    """Return the page of the examples, which tests run, as they lie beside the notebooks."""
+    """Return the page of the examples beside the notebooks, which tests run."""
     lines = ["# Examples", "", "The files of `notebooks/examples/`; tests run each of them.", ""]
     for path in sorted((REPO / "notebooks" / "examples").glob("*.py")):
         lines += [
@@ -184,9 +201,9 @@ def _columns(table: TableName, texts: Mapping[str, str]) -> list[tuple[str, str,
 
 
 def _attributes(cls: type) -> dict[str, str]:
-    """Return what a class's docstring says of each attribute, by name."""
+    """Return the description of each attribute in a class's docstring, by name."""
     text = inspect.cleandoc(cls.__doc__ or "").partition("Attributes:\n")[2]
-    return {name: " ".join(said.split()) for name, said in _ITEM.findall(text)}
+    return {name: " ".join(words.split()) for name, words in _ITEM.findall(text)}
 
 
 def _code(text: str) -> list[str]:

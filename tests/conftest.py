@@ -88,6 +88,17 @@ def coco_mini() -> Path:
     return folder
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave trainings that are not marked `smoke` to `make test-full`: `make test` takes minutes.
+
+    With YOLO_STABILITY_ALL_TRAININGS=1 only those stay out that are marked `full` themselves.
+    """
+    for item in [] if os.environ.get("YOLO_STABILITY_ALL_TRAININGS") else items:
+        if item.get_closest_marker("trains") and not item.get_closest_marker("smoke"):
+            item.add_marker(pytest.mark.full)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,

@@ -12,21 +12,21 @@ from yolo_stability.benchmarks.results import BenchmarkResult
 from yolo_stability.benchmarks.verify import Check, Verification, verify_benchmark
 from yolo_stability.config import OWN_KEYS
 from yolo_stability.core.findings import Diagnosis
-from yolo_stability.diagnosis.targets import Examination, examine_target
+from yolo_stability.diagnosis.bundle import Bundle, write_bundle
+from yolo_stability.diagnosis.targets import Examination, diagnose_run, examine_target
 from yolo_stability.studies.frontier.result import FrontierResult
 from yolo_stability.studies.mechanics.run import mechanics
 from yolo_stability.studies.probe.request import make_probe_request
 from yolo_stability.studies.probe.result import ProbeResult
 from yolo_stability.studies.probe.run import probe_checked
 from yolo_stability.studies.run_benchmark import run_benchmark
-from yolo_stability.trainer.messages import RunMessages
 from yolo_stability.trainer.monitor import StabilityMonitor
 from yolo_stability.trainer.train import train, train_checked
 
 __all__ = [
-    "RunMessages",
     "StabilityMonitor",
     "benchmark",
+    "bundle",
     "compare",
     "diagnose",
     "draw_probes",
@@ -141,6 +141,23 @@ def examine(path: str | Path) -> Examination:
     except RuntimeError:  # `~nobody`
         place = Path(path)
     return examine_target(place)
+
+
+def bundle(run: str | Path, *, out: str | Path | None = None) -> Bundle:
+    """Write a run into one anonymous file below 1 MB, for a bug report.
+
+    Args:
+        run: A run folder, recorded by this package or a plain one of Ultralytics.
+        out: The file; `bundle-<run id>.zip` in the working folder if None.
+
+    Returns:
+        Where the file is and what is in it.
+
+    Raises:
+        StabilityError: There is no run, or it cannot be read.
+    """
+    folder = Path(run).expanduser()
+    return write_bundle(folder, diagnose_run(folder), None if out is None else Path(out))
 
 
 def benchmark(suite: str, *, out: str | Path | None = None, **changes: Any) -> BenchmarkResult:

@@ -28,10 +28,7 @@ def isolate() -> Path:
             "OMP_NUM_THREADS": "1",
         }
     )
-    try:
-        import yolo_stability  # noqa: F401
-    except ImportError:  # only the checkout is here, the package is not installed
-        sys.path.insert(0, str(REPO))
+    sys.path.insert(0, str(REPO))  # this checkout, whichever one is installed
     return root
 
 

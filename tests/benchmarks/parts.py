@@ -1,110 +1,117 @@
-"""Where the added time goes: each part of a watched step on a clock of its own.
+"""Where the time of a step is spent: CPU time of this thread, each moment counted for one part only.
 
-The clock counts the CPU time of the thread, which other programs on the machine hardly disturb.
+Other programs disturb CPU time far less than the time of day. What they do to forward and backward they do to stock as
+well; the parts of the package are clocked by themselves, so that a millisecond of theirs is not sought in the noise of
+two hundred others.
 """
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import wraps
 from typing import Any
 from unittest.mock import patch
 
-import numpy as np
-from stepping import Stepper
-from variants import FULL, make_variants
-
-from yolo_stability.diagnosis import live as live_module
-from yolo_stability.gradients.updates import UpdateSampler
-from yolo_stability.guard.buffers import BufferSnapshot
+from yolo_stability.gradients.updates import UpdateSampling
 from yolo_stability.guard.guard import Guard
 from yolo_stability.guard.incidents.capture import IncidentKeeper
-from yolo_stability.guard.snapshots import Snapshot
-from yolo_stability.trace import TraceWriter
-from yolo_stability.trainer.loggers.console import ConsoleSink
-from yolo_stability.trainer.step import gradient_reading as reading_module
-from yolo_stability.trainer.step.accumulation import Window
-from yolo_stability.trainer.step.clipping import Clipping
-from yolo_stability.trainer.step.loop import StepLoop
-from yolo_stability.trainer.step.records import RecordKeeper
+from yolo_stability.trainer.live_findings import LiveFindings
+from yolo_stability.trainer.step import records
+from yolo_stability.trainer.step.recovery import Recovery
 
-STEPS = 70
-PARTS: dict[str, tuple[Any, str]] = {
-    "buffer snapshot": (BufferSnapshot, "take"),
-    "buffer check": (BufferSnapshot, "largest"),
-    "norm per tensor (stock needs it, too)": (reading_module, "tensor_norms"),
-    "total norm (stock needs it, too)": (reading_module, "total_norm"),
-    "host transfer": (reading_module, "to_host"),
-    "reading the gradients, all of it": (reading_module.BlockIndex, "with_gradient"),
-    "block sums": (reading_module.BlockIndex, "combine"),
-    "losses of the window": (Window, "absorb"),
-    "losses remembered": (Guard, "accept"),
-    "clip by the known norm": (Clipping, "apply"),
-    "weights copied before the update": (UpdateSampler, "before"),
-    "norms of weights and updates": (UpdateSampler, "after"),
-    "healthy snapshot": (Snapshot, "take"),
-    "record built and handed on": (RecordKeeper, "add"),
-    "of that: trace writer": (TraceWriter, "append"),
-    "of that: console sums": (ConsoleSink, "write"),
-    "of that: live rules": (live_module.LiveRules, "observe"),
-    "of those: asking them": (live_module, "find_all"),
-    "incidents: batch and random state kept": (IncidentKeeper, "keep"),
-    "incidents: loss noted": (IncidentKeeper, "note_loss"),
-    "flush to disk (own thread)": (TraceWriter, "_flush"),
-    "admits: read and decide, all of it": (StepLoop, "admits"),
-    "after_update: all of it": (StepLoop, "after_update"),
-    "begin_iteration: all of it": (StepLoop, "begin_iteration"),
-    "end_iteration: all of it": (StepLoop, "end_iteration"),
+SHARED = "shared"
+"""What stock does as well: forward, backward, optimizer, EMA."""
+SEAM = "seam"
+"""Callbacks, preprocessing and `optimizer_step`, but for what is shared or a part of its own."""
+COLLECTOR = "collector"
+"""Garbage collection of what a step leaves behind."""
+
+PARTS: dict[str, tuple[tuple[Any, tuple[str, ...]], ...]] = {
+    "guard": (
+        (Guard, ("before_window", "largest_buffer", "accept", "screen_losses")),
+        (Recovery, ("applied",)),
+    ),
+    "incidents": ((IncidentKeeper, ("keep", "note_loss", "largest_buffer", "evidence")),),
+    "record": ((records.RecordKeeper, ("applied", "complete")),),
+    "updates": (
+        (UpdateSampling, ("before_update", "after_update")),
+        (records, ("with_update_ratios",)),
+    ),
+    "rules": ((LiveFindings, ("observe", "event")),),
 }
+"""Functions of the package by the part that they belong to; what they call of another part counts there."""
 
 
-def profile_parts(stepper: Stepper) -> str:
-    """Step the variant with everything on and return a table of its parts, median milliseconds a call."""
-    variants, _ = make_variants(stepper, stepper.save_dir)
-    full = next(v for v in variants if v.name == FULL)
-    full.flush_every = 10
-    spent: dict[str, list[float]] = defaultdict(list)
-    whole = []
-    full.enter()
-    with ExitStack() as stack:
-        for name, (owner, attribute) in PARTS.items():
-            stack.enter_context(
-                patch.object(owner, attribute, clocked(getattr(owner, attribute), spent[name]))
-            )
-        for i in range(STEPS):
-            if i == 3:  # the dense phase is over: steps now are as in a long run
-                full.end_dense_phase()
-                for times in spent.values():
-                    times.clear()
-            full.before_turn(1)
-            whole.append(stepper.timed(1, None)[1])
-    full.leave()
-    for variant in variants:
-        if variant.run:
-            variant.run.close()
-    counted = STEPS - 3
-    lines = [
-        f"whole step {np.median(whole) * 1000:.1f} ms",
-        f"{'part':40} {'ms a call':>10} {'calls a step':>13}",
-    ]
-    lines += [
-        f"{name:40} {np.median(times) * 1000:10.3f} {len(times) / counted:13.2f}"
-        for name, times in spent.items()
-        if times
-    ]
-    return "\n".join(lines)
+class PartClock:
+    """Counts CPU seconds of the calling thread by part.
 
+    Attributes:
+        spent: Seconds by part since the last start.
+        calls: How often the clock has been handed over since then.
+    """
 
-def clocked(function: Callable[..., Any], spent: list[float]) -> Callable[..., Any]:
-    """Return the function with its duration noted."""
+    def __init__(self) -> None:
+        self.spent: defaultdict[str, float] = defaultdict(float)
+        self.calls = 0
+        self._open = [SHARED]
+        self._last = 0.0
 
-    def timed(*args: Any, **kwargs: Any) -> Any:
-        start = time.thread_time()
+    def start(self) -> None:
+        """Begin a step."""
+        self.spent.clear()
+        self.calls, self._open = 0, [SHARED]
+        self._last = time.thread_time()
+
+    def stop(self) -> dict[str, float]:
+        """End the step; return milliseconds by part."""
+        self._count()
+        return {part: seconds * 1000 for part, seconds in self.spent.items()}
+
+    def call(self, part: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a function on the clock of a part and return what it returns."""
+        self._count()
+        self._open.append(part)
+        self.calls += 1
         try:
             return function(*args, **kwargs)
         finally:
-            spent.append(time.thread_time() - start)
+            self._count()
+            self._open.pop()
 
-    return timed
+    def around(self, part: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function, each of its calls on the clock of a part."""
+
+        @wraps(function)
+        def clocked(*args: Any, **kwargs: Any) -> Any:
+            return self.call(part, function, *args, **kwargs)
+
+        return clocked
+
+    def cost(self, calls: int = 2000) -> float:
+        """Return what a handover of the clock itself takes, in milliseconds."""
+        nothing = self.around(SEAM, lambda: None)
+        start = time.thread_time()
+        for _ in range(calls):
+            nothing()
+        return (time.thread_time() - start) / calls * 1000
+
+    def _count(self) -> None:
+        """Count the time since the last handover for the part that was open."""
+        now = time.thread_time()
+        self.spent[self._open[-1]] += now - self._last
+        self._last = now
+
+
+@contextmanager
+def clocked_parts(clock: PartClock) -> Iterator[None]:
+    """Put every part of the package on the clock inside the context."""
+    with ExitStack() as stack:
+        for part, owners in PARTS.items():
+            for owner, names in owners:
+                for name in names:
+                    clocked = clock.around(part, getattr(owner, name))
+                    stack.enter_context(patch.object(owner, name, clocked))
+        yield

@@ -54,6 +54,7 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Counted]:
 
 
 @pytest.mark.trains
+@pytest.mark.smoke
 def test_no_part_does_more_than_is_pinned(counted: Counted) -> None:
     pinned = read_pinned()
     reason = incomparable(pinned)
@@ -64,6 +65,7 @@ def test_no_part_does_more_than_is_pinned(counted: Counted) -> None:
 
 
 @pytest.mark.trains
+@pytest.mark.smoke
 def test_every_counted_step_is_what_it_is_called_and_every_module_has_a_part(
     counted: Counted,
 ) -> None:
@@ -74,6 +76,7 @@ def test_every_counted_step_is_what_it_is_called_and_every_module_has_a_part(
 
 
 @pytest.mark.trains
+@pytest.mark.smoke
 def test_a_typical_step_waits_once_more_than_stock(counted: Counted) -> None:
     """The number that `tests/benchmarks/gpu/test_syncs.py` reads off a CUDA GPU."""
     typical = counted.found["steps"]["typical"]
@@ -160,6 +163,7 @@ SEEDS = {
 
 
 @pytest.mark.trains
+@pytest.mark.smoke
 @pytest.mark.parametrize("name", SEEDS)
 def test_a_seeded_cost_is_found_in_its_part(
     name: str, counted: Counted, monkeypatch: pytest.MonkeyPatch

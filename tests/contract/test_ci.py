@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -92,11 +93,68 @@ def test_every_action_is_pinned_to_a_commit() -> None:
     assert [line for line in lines if not pinned.fullmatch(line)] == []
 
 
-def test_every_job_of_the_workflow_calls_what_the_makefile_has() -> None:
-    jobs = yaml.safe_load((REPO / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+def jobs_of(name: str) -> dict[str, Any]:
+    """Return the jobs of a workflow."""
+    text = (REPO / ".github" / "workflows" / f"{name}.yml").read_text(encoding="utf-8")
+    jobs: dict[str, Any] = yaml.safe_load(text)["jobs"]
+    return jobs
+
+
+@pytest.mark.parametrize(
+    ("workflow", "needed"),
+    [("ci", {"lint", "test", "test-wheel"}), ("release", {"check", "test-wheel", "docs"})],
+)
+def test_every_job_of_a_workflow_calls_what_the_makefile_has(
+    workflow: str, needed: set[str]
+) -> None:
     targets = re.findall(
         r"^([a-z-]+):", (REPO / "Makefile").read_text(encoding="utf-8"), re.MULTILINE
     )
-    runs = [step["run"] for job in jobs["jobs"].values() for step in job["steps"] if "run" in step]
+    steps = [step for job in jobs_of(workflow).values() for step in job["steps"]]
+    runs = [step["run"] for step in steps if "run" in step]
     made = [line.removeprefix("make ") for line in runs if line.startswith("make ")]
-    assert {"lint", "test", "test-wheel"} <= set(made) <= set(targets)
+    assert needed <= set(made) <= set(targets)
+
+
+def test_a_release_is_tested_before_it_is_built_published_and_documented() -> None:
+    text = (REPO / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
+    jobs = jobs_of("release")
+    assert {name: job.get("needs") for name, job in jobs.items()} == {
+        "tests": None,
+        "build": "tests",
+        "publish": "build",
+        "docs": "publish",
+    }
+    assert yaml.safe_load(text)["permissions"] == {"contents": "read"}
+    # Trusted publishing: the index asks who runs it, and no secret is needed.
+    assert "secrets." not in text
+    may_identify = {name for name, job in jobs.items() if "id-token" in job.get("permissions", {})}
+    assert may_identify == {"publish", "docs"}
+    assert {step.get("uses", "").partition("@")[0] for step in jobs["publish"]["steps"]} == {
+        "actions/download-artifact",
+        "pypa/gh-action-pypi-publish",
+    }
+
+
+@pytest.mark.parametrize(
+    ("tag", "dated", "good"),
+    [("v1.2.3", True, True), ("v1.2.4", True, False), ("v1.2.3", False, False)],
+)
+def test_a_tag_must_be_the_version_and_its_changes_dated(
+    tmp_path: Path, tag: str, dated: bool, good: bool
+) -> None:
+    """The step of the workflow, run as it is there."""
+    (tmp_path / "pyproject.toml").write_text('[project]\nversion = "1.2.3"\n')
+    date = "2026-11-30" if dated else "unreleased"
+    (tmp_path / "CHANGELOG.md").write_text(f"# Changelog\n\n## [1.2.3] - {date}\n")
+    step = next(s for s in jobs_of("release")["tests"]["steps"] if "GITHUB_REF_NAME" in str(s))
+    python = tmp_path / "bin"
+    python.mkdir()
+    (python / "python").symlink_to(sys.executable)
+    done = subprocess.run(
+        ["bash", "-e", "-c", step["run"]],
+        cwd=tmp_path,
+        env={**os.environ, "GITHUB_REF_NAME": tag, "PATH": f"{python}:{os.environ['PATH']}"},
+        check=False,
+    )
+    assert (done.returncode == 0) == good

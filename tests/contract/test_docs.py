@@ -46,6 +46,9 @@ COMMAND = re.compile(
     r"`(?:yolo-stability|make|pytest|python) |^(?:yolo-stability|make|pytest|python) ", re.MULTILINE
 )
 TARGETS = re.compile(r"^([\w-]+):.*## ", re.MULTILINE)
+FROM_RUNS = {"frontier", "probe", "remedies", "report-light"}
+"""Pictures that the command beside them writes; all others are drawn by a script of `docs/`."""
+REPORT_BYTES = 6_000_000
 
 
 def load(name: str) -> ModuleType:
@@ -130,7 +133,8 @@ def test_every_page_is_in_the_navigation_and_every_picture_is_small_and_shown(
     for picture in sorted((PAGES / "img").iterdir()):
         assert picture.stat().st_size < 150_000, picture.name
         assert f"img/{picture.name}" in text
-    assert {path.stem for path in (PAGES / "img").iterdir()} == set(load("gallery").SIGNATURES)
+    drawn = {*load("gallery").SIGNATURES, *load("pictures").DRAWN}
+    assert {path.stem for path in (PAGES / "img").iterdir()} - drawn == FROM_RUNS
 
 
 # --- commands -------------------------------------------------------------------------------------
@@ -173,6 +177,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     for name, fake in {
         "benchmark": benchmark,
+        "bundle": lambda run, out: ended,
         "frontier": frontier,
         "train_checked": train,
         "compare": lambda *_, **__: ended,
@@ -290,10 +295,10 @@ def test_python_blocks_are_python_and_import_what_exists(name: str) -> None:
 # --- figures --------------------------------------------------------------------------------------
 
 
-def bare_figures(text: str) -> list[str]:
-    """Return measured figures whose section shows no command that makes them."""
+def bare_figures(text: str, *, whole: bool = False) -> list[str]:
+    """Return measured figures whose section, or whose whole page, shows no command that makes them."""
     found = []
-    for section in re.split(r"^(?=#+ )", text, flags=re.MULTILINE):
+    for section in [text] if whole else re.split(r"^(?=#+ )", text, flags=re.MULTILINE):
         prose = INLINE.sub("", re.sub(r"`[^`\n]+`", "", FENCE.sub("", section)))
         prose = LINK.sub("", prose)
         console = "".join(
@@ -306,7 +311,8 @@ def bare_figures(text: str) -> list[str]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_no_figure_without_a_command(name: str) -> None:
-    assert bare_figures((PAGES / name).read_text(encoding="utf-8")) == []
+    text = (PAGES / name).read_text(encoding="utf-8")
+    assert bare_figures(text, whole=name.startswith("measured/")) == []
 
 
 @pytest.mark.parametrize(
@@ -315,7 +321,10 @@ def test_no_figure_without_a_command(name: str) -> None:
 def test_a_bare_figure_is_found(text: str) -> None:
     assert bare_figures(f"# Title\n\n{text}\n")
     assert bare_figures(f"# Title\n\n{text} `make bench`\n") == []
-    assert bare_figures(f"# Title\n\n{text}\n\n## Next\n\n```console\nmake bench\n```\n")
+    later = f"# Title\n\n{text}\n\n## Next\n\n```console\nmake bench\n```\n"
+    assert bare_figures(later)
+    assert bare_figures(later, whole=True) == []
+    assert bare_figures(f"# Title\n\n{text}\n", whole=True)
 
 
 # --- what is read off the code --------------------------------------------------------------------
@@ -391,7 +400,7 @@ def test_the_site_builds_and_every_link_in_it_resolves(site_sources: Path) -> No
     config = site_sources / "zensical.toml"
     text = config.read_text().replace(
         '[".."]', f'["{REPO.as_posix()}"]'
-    )  # snippets and docstrings lie in the repository
+    )  # snippets and docstrings are in the repository
     config.write_text(text)
     done = subprocess.run(
         [sys.executable, "-m", "zensical", "build", "--strict", "-f", str(config)],
@@ -403,10 +412,11 @@ def test_the_site_builds_and_every_link_in_it_resolves(site_sources: Path) -> No
     )
     assert done.returncode == 0, done.stdout + done.stderr
     site = site_sources / "site"
+    report = site / "generated" / "report.html"
     pages = {
         path: References(path.read_text(encoding="utf-8"))
         for path in site.rglob("*.html")
-        if path.stem != "404"
+        if path.stem != "404" and path != report
     }
     assert len(pages) == len(list((site_sources / "pages").rglob("*.md")))
     bad = []
@@ -424,3 +434,7 @@ def test_the_site_builds_and_every_link_in_it_resolves(site_sources: Path) -> No
     assert bad == []
     api = pages[site / "reference" / "api.html"].ids
     assert {f"yolo_stability.{name}" for name in yolo_stability.__all__} <= api
+    assert report.stat().st_size < REPORT_BYTES
+    assert all(f">{name}<" in report.read_text(encoding="utf-8") for name in ("hot", "rescued"))
+    assert (site / "search.js").read_text(encoding="utf-8").startswith("var __index = ")
+    assert all("iframe-worker.js" in " ".join(page.loads) for page in pages.values())

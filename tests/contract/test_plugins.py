@@ -99,6 +99,7 @@ def test_its_rule_finds(installed: dict[str, str], tmp_path: Path) -> None:
 
 
 @pytest.mark.trains
+@pytest.mark.smoke
 def test_its_clip_clips(installed: dict[str, str], tmp_path: Path) -> None:
     line = "model=yolov8n.yaml data=shapes imgsz=32 batch=8 epochs=1 device=cpu plots=False"
     done = run(
@@ -178,7 +179,7 @@ def test_an_unused_rule_or_logger_stops_nothing(tmp_path: Path) -> None:
     done = run(env, "diagnose", str(tmp_path / "run"), "--json")
     alone = run(os.environ, "diagnose", str(tmp_path / "run"), "--json")
     assert (done.returncode, done.stdout) == (alone.returncode, alone.stdout)
-    assert "rule 'too_steep' of the package tiny-plugin 1.0 is left out" in done.stderr
+    assert "rule 'too_steep' of the package tiny-plugin 1.0 is skipped" in done.stderr
     code = (
         "from yolo_stability.trainer.monitor import _make_sinks; from yolo_stability.diagnosis.live import LiveRules;"
         "print(len(_make_sinks()), LiveRules() is not None)"
@@ -187,7 +188,7 @@ def test_an_unused_rule_or_logger_stops_nothing(tmp_path: Path) -> None:
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
     )
     assert made.stdout.split()[-2:] == ["4", "True"]
-    assert "sink 'post' of the package tiny-plugin 1.0 is left out" in made.stderr
+    assert "sink 'post' of the package tiny-plugin 1.0 is skipped" in made.stderr
 
 
 @pytest.mark.parametrize(
@@ -229,7 +230,7 @@ def test_a_class_of_this_package_keeps_its_name(tmp_path: Path) -> None:
     env = install(tmp_path, {"clips": CLIP, "rules": RULE}, points)
     done = run(env, "train", "model=yolo26n.yaml", "data=shapes", "clip=same:10")
     assert done.returncode == 2
-    assert "has another name already" in done.stderr
+    assert "is already registered under another name" in done.stderr
 
 
 def test_a_run_with_a_clip_of_another_package_depends_on_its_version(

@@ -5,6 +5,7 @@
     python tests/defects/run_defects.py --jobs 2            # all defects, two at a time
     python tests/defects/run_defects.py guard-nan-gradient  # some defects, by name
     python tests/defects/run_defects.py --area trace        # the defects of one area
+    python tests/defects/run_defects.py --whole 5 --jobs 2  # five at random, all tests for each
 
 For each defect only the tests that touch its line are run, until one fails. All of this happens in
 copies of the repository in a temporary folder; the repository itself is not changed. The exit code
@@ -17,6 +18,7 @@ import argparse
 import ast
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -35,9 +37,11 @@ from defects import AREAS, DEFECTS, Defect
 HERE = Path(__file__).resolve().parent
 PACKAGE = "yolo_stability"
 SUITE = ("-m", "not full")
+WHOLE_SEED = 20_261_130
 # They check the source text (line counts, imports, layout), not behavior.
 NOT_COUNTED = ("tests/contract/test_structure.py", "tests/contract/test_imports.py")
 TOUCH_FILE, TIMES_FILE = "YOLO_STABILITY_TOUCH_FILE", "YOLO_STABILITY_TIMES_FILE"
+ALL_TRAININGS = "YOLO_STABILITY_ALL_TRAININGS"
 REMOVED = ("CI", "PYTEST_CURRENT_TEST", "PYTEST_ADDOPTS", "YOLO_STABILITY_TEST_ROOT")
 
 # What a touch probe calls. It must never raise, and must work where a test replaces `open`.
@@ -249,6 +253,7 @@ class Copy:
         environment = {k: v for k, v in os.environ.items() if k not in REMOVED}
         environment["PYTHONPATH"] = str(self.root)
         environment["OMP_NUM_THREADS"] = "1"
+        environment[ALL_TRAININGS] = "1"
         environment[TIMES_FILE] = str(self._times)
         environment[TOUCH_FILE] = str(folder / "touched.jsonl")
         images = repo.parent / "shared" / "data" / "coco-mini"
@@ -474,6 +479,39 @@ def _run(copy: Copy, tests: Sequence[str], log: Path, limit: float | None) -> in
     return copy.pytest(arguments, log, None if limit is None else max(limit, 1.0))
 
 
+def try_whole(defect: Defect, copy: Copy, workers: int, logs: Path) -> Outcome:
+    """Seed a defect and run all tests but the long ones until one fails.
+
+    Args:
+        defect: The defect.
+        copy: Copy to seed it in.
+        workers: Number of test processes.
+        logs: Folder for the output of pytest.
+    """
+    began = time.monotonic()
+    outcome = Outcome(name=defect.name, area=defect.area, result="survived")
+    file = find(copy.root, defect.old)[0]
+    healthy = file.read_text(encoding="utf-8")
+    ignored = [f"--ignore={name}" for name in NOT_COUNTED]
+    parallel = ["-n", str(workers), "--dist", "loadfile"] if workers > 1 else []
+    arguments = ["-x", "-q", "-p", "no:cacheprovider", *SUITE, *parallel, *ignored]
+    try:
+        copy.write(file, healthy.replace(defect.old, defect.new))
+        copy.pytest(arguments, logs / f"{outcome.name}.log")
+    finally:
+        copy.write(file, healthy)
+    reports = copy.reports()
+    outcome.ran = len({test for test, _, _, _ in reports})
+    outcome.tests = outcome.ran
+    failed = next((test for test, _, result, _ in reports if result == "failed"), None)
+    if failed is not None:
+        clean = _run(copy, [failed], logs / f"{outcome.name}.clean.log", None) == 0
+        outcome.result, outcome.by = ("caught" if clean else "error"), failed
+        outcome.note = "" if clean else "it fails without the defect too"
+    outcome.seconds = round(time.monotonic() - began, 1)
+    return outcome
+
+
 def try_all(
     repo: Path, folder: Path, defects: Sequence[Defect], touched: Touched, jobs: int, limit: float
 ) -> list[Outcome]:
@@ -556,6 +594,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--touched", type=Path, default=HERE / "touched.json")
     parser.add_argument("--paths", nargs="*", default=[], help="run only these tests with --touch")
     parser.add_argument("--results", type=Path, default=HERE / "results.json")
+    parser.add_argument("--whole", type=int, help="so many at random, all tests for each")
     parser.add_argument("--area", choices=AREAS, help="only the defects of one area")
     parser.add_argument("--jobs", type=int, default=1, help="parallel defects or test workers")
     parser.add_argument("--limit", type=float, default=240.0, help="seconds per defect")
@@ -608,6 +647,14 @@ def work(asked: argparse.Namespace, folder: Path) -> int:
         untouched = [name for name, tests in touched.defects.items() if not tests]
         print(f"touched by no test: {', '.join(untouched) or 'none'}")
         return 0
+    if asked.whole:
+        copy = Copy(repo, folder / "copy")
+        copy.require_own_package()
+        outcomes = []
+        for defect in random.Random(WHOLE_SEED).sample(DEFECTS, asked.whole):
+            outcomes.append(try_whole(defect, copy, asked.jobs, folder))
+            print(row(outcomes[-1]), flush=True)
+        return 0 if all(outcome.result == "caught" for outcome in outcomes) else 1
     touched = read_touched(asked.touched)
     defects = chosen(asked.names, asked.area)
     outcomes = try_all(repo, folder, defects, touched, asked.jobs, asked.limit)

@@ -79,7 +79,7 @@ TRIED = {
     "NaN or Inf in a label file": len(BAD_LABELS),
     "dataset changed during a run": len(DATA_CHANGES),
 }
-"""Times tried by fault, as the rows of docs/pages/faults.md are called."""
+"""Times tried by fault, as the rows of docs/pages/measured/faults.md are called."""
 
 
 def moments_in_training() -> list[str]:

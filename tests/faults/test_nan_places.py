@@ -75,6 +75,7 @@ def lost_steps(run: Ended) -> tuple[int, int]:
     )
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(
     "place",
     [

@@ -36,6 +36,7 @@ def check_end(child: Child, folder: Path) -> Log:
     return log
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize(
     ("number", "gaps", "at"),
     [

@@ -83,7 +83,8 @@ def test_a_disk_that_does_not_answer_ends_the_telemetry(
         run = inside.train(epochs=6)
     assert run.code == 0, run.said
     assert (
-        "Telemetry stopped: the disk has not answered for 0.5 s; the training goes on." in run.said
+        "Telemetry stopped: the disk has not responded for 0.5 s; the training continues."
+        in run.said
     )
     assert loads(run.last) == -1
     assert run.trace.steps.height == 0

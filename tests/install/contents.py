@@ -60,7 +60,9 @@ def _sources() -> set[str]:
         REPO / "Makefile",
         REPO / "constraints.txt",
     ]
-    parts += [*(REPO / ".github").glob("*.png"), *(REPO / "configs").rglob("*.yaml")]
+    parts += [path for path in (REPO / "docs" / "pages" / "img").iterdir() if path.is_file()]
+    parts += [path for path in (REPO / "docs" / "sample").rglob("*") if path.is_file()]
+    parts += [*(REPO / "configs").rglob("*.yaml"), REPO / "CONTRIBUTING.md"]
     return {path.relative_to(REPO).as_posix() for path in parts}
 
 

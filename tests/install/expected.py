@@ -37,7 +37,9 @@ SHORTENED: dict[str, dict[str, str]] = {
     },
     r"^yolo-stability benchmark suite=remedies\b": {"arms": "control,no-norm,no-norm+group-norm"},
     r"^yolo-stability frontier ": {"epochs": "1", "imgsz": "32", "seeds": "1"},
-    r"^yolo-stability frontier axis=lr_mult": {"from": "1", "to": "10000", "resolution": "10000"},
+    r"^yolo-stability frontier axis=lr_mult": {"from": "1", "to": "10000"},
+    r"^yolo-stability frontier axis=lr_mult(?!.* grid=)": {"resolution": "10000"},
+    r"^yolo-stability frontier .* grid=": {"grid": "2"},
     r"^yolo-stability frontier .*device=0 ": {"device": "cpu", "workers": "0"},
     r"^yolo-stability frontier axis=batch ": {"resolution": "8"},
     r" (batch=1|arms=tiny-batch)\b": {
@@ -55,7 +57,6 @@ SHORTENED_PYTHON = {
 """Texts that are replaced in a block of Python."""
 
 INTERRUPTED = {
-    r"^yolo-stability train detect model=yolo26n.yaml data=path/to/coco epochs=100 imgsz=640$": "train",
     r"^yolo-stability train detect model=yolo26n.pt data=path/to/data.yaml epochs=100$": "train",
     r" name=coco$": "coco",
 }
@@ -69,18 +70,8 @@ LEFT_BEHIND = {
 }
 """Paths that no earlier line leaves behind; copied from a run that is made for it."""
 
-GIVEN_PYTHON = {
-    "with record(model, optimizer, out=": (
-        "import torch\n"
-        "model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1))\n"
-        "forward, model.forward = model.forward, lambda x: forward(x).square().mean()\n"
-        "optimizer = torch.optim.SGD(model.parameters(), lr=0.01)\n"
-        "batches = [torch.randn(16, 4) for _ in range(20)]\n"
-    ),
-}
-"""What a block of Python takes for granted."""
-
 _CODES = {
+    r"^yolo-stability train .* guard=off fault=nan_grad@(12,20|15|4)": {3},
     r"^yolo-stability (diagnose|train .*fail_on=)": {0, 3, 4},
     r"^yolo-stability (probe|verify|data check) ": {0, 3},
     r"^yolo-stability frontier ": {0, 4},
@@ -97,12 +88,12 @@ def why_left_out(line: Printed) -> str:
 
 
 def to_run(line: Printed) -> str:
-    """Return what is run: the text as printed, but for what is shortened, after what it takes for granted."""
+    """Return what is run: the text as printed, but for what is shortened."""
     text = line.text
     if line.python:
         for old, new in SHORTENED_PYTHON.items():
             text = text.replace(old, new)
-        return "".join(given for start, given in GIVEN_PYTHON.items() if start in text) + text
+        return text
     changed = {
         k: v for p, keys in SHORTENED.items() if re.search(p, line.text) for k, v in keys.items()
     }
@@ -152,6 +143,6 @@ def stale(lines: list[Printed]) -> list[str]:
         for pattern, texts in patterns
         if not any(re.search(pattern, text) for text in texts)
     ]
-    for given in (*SHORTENED_PYTHON, *GIVEN_PYTHON):
+    for given in SHORTENED_PYTHON:
         found += [] if any(given in text for text in python) else [given]
     return found

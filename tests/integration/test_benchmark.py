@@ -26,7 +26,7 @@ from yolo_stability.core.errors import StabilityError
 from yolo_stability.data.resolve import resolve_data
 from yolo_stability.studies.run_benchmark import run_benchmark
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.smoke]
 
 TINY = {"imgsz": 64, "epochs": 2, "fraction": [32, 4], "cache": False}
 SUITE = {

@@ -22,8 +22,9 @@ def test_train_on_a_coco_folder(task: str, coco_mini: Path, tmp_path: Path) -> N
     before = {p: p.stat().st_mtime_ns for p in coco_mini.rglob("*")}
     hook = register_optimizer_step_post_hook(lambda *_: taken.append(1))
     try:
-        words = f"train {task} model={NANO[task]} data={coco_mini} epochs=2 imgsz=160 batch=8 device=cpu plots=False"
-        code = main([*words.split(), f"project={tmp_path}", "name=run"])
+        words = f"train {task} model={NANO[task]} data={coco_mini} project={tmp_path} name=run"
+        quick = "epochs=2 imgsz=64 batch=8 device=cpu workers=0 plots=False"
+        code = main([*words.split(), *quick.split()])
     finally:
         hook.remove()
 

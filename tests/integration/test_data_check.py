@@ -87,7 +87,7 @@ def yolo(tmp_path: Path) -> YoloFolder:
 
 @pytest.fixture
 def spoiled(yolo: YoloFolder) -> YoloFolder:
-    """Give a folder with every defect: labels, images, and what lies around."""
+    """Return a folder with every defect of labels, images and other files."""
     for kind, text in DEFECTS.items():
         yolo.add(f"train/{kind}.png", text)
     yolo.add("train/encoding.png", b"0 .5 .5 .2 .2\n\xff\xfe\n")
@@ -110,7 +110,7 @@ def spoiled(yolo: YoloFolder) -> YoloFolder:
 
 
 def stock(folder: YoloFolder, split: str, task: str = "detect") -> dict[str, int]:
-    """Let Ultralytics scan a copy of the folder, the independent reference; return labels kept by image name."""
+    """Return labels kept by image name, from Ultralytics' scan of a copy, the reference."""
     from ultralytics.data.dataset import YOLODataset
     from ultralytics.data.utils import check_det_dataset
 
@@ -275,14 +275,14 @@ def test_what_ultralytics_refuses_as_a_whole_is_said(yolo: YoloFolder, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("train: x\n", "'val:' key missing"),
         (
             "path: .\ntrain: images/none\nval: images/val\nnames: [a]\n",
             "train set is at .*images/none, which does not",
         ),
-        ("path: .\ntrain: labels\nval: images/val\nnames: [a]\n", "holds no image"),
+        ("path: .\ntrain: labels\nval: images/val\nnames: [a]\n", "contains no image"),
         ("path: .\ntrain: images/train\nval: images/val\n", "'names' or 'nc'"),
         ("path: .\ntrain: 5\nval: images/val\nnames: [a]\n", "train' must be|is not iterable"),
         ("[1, 2", "cannot use the data YAML"),
@@ -297,15 +297,15 @@ def test_what_ultralytics_refuses_as_a_whole_is_said(yolo: YoloFolder, tmp_path:
         ),
     ],
 )
-def test_a_broken_data_yaml_is_one_sentence(yolo: YoloFolder, text: str, said: str) -> None:
+def test_a_broken_data_yaml_is_one_sentence(yolo: YoloFolder, text: str, expected: str) -> None:
     yolo.yaml_text = text
-    with pytest.raises(DataError, match=said) as caught:
+    with pytest.raises(DataError, match=expected) as caught:
         check_data(str(yolo.write()))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("args", "said"),
+    ("args", "expected"),
     [
         ([], "'data check' takes one dataset"),
         (["a", "b"], "'data check' takes one dataset"),
@@ -317,11 +317,11 @@ def test_a_broken_data_yaml_is_one_sentence(yolo: YoloFolder, text: str, said: s
     ],
 )
 def test_mistakes_are_one_sentence(
-    capsys: pytest.CaptureFixture[str], args: list[str], said: str
+    capsys: pytest.CaptureFixture[str], args: list[str], expected: str
 ) -> None:
     assert main(["data", "check", *args]) == 2
     out, err = capsys.readouterr()
-    assert said in err
+    assert expected in err
     assert (out, err.count("\n")) == ("", 1)
 
 
@@ -349,7 +349,7 @@ def test_coco_mini_is_healthy(coco_mini: Path, task: str) -> None:
 
 @pytest.fixture
 def spoiled_coco(tmp_path: Path) -> Path:
-    """Give a COCO folder with damage that the import leaves out, repairs, doubts, or cannot see."""
+    """Return a COCO folder with damage that the import skips, repairs, doubts or cannot detect."""
     root = tmp_path / "coco"
     names = ["good.png", "gone.png", "text.jpg", "cut.jpg", "early.jpg", "scaled.png"]
     for split in ("train2017", "val2017"):
@@ -388,7 +388,7 @@ def test_a_coco_folder_is_checked_through_its_import(
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if len(line) > 80 and str(spoiled_coco) not in line] == []
     for line in (
-        "  1 crowd (COCO's rule, no damage)",
+        "  1 crowd (COCO's rule, not damage)",
         "  1 box without area",
         "    annotation 91 of image 0",
         "  1 file missing",
@@ -434,7 +434,7 @@ def _watch(event: str, args: tuple[object, ...]) -> None:
 
 @pytest.fixture
 def watch() -> Iterator[Callable[[Path], list[str]]]:
-    """Watch a folder for writes: root may write to a read-only folder, so permissions would prove nothing."""
+    """Watch a folder for writes; as root, a read-only folder would prove nothing."""
     sys.addaudithook(_watch)
 
     def start(folder: Path) -> list[str]:
@@ -457,7 +457,7 @@ def test_nothing_is_written_below_the_users_folder_even_for_a_moment(
     assert seen[1]
 
 
-# --- any file at all ----------------------------------------------------------------------------------------------
+# --- any file at all ------------------------------------------------------------------------------
 
 WORDS = st.one_of(
     st.sampled_from(
@@ -557,7 +557,7 @@ def test_every_label_file_is_judged_as_ultralytics_judges_it(
 
 
 def compare(image: Path, text: bytes, layout: Layout) -> None:
-    """Compare the judgement with that of Ultralytics."""
+    """Compare the verdict with that of Ultralytics."""
     from ultralytics.data.utils import verify_image_label
 
     label = image.with_suffix(".txt")

@@ -22,7 +22,7 @@ import torch
 
 import yolo_stability
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.smoke]
 
 EARLIER = Path(__file__).resolve().parents[1] / "golden" / "earlier"
 EXPECTED = json.loads((EARLIER / "expected.json").read_text(encoding="utf-8"))

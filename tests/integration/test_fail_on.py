@@ -21,6 +21,7 @@ pytestmark = pytest.mark.trains
 HUGE = {"lr_mult": 1000.0, "clip": "none", "warmup_epochs": 0, "epochs": 4}
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("task", ["detect", "pose"])
 def test_a_critical_finding_ends_the_run(task: str, tmp_path: Path) -> None:
     model = {"detect": "yolo26n.yaml", "pose": "yolo26n-pose.yaml"}[task]
@@ -52,6 +53,7 @@ def test_a_healthy_run_says_nothing_and_goes_on(tmp_path: Path) -> None:
     assert result.diagnosis.verdict == "stable"
 
 
+@pytest.mark.smoke
 def test_a_rule_that_fails_costs_the_rules_and_not_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log: pytest.LogCaptureFixture
 ) -> None:

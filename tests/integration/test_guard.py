@@ -104,6 +104,7 @@ def _model_state(trainer: Any) -> dict[str, torch.Tensor]:
     return tensors
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("task", DETECT_SHORT)
 @pytest.mark.parametrize(
     ("fault", "skipped"),
@@ -212,6 +213,7 @@ def test_a_bad_micro_batch_spoils_its_window_only(fault: str, tmp_path: Path) ->
     assert not results_have_nan(run.save_dir)
 
 
+@pytest.mark.smoke
 def test_an_amp_overflow_is_handled_exactly_as_stock_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -254,6 +256,7 @@ def test_a_nan_loss_under_amp_is_the_guards_and_leaves_the_scaler_usable(tmp_pat
     assert bad_tensors(model.trainer) == []
 
 
+@pytest.mark.smoke
 def test_too_many_bad_steps_end_the_run_with_its_last_healthy_state(
     tmp_path: Path, zero_at_start: dict[str, set[str]]
 ) -> None:

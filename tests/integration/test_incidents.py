@@ -189,6 +189,7 @@ def test_an_injected_gradient_is_not_blamed_on_the_batch(tmp_path: Path) -> None
     assert result.message == f"{lead}; {expected.partition('; ')[2]}."
 
 
+@pytest.mark.smoke
 def test_an_injected_loss_is_not_blamed_on_the_batch(tmp_path: Path) -> None:
     run = Run("pose", tmp_path, own={"fault": "nan_loss@2"})
     (event,) = run.events()
@@ -202,6 +203,7 @@ def test_an_injected_loss_is_not_blamed_on_the_batch(tmp_path: Path) -> None:
     assert not replay_incident(run.folders[0]).reproduced
 
 
+@pytest.mark.smoke
 def test_finite_faults_are_no_incidents(tmp_path: Path) -> None:
     run = Run("detect", tmp_path, own={"fault": "grad_spike@2"})
     assert run.folders == []
@@ -218,6 +220,7 @@ def test_gradients_that_overflow_half_precision_are_an_incident(guard: str, tmp_
     assert all(event["phase"] == "gradient" and not event["reproduced"] for event in run.events())
 
 
+@pytest.mark.smoke
 def test_the_micro_batch_of_an_accumulated_step_is_found(tmp_path: Path) -> None:
     """Batch 4 and nbs 12: iteration 4 is the middle of three in step 1."""
     run = Run("detect", tmp_path, own={"fault": "nan_pixel@4"}, batch=4, nbs=12, warmup_epochs=0)

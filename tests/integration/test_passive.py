@@ -40,6 +40,7 @@ def test_weights_and_ema_are_bit_identical(
     assert monitor.trace.steps.height == stock.steps
 
 
+@pytest.mark.smoke
 def test_accumulation_and_an_open_window_at_the_end_of_an_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

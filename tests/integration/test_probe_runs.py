@@ -27,7 +27,7 @@ from yolo_stability.studies.probe import run as probing
 from yolo_stability.studies.probe.request import ProbeRequest
 from yolo_stability.studies.probe.result import BlockFlow, ProbeResult
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.smoke]
 SETTINGS: dict[str, dict[str, Any]] = {
     "stock": {},
     "none": {"norm": "none"},
@@ -331,7 +331,7 @@ def test_a_checkpoint_is_probed_with_its_weights(tmp_path: Path) -> None:
         ({"batch": -1}, "give the number of images, such as batch=8"),
         ({"resume": True}, "trains nothing"),
         ({"device": "0,1"}, "one device"),
-        ({"task": "pose"}, "is for detect; for pose take a model such as"),
+        ({"task": "pose"}, "is for detect; for pose use a model such as"),
         ({"model": "yolo26.yml"}, "neither a file nor a model"),
         ({"depth_mult": 0}, "a number above 0"),
     ],

@@ -68,6 +68,7 @@ def test_no_ultralytics_is_imported(tmp_path: Path) -> None:
     assert (tmp_path / "stability" / "gradient_norms.png").exists()
 
 
+@pytest.mark.smoke
 def test_an_interrupt_leaves_everything_written(tmp_path: Path) -> None:
     text = f"""
     with record(model, optimizer, out={str(tmp_path)!r}) as r:

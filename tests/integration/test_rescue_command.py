@@ -12,7 +12,7 @@ from ultralytics import YOLO
 
 from yolo_stability.cli.main import main
 
-pytestmark = pytest.mark.trains
+pytestmark = [pytest.mark.trains, pytest.mark.smoke]
 
 
 def line(folder: Path, *more: str, **changed: object) -> list[str]:

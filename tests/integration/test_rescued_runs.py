@@ -56,6 +56,7 @@ def saved_is_healthy(save_dir: Path) -> bool:
     return finite and not any(bool((t == 0).all()) for t in tensors.values() if t.ndim == 4)
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("task", DETECT_SHORT)
 def test_a_thousandfold_learning_rate_is_lowered_to_where_it_learns(
     task: str, tmp_path: Path

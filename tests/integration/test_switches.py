@@ -99,6 +99,7 @@ MODEL_SWITCHES: dict[str, tuple[dict[str, Any], Callable[[nn.Module], bool]]] = 
 }
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("task", DETECT_SHORT)
 @pytest.mark.parametrize("name", MODEL_SWITCHES)
 def test_a_switch_of_the_model_acts_and_says_so(
@@ -168,6 +169,7 @@ def test_every_group_learns_at_a_multiple(
 CLIPS = ["norm:1", "value:0.5", "agc:0.01", "auto:10", "zclip:2.5", "none"]
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("task", DETECT_SHORT)
 @pytest.mark.parametrize("clip", short(CLIPS, "norm:1", "agc:0.01", "none"))
 def test_what_reaches_the_optimizer_is_clipped_as_recorded(
@@ -244,8 +246,9 @@ def test_a_run_starts_from_the_weights_asked_for(
         "model"
     ].state_dict()
     assert not torch.equal(ema[name].float().to(theirs.device), theirs)
-    # under BatchNorm
-    assert (f"init={kind} has hardly any effect" in seen.log) == (kind != "kaiming")
+    assert (f"init={kind} has hardly any effect" in seen.log) == (
+        kind != "kaiming"
+    )  # under BatchNorm
 
 
 @pytest.mark.parametrize("task", DETECT_SHORT)

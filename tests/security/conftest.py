@@ -1,4 +1,4 @@
-"""Where the helpers of the security tests lie."""
+"""Import path of the helpers of the security tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs in a process of its own: imports the package and goes through its commands, each noted in the network log."""
+"""Runs all commands of the package in one process, each marked in the network log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An incident folder as a training writes it, made in a tenth of a second from a model of three layers."""
+"""An incident folder as a training writes it, from a model of three layers."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def written(folder: Path) -> Path:
 
 
 def changed(folder: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
-    """Change what `incident.json` says."""
+    """Change the content of `incident.json`."""
     file = folder / "incident.json"
     content = json.loads(file.read_text(encoding="utf-8"))
     change(content)

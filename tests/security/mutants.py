@@ -87,7 +87,7 @@ def seeded(number: int) -> random.Random:
 
 
 def of_bytes(content: bytes, number: int) -> bytes:
-    """Return a mutant: bytes flipped, cut, doubled, cleared, or a token put in, 1 to 4 times; number 0 is whole."""
+    """Return a mutant with 1 to 4 changes of its bytes; number 0 is unchanged."""
     if number == 0:
         return content
     draw, found = seeded(number), bytearray(content)
@@ -114,7 +114,7 @@ def of_bytes(content: bytes, number: int) -> bytes:
 
 
 def of_value(content: Any, number: int) -> Any:
-    """Return a mutant of JSON values: one to three of them replaced, removed, doubled or renamed; number 0 is whole."""
+    """Return a mutant with 1 to 3 changes of its JSON values; number 0 is unchanged."""
     if number == 0:
         return content
     draw, found = seeded(number), json.loads(json.dumps(content))
@@ -154,12 +154,12 @@ def outcomes(tries: int, read: Callable[[int], object]) -> dict[str, int]:
     """Let a reader read mutants.
 
     Args:
-        tries: How many.
-        read: Reads the mutant of a number.
+        tries: Number of mutants.
+        read: Reads the mutant with a given number.
 
     Returns:
-        How many gave a result, and how many one sentence; both have to occur, or the mutants are too tame or too wild.
-        And the seconds that the slowest took.
+        The number of results and of one-sentence errors (both must occur), and the longest time
+        in seconds.
     """
     counts, slowest = {"read": 0, "refused": 0}, 0.0
     for number in range(tries):

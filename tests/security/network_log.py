@@ -1,7 +1,8 @@
-"""Becomes `sitecustomize.py` of a Python process and of all its children: every attempt to reach a network is noted.
+"""`sitecustomize.py` of a process and its children that logs every network access.
 
-Python's audit events are raised below every library that is written in Python, and no library can switch them off.
-Each line of the log is one attempt: what, where to, and whether this package or Ultralytics stands nearer to it.
+Python's audit events are raised below every library written in Python, and no library can disable
+them. Each line of the log is one attempt: event, target, and whether this package or Ultralytics is
+nearer to it on the stack.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ INSTALLERS = ("pip", "uv", "conda", "curl", "wget", "apt-get")
 
 
 def _owner() -> str:
-    """Return which of the two packages stands nearest to the event; `other` where neither does."""
+    """Return which of the two packages is nearest to the event; `other` where neither is."""
     frame = sys._getframe(2)
     while frame is not None:
         name = frame.f_globals.get("__name__", "").partition(".")[0]
@@ -34,7 +35,7 @@ def _owner() -> str:
 
 
 def _is_local(arguments: tuple[Any, ...]) -> bool:
-    """Tell whether a socket joins processes of one machine only."""
+    """Return whether a socket only connects processes of one machine."""
     return bool(arguments) and getattr(arguments[0], "family", None) == 1  # AF_UNIX
 
 

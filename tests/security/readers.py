@@ -1,6 +1,7 @@
-"""Every reader of files from others, each with a corpus to mutate: `NAME -> make(folder) -> read(number of mutant)`.
+"""Readers of untrusted files with corpora to mutate: `NAME -> make(folder) -> read(mutant)`.
 
-Pickles in the corpus carry a payload: were it ever run, the file `BANG` would lie in the working folder.
+Pickles in the corpus carry a payload: if it is ever executed, it writes the file `BANG` to the
+working folder.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Payload:
         return Path.touch, (BANG,)
 
 
-# --- checkpoints and incidents ----------------------------------------------------------------------------------------
+# --- checkpoints and incidents --------------------------------------------------------------------
 
 
 def checkpoint(folder: Path) -> Reader:
@@ -111,7 +112,7 @@ def incident(folder: Path) -> Reader:
     return read
 
 
-# --- traces -----------------------------------------------------------------------------------------------------------
+# --- traces ---------------------------------------------------------------------------------------
 
 
 def run_header(folder: Path) -> Reader:
@@ -126,7 +127,7 @@ def run_header(folder: Path) -> Reader:
 
 
 def events(folder: Path) -> Reader:
-    """A line of `events.jsonl`: a bad one is left out, which counts as refused here."""
+    """A line of `events.jsonl`: an invalid one is skipped, which counts as refused here."""
     good = {
         "attempt": 0,
         "step": 3,
@@ -140,7 +141,7 @@ def events(folder: Path) -> Reader:
             as_json(of_value(good, number)) if number % 2 else of_bytes(as_json(good), number)
         )
         if row is None:
-            raise StabilityError("It is left out.")
+            raise StabilityError("It is skipped.")
         return json.loads(row["data"])
 
     return read
@@ -190,7 +191,7 @@ def plain_run(folder: Path) -> Reader:
     return read
 
 
-# --- benchmarks and reports -------------------------------------------------------------------------------------------
+# --- benchmarks and reports -----------------------------------------------------------------------
 
 
 def results(folder: Path) -> Reader:
@@ -206,7 +207,7 @@ def results(folder: Path) -> Reader:
 
 
 def report(folder: Path) -> Reader:
-    """`compare BENCH`: page, Markdown and pictures from a `results.json`, and from its `series.parquet`."""
+    """`compare BENCH`: report and figures from `results.json` and `series.parquet`."""
     good = _benchmark(folder)
     rows = (folder / SERIES_FILE).read_bytes()
 
@@ -233,11 +234,18 @@ def series(folder: Path) -> Reader:
 
 
 def plan(folder: Path) -> Reader:
-    """`plan.json`, as `verify` reads it: no run of it may lie outside the folder."""
+    """`plan.json`, as `verify` reads it: no run may be outside the folder."""
     spec = RunSpec(
-        arm="control", task="detect", model="yolo26n.yaml", seed=0, settings={"lr0": 0.1}, minutes=1.0, gigabytes=1.0,
-        zero_loss_steps=4, digest="d",
-    )  # fmt: skip
+        arm="control",
+        task="detect",
+        model="yolo26n.yaml",
+        seed=0,
+        settings={"lr0": 0.1},
+        minutes=1.0,
+        gigabytes=1.0,
+        zero_loss_steps=4,
+        digest="d",
+    )
     good = {"schema_version": 1, "runs": [spec.to_json()]}
 
     def read(number: int) -> object:
@@ -263,7 +271,7 @@ def outcome(folder: Path) -> Reader:
         (folder / "run.json").write_bytes(value)
         found = RunOutcome.read(folder)
         if found is None:
-            raise StabilityError("It is left out.")
+            raise StabilityError("It is skipped.")
         return replace(found, seconds={**found.seconds, "total": 1.0})
 
     return read
@@ -276,7 +284,7 @@ def _benchmark(folder: Path) -> Mapping[str, Any]:
     return content
 
 
-# --- YAML -------------------------------------------------------------------------------------------------------------
+# --- YAML -----------------------------------------------------------------------------------------
 
 
 def settings_yaml(folder: Path) -> Reader:
@@ -319,7 +327,7 @@ def sidecar(folder: Path) -> Reader:
     return read
 
 
-# --- datasets ---------------------------------------------------------------------------------------------------------
+# --- datasets -------------------------------------------------------------------------------------
 
 
 def coco(folder: Path) -> Reader:
@@ -350,7 +358,10 @@ def coco(folder: Path) -> Reader:
 def dataset(folder: Path) -> Reader:
     """`data check`: a data YAML whose download would be a script, and a label file."""
     image = cv2.imencode(".png", np.full((20, 40, 3), 90, np.uint8))[1].tobytes()
-    config = f"path: {folder}\ntrain: images\nval: images\nnames: [cat, dog]\ndownload: open('{BANG}', 'w')\n".encode()
+    config = (
+        f"path: {folder}\ntrain: images\nval: images\nnames: [cat, dog]\n"
+        f"download: open('{BANG}', 'w')\n"
+    ).encode()
     rows = b"0 0.5 0.5 0.2 0.2\n1 0.25 0.25 0.5 0.1\n"
     for name in ("images", "labels"):
         (folder / name).mkdir()
@@ -364,15 +375,62 @@ def dataset(folder: Path) -> Reader:
     return read
 
 
-# --- the command line -------------------------------------------------------------------------------------------------
+# --- the command line -----------------------------------------------------------------------------
 
 WORDS = (
-    *("train", "probe", "diagnose", "benchmark", "compare", "verify", "frontier", "mechanics", "list", "help", "data"),
-    *("detect", "pose", "check", "--json", "--help", "-v", "version", "resume", "axis=lr_mult", "seeds=0,1", "jobs=2"),
-    *("model=yolo26n.yaml", "data=shapes", "lr0=1e-3", "guard=skip", "norm=none,batch", "init=gain:3", "=", "a=b=c"),
-    *("clip=norm:1", "fault=nan_grad@3", "cfg=x.yaml", "model=../../x.pt", "data=https://x.invalid/y", "imgsz=[32,64]"),
-    *("lr0=__import__('os').system('true')", "batch=" + "9" * 400, "freeze=[" + "[" * 200, "x" * 300, "\x1b[2J", ""),
-)  # fmt: skip
+    *(
+        "train",
+        "probe",
+        "diagnose",
+        "benchmark",
+        "compare",
+        "verify",
+        "frontier",
+        "mechanics",
+        "list",
+        "help",
+        "data",
+    ),
+    *(
+        "detect",
+        "pose",
+        "check",
+        "--json",
+        "--help",
+        "-v",
+        "version",
+        "resume",
+        "axis=lr_mult",
+        "seeds=0,1",
+        "jobs=2",
+    ),
+    *(
+        "model=yolo26n.yaml",
+        "data=shapes",
+        "lr0=1e-3",
+        "guard=skip",
+        "norm=none,batch",
+        "init=gain:3",
+        "=",
+        "a=b=c",
+    ),
+    *(
+        "clip=norm:1",
+        "fault=nan_grad@3",
+        "cfg=x.yaml",
+        "model=../../x.pt",
+        "data=https://x.invalid/y",
+        "imgsz=[32,64]",
+    ),
+    *(
+        "lr0=__import__('os').system('true')",
+        "batch=" + "9" * 400,
+        "freeze=[" + "[" * 200,
+        "x" * 300,
+        "\x1b[2J",
+        "",
+    ),
+)
 DOES = (
     "train_checked",
     "probe_checked",

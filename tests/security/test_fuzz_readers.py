@@ -1,4 +1,4 @@
-"""Whatever lies in a file from others, its reader gives a result or one sentence: nothing is run, nothing hangs."""
+"""Readers of untrusted files return a result or one sentence: nothing is run, nothing hangs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from readers import BANG, DOES, READERS
 from yolo_stability import api
 
 SECONDS = 30
-"""What the slowest mutant may take, on a machine that has other things to do."""
+"""Time limit of the slowest mutant, in seconds, on a busy machine."""
 CASES = [pytest.param(name, READERS[name][1], id=name) for name in READERS] + [
     pytest.param(name, READERS[name][2], id=f"{name}, {READERS[name][2]:,}", marks=pytest.mark.full)
     for name in READERS
@@ -24,7 +24,7 @@ CASES = [pytest.param(name, READERS[name][1], id=name) for name in READERS] + [
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Give a working folder, watch that nothing is written beside it, and that no payload went off."""
+    """Return a working folder; check that nothing is written beside it and no payload runs."""
     place = tmp_path / "in" / "here"
     place.mkdir(parents=True)
     monkeypatch.chdir(place)
@@ -45,20 +45,21 @@ def test_a_mutant_is_read_or_told_in_one_sentence(
 
     counts = outcomes(mutants, read)
     assert counts.pop("seconds") < SECONDS
-    said = capsys.readouterr()
-    assert "Traceback" not in said.out + said.err
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.out + captured.err
     if file := os.environ.get("FUZZ_COUNTS"):
         with Path(file).open("a", encoding="utf-8") as log:
             log.write(json.dumps({"reader": name, "mutants": mutants, **counts}) + "\n")
 
 
-def test_the_counts_in_the_security_page_are_these() -> None:
-    text = (Path(__file__).parents[2] / "SECURITY.md").read_text(encoding="utf-8")
+def test_the_counts_in_the_documentation_are_these() -> None:
+    page = Path(__file__).parents[2] / "docs" / "pages" / "measured" / "hostile-files.md"
+    text = page.read_text(encoding="utf-8")
     rows = re.findall(r"^\| ([\w. ]+) \| ([\d,]+) \| ([\d,]+) \|$", text, re.MULTILINE)
     sums = [sum(case[i] for case in READERS.values()) for i in (1, 2)]
-    told = {name: (quick, whole) for name, (_, quick, whole) in READERS.items()} | {
+    expected = {name: (quick, whole) for name, (_, quick, whole) in READERS.items()} | {
         "all": (sums[0], sums[1])
     }
     assert {
         name: tuple(int(n.replace(",", "")) for n in numbers) for name, *numbers in rows
-    } == told
+    } == expected

@@ -1,4 +1,4 @@
-"""Checkpoints of a stranger beyond those of `unit/checkpoint/test_reader.py`: many tensors that share few bytes."""
+"""Untrusted checkpoints with many tensors that share few bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A dataset from a stranger: imported and checked without leaving its folder, and without running its script."""
+"""Untrusted datasets: no access outside their folder, and no script in them is run."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ def test_no_name_leaves_the_folder(
     describe(root, name, CATEGORY)
     for words in (["data", "coco", str(root)], ["data", "check", str(root)]):
         assert main(words) == 2
-        said = capsys.readouterr()
-        assert "\x1b" not in said.out + said.err
-        assert "lists the image" in said.err
+        captured = capsys.readouterr()
+        assert "\x1b" not in captured.out + captured.err
+        assert "lists the image" in captured.err
     assert not list(root.parent.rglob("cache/**/*.txt"))
 
 
@@ -82,12 +82,12 @@ def test_no_link_leads_out_of_the_folder(
     else:
         (root / "train2017" / "a.png").symlink_to(root.parent / "secret" / "a.png")
     describe(root, "a.png", CATEGORY)
-    code, said = main(["data", "coco", str(root)]), capsys.readouterr()
+    code, captured = main(["data", "coco", str(root)]), capsys.readouterr()
     if whole:  # the folder itself was given, and its splits may lie on another disk
         assert code in {0, 2}
     else:
         assert code == 2
-        assert "is a link out of" in said.err
+        assert "is a link out of" in captured.err
 
 
 def test_names_of_classes_are_text_for_yaml_and_terminal(
@@ -112,9 +112,9 @@ def test_no_document_is_endless(
     describe(root, "a.png", CATEGORY)
     (root / "annotations" / "instances_train2017.json").write_text(content)
     assert main(["data", "coco", str(root)]) == 2
-    said = capsys.readouterr().err
-    assert "Traceback" not in said
-    assert len(said) < 1000
+    captured = capsys.readouterr().err
+    assert "Traceback" not in captured
+    assert len(captured) < 1000
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Run and benchmark folders that came by mail: nothing leads out of them, and nothing in them is endless."""
+"""Untrusted run and benchmark folders: nothing leads out of them, and nothing is endless."""
 
 from __future__ import annotations
 
@@ -25,16 +25,23 @@ from yolo_stability.report.run_bins import read_series
 from yolo_stability.trainer.settings.sidecar import resumed_settings
 
 SPEC: dict[str, Any] = {
-    "arm": "control", "task": "detect", "model": "yolo26n.yaml", "seed": 0, "settings": {}, "minutes": 1.0,
-    "gigabytes": 1.0, "zero_loss_steps": 4, "digest": "d",
-}  # fmt: skip
+    "arm": "control",
+    "task": "detect",
+    "model": "yolo26n.yaml",
+    "seed": 0,
+    "settings": {},
+    "minutes": 1.0,
+    "gigabytes": 1.0,
+    "zero_loss_steps": 4,
+    "digest": "d",
+}
 DEEP = "[" * 1_000_000
 Ask = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
 def ask(capsys: pytest.CaptureFixture[str]) -> Ask:
-    """Run a command; whatever lies there, it ends in time, without a traceback, and commands no terminal."""
+    """Run a command; it must end in time, without a traceback or terminal control characters."""
 
     def asked(*words: object) -> tuple[int, str, str]:
         start = time.monotonic()
@@ -58,7 +65,7 @@ def run(tmp_path: Path) -> Path:
     )
 
 
-# --- a plan -----------------------------------------------------------------------------------------------------------
+# --- a plan ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -123,7 +130,7 @@ def test_a_suite_names_no_arm_outside_its_folder(tmp_path: Path) -> None:
         load_suite(str(tmp_path / "suite.yaml"))
 
 
-# --- what has no end --------------------------------------------------------------------------------------------------
+# --- what has no end ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["header.json", "events.jsonl"])
@@ -220,7 +227,7 @@ def test_a_part_whose_name_promises_more_than_it_holds(run: Path, ask: Ask) -> N
     assert ask("diagnose", run)[0] == 0
 
 
-# --- links ------------------------------------------------------------------------------------------------------------
+# --- links ----------------------------------------------------------------------------------------
 
 
 def test_what_is_written_replaces_a_link_and_never_its_target(
@@ -262,7 +269,7 @@ def test_pipes_and_devices_are_not_waited_for(tmp_path: Path, run: Path, ask: As
     assert ask("diagnose", run)[0] == 2
 
 
-# --- names ------------------------------------------------------------------------------------------------------------
+# --- names ----------------------------------------------------------------------------------------
 
 EVIL = "model.0 \x1b]0;owned\x07\x1b[2JConv\u202e\nstable: no sign of trouble\r"
 

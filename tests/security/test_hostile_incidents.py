@@ -1,4 +1,4 @@
-"""An incident that came by mail: `diagnose` replays it, and neither its model nor its tensors run anything."""
+"""Untrusted incidents: `diagnose` replays them, and neither model nor tensors run code."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def incident(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a copy in a working folder where payloads lie under the names that a model could ask for."""
+    """Return a copy in a working folder with payloads under the names that a model may request."""
     monkeypatch.chdir(tmp_path)
     torch.save({"model": Payload()}, tmp_path / "evil.pt")
     (tmp_path / "evil.yaml").write_text(f"nc: 1\nactivation: {TOUCH}\nbackbone: []\nhead: []\n")
@@ -81,7 +81,7 @@ CODE: dict[str, Change] = {
     "a function of torchvision": layer(-1, 1, "torchvision.ops.nms", []),
     "a builtin": layer(-1, 1, "__builtins__", []),
     "text as an argument": layer(-1, 1, "Conv", [TOUCH]),
-    "a class that is none": lambda content: content["model"].__setitem__("class", "torch_safe_load"),
+    "a function": lambda content: content["model"].update({"class": "torch_safe_load"}),
     "a class of another module": lambda content: content["model"].__setitem__("class", "Path"),
 }  # fmt: skip
 
@@ -92,9 +92,9 @@ def test_a_model_that_would_run_code_is_refused(
 ) -> None:
     changed(incident, CODE[name])
     assert main(["diagnose", str(incident)]) == 2
-    said = capsys.readouterr().err
-    assert "built" in said
-    assert said.count("\n") == 1
+    captured = capsys.readouterr().err
+    assert "built" in captured
+    assert captured.count("\n") == 1
     assert not (tmp_path / BANG).exists()
 
 
@@ -102,7 +102,9 @@ SIZE: dict[str, Change] = {
     "wide": layer(-1, 1, "Conv", [900_000, 9, 2]),
     "wider than a number": layer(-1, 1, "Conv", [10**12, 3, 2]),
     "many repeats": layer(-1, 10**9, "nn.Identity", []),
-    "many layers": lambda content: content["model"]["yaml"]["backbone"].extend([[-1, 1, "nn.Identity", []]] * 5000),
+    "many layers": lambda content: content["model"]["yaml"]["backbone"].extend(
+        [[-1, 1, "nn.Identity", []]] * 5000
+    ),
     "a wide scale": key("width_multiple", 1e9),
     "a deep scale": key("scales", {"n": [1e9, 1.0, 1024]}),
     "many classes": key("nc", 10**9),
@@ -156,11 +158,11 @@ def test_every_model_of_ultralytics_may_be_asked_for() -> None:
     assert hasattr(tasks, "torch_safe_load")  # what the tests above would call is still there
 
 
-# --- tensors ----------------------------------------------------------------------------------------------------------
+# --- tensors --------------------------------------------------------------------------------------
 
 
 def compressed(file: Path) -> None:
-    """Write the file of tensors again with its records compressed: small on disk, large in memory."""
+    """Rewrite the file of tensors with compressed records: small on disk, large in memory."""
     with zipfile.ZipFile(file) as source:
         records = {name: source.read(name) for name in source.namelist()}
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as target:
@@ -241,9 +243,9 @@ def test_facts_that_do_not_fit_get_one_sentence_or_a_verdict(
 ) -> None:
     changed(incident, change)
     assert main(["diagnose", str(incident)]) in {0, 2, 3, 4}
-    said = capsys.readouterr()
-    assert "Traceback" not in said.out + said.err
-    assert "Unexpected" not in said.err
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.out + captured.err
+    assert "Unexpected" not in captured.err
 
 
 def test_json_nested_without_end_gets_one_sentence(

@@ -1,4 +1,4 @@
-"""Names in notebooks, and in the pages and texts that travel on: no element, attribute or link is made of them."""
+"""Hostile names in notebooks, pages and texts create no element, attribute or link."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ from yolo_stability.report.write import write_report
 from yolo_stability.trace import load_trace
 from yolo_stability.trainer.result import RunResult
 
-EVIL = "\"'><script>alert(1)</script><img src=x onerror=alert(1)></td></script><!--[x](javascript:alert(1))`|\n# head"
+EVIL = (
+    "\"'><script>alert(1)</script><img src=x onerror=alert(1)></td></script>"
+    "<!--[x](javascript:alert(1))`|\n# head"
+)
 KNOWN = {
     "div",
     "p",
@@ -70,7 +73,7 @@ def run(tmp_path: Path) -> Path:
     )
 
 
-def told(run: Path) -> dict[str, Any]:
+def printed_fields(run: Path) -> dict[str, Any]:
     """Return everything that shows itself in a notebook."""
     trace, diagnosis = load_trace(run), diagnose_run(run)
     assert EVIL in {finding.block for finding in diagnosis.findings}
@@ -97,7 +100,7 @@ def test_a_name_is_text_in_a_notebook(name: str, run: Path, tmp_path: Path) -> N
         first = dataclasses.replace(read.comparisons[0], sentence=EVIL)
         shown: Any = dataclasses.replace(read, suite=EVIL, description=EVIL, comparisons=(first,))
     else:
-        shown = told(run)[name]
+        shown = printed_fields(run)[name]
     seen = Elements(shown._repr_html_())
     assert seen.tags <= KNOWN
     assert seen.attributes <= {"style", "scope", "border", "class"}

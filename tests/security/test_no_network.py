@@ -1,7 +1,7 @@
-"""No network, no telemetry, no installation: proven where no route leads out, with every attempt noted.
+"""No network, no telemetry, no installation: tested without routes, logging every attempt.
 
-A child goes through the commands in a network namespace without routes; an audit hook in it, and in all of its own
-children, notes each attempt to resolve a name, to connect, to send, or to start an installer.
+A child runs the commands in a network namespace without routes; an audit hook in it and its
+children logs each attempt to resolve a name, to connect, to send, or to start an installer.
 """
 
 from __future__ import annotations
@@ -26,19 +26,21 @@ QUIET = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
 STOCK = """
 import sys
 from ultralytics import YOLO
-YOLO("yolo26n.yaml").train(data=sys.argv[1], imgsz=32, batch=4, nbs=4, epochs=1, val=False, plots=False, amp=False,
-                           workers=0, device="cpu", optimizer="SGD", lr0=0.01, project=sys.argv[2], name="stock")
+YOLO("yolo26n.yaml").train(data=sys.argv[1], imgsz=32, batch=4, nbs=4, epochs=1, val=False,
+                           plots=False, amp=False, workers=0, device="cpu", optimizer="SGD",
+                           lr0=0.01, project=sys.argv[2], name="stock")
 """
 OURS = """
 import sys
 from yolo_stability import train
-train("detect", model="yolo26n.yaml", data=sys.argv[1], imgsz=32, batch=4, nbs=4, epochs=1, val=False, plots=False,
-      amp=False, workers=0, device="cpu", optimizer="SGD", lr0=0.01, project=sys.argv[2], name="ours")
+train("detect", model="yolo26n.yaml", data=sys.argv[1], imgsz=32, batch=4, nbs=4, epochs=1,
+      val=False, plots=False, amp=False, workers=0, device="cpu", optimizer="SGD", lr0=0.01,
+      project=sys.argv[2], name="ours")
 """
 
 
 def alone() -> list[str]:
-    """Return what starts a process in a network namespace of its own; skip where that is not allowed."""
+    """Return the command prefix for a separate network namespace; skip if not permitted."""
     words = ["unshare", "--map-root-user", "--net"]
     try:
         done = subprocess.run([*words, "true"], capture_output=True, check=False, timeout=30)
@@ -83,7 +85,7 @@ def run(folder: Path, words: list[str], **changes: str | None) -> list[dict[str,
 
 
 def place_font(folder: Path) -> None:
-    """Put a font where Ultralytics looks for Arial: without one it tries to download it, offline or not."""
+    """Provide the font that Ultralytics would otherwise try to download."""
     target = folder / "config" / "Ultralytics"
     target.mkdir(parents=True)
     shutil.copy(next(Path(os.environ["YOLO_CONFIG_DIR"]).rglob("Arial.ttf")), target / "Arial.ttf")
@@ -108,7 +110,7 @@ def test_nothing_is_reached_for_where_the_user_asks_for_quiet(tmp_path: Path) ->
 @pytest.mark.full
 @pytest.mark.trains
 def test_this_package_reaches_for_nothing_by_itself(tmp_path: Path) -> None:
-    """Without the variables, and without the font: what is reached for then is Ultralytics' doing, not ours."""
+    """Without the variables and the font, every access is Ultralytics' and none is ours."""
     noted = run(tmp_path / "loud", [str(HERE / "every_command.py"), str(tmp_path / "out")])
     found = attempts(noted)
     assert found, "Ultralytics looks whether it is online"
@@ -136,23 +138,40 @@ def test_a_training_reaches_for_what_a_stock_training_reaches_for(tmp_path: Path
 @pytest.mark.full
 @pytest.mark.trains
 def test_the_kernel_saw_no_attempt_either(tmp_path: Path) -> None:
-    """What C code does escapes Python's audit: strace sees every call of the process and its children."""
+    """Calls of C code bypass Python's audit; strace records all of the process and its children."""
     if shutil.which("strace") is None:
         pytest.skip("no strace here")
     folder, trace = tmp_path / "traced", tmp_path / "calls"
     place_font(folder)
-    code = "from yolo_stability.cli.main import main; raise SystemExit(main(['probe', 'model=yolo26n.yaml',"
+    code = "from yolo_stability.cli.main import main; raise SystemExit(main(['probe',"
+    code += " 'model=yolo26n.yaml',"
     code += f" 'data=shapes', 'imgsz=32', 'batch=2', 'out={folder / 'probe'}']))"
     done = subprocess.run(
-        [*alone(), "strace", "-f", "-qq", "-e", "trace=connect,sendto,sendmsg,sendmmsg", "-o", str(trace),
-         sys.executable, "-c", code],
-        env={**os.environ, **QUIET, "PYTHONPATH": str(REPO), "YOLO_CONFIG_DIR": str(folder / "config")},
+        [
+            *alone(),
+            "strace",
+            "-f",
+            "-qq",
+            "-e",
+            "trace=connect,sendto,sendmsg,sendmmsg",
+            "-o",
+            str(trace),
+            sys.executable,
+            "-c",
+            code,
+        ],
+        env={
+            **os.environ,
+            **QUIET,
+            "PYTHONPATH": str(REPO),
+            "YOLO_CONFIG_DIR": str(folder / "config"),
+        },
         cwd=folder,
         capture_output=True,
         text=True,
         check=False,
         timeout=550,
-    )  # fmt: skip
+    )
     if "ptrace" in done.stderr.lower() and done.returncode:
         pytest.skip(f"strace may not look here: {done.stderr.strip()}")
     assert done.returncode == 0, done.stderr[-4000:]
@@ -169,7 +188,9 @@ for attempt in (
     lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("192.0.2.1", 53)),
     lambda: __import__("urllib.request").request.urlopen("http://192.0.2.1/", timeout=1),
     lambda: subprocess.run([sys.executable, "-m", "pip", "--version"]),
-    lambda: subprocess.run([sys.executable, "-c", "import socket; socket.create_connection(('192.0.2.2', 1), 1)"]),
+    lambda: subprocess.run(
+        [sys.executable, "-c", "import socket; socket.create_connection(('192.0.2.2', 1), 1)"]
+    ),
 ):
     try:
         attempt()

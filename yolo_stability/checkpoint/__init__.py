@@ -1,1 +1,1 @@
-"""Reads and audits a checkpoint without running anything in it."""
+"""Reading and audit of checkpoints without executing anything in them."""

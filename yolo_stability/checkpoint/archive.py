@@ -1,7 +1,8 @@
-"""The bytes of a torch checkpoint file: its pickle, and the storages that the tensors in it point to.
+"""Byte level of a torch checkpoint file: its pickle and the storages its tensors point to.
 
-Two formats: a zip archive of uncompressed records (torch 1.6 and later), and pickles followed by raw storages (before).
-Layout as in `torch.serialization`; bytes are read where they lie, nothing is unpacked or mapped.
+Two formats: a zip archive of uncompressed records (torch 1.6 and later), and pickles followed by
+raw storages (before). Layout as in `torch.serialization`; bytes are read in place, nothing is
+unpacked or mapped.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ DTYPES: Mapping[str, torch.dtype] = {
     )
     if hasattr(torch, name)
 }
-"""Element types by the name under which torch writes them; no other attribute of torch is ever looked up."""
+"""Element types by the name under which torch writes them; no other torch attribute is accessed."""
 _STORAGES: Mapping[str, torch.dtype] = {
     "DoubleStorage": torch.float64,
     "FloatStorage": torch.float32,
@@ -50,23 +51,23 @@ _MAX_PICKLE_BYTES = 256 * 2**20
 _MAX_LEGACY_BYTES = 4 * 2**30
 _MAX_NUMBER = 2**48
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, then the lengths of name and extra field
-# lengths of the directory
+# sizes of the directory's end records
 _END, _END64, _LOCATOR64_BYTES = struct.Struct("<12xI6x"), struct.Struct("<40xQ8x"), 20
-_ELSEWHERE = 2**32 - 1  # the length stands in the 64-bit record
+_ELSEWHERE = 2**32 - 1  # the length is in the 64-bit record
 _MAX_DIRECTORY_BYTES = 32 * 2**20  # 300,000 records; a checkpoint of YOLO26n has 2,400
 _PASSWORD, _SIGNATURE = 1, b"PK\x03\x04"
-_PARTIAL = "it breaks off (a copy, a download or a save was interrupted)"
-_FOREIGN = "it is no file that torch.save wrote"
+_PARTIAL = "it is truncated (a copy, a download or a save was interrupted)"
+_FOREIGN = "it was not written by torch.save"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Storage:
-    """One run of bytes in the file.
+    """One contiguous range of bytes in the file.
 
     Attributes:
-        key: Its name in the archive.
-        dtype: Type of its elements.
-        numel: Number of elements it declares.
+        key: Name in the archive.
+        dtype: Type of the elements.
+        numel: Declared number of elements.
     """
 
     key: str
@@ -75,7 +76,7 @@ class Storage:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that the declared elements take."""
+        """Size of the declared elements in bytes."""
         return self.numel * self.dtype.itemsize
 
 
@@ -84,7 +85,7 @@ class Archive:
     """An opened checkpoint.
 
     Attributes:
-        content: What its pickle describes.
+        content: Content of its pickle.
         places: Offset and length in bytes of each storage in the stream.
         stream: The open file.
     """
@@ -94,17 +95,17 @@ class Archive:
     stream: BinaryIO
 
     def check(self, storage: Storage) -> None:
-        """Raise Unreadable where a storage is missing or shorter than it declares."""
+        """Raise Unreadable if a storage is missing or shorter than declared."""
         if storage.key not in self.places:
             raise Unreadable(f"its record {storage.key[:40]!r} is missing")
         if storage.nbytes > self.places[storage.key][1]:
             raise Unreadable(
-                f"its record {storage.key[:40]!r} holds {self.places[storage.key][1]:,} bytes where "
-                f"{storage.nbytes:,} are declared"
+                f"its record {storage.key[:40]!r} has {self.places[storage.key][1]:,} bytes "
+                f"instead of the declared {storage.nbytes:,}"
             )
 
     def read(self, storage: Storage, first: int, length: int) -> bytearray:
-        """Read some bytes of a storage that was checked; many tensors may share a large one."""
+        """Read bytes of a checked storage; many tensors may share a large one."""
         self.stream.seek(self.places[storage.key][0] + first)
         content = bytearray(self.stream.read(length))
         if len(content) < length:
@@ -113,14 +114,14 @@ class Archive:
 
 
 def open_archive(stream: BinaryIO, calls: Callable[[], Mapping[str, Call]]) -> Archive:
-    """Read the pickle of a checkpoint and find its storages.
+    """Read the pickle of a checkpoint and locate its storages.
 
     Args:
         stream: The open file.
-        calls: Gives the functions that rebuild tensors, as `read_pickle` takes them.
+        calls: Returns the functions that rebuild tensors, as `read_pickle` takes them.
 
     Raises:
-        Unreadable: No torch checkpoint, or a damaged one.
+        Unreadable: Not a torch checkpoint, or a damaged one.
     """
     start = stream.read(4)
     stream.seek(0)
@@ -144,7 +145,7 @@ def _open_zip(stream: BinaryIO, calls: Mapping[str, Call]) -> Archive:
     places = {name: _place(stream, info) for name, info in records.items()}
     order = _bytes_at(stream, places.get(f"{root}byteorder", (0, 0)), 16)
     if order not in {b"", b"little"}:
-        raise Unreadable("it was written on a big-endian machine, which this audit does not read")
+        raise Unreadable("it was written on a big-endian machine, which is not supported")
     content = read_pickle(
         io.BytesIO(_bytes_at(stream, places[pickles[0]], _MAX_PICKLE_BYTES)), calls, _storage
     )
@@ -158,10 +159,10 @@ def _open_zip(stream: BinaryIO, calls: Mapping[str, Call]) -> Archive:
 
 
 def _records(stream: BinaryIO) -> dict[str, zipfile.ZipInfo]:
-    """Read the directory of the archive; a compressed or doubled record is none of torch's."""
+    """Read the directory of the archive; torch writes no compressed or duplicate records."""
     size = stream.seek(0, io.SEEK_END)
     if _directory_bytes(stream, size) > _MAX_DIRECTORY_BYTES:
-        raise Unreadable("the directory of its archive lists more records than any checkpoint has")
+        raise Unreadable("the directory of its archive lists more records than a checkpoint has")
     try:
         with zipfile.ZipFile(stream) as archive:
             infos = archive.infolist()
@@ -178,7 +179,7 @@ def _records(stream: BinaryIO) -> dict[str, zipfile.ZipInfo]:
     odd = any(i.compress_type != zipfile.ZIP_STORED or i.flag_bits & _PASSWORD for i in infos)
     if odd or len(records) < len(infos):
         raise Unreadable(
-            "it holds compressed, encrypted or doubled records, which torch.save never writes"
+            "it has compressed, encrypted or duplicate records, which torch.save never writes"
         )
     if sum(info.file_size for info in infos) > size:
         raise Unreadable("its records overlap or declare more bytes than the file has")
@@ -186,13 +187,13 @@ def _records(stream: BinaryIO) -> dict[str, zipfile.ZipInfo]:
 
 
 def _directory_bytes(stream: BinaryIO, size: int) -> int:
-    """Return how long the directory says it is; `zipfile` reads all of it, however long."""
+    """Return the declared length of the directory, all of which `zipfile` would read."""
     start = max(0, size - _END.size - _END64.size - _LOCATOR64_BYTES - 2**16)
     stream.seek(start)
     tail = stream.read()
     end = tail.rfind(b"PK\x05\x06")
     if end < 0 or end + _END.size > len(tail):
-        return 0  # zipfile says what is wrong
+        return 0  # zipfile reports what is wrong
     lengths = [*_END.unpack_from(tail, end)]
     end64 = end - _LOCATOR64_BYTES - _END64.size
     if end64 >= 0 and tail[end64 : end64 + 4] == b"PK\x06\x06":
@@ -201,7 +202,7 @@ def _directory_bytes(stream: BinaryIO, size: int) -> int:
 
 
 def _place(stream: BinaryIO, info: zipfile.ZipInfo) -> tuple[int, int]:
-    """Return where the bytes of a record begin, and how many there are."""
+    """Return offset and length of the bytes of a record."""
     stream.seek(max(0, info.header_offset))
     header = stream.read(_LOCAL_HEADER.size)
     if len(header) < _LOCAL_HEADER.size or not header.startswith(_SIGNATURE):
@@ -215,7 +216,7 @@ def _bytes_at(stream: BinaryIO, place: tuple[int, int], most: int) -> bytes:
     offset, length = place
     if length > most:
         raise Unreadable(
-            f"one of its records holds {length:,} bytes where at most {most:,} are expected"
+            f"one of its records has {length:,} bytes where at most {most:,} are expected"
         )
     stream.seek(offset)
     return stream.read(length)
@@ -225,7 +226,7 @@ def _bytes_at(stream: BinaryIO, place: tuple[int, int], most: int) -> bytes:
 
 
 def _open_legacy(stream: BinaryIO, calls: Mapping[str, Call]) -> Archive:
-    """Open the format before torch 1.6: four pickles, the list of keys, then a length and the bytes of each storage."""
+    """Open the format before torch 1.6: four pickles, keys, then length and bytes per storage."""
     size = stream.seek(0, io.SEEK_END)
     if size > _MAX_LEGACY_BYTES:
         raise Unreadable(
@@ -261,18 +262,21 @@ def _open_legacy(stream: BinaryIO, calls: Mapping[str, Call]) -> Archive:
 
 
 def _storage(identity: tuple[Any, ...]) -> Storage | Global:
-    """Read a persistent id: `("storage", type, key, device, number of elements)`, or a class with its source code."""
+    """Return what a persistent id refers to.
+
+    It is `("storage", type, key, device, numel)`, or `("module", class, ...)` with its source code.
+    """
     match identity:
         case (
             "module",
             Global() as kind,
             *_,
         ):
-            # before torch 1.6; the source is for a person to compare
+            # before torch 1.6; the source is only for people to compare
             return kind
         case ("storage", Global(name=name), str() as key, _, int() as numel, *rest):
             kind_name = name.removeprefix("torch.").removeprefix("storage.")
             known = kind_name in _STORAGES and 0 <= numel <= _MAX_NUMBER
             if known and all(view is None for view in rest):
                 return Storage(key=key, dtype=_STORAGES[kind_name], numel=numel)
-    raise Unreadable("it points to a storage in a way that torch never writes")
+    raise Unreadable("it refers to a storage in a way that torch never writes")

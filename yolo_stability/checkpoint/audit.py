@@ -1,8 +1,8 @@
-"""What a checkpoint's own numbers say about it: zeroed, non-finite, exploded or dead weights, and optimizer state.
+"""Audit of a checkpoint's tensors: zeroed, non-finite, exploded or dead weights, optimizer state.
 
-A checkpoint that Ultralytics saved looks finite whatever happened: it passes the weights through `nan_to_num`, which
-turns NaN into 0 and Inf into the largest number of half precision. So zeros and that largest number are the traces of
-NaN and Inf.
+A checkpoint that Ultralytics saved always looks finite: weights pass through `nan_to_num`, which
+turns NaN into 0 and Inf into the largest half-precision number. Zeros and that largest number are
+therefore the traces of NaN and Inf.
 """
 
 from __future__ import annotations
@@ -19,34 +19,34 @@ from yolo_stability.core.types import Severity, VerdictWord
 
 __all__ = ["AuditResult", "audit_checkpoint", "diagnosis_of_audit"]
 
-# Operator size of a weight, rms x sqrt(fan-in): healthy ones of all YOLO families lie below 2, embeddings at 16; the
-# runs at 1000 times the learning rate had 51 to 1.5 million. A weight must be large itself, too: an embedding of 4096
-# columns has 64 at rms 1.
+# Operator size of a weight, rms x sqrt(fan-in): healthy weights of all YOLO families are below 2,
+# embeddings at 16; runs at 1000 times the learning rate had 51 to 1.5 million. The rms must be
+# large too: an embedding of 4096 columns has 64 at rms 1.
 MAX_GAIN, MIN_EXPLODED_RMS = 30.0, 2.0
-MAX_VECTOR_RMS = 50.0  # gains and biases: healthy up to 4, blown up 30 to 300
+MAX_VECTOR_RMS = 50.0  # gains and biases: healthy up to 4, exploded 30 to 300
 # eps of Ultralytics' BatchNorm is 1e-3; healthy layers have 0.03 and 0.9
 DEAD_VARIANCE, DEAD_GAIN = 1e-6, 1e-4
 MIN_AMP_SCALE = 2.0**-10
 ZERO_SHARE = 0.5
-_MANY = 8  # elements from which on equal ones are no chance, and a vector has an rms
+_MANY = 8  # minimum elements for equal values to be no coincidence and for a vector to have an rms
 _NAMED = 3
 _NETWORK = frozenset(("model", "ema", "state_dict"))
 _OPTIMIZER, _SCALER = "optimizer", "scaler"
-_OTHER_FILE = "Go back to a checkpoint that passes this audit, perhaps stability/healthy.pt"
+_OTHER_FILE = "Use a checkpoint that passes this audit, perhaps stability/healthy.pt"
 _LOWER = "train again with a tenth of lr0=, or with clip=agc:0.01"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditResult:
-    """What the audit of a checkpoint found.
+    """Result of a checkpoint audit.
 
     Attributes:
         path: The file.
-        verdict: failed with a critical finding, unstable with another, inconclusive without weights to judge or where
-            some could not be read, stable else.
-        findings: The most severe first.
-        facts: Plain values that the checkpoint carries, and `tensors`, `elements` and `unread`: numbers of tensors,
-            their elements, and tensors of kinds that are not read.
+        verdict: failed with a critical finding, unstable with any other, inconclusive without
+            weights or with tensors that could not be read, else stable.
+        findings: Findings, most severe first.
+        facts: Scalar values stored in the checkpoint, and `tensors`, `elements` and `unread`:
+            number of tensors, of their elements, and of tensors of unsupported kinds.
     """
 
     path: Path
@@ -56,16 +56,23 @@ class AuditResult:
 
 
 def audit_checkpoint(path: str | Path) -> AuditResult:
-    """Judge the tensors of a checkpoint without running anything in it.
+    """Assess the tensors of a checkpoint without executing anything in it.
 
     Args:
-        path: A file that `torch.save` wrote: of Ultralytics, of this package, or a state dict.
+        path: A file written by `torch.save`: by Ultralytics, by this package, or a state dict.
 
     Returns:
         Verdict, findings and facts.
 
     Raises:
-        CheckpointError: No file, no checkpoint, or a damaged one.
+        CheckpointError: Not a file, not a checkpoint, or a damaged one.
+
+    Example:
+        >>> import tempfile, torch
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     torch.save(torch.nn.Linear(4, 4).state_dict(), f"{folder}/model.pt")
+        ...     audit_checkpoint(f"{folder}/model.pt").verdict
+        'stable'
     """
     with open_checkpoint(path) as checkpoint:
         stats = [
@@ -75,7 +82,7 @@ def audit_checkpoint(path: str | Path) -> AuditResult:
 
 
 def _result(checkpoint: Checkpoint, stats: Sequence[TensorStats]) -> AuditResult:
-    """Put findings, facts and verdict together."""
+    """Return the result with findings, facts and verdict."""
     findings = findings_of(stats, checkpoint.facts)
     counts = {
         "tensors": len(stats),
@@ -99,14 +106,14 @@ def _result(checkpoint: Checkpoint, stats: Sequence[TensorStats]) -> AuditResult
 
 
 def findings_of(stats: Sequence[TensorStats], facts: Mapping[str, Any]) -> tuple[Finding, ...]:
-    """Apply the rules.
+    """Apply the audit rules.
 
     Args:
-        stats: Of every tensor of a checkpoint.
-        facts: Its plain values; `scaler` is looked at.
+        stats: Statistics of every tensor of a checkpoint.
+        facts: Its scalar values, of which `scaler` is used.
 
     Returns:
-        At most one finding a rule and part, the most severe first.
+        At most one finding per rule and part, most severe first.
     """
     weights = [s for s in _weights(stats) if s.floating and s.numel]
     zeroed = list(_zeroed(weights))
@@ -115,7 +122,7 @@ def findings_of(stats: Sequence[TensorStats], facts: Mapping[str, Any]) -> tuple
         *_nonfinite(weights),
         *_exploded(weights),
         *_saturated(weights),
-        *(_dead_normalization(stats) if not zeroed else ()),  # zero like everything else
+        *(_dead_normalization(stats) if not zeroed else ()),  # zero like all other weights
         *_equal(weights),
         *_optimizer([s for s in stats if s.part == _OPTIMIZER]),
         *_scaler(facts.get(_SCALER)),
@@ -124,7 +131,7 @@ def findings_of(stats: Sequence[TensorStats], facts: Mapping[str, Any]) -> tuple
 
 
 def _weights(stats: Iterable[TensorStats]) -> list[TensorStats]:
-    """Return the tensors of the network; where no part of the checkpoint is one, all but the optimizer's."""
+    """Return the network's tensors; without a network part, all but the optimizer's."""
     network = [s for s in stats if s.part in _NETWORK]
     return network or [s for s in stats if s.part not in {_OPTIMIZER, _SCALER}]
 
@@ -134,59 +141,54 @@ def _nonfinite(weights: Sequence[TensorStats]) -> Iterable[Finding]:
     bad = [s for s in weights if s.nan or s.inf]
     if bad:
         elements = sum(s.nan + s.inf for s in bad)
-        text = f"{elements:,} NaN or Inf in {_share(bad, weights)} of the network, {_names(bad)}"
+        where = f"{_share(bad, weights)} of the network, {_names(bad)}"
+        text = f"{elements:,} NaN or Inf in {where}"
         yield _finding("nonfinite_weights", bad, elements, 0, text, f"{_OTHER_FILE}, and {_LOWER}.")
 
 
 def _zeroed(weights: Sequence[TensorStats]) -> Iterable[Finding]:
-    """Find weights that were NaN before they were saved; single biases and BatchNorm shifts start at zero."""
+    """Find weights that were NaN when saved; single biases and BatchNorm shifts start at zero."""
     matrices = [s for s in weights if s.axes >= 2]
     zero = [s for s in matrices if s.zero]
     if len(zero) > ZERO_SHARE * len(matrices):
         text = (
-            f"{_share(zero, matrices, 'weight tensors')} are all zero: Ultralytics replaces NaN by 0 when it saves, "
-            "so the run had gone NaN"
+            f"{_share(zero, matrices, 'weight tensors')} are all zero: Ultralytics replaces NaN by "
+            "0 when it saves, so the run had gone NaN"
         )
-        remedy = (
-            f"{_OTHER_FILE}, and use yolo-stability train, whose guard leaves out steps with NaN."
-        )
+        remedy = f"{_OTHER_FILE}, and use yolo-stability train, whose guard skips steps with NaN."
         yield _finding(
             "zeroed_network", zero, len(zero) / len(matrices), ZERO_SHARE, text, remedy, place=False
         )
         return
-    # linear layers of transformers begin at zero on purpose
+    # linear layers of transformers are initialized to zero on purpose
     kernels = [s for s in zero if s.axes >= 3]
     if kernels:
-        text = (
-            f"nothing but zeros in {_share(kernels, matrices, 'weight tensors')}, {_names(kernels)}"
-        )
-        remedy = (
-            f"{_OTHER_FILE}, and use yolo-stability train, whose guard leaves out steps with NaN."
-        )
+        text = f"only zeros in {_share(kernels, matrices, 'weight tensors')}, {_names(kernels)}"
+        remedy = f"{_OTHER_FILE}, and use yolo-stability train, whose guard skips steps with NaN."
         yield _finding("zeroed_weights", kernels, len(kernels), 0, text, remedy)
 
 
 def _exploded(weights: Sequence[TensorStats]) -> Iterable[Finding]:
-    """Find weights far larger than training makes them: matrices by their gain, vectors by their rms."""
+    """Find weights far larger than in any healthy training: matrices by gain, vectors by rms."""
     large = [s for s in weights if _size(s) > 1]
     if large:
         worst = max(large, key=_size)
         if worst.axes >= 2:
-            seen, limit, word = worst.rms * worst.fan_in**0.5, MAX_GAIN, "rms times root of fan-in"
+            size, limit, word = worst.rms * worst.fan_in**0.5, MAX_GAIN, "rms times root of fan-in"
         else:
-            seen, limit, word = worst.rms, MAX_VECTOR_RMS, "rms"
+            size, limit, word = worst.rms, MAX_VECTOR_RMS, "rms"
         text = (
-            f"exploded weights in {_share(large, weights)} of the network, most of all {worst.name} "
-            f"({word} {seen:.3g}, limit {limit:g})"
+            f"exploded weights in {_share(large, weights)} of the network, the largest in "
+            f"{worst.name} ({word} {size:.3g}, limit {limit:g})"
         )
         yield _finding(
-            "exploded_weights", [worst], seen, limit, text, f"{_OTHER_FILE}, and {_LOWER}."
+            "exploded_weights", [worst], size, limit, text, f"{_OTHER_FILE}, and {_LOWER}."
         )
 
 
 def _size(s: TensorStats) -> float:
-    """Return the size of a parameter over its limit; 0 for what is none, or a constant."""
-    # statistics of the data; 0, 1, 2, ... by design
+    """Return the size of a parameter relative to its limit; 0 for buffers and constants."""
+    # running_*: statistics of the data; dfl: the constants 0, 1, 2, ...
     if s.leaf.startswith("running_") or ".dfl." in f".{s.name}":
         return 0.0
     if s.axes >= 2:
@@ -195,7 +197,7 @@ def _size(s: TensorStats) -> float:
 
 
 def _saturated(weights: Sequence[TensorStats]) -> Iterable[Finding]:
-    """Find numbers that did not fit into half precision, in which Ultralytics saves."""
+    """Find values beyond half precision, in which Ultralytics saves."""
     buffers = [s for s in weights if s.saturated and s.leaf.startswith("running_")]
     params = [s for s in weights if s.saturated and not s.leaf.startswith("running_")]
     groups: tuple[tuple[str, Severity, list[TensorStats]], ...] = (
@@ -213,7 +215,7 @@ def _saturated(weights: Sequence[TensorStats]) -> Iterable[Finding]:
 
 
 def _dead_normalization(stats: Sequence[TensorStats]) -> Iterable[Finding]:
-    """Find BatchNorm layers that pass nothing on: no variance, or no gain, in the whole layer."""
+    """Find BatchNorm layers that block all signals: no variance, or no gain, in any channel."""
     by_owner: dict[str, dict[str, TensorStats]] = {}
     for s in _weights(stats):
         by_owner.setdefault(s.owner, {})[s.leaf] = s
@@ -228,14 +230,14 @@ def _dead_normalization(stats: Sequence[TensorStats]) -> Iterable[Finding]:
             f"no variance or no gain in {_share(dead, layers, 'BatchNorm layers')}, {_names(dead)}"
         )
         remedy = (
-            "Train again with a lower lr0=, or with norm=group; yolo-stability probe shows what the "
-            "layer passes on."
+            "Train again with a lower lr0=, or with norm=group; yolo-stability probe shows the "
+            "signal behind the layer."
         )
         yield _finding("dead_batchnorm", dead, len(dead), 0, text, remedy)
 
 
 def _is_dead(members: Mapping[str, TensorStats]) -> bool:
-    """Tell whether a BatchNorm layer is dead; a gain that starts at zero is no sign before the first step."""
+    """Return whether a BatchNorm layer is dead; a zero gain before the first step is not."""
     gain, steps = members.get("weight"), members.get("num_batches_tracked")
     untrained = steps is not None and steps.zero
     no_gain = (
@@ -250,30 +252,35 @@ def _is_dead(members: Mapping[str, TensorStats]) -> bool:
 
 
 def _equal(weights: Sequence[TensorStats]) -> Iterable[Finding]:
-    """Find weights whose elements are all the same number: their units learn the same thing."""
+    """Find weight tensors whose elements are all equal: their units learn the same thing."""
     matrices = [s for s in weights if s.axes >= 2 and s.numel >= _MANY]
     same = [s for s in matrices if s.equal and not s.zero]
     if same:
-        text = f"one and the same number throughout {_share(same, matrices, 'weight tensors')}, {_names(same)}"
-        remedy = "Train again from weights that were drawn at random: init=default."
+        where = f"{_share(same, matrices, 'weight tensors')}, {_names(same)}"
+        text = f"all elements equal in {where}"
+        remedy = "Train again from randomly initialized weights: init=default."
         yield _finding("equal_weights", same, len(same), 0, text, remedy, severity="warning")
 
 
 def _optimizer(state: Sequence[TensorStats]) -> Iterable[Finding]:
-    """Find NaN and Inf in what the optimizer remembers."""
+    """Find NaN and Inf in the optimizer state."""
     bad = [s for s in state if s.nan or s.inf]
     if bad:
         elements = sum(s.nan + s.inf for s in bad)
-        text = f"{elements:,} NaN or Inf in {_share(bad, state)} of the optimizer's state, {_names(bad)}"
-        remedy = f"Do not resume from this file: start a new run from its weights with model=, or {_LOWER}."
+        where = f"{_share(bad, state)} of the optimizer's state, {_names(bad)}"
+        text = f"{elements:,} NaN or Inf in {where}"
+        remedy = (
+            "Do not resume from this file: start a new run from its weights with model=, "
+            f"or {_LOWER}."
+        )
         yield _finding("nonfinite_optimizer", bad, elements, 0, text, remedy)
 
 
 def _scaler(scaler: Any) -> Iterable[Finding]:
-    """Find a loss scale that has collapsed: every step overflowed."""
+    """Find a collapsed loss scale: every step overflowed."""
     scale = scaler.get("scale") if isinstance(scaler, Mapping) else None
     if isinstance(scale, int | float) and not scale >= MIN_AMP_SCALE:
-        text = f"the loss scale of AMP has fallen to {scale:.3g}, which means that step after step overflowed"
+        text = f"the AMP loss scale has fallen to {scale:.3g}, so step after step overflowed"
         yield Finding(
             rule="amp_scale",
             severity="warning",
@@ -295,7 +302,7 @@ def _finding(
     severity: Severity = "critical",
     place: bool = True,
 ) -> Finding:
-    """Make a finding about tensors; the first one with a block names it, where a place is to be named."""
+    """Return a finding about tensors; `place` adds the first block among them."""
     block = next((s.block for s in tensors if s.block), None) if place else None
     return Finding(
         rule=rule,
@@ -313,7 +320,7 @@ def _share(some: Sequence[object], of: Sequence[object], kind: str = "tensors") 
 
 
 def _names(tensors: Sequence[TensorStats]) -> str:
-    """Name the first ones: `such as model.0.conv.weight, model.1.conv.weight`; a single one alone."""
+    """Return the first names: `such as model.0.conv.weight, ...`; a single one alone."""
     names = ", ".join(s.name for s in tensors[:_NAMED])
     return f"such as {names}" if len(tensors) > 1 else names
 
@@ -323,10 +330,10 @@ def _sentence(text: str) -> str:
 
 
 def diagnosis_of_audit(audit: AuditResult) -> Diagnosis:
-    """Return the diagnosis that an audit comes to."""
+    """Return the diagnosis that corresponds to an audit."""
     why = {
         "stable": "every tensor is finite and none stands out",
-        "inconclusive": "it holds no weights that could be judged, or some of a kind that is not read",
+        "inconclusive": "it has no weights that can be assessed, or tensors of unsupported kinds",
     }
     first = audit.findings[0].message if audit.findings else why.get(audit.verdict, "")
     return Diagnosis(

@@ -1,4 +1,4 @@
-"""What the audit of a checkpoint found, as lines for a console of 80 columns."""
+"""Text form of a checkpoint audit, for a console of 80 columns."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ WIDTH = 80
 _INDENT = "  "
 _ARGS = ("task", "model", "optimizer", "lr0", "amp")
 _VERDICTS = {
-    "stable": "nothing wrong was found",
+    "stable": "no problem was found",
     "unstable": "something looks wrong",
     "failed": "the checkpoint is damaged",
-    "inconclusive": "there is not enough to judge",
+    "inconclusive": "there is not enough data to assess",
 }
 
 
 def audit_lines(result: AuditResult) -> list[str]:
-    """Say what a checkpoint is, the verdict, and each finding with its remedy.
+    """Return a description of a checkpoint, the verdict, and each finding with its remedy.
 
     Args:
-        result: Of `audit_checkpoint`.
+        result: Result of `audit_checkpoint`.
 
     Returns:
-        Lines of at most 80 columns, but for a path, which is never broken.
+        Lines of at most 80 columns, except for a path, which is never broken.
     """
-    said = f"{result.verdict}: {_VERDICTS[result.verdict]}"
+    verdict = f"{result.verdict}: {_VERDICTS[result.verdict]}"
     lines = [
         clean(result.path),
         *_wrapped(_about(result.facts), _INDENT),
-        *_wrapped(f"{said}.", ""),
+        *_wrapped(f"{verdict}.", ""),
     ]
     for finding in result.findings:
         lines += ["", *_of(finding)]
@@ -46,13 +46,13 @@ def audit_lines(result: AuditResult) -> list[str]:
 
 
 def _about(facts: Mapping[str, Any]) -> str:
-    """Describe the file by what it carries."""
+    """Return a description of the file from its facts."""
     parts = [clean(facts["model_class"])] if "model_class" in facts else []
     parts.append(
         f"{count(facts.get('tensors', 0), 'tensor')}, {count(facts.get('elements', 0), 'number')}"
     )
     if facts.get("unread"):
-        parts.append(f"{count(facts['unread'], 'tensor')} of a kind that is not read")
+        parts.append(f"{count(facts['unread'], 'tensor')} of unsupported kinds")
     epoch = facts.get("epoch")
     if isinstance(epoch, int):
         parts.append("after the end of its run" if epoch < 0 else f"saved in epoch {epoch + 1}")
@@ -67,7 +67,7 @@ def _about(facts: Mapping[str, Any]) -> str:
 
 
 def _of(finding: Finding) -> Iterator[str]:
-    """Yield the lines of one finding."""
+    """Yield the lines of a finding."""
     place = f" in {clean(finding.block)}" if finding.block else ""
     yield from _wrapped(f"{finding.severity}: {finding.rule}{place}", "")
     yield from _wrapped(clean(finding.message), _INDENT)

@@ -1,4 +1,4 @@
-"""What a checkpoint records besides its tensors: task, epoch, settings."""
+"""Metadata of a checkpoint besides its tensors: task, epoch, settings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from yolo_stability.checkpoint.pickle_objects import Global, Record
 
 __all__ = ["NAME_LENGTH", "class_name", "facts_of"]
 
-NAME_LENGTH, TEXT_LENGTH = 200, 500  # characters that are kept
+NAME_LENGTH, TEXT_LENGTH = 200, 500  # maximum characters kept
 
 
 _FACTS = (
@@ -24,7 +24,7 @@ _FACTS = (
 
 
 def facts_of(content: Any) -> dict[str, Any]:
-    """Return the plain values that an Ultralytics checkpoint carries."""
+    """Return the scalar values of an Ultralytics checkpoint."""
     if not isinstance(content, dict):
         return {}
     found = {name: _flat_scalars(content[name]) for name in _FACTS if name in content}
@@ -35,7 +35,7 @@ def facts_of(content: Any) -> dict[str, Any]:
 
 
 def _flat_scalars(value: Any) -> Any:
-    """Return a value, or a flat dict of values, without anything that is not plain."""
+    """Return a scalar, or a flat dict of scalars; everything else is dropped."""
     if isinstance(value, Record):
         value = value.state
     if isinstance(value, dict):
@@ -47,16 +47,16 @@ def _flat_scalars(value: Any) -> Any:
 
 
 def _scalar(value: Any) -> Any:
-    """Return a number or the beginning of a text; None for anything else."""
+    """Return a number or the start of a text; None for any other type."""
     if isinstance(value, str):
         return value[:TEXT_LENGTH]
     return value if isinstance(value, bool | int | float) else None
 
 
 def class_name(record: Record) -> str:
-    """Return the class of a module: `Conv2d`."""
+    """Return the class name of a module, such as `Conv2d`."""
     name = record.kind
-    # what pickle protocol 1 calls to make an object, with the class first
+    # pickle protocol 1 calls this function, with the class as first argument
     if name.endswith("._reconstructor"):
         made = (
             record.arguments[0]

@@ -1,4 +1,4 @@
-"""What a pickle holds once it is read without running anything in it."""
+"""Objects that a pickle contains when it is read without being executed."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ __all__ = ["Global", "Record", "Unreadable"]
 
 
 class Unreadable(Exception):
-    """The bytes are no pickle, or one beyond the limits; the text is the end of a sentence about the file."""
+    """Not a pickle, or one beyond the limits; the text completes a sentence about the file."""
 
 
 class Global:
-    """The name of a class or function, which is never looked up.
+    """Name of a class or function, which is never imported.
 
     Args:
         name: Dotted name, such as `torch.nn.modules.conv.Conv2d`.
@@ -25,14 +25,14 @@ class Global:
 
 
 class Record:
-    """What a pickle says about an object that is not made.
+    """Description of an object that is not created.
 
     Attributes:
-        kind: Dotted name of its class, or of the function that would have made it; empty where it has none.
-        arguments: What that would have been called with.
-        state: What would have become its attributes.
-        items: What would have been appended to it.
-        table: What would have been set by key.
+        kind: Dotted name of its class or factory function; empty where it has none.
+        arguments: Arguments of that call.
+        state: State that would have been set as attributes.
+        items: Items that would have been appended.
+        table: Items that would have been set by key.
     """
 
     __slots__ = ("arguments", "items", "kind", "state", "table")

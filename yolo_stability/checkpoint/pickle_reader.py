@@ -1,9 +1,9 @@
-"""Reading a pickle without running it: every class and function that it names becomes a note of its name.
+"""Pickle reader that executes nothing: every class and function named in the file stays a name.
 
-The standard unpickler calls whatever a file tells it to call, so that opening a checkpoint from a stranger runs the
-stranger's code. This one is an interpreter of its own for the pickle opcodes. It imports nothing, calls nothing but
-the few functions that its caller hands over, and sets no attribute of anything but its own notes.
-Source of the opcodes: `pickletools` of the standard library, which also decodes their arguments.
+The standard unpickler calls whatever a file names, so opening a checkpoint from an untrusted source
+runs its code. This is a separate interpreter of the pickle opcodes. It imports nothing, calls only
+the few functions passed by its caller, and sets no attributes except on its own records. Source of
+the opcodes: `pickletools` of the standard library, which also decodes their arguments.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from yolo_stability.checkpoint.pickle_objects import Global, Record, Unreadable
 __all__ = ["MAX_OPCODES", "read_pickle"]
 
 MAX_OPCODES = 4_000_000
-"""A checkpoint of YOLO26n takes 71,000; memo and stack cannot outgrow the number of opcodes."""
+"""A YOLO26n checkpoint takes 71,000; memo and stack cannot outgrow the number of opcodes."""
 MAX_MARKS, MAX_NAME = 1_000, 500
 MAX_INTEGER_BITS = 256  # the magic number of the legacy format has 77
 
@@ -25,20 +25,27 @@ Call = Callable[[tuple[Any, ...]], Any]
 
 
 def read_pickle(stream: BinaryIO, calls: Mapping[str, Call], persistent: Call) -> Any:
-    """Read one pickle and leave the stream behind its end.
+    """Read one pickle and leave the stream after its end.
 
     Args:
-        stream: Bytes in memory: a declared length is read as far as there are bytes.
-        calls: Own functions that stand in for named ones, by dotted name; each takes the tuple of arguments as read,
-            of any type, and raises Unreadable where they make no sense.
-        persistent: Own function that turns a persistent id, as a tuple, into a value.
+        stream: Bytes in memory, so a false declared length cannot allocate more.
+        calls: Replacements of named functions, by dotted name; each takes the tuple of arguments as
+            read, of any type, and raises Unreadable for invalid ones.
+        persistent: Function that converts a persistent id, given as a tuple, to a value.
 
     Returns:
-        Plain values, lists (sets too), tuples and dicts; what `calls` and `persistent` returned; Global and Record
-        for everything else.
+        Scalars, lists (also for sets), tuples and dicts; results of `calls` and `persistent`;
+        Global and Record for everything else.
 
     Raises:
-        Unreadable: No pickle, or one beyond the limits.
+        Unreadable: Not a pickle, or one beyond the limits.
+
+    Example:
+        >>> import io, pickle
+        >>> read_pickle(io.BytesIO(pickle.dumps({"lr0": 0.01})), {}, lambda key: key)
+        {'lr0': 0.01}
+        >>> read_pickle(io.BytesIO(pickle.dumps(print)), {}, lambda key: key).name
+        'builtins.print'
     """
     machine = _Machine(calls, persistent)
     try:
@@ -52,7 +59,7 @@ def read_pickle(stream: BinaryIO, calls: Mapping[str, Call], persistent: Call) -
 
 
 class _Machine:
-    """The stack, the marks and the memo of one pickle.
+    """Stack, marks and memo of one pickle.
 
     Args:
         calls: As in `read_pickle`.
@@ -66,7 +73,7 @@ class _Machine:
         self._memo: dict[int, Any] = {}
 
     def do(self, opcode: str, argument: Any) -> None:
-        """Carry out one instruction."""
+        """Execute one instruction."""
         if opcode in _ARGUMENTS:
             self._stack.append(_bounded(argument))
         elif opcode in _CONSTANTS:
@@ -79,21 +86,21 @@ class _Machine:
             raise Unreadable(f"its pickle uses the instruction {opcode}, which torch never writes")
 
     def result(self) -> Any:
-        """Return what is left at the end."""
+        """Return the top of the stack."""
         return self._stack[-1]
 
     # --- stack, marks, memo ---
 
     def put(self, argument: int | None) -> None:
-        """Remember the top of the stack, under the next free number where none is given."""
+        """Store the top of the stack in the memo, under the next free number if none is given."""
         self._memo[len(self._memo) if argument is None else argument] = self._stack[-1]
 
     def get(self, argument: int) -> None:
-        """Push what was remembered."""
+        """Push a value from the memo."""
         self._stack.append(self._memo[argument])
 
     def mark(self, _: Any) -> None:
-        """Begin a new stretch of the stack."""
+        """Start a new section of the stack."""
         if len(self._marked) >= MAX_MARKS:
             raise Unreadable(f"its pickle is nested more than {MAX_MARKS:,} deep")
         self._marked.append(self._stack)
@@ -115,12 +122,12 @@ class _Machine:
         self._stack.append(self._stack[-1])
 
     def _since_mark(self) -> list[Any]:
-        """Take everything since the mark off the stack."""
+        """Remove and return everything since the mark."""
         items, self._stack = self._stack, self._marked.pop()
         return items
 
     def _take(self, count: int) -> tuple[Any, ...]:
-        """Take so many items off the stack."""
+        """Remove and return the top `count` items."""
         if len(self._stack) < count:
             raise IndexError(count)
         items = tuple(self._stack[-count:])
@@ -172,21 +179,21 @@ class _Machine:
     # --- names and objects ---
 
     def name(self, argument: str) -> None:
-        """Note a class or function by its name."""
+        """Push the name of a class or function."""
         self._stack.append(Global(argument.replace(" ", ".", 1)))
 
     def name_on_stack(self, _: Any) -> None:
-        """Note a class or function whose name stands on the stack."""
+        """Push the name of a class or function whose parts are on the stack."""
         module, name = self._take(2)
         short = all(isinstance(word, str) and len(word) <= MAX_NAME for word in (module, name))
         self._stack.append(Global(f"{module}.{name}" if short else ""))
 
     def extension(self, _: Any) -> None:
-        """Note a class of `copyreg`'s register, which is not looked at."""
+        """Push an unnamed class for an entry of the `copyreg` registry, which is not consulted."""
         self._stack.append(Global(""))
 
     def call(self, _: Any) -> None:
-        """Note the call of a function; only own stand-ins are called."""
+        """Record the call of a function; only replacements passed by the caller are executed."""
         function, arguments = self._take(2)
         name = function.name if isinstance(function, Global) else ""
         if name in self._calls and isinstance(arguments, tuple):
@@ -195,53 +202,53 @@ class _Machine:
             self._stack.append(Record(name, arguments))
 
     def new(self, _: Any) -> None:
-        """Note the making of an object."""
+        """Record the creation of an object."""
         made, arguments = self._take(2)
         self._stack.append(Record(made.name if isinstance(made, Global) else "", arguments))
 
     def new_with_keywords(self, _: Any) -> None:
-        """Note the making of an object with keyword arguments."""
+        """Record the creation of an object with keyword arguments."""
         made, *arguments = self._take(3)
         self._stack.append(Record(made.name if isinstance(made, Global) else "", tuple(arguments)))
 
     def instance(self, argument: str) -> None:
-        """Note the making of an object of a class of old, named in the instruction."""
+        """Record the creation of an old-style instance whose class is named in the instruction."""
         arguments = self._since_mark()
         self._stack.append(Record(argument.replace(" ", ".", 1), tuple(arguments)))
 
     def old_object(self, _: Any) -> None:
-        """Note the making of an object of a class of old, which stands behind the mark."""
+        """Record the creation of an old-style instance whose class follows the mark."""
         made, *arguments = self._since_mark()
         self._stack.append(Record(made.name if isinstance(made, Global) else "", tuple(arguments)))
 
     def build(self, _: Any) -> None:
-        """Note the attributes of an object."""
+        """Record the attributes of an object."""
         target, state = self._stack[-2], self._take(1)[0]
         if isinstance(target, Record):
             target.state = state
 
     def persistent_text(self, argument: str) -> None:
-        """Let the caller resolve an id that is a text."""
+        """Let the caller resolve a textual persistent id."""
         self._stack.append(self._persistent((argument,)))
 
     def persistent(self, _: Any) -> None:
-        """Let the caller resolve an id that stands on the stack."""
+        """Let the caller resolve a persistent id on the stack."""
         (key,) = self._take(1)
         self._stack.append(self._persistent(key if isinstance(key, tuple) else (key,)))
 
     def nothing(self, _: Any) -> None:
-        """Pass over an instruction that changes no value."""
+        """Skip an instruction that changes no value."""
 
 
 def _bounded(value: Any) -> Any:
-    """Return a value, unless it is an integer whose arithmetic could take for ever."""
+    """Return a value, unless it is an integer large enough to make arithmetic very slow."""
     if isinstance(value, int) and value.bit_length() > MAX_INTEGER_BITS:
-        raise Unreadable(f"its pickle holds an integer of {value.bit_length():,} bits")
+        raise Unreadable(f"its pickle has an integer of {value.bit_length():,} bits")
     return value
 
 
 def _extend(target: Any, items: Any) -> None:
-    """Append to a list, or to the note of an object."""
+    """Append to a list or to the record of an object."""
     if isinstance(target, Record):
         target.items.extend(items)
     elif isinstance(target, list):
@@ -251,12 +258,12 @@ def _extend(target: Any, items: Any) -> None:
 
 
 def _set_items(target: Any, items: Any) -> None:
-    """Set pairs in a dict, or in the note of an object."""
+    """Set pairs in a dict or in the record of an object."""
     table = target.table if isinstance(target, Record) else target
     if not isinstance(table, dict) or len(items) % 2:
         raise TypeError(target)
     for key, value in zip(items[::2], items[1::2], strict=True):
-        # Hashing a tuple walks all of it, which deep or self-repeating ones turn into a crash or an endless wait.
+        # Hashing a tuple walks all of it: a deep or self-repeating one would crash or never finish.
         table[key if isinstance(key, _PLAIN | Record | Global) else Record("", key)] = value
 
 

@@ -1,7 +1,8 @@
-"""Every tensor and fact of a checkpoint, by name, read without running anything in it.
+"""Reader of checkpoints: every tensor and fact by name, without executing anything in them.
 
-Ultralytics pickles whole modules, so `torch.load(weights_only=True)` refuses its checkpoints, and without that switch
-it runs what the file says. Here modules stay descriptions, whose tensors are named as `state_dict` would name them.
+Ultralytics pickles whole modules, so `torch.load(weights_only=True)` rejects its checkpoints, and
+without that option it executes what the file contains. Here modules stay descriptions, whose
+tensors are named as `state_dict` would name them.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from yolo_stability.checkpoint.tensors import (
     StoredTensor,
     check_extent,
     read_values,
+    rebuilders,
     repeats,
     span_bytes,
-    stand_ins,
 )
 from yolo_stability.core.errors import StabilityError
 
@@ -37,23 +38,24 @@ __all__ = [
 ]
 
 _MAX_DEPTH, _MAX_VISITS = 100, 100_000
-_MAX_SHARED = 16  # each tensor is read by itself: a million views of a gigabyte would take for ever
+_MAX_SHARED = 16  # each tensor is read separately: a million views of a gigabyte would never finish
 _PARTS = frozenset(("model", "ema", "optimizer", "scaler", "state_dict"))
 
 
 class CheckpointError(StabilityError):
-    """A file is no checkpoint that can be read."""
+    """A file that cannot be read as a checkpoint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedTensor:
-    """A tensor and its place in the checkpoint.
+    """A tensor and its position in the checkpoint.
 
     Attributes:
-        part: model, ema, optimizer, scaler, or the key of the checkpoint it lies under; empty for a bare state dict.
-        name: As in the part's `state_dict`.
+        part: model, ema, optimizer, scaler, or the checkpoint key that holds it; empty for a bare
+            state dict.
+        name: Name as in the part's `state_dict`.
         block: Block of a YOLO model, such as `model.6 C3k2`; None elsewhere.
-        module: Class of the module that owns it, such as `BatchNorm2d`; empty where the file does not say.
+        module: Class of the owning module, such as `BatchNorm2d`; empty where unknown.
         tensor: Its description.
     """
 
@@ -70,9 +72,9 @@ class Checkpoint:
 
     Attributes:
         path: The file.
-        tensors: All of them, in the order of the file; those of plain attributes of modules are left out.
-        facts: Plain values that it carries: epoch, date, version, train_args, the class of the model.
-        unread: Tensors of kinds that are not read: quantised, sparse, on the meta device.
+        tensors: All tensors in file order, except those in other attributes of modules.
+        facts: Scalar values: epoch, date, version, train_args, the class of the model.
+        unread: Number of tensors of unsupported kinds: quantized, sparse, on the meta device.
     """
 
     path: Path
@@ -82,10 +84,10 @@ class Checkpoint:
     _archive: Archive = field(repr=False)
 
     def values(self, tensor: StoredTensor) -> Tensor:
-        """Read a tensor; an axis along which it only repeats itself is given once.
+        """Read a tensor; an axis along which it repeats itself is given once.
 
         Raises:
-            CheckpointError: The file broke off or changed meanwhile.
+            CheckpointError: The file is truncated or has changed meanwhile.
         """
         with _sentence(self.path):
             return read_values(self._archive, tensor)
@@ -93,7 +95,7 @@ class Checkpoint:
 
 @contextmanager
 def open_checkpoint(path: str | Path) -> Iterator[Checkpoint]:
-    """Open a checkpoint; nothing in it is run, imported or written to disk.
+    """Open a checkpoint; nothing in it is executed, imported or written to disk.
 
     Args:
         path: The file, or a link to it.
@@ -102,12 +104,14 @@ def open_checkpoint(path: str | Path) -> Iterator[Checkpoint]:
         Its tensors and facts.
 
     Raises:
-        CheckpointError: No file, no torch checkpoint, or a damaged one.
+        CheckpointError: Not a file, not a torch checkpoint, or a damaged one.
     """
     path = Path(path)
     try:
-        if not path.is_file():  # a pipe or a device would never end
-            raise CheckpointError(f"{path} is no file; name a checkpoint, such as weights/last.pt.")
+        if not path.is_file():  # reading a pipe or device might never end
+            raise CheckpointError(
+                f"{path} is not a file; name a checkpoint, such as weights/last.pt."
+            )
         stream = path.open("rb")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
@@ -117,7 +121,7 @@ def open_checkpoint(path: str | Path) -> Iterator[Checkpoint]:
     with stream:
         with _sentence(path):
             lost: list[str] = []
-            archive = open_archive(stream, lambda: stand_ins(lost))
+            archive = open_archive(stream, lambda: rebuilders(lost))
             tensors = tuple(_named(archive.content))
             for named in tensors:
                 archive.check(named.tensor.storage)
@@ -139,32 +143,32 @@ def open_checkpoint(path: str | Path) -> Iterator[Checkpoint]:
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """Read a file that holds a dictionary of tensors, each with bytes of its own, and nothing else.
+    """Read a file that contains nothing but a dictionary of tensors with separate storages.
 
     Args:
         path: The file.
 
     Returns:
-        The tensors by name; they take no more memory than the file has bytes.
+        The tensors by name; they take no more memory than the size of the file.
 
     Raises:
-        CheckpointError: No such file, a damaged one, or one that holds anything else.
+        CheckpointError: No such file, a damaged one, or one with other content.
     """
     with open_checkpoint(path) as opened, _sentence(opened.path):
         content = opened._archive.content
         if not isinstance(content, dict):
-            raise Unreadable("it holds no dictionary of tensors")
+            raise Unreadable("it is not a dictionary of tensors")
         stored = {
             k: v for k, v in content.items() if isinstance(k, str) and isinstance(v, StoredTensor)
         }
         if len(stored) < len(content):
-            raise Unreadable("it holds something else than tensors")
+            raise Unreadable("it contains other objects than tensors")
         size = opened.path.stat().st_size
         if (
             any(repeats(v) for v in stored.values())
             or sum(v.storage.nbytes for v in stored.values()) > size
         ):
-            raise Unreadable("its tensors unfold to more than the file holds")
+            raise Unreadable("its tensors expand to more bytes than the file has")
         return {
             name: opened.values(tensor).reshape(tensor.shape) for name, tensor in stored.items()
         }
@@ -172,12 +176,15 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
 
 @contextmanager
 def _sentence(path: Path) -> Iterator[None]:
-    """Turn what is wrong with a file into a sentence for people."""
+    """Raise CheckpointError with a complete sentence for whatever is wrong with a file."""
     try:
         yield
     except (Unreadable, OSError) as error:
         reason = f"it cannot be read ({error.strerror})" if isinstance(error, OSError) else error
-        text = f"{path} cannot be audited: {reason}; name another checkpoint, or write this one again with torch.save."
+        text = (
+            f"{path} cannot be audited: {reason}; name another checkpoint, or save this one again "
+            "with torch.save."
+        )
         raise CheckpointError(text) from error
 
 
@@ -187,7 +194,7 @@ _HOLDERS = (StoredTensor, Record, dict, list, tuple)
 
 
 def _named(content: Any) -> Iterator[NamedTensor]:
-    """Yield every tensor with its name; modules as `state_dict` names them, containers by their keys."""
+    """Yield every tensor with its name: modules as `state_dict` names them, containers by key."""
     visits = 0
     waiting = list(reversed(list(_starts(content))))
     while waiting:
@@ -209,7 +216,8 @@ def _named(content: Any) -> Iterator[NamedTensor]:
             visits += 1
             if visits > _MAX_VISITS or place.depth > _MAX_DEPTH:
                 raise Unreadable(
-                    f"it is nested more than {_MAX_DEPTH} deep or holds more than {_MAX_VISITS:,} objects"
+                    f"it is nested more than {_MAX_DEPTH} deep or has more than "
+                    f"{_MAX_VISITS:,} objects"
                 )
             children.append((child, place.below(key)))
         waiting.extend(reversed(children))
@@ -217,7 +225,7 @@ def _named(content: Any) -> Iterator[NamedTensor]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
-    """Where a value lies in the checkpoint."""
+    """Position of a value in the checkpoint."""
 
     part: str
     name: str = ""
@@ -226,12 +234,12 @@ class _Place:
     blocks: Mapping[str, str] = field(default_factory=dict)
 
     def below(self, key: str) -> _Place:
-        """Return the place of a child."""
+        """Return the position of a child."""
         name = f"{self.name}.{key}" if self.name else key
         return replace(self, name=name[:NAME_LENGTH], depth=self.depth + 1)
 
     def block(self) -> str | None:
-        """Return the block of a YOLO model; without the model's modules its number alone."""
+        """Return the block of a YOLO model; only its number if the modules are unknown."""
         pieces = self.name.split(".")
         beginnings = [".".join(pieces[:length]) for length in (3, 2)]
         known = next((self.blocks[b] for b in beginnings if b in self.blocks), None)
@@ -240,7 +248,7 @@ class _Place:
 
 
 def _starts(content: Any) -> Iterator[tuple[Any, _Place]]:
-    """Yield the parts of a checkpoint; all of it where it has none."""
+    """Yield the parts of a checkpoint; the whole content if it has none."""
     if not isinstance(content, dict):
         yield content, _Place(part="")
         return
@@ -251,13 +259,13 @@ def _starts(content: Any) -> Iterator[tuple[Any, _Place]]:
 
 
 def _module_state(value: Any) -> dict[Any, Any] | None:
-    """Return the attributes of a module; None of anything else."""
+    """Return the attributes of a module; None for anything else."""
     state = value.state if isinstance(value, Record) else None
     return state if isinstance(state, dict) and isinstance(state.get("_modules"), dict) else None
 
 
 def _children(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what may hold tensors inside a module, a container, or the note of one."""
+    """Yield what may hold tensors inside a module, a container, or the record of one."""
     state = _module_state(value)
     if state is not None:
         for kind in ("_parameters", "_buffers", "_modules"):
@@ -279,7 +287,7 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _blocks(state: Mapping[Any, Any]) -> dict[str, str]:
-    """Return the blocks of a YOLO model by the beginning of a tensor's name; the head, its last one, by branch."""
+    """Return YOLO blocks by tensor-name prefix; the last module, the head, is split by branch."""
     layers = _module_state(state["_modules"].get("model"))
     inner = layers["_modules"] if layers is not None else {}
     modules = [
@@ -292,6 +300,3 @@ def _blocks(state: Mapping[Any, Any]) -> dict[str, str]:
         for branch in (_module_state(head) or {"_modules": ()})["_modules"]:
             blocks[f"model.{number}.{branch}"] = f"model.{number}.{branch} {class_name(head)}"
     return blocks
-
-
-# --- facts ---

@@ -1,4 +1,4 @@
-"""One tensor of a checkpoint in a few numbers."""
+"""Statistics of one tensor of a checkpoint."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ __all__ = ["TensorStats", "tensor_stats"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorStats:
-    """What the audit needs to know of one tensor.
+    """Statistics of one tensor, as the audit needs them.
 
     Attributes:
         part: model, ema, optimizer, scaler or another key of the checkpoint.
-        name: As in the part's `state_dict`.
+        name: Name as in the part's `state_dict`.
         block: Block of a YOLO model; None elsewhere.
-        module: Class of the owner, empty where unknown.
+        module: Class of the owning module; empty where unknown.
         axes: Number of axes.
-        fan_in: Elements of one unit: of a filter, a row.
+        fan_in: Elements of one output unit (a filter, a row).
         numel: Distinct elements.
         floating: Whether its elements are floating-point or complex.
-        nan: Elements that are NaN.
-        inf: Elements that are infinite.
-        saturated: Elements at the largest number of half precision, in a tensor of that type.
+        nan: Number of NaN elements.
+        inf: Number of infinite elements.
+        saturated: Elements at the largest half-precision number, in a tensor of that type.
         largest: Largest magnitude of a finite element.
         rms: Root mean square of the finite elements.
-        equal: Whether all elements are the same number.
+        equal: Whether all elements are equal.
     """
 
     part: str
@@ -50,12 +50,12 @@ class TensorStats:
 
     @property
     def leaf(self) -> str:
-        """Last word of the name: weight, bias, running_var."""
+        """Last part of the name: weight, bias, running_var."""
         return self.name.rpartition(".")[2]
 
     @property
     def owner(self) -> str:
-        """Part and name of the module that it belongs to."""
+        """Part and name of the owning module."""
         return f"{self.part}:{self.name.rpartition('.')[0]}"
 
     @property
@@ -65,11 +65,11 @@ class TensorStats:
 
 
 def tensor_stats(named: NamedTensor, values: Tensor) -> TensorStats:
-    """Reduce a tensor to what the rules need.
+    """Reduce a tensor to the statistics that the audit rules use.
 
     Args:
-        named: Its place in the checkpoint.
-        values: Its elements, of any type and shape, those of repeated axes once.
+        named: The tensor's description in the checkpoint.
+        values: Its elements, of any type and shape, with repeated axes given once.
     """
     floating = values.is_floating_point() or values.is_complex()
     half = values.dtype == torch.float16
@@ -77,10 +77,10 @@ def tensor_stats(named: NamedTensor, values: Tensor) -> TensorStats:
     wide = wide if wide.dtype == torch.float64 else wide.to(torch.float32)
     mask = torch.isfinite(wide)
     sound = bool(mask.all())
-    finite = wide.reshape(-1) if sound else wide[mask]  # selecting costs more than all the rest
+    finite = wide.reshape(-1) if sound else wide[mask]  # boolean indexing is the slowest step
     low, high = (float(bound) for bound in finite.aminmax()) if finite.numel() else (0.0, 0.0)
     largest = max(abs(low), abs(high))
-    # Scaled first: the squares of a large float32 overflow.
+    # Scaled first: squares of large float32 values overflow.
     rms = (
         largest * float(torch.linalg.vector_norm(finite / largest)) / finite.numel() ** 0.5
         if largest
@@ -107,5 +107,5 @@ def tensor_stats(named: NamedTensor, values: Tensor) -> TensorStats:
 
 
 def _all_equal(values: Tensor) -> bool:
-    """Tell whether all elements are the same number; NaN equals nothing."""
+    """Return whether all elements are equal; NaN equals nothing."""
     return bool((values == values.flatten()[0]).all())

@@ -1,6 +1,7 @@
-"""Tensors as a checkpoint describes them: own stand-ins for the functions by which torch pickles tensors.
+"""Tensors as a checkpoint describes them: replacements of the functions that rebuild tensors.
 
-Arguments come from the file and may be anything. Signatures as in `torch._utils` and `torch._tensor`.
+Arguments come from the file and may be anything. Signatures as in `torch._utils` and
+`torch._tensor`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from yolo_stability.checkpoint.archive import DTYPES, Archive, Storage
 from yolo_stability.checkpoint.pickle_objects import Global, Record, Unreadable
 from yolo_stability.checkpoint.pickle_reader import Call
 
-__all__ = ["StoredTensor", "check_extent", "read_values", "repeats", "span_bytes", "stand_ins"]
+__all__ = ["StoredTensor", "check_extent", "read_values", "rebuilders", "repeats", "span_bytes"]
 
 _MAX_AXES = 64
 
@@ -26,11 +27,11 @@ class StoredTensor:
     """A tensor as the file describes it.
 
     Attributes:
-        storage: Where its elements lie.
+        storage: Storage of its elements.
         dtype: Type of its elements.
         offset: Index of its first element in the storage.
-        shape: Its size along each axis.
-        stride: Steps in the storage between neighbours along each axis.
+        shape: Size along each axis.
+        stride: Distance in the storage between adjacent elements along each axis.
     """
 
     storage: Storage
@@ -40,14 +41,14 @@ class StoredTensor:
     stride: tuple[int, ...]
 
 
-def stand_ins(lost: list[str]) -> Mapping[str, Call]:
-    """Return the stand-ins for the functions by which torch pickles tensors; `lost` counts what none reads."""
+def rebuilders(lost: list[str]) -> Mapping[str, Call]:
+    """Return replacements of torch's rebuild functions; `lost` grows with each unread tensor."""
 
     def lose(arguments: tuple[Any, ...]) -> Record:
         lost.append("")
         return Record("", arguments)
 
-    rebuilders = (
+    unsupported = (
         *(
             "qtensor",
             "sparse_tensor",
@@ -70,28 +71,28 @@ def stand_ins(lost: list[str]) -> Mapping[str, Call]:
             ("__builtin__.set", "builtins.set", "builtins.frozenset", "__builtin__.frozenset"),
             _as_sequence,
         ),
-        **dict.fromkeys((f"torch._utils._rebuild_{name}" for name in rebuilders), lose),
+        **dict.fromkeys((f"torch._utils._rebuild_{name}" for name in unsupported), lose),
     }
 
 
 def _first(arguments: tuple[Any, ...]) -> Any:
-    """Return what a wrapper wraps: a parameter is its tensor."""
+    """Return the content of a wrapper, such as the tensor of a parameter."""
     return arguments[0] if arguments else None
 
 
 def _as_sequence(arguments: tuple[Any, ...]) -> Any:
-    """Return the members of a set or size as they are: copies of a long one, time after time, would fill the memory."""
+    """Return the members of a set or size without a copy: repeated copies would fill the memory."""
     members = _first(arguments)
     return members if isinstance(members, list | tuple) else ()
 
 
 def _ordered_dict(arguments: tuple[Any, ...]) -> Any:
-    """Return a dict that is to be filled; one that is filled by its arguments is none of torch's."""
+    """Return an empty dict to be filled; torch never passes items as arguments."""
     return Record("collections.OrderedDict", arguments) if arguments and arguments != ((),) else {}
 
 
 def _rebuild_from_type(arguments: tuple[Any, ...]) -> Any:
-    """Return the tensor inside a subclass of Tensor, pickled as `(function, type, arguments, state)`."""
+    """Return the tensor of a Tensor subclass, pickled as `(function, type, arguments, state)`."""
     match arguments:
         case (Global(name="torch._utils._rebuild_tensor_v2"), _, tuple() as inner, *_):
             return _rebuild_tensor(inner)
@@ -114,7 +115,7 @@ def _rebuild_tensor_v3(arguments: tuple[Any, ...]) -> StoredTensor:
 
 
 def _described(arguments: tuple[Any, ...], dtype: torch.dtype | None) -> StoredTensor:
-    """Describe a tensor, whose numbers may be anything."""
+    """Return the description of a tensor after validating its numbers."""
     match arguments:
         case (Storage() as storage, int() as offset, tuple() as shape, tuple() as stride, *_) if (
             dtype is not None
@@ -135,12 +136,12 @@ def _distinct(shape: tuple[int, ...], stride: tuple[int, ...]) -> tuple[int, ...
 
 
 def repeats(tensor: StoredTensor) -> bool:
-    """Return whether a tensor only repeats itself along an axis, so that it has more elements than bytes stand for."""
+    """Return whether a tensor repeats itself along an axis, so it has more elements than bytes."""
     return _distinct(tensor.shape, tensor.stride) != tensor.shape
 
 
 def check_extent(tensor: StoredTensor) -> None:
-    """Raise Unreadable where a tensor reaches beyond its storage, or claims more elements than that has."""
+    """Raise Unreadable if a tensor exceeds its storage or claims more elements than it has."""
     capacity = tensor.storage.nbytes // tensor.dtype.itemsize
     if 0 in tensor.shape:
         return
@@ -155,18 +156,18 @@ def check_extent(tensor: StoredTensor) -> None:
 
 
 def _reach(tensor: StoredTensor) -> int:
-    """Return how many elements of the storage lie between its first and its last one, both included; 0 for none."""
+    """Return the number of storage elements from its first to its last, inclusive; 0 if empty."""
     steps = ((n - 1) * step for n, step in zip(tensor.shape, tensor.stride, strict=True))
     return 0 if 0 in tensor.shape else 1 + sum(steps)
 
 
 def span_bytes(tensor: StoredTensor) -> int:
-    """Return how many bytes are read for a tensor."""
+    """Return the number of bytes read for a tensor."""
     return _reach(tensor) * tensor.dtype.itemsize
 
 
 def read_values(archive: Archive, tensor: StoredTensor) -> torch.Tensor:
-    """Read a tensor that was checked; an axis along which it only repeats itself is given once."""
+    """Read a checked tensor; an axis along which it repeats itself is given once."""
     content = archive.read(
         tensor.storage, tensor.offset * tensor.dtype.itemsize, span_bytes(tensor)
     )

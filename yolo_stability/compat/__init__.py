@@ -1,1 +1,1 @@
-"""Ultralytics' names, config grammar and version differences."""
+"""Ultralytics' names, configuration grammar and version differences."""

@@ -1,7 +1,7 @@
-"""Ultralytics' own command-line grammar and configuration checks, with errors a person can read.
+"""Ultralytics' command-line grammar and configuration checks, with readable errors.
 
-The grammar is theirs (`merge_equals_args`, `parse_key_value_pair`), so a line that works after `yolo` works here; only
-the answers to mistakes differ: one sentence instead of a page of help.
+The grammar is theirs (`merge_equals_args`, `parse_key_value_pair`), so a line that works after
+`yolo` works here; only the reports of mistakes differ: one sentence instead of a help page.
 """
 
 from __future__ import annotations
@@ -59,16 +59,19 @@ UNTRAINABLE = frozenset({".onnx", ".engine", ".torchscript", ".tflite", ".pb", "
 
 
 def read(args: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """Read arguments as `yolo` does: any order, spaces around '=', leading dashes, trailing commas, brackets.
+    """Read arguments as `yolo` does, in any order.
+
+    Spaces around '=', leading dashes, trailing commas and brackets are accepted.
 
     Args:
         args: Arguments after the verb.
 
     Returns:
-        The bare words in their order, and the values by key; of a key given twice the last value counts.
+        The positional words in order, and the values by key; the last value of a repeated key
+        counts.
 
     Raises:
-        ConfigError: If an argument cannot be read.
+        ConfigError: An argument cannot be read.
     """
     words: list[str] = []
     pairs: dict[str, Any] = {}
@@ -83,13 +86,13 @@ def read(args: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
 
 
 def _merge(args: Sequence[str]) -> list[str]:
-    """Join what the shell has split at '=' and inside brackets."""
+    """Join what the shell split at '=' and inside brackets."""
     try:
         return list(merge_equals_args(list(args)))
     except SyntaxError as error:
         raise ConfigError(_one_line(error)) from None
     except IndexError:
-        raise ConfigError("An '=' stands where no key comes before it; write key=value.") from None
+        raise ConfigError("An '=' has no key before it; write key=value.") from None
 
 
 def _pair(text: str) -> tuple[str, Any]:
@@ -106,21 +109,21 @@ def _pair(text: str) -> tuple[str, Any]:
 
 
 def is_flag(word: str) -> bool:
-    """Tell whether a bare word switches a boolean key of Ultralytics on."""
+    """Return whether a positional word switches on a boolean key of Ultralytics."""
     return word in BARE_FLAGS or isinstance(DEFAULT_CFG_DICT.get(word), bool)
 
 
 def load_cfg(file: str) -> dict[str, Any]:
-    """Read the YAML file that `cfg=` names.
+    """Read the YAML file given as `cfg=`.
 
     Args:
         file: Path or name of a YAML file.
 
     Returns:
-        Its keys and values; numbers that YAML takes for text, such as 1e-3, are numbers.
+        Its keys and values; numbers that YAML reads as text, such as 1e-3, are converted.
 
     Raises:
-        ConfigError: If the file is missing or holds no keys.
+        ConfigError: The file is missing or has no keys.
     """
     try:
         path = check_yaml(file)
@@ -131,7 +134,7 @@ def load_cfg(file: str) -> dict[str, Any]:
     except Exception:
         content = None
     if not isinstance(content, dict):
-        raise ConfigError(f"cfg={file} holds no 'key: value' lines in YAML.")
+        raise ConfigError(f"cfg={file} has no 'key: value' lines in YAML.")
     numeric = CFG_FLOAT_KEYS | CFG_FRACTION_KEYS | CFG_INT_KEYS
     return {
         str(key): smart_value(value) if key in numeric and isinstance(value, str) else value
@@ -140,20 +143,20 @@ def load_cfg(file: str) -> dict[str, Any]:
     }
 
 
-def check_keys(overrides: dict[str, Any], own: Iterable[str]) -> dict[str, Any]:
-    """Check that every key is known, and translate deprecated ones as Ultralytics does (with its warning).
+def check_keys(overrides: dict[str, Any], options: Iterable[str]) -> dict[str, Any]:
+    """Check that every key is known, and translate deprecated ones as Ultralytics does.
 
     Args:
-        overrides: Values by key, ours and Ultralytics'.
-        own: Our own keys, so that they are valid and suggested.
+        overrides: Values by key, of this package and of Ultralytics.
+        options: yolo_stability options, which are valid and suggested too.
 
     Returns:
-        The keys with deprecated names replaced.
+        The values with deprecated keys replaced; Ultralytics logs its warning about them.
 
     Raises:
-        ConfigError: If a key is unknown; the nearest valid one is named.
+        ConfigError: A key is unknown; the message names the nearest valid one.
     """
-    base = {**DEFAULT_CFG_DICT, **dict.fromkeys(own)}
+    base = {**DEFAULT_CFG_DICT, **dict.fromkeys(options)}
     custom = dict(overrides)
     try:
         with _without_help_page():
@@ -161,7 +164,8 @@ def check_keys(overrides: dict[str, Any], own: Iterable[str]) -> dict[str, Any]:
     except SyntaxError:
         named = " ".join(unknown("key", key, base) for key in custom if key not in base)
         raise ConfigError(
-            f"{named} 'yolo-stability help train' shows our own keys, 'yolo cfg' those of Ultralytics."
+            f"{named} 'yolo-stability help train' lists the yolo_stability options, "
+            "'yolo cfg' those of Ultralytics."
         ) from None
     except (TypeError, ValueError) as error:
         raise ConfigError(_one_line(error)) from None
@@ -170,7 +174,7 @@ def check_keys(overrides: dict[str, Any], own: Iterable[str]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _without_help_page() -> Iterator[None]:
-    """Keep Ultralytics' page of help, which it logs at INFO before it raises, away from the user."""
+    """Suppress Ultralytics' help page, which it logs at INFO before it raises."""
 
     def keep(record: logging.LogRecord) -> bool:
         return record.levelno > logging.INFO
@@ -183,16 +187,16 @@ def _without_help_page() -> Iterator[None]:
 
 
 def check_values(overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Check values with Ultralytics' own `get_cfg`, and those that it would only notice in mid-run.
+    """Check values with Ultralytics' `get_cfg`, and those it would only reject during the run.
 
     Args:
-        overrides: Values by key, all of them Ultralytics'.
+        overrides: Values of Ultralytics keys.
 
     Returns:
-        The same keys with the values as Ultralytics normalises them, such as `epochs=1e2` -> 100.
+        The same keys with the values as Ultralytics normalizes them, such as `epochs=1e2` -> 100.
 
     Raises:
-        ConfigError: If a value is impossible; the text says what is valid.
+        ConfigError: A value is invalid; the message names the valid ones.
     """
     for key, value in overrides.items():
         check_late(key, value)
@@ -205,13 +209,13 @@ def check_values(overrides: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def default_model(task: str | None) -> str:
-    """Return the model that `yolo` takes when none is given."""
+    """Return the model that `yolo` uses when none is given."""
     return str(TASK2MODEL[task or "detect"])
 
 
 @cache
 def _shipped_yamls() -> tuple[str, ...]:
-    """Return the model YAMLs that Ultralytics ships, as '/folder/.../name.yaml'."""
+    """Return the model YAMLs shipped with Ultralytics, as '/folder/.../name.yaml'."""
     root = Path(ROOT)
     return tuple(
         f"/{path.relative_to(root).as_posix()}"
@@ -221,7 +225,7 @@ def _shipped_yamls() -> tuple[str, ...]:
 
 @cache
 def _model_names() -> tuple[str, ...]:
-    """Return every model name worth suggesting, YAMLs with their scale letters spelled out."""
+    """Return every model name worth suggesting; YAML names with each scale letter."""
     yamls = {path.rpartition("/")[2] for path in _shipped_yamls()}
     scaled = {
         re.sub(r"^(yolov?\d+)", rf"\g<1>{scale}", name) for name in yamls for scale in "nsmlx"
@@ -237,13 +241,13 @@ def _weights() -> frozenset[str]:
 
 
 def _is_shipped(model: str) -> bool:
-    """Tell whether Ultralytics finds this YAML among its own, with or without the scale letter."""
+    """Return whether Ultralytics ships this YAML, with or without the scale letter."""
     names = {model, SCALE.sub(r"\1\3", model)}
     return any(path.endswith(f"/{name}") for path in _shipped_yamls() for name in names)
 
 
 def _is_download(model: str) -> bool:
-    """Tell whether Ultralytics would download these weights, to a folder that exists."""
+    """Return whether Ultralytics would download these weights, to an existing folder."""
     path = Path(str(check_yolov5u_filename(model, verbose=False)))
     return {path.name, f"{path.name}.pt"} & _weights() != set() and os.path.isdir(path.parent)  # noqa: PTH112
 
@@ -252,10 +256,10 @@ def check_model(model: str) -> None:
     """Check that a model is a file, a link, or a name that Ultralytics ships or downloads.
 
     Args:
-        model: What the user gave as `model=`.
+        model: Value of `model=`.
 
     Raises:
-        ConfigError: If there is no such model, or it is of a kind that cannot be trained.
+        ConfigError: There is no such model, or it is of a kind that cannot be trained.
     """
     suffix = Path(model).suffix.lower()
     name = re.split(r"[/\\]", model)[-1]
@@ -273,23 +277,24 @@ def check_model(model: str) -> None:
         return
     if NO_TRAINING.match(name) and _is_download(model):
         raise ConfigError(
-            f"model={model} cannot be trained by Ultralytics; take a YOLO or RT-DETR model."
+            f"model={model} cannot be trained by Ultralytics; use a YOLO or RT-DETR model."
         )
     if not (_is_shipped(model) if suffix in {".yaml", ".yml"} else _is_download(model)):
         raise ConfigError(
-            f"model={model} is neither a file nor a model that Ultralytics ships.{nearest(name, _model_names())}"
+            f"model={model} is neither a file nor a model that Ultralytics ships."
+            f"{nearest(name, _model_names())}"
         )
 
 
 def check_task(model: str, task: str) -> None:
-    """Check that a model YAML has the head of the task; Ultralytics would fail later, over a missing key.
+    """Check that a model YAML has the head of the task; Ultralytics fails later and obscurely.
 
     Args:
-        model: What the user gave as `model=`, checked by `check_model`.
-        task: The task the user named.
+        model: Value of `model=`, checked by `check_model`.
+        task: Task that the user named.
 
     Raises:
-        ConfigError: If the YAML describes a model for another task.
+        ConfigError: The YAML describes a model for another task.
     """
     from ultralytics.nn.tasks import guess_model_task, yaml_model_load
 
@@ -299,10 +304,10 @@ def check_task(model: str, task: str) -> None:
         built_for = guess_model_task(yaml_model_load(model))
     except Exception as error:
         raise ConfigError(f"model={model} cannot be read as a model: {_one_line(error)}") from None
-    if built_for not in {task, None}:  # None: a head of its own kind, such as RT-DETR
+    if built_for not in {task, None}:  # None: an unknown head, such as RT-DETR's
         other = Path(default_model(task)).with_suffix(".yaml")
         raise ConfigError(
-            f"model={model} is for {built_for}; for {task} take a model such as {other}."
+            f"model={model} is for {built_for}; for {task} use a model such as {other}."
         )
 
 

@@ -1,4 +1,4 @@
-"""Values of Ultralytics' keys that its own check takes and its trainer then fails on."""
+"""Invalid values of Ultralytics keys that pass its check and make its trainer fail later."""
 
 from __future__ import annotations
 
@@ -13,14 +13,22 @@ OPTIMIZERS = ("auto", "SGD", "MuSGD", "Adam", "Adamax", "AdamW", "NAdam", "RAdam
 
 
 def check_late(key: str, value: Any) -> None:
-    """Refuse what Ultralytics' check lets through and its trainer then dies of.
+    """Reject a value that passes Ultralytics' check but makes its trainer fail.
 
     Args:
-        key: A key of Ultralytics.
+        key: An Ultralytics key.
         value: Its value.
 
     Raises:
-        ConfigError: The value is impossible; the text says what is valid.
+        ConfigError: The value is invalid; the message names the valid ones.
+
+    Example:
+        >>> check_late("imgsz", 640)
+        >>> check_late("workers", -1)
+        Traceback (most recent call last):
+        ...
+        yolo_stability.core.errors.ConfigError: Invalid value workers=-1: expected a whole number, \
+0 or more.
     """
     valid = None
     if isinstance(value, float) and not math.isfinite(value):
@@ -28,7 +36,10 @@ def check_late(key: str, value: Any) -> None:
     elif key == "imgsz" and not _is_size(value):
         valid = "a whole number of pixels, 1 or more (such as imgsz=640)"
     elif key == "batch" and not _is_batch(value):
-        valid = "a whole number, 1 or more; -1 for automatic; or a fraction of GPU memory between 0 and 1"
+        valid = (
+            "a whole number, 1 or more; -1 for automatic; or a fraction of GPU memory "
+            "between 0 and 1"
+        )
     elif key == "workers" and isinstance(value, int) and value < 0:
         valid = "a whole number, 0 or more"
     elif key in {"time", "warmup_epochs"} and isinstance(value, int | float) and value < 0:
@@ -38,11 +49,11 @@ def check_late(key: str, value: Any) -> None:
     elif key == "cache" and str(value).lower() not in {"true", "false", "none", "ram", "disk"}:
         valid = "True, False, ram or disk"
     if valid:
-        raise ConfigError(f"'{key}={value}' is not possible: {key} is {valid}.")
+        raise ConfigError(f"Invalid value {key}={value}: expected {valid}.")
 
 
 def _is_size(value: Any) -> bool:
-    """Tell whether a value can be an image size."""
+    """Return whether a value is a valid image size."""
     sizes = value if isinstance(value, list | tuple) else [value]
     return bool(sizes) and all(
         isinstance(n, int) and not isinstance(n, bool) and n >= 1 for n in sizes
@@ -50,7 +61,7 @@ def _is_size(value: Any) -> bool:
 
 
 def _is_batch(value: Any) -> bool:
-    """Tell whether a value can be a batch size."""
+    """Return whether a value is a valid batch size."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return (

@@ -1,4 +1,4 @@
-"""The forms that a running loss has had; torch alone, so that the guard of any loop can use it."""
+"""Running losses in every form Ultralytics has used; needs torch only, so any guard can use it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,19 @@ __all__ = ["map_loss"]
 
 
 def map_loss(value: Any, function: Any, *others: Any) -> Any:
-    """Apply a function to a running loss (`tloss`), which is a dict, a tensor or None depending on the version.
+    """Apply a function to a running loss (`tloss`): a dict, a tensor or None, by version.
 
     Args:
         value: The running loss.
-        function: Called with each tensor of it, and the matching tensor of each of the others.
-        others: Running losses of the same shape.
+        function: Called with each of its tensors and the matching tensors of the others.
+        others: Running losses of the same structure.
+
+    Returns:
+        The results in the structure of `value`.
+
+    Example:
+        >>> map_loss({"box": torch.tensor(1.0)}, lambda loss: 2 * loss)
+        {'box': tensor(2.)}
     """
     if value is None:
         return None

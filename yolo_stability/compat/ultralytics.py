@@ -1,7 +1,8 @@
-"""Names of Ultralytics that the rest of the package needs, and every version quirk.
+"""Ultralytics names that the rest of the package needs, and all version differences.
 
-All but `trainer/` reach Ultralytics through this folder; two modules of `guard/incidents` look its layers up. A trainer
-is typed `Any`: Ultralytics ships no type information, and users bring classes of their own.
+All packages but `trainer/` reach Ultralytics through this one; two modules of `guard/incidents`
+look up its layers. A trainer is typed `Any`: Ultralytics ships no type information, and users bring
+their own classes.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ _RESIDUAL_CLASSES = (
     (modules.transformer, ("DeformableTransformerDecoderLayer",)),
     (modules.block, ("ABlock", "ResNetBlock", "Residual")),
 )
-# Blocks that add their input whatever their settings say.
+# Blocks that always add their input, whatever their settings.
 UNCONDITIONAL_RESIDUALS: tuple[type[nn.Module], ...] = tuple(
     getattr(home, name)
     for home, names in _RESIDUAL_CLASSES
@@ -83,7 +84,7 @@ UNCONDITIONAL_RESIDUALS: tuple[type[nn.Module], ...] = tuple(
 
 
 def is_writer() -> bool:
-    """Return whether this process writes files: the only one, or rank 0 of DDP."""
+    """Return whether this process writes files: a single process, or rank 0 of DDP."""
     return RANK in {-1, 0}
 
 
@@ -94,15 +95,15 @@ def inner_model(trainer: Trainer) -> nn.Module:
 
 
 def model_config(cfg: Any) -> dict[str, Any]:
-    """Return the YAML dictionary of a model from what `get_model` takes: a path, a name or such a dictionary."""
+    """Return a model's YAML dictionary from an argument of `get_model`: path, name or dict."""
     return dict(cfg) if isinstance(cfg, Mapping) else dict(yaml_model_load(cfg))
 
 
 def loss_items(trainer: Trainer) -> dict[str, Tensor]:
     """Return the named loss items of the last batch, each 0-dim and on the device of the loss.
 
-    `loss_items` is a dict since 8.4.120 and a tensor in the order of `loss_names` before. Distillation adds an item
-    of shape (1,), and an item may be a plain number.
+    `loss_items` is a dict since 8.4.120, and before that a tensor in the order of `loss_names`.
+    Distillation adds an item of shape (1,), and an item may be a Python number.
     """
     items = getattr(trainer, "loss_items", None)
     if items is None:
@@ -120,7 +121,7 @@ def loss_items(trainer: Trainer) -> dict[str, Tensor]:
 
 
 def group_names(optimizer: torch.optim.Optimizer) -> list[str]:
-    """Return a unique name per parameter group: Ultralytics' own (weight, bn, bias, muon), else its number."""
+    """Return a unique name per parameter group: weight, bn, bias, muon, or its number."""
     names: list[str] = []
     for i, group in enumerate(optimizer.param_groups):
         base = str(group.get("param_group", f"pg{i}"))
@@ -132,7 +133,8 @@ def group_names(optimizer: torch.optim.Optimizer) -> list[str]:
 def scale_tensor(trainer: Trainer) -> Tensor:
     """Return the AMP loss scale, shape (1,), or an empty tensor when AMP is off.
 
-    `GradScaler.get_scale()` would wait for the device; the tensor travels with the one transfer of the step.
+    `GradScaler.get_scale()` would synchronize with the device; the tensor is transferred with the
+    other values of the step.
     """
     scaler = trainer.scaler
     if not scaler.is_enabled():
@@ -144,7 +146,7 @@ def scale_tensor(trainer: Trainer) -> Tensor:
 
 
 def warmup_iterations(trainer: Trainer) -> int:
-    """Return the iterations of the warm-up; newer versions leave at least the last epoch out of it."""
+    """Return the number of warm-up iterations; newer versions exclude at least the last epoch."""
     batches = len(trainer.train_loader)
     if hasattr(trainer, "_get_warmup_iterations"):
         return int(trainer._get_warmup_iterations(batches))
@@ -153,13 +155,13 @@ def warmup_iterations(trainer: Trainer) -> int:
 
 
 def stock_bias_rate() -> float:
-    """Return the rate at which biases begin a warm-up unless one is asked for."""
+    """Return the default learning rate of biases at the start of warm-up."""
     return float(DEFAULT_CFG_DICT["warmup_bias_lr"])
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep Ultralytics' progress bars and information lines off the terminal; warnings stay."""
+    """Hide Ultralytics' progress bars and information messages; warnings stay."""
     level = LOGGER.level
     LOGGER.setLevel("WARNING")
     try:
@@ -170,7 +172,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def scanning() -> Iterator[None]:
-    """Look at images without a word from Ultralytics, and without its installing a package for one it cannot open."""
+    """Silence Ultralytics while images are read, and keep it from installing packages."""
     from ultralytics.utils import checks
 
     level, installs = LOGGER.level, checks.AUTOINSTALL
@@ -184,13 +186,13 @@ def scanning() -> Iterator[None]:
 
 
 def dataset_names() -> list[str]:
-    """Return the names of the dataset YAMLs that ship with Ultralytics, such as `coco8.yaml`."""
+    """Return the names of the dataset YAMLs shipped with Ultralytics, such as `coco8.yaml`."""
     return sorted(path.name for path in (Path(ROOT) / "cfg" / "datasets").glob("*.yaml"))
 
 
 def finds_dataset(name: str) -> bool:
-    """Return whether Ultralytics finds a dataset YAML by this name, with or without its suffix; no download."""
-    if set(name) & set("*?[\0"):  # `check_file` globs
+    """Return whether Ultralytics finds a dataset YAML by name, suffix optional; no download."""
+    if set(name) & set("*?[\0"):  # `check_file` expands glob patterns
         return False
     try:
         found = [
@@ -203,21 +205,21 @@ def finds_dataset(name: str) -> bool:
 
 
 def dataset_config(data: str) -> dict[str, Any]:
-    """Return a data YAML as Ultralytics reads it, with absolute paths; nothing is downloaded.
+    """Return a data YAML as Ultralytics reads it, with absolute paths; downloads nothing.
 
     Args:
-        data: Path of the YAML or of a folder with one, or the name of a dataset that Ultralytics ships.
+        data: Path of the YAML or of its folder, or the name of a dataset shipped with Ultralytics.
 
     Raises:
-        Exception: Whatever Ultralytics raises: it checks little and documents none of it.
+        Exception: Any exception: Ultralytics validates little and documents none.
     """
-    with scanning(), _without_font():  # the training will say it all again
+    with scanning(), _without_font():  # the training repeats these messages
         return dict(check_det_dataset(data, autodownload=False))
 
 
 @contextmanager
 def _without_font() -> Iterator[None]:
-    """Read a data YAML without Ultralytics' looking for its font, which it would download: nothing is drawn here."""
+    """Keep Ultralytics from downloading its font, which is not needed to read a data YAML."""
     check_font = data_utils.check_font
     data_utils.check_font = lambda *_: None
     try:
@@ -229,17 +231,17 @@ def _without_font() -> Iterator[None]:
 def scan_label(
     image: str, label: str, *, pose: bool, classes: int, kpt_shape: tuple[int, int]
 ) -> tuple[int, str]:
-    """Let Ultralytics verify an image and its labels as its own scan does; a JPEG without end marker is rewritten.
+    """Verify an image and its labels as Ultralytics' scan does; repairs JPEGs without end marker.
 
     Args:
-        image: The image.
-        label: Its label file, which need not exist.
+        image: Path of the image.
+        label: Path of its label file, which need not exist.
         pose: Whether keypoints are trained.
         classes: Number of classes.
-        kpt_shape: Keypoints and numbers a keypoint; (0, 0) where there are none.
+        kpt_shape: Keypoints and values per keypoint; (0, 0) without keypoints.
 
     Returns:
-        Labels that stay, -1 where the image is ignored, and what Ultralytics says about it.
+        Number of labels kept, -1 if the image is ignored, and Ultralytics' message.
     """
     with np.errstate(all="ignore"):
         result = verify_image_label((image, label, "", pose, classes, *kpt_shape, False))

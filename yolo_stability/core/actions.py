@@ -1,6 +1,6 @@
-"""What a rescue does to a run that goes wrong, in words that travel: decided by rules, carried out on a trainer.
+"""Rescue actions as data types: rules decide on them, a trainer carries them out.
 
-Standard library only: the side that decides knows no trainer, the side that acts knows no rule.
+Standard library only: the deciding side knows no trainer, the acting side knows no rule.
 """
 
 from __future__ import annotations
@@ -13,28 +13,28 @@ from yolo_stability.core.types import CauseName
 __all__ = ["LIVE_REMEDIES", "Action", "Ending"]
 
 LIVE_REMEDIES: Mapping[str, str] = {
-    "lower_rate": "go back and lower every learning rate, wherever Ultralytics keeps it",
-    "tighten_clip": "go back and clip tighter, measured by the run's own healthy norms",
-    "rewarm": "go back and let the learning rate rise anew",
-    "lower_scale": "go back and lower the loss scale of AMP",
-    "quarantine": "leave the images out that an incident has blamed",
-    "restart": "begin again with the weights of init=default",
+    "lower_rate": "roll back and lower every learning rate, wherever Ultralytics keeps it",
+    "tighten_clip": "roll back and clip at a tighter limit, derived from the run's healthy norms",
+    "rewarm": "roll back and warm up the learning rate again",
+    "lower_scale": "roll back and lower the AMP loss scale",
+    "quarantine": "exclude the images that an incident identified as the cause",
+    "restart": "restart with the weights of init=default",
 }
-"""What can be done to a run while it goes on, by name."""
+"""Remedies that can be applied during a run: name and effect."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """One remedy to apply now.
+    """A remedy to apply now.
 
     Attributes:
         remedy: Name in `LIVE_REMEDIES`.
-        value: Its strength as text: a factor, a clip, a number of steps; None where it has none.
-        cause: What the run was diagnosed with.
-        why: The finding that called for it, in one sentence.
-        images: Names of image files to leave out.
-        roll_back: Go back to the last healthy state first.
-        onset: Step at which trouble first showed; None if unknown.
+        value: Strength as text: a factor, a clip, a number of steps; None where it has none.
+        cause: Diagnosed cause.
+        why: Finding that triggered it, in one sentence.
+        images: Names of image files to exclude.
+        roll_back: Whether to roll back to the last healthy state first.
+        onset: Step at which the trouble first appeared; None if unknown.
     """
 
     remedy: str
@@ -48,11 +48,11 @@ class Action:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """Give up: end the run with its last healthy state.
+    """The decision to give up: the run ends with its last healthy state.
 
     Attributes:
-        cause: What the run was diagnosed with.
-        why: The finding that called for it.
+        cause: Diagnosed cause.
+        why: Finding that triggered it.
         advice: What to do instead, in one sentence.
     """
 

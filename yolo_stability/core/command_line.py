@@ -1,6 +1,6 @@
-"""The command line of a process: its bare words, its verb, and the line as the user typed it.
+"""The command line of a process: its positional words, its verb, and the line as typed.
 
-Finding the verb needs no library, so help and a mistyped verb answer at once.
+Finding the verb loads no library, so help and a mistyped verb are answered without delay.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ __all__ = ["bare", "find_verb", "typed_command"]
 
 
 def bare(args: Sequence[str]) -> list[tuple[int, str]]:
-    """Return position and text of the arguments that belong to no `key=value`, without dashes and commas."""
+    """Return position and text of arguments outside `key=value`, without dashes and commas."""
     found = []
     for i, arg in enumerate(args):
         value_of_previous = i > 0 and args[i - 1].endswith("=") and "=" not in arg
@@ -25,14 +25,18 @@ def bare(args: Sequence[str]) -> list[tuple[int, str]]:
 
 
 def find_verb(args: Sequence[str], verbs: Iterable[str]) -> tuple[str | None, list[str]]:
-    """Find the verb, wherever it stands.
+    """Find the verb at any position.
 
     Args:
-        args: What the user typed after the program's name.
+        args: Arguments after the program's name.
         verbs: Verbs to look for.
 
     Returns:
         The verb, or None, and the arguments without it.
+
+    Example:
+        >>> find_verb(["model=yolo26n.pt", "train"], ["train", "diagnose"])
+        ('train', ['model=yolo26n.pt'])
     """
     known = set(verbs)
     for i, word in bare(args):
@@ -42,8 +46,8 @@ def find_verb(args: Sequence[str], verbs: Iterable[str]) -> tuple[str | None, li
 
 
 def typed_command(verb: str) -> str:
-    """Return the command line of this process if it is ours and has this verb; empty for anybody else's program."""
-    program, *args = sys.argv or [""]  # a host may leave it empty
+    """Return this process's command line if it is ours with this verb; else an empty string."""
+    program, *args = sys.argv or [""]  # an embedding program may leave it empty
     module = Path(program).parts[-2:] == ("yolo_stability", "__main__.py")
     ours = module or Path(program).stem == "yolo-stability"
     return shlex.join(["yolo-stability", *args]) if ours and find_verb(args, [verb])[0] else ""

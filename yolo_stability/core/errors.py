@@ -1,4 +1,4 @@
-"""Every error this package raises on purpose; a user's mistake never needs a traceback."""
+"""Errors that this package raises on purpose; a user's mistake never needs a traceback."""
 
 from __future__ import annotations
 
@@ -12,31 +12,46 @@ _LONGEST = 4000
 
 
 class StabilityError(Exception):
-    """Base of all errors of this package; its text says what, where, the nearest valid choice and the next step."""
+    """Base of all errors of this package.
+
+    The text states what is wrong, where, the nearest valid choice and the next step.
+
+    Example:
+        >>> from yolo_stability import load_trace
+        >>> try:
+        ...     load_trace("no/such/run")
+        ... except StabilityError as error:
+        ...     type(error).__name__
+        'TraceError'
+    """
 
     def __str__(self) -> str:
         text = super().__str__()
-        if len(text) > _LONGEST:  # a value that somebody wrote into a file is told in it
+        if len(text) > _LONGEST:  # a value read from a file may be of any length
             text = f"{text[: _LONGEST // 2]} ... {text[-_LONGEST // 4 :]}"
         return printable(text)
 
 
 class ConfigError(StabilityError):
-    """A key, value, verb, model or file name the user typed cannot be used."""
+    """A key, value, verb, model or file name that cannot be used."""
 
 
 class DataError(StabilityError):
-    """A dataset, annotation file or image cannot be used."""
+    """A dataset, annotation file or image that cannot be used."""
 
 
 class TraceError(StabilityError):
-    """A run folder holds no readable trace."""
+    """A run folder without a readable trace."""
 
 
 def printable(text: str) -> str:
-    """Return a text whose control and direction characters are written out: `ESC[31m` loses its power.
+    r"""Return a text with control and direction characters escaped.
 
-    Names come from files that others wrote, and a terminal obeys such characters: it would hide, reorder or colour
-    what stands around them, or worse. Line ends and tabs stay.
+    File names come from others, and a terminal obeys such characters: they could hide, reorder or
+    color the text around them, or worse. Line ends and tabs stay.
+
+    Example:
+        >>> printable("\x1b[31mred")
+        '\\x1b[31mred'
     """
     return _HIDING.sub(lambda hit: hit.group().encode("unicode_escape").decode(), text)

@@ -1,4 +1,4 @@
-"""The atomic writer: a file is written whole or not at all."""
+"""Atomic file writes: a file is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 
 __all__ = ["move_onto", "replace_file"]
 
-# Windows refuses to replace or remove a file while another program, a virus scanner for one, has it open.
+# Windows refuses to replace or remove a file while another program, such as a virus scanner, has
+# it open.
 _TRIES = 40 if os.name == "nt" else 1
 _PAUSE = 0.05
 
@@ -21,16 +22,16 @@ def replace_file(
     sync: bool = False,
     make_folder: bool = True,
 ) -> None:
-    """Write a file so that a reader, or a kill at any moment, sees the old or the new content whole.
+    """Write a file atomically: a reader sees the old or the new content, even after a kill.
 
     Args:
         path: File to create or replace.
-        content: The new content, in one piece or in several that follow each other.
-        sync: Flush the bytes to the disk before the name points to them.
-        make_folder: Create the folder where it is missing, instead of raising.
+        content: New content, in one piece or as consecutive chunks.
+        sync: Flush the bytes to disk before the file is renamed into place.
+        make_folder: Create the parent folder if it is missing, instead of raising.
 
     Raises:
-        OSError: The disk is full, or the folder cannot be written; the old content stays.
+        OSError: The disk is full or the folder is not writable; the old content is kept.
     """
     if make_folder:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,10 +50,10 @@ def replace_file(
 
 
 def move_onto(source: Path, target: Path) -> None:
-    """Give a file the name of another one, which it replaces; on Windows waits for whoever has that one open.
+    """Rename a file onto another one; on Windows retries while the target is open elsewhere.
 
     Raises:
-        OSError: It cannot be; both files stay as they are.
+        OSError: The rename failed; both files stay as they are.
     """
     for _ in range(_TRIES - 1):
         try:

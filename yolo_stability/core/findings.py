@@ -1,4 +1,4 @@
-"""What a diagnosis holds: findings, cause and verdict."""
+"""Data types of a diagnosis: findings, cause and verdict."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ __all__ = ["Cause", "Diagnosis", "Finding"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One thing that a rule saw.
+    """One observation of a rule.
 
     Attributes:
         rule: Name of the rule.
-        severity: info: worth knowing; warning: may end badly; critical: the run is failing or has failed.
+        severity: info: no action needed; warning: may lead to failure; critical: the run is failing
+            or has failed.
         block: Block concerned, if one stands out.
-        first_step: First optimizer step concerned; None where it concerns no step, as in a checkpoint.
-        last_step: Last one.
-        observed: The number that was seen, in the unit that the message names; None without one.
-        threshold: What it was held against; None without one.
-        message: What was seen, in one sentence.
-        remedy: What to try, with the exact switch; empty where there is nothing to do.
+        first_step: First optimizer step concerned; None where no step is, as in a checkpoint.
+        last_step: Last optimizer step concerned.
+        observed: Measured value, in the unit that the message names; None without one.
+        threshold: Limit that the value was compared with; None without one.
+        message: The observation, in one sentence.
+        remedy: What to try, with the exact option; empty where there is nothing to do.
     """
 
     __pydantic_config__ = AS_READ
@@ -40,7 +41,7 @@ class Finding:
     remedy: str = ""
 
     def when(self) -> str:
-        """Return the steps concerned, such as `step 3` or `steps 3-64`; empty where it concerns none."""
+        """Return the steps concerned, such as `step 3` or `steps 3-64`; empty without steps."""
         if self.first_step is None:
             return ""
         last = self.first_step if self.last_step is None else self.last_step
@@ -51,10 +52,10 @@ class Finding:
         )
 
     def lines(self, width: int = 80) -> list[str]:
-        """Return the finding as plain lines for a terminal.
+        """Return the finding as lines of text for a terminal.
 
         Args:
-            width: Columns that a line may take.
+            width: Maximum number of columns.
         """
         head = ", ".join(
             part for part in (f"{self.severity} {self.rule}", self.when(), self.block) if part
@@ -62,19 +63,19 @@ class Finding:
         body = textwrap.wrap(
             printable(self.message), width - 2, initial_indent="  ", subsequent_indent="  "
         )
-        advice = f"try: {printable(self.remedy)}" if self.remedy else ""
-        told = textwrap.wrap(advice, width - 2, initial_indent="  ", subsequent_indent="    ")
-        return [" ".join(printable(head).split()), *body, *told]
+        remedy = f"try: {printable(self.remedy)}" if self.remedy else ""
+        advice = textwrap.wrap(remedy, width - 2, initial_indent="  ", subsequent_indent="    ")
+        return [" ".join(printable(head).split()), *body, *advice]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
-    """What may have destabilised a run.
+    """A possible cause of an instability.
 
     Attributes:
-        name: One of the names of the contract.
+        name: Name of the cause, as listed in the contract.
         score: Its share of the evidence, in [0, 1]; the scores of a diagnosis sum to 1.
-        evidence: What speaks for it, in one sentence.
+        evidence: What supports it, in one sentence.
     """
 
     __pydantic_config__ = AS_READ
@@ -85,16 +86,21 @@ class Cause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """What went wrong in a run, where, since when and why.
+    """Diagnosis of a run: what went wrong, where, since when and why.
 
     Attributes:
-        run_id: The run; empty where it has no name.
-        verdict: stable, unstable, failed, or inconclusive where the data do not suffice to say.
-        why: What the verdict rests on, in one sentence.
+        run_id: Id of the run; empty where it has none.
+        verdict: stable, unstable, failed, or inconclusive where the data are insufficient.
+        why: Basis of the verdict, in one sentence.
         cause: Name of the first of `causes`; None where nothing went wrong.
-        causes: Most likely first.
-        findings: Most severe first, then in their order in time.
-        time_to_divergence: Steps from the first one to the first critical finding; None without any.
+        causes: Possible causes, most likely first.
+        findings: Findings by severity, most severe first, then in chronological order.
+        time_to_divergence: Steps from the first step to the first critical finding; None without
+            one.
+
+    Example:
+        >>> Diagnosis(run_id="demo", verdict="stable", why="no rule reported anything")
+        <Diagnosis 'demo': stable, cause None, findings 0>
     """
 
     run_id: str
@@ -106,28 +112,32 @@ class Diagnosis:
     time_to_divergence: int | None = None
 
     def lines(self, width: int = 80) -> list[str]:
-        """Return the diagnosis as plain lines for a terminal.
+        """Return the diagnosis as lines of text for a terminal.
 
         Args:
-            width: Columns that a line may take.
+            width: Maximum number of columns.
         """
         lines = textwrap.wrap(
             printable(f"{self.verdict}: {self.why}"), width, subsequent_indent="  "
         )
         second = [cause for cause in self.causes[1:2] if "unknown" not in {cause.name, self.cause}]
         for number, cause in enumerate([*self.causes[:1], *second]):
-            text = f"{'next ' if number else 'cause'}: {cause.name} ({100 * cause.score:.0f} %), {cause.evidence}"
+            label = "next " if number else "cause"
+            text = f"{label}: {cause.name} ({100 * cause.score:.0f} %), {cause.evidence}"
             lines += textwrap.wrap(printable(text), width, subsequent_indent="  ")
         for finding in self.findings:
             lines += finding.lines(width)
         return lines
 
     def __repr__(self) -> str:
-        return f"<Diagnosis '{self.run_id}': {self.verdict}, cause {self.cause}, findings {len(self.findings)}>"
+        return (
+            f"<Diagnosis '{self.run_id}': {self.verdict}, cause {self.cause}, "
+            f"findings {len(self.findings)}>"
+        )
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
 
     def _repr_html_(self) -> str:
-        """Show the diagnosis in a notebook."""
+        """Return the diagnosis as HTML for a notebook."""
         return views.html(self)

@@ -1,4 +1,4 @@
-"""Values as strict JSON holds them, which knows neither NaN nor the infinities."""
+"""Conversion of values for strict JSON, which has neither NaN nor infinities."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ __all__ = ["finite_json", "spelled_json"]
 
 
 def finite_json(value: Any) -> Any:
-    """Return a value with every number that is not finite replaced by None, and paths by their text.
+    """Return a value with non-finite numbers replaced by None and paths by their text.
 
     Args:
-        value: Any nesting of mappings, lists and tuples; other types stay as they are.
+        value: Any nesting of mappings, lists and tuples; other types are kept.
+
+    Example:
+        >>> finite_json({"loss": [0.5, float("nan")]})
+        {'loss': [0.5, None]}
     """
     if isinstance(value, Mapping):
         return {str(key): finite_json(item) for key, item in value.items()}
@@ -26,10 +30,14 @@ def finite_json(value: Any) -> Any:
 
 
 def spelled_json(value: Any) -> Any:
-    """Return a value with every number that is not finite, and every other type, replaced by its text.
+    """Return a value with non-finite numbers and all non-JSON types replaced by their text.
 
     Args:
         value: Any nesting of mappings, lists and tuples.
+
+    Example:
+        >>> spelled_json({"loss": [0.5, float("nan")]})
+        {'loss': [0.5, 'nan']}
     """
     if isinstance(value, Mapping):
         return {str(key): spelled_json(item) for key, item in value.items()}

@@ -1,6 +1,7 @@
-"""Who trains in a run folder: a note that a second run reads, and that a killed run cannot leave in the way.
+"""Run-folder lock: a file that a second run checks and that a killed run cannot leave behind.
 
-Not a file lock: data loader workers would inherit it, outlive a killed run and block its resume.
+Not an OS file lock: data loader workers would inherit it, outlive a killed run and block its
+resume.
 """
 
 from __future__ import annotations
@@ -24,19 +25,21 @@ _WRITING_SECONDS = 0.05
 
 
 def lock_folder(folder: Path, shown: Path | None = None, option: str = "name") -> str | None:
-    """Note that this process trains here; again in the same process does no harm.
+    """Mark a folder as in use by this process; repeated calls of one process have no effect.
 
     Args:
-        folder: Where the note lies: a `stability/` folder, or that of many runs; created if it can be.
-        shown: The folder as its user knows it; the one above by default, since `stability/` lies in the run folder.
-        option: What the user chooses another folder with.
+        folder: Folder of the lock file: a `stability/` folder, or a folder of many runs; created if
+            possible.
+        shown: Folder named in messages; by default the parent, the run folder that holds
+            `stability/`.
+        option: Option with which the user chooses another folder.
 
     Returns:
-        A warning when a run on another machine may be training here, which cannot be known; else None. Where nothing
-        can be written there is no note either: telemetry never stops a training.
+        A warning when a run on another machine may be using the folder, which cannot be checked;
+        else None. Where nothing can be written, there is no lock: telemetry never stops a training.
 
     Raises:
-        StabilityError: Another process of this machine trains here and is alive.
+        StabilityError: Another live process of this machine is training in the folder.
     """
     path, mine, note, shown = folder / LOCK_FILE, _identity(), None, shown or folder.parent
     with contextlib.suppress(OSError):
@@ -51,20 +54,20 @@ def lock_folder(folder: Path, shown: Path | None = None, option: str = "name") -
                 return None
             if _alive(other):
                 raise StabilityError(
-                    f"Another run (process {other['pid']}, since {other.get('since')}) is training in "
-                    f"'{shown}': wait until it ends, or choose another {option}=."
+                    f"Another run (process {other['pid']}, since {other.get('since')}) is training "
+                    f"in '{shown}': wait until it ends, or choose another {option}=."
                 )
             if other.get("host") not in {None, mine["host"]}:
                 note = (
-                    f"'{shown}' was last in use by process {other.get('pid')} on {other['host']}: "
-                    "if that one still trains there, the two will overwrite each other"
+                    f"'{shown}' was last used by process {other.get('pid')} on {other['host']}: "
+                    "if that process is still training there, the runs will overwrite each other"
                 )
             path.unlink(missing_ok=True)
     return note
 
 
 def unlock_folder(folder: Path) -> None:
-    """Take the note away, if it is this process'."""
+    """Remove the lock file if this process created it."""
     path = folder / LOCK_FILE
     with contextlib.suppress(OSError):
         if _same(_read(path), _identity()):
@@ -72,7 +75,7 @@ def unlock_folder(folder: Path) -> None:
 
 
 def _identity() -> dict[str, Any]:
-    """Return what tells this process from all others, also from a later one with the same number."""
+    """Return what identifies this process, even against a later one with the same number."""
     boot = ""
     with contextlib.suppress(OSError):
         boot = (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -83,13 +86,13 @@ def _identity() -> dict[str, Any]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Return a note; an empty mapping for one that a kill cut short."""
+    """Return the content of a lock file; an empty mapping if it is truncated."""
     for _ in range(2):
         with contextlib.suppress(OSError, ValueError, RecursionError):
             note = json.loads(path.read_text(encoding="utf-8"))
             if isinstance(note, dict):
                 return note
-        time.sleep(_WRITING_SECONDS)  # its writer may be at it
+        time.sleep(_WRITING_SECONDS)  # another process may be writing it
     return {}
 
 
@@ -98,7 +101,7 @@ def _same(other: dict[str, Any], mine: dict[str, Any]) -> bool:
 
 
 def _alive(other: dict[str, Any]) -> bool:
-    """Tell whether the process of a note runs on this machine; a zombie does not."""
+    """Return whether the process of a lock file runs on this machine; a zombie does not count."""
     pid, mine = other.get("pid"), _identity()
     here = other.get("host") == mine["host"] and other.get("boot") == mine["boot"]
     if not here or not isinstance(pid, int) or isinstance(pid, bool) or pid <= 0:
@@ -108,9 +111,9 @@ def _alive(other: dict[str, Any]) -> bool:
 
 
 def _state(pid: int) -> tuple[str, str] | None:
-    """Return state and start time of a process; None where there is none.
+    """Return state and start time of a process; None if it does not exist.
 
-    From /proc the time is in ticks since boot; on macOS and Windows, which have none, it is a date in seconds.
+    With /proc the time is in ticks since boot; without it (macOS, Windows) in seconds since 1970.
     """
     if not (_PROC / "self").exists():
         return _state_from_psutil(pid)
@@ -127,8 +130,8 @@ def _state(pid: int) -> tuple[str, str] | None:
 
 
 def _state_from_psutil(pid: int) -> tuple[str, str] | None:
-    """Return the same as `_state`, where there is no /proc."""
-    import psutil  # type: ignore[import-untyped]  # here, since Linux does without
+    """Return the same as `_state`, on systems without /proc."""
+    import psutil  # type: ignore[import-untyped]  # imported here: Linux does not need it
 
     try:
         process = psutil.Process(pid)

@@ -1,6 +1,6 @@
-"""Entries that other packages add through entry points: found, described, loaded; a failure names the package.
+"""Entries that other packages add through entry points; a failure names the package.
 
-Nothing of another package is imported before it is used, and a package that is broken breaks nothing but its own
+Nothing of another package is imported before it is used, and a broken package affects only its own
 entries.
 """
 
@@ -20,24 +20,24 @@ from yolo_stability.core.errors import ConfigError
 __all__ = ["is_plugin", "load_plugin", "plugin_points", "plugin_source", "plugin_summary"]
 
 ENTRY_NAME = "_entry_name"
-"""Attribute that holds the name under which a class of another package is registered."""
+"""Attribute that holds the registered name of a class of another package."""
 
 
 @cache
 def plugin_points() -> Mapping[str, tuple[EntryPoint, ...]]:
-    """Read the entry points of all installed packages once, by group; it takes some 10 ms."""
+    """Read the entry points of all installed packages once, by group; takes about 10 ms."""
     found: dict[str, list[EntryPoint]] = {}
     seen = set()
     for dist in distributions():
         try:
             points = [p for p in dist.entry_points if p.group.startswith("yolo_stability.")]
-        except Exception as error:  # a file that another package has written
+        except Exception as error:  # malformed metadata of another package
             warnings.warn(
                 f"the entry points of {dist.name or 'a package'} cannot be read: {error}",
                 stacklevel=2,
             )
             continue
-        if not points or dist.name in seen:  # else hidden by one that comes earlier on the path
+        if not points or dist.name in seen:  # seen: shadowed by one earlier on the path
             continue
         seen.add(dist.name)
         for point in points:
@@ -46,20 +46,20 @@ def plugin_points() -> Mapping[str, tuple[EntryPoint, ...]]:
 
 
 def plugin_source(point: EntryPoint) -> str:
-    """Return name and version of the distribution that an entry point belongs to, such as `my-rules 1.2`."""
+    """Return name and version of an entry point's distribution, such as `my-rules 1.2`."""
     return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
 
 
 def is_plugin(cls: type) -> bool:
-    """Return whether a class came through an entry point of another package."""
+    """Return whether a class came from an entry point of another package."""
     return ENTRY_NAME in vars(cls)
 
 
 def plugin_summary(point: EntryPoint) -> str:
-    """Return the first line of a plugin's docstring, read from its file, and the package that it comes from."""
+    """Return the first line of a plugin's docstring, read from its file, and its package."""
     try:
         text = ast.get_docstring(ast.parse(_file_of(point).read_bytes())) or ""
-    except Exception:  # no file, or one that is no Python: it is named when it is used
+    except Exception:  # missing or invalid file: reported when the plugin is used
         text = ""
     return f"{text.partition(chr(10))[0]} (from {plugin_source(point)})".strip()
 
@@ -76,32 +76,34 @@ def _file_of(point: EntryPoint) -> Path:
 
 
 def load_plugin(point: EntryPoint, base: type[Any], noun: str) -> type[Any]:
-    """Import the class of another package and give it the name of its entry point.
+    """Import a class of another package and give it the name of its entry point.
 
     Args:
         point: The entry point.
-        base: What the class must be a subclass of.
-        noun: What an entry is, for messages, such as `clip`.
+        base: Required base class.
+        noun: Kind of entry, for messages, such as `clip`.
 
     Raises:
-        ConfigError: It cannot be imported, or is no class that can be registered so; the text names the package.
+        ConfigError: It cannot be imported or registered; the message names the package.
     """
     who = f"The {noun} '{point.name}' of the package {plugin_source(point)}"
     try:
         found = point.load()
     except Exception as error:
         raise ConfigError(
-            f"{who} cannot be imported ({type(error).__name__}: {error}). Update or uninstall that package."
+            f"{who} cannot be imported ({type(error).__name__}: {error}). Update or uninstall that "
+            "package."
         ) from error
     if not (isinstance(found, type) and issubclass(found, base)) or inspect.isabstract(found):
         home = base.__module__.removesuffix("._base")
         raise ConfigError(
-            f"{who} must be a subclass of {home}.{base.__name__} with all of its methods; {point.value} is not. "
-            "Update or uninstall that package."
+            f"{who} must be a subclass of {home}.{base.__name__} that implements all of its "
+            f"methods; {point.value} is not. Update or uninstall that package."
         )
     if vars(found).get(ENTRY_NAME, point.name) != point.name or _is_ours(found):
         raise ConfigError(
-            f"{who} has another name already; it must be a class of its own. Update or uninstall that package."
+            f"{who} is already registered under another name; each name needs its own class. "
+            "Update or uninstall that package."
         )
     setattr(found, ENTRY_NAME, point.name)
     return found

@@ -1,4 +1,4 @@
-"""Where a run came from: versions, digests of configuration and data."""
+"""Provenance of a run: versions, digests of configuration and data."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _PACKAGES = (
     "opencv-python",
     "polars",
 )
-# Where results are put does not change what a run is.
+# The location of the results does not change what a run computes.
 _NOT_CONFIG = frozenset({"project", "name", "exist_ok", "save_dir", "resume", "verbose", "plots"})
 
 
 def package_versions() -> dict[str, str]:
-    """Return the versions of Python, the platform and the packages that shape a training."""
+    """Return the versions of Python, the platform and the packages that influence a training."""
     versions = {"python": platform.python_version(), "platform": platform.platform()}
     for package in _PACKAGES:
         try:
@@ -37,22 +37,26 @@ def package_versions() -> dict[str, str]:
 
 
 def config_digest(settings: Mapping[str, Any]) -> str:
-    """Return a hash of settings that does not depend on their order or on where results go.
+    """Return a hash of settings, independent of their order and of where results are written.
 
     Args:
-        settings: Keys and JSON-able values; others count by their text.
+        settings: Keys and JSON-able values; other values enter as their text.
+
+    Example:
+        >>> config_digest({"lr0": 0.1, "name": "a"}) == config_digest({"name": "b", "lr0": 0.1})
+        True
     """
     relevant = {k: v for k, v in settings.items() if k not in _NOT_CONFIG}
     return _sha(json.dumps(relevant, sort_keys=True, default=str).encode())
 
 
 def dataset_digest(images: Iterable[tuple[str, bytes]]) -> str:
-    """Return a hash over image names, sizes and labels, independent of folder and order.
+    """Return a hash of image names, sizes and labels, independent of folder and order.
 
-    The pixels themselves count by the size of the file only: reading all of COCO would take minutes.
+    Pixels enter through the file size only: reading all of COCO would take minutes.
 
     Args:
-        images: Path of each image, and its labels as canonical bytes.
+        images: Path of each image and its labels as canonical bytes.
     """
     rows = []
     for path, labels in images:

@@ -1,9 +1,10 @@
-"""One generic registry: every module of a folder is one entry, and so is every entry point of its group.
+"""Generic registry: every module of a folder and every entry point of its group is one entry.
 
-A new entry of this package takes one new file, named as users write it, and no other edit. Another package adds
-entries through entry points (`[project.entry-points."yolo_stability.clips"]`, `name = "package.module:Class"`).
-Names and summaries are read without importing an entry, so that help and the check of settings stay fast; the class
-is imported, and checked, when it is first used.
+A new entry of this package takes one new file, named as users type it, and no other edit. Another
+package adds entries through entry points
+(`[project.entry-points."yolo_stability.clips"]`, `name = "package.module:Class"`).
+Names and summaries are read without importing an entry, so that help and settings checks stay fast;
+the class is imported and checked on first use.
 """
 
 from __future__ import annotations
@@ -36,10 +37,10 @@ T = TypeVar("T")
 
 
 def entry_name(cls: type) -> str:
-    """Return the name under which a class is registered.
+    """Return the name of a registered class.
 
     Args:
-        cls: A class of this package, registered by its file, or one that came through an entry point.
+        cls: A class of this package, registered by its file, or one from an entry point.
 
     Returns:
         The entry point's name, else the name of the file that defines the class.
@@ -48,15 +49,24 @@ def entry_name(cls: type) -> str:
 
 
 class Registry(Generic[T]):
-    """The entries of one folder; each module must define exactly one public subclass of `base`.
+    """Entries of one folder; each module must define exactly one public subclass of `base`.
 
     Args:
-        noun: What an entry is, for messages, such as `clip`.
+        noun: Kind of entry, for messages, such as `clip`.
         package: Dotted name of the folder, such as `yolo_stability.interventions.clips`.
         base: Dotted name of the base class; imported on first use.
 
-    Other packages add entries through the group of entry points that is called after the folder, such as
+    Other packages add entries through the entry-point group named after the folder, such as
     `yolo_stability.clips`.
+
+    Example:
+        >>> clips = Registry(
+        ...     "clip",
+        ...     "yolo_stability.interventions.clips",
+        ...     "yolo_stability.interventions.clips._base.Clip",
+        ... )
+        >>> "agc" in clips.names
+        True
     """
 
     def __init__(self, noun: str, package: str, base: str) -> None:
@@ -72,42 +82,43 @@ class Registry(Generic[T]):
 
     @cached_property
     def _files(self) -> tuple[str, ...]:
-        """Names of the entries that are files of the folder."""
+        """Names of the entries that are files in the folder."""
         modules = pkgutil.iter_modules([str(folder) for folder in self._folders])
         return tuple(m.name for m in modules if not m.name.startswith("_"))
 
     @cached_property
     def _plugins(self) -> Mapping[str, EntryPoint]:
-        """Entry points by name, without those whose name is taken or cannot be typed; a warning names each."""
+        """Entry points by name, except those with a taken or invalid name; warns about each."""
         taken: dict[str, EntryPoint] = {}
         for point in plugin_points().get(self._group, ()):
             if point.name in self._files or point.name in taken:
-                why = f"there is another {self.noun} of that name"
+                why = f"another {self.noun} has that name"
             elif not point.name.isidentifier() or point.name.startswith("_"):
-                why = "a name is letters, digits and underscores"
+                why = "a name must consist of letters, digits and underscores"
             else:
                 taken[point.name] = point
                 continue
             warnings.warn(
-                f"{self.noun} '{point.name}' of the package {plugin_source(point)} is ignored: {why}",
+                f"{self.noun} '{point.name}' of the package {plugin_source(point)} "
+                f"is ignored: {why}",
                 stacklevel=2,
             )
         return taken
 
     @cached_property
     def summaries(self) -> dict[str, str]:
-        """First line of each entry's docstring by name, read from the file; of another package's with its name."""
+        """First docstring line of each entry, read from its file; plugins name their package."""
         return {name: self.summary(name) for name in self.names}
 
     def check(self, name: str, where: str) -> None:
-        """Refuse a name that is no entry, without importing anything.
+        """Reject an unknown name, without importing anything.
 
         Args:
-            name: What the user typed.
-            where: The setting it was typed in, such as `clip=nrom:10`.
+            name: Name that the user typed.
+            where: Setting it was typed in, such as `clip=nrom:10`.
 
         Raises:
-            ConfigError: No entry has that name; the text holds the nearest one and all of them.
+            ConfigError: No entry has that name; the message lists the nearest one and all others.
         """
         if name not in self.names:
             choices = f"{nearest(name, self.names)} Choose from {', '.join(self.names)}."
@@ -117,8 +128,8 @@ class Registry(Generic[T]):
         """Return the class of an entry.
 
         Raises:
-            KeyError: There is no such entry; ask `check` first where a user typed the name.
-            TypeError: The module does not define exactly one subclass of the base that can be made; the text names it.
+            KeyError: No such entry; call `check` first for names that users type.
+            TypeError: The module does not define exactly one concrete subclass of the base.
         """
         if name not in self.names:
             raise KeyError(name)
@@ -127,7 +138,7 @@ class Registry(Generic[T]):
         return self._found[name]
 
     def make_all(self) -> list[T]:
-        """Make every entry, without arguments; one of another package that fails is left out with a warning."""
+        """Create every entry without arguments; a failing plugin is skipped with a warning."""
         made = []
         for name in self.names:
             try:
@@ -137,13 +148,13 @@ class Registry(Generic[T]):
                     raise
                 source = plugin_source(self._plugins[name])
                 warnings.warn(
-                    f"{self.noun} '{name}' of the package {source} is left out: {error}",
+                    f"{self.noun} '{name}' of the package {source} is skipped: {error}",
                     stacklevel=2,
                 )
         return made
 
     def source(self, name: str) -> str | None:
-        """Return name and version of the package that adds an entry; None for an entry of this package."""
+        """Return name and version of a plugin's package; None for an entry of this package."""
         return plugin_source(self._plugins[name]) if name in self._plugins else None
 
     def __iter__(self) -> Iterator[str]:
@@ -151,14 +162,14 @@ class Registry(Generic[T]):
 
     @cached_property
     def _folders(self) -> list[Path]:
-        """Where the modules lie; the package itself is not imported, only what it lies in."""
+        """Folders of the modules; only the parent of the package is imported, not the package."""
         spec = find_spec(self._package)
         if spec is None or not spec.submodule_search_locations:
-            raise TypeError(f"{self._package} is no package, so it can hold no {self.noun}")
+            raise TypeError(f"{self._package} is not a package, so it cannot hold a {self.noun}")
         return [Path(place) for place in spec.submodule_search_locations]
 
     def summary(self, name: str) -> str:
-        """Return the first line of a module's docstring without importing it; empty where it has none."""
+        """Return the first line of a module's docstring without importing it; empty if none."""
         if name in self._plugins:
             return plugin_summary(self._plugins[name])
         return _first_line(
@@ -166,7 +177,7 @@ class Registry(Generic[T]):
         )
 
     def _load(self, name: str) -> type[T]:
-        """Import an entry and check what it is."""
+        """Import an entry and check its class."""
         home, _, attribute = self._base.rpartition(".")
         base = getattr(importlib.import_module(home), attribute)
         if name in self._plugins:
@@ -182,18 +193,19 @@ class Registry(Generic[T]):
         ]
         if len(classes) != 1:
             raise TypeError(
-                f"{module.__name__} must define exactly one public subclass of {self._base}, and defines "
-                f"{len(classes)}: {', '.join(c.__name__ for c in classes) or 'none'}"
+                f"{module.__name__} must define exactly one public subclass of {self._base}, but "
+                f"defines {len(classes)}: {', '.join(c.__name__ for c in classes) or 'none'}"
             )
         if inspect.isabstract(classes[0]):
             missing = ", ".join(sorted(getattr(classes[0], "__abstractmethods__", ())))
             raise TypeError(
-                f"{module.__name__}.{classes[0].__name__} leaves out {missing} of {self._base}"
+                f"{module.__name__}.{classes[0].__name__} does not implement {missing} of "
+                f"{self._base}"
             )
         return classes[0]
 
 
 def _first_line(file: Path) -> str:
-    """Return the first line of a file's docstring; empty where there is none."""
+    """Return the first line of a file's docstring; empty if it has none."""
     text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
     return text.splitlines()[0] if text else ""

@@ -1,4 +1,4 @@
-"""Where the files that ship beside the code are: `configs/` and `datasets/`."""
+"""Location of the files shipped with the code: `configs/` and `datasets/`."""
 
 from __future__ import annotations
 
@@ -10,19 +10,23 @@ PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def resource(*parts: str) -> Path:
-    """Return the path of a shipped file or folder, such as `resource("datasets", "shapes.yaml")`.
+    """Return the path of a shipped file or folder.
 
-    In a checkout the folders lie beside the package; in a wheel they lie inside it as `_configs` and
-    `_datasets`.
+    In a checkout the folders are beside the package; in a wheel they are inside it as `_configs`
+    and `_datasets`.
 
     Args:
-        *parts: The top folder (`configs` or `datasets`) and the path below it.
+        *parts: Top folder (`configs` or `datasets`) and the path below it.
 
     Returns:
         An absolute path.
 
     Raises:
-        FileNotFoundError: If it is in neither place: the installation is damaged, not the user's input.
+        FileNotFoundError: It is in neither place; the installation is damaged.
+
+    Example:
+        >>> resource("datasets", "shapes.yaml").name
+        'shapes.yaml'
     """
     folder, *rest = parts
     candidates = (

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: one orderly end, that a second signal does not cut short."""
+"""Orderly shutdown on Ctrl-C and SIGTERM, which a second signal does not cut short."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from typing import Any
 __all__ = ["PATIENCE", "orderly_interrupts", "shielded"]
 
 PATIENCE = 10.0
-"""Seconds after an interrupt in which a further one only says that writing goes on."""
+"""Seconds after an interrupt in which a second one only prints a notice."""
 _SIGNALS: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
-_WAIT = b"\nyolo-stability: stopping; what was recorded is being written.\n"
+_WAIT = b"\nyolo-stability: stopping; recorded data is being written.\n"
 
 Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
 @contextmanager
 def orderly_interrupts(*, until_exit: bool = False) -> Iterator[None]:
-    """Let SIGTERM raise KeyboardInterrupt as Ctrl-C does; for a process that is ours alone.
+    """Make SIGTERM raise KeyboardInterrupt as Ctrl-C does; for a process of our own.
 
-    The end that the first signal sets off takes a moment. An impatient second one (a user's, or a scheduler's that
-    signals the group and then the process) would cut it short, so within `PATIENCE` it raises nothing.
+    The shutdown after the first signal takes a moment. A second one (from an impatient user, or
+    from a scheduler that signals the group and then the process) would cut it short, so within
+    `PATIENCE` seconds it raises nothing.
 
     Args:
-        until_exit: The process ends after this: once interrupted, later signals are ignored to its very end, so
-            that they do not change the exit code while the interpreter shuts down.
+        until_exit: The process ends after this block: once interrupted, ignore later signals until
+            exit, so that they cannot change the exit code while the interpreter shuts down.
     """
-    if threading.current_thread() is not threading.main_thread():  # only there can handlers be set
+    if threading.current_thread() is not threading.main_thread():  # others cannot set handlers
         yield
         return
     owner, last = os.getpid(), -PATIENCE
@@ -40,13 +41,13 @@ def orderly_interrupts(*, until_exit: bool = False) -> Iterator[None]:
 
     def interrupt(number: int, _: FrameType | None) -> None:
         nonlocal last
-        if os.getpid() != owner:  # a forked data loader worker: as if we had never been here
+        if os.getpid() != owner:  # a forked data loader worker keeps the default behavior
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return
         now = time.monotonic()
         if now - last < PATIENCE:
-            os.write(2, _WAIT)  # print() could be inside the very call that the signal interrupted
+            os.write(2, _WAIT)  # print() is not reentrant: the signal may have interrupted it
             return
         last = now
         raise KeyboardInterrupt
@@ -63,9 +64,9 @@ def orderly_interrupts(*, until_exit: bool = False) -> Iterator[None]:
 
 @contextmanager
 def shielded() -> Iterator[None]:
-    """Hold interrupts back while something short is written that must not be half there; they follow afterwards.
+    """Delay interrupts during a short write that must not be left half done.
 
-    A signal that has no Python handler keeps its effect: a library does not decide about SIGTERM.
+    A signal without a Python handler keeps its effect: a library does not decide about SIGTERM.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -87,5 +88,5 @@ def shielded() -> Iterator[None]:
 
 
 def _or_default(handler: Handler) -> Any:
-    """Return what `signal.signal` takes; a handler that C code had set cannot be put back."""
+    """Return a valid argument of `signal.signal`; a handler set by C code cannot be restored."""
     return signal.SIG_DFL if handler is None else handler

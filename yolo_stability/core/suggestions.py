@@ -1,4 +1,4 @@
-"""What an unknown key, word or name is answered with: a sentence that names the closest valid choices."""
+"""Answers to an unknown key, word or name: one sentence with the closest valid choices."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _MOST, _LEAST_LIKE = 2, 0.6
 
 
 def unknown(noun: str, typed: str, choices: Iterable[str]) -> str:
-    """Return the answer to something that is none of the valid choices.
+    """Return the message for a name that is none of the valid choices.
 
     Args:
-        noun: What it was taken for: `key`, `word`, `task` or `verb`.
+        noun: What it was read as: `key`, `word`, `task` or `verb`.
         typed: What the user typed.
-        choices: Everything that would have been valid.
+        choices: All valid names.
 
     Example:
         >>> unknown("key", "epoch", ["epochs", "batch"])
@@ -26,11 +26,11 @@ def unknown(noun: str, typed: str, choices: Iterable[str]) -> str:
 
 
 def nearest(typed: str, choices: Iterable[str]) -> str:
-    """Return a hint that names the closest valid choices, to follow the full stop of a sentence.
+    """Return a hint with the closest valid choices, to append to a sentence.
 
     Args:
         typed: What the user typed.
-        choices: Everything that would have been valid.
+        choices: All valid names.
 
     Returns:
         `" Did you mean 'x'?"` with up to two names, or an empty string when nothing is close.
@@ -40,9 +40,9 @@ def nearest(typed: str, choices: Iterable[str]) -> str:
 
 
 def did_you_mean(*names: str) -> str:
-    """Return the question whether one of some names was meant.
+    """Return the question whether one of the names was meant.
 
     Args:
-        *names: One name or more.
+        *names: One or more names.
     """
     return f"Did you mean {' or '.join(repr(name) for name in names)}?"

@@ -1,4 +1,4 @@
-"""Numbers and block names as a person reads them, for tables, titles and axes."""
+"""Human-readable numbers and block names for tables, titles and axes."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ __all__ = [
 
 
 def number(value: float | None, digits: int = 3, *, zeros: bool = True) -> str:
-    """Write a number with some significant digits, as a power of ten where it is long; a dash for None.
+    """Format a number with significant digits, in scientific notation where it is long.
 
     Args:
-        value: The number.
+        value: The number; None gives a dash.
         digits: Significant digits.
-        zeros: With trailing zeros, as columns have them.
+        zeros: Keep trailing zeros, as for columns of a table.
 
-    >>> number(0.5), number(4120.0), number(0.00002), number(None)
-    ('0.500', '4.12e3', '2.00e-5', '-')
+    Example:
+        >>> number(0.5), number(4120.0), number(0.00002), number(None)
+        ('0.500', '4.12e3', '2.00e-5', '-')
     """
     if value is None:
         return "-"
@@ -50,10 +51,11 @@ def number(value: float | None, digits: int = 3, *, zeros: bool = True) -> str:
 
 
 def brief(value: float | None, digits: int = 3) -> str:
-    """Write a number as a sentence has it, without trailing zeros; `unknown` for None and NaN.
+    """Format a number for a sentence, without trailing zeros; `unknown` for None and NaN.
 
-    >>> brief(0.5), brief(3e-6), brief(None)
-    ('0.5', '3e-6', 'unknown')
+    Example:
+        >>> brief(0.5), brief(3e-6), brief(None)
+        ('0.5', '3e-6', 'unknown')
     """
     if value is None or math.isnan(value):
         return "unknown"
@@ -61,14 +63,19 @@ def brief(value: float | None, digits: int = 3) -> str:
 
 
 def percent(share: float | None) -> str:
-    """Write a share of 0 to 1 as percent; a dash for None."""
+    """Format a share in [0, 1] as a percentage; a dash for None.
+
+    Example:
+        >>> percent(0.125), percent(0.0001), percent(None)
+        ('12.5%', '<0.1%', '-')
+    """
     if share is None:
         return "-"
     return "<0.1%" if 0 < share < 0.0005 else f"{100 * share:.1f}%"
 
 
 def run_title(header: RunHeader) -> str:
-    """Name a run by model, task and seed, as far as its header knows them: `yolo26n, detect, seed 0`."""
+    """Return a title of model, task and seed, where known: `yolo26n, detect, seed 0`."""
     known = {**header.effective, **header.requested}
     model, task = known.get("model"), known.get("task")
     parts = [PurePath(str(model)).stem if model else "", str(task or "")]
@@ -78,11 +85,15 @@ def run_title(header: RunHeader) -> str:
 
 
 def short_name(name: str, width: int) -> str:
-    """Shorten a block's name: `model.23.cv3 Detect cls` to `23.cv3 Detect cls`, then without the module's type.
+    """Shorten a block's name: drop `model.`, then the module type, then the end.
 
     Args:
         name: Full name.
-        width: Largest number of characters; what is longer loses its middle word, then its end.
+        width: Maximum number of characters.
+
+    Example:
+        >>> short_name("model.23.cv3 Detect cls", 20), short_name("model.23.cv3 Detect cls", 12)
+        ('23.cv3 Detect cls', '23.cv3 cls')
     """
     short = name.removeprefix("model.")
     words = short.split(" ")
@@ -93,25 +104,30 @@ def short_name(name: str, width: int) -> str:
 
 
 def clean(text: object) -> str:
-    """Return a text without control and direction characters, which could hide or reorder what stands around it."""
+    """Return a text without control and direction characters, which could hide or reorder text."""
     return "".join(
         c if unicodedata.category(c)[0] != "C" else " " if c in "\n\t\r" else "" for c in str(text)
     )
 
 
 def count(n: int, word: str) -> str:
-    """Write `1 run`, `2 runs`."""
+    """Return a number with its noun: `1 run`, `2 runs`."""
     return f"{n:,} {word}" if n == 1 else f"{n:,} {word}s"
 
 
 def listing(items: Iterable[str], word: str = "and") -> str:
-    """Write `a, b and c`, or with another word before the last."""
+    """Return `a, b and c`, or another word before the last item.
+
+    Example:
+        >>> listing(["a", "b", "c"]), listing(["off", "skip"], "or")
+        ('a, b and c', 'off or skip')
+    """
     *front, last = list(items) or [""]
     return f"{', '.join(front)} {word} {last}" if front else last
 
 
 def setting(value: Any) -> str:
-    """Write the value of a setting as one types it."""
+    """Format the value of a setting as a user types it."""
     if isinstance(value, bool) or value is None:
         return str(value)
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""The frozen data types that flow from trainer to report; standard library only.
+"""Frozen data types that pass from trainer to report; standard library only.
 
 Units: gradient norms are L2, AMP-unscaled, before clipping, unless a name says `clipped`.
 """
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 AS_READ: Any = {"extra": "forbid"}
-"""How pydantic reads those that lie in files: a key that nobody knows is an error."""
+"""pydantic configuration of types that are read from files: unknown keys are an error."""
 Skip = Literal["guard", "scaler"]
 Severity = Literal["info", "warning", "critical"]
 VerdictWord = Literal["stable", "unstable", "failed", "inconclusive"]
@@ -50,13 +50,14 @@ CauseName = Literal[FaultCause, "unknown"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockSpec:
-    """One block of a model: `model.model[index]`, the head split by branch.
+    """One block of a model: `model.model[index]`, with the head split by branch.
 
     Attributes:
-        name: What a person reads, such as `model.6 C3k2` or `model.23.cv3 Detect cls`; unique in a model.
+        name: Display name, such as `model.6 C3k2` or `model.23.cv3 Detect cls`; unique in a model.
         index: Position in `model.model`; -1 for parameters outside it.
         module_type: Class name of the module, such as `C3k2`.
-        role: backbone, neck, or a head branch: box, cls, keypoints, mask, angle, proto, one2one_box, ...
+        role: backbone, neck, or a head branch: box, cls, keypoints, mask, angle, proto,
+            one2one_box, ...
         param_names: Names of its trainable parameters in `model.named_parameters()`.
         numel: Number of scalar weights in those parameters.
     """
@@ -71,11 +72,12 @@ class BlockSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockStats:
-    """What one optimizer step did to one block.
+    """Effect of one optimizer step on one block.
 
     Attributes:
         block: Name of the block.
-        grad_norm: L2 norm of its gradient, unscaled, before clipping; None when it has no gradient (frozen).
+        grad_norm: L2 norm of its gradient, unscaled, before clipping; None without a gradient
+            (frozen).
         nonfinite_count: Elements of its gradient that are NaN or Inf.
         weight_norm: L2 norm of its weights before the step; None where not sampled.
         update_ratio: ||delta w|| / ||w|| of the step; None where not sampled.
@@ -93,23 +95,25 @@ class StepRecord:
     """One optimizer step; a row of `trace.steps` and its rows of `trace.blocks`.
 
     Attributes:
-        attempt: Replay index, raised after a recovery, an OOM restart or a resume.
+        attempt: Replay index, incremented by a recovery, an OOM restart or a resume.
         step: Optimizer step, counted from 0 over the whole trace, never repeated.
-        iteration: Last forward/backward pass that this step sums, counted from 0 over the whole trace.
+        iteration: Last forward/backward pass of this step, counted from 0 over the whole trace.
         epoch: Epoch, counted from 0.
         accumulate: Iterations whose gradients this step sums.
-        loss: Mean of the loss over those iterations, as the trainer back-propagates it.
+        loss: Mean loss over those iterations, as the trainer back-propagates it.
         loss_items: Mean of each named loss item.
         lr_by_group: Learning rate of each parameter group, by name.
         momentum: Momentum, or beta1 for Adam-type optimizers; None where the optimizer has neither.
         grad_norm: Total gradient norm (root sum of squares of the blocks).
-        clip_coef: Norm of the gradient after clipping over that before; None where nothing of ours clipped.
+        clip_coef: Gradient norm after clipping divided by the norm before; None where this package
+            clipped nothing.
         amp_scale: Loss scale of the AMP scaler; None when AMP is off.
-        skipped: None when the update was applied, else who skipped it.
+        skipped: None when the update was applied, else what skipped it.
         nonfinite: Elements of the gradients that are NaN or Inf.
         seconds: Wall time since the previous step.
         blocks: One entry per block, in the order of the header.
-        micro_norm: Gradient norm after the first of several accumulated iterations, unscaled; None where not sampled.
+        micro_norm: Gradient norm after the first of several accumulated iterations, unscaled; None
+            where not sampled.
     """
 
     attempt: int
@@ -133,13 +137,13 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that happened once: a skip, a recovery, a stop.
+    """An event of a run: a skip, a recovery, a stop.
 
     Attributes:
         attempt: Attempt it belongs to.
-        step: Optimizer step at which it happened.
-        kind: guard_skip, guard_stop, scaler_skip, rollback, nan_recovery, oom_restart, resume, notice, finding,
-            fail_on, incident, rescue, rescued, rescue_stop, end.
+        step: Optimizer step at which it occurred.
+        kind: guard_skip, guard_stop, scaler_skip, rollback, nan_recovery, oom_restart, resume,
+            notice, finding, fail_on, incident, rescue, rescued, rescue_stop, end.
         block: Block concerned, if one can be named.
         data: Details, JSON-able.
     """
@@ -153,20 +157,21 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunHeader:
-    """What a run was: the content of `header.json`.
+    """Description of a run: the content of `header.json`.
 
     Attributes:
         schema_version: Version of the trace layout.
         run_id: Random name of this run.
         config_digest: Hash of the requested settings.
-        seed: Seed the trainer was given.
-        requested: Settings the user asked for.
-        effective: Settings that were in force: optimizer, lr, momentum, decay, accumulate, clip, norm layers, frozen.
+        seed: Seed given to the trainer.
+        requested: Settings that the user requested.
+        effective: Settings in effect: optimizer, lr, momentum, decay, accumulate, clip, norm
+            layers, frozen.
         versions: Versions of Python, torch, ultralytics and this package.
-        device: Device in words.
+        device: Description of the device.
         dataset_digest: Hash of image names, sizes and labels of the train set; None where unknown.
         blocks: Blocks in the order in which they are recorded.
-        started: ISO 8601 time of the start, with zone.
+        started: ISO 8601 time of the start, with time zone.
     """
 
     schema_version: int
@@ -184,14 +189,26 @@ class RunHeader:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Trace:
-    """The telemetry of a run, read back from disk.
+    """Telemetry of a run, read back from disk.
 
     Attributes:
         path: The `stability/` folder it was read from.
-        header: What the run was.
+        header: Description of the run.
         steps: One row per optimizer step, ordered by (attempt, step).
         blocks: One row per (attempt, step, block).
         events: One row per event: attempt, step, kind, block, data (JSON text).
+
+    Example:
+        >>> import tempfile, torch, yolo_stability
+        >>> model = torch.nn.Linear(2, 1)
+        >>> sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> with tempfile.TemporaryDirectory() as out:
+        ...     with yolo_stability.record(model, sgd, out, plots=False) as recorder:
+        ...         model(torch.ones(3, 2)).mean().backward()
+        ...         recorder.step()
+        ...         sgd.step()
+        ...     yolo_stability.load_trace(out).steps["step"].to_list()
+        [0]
     """
 
     path: Path
@@ -201,9 +218,10 @@ class Trace:
     events: pl.DataFrame
 
     def __repr__(self) -> str:
-        counts = f"{self.steps.height} steps of {len(self.header.blocks)} blocks, {self.events.height} events"
+        steps, blocks = self.steps.height, len(self.header.blocks)
+        counts = f"{steps} steps of {blocks} blocks, {self.events.height} events"
         return f"<Trace '{self.path}': {counts}>"
 
     def _repr_html_(self) -> str:
-        """Show the trace in a notebook."""
+        """Return the trace as HTML for a notebook."""
         return views.html(self)

@@ -1,7 +1,7 @@
-"""How a result is shown in a notebook: the types ask here, and what can draw them registers here.
+"""HTML views of results for notebooks: types look them up here, drawing code registers them.
 
-So a type needs no HTML and no picture library, and `core` knows nothing of what lies above it. The package's `__init__`
-names who registers; that is imported when the first result is shown.
+So a type needs neither HTML nor a plotting library, and `core` needs no higher layer. The package's
+`__init__` names the module that registers views; it is imported when the first result is shown.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ _WIRED: list[Callable[[], None]] = []
 
 
 def wire(load: Callable[[], None]) -> None:
-    """Name a function that imports and registers views; it is called once, when the first view is needed.
+    """Add a function that imports and registers views; called once, before the first view.
 
     Args:
-        load: Imports what calls `register_html`.
+        load: Imports the modules that call `register_html`.
     """
     _WIRED.append(load)
 
 
 def register_html(kind: type[Shown], draw: Callable[[Shown], str]) -> None:
-    """Register how a type is shown.
+    """Register the HTML view of a type.
 
     Args:
-        kind: The type; what is registered for a subclass wins.
-        draw: Returns a value of the type as HTML, with every text in it escaped.
+        kind: The type; a registration for a subclass takes precedence.
+        draw: Returns a value of the type as HTML, with all text escaped.
     """
     _HTML[kind] = draw
 
@@ -39,7 +39,7 @@ def html(value: object) -> str:
     """Return a value as HTML, for its `_repr_html_`.
 
     Args:
-        value: Of a registered type, or a subclass of one.
+        value: Instance of a registered type or of a subclass.
 
     Raises:
         LookupError: Nothing is registered for its type.

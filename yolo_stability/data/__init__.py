@@ -1,4 +1,4 @@
-"""Datasets: what `data=` means, the COCO importer and the embedded sets; loads neither torch nor Ultralytics."""
+"""Datasets: values of `data=`, the COCO importer, embedded sets; loads no torch or Ultralytics."""
 
 from yolo_stability.data.coco.import_report import ImportReport
 from yolo_stability.data.coco.importer import import_coco

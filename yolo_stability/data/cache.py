@@ -1,4 +1,4 @@
-"""The cache folder: where imported and drawn sets live, complete or not at all."""
+"""The cache folder of imported and drawn sets, each of which is complete or absent."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["cache_root", "publish"]
 
 ENV = "YOLO_STABILITY_CACHE"
 STALE_SECONDS = 24 * 3600
-"""A work folder this old belongs to an import that was killed."""
+"""Age in seconds from which a work folder counts as left by a killed import."""
 
 
 def cache_root() -> Path:
-    """Return the folder for imported and drawn sets, absolute; it need not exist yet.
+    """Return the absolute path of the cache folder, which need not exist yet.
 
-    `YOLO_STABILITY_CACHE` names it, else the user's cache folder of the platform.
+    It is `YOLO_STABILITY_CACHE` if set, else the user's cache folder on this platform.
     """
     if named := os.environ.get(ENV):
         return Path(named).expanduser().resolve()
@@ -31,17 +31,17 @@ def cache_root() -> Path:
 
 
 def publish(target: Path, build: Callable[[Path], None], intact: Callable[[Path], bool]) -> None:
-    """Build a folder aside and move it to its place in one step.
+    """Build a folder in a temporary place and move it to its target in one step.
 
-    A killed build leaves nothing at `target`, and of two processes that build the same one, the first wins.
+    A killed build leaves nothing at `target`; of two processes that build it, the first wins.
 
     Args:
-        target: Final folder; its name has to stand for its content.
-        build: Fills the empty, existing folder it is given.
-        intact: Tells whether what lies at `target` in the end is complete; if not, it gives way.
+        target: Final folder; its name must identify its content.
+        build: Fills the empty, existing folder that it receives.
+        intact: Returns whether an existing `target` is complete; if not, it is replaced.
 
     Raises:
-        DataError: If the cache cannot be written.
+        DataError: The cache cannot be written.
     """
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ def publish(target: Path, build: Callable[[Path], None], intact: Callable[[Path]
         try:
             fresh.rename(target)
         except OSError:
-            # else another process was first; the name stands for the content
+            # otherwise another process was first, with the same content
             if not target.is_dir():
                 raise
     except OSError as err:
@@ -74,10 +74,10 @@ def _unwritable(folder: Path, err: OSError) -> DataError:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove work folders that killed processes left."""
+    """Remove work folders that killed processes left behind."""
     for path in folder.glob(".work-*"):
         try:
             if time.time() - path.stat().st_mtime > STALE_SECONDS:
                 shutil.rmtree(path, ignore_errors=True)
-        except FileNotFoundError:  # its owner was quicker
+        except FileNotFoundError:  # already removed by its owner
             continue

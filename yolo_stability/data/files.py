@@ -1,4 +1,4 @@
-"""Which files Ultralytics reads and writes for a dataset, found without writing any."""
+"""Files that Ultralytics reads and writes for a dataset, determined without writing any."""
 
 from __future__ import annotations
 
@@ -25,44 +25,44 @@ FORMATS = "avif bmp dng heic heif jp2 jpeg jpg mpo png tif tiff webp"
 
 
 SUFFIXES = frozenset(f".{name}" for name in FORMATS.split())
-"""Images that Ultralytics reads; a test compares it."""
+"""Suffixes of images that Ultralytics reads; a test compares them with its own."""
 
 LABEL_TASKS = ("detect", "segment", "pose", "obb")
-"""Tasks whose labels are text files beside the images."""
+"""Tasks whose labels are text files that belong to images."""
 
 
 def plain_config(data: str) -> dict[str, Any]:
-    """Return a data YAML as Ultralytics reads it, with absolute paths.
+    """Return a data YAML as Ultralytics reads it, with absolute paths; nothing is downloaded.
 
     Args:
-        data: Path of the YAML or of a folder with one, or the name of a dataset that Ultralytics ships.
+        data: Path of the YAML or of its folder, or the name of a dataset shipped with Ultralytics.
 
     Raises:
-        DataError: If Ultralytics cannot use it as it is; nothing is downloaded.
+        DataError: Ultralytics cannot use it as it is.
     """
     from yolo_stability.compat.ultralytics import dataset_config
 
     try:
         return dataset_config(data)
-    except Exception as err:  # Ultralytics checks little, and any type may come out
-        said = " ".join(str(err).replace("❌", "").split())[:300].rstrip(" .")
+    except Exception as err:  # Ultralytics validates little and raises any type
+        reason = " ".join(str(err).replace("❌", "").split())[:300].rstrip(" .")
         raise DataError(
-            f"Ultralytics cannot use the data YAML {data}: {said or type(err).__name__}."
+            f"Ultralytics cannot use the data YAML {data}: {reason or type(err).__name__}."
         ) from err
 
 
 def images_of(places: str | Sequence[str], split: str) -> list[str]:
-    """Return the images of a split in Ultralytics' order; a test compares it.
+    """Return the images of a split in Ultralytics' order, which a test compares.
 
     Args:
         places: One or more folders, or text files that list images.
-        split: Name of the split, for the complaint.
+        split: Name of the split, for error messages.
 
     Returns:
-        Paths as Ultralytics forms them; those from a list need not exist.
+        Paths as Ultralytics forms them; paths from a list need not exist.
 
     Raises:
-        DataError: If a place does not exist or cannot be read, or no image is there.
+        DataError: A place does not exist or cannot be read, or there is no image.
     """
     found: list[str] = []
     for place in [places] if isinstance(places, str) else places:
@@ -73,21 +73,23 @@ def images_of(places: str | Sequence[str], split: str) -> list[str]:
             found += _listed(path)
         else:
             raise DataError(
-                f"The {split} set is at {place}, which does not exist. Correct '{split}:' in the data YAML."
+                f"The {split} set is at {place}, which does not exist. "
+                f"Correct '{split}:' in the data YAML."
             )
     images = sorted(
         x.replace("/", os.sep) for x in found if f".{x.rpartition('.')[-1].lower()}" in SUFFIXES
     )
     if not images:
+        listed = places if isinstance(places, str) else ", ".join(places)
         raise DataError(
-            f"The {split} set {places if isinstance(places, str) else ', '.join(places)} holds no image."
-            f" Put images there, or correct '{split}:' in the data YAML."
+            f"The {split} set {listed} contains no image. Add images, or correct '{split}:' in the "
+            "data YAML."
         )
     return images
 
 
 def _listed(path: Path) -> list[str]:
-    """Return the lines of an image list; those that start with ./ are relative to it."""
+    """Return the lines of an image list; a line that starts with ./ is relative to its folder."""
     try:
         lines = path.read_text(encoding="utf-8-sig").strip().splitlines()
     except (OSError, UnicodeDecodeError) as err:
@@ -97,23 +99,28 @@ def _listed(path: Path) -> list[str]:
 
 
 def label_file(image: str) -> str:
-    """Return the label file of an image: the last folder `images` becomes `labels`."""
+    """Return the label file of an image: the last folder named `images` becomes `labels`.
+
+    Example:
+        >>> Path(label_file(os.path.join(os.sep, "images", "train", "1.jpg"))).as_posix()
+        '/labels/train/1.txt'
+    """
     inside, labels = f"{os.sep}images{os.sep}", f"{os.sep}labels{os.sep}"
     return labels.join(image.rsplit(inside, 1)).rsplit(".", 1)[0] + ".txt"
 
 
 def cache_file(images: Sequence[str]) -> Path:
-    """Return where Ultralytics keeps its scan of a split: beside the folder of the first label file."""
+    """Return the cache file of Ultralytics' label scan, beside the first label folder."""
     return Path(label_file(images[0])).parent.with_suffix(".cache")
 
 
 def unfinished_jpeg(path: str | Path) -> bool:
-    """Return whether a file starts like a JPEG but does not end like one, which Ultralytics repairs in place.
+    """Return whether a JPEG lacks its end marker, which Ultralytics would repair in place.
 
     Raises:
-        OSError: If it cannot be read.
+        OSError: The file cannot be read.
     """
-    with open(path, "rb") as file:  # noqa: PTH123 - called once for each image; a Path is slower
+    with open(path, "rb") as file:  # noqa: PTH123 - called for each image; a Path is slower
         if file.read(2) != b"\xff\xd8":
             return False
         file.seek(-2, os.SEEK_END)
@@ -121,13 +128,13 @@ def unfinished_jpeg(path: str | Path) -> bool:
 
 
 def unread_labels(images: Iterable[str]) -> list[str]:
-    """Return label files that have no image beside them, so that nothing ever reads them.
+    """Return label files without an image, which are never read.
 
     Args:
-        images: The images of all splits.
+        images: Images of all splits.
 
     Returns:
-        Paths, sorted; only folders that hold labels of these images are looked at.
+        Sorted paths; only folders with labels of these images are searched.
     """
     pairs: dict[str, str] = {}
     for image in images:
@@ -135,7 +142,7 @@ def unread_labels(images: Iterable[str]) -> list[str]:
     unread: list[str] = []
     for labels, pictures in pairs.items():
         if labels == pictures or not os.path.isdir(labels) or not os.path.isdir(pictures):  # noqa: PTH112
-            continue  # labels beside images: any text file may lie there
+            continue  # labels beside images: the folder may contain any text file
         with os.scandir(pictures) as entries:
             stems = {
                 e.name.rsplit(".", 1)[0] for e in entries if Path(e.name).suffix.lower() in SUFFIXES

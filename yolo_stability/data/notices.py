@@ -1,4 +1,4 @@
-"""What a training will write into the user's own folders, said before it starts."""
+"""Notices, before a training starts, of files it will write into the user's folders."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from yolo_stability.data.files import (
 __all__ = ["announce"]
 
 CHEAP = 5000
-"""Images of a dataset up to which each JPEG's end is looked at before a training; about a second."""
+"""Maximum number of images whose JPEG end markers are checked; takes about a second."""
 SHOWN = 3
 
 
 def announce(data: str, task: str) -> tuple[str, ...]:
-    """Say what Ultralytics will write beside the images and labels of a data YAML.
+    """Return notices of what Ultralytics will write beside the images and labels of a data YAML.
 
     Args:
-        data: As Ultralytics takes it; one that it cannot use is left for it to complain about.
+        data: Dataset as Ultralytics accepts it; for an invalid one it reports the error itself.
         task: Task of the model.
 
     Returns:
@@ -54,7 +54,7 @@ def announce(data: str, task: str) -> tuple[str, ...]:
         shown = ", ".join(early[:SHOWN]) + (", ..." if len(early) > SHOWN else "")
         count = "1 JPEG has" if len(early) == 1 else f"{len(early)} JPEGs have"
         notes.append(
-            f"{count} no end marker, and Ultralytics will rewrite what it can decode of them: {shown}"
+            f"{count} no end marker; Ultralytics will rewrite what it can decode of them: {shown}"
         )
     return tuple(notes)
 

@@ -1,4 +1,4 @@
-"""What `data=` means: Ultralytics' own forms pass untouched, COCO folders and embedded sets are imported first."""
+"""Resolution of `data=`: Ultralytics' forms pass unchanged, others are imported first."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ __all__ = ["ResolvedData", "resolve_data"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedData:
-    """What to hand to Ultralytics.
+    """Dataset to pass to Ultralytics.
 
     Attributes:
         data: The user's `data=` unchanged, or the absolute path of a data YAML in the cache.
-        notes: Short lines for a person on what was imported, dropped or differs.
+        notes: Short lines on what was imported, dropped or changed.
     """
 
     data: str
@@ -30,20 +30,20 @@ class ResolvedData:
 
 
 def resolve_data(data: str | Path, task: str) -> ResolvedData:
-    """Turn `data=` into something Ultralytics trains on.
+    """Convert `data=` to something that Ultralytics can train on.
 
-    An embedded name wins over a folder of the same name in the working folder; write `./shapes` for the folder.
-    `figures` also trains detect (its boxes, class person), `shapes` also segment.
+    An embedded name takes precedence over a folder of the same name; write `./shapes` for the
+    folder. `figures` also trains detect (its boxes, class person), `shapes` also segment.
 
     Args:
-        data: Anything Ultralytics takes, `shapes`, `figures`, or a folder in COCO's own layout.
+        data: Anything Ultralytics accepts, `shapes`, `figures`, or a folder in COCO's layout.
         task: Task of the model: detect, pose, segment, ...
 
     Returns:
-        What to pass on, with notes.
+        The dataset to pass on, with notes.
 
     Raises:
-        DataError: If there is no such data, or it does not fit the task.
+        DataError: There is no such dataset, or it does not fit the task.
     """
     text = os.fspath(data)
     if text in EMBEDDED:
@@ -79,15 +79,15 @@ def _embedded(name: str, task: str) -> ResolvedData:
     folder, notice = embedded_folder(name)
     report = import_coco(folder, task)
     images = {split.split: split.images_kept for split in report.splits}
-    note = f"{name}: {images['train']} training and {images['val']} validation images of {spec.size} px, drawn"
-    return ResolvedData(
-        data=str(report.data),
-        notes=(f"{note} from seed {spec.seed}", *([notice] if notice else [])),
+    note = (
+        f"{name}: {images['train']} training and {images['val']} validation images of "
+        f"{spec.size} px, drawn from seed {spec.seed}"
     )
+    return ResolvedData(data=str(report.data), notes=(note, *([notice] if notice else [])))
 
 
 def _folder(path: Path, text: str, task: str) -> ResolvedData:
-    """Resolve a folder: with a data YAML it is Ultralytics' business, else it must be COCO's layout."""
+    """Resolve a folder: with a data YAML it is passed on, else it must have COCO's layout."""
     if has_yaml(path):
         return ResolvedData(data=text, notes=announce(text, task))
     if is_coco(path):
@@ -98,16 +98,16 @@ def _folder(path: Path, text: str, task: str) -> ResolvedData:
     wanted = f"annotations/{PREFIXES.get(task, 'instances_')}train*.json"
     there = ", ".join(sorted(p.name for p in path.iterdir())[:5]) or "nothing"
     raise DataError(
-        f"The folder {text} holds neither a data YAML nor {wanted} (it holds {there})."
-        " Pass a data YAML, or a folder in COCO's own layout."
+        f"The folder {text} has neither a data YAML nor {wanted} (it contains {there})."
+        " Pass a data YAML, or a folder in COCO's layout."
     )
 
 
 def _file(path: Path, text: str, task: str) -> ResolvedData:
-    """Resolve a file: Ultralytics takes YAML, NDJSON and archives; a COCO JSON is one part of its folder."""
+    """Resolve a file: Ultralytics accepts YAML, NDJSON and archives, but no COCO JSON alone."""
     if path.suffix.lower() == ".json":
         raise DataError(
-            f"{text} is a JSON file; pass the folder that holds annotations/ and the images, such as"
+            f"{text} is a JSON file; pass the folder with annotations/ and the images, such as"
             f" data={path.resolve().parent.parent}."
         )
     if path.suffix.lower() in {".yaml", ".yml"}:
@@ -116,7 +116,7 @@ def _file(path: Path, text: str, task: str) -> ResolvedData:
 
 
 def _missing(path: Path, text: str) -> DataError:
-    """Return the complaint about a path or name that leads nowhere."""
+    """Return the error for a path or name that does not exist."""
     from yolo_stability.compat.ultralytics import dataset_names
 
     shipped = dataset_names()
@@ -130,6 +130,7 @@ def _missing(path: Path, text: str) -> DataError:
     )
     where = f"in {parent.resolve()}" if parent.is_dir() else f"since {parent} does not exist"
     return DataError(
-        f"There is no dataset {text!r}: no file or folder of this name {where}, and Ultralytics ships none.{hint}"
-        f" Pass a data YAML, a folder in COCO's own layout, or an embedded set ({', '.join(EMBEDDED)})."
+        f"There is no dataset {text!r}: no file or folder of this name {where}, and Ultralytics "
+        f"ships none.{hint} Pass a data YAML, a folder in COCO's layout, or an embedded set "
+        f"({', '.join(EMBEDDED)})."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from yolo_stability.core.json_values import finite_json
 from yolo_stability.core.suggestions import nearest
 from yolo_stability.core.text import count
 from yolo_stability.core.types import Trace, VerdictWord
+from yolo_stability.diagnosis.bundle import BUNDLE_SUFFIX, unpack_bundle
 from yolo_stability.diagnosis.diagnose import diagnose_trace
 from yolo_stability.diagnosis.results_csv import RESULTS, diagnose_results_csv
 from yolo_stability.diagnosis.store import diagnosis_to_json, write_diagnosis
@@ -81,6 +83,8 @@ def examine_target(path: Path) -> Examination:
         return _replayed(path)
     if kind == "run":
         return Examination(diagnosis=diagnose_run(path))
+    if kind == "bundle":
+        return Examination(diagnosis=_of_bundle(path))
     from yolo_stability.checkpoint.audit import audit_checkpoint
 
     audit = audit_checkpoint(path)
@@ -88,7 +92,7 @@ def examine_target(path: Path) -> Examination:
 
 
 def kind_of(path: Path) -> str:
-    """Return the kind of a path: `run`, `incident` or `checkpoint`.
+    """Return the kind of a path: `run`, `incident`, `bundle` or `checkpoint`.
 
     Raises:
         TraceError: The path does not exist, or is none of these.
@@ -96,6 +100,8 @@ def kind_of(path: Path) -> str:
     try:
         if path.is_file() and path.suffix.lower() in _CHECKPOINTS:
             return "checkpoint"
+        if path.is_file() and path.suffix.lower() == BUNDLE_SUFFIX:
+            return "bundle"
         if (path / INCIDENT).is_file():
             return "incident"
         if path.is_dir():
@@ -176,6 +182,13 @@ def _of_trace(trace: Trace) -> Diagnosis:
         why += "blocks are missing: their files are damaged or deleted"
         return dataclasses.replace(found, verdict="inconclusive", why=why)
     return found
+
+
+def _of_bundle(path: Path) -> Diagnosis:
+    """Diagnose a bundle: by the rules of today where it holds the whole run."""
+    with tempfile.TemporaryDirectory(prefix="yolo-stability-bundle-") as temporary:
+        folder = Path(temporary)
+        return unpack_bundle(path, folder) or diagnose_run(folder)
 
 
 def _replayed(folder: Path) -> Examination:

@@ -1,1 +1,1 @@
-"""One run's picture, table and text."""
+"""Figures, tables and text of a single run."""

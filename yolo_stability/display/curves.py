@@ -1,4 +1,4 @@
-"""The line panels above the heat map: total norm and loss, epochs and attempts."""
+"""Line panels above the heat map: total norm and loss, with epochs and attempts."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def draw_curves(norm: Any, loss: Any, matrix: HeatMatrix, clip_norm: float | Non
     Args:
         norm: Axes of the upper panel.
         loss: Axes of the lower panel.
-        matrix: What to draw, with at least one column.
-        clip_norm: Norm to which the run clipped, drawn as a dashed line.
+        matrix: Data to draw, with at least one column.
+        clip_norm: Clipping threshold of the run, drawn as a dashed line.
     """
     _draw_line(norm, matrix, matrix.total, "total norm", _NORM_INK, clip_norm)
     _draw_line(loss, matrix, matrix.loss, "loss", _LOSS_INK)
@@ -50,7 +50,7 @@ def _draw_line(
         _draw_clip(axes, threshold)
     if positive.size < np.isfinite(values).sum():
         low /= 4
-        # zero has no place on a log scale: the floor stands for it
+        # a log scale cannot show zero: draw it at the lower limit
         values = np.where(values <= 0, low / 1.25, values)
     axes.plot(
         middle, values, color=color, lw=1.3, marker="o" if len(values) <= 60 else None, ms=2.6
@@ -75,7 +75,7 @@ def _draw_line(
 
 
 def _tick_log(axes: Any, span: float) -> None:
-    """Ticks with plain numbers, few enough to read, also where the values span less than a decade."""
+    """Set decimal ticks, few enough to read, also for values that span less than a decade."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
     axes.yaxis.set_major_locator(
@@ -88,25 +88,24 @@ def _tick_log(axes: Any, span: float) -> None:
 
 def _draw_clip(axes: Any, clip_norm: float) -> None:
     axes.axhline(clip_norm, color=INK, lw=1, ls=(0, (5, 3)))
-    axes.text(
-        1.006, clip_norm, f"clip {number(clip_norm)}".removesuffix(".0"), transform=axes.get_yaxis_transform(),
-        va="center", size=8, color=INK,
-    )  # fmt: skip
+    label = f"clip {number(clip_norm)}".removesuffix(".0")
+    where = axes.get_yaxis_transform()
+    axes.text(1.006, clip_norm, label, transform=where, va="center", size=8, color=INK)
 
 
 def _draw_attempts(panels: Sequence[Any], matrix: HeatMatrix) -> None:
-    """A line where a recovery or a resume began a new attempt."""
+    """Draw a line where a recovery or a resume began a new attempt."""
     for i, step in enumerate(matrix.attempt_steps, start=2):
         for axes in panels:
             axes.axvline(step, color=_ATTEMPT_INK, lw=1.1)
         panels[0].annotate(
-            f"attempt {i}", (step, 1), (3, -2), xycoords=("data", "axes fraction"), textcoords="offset points",
-            size=7.5, color=_ATTEMPT_INK, va="top",
+            f"attempt {i}", (step, 1), (3, -2), xycoords=("data", "axes fraction"),
+            textcoords="offset points", size=7.5, color=_ATTEMPT_INK, va="top",
         )  # fmt: skip
 
 
 def _draw_epochs(panels: Sequence[Any], matrix: HeatMatrix) -> None:
-    """Epochs, counted from 1 as Ultralytics prints them, along the upper edge."""
+    """Label epochs, counted from 1 as Ultralytics prints them, along the upper edge."""
     every = max(1, -(-len(matrix.epochs) // _MAX_EPOCH_LABELS))
     chosen = list(zip(matrix.epoch_steps, matrix.epochs, strict=True))[::every]
     top = panels[0]

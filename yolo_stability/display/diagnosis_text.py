@@ -1,4 +1,4 @@
-"""A diagnosis on the console."""
+"""Diagnosis output for the console."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ VERDICT_COLORS = {
 }
 
 
-def colored(plain: Sequence[str]) -> list[Text]:
-    """Return the lines of a diagnosis or audit, verdicts and severities in colour."""
-    lines = []
-    for line in plain:
+def colored(lines: Sequence[str]) -> list[Text]:
+    """Return the lines of a diagnosis or audit with verdicts and severities in color."""
+    texts = []
+    for line in lines:
         word = line.split(" ", 1)[0].rstrip(":")
         text = Text(line)
         if word in VERDICT_COLORS:
             text.stylize(VERDICT_COLORS[word], 0, len(word))
-        lines.append(text)
-    return lines
+        texts.append(text)
+    return texts
 
 
 def verdict_lines(diagnosis: Diagnosis, place: object, width: int) -> list[Text]:
     """Return the verdict with its reason and cause, for the end of a run.
 
     Args:
-        diagnosis: What was found.
-        place: The run folder, to be diagnosed in full.
-        width: Columns that a line may take; a path is never broken.
+        diagnosis: The diagnosis of the run.
+        place: Run folder for the command that prints the full diagnosis.
+        width: Maximum number of columns; a path is never broken.
     """
-    plain = textwrap.wrap(
+    lines = textwrap.wrap(
         printable(f"{diagnosis.verdict}: {diagnosis.why}"), width, subsequent_indent="  "
     )
     if diagnosis.cause not in {None, "unknown"}:
         evidence = f"cause:   {diagnosis.cause}, since {diagnosis.causes[0].evidence}"
-        plain += textwrap.wrap(printable(evidence), width, subsequent_indent=" " * 9)
+        lines += textwrap.wrap(printable(evidence), width, subsequent_indent=" " * 9)
     if diagnosis.verdict in {"failed", "unstable"}:
-        plain.append(f"more:    yolo-stability diagnose {place}")
-    return colored(plain)
+        lines.append(f"more:    yolo-stability diagnose {place}")
+    return colored(lines)

@@ -1,4 +1,4 @@
-"""`gradient_norms.png`: what every block's gradient did at every step, readable at a glance."""
+"""`gradient_norms.png`: heat map of every block's gradient norm at every step."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from yolo_stability.trace.heat_matrix import HeatMatrix
 __all__ = ["draw_heatmap"]
 
 _DPI = 130
-_WIDTH = 12.0  # inches, as all that follow
+_WIDTH = 12.0  # inches, as all lengths below
 _ROW = 0.2
 _LEFT, _RIGHT = 3.0, 1.05
 _BRACKET = 0.72
@@ -37,7 +37,7 @@ _NORM, _LOSS, _STRIP, _GAP = 1.25, 0.75, 0.24, 0.09
 _MARGIN, _NOTE_LINE, _LEGEND = 0.16, 0.18, 0.26
 _NAME_WIDTH = 30
 _NOTE_WIDTH = 155  # characters
-_DECADES = 6.0  # the colours span no more than this; what is smaller gets the darkest
+_DECADES = 6.0  # maximum color range; smaller values get the darkest color
 
 
 def draw_heatmap(
@@ -50,14 +50,14 @@ def draw_heatmap(
 ) -> None:
     """Draw the gradient norms of a run and write them as a PNG, in well under a second.
 
-    The user's matplotlib backend, open figures and settings stay as they are.
+    The user's matplotlib backend, open figures and settings are not changed.
 
     Args:
         matrix: Blocks by binned steps, from `heat_matrix`.
-        path: File to write or replace, at once or not at all.
-        title: Model, task and seed, as from `run_title`.
-        note: One line under the title, such as the run's headline.
-        clip_norm: Norm to which the run clipped, drawn as a dashed line.
+        path: File to write or replace atomically.
+        title: Model, task and seed, from `run_title`.
+        note: Text under the title, such as the run's headline.
+        clip_norm: Clipping threshold of the run, drawn as a dashed line.
 
     Raises:
         OSError: The file cannot be written.
@@ -107,14 +107,15 @@ def _figure(matrix: HeatMatrix, title: str, note: str, clip_norm: float | None) 
     _draw_bar(figure, bar, image)
     if handles:
         figure.legend(
-            handles=handles, loc="center left", bbox_to_anchor=(_LEFT / _WIDTH, 1 - (top - 0.42) / height),
-            ncols=len(handles), frameon=False, fontsize=8.5, handletextpad=0.4, columnspacing=1.4, borderpad=0,
+            handles=handles, loc="center left",
+            bbox_to_anchor=(_LEFT / _WIDTH, 1 - (top - 0.42) / height), ncols=len(handles),
+            frameon=False, fontsize=8.5, handletextpad=0.4, columnspacing=1.4, borderpad=0,
         )  # fmt: skip
     return figure
 
 
 def _draw_blocks(axes: Any, matrix: HeatMatrix) -> Any:
-    """The heat map: one row a block, the first block on top."""
+    """Draw the heat map: one row per block, the first block on top."""
     import matplotlib as mpl
 
     rows = len(matrix.blocks)
@@ -162,7 +163,7 @@ def _draw_blocks(axes: Any, matrix: HeatMatrix) -> Any:
 
 
 def _bad_cells(matrix: HeatMatrix) -> list[tuple[Any, str]]:
-    """Non-finite cells by colour: an overflow that AMP's scaler caught is part of its calibration, no alarm."""
+    """Return non-finite cells by color: overflows caught by the AMP scaler are no alarm."""
     overflow = matrix.block_nonfinite & matrix.scaler
     return [(matrix.block_nonfinite & ~matrix.scaler, BAD), (overflow, SCALER)]
 
@@ -177,7 +178,7 @@ def _boxes(
     face: str = "none",
     hatch: str | None = None,
 ) -> None:
-    """Filled or hatched rectangles in data coordinates, all in one collection."""
+    """Add filled or hatched rectangles in data coordinates as one collection."""
     from matplotlib.collections import PolyCollection
 
     corners = np.stack(
@@ -203,7 +204,7 @@ def _boxes(
 
 
 def _draw_roles(axes: Any, matrix: HeatMatrix) -> None:
-    """A bracket and a name for each part of the network, left of the block names, and a line between parts."""
+    """Draw a bracket and a name for each part of the network, and a line between parts."""
     transform = axes.get_yaxis_transform()
     x = -(_LEFT - _BRACKET) / (_WIDTH - _LEFT - _RIGHT)
     start = 0
@@ -217,11 +218,11 @@ def _draw_roles(axes: Any, matrix: HeatMatrix) -> None:
             lw=2.2,
             clip_on=False,
         )
-        room = end - start > 5  # a short group has no room for a turned name
+        room = end - start > 5  # a short group has no room for a rotated name
         text = group if room else group.replace(" ", "\n")
         axes.text(
-            x - 0.008, (start + end) / 2, text, transform=transform, rotation=90 if room else 0, ha="right",
-            va="center", size=8.5, weight="bold", linespacing=0.95, clip_on=False,
+            x - 0.008, (start + end) / 2, text, transform=transform, rotation=90 if room else 0,
+            ha="right", va="center", size=8.5, weight="bold", linespacing=0.95, clip_on=False,
         )  # fmt: skip
         if start:
             axes.axhline(start, color="white", lw=2)
@@ -229,25 +230,25 @@ def _draw_roles(axes: Any, matrix: HeatMatrix) -> None:
 
 
 def _draw_strip(axes: Any, matrix: HeatMatrix) -> None:
-    """One mark for each column with a skipped or non-finite step."""
+    """Draw one mark for each column with a skipped or non-finite step."""
     middle = (matrix.edges[:-1] + matrix.edges[1:]) / 2
     axes.set_ylim(0, 1)
     axes.set_yticks([])
     axes.tick_params(axis="x", bottom=False, labelbottom=False)
     axes.set_facecolor("#f4f5f7")
     for mask, color, marker in _marks(matrix):
-        # a long bad stretch is one mark and a bar
-        goes_on = mask & np.concatenate([[False], mask[:-1]])
-        floor = np.full(goes_on.sum(), 0.4)
+        # consecutive marked columns are one mark followed by a bar
+        continued = mask & np.concatenate([[False], mask[:-1]])
+        floor = np.full(continued.sum(), 0.4)
         _boxes(
             axes,
-            matrix.edges[:-1][goes_on],
-            matrix.edges[1:][goes_on],
+            matrix.edges[:-1][continued],
+            matrix.edges[1:][continued],
             floor,
             floor + 0.2,
             face=color,
         )
-        at = middle[mask & ~goes_on]
+        at = middle[mask & ~continued]
         axes.scatter(
             at,
             np.full(len(at), 0.5),
@@ -288,7 +289,7 @@ def _draw_bar(figure: Any, axes: Any, image: Any) -> None:
 
 
 def _legend(matrix: HeatMatrix) -> list[Any]:
-    """Entries for the marks that occur, and no others."""
+    """Return legend entries for the marks that occur, and no others."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -311,7 +312,7 @@ def _legend(matrix: HeatMatrix) -> list[Any]:
 
 
 def _limits(values: Any) -> tuple[float, float]:
-    """Colour limits in log10: all finite values but far outliers below, at least one decade, at most six."""
+    """Return color limits in log10: finite values without low outliers, one to six decades."""
     known = values[np.isfinite(values)]
     if not known.size:
         return 0.0, 1.0
@@ -322,7 +323,7 @@ def _limits(values: Any) -> tuple[float, float]:
 
 
 def _visible(matrix: HeatMatrix) -> tuple[Any, Any]:
-    """Left and right of each column's marks, never too narrow to be seen."""
+    """Return left and right of each column's marks, wide enough to be visible."""
     left, right = matrix.edges[:-1].astype(float), matrix.edges[1:].astype(float)
     lack = np.maximum(0.0, 0.0035 * (right[-1] - left[0]) - (right - left)) / 2
     return left - lack, right + lack

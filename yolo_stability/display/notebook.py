@@ -1,4 +1,4 @@
-"""Results in a notebook, as HTML without a color of its own: it is read on light and dark alike."""
+"""Results in a notebook, as HTML without fixed colors, for light and dark themes."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from yolo_stability.core.types import Trace
 
 __all__ = ["register_views"]
 
-CELL = "text-align:left;vertical-align:top;white-space:normal"  # notebooks align right, in one line
+CELL = "text-align:left;vertical-align:top;white-space:normal"  # overrides notebook defaults
 
 
 def register_views() -> None:
-    """Register the types below this package, and for every other result its lines."""
+    """Register views of the core types, and the text lines of every other result."""
     views.register_html(Trace, trace_html)
     views.register_html(Diagnosis, diagnosis_html)
     views.register_html(object, lambda value: lines_html(str(value).splitlines()))
 
 
 def lines_html(lines: Sequence[str]) -> str:
-    """Return lines with the first in bold and the others as a list.
+    """Return text lines as HTML, the first in bold and the others as a list.
 
     Args:
-        lines: Plain text; a leading `- ` is dropped.
+        lines: Unformatted text; a leading `- ` is dropped.
     """
     head, *rest = [html.escape(line.removeprefix("- ")) for line in lines]
     return f"<div><p><b>{head}</b></p><ul>{''.join(f'<li>{line}</li>' for line in rest)}</ul></div>"
 
 
 def trace_html(trace: Trace) -> str:
-    """Return what a trace is, and its steps as a frame shows itself."""
+    """Return the description of a trace and its table of steps."""
     return f"<div><p><code>{html.escape(repr(trace))}</code></p>{trace.steps._repr_html_()}</div>"
 
 
@@ -41,8 +41,8 @@ def diagnosis_html(diagnosis: Diagnosis) -> str:
     parts = [f"<p><b>{html.escape(diagnosis.verdict)}</b>: {html.escape(diagnosis.why)}</p>"]
     for label, cause in zip(("Likely cause", "Next"), diagnosis.causes, strict=False):
         if label == "Likely cause" or "unknown" not in {cause.name, diagnosis.cause}:
-            said = f"{cause.name} ({100 * cause.score:.0f}% of the evidence): {cause.evidence}"
-            parts.append(f"<p><b>{label}</b>: {html.escape(said)}</p>")
+            text = f"{cause.name} ({100 * cause.score:.0f}% of the evidence): {cause.evidence}"
+            parts.append(f"<p><b>{label}</b>: {html.escape(text)}</p>")
     if diagnosis.findings:
         head = "".join(
             f'<th scope="col" style="{CELL}">{name}</th>'
@@ -50,13 +50,14 @@ def diagnosis_html(diagnosis: Diagnosis) -> str:
         )
         rows = "".join(_row(finding) for finding in diagnosis.findings)
         parts.append(
-            f'<table style="color:inherit"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+            f'<table style="color:inherit"><thead><tr>{head}</tr></thead>'
+            f"<tbody>{rows}</tbody></table>"
         )
     return f'<div style="max-width:70em">{"".join(parts)}</div>'
 
 
 def _row(finding: Finding) -> str:
-    """Return the finding as a row of a table in a notebook."""
+    """Return a finding as a table row."""
     advice = f"<br><i>To try: {html.escape(finding.remedy)}</i>" if finding.remedy else ""
     cells = (
         f"<b>{html.escape(finding.severity)}</b><br>{html.escape(finding.rule)}",
@@ -64,5 +65,5 @@ def _row(finding: Finding) -> str:
         html.escape(finding.block or ""),
         f"{html.escape(finding.message)}{advice}",
     )
-    told = "".join(f'<td style="{CELL}">{cell}</td>' for cell in cells)
-    return f"<tr>{told}</tr>"
+    row = "".join(f'<td style="{CELL}">{cell}</td>' for cell in cells)
+    return f"<tr>{row}</tr>"

@@ -1,4 +1,4 @@
-"""PNG bytes of a figure, the same for the same figure."""
+"""Deterministic PNG encoding of figures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["png_of"]
 
 
 def png_of(figure: Any, dpi: float) -> bytes:
-    """Return a matplotlib figure as PNG, without a date or a version in it.
+    """Return a matplotlib figure as PNG, without date or version metadata.
 
     Args:
         figure: The figure, drawn under `display.style.RC`.

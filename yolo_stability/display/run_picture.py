@@ -1,4 +1,4 @@
-"""`gradient_norms.png`: the picture of a run, from its trace alone."""
+"""`gradient_norms.png` of a run, drawn from its trace."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ def draw_run(trace: Trace) -> Path:
     """Draw a run's `gradient_norms.png` into its `stability/` folder.
 
     Args:
-        trace: From `load_trace`.
+        trace: A trace from `load_trace`.
 
     Returns:
-        Path of the picture.
+        Path of the PNG.
     """
     from yolo_stability.core.text import run_title
     from yolo_stability.display.run_table import run_headline

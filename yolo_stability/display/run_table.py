@@ -1,4 +1,4 @@
-"""The table and the headline that end a run in the terminal."""
+"""Summary table and headline printed at the end of a run."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ _NAME_WIDTH = 27
 
 
 def summary_table(summary: RunSummary) -> Table:
-    """Lay out the blocks of a run, grouped by the part of the network, in at most 80 columns.
+    """Return a table of the blocks of a run by part of the network, at most 80 columns wide.
 
     Args:
-        summary: What `summarize` returned.
+        summary: Result of `summarize`.
 
     Returns:
-        A table for `rich.console.Console.print`; norms are L2 before clipping, `share` is the block's part of the
-        squared total norm, `update` the median of ||delta w|| / ||w|| where it was sampled.
+        A table for `rich.console.Console.print`; norms are L2 before clipping, `share` is the
+        block's fraction of the squared total norm, `update` the median of ||delta w|| / ||w|| where
+        sampled.
     """
     from rich import box
     from rich.table import Table
@@ -33,7 +34,7 @@ def summary_table(summary: RunSummary) -> Table:
     bad = any(b.nonfinite_steps for b in summary.blocks)
     updates = any(b.median_update is not None for b in summary.blocks)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column("gradient norm of")  # the one column that may wrap
+    table.add_column("gradient norm of")  # the only column that may wrap
     for name in [
         "median",
         "max",
@@ -53,7 +54,7 @@ def summary_table(summary: RunSummary) -> Table:
 
 
 def run_headline(summary: RunSummary) -> str:
-    """Tell a run in one line of words."""
+    """Return a one-line summary of a run."""
     if not summary.steps:
         return "No optimizer step was recorded."
     parts = [count(summary.steps, "step")]
@@ -101,7 +102,7 @@ def _style(block: BlockSummary, summary: RunSummary) -> str:
 
 
 def _where(summary: RunSummary) -> str:
-    """Name the blocks that were non-finite as far as that says something."""
+    """Return the blocks that were non-finite, where that is informative."""
     hit = [b for b in summary.blocks if b.nonfinite_steps]
     if not hit or summary.worst is None:
         return ""

@@ -1,4 +1,4 @@
-"""Colours, fonts and tick texts that all pictures share; every colour can be told apart by colour-blind readers."""
+"""Colors, fonts and tick labels of all figures; the colors suit color-blind readers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A run's telemetry on disk: `TraceWriter` writes it while training, `load_trace` reads it whenever.
+"""Telemetry of a run on disk: `TraceWriter` writes it during training, `load_trace` reads it.
 
 The layout is `<save_dir>/stability/`: `header.json`, `events.jsonl` and `trace/` with Parquet parts
-`steps-<first>-<last>.parquet` and `blocks-<first>-<last>.parquet`, which are merged as the run goes on.
+`steps-<first>-<last>.parquet` and `blocks-<first>-<last>.parquet`, which are merged during the run.
 Importing this package loads neither torch nor polars.
 """
 

@@ -1,4 +1,4 @@
-"""A run as dense arrays over its steps: what rules and verdicts are read from."""
+"""A run as dense arrays over its steps: the input of rules and verdicts."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _SLICE = 1 << 18
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BlockProfile:
-    """What a run's gradients were like along the depth.
+    """Gradient statistics of a run over the depth of the model.
 
     Attributes:
         names: Blocks in the order of the header.
-        medians: Median of the finite norms of each; NaN where there is none.
-        nonfinite: Whether any of its gradients held a NaN or Inf.
+        medians: Median finite norm of each block; NaN without a finite one.
+        nonfinite: Whether any gradient of the block held a NaN or Inf.
     """
 
     names: tuple[str, ...]
@@ -52,7 +52,7 @@ class BlockProfile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeriesEvent:
-    """An event of a run, its details read."""
+    """An event of a run with its data parsed from JSON."""
 
     kind: str
     step: int
@@ -62,36 +62,39 @@ class SeriesEvent:
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True, eq=False)
 class RunSeries:
-    """A trace as arrays; S steps in their order, B blocks.
+    """A trace as arrays, ordered by step; S steps, B blocks.
 
-    It holds 4 bytes per step and block instead of the 23 of the tables it was read from, so that a long run and its
-    controls fit into memory together.
+    It takes 4 bytes per step and block instead of the 23 of the tables it is read from, so that a
+    long run and its controls fit into memory together.
 
     Attributes:
-        names: Blocks in the order of the header, then those that only rows name.
-        roles: Their roles; `other` for those that the header lacks.
-        step: (S,) number of the step.
+        names: Blocks in the order of the header, then blocks that only rows name.
+        roles: Role of each block; `other` for blocks missing from the header.
+        step: (S,) step number.
         loss: (S,) loss.
-        norm: (S,) total gradient norm; NaN where it is null.
-        micro_norm: (S,) gradient norm after the first of several accumulated iterations; NaN where not sampled.
+        norm: (S,) total gradient norm; NaN where null.
+        micro_norm: (S,) gradient norm after the first of several accumulated iterations; NaN where
+            not sampled.
         nonfinite: (S,) elements of the gradients that are NaN or Inf.
-        guard: (S,) the guard skipped it.
-        scaler: (S,) the AMP scaler skipped it.
+        guard: (S,) whether the guard skipped the step.
+        scaler: (S,) whether the AMP scaler skipped the step.
         clip: (S,) clip coefficient; NaN where nothing clips.
-        block_norm: (B, S) gradient norm of each block; NaN where it is null.
-        bad_block: Block of each entry of a block's gradient with non-finite elements, in the order of `bad_row`.
-        bad_row: Its position in `step`; ascending.
-        bad_count: Its number of non-finite elements.
+        block_norm: (B, S) gradient norm of each block; NaN where null.
+        bad_block: Block index of each block gradient with non-finite elements, ordered by
+            `bad_row`.
+        bad_row: Index into `step` of each of them; ascending.
+        bad_count: Number of non-finite elements of each of them.
         epoch: (S,) epoch.
         attempt: (S,) replay index.
-        accumulate: (S,) iterations that were summed.
+        accumulate: (S,) accumulated iterations.
         lr: (S,) largest learning rate of all groups; NaN where unknown.
-        amp_scale: (S,) scale of AMP; NaN without it.
+        amp_scale: (S,) AMP loss scale; NaN without AMP.
         update: (S,) largest update ratio of all blocks; NaN where not sampled.
-        update_block: (S,) the block that has it; -1 where not sampled.
-        events: Kind, step, block and data of each event but notices and live findings, in their order.
-        stop_step: Step at which the guard ended the run; None if it did not, or the run was resumed.
-        completed: What the event at the end of the run says; None without one.
+        update_block: (S,) index of the block with that ratio; -1 where not sampled.
+        events: Events in order, without notices and live findings.
+        stop_step: Step at which the guard ended the run; None if it did not, or the run was
+            resumed.
+        completed: Whether the end event reports completion; None without such an event.
     """
 
     names: tuple[str, ...]
@@ -120,7 +123,7 @@ class RunSeries:
     completed: bool | None
 
     def profile(self) -> BlockProfile:
-        """Return the run along the depth."""
+        """Return gradient statistics over the depth of the model."""
         nonfinite = np.zeros(len(self.names), dtype=bool)
         nonfinite[self.bad_block] = True
         medians = np.array([median_of(row) for row in self.block_norm], dtype=np.float64)
@@ -128,7 +131,7 @@ class RunSeries:
 
 
 def as_series(trace: Trace | RunSeries) -> RunSeries:
-    """Return a trace as arrays; what is so already is returned as it is."""
+    """Return a trace as arrays; a `RunSeries` is returned unchanged."""
     if isinstance(trace, RunSeries):
         return trace
     steps = trace.steps.sort("step", "attempt")
@@ -166,11 +169,16 @@ def as_series(trace: Trace | RunSeries) -> RunSeries:
 
 
 def median_of(values: Norms, axis: int = -1) -> Any:
-    """Return the median of the finite values along an axis; NaN where there is none."""
+    """Return the median of the finite values along an axis; NaN without a finite value.
+
+    Example:
+        >>> float(median_of(np.array([1.0, np.nan, 3.0, np.inf])))
+        2.0
+    """
     finite = np.where(np.isfinite(values), values, np.nan)
     if not finite.shape[axis]:
         return np.full(np.delete(finite.shape, axis), np.nan)[()]
-    # numpy's own median of what is not NaN goes through Python for every slice; a sort puts NaN last
+    # np.nanmedian runs Python code for every slice; a sort puts NaN last
     ordered = np.sort(finite, axis=axis).astype(np.float64, copy=False)
     count = np.isfinite(finite).sum(axis=axis, keepdims=True)
     low = np.take_along_axis(ordered, np.maximum(count - 1, 0) // 2, axis)
@@ -186,7 +194,7 @@ def _names_and_roles(trace: Trace) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _keys(frame: pl.DataFrame) -> Ints:
-    """Return attempt and step of each row as one number."""
+    """Return attempt and step of each row as one integer."""
     import polars as pl
 
     keys: Ints = frame.select(
@@ -198,11 +206,11 @@ def _keys(frame: pl.DataFrame) -> Ints:
 def _dense(
     trace: Trace, keys: Ints, names: Sequence[str]
 ) -> tuple[Norms, tuple[Ints, Ints, Ints], tuple[Floats, Ints]]:
-    """Spread the rows of the blocks over (B, S), slice by slice: the tables of a long run are large enough already.
+    """Spread the rows of the block table over (B, S) in slices, to limit memory on long runs.
 
     Returns:
-        The norms; block, row and count of each entry with non-finite elements; largest update ratio of each step and
-        the block that has it.
+        The norms; block, row and count of each entry with non-finite elements; the largest update
+        ratio of each step and its block.
     """
     import polars as pl
 
@@ -217,7 +225,7 @@ def _dense(
         key = _keys(part)
         place = np.minimum(np.searchsorted(keys, key, sorter=sorter), keys.size - 1)
         row = sorter[place]
-        known = keys[row] == key  # a block's row without that of its step: the end of a killed run
+        known = keys[row] == key  # a killed run may end with block rows of an unwritten step
         block = part["block"].cast(order).to_physical().cast(pl.Int64).to_numpy()
         norms[block[known], row[known]] = (
             part["grad_norm"].fill_null(float("nan")).to_numpy()[known]
@@ -242,7 +250,7 @@ def _floats(column: pl.Series) -> Floats:
 
 
 def _optional(frame: pl.DataFrame, column: str) -> Floats:
-    """Return a column that older traces lack; NaN throughout where it is not there."""
+    """Return a column that older traces lack; all NaN where it is missing."""
     return _floats(frame[column]) if column in frame.columns else np.full(frame.height, np.nan)
 
 
@@ -264,7 +272,7 @@ def _rates(steps: pl.DataFrame) -> Floats:
 
 
 def _events(events: pl.DataFrame) -> tuple[SeriesEvent, ...]:
-    """Return the events; notices are for people."""
+    """Return the events relevant to rules: all but notices and live findings."""
     return tuple(
         SeriesEvent(kind=kind, step=int(step), block=block, data=json.loads(data or "{}"))
         for kind, step, block, data in events.select("kind", "step", "block", "data").iter_rows()
@@ -273,17 +281,17 @@ def _events(events: pl.DataFrame) -> tuple[SeriesEvent, ...]:
 
 
 def _ending(events: Sequence[SeriesEvent]) -> tuple[int | None, bool | None]:
-    """Return the step at which the guard ended the run, and whether the last event says that it came to its end.
+    """Return the step at which the guard ended the run, and whether the run completed.
 
-    A run that was resumed goes on: how an earlier sitting ended says nothing of its end.
+    A resume discards both: the end of an earlier session does not count.
     """
     stop, completed, ended = None, None, False
     for event in events:
         if event.kind == "guard_stop":
             stop = event.step
-        elif event.kind == "end":  # a run that a rule ended was stopped, not killed
-            said = event.data.get("completed")
-            completed = True if said is True else None if ended or said is None else False
+        elif event.kind == "end":  # a run ended by a rule was stopped, not killed
+            value = event.data.get("completed")
+            completed = True if value is True else None if ended or value is None else False
         elif event.kind in {"fail_on", "rescue_stop"}:
             ended = True
         elif event.kind == "resume":

@@ -1,8 +1,9 @@
-"""Small parts into large ones: which to merge when, so that the total work stays near linear and memory flat.
+"""Compaction of small trace parts, with near-linear total work and constant memory.
 
-The log of a table is a row of sealed chunks of about 16k steps, never touched again, and a short tail. Merging takes
-the longest end of the tail in which no part is more than twice as long as everything after it: each row is
-rewritten a logarithmic number of times, and never more than one chunk is in memory.
+The log of a table consists of sealed chunks of about 16k steps, never rewritten, and a short tail.
+A merge takes the longest suffix of the tail in which no part is more than twice as long as all
+parts after it: each row is rewritten a logarithmic number of times, and at most one chunk is in
+memory.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ _CROWDED = 16
 
 
 class Compactor:
-    """The parts of one table, appended to by one writer.
+    """Parts of one table, appended to by a single writer.
 
     Args:
         folder: The `stability/` folder.
-        table: Which table these parts hold.
+        table: Table that the parts belong to.
         names: Block names in the order of the header.
     """
 
@@ -40,10 +41,11 @@ class Compactor:
         self.last = -1  # last step on disk
 
     def open(self, upto: int | None = None) -> None:
-        """Take over what an earlier run left: finish its half-deleted merges and find the tail.
+        """Take over the parts of an earlier session: finish interrupted merges and find the tail.
 
         Args:
-            upto: Last step of the table that is written second; parts wholly beyond it are remains of a kill.
+            upto: Last step of the table that is written second; parts entirely after it are
+                leftovers of a kill.
 
         Raises:
             OSError: The folder cannot be read or cleaned.
@@ -61,14 +63,14 @@ class Compactor:
         """Write records as a new part.
 
         Raises:
-            OSError: The disk is full, or the folder cannot be written.
+            OSError: The disk is full or the folder is not writable.
         """
         steps = self._table == "steps"
         frame = schema.steps_frame(records) if steps else schema.blocks_frame(records, self._names)
         first, last = records[0].step, records[-1].step
         part = Part(part_path(self._folder, self._table, first, last), first, last)
         replace_file(part.path, schema.to_parquet(frame))
-        while self._tail and self._tail[-1].first >= first:  # an interrupted write had got this far
+        while self._tail and self._tail[-1].first >= first:  # left by an interrupted write
             again = self._tail.pop()
             if again.path != part.path:
                 again.path.unlink(missing_ok=True)
@@ -77,17 +79,17 @@ class Compactor:
 
     @property
     def crowded(self) -> bool:
-        """Whether the tail has so many parts, or so many steps, that it should be merged before the epoch ends."""
+        """Whether the tail is large enough to be merged before the epoch ends."""
         return len(self._tail) >= _CROWDED or sum(p.span for p in self._tail) >= SEALED_STEPS
 
     def merge(self, *, everything: bool = False) -> None:
-        """Merge the end of the tail, or all of it, into one part; a full one is sealed.
+        """Merge the end of the tail, or all of it, into one part; seal it if it is full.
 
-        Crash-safe: the merged part is on the disk before its pieces go, and a reader drops pieces that it covers. A
-        piece that cannot be removed now is removed when the folder is opened next.
+        Crash-safe: the merged part is on disk before its pieces are removed, and readers ignore
+        pieces that it covers. A piece that cannot be removed now is removed on the next open.
 
         Raises:
-            OSError: The disk is full, or the folder cannot be written; the pieces stay.
+            OSError: The disk is full or the folder is not writable; the pieces are kept.
         """
         spans = [part.span for part in self._tail]
         start = 0 if everything else merge_from(spans)
@@ -109,13 +111,17 @@ class Compactor:
 
 
 def merge_from(spans: Sequence[int]) -> int:
-    """Choose where the next merge of a tail begins.
+    """Return the start of the next merge of a tail.
 
     Args:
-        spans: Steps of each part of the tail, oldest first.
+        spans: Number of steps of each part of the tail, oldest first.
 
     Returns:
-        Index of the first part to merge with all that follow it; 0 once the whole tail fills a chunk.
+        Index of the first part to merge with all later ones; 0 once the whole tail fills a chunk.
+
+    Example:
+        >>> merge_from([64, 8, 4, 4])
+        1
     """
     if sum(spans) >= SEALED_STEPS:
         return 0

@@ -1,10 +1,11 @@
-"""A hash of what a run recorded: equal for runs that did the same, whenever, wherever and however they were written.
+"""Hash of the recorded content of a run, independent of when, where and how it was written.
 
-It covers the rows of both tables, sorted by attempt, step and block, with their columns by name. Left out are
-`seconds`, which no run repeats, the header, which holds ids, paths and times, and the events: their texts name files,
-and what they did to the training shows in the rows. A column that is null throughout counts as absent, since a part
-that lacks a column reads so. Numbers count by value, not by width: a float32 column and the float64 one into which
-a merge widened it are equal; each NaN is the same NaN; null is neither NaN nor 0.
+It covers the rows of both tables, sorted by attempt, step and block, with their columns by name.
+Excluded are `seconds`, which never repeats; the header, which holds ids, paths and times; and the
+events, whose texts name files (their effect on the training shows in the rows). An all-null column
+counts as absent, since a part that lacks a column reads that way. Numbers count by value, not by
+width: a float32 column equals the float64 column into which a merge widened it; all NaN are equal;
+null is neither NaN nor 0.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ def trace_digest(trace: Trace) -> str:
     """Return the SHA-256 of a run's canonical rows, as 64 hex digits.
 
     Args:
-        trace: The run; the order of its rows and columns does not matter. Blocks are ordered as in its header, those
-            that it lacks by name.
+        trace: The run; the order of its rows and columns does not matter. Blocks are ordered as in
+            its header, those missing from it by name.
     """
     digest = hashlib.sha256(b"yolo_stability trace 1")
     for table, frame, keys in (
@@ -52,7 +53,7 @@ def trace_digest(trace: Trace) -> str:
 
 
 def _with_block_order(trace: Trace) -> pl.DataFrame:
-    """Return the rows of the blocks with names in canonical order."""
+    """Return the block table with block names in canonical order."""
     import polars as pl
 
     known = [b.name for b in trace.header.blocks]
@@ -66,7 +67,7 @@ def _with_block_order(trace: Trace) -> pl.DataFrame:
 
 
 def _is_sorted(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
-    """Return whether rows ascend by their keys, looking at a slice at a time: a copy of all would not fit."""
+    """Return whether rows ascend by their keys, checked in slices to limit memory."""
     import polars as pl
 
     if any(frame[key].null_count() for key in keys):
@@ -88,11 +89,11 @@ def _is_sorted(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
 
 
 def _column_digest(column: pl.Series) -> bytes:
-    """Return the hash of one column's name, kind, nulls and values, in the order of the rows."""
+    """Return the hash of a column's name, kind, nulls and values, in row order."""
     import polars as pl
 
     dtype, names = column.dtype, ""
-    if isinstance(dtype, pl.Enum):  # few names and many rows: the names once, then their places
+    if isinstance(dtype, pl.Enum):  # few names, many rows: hash the names once, then the indices
         kind, names = "place", "".join(f"{len(n.encode())}:{n}" for n in dtype.categories)
     else:
         kind = "text" if dtype == pl.String else "float" if dtype.is_float() else "int"
@@ -106,7 +107,7 @@ def _column_digest(column: pl.Series) -> bytes:
 
 
 def _bytes(part: pl.Series, kind: str) -> Iterator[bytes]:
-    """Yield values as bytes that do not depend on machine, width or spelling of NaN; null as zero."""
+    """Yield values as bytes independent of machine, width and NaN payload; null as zero."""
     import polars as pl
 
     if kind == "text":

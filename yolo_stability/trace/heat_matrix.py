@@ -1,4 +1,4 @@
-"""The gradient norms of all blocks over a run, in a few hundred columns: what the heat map draws."""
+"""Heat-map data: gradient norms of all blocks over a run, binned into a few hundred columns."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ class HeatMatrix:
 
     Attributes:
         blocks: Names of the blocks, in the order of the header.
-        roles: Their roles.
-        groups: Their groups, see `role_group`.
-        values: (B, C) log10 of the largest finite norm in the bin; NaN where there is none, -inf where it is 0.
+        roles: Role of each block.
+        groups: Group of each block, see `role_group`.
+        values: (B, C) log10 of the largest finite norm in the bin; NaN without one, -inf for 0.
         block_nonfinite: (B, C) whether the block's gradient held a NaN or Inf in the bin.
-        edges: (C + 1,) step at which each column begins, and one past the last step.
+        edges: (C + 1,) first step of each column, then the last step plus one.
         guard: (C,) whether the guard skipped a step in the bin.
-        scaler: (C,) whether the AMP scaler skipped one.
+        scaler: (C,) whether the AMP scaler skipped a step in the bin.
         nonfinite: (C,) whether a step in the bin had a NaN or Inf in gradients, norm or loss.
-        total: (C,) largest finite total norm in the bin, NaN where there is none.
-        loss: (C,) largest finite loss in the bin, NaN where there is none.
+        total: (C,) largest finite total norm in the bin; NaN without one.
+        loss: (C,) largest finite loss in the bin; NaN without one.
         epochs: Epochs in the order in which they began.
-        epoch_steps: First step of each of them.
-        attempt_steps: First step of each attempt but the first.
+        epoch_steps: First step of each of these epochs.
+        attempt_steps: First step of each attempt except the first.
     """
 
     blocks: tuple[str, ...]
@@ -68,8 +68,9 @@ def heat_matrix(trace: Trace, max_columns: int = 600) -> HeatMatrix:
     """Bin a trace into a matrix of blocks by steps.
 
     Args:
-        trace: What `load_trace` returned.
-        max_columns: Largest number of columns; neighbouring steps share one, and their maximum is shown.
+        trace: A trace from `load_trace`.
+        max_columns: Maximum number of columns; consecutive steps share one, which holds their
+            maximum.
     """
     steps = trace.steps
     n = steps.height
@@ -142,7 +143,7 @@ def _any(column: Ints, flags: npt.NDArray[Any], columns: int) -> Bools:
 
 
 def _changes(values: npt.NDArray[Any]) -> Ints:
-    """Indices at which a value differs from the one before; the first index always counts."""
+    """Return the indices at which a value differs from the previous one; index 0 is included."""
     if not values.size:
         return np.zeros(0, dtype=np.int64)
     return np.append(0, np.flatnonzero(values[1:] != values[:-1]) + 1).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Where each file of a trace lies, what it is called, and how a file is replaced without ever being half there."""
+"""File names of a trace and the folder layout that holds them."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ class Part:
 
     @property
     def span(self) -> int:
-        """Number of steps its name promises."""
+        """Number of steps according to the file name."""
         return self.last - self.first + 1
 
 
 def part_path(folder: Path, table: TableName, first: int, last: int) -> Path:
-    """Return the path of the part of `table` that holds steps `first` to `last`; `folder` is `stability/`."""
+    """Return the path of the part of `table` with steps `first` to `last` in `stability/`."""
     return folder / PARTS / f"{table}-{first:07d}-{last:07d}.parquet"
 
 
@@ -65,11 +65,11 @@ def list_parts(folder: Path, table: TableName) -> list[Part]:
         table: `steps` or `blocks`.
 
     Returns:
-        Every part by name, also those that a merged part already covers; temporary and foreign files are not named.
+        All parts by name, including those that a merged part covers; other files are ignored.
     """
     parts = []
     try:
-        names = os.listdir(folder / PARTS)  # noqa: PTH208 - names are all we need, no Path per file
+        names = os.listdir(folder / PARTS)  # noqa: PTH208 - avoids a Path object per file
     except (FileNotFoundError, NotADirectoryError):
         return []
     for name in names:
@@ -80,7 +80,7 @@ def list_parts(folder: Path, table: TableName) -> list[Part]:
 
 
 def without_overlaps(parts: Iterable[Part]) -> list[Part]:
-    """Drop every part whose steps another part holds too: what a killed merge left behind."""
+    """Drop parts whose steps another part covers: leftovers of an interrupted merge."""
     kept: list[Part] = []
     for part in sorted(parts, key=_widest_first):
         if not kept or part.last > kept[-1].last:
@@ -89,12 +89,12 @@ def without_overlaps(parts: Iterable[Part]) -> list[Part]:
 
 
 def remove_stale_temps(folder: Path) -> None:
-    """Remove temporary files that a killed run left; a young one may belong to a writer that is alive."""
+    """Remove temporary files of a killed run; a recent one may belong to a live writer."""
     for directory in (folder, folder / PARTS):
         if not directory.is_dir():
             continue
         for file in directory.iterdir():
-            with contextlib.suppress(FileNotFoundError):  # its writer was alive, and done
+            with contextlib.suppress(FileNotFoundError):  # a live writer has just finished
                 if (
                     _TEMP.fullmatch(file.name)
                     and time.time() - file.stat().st_mtime > _STALE_SECONDS

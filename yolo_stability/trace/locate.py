@@ -1,4 +1,4 @@
-"""Where the trace of a run lies, what to say when there is none, and how an old one goes away."""
+"""Location of a run's trace, the error when there is none, and removal of an old one."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ def find_trace(path: str | Path) -> Path:
         path: A run folder or its `stability/` folder.
 
     Raises:
-        TraceError: There is none; the message names runs nearby that have one.
+        TraceError: There is no trace; the message names nearby runs that have one.
     """
     try:
         return _find(Path(path).expanduser())
     except (OSError, RuntimeError, ValueError) as e:
-        # an overlong name, `~nobody`, a folder without permission
-        raise TraceError(f"'{path}' cannot be looked into: {error_line(e)}.") from e
+        # an overlong name, `~nobody`, a folder without read permission
+        raise TraceError(f"'{path}' cannot be accessed: {error_line(e)}.") from e
 
 
 def _find(path: Path) -> Path:
-    """Look for a header, and say what is there instead."""
+    """Return the folder with a header; raise an error that describes what is there instead."""
     for folder in (path / FOLDER, path):
         if (folder / HEADER).is_file():
             return folder
@@ -55,23 +55,21 @@ def _find(path: Path) -> Path:
             or (folder.is_dir() and folder.name == FOLDER)
         ):
             raise TraceError(
-                f"'{folder}' has no {HEADER}: that run was killed while it started, or the file was removed."
-                f"{_neighbors(path)} Start the run again."
+                f"'{folder}' has no {HEADER}: the run was killed during startup, or the file was "
+                f"removed.{_neighbors(path)} Start the run again."
             )
-    what = "is no run with a trace" if path.exists() else "does not exist"
+    what = "is not a run with a trace" if path.exists() else "does not exist"
     neighbors = _neighbors(path)
-    advice = (
-        "" if neighbors else f" A run of `yolo-stability train` has one in <run folder>/{FOLDER}/."
-    )
+    advice = "" if neighbors else f" `yolo-stability train` writes one to <run folder>/{FOLDER}/."
     raise TraceError(f"'{path}' {what} (looked for {FOLDER}/{HEADER}).{neighbors}{advice}")
 
 
 def clear_trace(folder: str | Path, option: str = "name") -> None:
-    """Remove an old trace from a `stability/` folder: our own files only, the header first.
+    """Remove an old trace from a `stability/` folder: only files of this package, header first.
 
     Args:
         folder: The `stability/` folder.
-        option: What the user chooses another folder with.
+        option: Option with which the user chooses another folder.
 
     Raises:
         TraceError: A file cannot be removed.
@@ -79,7 +77,7 @@ def clear_trace(folder: str | Path, option: str = "name") -> None:
     folder = Path(folder)
     try:
         for file in _our_files(folder):
-            # on a read-only disk removing what is not there is an error, too
+            # on a read-only disk, removing a missing file is an error too
             if os.path.lexists(file):
                 file.unlink(missing_ok=True)
         for incident in _entries(folder / "incidents"):
@@ -90,11 +88,12 @@ def clear_trace(folder: str | Path, option: str = "name") -> None:
             ):
                 shutil.rmtree(incident)
         for directory in (folder / "incidents", folder / PARTS, folder):
-            with suppress(OSError):  # holds somebody else's files, or is not there
+            with suppress(OSError):  # holds other files, or does not exist
                 directory.rmdir()
     except OSError as e:
         raise TraceError(
-            f"The old trace in '{folder}' cannot be removed ({e.strerror}): choose another `{option}=`, or remove it."
+            f"The old trace in '{folder}' cannot be removed ({e.strerror}): choose another "
+            f"`{option}=`, or remove it."
         ) from e
 
 
@@ -113,7 +112,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _neighbors(path: Path) -> str:
-    """Name runs with a trace inside, around or above `path`, the most similar name first."""
+    """Return a hint with runs that have a trace inside, beside or above `path`."""
     found: dict[str, None] = {}
     for place in (path, path.parent, path.parent.parent):
         with suppress(OSError):
@@ -129,5 +128,5 @@ def _neighbors(path: Path) -> str:
 
 
 def error_line(error: BaseException) -> str:
-    """Return the first line of an error without its full stop, to stand inside a sentence."""
+    """Return the first line of an error without its full stop, for use inside a sentence."""
     return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")

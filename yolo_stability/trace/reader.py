@@ -1,4 +1,4 @@
-"""Reading a trace back, also while another process writes it or after that process was killed."""
+"""Reading of traces, also while another process writes them or after it was killed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _RETRY_SECONDS = 0.02
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResumePoint:
-    """Where a trace ends; a resumed run continues with the next attempt, step and iteration.
+    """End of a trace; a resumed run continues with the next attempt, step and iteration.
 
     Attributes:
         attempt: Attempt of the last row.
@@ -51,14 +51,28 @@ def load_trace(path: str | Path) -> Trace:
     """Read the telemetry of a run.
 
     Args:
-        path: A run folder or its `stability/` folder; the run may still be going on, or have been killed.
+        path: A run folder or its `stability/` folder; the run may still be in progress or killed.
 
     Returns:
-        Header, steps, blocks and events; tables without rows have their columns. `blocks["block"]` is an Enum in
-        the order of the header. Rows are ordered and unique by (attempt, step[, block]).
+        Header, steps, blocks and events; tables without rows have their columns. `blocks["block"]`
+        is an Enum in the order of the header. Rows are ordered and unique by
+        (attempt, step[, block]).
 
     Raises:
-        TraceError: There is no trace, its header is missing or damaged, or a newer version wrote it.
+        TraceError: There is no trace, its header is damaged, or a newer version wrote it.
+
+    Example:
+        >>> import tempfile, torch
+        >>> from yolo_stability import record
+        >>> model = torch.nn.Linear(2, 1)
+        >>> sgd = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> with tempfile.TemporaryDirectory() as out:
+        ...     with record(model, sgd, out, plots=False) as recorder:
+        ...         model(torch.ones(3, 2)).mean().backward()
+        ...         recorder.step()
+        ...         sgd.step()
+        ...     load_trace(out).steps.select("step", "epoch").rows()
+        [(0, 0)]
     """
     import polars as pl
 
@@ -68,29 +82,29 @@ def load_trace(path: str | Path) -> Trace:
     try:
         steps = _read_table(folder, "steps", names)
         last = -1 if steps.is_empty() else int(steps["step"].max())  # type: ignore[arg-type]
-        # they are written before their steps
+        # blocks are written before their steps
         blocks = _read_table(folder, "blocks", names, upto=last)
         if not blocks.is_empty() and int(blocks["step"].max()) > last:  # type: ignore[arg-type]
-            # their steps are not on disk, or not yet
+            # their steps are lost or not written yet
             blocks = blocks.filter(pl.col("step") <= last)
         return Trace(
             path=folder, header=header, steps=steps, blocks=blocks, events=_read_events(folder)
         )
     except (Exception, pl.exceptions.PanicException) as e:
-        # damaged bytes make polars raise whatever it likes
+        # polars raises exceptions of many types on damaged bytes
         raise TraceError(f"The trace in '{folder}' cannot be read: {error_line(e)}.") from e
 
 
 def scan_trace(path: str | Path, table: TableName) -> pl.LazyFrame:
-    """Open one table without reading it, for questions about few columns of a long run.
+    """Open one table lazily, for queries on few columns of a long run.
 
     Args:
-        path: A run folder or its `stability/` folder of a run that is over.
+        path: Run folder, or `stability/` folder, of a finished run.
         table: `steps` or `blocks`.
 
     Returns:
-        The parts in the order of their steps; select columns, then collect. A part that is no Parquet file is left
-        out; one that is damaged further inside makes `collect` raise polars' own error.
+        The parts in the order of their steps; select columns, then collect. Files that are not
+        Parquet are skipped; other damage makes `collect` raise an error of polars.
 
     Raises:
         TraceError: As `load_trace`.
@@ -127,7 +141,7 @@ def _scan(folder: Path, table: TableName, names: list[str]) -> pl.LazyFrame:
 
 
 def _scan_parts(parts: Sequence[Part]) -> Iterator[pl.LazyFrame]:
-    """Open each part that has a readable footer."""
+    """Open each part with a readable footer."""
     import polars as pl
 
     for part in parts:
@@ -135,17 +149,17 @@ def _scan_parts(parts: Sequence[Part]) -> Iterator[pl.LazyFrame]:
             scanned = pl.scan_parquet(part.path)
             scanned.collect_schema()
         except (Exception, pl.exceptions.PanicException) as e:
-            _LOG.warning("%s is damaged and left out: %s", part.path, error_line(e))
+            _LOG.warning("%s is damaged and skipped: %s", part.path, error_line(e))
         else:
             yield scanned
 
 
 def empty_trace(folder: Path, header: RunHeader) -> Trace:
-    """Return the trace of a run whose telemetry could not even begin.
+    """Return the empty trace of a run whose telemetry could not start.
 
     Args:
         folder: The `stability/` folder.
-        header: What the run was.
+        header: Description of the run.
     """
     import polars as pl
 
@@ -161,10 +175,10 @@ def empty_trace(folder: Path, header: RunHeader) -> Trace:
 
 
 def resume_point(folder: str | Path) -> ResumePoint | None:
-    """Return where the trace in a `stability/` folder ends.
+    """Return the end of the trace in a `stability/` folder.
 
     Returns:
-        None when there is no trace. One that was killed before its first row ends at step -1.
+        None without a trace. A trace killed before its first row ends at step -1.
 
     Raises:
         TraceError: The folder cannot be read.
@@ -195,7 +209,7 @@ def _resume_point(folder: Path) -> ResumePoint:
                 last, step, iteration = (int(value) for value in rows[0])
                 return ResumePoint(attempt=max(attempt, last), step=step, iteration=iteration)
         except (Exception, pl.exceptions.PanicException) as e:
-            # a damaged part; the one before it may be whole
+            # a damaged part; the previous one may be intact
             _LOG.warning("%s cannot be read (%s)", part.path, error_line(e))
     return ResumePoint(attempt=attempt, step=-1, iteration=-1)
 
@@ -216,13 +230,14 @@ def read_header(folder: Path) -> RunHeader:
 def _read_table(
     folder: Path, table: TableName, names: Sequence[str], upto: int = -1
 ) -> pl.DataFrame:
-    """Read a consistent set of parts: again whenever a merge moved rows between files meanwhile.
+    """Read a consistent set of parts, retrying when a merge moved rows between files.
 
     Args:
         folder: The `stability/` folder.
-        table: Which table to read.
+        table: Table to read.
         names: Block names in the order of the header.
-        upto: Step that must be there; a listing made during a merge can miss the merged part and its pieces.
+        upto: Step that must be included; a listing taken during a merge can miss both the merged
+            part and its pieces.
     """
     damaged: set[Part] = set()
     for _ in range(_RETRIES):
@@ -243,14 +258,14 @@ def _read_table(
 def _read_parts(
     parts: Sequence[Part], damaged: set[Part]
 ) -> tuple[list[Part], list[pl.DataFrame], set[Part]]:
-    """Read the standing parts; one that is gone or damaged makes way for the pieces it covered.
+    """Read the current parts; a deleted or damaged one is replaced by the pieces it covered.
 
     Args:
-        parts: What was listed.
-        damaged: Parts known to be damaged; more are added as they are found.
+        parts: Listed parts.
+        damaged: Known damaged parts; extended by those found.
 
     Returns:
-        The parts that were read, their rows, and those that were deleted between listing and reading.
+        The parts read, their rows, and the parts deleted between listing and reading.
     """
     import polars as pl
 
@@ -266,17 +281,17 @@ def _read_parts(
         try:
             frame = read_parquet(part.path)
             if not {"attempt", "step"} <= set(frame.columns):
-                raise ValueError("it lacks the columns attempt and step")
+                raise ValueError("the columns attempt and step are missing")
             frames[part] = frame
         except FileNotFoundError:
             gone.add(part)
         except (Exception, pl.exceptions.PanicException) as e:
-            _LOG.warning("%s is damaged and left out: %s", part.path, error_line(e))
+            _LOG.warning("%s is damaged and skipped: %s", part.path, error_line(e))
             damaged.add(part)
 
 
 def _join(parts: Sequence[pl.DataFrame], table: TableName, names: Sequence[str]) -> pl.DataFrame:
-    """Stack parts, ordered and unique by key; what one writer wrote is so already, and only looked through."""
+    """Concatenate parts, ordered and unique by key; sorts only if they are not already."""
     import polars as pl
 
     from yolo_stability.trace.schema import concat, conform
@@ -295,7 +310,7 @@ def _join(parts: Sequence[pl.DataFrame], table: TableName, names: Sequence[str])
 
 
 def _rises(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
-    """Whether each row's key is greater than the one before."""
+    """Return whether each row's key is greater than the previous one."""
     import polars as pl
 
     if any(frame[k].null_count() for k in keys):

@@ -1,4 +1,4 @@
-"""A trace turned back into the records that it was written from, to replay a run without a trainer."""
+"""Conversion of a trace back into step records, to replay a run without a trainer."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _LOSS, _RATE = "loss/", "lr/"
 
 
 def as_records(trace: Trace) -> Iterator[StepRecord]:
-    """Yield the steps of a trace as records, in its order.
+    """Yield the steps of a trace as records, in order.
 
-    What a float32 column has rounded stays rounded; steps without a loss come with NaN.
+    Values rounded to float32 stay rounded; a missing loss becomes NaN.
 
     Args:
-        trace: From `load_trace`.
+        trace: A trace from `load_trace`.
     """
     stats: dict[tuple[int, int], list[BlockStats]] = {}
     for row in trace.blocks.iter_rows(named=True):

@@ -1,4 +1,4 @@
-"""Records to columns: names, order and types of the two tables, and their bytes as Parquet."""
+"""Schema of the two tables: names, order and types of columns, and their Parquet encoding."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ _BLOCKS = {
     "weight_norm": "f32",
     "update_ratio": "f32",
 }
-_WIDE = "grad_norm"  # the one metric whose finite values are known to leave float32's range
+_WIDE = "grad_norm"  # the one metric whose finite values can exceed the range of float32
 
 
 def steps_frame(records: Sequence[StepRecord]) -> pl.DataFrame:
-    """Turn records into rows of `trace.steps`, in their order; a name that a record lacks is null in its row."""
+    """Convert records into rows of `trace.steps`, in order; names missing in a record are null."""
     columns: dict[str, list[Any]] = {name: [getattr(r, name) for r in records] for name in _STEPS}
     for prefix, field in zip(_DYNAMIC, ("loss_items", "lr_by_group"), strict=True):
         names = dict.fromkeys(name for r in records for name in getattr(r, field))
@@ -68,11 +68,11 @@ def steps_frame(records: Sequence[StepRecord]) -> pl.DataFrame:
 
 
 def blocks_frame(records: Sequence[StepRecord], names: Sequence[str]) -> pl.DataFrame:
-    """Turn records into rows of `trace.blocks`, one per (step, block), in the order of the records.
+    """Convert records into rows of `trace.blocks`, one per (step, block), in record order.
 
     Args:
-        records: What to write.
-        names: Block names in the order of the header; a record may name further ones.
+        records: Records to write.
+        names: Block names in the order of the header; a record may name others.
     """
     import polars as pl
 
@@ -92,29 +92,29 @@ def blocks_frame(records: Sequence[StepRecord], names: Sequence[str]) -> pl.Data
 
 
 def empty(table: TableName) -> pl.DataFrame:
-    """Return the table with its fixed columns and no row."""
+    """Return a table with its fixed columns and no rows."""
     fixed = _STEPS if table == "steps" else _BLOCKS
     return _frame({name: [] for name in fixed}, table)
 
 
 def conform(frame: pl.DataFrame, table: TableName, names: Sequence[str]) -> pl.DataFrame:
-    """Give a table read from disk the columns, order and types of the contract.
+    """Convert a table read from disk to the columns, order and types of the contract.
 
     Args:
         frame: Rows as read; columns may be missing or of another type.
-        table: Which table it is.
+        table: Table that the rows belong to.
         names: Block names in the order of the header.
 
     Returns:
-        The fixed columns, dynamic ones where the contract puts them; `block` as an Enum in the order of the header
-        (names it does not hold come last); `grad_norm` float64 only if it was so on disk.
+        The fixed columns, with dynamic ones in their place; `block` as an Enum in the order of the
+        header (other names last); `grad_norm` as float64 only if it was float64 on disk.
     """
     import polars as pl
 
     missing = [n for n in (_STEPS if table == "steps" else _BLOCKS) if n not in frame.columns]
     frame = frame.with_columns(pl.lit(None).alias(n) for n in missing)
     frame = frame.select(column_order(frame.columns, table))
-    # made anew each time it is asked for: thousands of columns would take minutes
+    # `frame.schema` is rebuilt on each access: with thousands of columns that takes minutes
     schema = frame.schema
     kept = {"block", *([_WIDE] if schema.get(_WIDE) == pl.Float64 else [])}
     wanted = {n: t for n, t in _dtypes(frame.columns, table).items() if n not in kept}
@@ -125,7 +125,7 @@ def conform(frame: pl.DataFrame, table: TableName, names: Sequence[str]) -> pl.D
 
 
 def concat(frames: Iterable[pl.DataFrame], table: TableName, names: Sequence[str]) -> pl.DataFrame:
-    """Stack parts of one table; a column that one part lacks is null there, float32 and float64 become float64."""
+    """Concatenate parts of a table; missing columns are null, float32 widens to float64."""
     import polars as pl
 
     parts = [conform(frame, table, names) for frame in frames]
@@ -146,27 +146,28 @@ def to_parquet(frame: pl.DataFrame) -> bytes:
 
 
 def warm_up() -> None:
-    """Write nothing once: the first use of polars takes tenths of a second, in which a first step would be at risk."""
+    """Encode empty tables once: the first use of polars takes tenths of a second, off the steps."""
     to_parquet(empty("steps"))
     blocks_frame([], ["-"])
 
 
-# five rows a byte are the most, when all norms are zero
+# a real trace has at most five rows per byte, when all norms are zero
 _MOST_ROWS, _FEW_ROWS, _ROWS_A_BYTE = 2**28, 10**6, 20
 
 
 def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pl.DataFrame:
-    """Read one part through this process' own memory, so that another process may delete the file meanwhile.
+    """Read one part through memory, so that another process may delete the file meanwhile.
 
     Raises:
-        ValueError: It would unfold to far more rows than any trace of its size has: equal rows take hardly a byte.
+        ValueError: It expands to far more rows than a real trace of its size: equal rows compress
+            to almost nothing.
     """
     import polars as pl
 
     content = path.read_bytes()
     rows = pl.scan_parquet(io.BytesIO(content)).select(pl.len()).collect().item()
     if rows > min(_MOST_ROWS, _FEW_ROWS + _ROWS_A_BYTE * len(content)):
-        raise ValueError(f"its {len(content):,} bytes unfold to {rows:,} rows")
+        raise ValueError(f"its {len(content):,} bytes expand to {rows:,} rows")
     return pl.read_parquet(io.BytesIO(content), columns=None if columns is None else list(columns))
 
 
@@ -180,7 +181,7 @@ def _frame(columns: dict[str, list[Any]], table: TableName) -> pl.DataFrame:
 
 
 def _series(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
-    """One column; a number beyond an integer type's range is stored as its largest, so that telemetry goes on."""
+    """Return a column; integers beyond the range of the type are clamped, not an error."""
     import polars as pl
 
     if dtype == pl.String:
@@ -214,7 +215,7 @@ def _dtypes(columns: Iterable[str], table: TableName) -> dict[str, pl.DataType]:
 
 
 def column_order(columns: Iterable[str], table: TableName) -> list[str]:
-    """The contract's order: dynamic columns follow `loss`, losses first, in the order in which they appeared."""
+    """Return the contract's column order: dynamic columns after `loss`, losses before rates."""
     if table == "blocks":
         return list(_BLOCKS)
     fixed = list(_STEPS)

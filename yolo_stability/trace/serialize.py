@@ -1,4 +1,4 @@
-"""Values to strict JSON and back: header and events stay readable by every JSON parser."""
+"""Conversion to and from strict JSON: header and events are readable by every JSON parser."""
 
 from __future__ import annotations
 
@@ -21,10 +21,15 @@ _MAX_ATTEMPT = 2**16 - 1
 
 
 def strict_json(value: Any) -> Any:
-    """Turn a value into what strict JSON can hold.
+    """Convert a value to what strict JSON can represent.
 
-    NaN and the infinities become the strings `NaN`, `Infinity`, `-Infinity`; numpy and torch scalars become numbers,
-    mappings and dataclasses objects, sequences and sets arrays; anything else, such as a path, its text.
+    NaN and infinities become the strings `NaN`, `Infinity`, `-Infinity`; numpy and torch scalars
+    become numbers, mappings and dataclasses objects, sequences and sets arrays; anything else, such
+    as a path, becomes its text.
+
+    Example:
+        >>> strict_json({"loss": float("nan"), "shape": (2, 3)})
+        {'loss': 'NaN', 'shape': [2, 3]}
     """
     if isinstance(value, bool | None):
         return value
@@ -41,7 +46,7 @@ def strict_json(value: Any) -> Any:
 
 
 def _scalar(value: str | int | float) -> str | int | float:
-    """A subclass, such as a numpy float or an Enum of strings, becomes its plain base; NaN and Inf their names."""
+    """Convert a scalar subclass, such as a numpy float, to its base type; NaN and Inf to names."""
     if isinstance(value, str):
         return str(value)
     if isinstance(value, int):
@@ -54,12 +59,12 @@ def _scalar(value: str | int | float) -> str | int | float:
 
 
 def _foreign(value: Any) -> Any:
-    """A numpy or torch scalar or array has `tolist`; all else is told by its text."""
+    """Convert a numpy or torch value through its `tolist`, anything else to its text."""
     tolist = getattr(value, "tolist", None)
     if callable(tolist):
         try:
             return strict_json(tolist())
-        except Exception:  # a lazy or meta tensor cannot; its text still can
+        except Exception:  # a lazy or meta tensor has no values but has a text
             return str(value)
     return str(value)
 
@@ -76,10 +81,10 @@ def header_from_json(text: bytes, where: str) -> RunHeader:
 
     Args:
         text: The bytes of the file.
-        where: Name of the file, for the message of an error.
+        where: Name of the file, for error messages.
 
     Raises:
-        TraceError: It is not a header, or a newer version of this package wrote it.
+        TraceError: Not a header, or written by a newer version of this package.
     """
     try:
         data = json.loads(text)
@@ -88,12 +93,12 @@ def header_from_json(text: bytes, where: str) -> RunHeader:
     version = data.get("schema_version") if isinstance(data, dict) else None
     if not isinstance(version, int) or isinstance(version, bool):
         raise TraceError(
-            f"{where} is damaged: it holds no run header. Train again to record a new trace."
+            f"{where} is damaged: it has no run header. Train again to record a new trace."
         )
     if version > SCHEMA_VERSION:
         raise TraceError(
-            f"{where} was written by a newer yolo_stability (trace schema {version}, this one reads up to "
-            f"{SCHEMA_VERSION}): upgrade with `pip install -U yolo-stability`."
+            f"{where} was written by a newer yolo_stability (trace schema {version}, this version "
+            f"reads up to {SCHEMA_VERSION}): upgrade with `pip install -U yolo-stability`."
         )
     try:
         fields = {name: data[name] for name in _HEADER_FIELDS}
@@ -101,7 +106,7 @@ def header_from_json(text: bytes, where: str) -> RunHeader:
         if not all(
             isinstance(fields[name], dict) for name in ("requested", "effective", "versions")
         ):
-            raise TypeError("settings or versions are no table")
+            raise TypeError("settings or versions are not a mapping")
         return RunHeader(**fields, blocks=blocks)
     except (KeyError, TypeError, ValueError, AttributeError) as e:
         raise TraceError(
@@ -113,12 +118,12 @@ def _block(data: Mapping[str, Any]) -> BlockSpec:
     fields = {name: data[name] for name in _BLOCK_FIELDS}
     texts = [fields["name"], fields["role"], fields["module_type"], *fields["param_names"]]
     if not all(isinstance(t, str) for t in texts):
-        raise TypeError("a block's name is not text")
+        raise TypeError("a block's name is not a string")
     return BlockSpec(**{**fields, "param_names": tuple(fields["param_names"])})
 
 
 def event_line(event: Event) -> bytes:
-    """Return the line of `events.jsonl` for an event, with its line end."""
+    """Return the line of `events.jsonl` for an event, including its newline."""
     return (json.dumps(strict_json(event), allow_nan=False) + "\n").encode()
 
 
@@ -126,12 +131,12 @@ def event_row(line: bytes) -> dict[str, Any] | None:
     """Read one line of `events.jsonl`.
 
     Returns:
-        attempt, step, kind, block, data (JSON text); None for a line that a kill cut short.
+        attempt, step, kind, block, data (JSON text); None for an incomplete or invalid line.
     """
     try:
         data = json.loads(line)
         attempt, step, kind, block = data["attempt"], data["step"], data["kind"], data.get("block")
-        details = data.get("data")  # of another program it may be anything
+        details = data.get("data")  # another program may have written anything
         attempt, step, text = (
             int(attempt),
             int(step),

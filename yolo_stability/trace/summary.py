@@ -1,4 +1,4 @@
-"""A trace to the few numbers and the one matrix that tables and pictures show."""
+"""Reduction of a trace to the summary numbers that tables and figures show."""
 
 from __future__ import annotations
 
@@ -24,17 +24,19 @@ _KEYS = ["attempt", "step"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockSummary:
-    """One block over a whole run; norms are L2, unscaled, before clipping, over the steps where they are finite.
+    """Statistics of one block over a run.
+
+    Norms are L2, unscaled, before clipping, over the steps where they are finite.
 
     Attributes:
         name: Name of the block.
         role: backbone, neck or a head branch.
         group: backbone, neck, head, one2one head or other.
-        median_norm: Median gradient norm; None where no step has a finite one (frozen block).
+        median_norm: Median gradient norm; None without a finite one (frozen block).
         max_norm: Largest finite gradient norm.
         max_step: First step at which it occurred.
-        share: Median over steps of its part of the squared total norm, 0 to 1.
-        nonfinite_steps: Steps at which its gradient held a NaN or Inf.
+        share: Median over steps of its fraction of the squared total norm, 0 to 1.
+        nonfinite_steps: Number of steps at which its gradient held a NaN or Inf.
         weight_norm: Last recorded norm of its weights.
         median_update: Median recorded update ratio.
         max_update: Largest finite recorded update ratio.
@@ -55,26 +57,27 @@ class BlockSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSummary:
-    """A run in numbers.
+    """Summary statistics of a run.
 
     Attributes:
-        steps: Optimizer steps recorded.
-        applied: Steps whose update was applied.
-        guard_skips: Steps that the guard skipped.
-        scaler_skips: Steps that the AMP scaler skipped.
-        nonfinite_steps: Steps with a NaN or Inf in the gradients, their norm or the loss.
-        attempts: Attempts the run took (1 without any recovery or resume).
-        first_norm: Total gradient norm of the first step where it is finite.
+        steps: Number of recorded optimizer steps.
+        applied: Number of steps whose update was applied.
+        guard_skips: Number of steps skipped by the guard.
+        scaler_skips: Number of steps skipped by the AMP scaler.
+        nonfinite_steps: Number of steps with a NaN or Inf in the gradients, their norm or the loss.
+        attempts: Number of attempts (1 without any recovery or resume).
+        first_norm: First finite total gradient norm.
         median_norm: Median of the finite total gradient norms.
         max_norm: Largest finite total gradient norm.
         max_step: First step at which it occurred.
-        clipped: Steps with a finite norm and a clip coefficient below 1.
-        clip_saturation: Their share of the steps that have a finite norm and coefficient; None where none has.
-        clip_norm: Norm to which steps were clipped, as the clip coefficients imply it; None where they imply none.
+        clipped: Number of steps with a finite norm and a clip coefficient below 1.
+        clip_saturation: Their fraction of the steps with a finite norm and coefficient; None
+            without any.
+        clip_norm: Clipping threshold implied by the clip coefficients; None if they imply none.
         blocks: One entry per block, in the order of the header.
-        peak: The block with the largest finite norm in any one step.
-        worst: The worst block: the one with the most non-finite steps, among equals the one with the largest
-            finite norm in any one step.
+        peak: Block with the largest finite norm in any one step.
+        worst: Block with the most non-finite steps; on a tie, the one with the largest finite norm
+            in any one step.
     """
 
     steps: int
@@ -96,7 +99,12 @@ class RunSummary:
 
 
 def role_group(role: str) -> str:
-    """Return the part of the network that a role belongs to: backbone, neck, head, one2one head or other."""
+    """Return the part of the network of a role: backbone, neck, head, one2one head or other.
+
+    Example:
+        >>> role_group("neck"), role_group("cls"), role_group("one2one_box")
+        ('neck', 'head', 'one2one head')
+    """
     if role in {"backbone", "neck"}:
         return role
     if role in {"module", "other"}:
@@ -108,7 +116,7 @@ def summarize(trace: Trace) -> RunSummary:
     """Reduce a trace to a summary; a trace without rows gives zeros and None.
 
     Args:
-        trace: What `load_trace` returned.
+        trace: A trace from `load_trace`.
     """
     steps = trace.steps
     norms, clips = _floats(steps["grad_norm"]), _floats(steps["clip_coef"])
@@ -171,9 +179,9 @@ def _block_summaries(trace: Trace) -> tuple[BlockSummary, ...]:
 
 
 def _with_shares(blocks: pl.DataFrame) -> pl.DataFrame:
-    """Add `share`: the block's part of the squared norm of its step, where all norms of the step are finite.
+    """Add `share`: the block's fraction of the squared norm of its step, if all norms are finite.
 
-    Norms are divided by the largest of their step before they are squared, so that no square overflows.
+    Norms are divided by the largest of their step before squaring, so that no square overflows.
     """
     import polars as pl
 
@@ -194,7 +202,7 @@ def _badness(block: BlockSummary) -> tuple[int, float]:
 
 
 def _clip_norm(norms: Floats, clips: Floats) -> float | None:
-    """Recover max_norm from coefficient = max_norm / (total + 1e-6), if all clipped steps agree on it."""
+    """Return max_norm from coefficient = max_norm / (total + 1e-6), if all clipped steps agree."""
     usable = np.isfinite(norms) & (clips < 1) & (clips > 0)
     implied = clips[usable] * (norms[usable] + 1e-6)
     if not implied.size:
@@ -206,7 +214,7 @@ def _clip_norm(norms: Floats, clips: Floats) -> float | None:
 
 
 def _names_and_roles(trace: Trace) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names and roles in the order of the header, then those that only rows name."""
+    """Return names and roles in header order, then names that only rows contain."""
     roles = {b.name: b.role for b in trace.header.blocks}
     dtype = trace.blocks.schema["block"]
     for name in getattr(dtype, "categories", ()):
@@ -222,7 +230,7 @@ def _nonfinite_steps(steps: pl.DataFrame) -> Bools:
 
 
 def _floats(series: pl.Series) -> Floats:
-    """A float column as float64, null as NaN."""
+    """Return a float column as float64, null as NaN."""
     import polars as pl
 
     return series.cast(pl.Float64).fill_null(float("nan")).to_numpy()

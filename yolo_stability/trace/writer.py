@@ -1,4 +1,7 @@
-"""The writer of a trace: takes a record in microseconds, puts it on disk within a second, never harms the training."""
+"""Trace writer: accepts a record in microseconds, writes it to disk within a second.
+
+A failure of the writer never affects the training.
+"""
 
 from __future__ import annotations
 
@@ -18,30 +21,30 @@ from yolo_stability.trace.serialize import event_line, header_to_json
 
 __all__ = ["TraceWriter"]
 
-# records in memory before the caller itself must write: memory stays flat at any speed
+# records in memory before the caller has to write: memory stays bounded at any speed
 _MAX_PENDING = 1024
 _JOIN_SECONDS = 5.0
-# seconds to wait for a disk that does not answer, where the training would wait for ever
+# seconds to wait for an unresponsive disk, which would otherwise block the training
 _PATIENCE = 30.0
-_BREATH = 0.05  # seconds between two flushes at least
+_BREATH = 0.05  # minimum seconds between two flushes
 
 
 class TraceWriter:
-    """Writes the telemetry of one run from one process.
+    """Writer of the telemetry of one run from one process.
 
-    No method raises: when the disk is full or the folder is gone, telemetry stops and `error` says why, while what is
-    on disk stays readable. In a forked child every method does nothing.
+    No method raises: when the disk is full or the folder is gone, telemetry stops and `error` gives
+    the reason, while the data on disk stays readable. In a forked child every method does nothing.
 
     Args:
-        folder: `<save_dir>/stability/`; created when first written to.
+        folder: `<save_dir>/stability/`; created on the first write.
         block_names: Names of the blocks in the order of the header.
-        flush_seconds: From one flush to the next; a second must hold this and the writing itself.
+        flush_seconds: Interval between flushes; data must reach the disk within a second.
     """
 
     def __init__(
         self, folder: Path, block_names: Sequence[str], *, flush_seconds: float = 0.5
     ) -> None:
-        import polars  # noqa: F401 - here, in the main thread and before any fork, not in the flush thread
+        import polars  # noqa: F401 - in the main thread, before any fork, not in the flush thread
 
         self._folder = Path(folder)
         self._flush_seconds = flush_seconds
@@ -49,7 +52,7 @@ class TraceWriter:
         self._blocks = Compactor(self._folder, "blocks", tuple(block_names))
         self._pending: list[StepRecord] = []
         self._last_step = -1
-        # Reentrant, since a signal handler may close the writer while the same thread is inside it.
+        # Reentrant: a signal handler may close the writer while the same thread is inside it.
         self._memory = threading.RLock()
         self._disk = threading.RLock()
         self._lines = threading.RLock()
@@ -61,7 +64,7 @@ class TraceWriter:
 
     @property
     def error(self) -> str | None:
-        """Why telemetry stopped or left a row out, in one sentence; None while all is well."""
+        """Reason why telemetry stopped or skipped a row, in one sentence; None without an error."""
         return self._error
 
     @property
@@ -77,15 +80,17 @@ class TraceWriter:
         self._guarded(warm_up)
 
     def append(self, record: StepRecord) -> None:
-        """Take one optimizer step; its `step` must be beyond all earlier ones, or the row is left out."""
+        """Add one optimizer step; a row whose `step` does not increase is skipped."""
         if self._idle():
             return
         with self._memory:
             if self._thread is None:
                 self._start()
             if record.step <= self._last_step:
-                late = f"step {record.step}: it came after step {self._last_step}, and steps never repeat"
-                self._error = self._error or f"Telemetry left out {late}."
+                self._error = self._error or (
+                    f"Telemetry skipped step {record.step}: it came after step {self._last_step}, "
+                    "and steps never repeat."
+                )
                 return
             self._last_step = record.step
             self._pending.append(record)
@@ -94,15 +99,15 @@ class TraceWriter:
             self._flush()
 
     def event(self, event: Event) -> None:
-        """Write one event as a line of `events.jsonl`, at once."""
+        """Write one event as a line of `events.jsonl`, immediately."""
         if not self._idle():
             self._guarded(lambda: self._append_line(event_line(event)))
 
     def compact(self, *, wait: bool = False) -> None:
-        """Write what is in memory and merge small parts; meant for the end of an epoch.
+        """Write buffered records and merge small parts; call it at the end of an epoch.
 
         Args:
-            wait: Whether to return only when it is done; by default the flush thread does it in the background.
+            wait: Return only when done; by default the flush thread works in the background.
         """
         if self._idle() or self._thread is None:
             return
@@ -113,7 +118,7 @@ class TraceWriter:
             self._wake.set()
 
     def close(self) -> None:
-        """Write and merge everything, and end the flush thread; a second call does nothing."""
+        """Write and merge everything, and end the flush thread; further calls do nothing."""
         if self._closed or os.getpid() != self._pid:
             return
         self._closed = True
@@ -129,11 +134,12 @@ class TraceWriter:
         return self._closed or self._stopped or os.getpid() != self._pid
 
     def _start(self) -> None:
-        """Take over the folder and start the flush thread; only now, so that a writer in waiting costs nothing."""
+        """Take over the folder and start the flush thread; an unused writer never does."""
         self._guarded(self._open)
         self._thread = threading.Thread(target=self._run, name="yolo-stability-trace", daemon=True)
         self._thread.start()
-        # A daemon thread inside native code must not outlive the interpreter, and the last second is worth keeping.
+        # A daemon thread in native code must not outlive the interpreter; this also keeps the last
+        # second of records.
         atexit.register(self.close)
 
     def _open(self) -> None:
@@ -144,7 +150,7 @@ class TraceWriter:
         self._opened = True
 
     def _run(self) -> None:
-        """Flush again and again; the pause counts from flush to flush, however long one takes on a busy machine."""
+        """Flush periodically; the interval is measured between flush starts, not their ends."""
         due = time.monotonic() + self._flush_seconds
         while not self._closed and not self._stopped:
             self._wake.wait(max(_BREATH, due - time.monotonic()))
@@ -154,9 +160,9 @@ class TraceWriter:
                 self._flush()
 
     def _flush(self) -> None:
-        """Write what is in memory; blocks before steps, so that a step on disk always has its blocks."""
+        """Write buffered records; blocks before steps, so that a step on disk has its blocks."""
         if not self._disk.acquire(timeout=_PATIENCE):
-            self._stop(f"the disk has not answered for {_PATIENCE:g} s")
+            self._stop(f"the disk has not responded for {_PATIENCE:g} s")
             return
         try:
             with self._memory:
@@ -165,7 +171,7 @@ class TraceWriter:
                 try:
                     self._guarded(lambda: self._write(records))
                 except BaseException:
-                    # an interrupt in the caller's own thread; closing writes them
+                    # an interrupt in the caller's thread; close() writes them
                     with self._memory:
                         self._pending[:0] = records
                     raise
@@ -185,7 +191,7 @@ class TraceWriter:
             self._steps.merge(everything=everything)
 
     def _append_line(self, line: bytes) -> None:
-        """Append a line; a piece of a line that a kill left is closed first, so that it costs only itself."""
+        """Append a line; an incomplete line left by a kill is terminated first."""
         path = self._folder / EVENTS
         self._folder.mkdir(parents=True, exist_ok=True)
         with self._lines, path.open("ab+") as file:
@@ -196,7 +202,7 @@ class TraceWriter:
             file.write(line)
 
     def _guarded(self, work: Callable[[], object]) -> None:
-        """Do work on the disk; whatever it raises ends the telemetry, never the training."""
+        """Run disk work; an exception ends the telemetry, never the training."""
         if self._stopped:
             return
         try:
@@ -204,7 +210,7 @@ class TraceWriter:
         except (KeyboardInterrupt, SystemExit, GeneratorExit):
             raise
         except BaseException as e:
-            # nor may a bug of ours, or a panic of polars, which is no Exception
+            # includes bugs of this package and panics of polars, which are no Exception
             self._stop(_reason(e))
 
     def _stop(self, reason: str) -> None:
@@ -213,7 +219,7 @@ class TraceWriter:
         with self._memory:
             self._pending = []
         after = f" after step {self._steps.last}" if self._steps.last >= 0 else ""
-        self._error = f"Telemetry stopped{after}: {reason}; the training goes on."
+        self._error = f"Telemetry stopped{after}: {reason}; the training continues."
 
 
 def _reason(error: BaseException) -> str:

@@ -4,7 +4,8 @@
 
 Needs CUDA, the checkout, and what pyproject.toml lists as dependencies; the package itself need not be installed.
 Variants take turns of one step. That hides no sync: stock itself waits for the device at the end of every step, where
-the progress bar reads the losses. Exit code 3 when a goal is missed: ratio, or syncs.
+the progress bar reads the losses. The time of day is held against the goal; CPU times are those of the host. Exit code
+3 when a goal is missed: ratio, or syncs.
 """
 
 from __future__ import annotations
@@ -45,9 +46,10 @@ def main(args: list[str]) -> int:
 
 def run(options: dict[str, str], root: Path) -> int:
     """Measure each case, count syncs, and say whether the goals are met."""
-    from bench import case, verdict
+    from one_case import case
     from stepping import Setup
     from syncs import count_syncs
+    from verdicts import goal_code
 
     without_trackers()
     result: dict[str, Any] = {"machine": machine(), "cases": []}
@@ -55,7 +57,8 @@ def run(options: dict[str, str], root: Path) -> int:
     one_more = True
     for size in options["sizes"].split(","):
         for task in options["tasks"].split(","):
-            setup = Setup(size=size, task=task, imgsz=640, batch=16, device="0", amp=True)
+            model = f"yolo26{size}{'-pose' if task == 'pose' else ''}.yaml"
+            setup = Setup(model=model, task=task, imgsz=640, batch=16, device="0", amp=True)
             found = case(setup, root / "bench", float(options["seconds"]))
             print(found.pop("text"), flush=True)
             found["syncs"] = count_syncs(setup, root / "syncs")
@@ -68,7 +71,7 @@ def run(options: dict[str, str], root: Path) -> int:
             result["cases"].append(found)
     if options["out"]:
         Path(options["out"]).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    code = verdict(result["cases"])
+    code = goal_code(result["cases"])
     print(
         f"Host syncs: {'exactly one more' if one_more else 'NOT exactly one more'} than stock's a step."
     )

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from parts import PartClock
 from stepping import Setup, Stepper
-from variants import FULL, RECORDED, STOCK, make_variants
+from variants import FULL, RECORDED, STOCK, Maker
 
 STEPS = 12  # taken first: the allocator fills its pools
 COUNTED = 24
@@ -21,25 +22,20 @@ def count_syncs(setup: Setup, folder: Path) -> dict[str, Any]:
         setup: What is trained, on a CUDA device.
         folder: For the run.
     """
-    stepper = Stepper(setup, folder)
-    variants = {v.name: v for v in make_variants(stepper, folder)[0] if not v.peer}
+    maker = Maker(setup, folder, PartClock())
     found: dict[str, Any] = {}
-    for name in (STOCK, RECORDED, FULL):
-        variant = variants[name]
-        variant.enter()
+    for variant in (maker.stock(STOCK), maker.ours(RECORDED), maker.ours(FULL)):
         for _ in range(STEPS):
-            stepper.step()
+            variant.stepper.step()
         variant.end_dense_phase()
         kinds: dict[str, list[int]] = {}
         for _ in range(COUNTED):
-            before = variant.snapshot_step()
-            syncs = syncs_of(stepper)
-            kinds.setdefault(variant.label(before), []).append(syncs)
-        variant.leave()
-        found |= {f"{name} ({kind})": max(counts) for kind, counts in sorted(kinds.items())}
-    for variant in variants.values():
-        if variant.run:
-            variant.run.close()
+            snapshot = variant.snapshot_step()
+            syncs = syncs_of(variant.stepper)
+            kind = " and ".join(sorted(variant.due(snapshot))) or "plain"
+            kinds.setdefault(kind, []).append(syncs)
+        variant.close()
+        found |= {f"{variant.name} ({kind})": max(counts) for kind, counts in sorted(kinds.items())}
     found["more than stock"] = found[f"{FULL} (plain)"] - found[f"{STOCK} (plain)"]
     return found
 
@@ -47,11 +43,11 @@ def count_syncs(setup: Setup, folder: Path) -> dict[str, Any]:
 def syncs_of(stepper: Stepper) -> int:
     """Take one step and return how many synchronising calls it made."""
     torch.cuda.synchronize()
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as shown:
         warnings.simplefilter("always")
         torch.cuda.set_sync_debug_mode("warn")
         try:
             stepper.step()
         finally:
             torch.cuda.set_sync_debug_mode("default")
-    return sum("synchronizing CUDA operation" in str(warning.message) for warning in said)
+    return sum("synchronizing CUDA operation" in str(warning.message) for warning in shown)

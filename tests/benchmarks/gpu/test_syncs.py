@@ -24,7 +24,7 @@ def test_one_host_sync_more_than_stock(task: str, tmp_path: Path) -> None:
     from stepping import Setup
     from syncs import count_syncs
 
-    found = count_syncs(
-        Setup(size="n", task=task, imgsz=320, batch=8, device="0", amp=True), tmp_path
-    )
+    model = f"yolo26n{'-pose' if task == 'pose' else ''}.yaml"
+    setup = Setup(model=model, task=task, imgsz=320, batch=8, device="0", amp=True)
+    found = count_syncs(setup, tmp_path)
     assert found["more than stock"] == 1, found

@@ -201,7 +201,7 @@ def test_runs_at_hand_with_unreadable_settings(
     line = ["compare", str(tmp_path / "a"), str(tmp_path / "b"), f"out={tmp_path / 'out'}"]
     assert "args.yaml cannot be read" in said(line, capsys)
     (tmp_path / "b" / "args.yaml").write_text("task: detect\ntask: pose\n")
-    assert "'task' is there twice; keep one." in said(line, capsys)
+    assert "duplicate key 'task'; keep one." in said(line, capsys)
 
 
 def test_a_suite_with_everything_wrong_names_all_of_it(

@@ -36,5 +36,5 @@ def test_a_benchmark_of_another_machine_in_the_same_folder_is_told(
         run_suite(suite, tmp_path, Stopping(), make_executor("local"), command="")
     told, err = capsys.readouterr()
     assert told == ""
-    assert f"stability: '{tmp_path}' was last in use by process 7 on else\\x1b[31mwhere: " in err
+    assert f"stability: '{tmp_path}' was last used by process 7 on else\\x1b[31mwhere: " in err
     assert not (tmp_path / LOCK_FILE).exists()

@@ -95,12 +95,12 @@ def test_an_arm_is_over_the_suite_and_that_over_the_recipe() -> None:
             ],
         ),
         ("schema_version: 2\nname: x\ncontrol: control\narms: [control]\n", ["schema_version"]),
-        ("name: x\nname: y\n", ["my.yaml, line 2: 'name' is there twice; keep one."]),
+        ("name: x\nname: y\n", ["my.yaml, line 2: duplicate key 'name'; keep one."]),
         (
             "name: x\narms: &a [control]\nmodels: {detect: *a}\n",
             ["my.yaml, line 3: aliases (*name) are not allowed"],
         ),
-        ("- control\n", ["my.yaml must hold keys and values; it holds list."]),
+        ("- control\n", ["my.yaml must be a mapping of keys to values, not list."]),
     ],
 )
 def test_all_mistakes_are_told_at_once_with_their_paths(

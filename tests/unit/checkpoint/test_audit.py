@@ -98,27 +98,87 @@ DAMAGE: list[tuple[str, Callable[[nn.Module], Any], dict[str, str], str | None]]
     ("zero shifts", fill("model.0.1.bias", 0), {}, None),
     ("a linear layer that begins at zero", fill("model.2.weight", 0), {}, None),
     ("all zero", every(torch.Tensor.zero_), {"zeroed_network": "critical"}, None),
-    ("all NaN", every(lambda t: t.fill_(math.nan)), {"nonfinite_weights": "critical"}, "model.0 Sequential"),
-    ("all NaN, saved", lambda net: (every(lambda t: t.fill_(math.nan))(net), half(net)), {"zeroed_network": "critical"},
-     None),
-    ("one zero kernel", fill("model.0.0.weight", 0), {"zeroed_weights": "critical"}, "model.0 Sequential"),
-    ("one NaN", first("model.1.0.weight", math.nan), {"nonfinite_weights": "critical"}, "model.1 Sequential"),
-    ("one Inf", first("model.1.1.running_mean", math.inf), {"nonfinite_weights": "critical"}, "model.1 Sequential"),
-    ("a large kernel", scale("model.1.0.weight", 1e3), {"exploded_weights": "critical"}, "model.1 Sequential"),
+    (
+        "all NaN",
+        every(lambda t: t.fill_(math.nan)),
+        {"nonfinite_weights": "critical"},
+        "model.0 Sequential",
+    ),
+    (
+        "all NaN, saved",
+        lambda net: (every(lambda t: t.fill_(math.nan))(net), half(net)),
+        {"zeroed_network": "critical"},
+        None,
+    ),
+    (
+        "one zero kernel",
+        fill("model.0.0.weight", 0),
+        {"zeroed_weights": "critical"},
+        "model.0 Sequential",
+    ),
+    (
+        "one NaN",
+        first("model.1.0.weight", math.nan),
+        {"nonfinite_weights": "critical"},
+        "model.1 Sequential",
+    ),
+    (
+        "one Inf",
+        first("model.1.1.running_mean", math.inf),
+        {"nonfinite_weights": "critical"},
+        "model.1 Sequential",
+    ),
+    (
+        "a large kernel",
+        scale("model.1.0.weight", 1e3),
+        {"exploded_weights": "critical"},
+        "model.1 Sequential",
+    ),
     ("a larger kernel", scale("model.1.0.weight", 10), {}, None),
-    ("a huge kernel", scale("model.1.0.weight", 1e30), {"exploded_weights": "critical"}, "model.1 Sequential"),
-    ("large gains", fill("model.0.1.weight", 60), {"exploded_weights": "critical"}, "model.0 Sequential"),
+    (
+        "a huge kernel",
+        scale("model.1.0.weight", 1e30),
+        {"exploded_weights": "critical"},
+        "model.1 Sequential",
+    ),
+    (
+        "large gains",
+        fill("model.0.1.weight", 60),
+        {"exploded_weights": "critical"},
+        "model.0 Sequential",
+    ),
     ("large statistics", fill("model.0.1.running_var", 1e5), {}, None),
     ("statistics beyond half", saturate, {"saturated_statistics": "warning"}, "model.0 Sequential"),
-    ("a weight beyond half", lambda net: (first("model.0.0.weight", 1e9)(net), half(net)),
-     {"exploded_weights": "critical", "saturated_weights": "critical"}, "model.0 Sequential"),
-    ("no variance", fill("model.1.1.running_var", 0), {"dead_batchnorm": "critical"}, "model.1 Sequential"),
+    (
+        "a weight beyond half",
+        lambda net: (first("model.0.0.weight", 1e9)(net), half(net)),
+        {"exploded_weights": "critical", "saturated_weights": "critical"},
+        "model.0 Sequential",
+    ),
+    (
+        "no variance",
+        fill("model.1.1.running_var", 0),
+        {"dead_batchnorm": "critical"},
+        "model.1 Sequential",
+    ),
     ("one channel without", first("model.1.1.running_var", 0), {}, None),
     ("no gain", fill("model.1.1.weight", 0), {"dead_batchnorm": "critical"}, "model.1 Sequential"),
-    ("no gain before the first step", lambda net: (fill("model.1.1.weight", 0)(net),
-     fill("model.1.1.num_batches_tracked", 0)(net)), {}, None),
-    ("equal weights", fill("model.0.0.weight", 0.1), {"equal_weights": "warning"}, "model.0 Sequential"),
-]  # fmt: skip
+    (
+        "no gain before the first step",
+        lambda net: (
+            fill("model.1.1.weight", 0)(net),
+            fill("model.1.1.num_batches_tracked", 0)(net),
+        ),
+        {},
+        None,
+    ),
+    (
+        "equal weights",
+        fill("model.0.0.weight", 0.1),
+        {"equal_weights": "warning"},
+        "model.0 Sequential",
+    ),
+]
 
 
 @pytest.mark.parametrize(
@@ -229,7 +289,7 @@ def test_the_audit_writes_nothing_and_leaves_the_random_state_alone(tmp_path: Pa
     assert torch.equal(torch.get_rng_state(), state)
 
 
-# --- one tensor in numbers --------------------------------------------------------------------------------------------
+# --- one tensor in numbers ------------------------------------------------------------------------
 
 
 def measured(tensor: torch.Tensor) -> TensorStats:
@@ -284,7 +344,7 @@ def test_every_element_type_is_measured(kind: torch.dtype) -> None:
     )
 
 
-# --- what a person reads ----------------------------------------------------------------------------------------------
+# --- what a person reads --------------------------------------------------------------------------
 
 
 def test_the_lines_fit_a_console_and_say_it_all(tmp_path: Path) -> None:
@@ -307,7 +367,7 @@ def test_the_lines_fit_a_console_and_say_it_all(tmp_path: Path) -> None:
 
 
 def test_the_lines_of_a_foreign_file_hide_nothing(tmp_path: Path) -> None:
-    """Control characters in a name would colour, move or clear what a terminal shows."""
+    """Control characters in a name would color, move or clear the text in a terminal."""
     path = tmp_path / "x.pt"
     torch.save(
         {"model": {"\x1b[2Jname": torch.full((3, 3, 3), math.nan)}, "version": "\x1b[31m8"}, path

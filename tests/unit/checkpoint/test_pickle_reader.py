@@ -1,4 +1,4 @@
-"""The inert unpickler: plain values as pickle reads them, and nothing that a file can make it run."""
+"""The pickle reader: values as pickle reads them, and nothing in a file is executed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def read(content: bytes) -> Any:
     return read_pickle(io.BytesIO(content), {}, refuse)
 
 
-# --- plain values -----------------------------------------------------------------------------------------------------
+# --- plain values ---------------------------------------------------------------------------------
 
 SCALARS = (
     st.none()
@@ -99,7 +99,7 @@ class Plain:
     """A class with attributes, made by pickle without a call of `__init__`."""
 
     def __init__(self) -> None:
-        self.colour = "red"
+        self.color = "red"
 
 
 class Queue(list[Any]):
@@ -111,7 +111,7 @@ def test_an_object_becomes_a_note_of_what_the_pickle_says(protocol: int) -> None
     made = read(pickle.dumps(Plain(), protocol))
     assert isinstance(made, Record)
     assert made.kind == f"{__name__}.Plain"
-    assert made.state == {"colour": "red"}
+    assert made.state == {"color": "red"}
 
     items = read(pickle.dumps(Queue([1, 2]), protocol))
     assert (items.kind, items.items) == (f"{__name__}.Queue", [1, 2])
@@ -139,7 +139,7 @@ def test_persistent_ids_and_own_functions_are_the_callers() -> None:
     assert seen == [7, {"made": (), "a": 1}]
 
 
-# --- nothing runs -----------------------------------------------------------------------------------------------------
+# --- nothing runs ---------------------------------------------------------------------------------
 
 
 class Payload:
@@ -211,9 +211,13 @@ def hostile(marker: Path) -> dict[str, bytes]:
     return found | {
         "inst": b"(S" + repr(code).encode() + b"\ni__builtin__\neval\n.",
         "obj": b"(c__builtin__\neval\nV" + line + b"\no.",
-        "newobj": b"\x80\x02c" + f"{__name__}\nHooked\n".encode() + b"X" + len(path).to_bytes(4, "little")
+        "newobj": b"\x80\x02c"
+        + f"{__name__}\nHooked\n".encode()
+        + b"X"
+        + len(path).to_bytes(4, "little")
         + path.encode() + b"\x85\x81.",
-        "getattr": b"c__builtin__\ngetattr\n(c__builtin__\n__import__\n(S'os'\ntRS'system'\ntR(S'touch "
+        "getattr": b"c__builtin__\ngetattr\n(c__builtin__\n__import__\n"
+        b"(S'os'\ntRS'system'\ntR(S'touch "
         + path.encode() + b"'\ntR.",
         "reconstructor": b"ccopy_reg\n_reconstructor\n(c" + f"{__name__}\nHooked\n".encode() + b"c"
         + f"{__name__}\nHookedBase\n".encode() + b"V" + path.encode() + b"\ntR.",
@@ -297,7 +301,7 @@ def test_an_own_function_is_called_by_its_full_name_only() -> None:
     assert called == [(1,)]
 
 
-# --- limits -----------------------------------------------------------------------------------------------------------
+# --- limits ---------------------------------------------------------------------------------------
 
 
 def test_too_many_instructions_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,7 +328,7 @@ def test_values_nested_as_deep_as_one_likes_come_and_go(wrap: bytes) -> None:
 
 
 def test_a_doubling_tuple_as_a_key_is_not_hashed() -> None:
-    doubled = b")" + b"2\x86" * 60  # 2**60 elements for whoever walks them
+    doubled = b")" + b"2\x86" * 60  # 2**60 elements when traversed
     table = read(b"\x80\x02}" + doubled + b"Ns.")
     (key,) = table
     assert isinstance(key, Record)

@@ -1,4 +1,4 @@
-"""Checkpoints read without running them, against `torch.load` of own files; hostile and broken ones."""
+"""The checkpoint reader against `torch.load`; hostile and damaged files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from yolo_stability.checkpoint.reader import CheckpointError, open_checkpoint
 
 
 class Block(nn.Module):
-    """A convolution with its normalisation."""
+    """A convolution with its normalization."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ def read(path: Path) -> dict[tuple[str, str], Tensor]:
 
 
 def same(ours: Mapping[Any, Tensor], reference: Mapping[Any, Tensor]) -> bool:
-    """Tell whether the same tensors stand under the same names, bit by bit."""
+    """Return whether names and tensors are equal, bit by bit."""
     return list(ours) == list(reference) and all(
         a.dtype == b.dtype and a.shape == b.shape and raw(a) == raw(b)
         for a, b in zip(ours.values(), reference.values(), strict=True)
@@ -112,7 +112,7 @@ def raw(tensor: Tensor) -> bytes:
 
 
 def reference(path: Path) -> dict[tuple[str, str], Tensor]:
-    """Read all tensors with torch, which runs what the file says: own files only."""
+    """Read all tensors with torch, which executes the file's content: for trusted files only."""
     loaded = torch.load(path, weights_only=False)
     found = {("ema", name): tensor for name, tensor in loaded["ema"].state_dict().items()}
     for number, slots in loaded["optimizer"]["state"].items():
@@ -226,7 +226,7 @@ def test_a_tensor_of_a_kind_that_is_not_read_is_counted(tmp_path: Path) -> None:
 
 
 def one_sentence(path: Path) -> str:
-    """Audit a file; return the reason for which it cannot be, or nothing. Any other error is raised."""
+    """Audit a file; return the CheckpointError's reason, or an empty text."""
     try:
         audit_checkpoint(path)
     except CheckpointError as error:
@@ -235,7 +235,7 @@ def one_sentence(path: Path) -> str:
         return ""
     start, end = (
         f"{path} cannot be audited: ",
-        "; name another checkpoint, or write this one again with torch.save.",
+        "; name another checkpoint, or save this one again with torch.save.",
     )
     assert text.startswith(start)
     assert text.endswith(end)
@@ -244,7 +244,7 @@ def one_sentence(path: Path) -> str:
     return reason
 
 
-# --- hostile files ----------------------------------------------------------------------------------------------------
+# --- hostile files --------------------------------------------------------------------------------
 
 
 with warnings.catch_warnings(action="ignore"):
@@ -304,7 +304,7 @@ def test_a_persistent_id_made_by_a_call_is_refused(wrap: str, tmp_path: Path) ->
     call = b"c__builtin__\neval\n(V" + code + b"\ntR"
     identity = b"(" + call + (b"l" if wrap == "list" else b"t") + b"Q."
     path = rebuilt(saved({"t": torch.ones(2)}, tmp_path), {"data.pkl": b"\x80\x02" + identity})
-    with pytest.raises(CheckpointError, match="points to a storage in a way"):
+    with pytest.raises(CheckpointError, match="refers to a storage in a way"):
         audit_checkpoint(path)
     assert not marker.exists()
 
@@ -353,9 +353,9 @@ def test_a_crafted_checkpoint_is_read_when_its_numbers_are_right(tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("numbers", "said"),
+    ("numbers", "message"),
     [
-        ({"numel": 5}, "holds 16 bytes where 20 are declared"),
+        ({"numel": 5}, "has 16 bytes instead of the declared 20"),
         ({"numel": 2**60}, "in a way that torch never writes"),
         ({"numel": -1}, "in a way that torch never writes"),
         ({"numel": 1.0}, "in a way that torch never writes"),
@@ -378,9 +378,9 @@ def test_a_crafted_checkpoint_is_read_when_its_numbers_are_right(tmp_path: Path)
     ids=str,
 )
 def test_numbers_that_do_not_fit_are_refused(
-    numbers: dict[str, Any], said: str, tmp_path: Path
+    numbers: dict[str, Any], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(CheckpointError, match=said):
+    with pytest.raises(CheckpointError, match=message):
         audit_checkpoint(crafted(tmp_path, **numbers))
 
 
@@ -396,7 +396,7 @@ def test_a_module_that_contains_itself_or_doubles_itself_is_refused(tmp_path: Pa
         audit_checkpoint(saved(twice, tmp_path))
 
 
-# --- files that are none ----------------------------------------------------------------------------------------------
+# --- files that are none --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("legacy", [False, True])
@@ -409,19 +409,19 @@ def test_a_file_cut_anywhere_is_refused_in_one_sentence(legacy: bool, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "it is empty"),
-        (b"epoch,loss\n1,2\n", "no file that torch.save wrote"),
-        (b"\x89PNG\r\n\x1a\n", "no file that torch.save wrote"),
-        (pickle.dumps({"a": 1}, 2), "no file that torch.save wrote"),
-        (b"PK\x03\x04" + b"\0" * 100, "breaks off"),
+        (b"epoch,loss\n1,2\n", "not written by torch.save"),
+        (b"\x89PNG\r\n\x1a\n", "not written by torch.save"),
+        (pickle.dumps({"a": 1}, 2), "not written by torch.save"),
+        (b"PK\x03\x04" + b"\0" * 100, "is truncated"),
     ],
 )
-def test_a_file_of_another_kind_is_named(content: bytes, said: str, tmp_path: Path) -> None:
+def test_a_file_of_another_kind_is_named(content: bytes, message: str, tmp_path: Path) -> None:
     path = tmp_path / "x.pt"
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=said):
+    with pytest.raises(CheckpointError, match=message):
         audit_checkpoint(path)
 
 
@@ -432,7 +432,7 @@ def test_a_zip_that_torch_did_not_write_is_refused(tmp_path: Path) -> None:
     other = tmp_path / "other.pt"
     with zipfile.ZipFile(other, "w") as archive:
         archive.writestr("readme.txt", "x")
-    with pytest.raises(CheckpointError, match="no file that torch"):
+    with pytest.raises(CheckpointError, match="not written by torch"):
         audit_checkpoint(other)
     with pytest.raises(CheckpointError, match="big-endian"):
         audit_checkpoint(rebuilt(path, {"byteorder": b"big"}))
@@ -446,7 +446,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
         place = archive.start_dir
     struct.pack_into("<II", content, place + 20, 2**31, 2**31)
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"more bytes than the file has|damaged|breaks off"):
+    with pytest.raises(CheckpointError, match=r"more bytes than the file has|damaged|is truncated"):
         audit_checkpoint(path)
 
 
@@ -491,11 +491,11 @@ def test_a_file_that_shrinks_while_it_is_read_is_named(tmp_path: Path) -> None:
     path = saved({"t": torch.ones(10_000)}, tmp_path)
     with open_checkpoint(path) as opened:
         os.truncate(path, 1000)
-        with pytest.raises(CheckpointError, match="breaks off"):
+        with pytest.raises(CheckpointError, match="is truncated"):
             opened.values(opened.tensors[0].tensor)
 
 
-# --- anything at all --------------------------------------------------------------------------------------------------
+# --- anything at all ------------------------------------------------------------------------------
 
 
 @cache
@@ -529,7 +529,7 @@ def test_a_mutated_checkpoint_raises_nothing_else(
 @UNHURRIED
 @given(edits=EDITS)
 def test_a_mutated_pickle_raises_nothing_else(edits: list[tuple[int, int]], tmp_path: Path) -> None:
-    """The archive is sound, so that every change reaches the unpickler and the walk over what it read."""
+    """The archive is valid, so that every change reaches the pickle reader and the traversal."""
     original = tmp_path / "original.pt"
     if not original.exists():
         original.write_bytes(content(False))

@@ -234,21 +234,24 @@ def test_the_known_tasks_cover_those_of_ultralytics() -> None:
         (["xyzzy=3"], "Unknown key 'xyzzy'. 'yolo-stability help train'"),
         (["epochs=-1"], "'epochs' must be >= 1"),
         (["epochs=1.5"], "'epochs' must be an int"),
-        (["batch=abc"], "batch is a whole number, 1 or more; -1 for automatic"),
-        (["batch=0"], "batch is a whole number"),
-        (["batch=2.5"], "batch is a whole number"),
-        (["batch=True"], "batch is a whole number"),
+        (
+            ["batch=abc"],
+            "Invalid value batch=abc: expected a whole number, 1 or more; -1 for automatic",
+        ),
+        (["batch=0"], "Invalid value batch=0: expected a whole number"),
+        (["batch=2.5"], "batch=2.5: expected a whole number"),
+        (["batch=True"], "batch=True: expected a whole number"),
         (["lr0=5"], "Valid 'lr0' values are between 0.0 and 1.0"),
         (["lr0=abc"], "'lr0=abc' is of invalid type str"),
         (["lr0=None"], "must not be None"),
-        (["box=1e999"], "box is a finite number"),
-        (["imgsz=foo"], "imgsz is a whole number of pixels"),
-        (["imgsz=[]"], "imgsz is a whole number of pixels"),
-        (["imgsz=0"], "imgsz is a whole number of pixels"),
-        (["workers=-1"], "workers is a whole number, 0 or more"),
-        (["time=-1"], "time is a number, 0 or more"),
-        (["optimizer=SDG"], "optimizer is one of auto, SGD"),
-        (["cache=disc"], "cache is True, False, ram or disk"),
+        (["box=1e999"], ": expected a finite number"),
+        (["imgsz=foo"], "imgsz=foo: expected a whole number of pixels"),
+        (["imgsz=[]"], "expected a whole number of pixels"),
+        (["imgsz=0"], "imgsz=0: expected a whole number of pixels"),
+        (["workers=-1"], "workers=-1: expected a whole number, 0 or more"),
+        (["time=-1"], "time=-1: expected a number, 0 or more"),
+        (["optimizer=SDG"], "optimizer=SDG: expected one of auto, SGD"),
+        (["cache=disc"], "cache=disc: expected True, False, ram or disk"),
         (["guard=maybe"], "expected off, skip or stop"),
         (["end2end=5"], "'end2end' must be a bool"),
         (["detekt"], "Unknown word 'detekt'. Did you mean 'detect'?"),
@@ -277,7 +280,7 @@ def test_the_known_tasks_cover_those_of_ultralytics() -> None:
         (["model=sam_b.pt"], "cannot be trained"),
         (
             ["pose"],
-            "model=yolo26n.yaml is for detect; for pose take a model such as yolo26n-pose.yaml.",
+            "model=yolo26n.yaml is for detect; for pose use a model such as yolo26n-pose.yaml.",
         ),
         (["data=None"], "data= is missing; try data=shapes"),
         (["tests"], "write data=tests"),
@@ -302,7 +305,7 @@ def test_a_value_without_a_key_is_refused() -> None:
 def test_a_cfg_file_without_keys_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "list.yaml"
     file.write_text("- 1\n")
-    with pytest.raises(ConfigError, match="holds no 'key: value' lines"):
+    with pytest.raises(ConfigError, match="has no 'key: value' lines"):
         request(f"cfg={file}")
 
 

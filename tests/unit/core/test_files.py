@@ -1,4 +1,4 @@
-"""A file is written whole or not at all, also where somebody has the old one open."""
+"""A file is written whole or not at all, even while another process has the old one open."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from yolo_stability.core.files import move_onto, replace_file
 
 
 def hold_open(monkeypatch: pytest.MonkeyPatch, times: int) -> list[Path]:
-    """Refuse to replace files so many times, as Windows does while they are open; return what was refused."""
+    """Refuse to replace files several times, as Windows does; return the refused files."""
     refused: list[Path] = []
     replace = Path.replace
 

@@ -1,4 +1,4 @@
-"""Who handles which signal, when, and that nobody keeps it."""
+"""Signal handlers are installed when needed and always restored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run a folder, and no run that died stands in the way of the next."""
+"""One run per folder, and a run that died does not block the next one."""
 
 from __future__ import annotations
 
@@ -55,13 +55,16 @@ def test_a_folder_is_claimed_and_released(tmp_path: Path) -> None:
 
 
 def test_a_living_run_is_not_disturbed_and_a_dead_one_not_in_the_way(tmp_path: Path) -> None:
-    """Dead means killed, also before its parent has asked for its exit code: in a container nobody ever does."""
+    """A killed process is dead, even if no parent ever reads its exit code, as in a container."""
     with claimed_by_another(tmp_path) as child:
-        told = rf"process {child.pid}, since .* is training in '{tmp_path.parent}': .* choose another name=\."
-        with pytest.raises(StabilityError, match=told):
+        message = (
+            rf"process {child.pid}, since .* is training in '{tmp_path.parent}': "
+            r".* choose another name=\."
+        )
+        with pytest.raises(StabilityError, match=message):
             lock_folder(tmp_path)
-        told = rf"is training in '{tmp_path}': wait until it ends, or choose another out=\."
-        with pytest.raises(StabilityError, match=told):
+        message = rf"is training in '{tmp_path}': wait until it ends, or choose another out=\."
+        with pytest.raises(StabilityError, match=message):
             lock_folder(tmp_path, shown=tmp_path, option="out")
         unlock_folder(tmp_path)  # not ours to release
         assert note(tmp_path)["pid"] == child.pid
@@ -101,15 +104,16 @@ def test_without_proc_it_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert module._identity()["born"] == module._identity()["born"] != ""
 
 
-def test_a_claim_from_another_machine_is_told_and_does_not_block(tmp_path: Path) -> None:
-    """A run that went on in a new container after the old one was lost looks just like it."""
+def test_a_lock_from_another_machine_is_reported_and_does_not_block(tmp_path: Path) -> None:
+    """A run that continued in a new container after the old one was lost looks the same."""
     lock_folder(tmp_path)
     lost = json.dumps({**note(tmp_path), "host": "elsewhere"})
-    for shown, told in ((None, tmp_path.parent), (tmp_path, tmp_path)):
+    for shown, named in ((None, tmp_path.parent), (tmp_path, tmp_path)):
         (tmp_path / LOCK_FILE).write_text(lost)
         text = str(lock_folder(tmp_path, shown=shown))
         assert text.startswith(
-            f"'{told}' was last in use by process {os.getpid()} on elsewhere: if that one still"
+            f"'{named}' was last used by process {os.getpid()} on elsewhere: "
+            "if that process is still training there"
         )
         assert lock_folder(tmp_path) is None
 
@@ -132,7 +136,7 @@ def test_no_content_raises_anything_else(
 ) -> None:
     monkeypatch.setattr(module, "_WRITING_SECONDS", 0.0)
     (tmp_path / LOCK_FILE).write_bytes(content)
-    lock_folder(tmp_path)  # nobody was born at any of these times
+    lock_folder(tmp_path)  # no process started at any of these times
     assert note(tmp_path)["pid"] == os.getpid()
 
 

@@ -1,4 +1,4 @@
-"""Digests depend on what a run is, not on where it lies or in which order it was written down."""
+"""Digests depend on the content of a run, not on its location or order."""
 
 from __future__ import annotations
 

@@ -23,7 +23,10 @@ class Tool(ABC):
     @abstractmethod
     def use(self): ...
 """
-GOOD = '"""A {0}.\n\nMore about it."""\nfrom {1}.base import Tool\nclass {0}(Tool):\n    def use(self): return "{0}"\n'
+GOOD = (
+    '"""A {0}.\n\nMore about it."""\nfrom {1}.base import Tool\n'
+    'class {0}(Tool):\n    def use(self): return "{0}"\n'
+)
 _numbers = itertools.count()
 
 
@@ -113,25 +116,25 @@ def test_a_name_that_is_no_entry_is_not_imported(toolbox: Toolbox, name: str) ->
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         ("x = 1", "defines 0: none"),
         ("from {0}.base import Tool", "defines 0: none"),
         ("from {0}.base import Tool\nclass _A(Tool): ...", "defines 0: none"),
         ("from {0}.base import Tool\nclass A(Tool): ...\nclass B(Tool): ...", "defines 2: A, B"),
-        ("from {0}.base import Tool\nclass A(Tool): ...", "A leaves out use of"),
+        ("from {0}.base import Tool\nclass A(Tool): ...", "A does not implement use of"),
     ],
 )
 def test_a_module_that_breaks_the_contract_is_named(
-    toolbox: Toolbox, source: str, said: str
+    toolbox: Toolbox, source: str, message: str
 ) -> None:
     toolbox.add("broken", source)
-    with pytest.raises(TypeError, match=rf"{toolbox.name}\.tools\.broken.*{said}"):
+    with pytest.raises(TypeError, match=rf"{toolbox.name}\.tools\.broken.*{message}"):
         toolbox.registry()["broken"]
 
 
 def test_a_folder_that_is_not_there_is_named() -> None:
-    with pytest.raises(TypeError, match=r"yolo_stability\.nowhere is no package"):
+    with pytest.raises(TypeError, match=r"yolo_stability\.nowhere is not a package"):
         list(Registry("tool", "yolo_stability.nowhere", "yolo_stability.core.errors.ConfigError"))
 
 

@@ -27,15 +27,15 @@ def test_plain_settings() -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("a: 1\nb: 2\na: 3\n", "x.yaml, line 3: 'a' is there twice; keep one."),
-        ("a: {b: 1, b: 2}\n", "x.yaml, line 1: 'b' is there twice; keep one."),
+        ("a: 1\nb: 2\na: 3\n", "x.yaml, line 3: duplicate key 'a'; keep one."),
+        ("a: {b: 1, b: 2}\n", "x.yaml, line 1: duplicate key 'b'; keep one."),
         ("a: &x [1]\nb: *x\n", "x.yaml, line 2: aliases"),
-        ("- 1\n- 2\n", "x.yaml must hold keys and values; it holds list."),
-        ("", "x.yaml must hold keys and values; it holds NoneType."),
-        ("a: [1\n", "x.yaml, line 2 is no YAML"),
-        ("a: b: c\n", "x.yaml, line 1 is no YAML: mapping values are not allowed here."),
-        ("? [1]\n: 2\n", "x.yaml, line 1: a key must be a word."),
-        ("a: !!python/object/apply:os.system ['true']\n", "x.yaml, line 1 is no YAML"),
+        ("- 1\n- 2\n", "x.yaml must be a mapping of keys to values, not list."),
+        ("", "x.yaml must be a mapping of keys to values, not NoneType."),
+        ("a: [1\n", "x.yaml, line 2 is not valid YAML"),
+        ("a: b: c\n", "x.yaml, line 1 is not valid YAML: mapping values are not allowed here."),
+        ("? [1]\n: 2\n", "x.yaml, line 1: a key must be a string."),
+        ("a: !!python/object/apply:os.system ['true']\n", "x.yaml, line 1 is not valid YAML"),
     ],
 )
 def test_mistakes_name_file_and_line(text: str, complaint: str) -> None:

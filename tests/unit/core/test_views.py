@@ -1,4 +1,4 @@
-"""How results find what shows them in a notebook."""
+"""Lookup of the notebook views of results."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import sys
 from yolo_stability.core import views
 
 
-class Told:
+class Shown:
     def __str__(self) -> str:
         return "head <b>\n- one\n- two"
 
 
-class Special(Told):
+class Special(Shown):
     pass
 
 
 def test_lines_are_the_view_of_what_registered_none() -> None:
-    shown = views.html(Told())
+    shown = views.html(Shown())
     assert "<b>head &lt;b&gt;</b>" in shown
     assert "<li>one</li><li>two</li>" in shown
 
@@ -27,7 +27,7 @@ def test_the_nearest_registered_type_wins() -> None:
     views.register_html(Special, lambda value: "<p>special</p>")
     try:
         assert views.html(Special()) == "<p>special</p>"
-        assert "<li>one</li>" in views.html(Told())
+        assert "<li>one</li>" in views.html(Shown())
     finally:
         del views._HTML[Special]
 

@@ -1,4 +1,4 @@
-"""Tiny COCO folders made by hand, and a look at what is on disk."""
+"""Tiny COCO folders, and a listing of the files on disk."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def labels() -> Callable[[Path], Labels]:
 
 @pytest.fixture
 def snapshot() -> Callable[[Path], dict[str, tuple[int, int]]]:
-    """Return path -> (size, mtime in ns) of everything below a folder, to prove that nothing was touched."""
+    """Return path -> (size, mtime in ns) of everything below a folder, to detect changes."""
 
     def take(folder: Path) -> dict[str, tuple[int, int]]:
         return {str(p): (p.stat().st_size, p.stat().st_mtime_ns) for p in sorted(folder.rglob("*"))}

@@ -1,4 +1,4 @@
-"""What is said before a training that will write into the user's folders."""
+"""Notices before a training that will write into the user's folders."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ def yaml(tmp_path):
 def test_caches_beside_the_labels_are_announced_once(yaml, snapshot):
     before = snapshot(yaml.parent)
     labels = yaml.parent / "labels"
-    said = f"Ultralytics will write {labels / 'train.cache'} and {labels / 'val.cache'} (its scan of the labels)"
-    assert resolve_data(yaml, "detect").notes == (said,)
-    assert resolve_data(yaml.parent, "pose").notes == (said,)
+    caches = f"{labels / 'train.cache'} and {labels / 'val.cache'}"
+    notice = f"Ultralytics will write {caches} (its scan of the labels)"
+    assert resolve_data(yaml, "detect").notes == (notice,)
+    assert resolve_data(yaml.parent, "pose").notes == (notice,)
     assert snapshot(yaml.parent) == before
     (labels / "train.cache").touch()
     assert resolve_data(yaml, "detect").notes == (
-        said.replace(f"{labels / 'train.cache'} and ", ""),
+        notice.replace(f"{labels / 'train.cache'} and ", ""),
     )
     (labels / "val.cache").touch()
     assert resolve_data(yaml, "detect").notes == ()

@@ -1,4 +1,4 @@
-"""What `data=` means."""
+"""Resolution of `data=`."""
 
 from __future__ import annotations
 

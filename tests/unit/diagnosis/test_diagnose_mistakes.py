@@ -197,7 +197,7 @@ def test_the_last_checkpoint_of_a_plain_folder_is_looked_at(ask: Ask, tmp_path: 
 @pytest.mark.parametrize(
     ("name", "expected_text"),
     [
-        ("empty", "is no run with a trace"),
+        ("empty", "is not a run with a trace"),
         ("empty/notes.txt", "is not a run folder"),
         ("bench", "is a benchmark folder: give one of the runs"),
         ("emty", "Did you mean 'empty'?"),
@@ -205,8 +205,8 @@ def test_the_last_checkpoint_of_a_plain_folder_is_looked_at(ask: Ask, tmp_path: 
         ("a\0b", "a .pt file"),
         ("~nobody-at-all/run", "does not exist"),
         ("weights.pt", "it is empty"),
-        ("no-zip.pt", "no file that torch.save wrote"),
-        ("cut.pt", "breaks off"),
+        ("no-zip.pt", "not written by torch.save"),
+        ("cut.pt", "is truncated"),
     ],
 )
 def test_what_is_no_run(name: str, expected_text: str, ask: Ask, tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_facts_that_are_not_finite_are_null(
     [
         ({"model": torch.randn(30, 30), "epoch": 3}, 0, "1 tensor, 900 numbers; saved in epoch 4"),
         ({"model": torch.zeros(30, 30)}, 3, "failed: the checkpoint is damaged."),
-        ({"hello": "world"}, 4, "inconclusive: there is not enough to judge."),
+        ({"hello": "world"}, 4, "inconclusive: there is not enough data to assess."),
     ],
 )
 def test_a_checkpoint_is_shown_with_its_facts(

@@ -1,4 +1,4 @@
-"""The picture: made for every kind of run, written at once, leaving the user's matplotlib as it was."""
+"""The heat map: drawn for every kind of run, without side effects on matplotlib."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def draw(folder: Path, records: Sequence[StepRecord], clip_norm: float | None = 
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def pixels(image: np.ndarray, colour: tuple[int, int, int]) -> int:
-    return int((np.abs(image.astype(int) - colour).max(-1) < 12).sum())
+def pixels(image: np.ndarray, color: tuple[int, int, int]) -> int:
+    return int((np.abs(image.astype(int) - color).max(-1) < 12).sum())
 
 
 def quiet(steps: int) -> list[StepRecord]:
@@ -101,8 +101,10 @@ def test_pyplot_and_backend_are_not_touched(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; import yolo_stability.display.heatmap as h\n"
         "assert 'matplotlib' not in sys.modules\n"
-        "from yolo_stability.trace.heat_matrix import heat_matrix; from yolo_stability.trace import load_trace\n"
-        f"h.draw_heatmap(heat_matrix(load_trace({str(tmp_path)!r})), Path({str(tmp_path)!r}) / 'p.png')\n"
+        "from yolo_stability.trace.heat_matrix import heat_matrix\n"
+        "from yolo_stability.trace import load_trace\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        "h.draw_heatmap(heat_matrix(load_trace(folder)), folder / 'p.png')\n"
         "assert 'matplotlib.pyplot' not in sys.modules and 'torch' not in sys.modules\n"
     )
     write(tmp_path, quiet(3))

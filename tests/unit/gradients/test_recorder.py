@@ -584,7 +584,7 @@ def test_a_warning_that_is_an_error_at_the_start_leaves_nothing_behind(tmp_path:
     claim.parent.mkdir()
     claim.write_text(json.dumps(elsewhere), encoding="utf-8")
     for expected in (
-        f"'{tmp_path}' was last in use by process 7 on elsewhere",
+        f"'{tmp_path}' was last used by process 7 on elsewhere",
         "1 optimizer tensor",
     ):
         with pytest.raises(UserWarning, match=expected), quiet_record(model, optimizer, tmp_path):

@@ -1,4 +1,4 @@
-"""The trace on disk: what is written is what is read, and nothing that goes wrong reaches the training."""
+"""Traces on disk: reading returns what was written, and no failure reaches the training."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def step_row(r: StepRecord, loss_names: list[str], lr_names: list[str]) -> dict[
     return row | {f"lr/{n}": r.lr_by_group.get(n) for n in lr_names}
 
 
-# --- round trip -------------------------------------------------------------------------------------------------------
+# --- round trip -----------------------------------------------------------------------------------
 
 any_float = st.one_of(
     st.none(),
@@ -290,7 +290,7 @@ def test_size_on_noisy_values(tmp_path: Path) -> None:
     assert load_trace(run).blocks.height == 4000 * 25
 
 
-# --- header and events ------------------------------------------------------------------------------------------------
+# --- header and events ----------------------------------------------------------------------------
 
 
 def test_header_is_strict_json(tmp_path: Path) -> None:
@@ -408,7 +408,7 @@ def test_no_event_file_raises(tmp_path: Path, junk: bytes) -> None:
     assert load_trace(tmp_path).events.width == 5
 
 
-# --- finding a trace --------------------------------------------------------------------------------------------------
+# --- finding a trace ------------------------------------------------------------------------------
 
 
 def test_run_folder_and_stability_folder_are_the_same(tmp_path: Path) -> None:
@@ -421,7 +421,7 @@ def test_missing_trace_names_the_runs_nearby(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match=r"does not exist .*train2"):
         load_trace(tmp_path / "train3")
     (tmp_path / "plain").mkdir()
-    with pytest.raises(TraceError, match=r"no run with a trace .*train2"):
+    with pytest.raises(TraceError, match=r"not a run with a trace .*train2"):
         load_trace(tmp_path / "plain")
     with pytest.raises(TraceError, match="train2"):
         load_trace(tmp_path)
@@ -445,7 +445,7 @@ def test_killed_start_has_no_header(tmp_path: Path) -> None:
         load_trace(tmp_path)
 
 
-# --- resume and replace -----------------------------------------------------------------------------------------------
+# --- resume and replace ---------------------------------------------------------------------------
 
 
 def test_resume_continues_with_the_next_attempt(tmp_path: Path) -> None:
@@ -467,12 +467,13 @@ def test_resume_continues_with_the_next_attempt(tmp_path: Path) -> None:
 
 
 def test_resume_of_a_run_that_was_killed_before_its_first_row(tmp_path: Path) -> None:
-    """Its events tell that it was, so the next sitting is another attempt; nothing of it is removed."""
+    """Its events record it, so the next session is another attempt; nothing of it is removed."""
     folder = tmp_path / "stability"
     write(tmp_path, [record(s) for s in range(3)])
     with (folder / "events.jsonl").open("ab") as file:
         file.write(
-            b'{"attempt": 4, "step": 3, "kind": "resume", "block": null, "data": {}}\n{"attempt": 9, "st'
+            b'{"attempt": 4, "step": 3, "kind": "resume", "block": null, "data": {}}\n'
+            b'{"attempt": 9, "st'
         )
     assert resume_point(folder) == ResumePoint(attempt=4, step=2, iteration=4)
     for part in (folder / "trace").iterdir():
@@ -524,13 +525,13 @@ def test_repeated_or_earlier_step_is_left_out_with_a_warning(tmp_path: Path, lat
         writer.append(record(step))
     writer.close()
     assert writer.error == (
-        f"Telemetry left out step {late}: it came after step 1, and steps never repeat."
+        f"Telemetry skipped step {late}: it came after step 1, and steps never repeat."
     )
     [file] = (tmp_path / "stability/trace").glob("steps-*.parquet")
     assert pl.read_parquet(file)["step"].to_list() == [0, 1, 2]
 
 
-# --- trouble ----------------------------------------------------------------------------------------------------------
+# --- trouble --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("when", ["header", "part", "merge", "event"])
@@ -592,7 +593,7 @@ def test_a_disk_that_does_not_answer_stops_telemetry_only(
     writer.close()
     assert (
         writer.error
-        == "Telemetry stopped: the disk has not answered for 0.05 s; the training goes on."
+        == "Telemetry stopped: the disk has not responded for 0.05 s; the training continues."
     )
     answers.set()
     assert writer._thread is not None
@@ -643,7 +644,7 @@ def test_folder_that_cannot_be_made(tmp_path: Path) -> None:
 def test_an_interrupted_flush_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Ctrl-C while the training itself must write: closing writes it again, and no row is there twice."""
+    """Ctrl-C during a write in the caller's thread: closing writes again, without duplicates."""
     writer = TraceWriter(tmp_path / "stability", NAMES, flush_seconds=60)
     writer.write_header(header())
     for step in range(4):
@@ -721,7 +722,10 @@ def test_forked_child_does_nothing(tmp_path: Path) -> None:
 
 
 def test_import_is_cheap() -> None:
-    code = "import sys, yolo_stability.trace; print(any(m in sys.modules for m in ('polars', 'numpy', 'torch')))"
+    code = (
+        "import sys, yolo_stability.trace; "
+        "print(any(m in sys.modules for m in ('polars', 'numpy', 'torch')))"
+    )
     assert (
         subprocess.run(
             [sys.executable, "-c", code], capture_output=True, text=True, check=True

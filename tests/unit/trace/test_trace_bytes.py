@@ -1,4 +1,4 @@
-"""Whatever bytes lie in a trace's files, reading raises `TraceError` or nothing."""
+"""Arbitrary bytes in a trace's files: reading raises `TraceError` or nothing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STRANGE = (
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A whole trace, to be damaged in copies; what a reader logs about damage is not of interest."""
+    """A valid trace, to be damaged in copies; log messages about damage are ignored."""
     run = write(tmp_path_factory.mktemp("whole"), [record(s) for s in range(4)])
     event = {"attempt": 0, "step": 1, "kind": "notice", "block": None, "data": {"text": "x"}}
     (run / "stability" / EVENTS).write_text(json.dumps(event) + "\n")
@@ -85,7 +85,7 @@ COLUMN = st.sampled_from(
 
 @st.composite
 def tables(draw: st.DrawFn) -> bytes:
-    """A whole Parquet file with columns nobody expects: other types, nulls, nested, missing, repeated keys."""
+    """A valid Parquet file with unexpected types, nulls, nesting and missing or repeated keys."""
     height = draw(st.integers(0, 4))
     names = draw(st.sets(COLUMN, max_size=6)) | draw(st.sampled_from([set(), {"attempt", "step"}]))
     cell = draw(
@@ -136,19 +136,19 @@ def read_everything(run: Path) -> None:
         lambda: read_header(folder),
     ]
     for reader in readers:
-        said, found = "One sentence.", None
+        message, found = "One sentence.", None
         try:
             found = reader()
         except TraceError as error:
-            said = str(error)
-        assert said.endswith(".")
-        assert "\n" not in said
+            message = str(error)
+        assert message.endswith(".")
+        assert "\n" not in message
         if found is not None and reader is readers[0]:
             check(found)
 
 
 def check(trace: Any) -> None:
-    """What was read keeps the contract: keys unique and in order, columns there."""
+    """Tables that are read fulfill the contract: keys unique and in order, all columns."""
     assert trace.steps.select("attempt", "step").is_unique().all()
     assert trace.blocks.select("attempt", "step", "block").is_unique().all()
     assert {"attempt", "step", "loss", "grad_norm", "skipped"} <= set(trace.steps.columns)

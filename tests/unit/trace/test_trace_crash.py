@@ -54,7 +54,7 @@ def check(run: Path, records: list[StepRecord]) -> None:
     assert trace.blocks.select("attempt", "step", "block").rows() == blocks
 
 
-# --- merges cut short -------------------------------------------------------------------------------------------------
+# --- merges cut short -----------------------------------------------------------------------------
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=QUIET)
@@ -66,7 +66,7 @@ def check(run: Path, records: list[StepRecord]) -> None:
 def test_any_state_of_a_killed_merge_reads_whole(
     sizes: list[int], start: int, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The pieces all there, or the merged part there and any of its pieces; in each table on its own."""
+    """All pieces, or the merged part and any of its pieces; independently for each table."""
     run = tmp_path_factory.mktemp("run")
     folder = run / "stability"
     records = [record(s) for s in range(sum(sizes))]
@@ -110,7 +110,7 @@ def test_any_state_of_a_killed_merge_reads_whole(
 def test_a_piece_that_a_reader_has_open_stays_until_the_next_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Windows removes no file that is open: `diagnose` of a running training must not end its telemetry."""
+    """Windows removes no open file: `diagnose` during a training must not end its telemetry."""
     folder = tmp_path / "stability"
     records = [record(s) for s in range(9)]
     writer = TraceWriter(folder, NAMES, flush_seconds=60)
@@ -188,7 +188,7 @@ def test_old_temporary_files_go_and_young_ones_stay(tmp_path: Path) -> None:
     assert young.exists()
 
 
-# --- which parts count, which are merged ------------------------------------------------------------------------------
+# --- which parts count, which are merged ----------------------------------------------------------
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)).map(sorted), max_size=8))
@@ -203,7 +203,7 @@ def test_standing_parts_cover_the_same_steps(spans: list[list[int]]) -> None:
 
 
 def test_merging_is_near_linear_and_chunks_are_sealed() -> None:
-    """Independent simulation of 200,000 steps that arrive in parts of 20, with an epoch of 300 steps."""
+    """Independent simulation of 200,000 steps in parts of 20, with epochs of 300 steps."""
     tail: list[int] = []
     sealed: list[int] = []
     moved = 0
@@ -238,7 +238,7 @@ def test_sealed_chunk_is_never_rewritten(tmp_path: Path) -> None:
     assert load_trace(run).steps["step"].to_list() == list(range(SEALED_STEPS + 200))
 
 
-# --- another process --------------------------------------------------------------------------------------------------
+# --- another process ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("alive", [0.4, 0.9, 1.6])

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from yolo_stability.cli.commands import (
     benchmark,
+    bundle,
     compare,
     data,
     diagnose,
@@ -20,7 +21,10 @@ from yolo_stability.cli.commands.verb import Verb
 
 __all__ = ["ELSEWHERE", "VERBS", "Verb"]
 
-_ALL = (train, probe, diagnose, benchmark, compare, verify, frontier, mechanics, data, listing)
+_ALL = (
+    *(train, probe, diagnose, benchmark, compare, verify, bundle),
+    *(frontier, mechanics, data, listing),
+)
 VERBS: Mapping[str, Verb] = {module.VERB.name: module.VERB for module in _ALL}
 """Verbs by name, in the order in which help prints them."""
 

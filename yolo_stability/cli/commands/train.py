@@ -44,7 +44,8 @@ def call(line: Line) -> int:
 
 def _train(request: TrainRequest) -> RunResult:
     """Hand a request to the API."""
-    from yolo_stability.api import RunMessages, train_checked
+    from yolo_stability.api import train_checked
+    from yolo_stability.trainer.messages import RunMessages
 
     return train_checked(
         request.task,

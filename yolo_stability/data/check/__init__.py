@@ -1,1 +1,1 @@
-"""Finds what a dataset would lose or get wrong in training."""
+"""Dataset check: finds what a training would lose or misread."""

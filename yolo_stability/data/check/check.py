@@ -1,7 +1,8 @@
-"""A check of a dataset: what Ultralytics would silently drop, remove or rewrite, found without touching it.
+"""Dataset check: finds what Ultralytics would silently drop, remove or rewrite, changing nothing.
 
-The verdict on each image is Ultralytics' own, on a copy where it would rewrite the file; this package adds the reason,
-the place, and what is only visible from outside: labels that nothing reads, files that a training would leave behind.
+The verdict on each image is Ultralytics' own, taken on a copy where it would rewrite the file. This
+package adds the reason, the location, and what the scan does not cover: labels that are never read
+and files that a training would write.
 """
 
 from __future__ import annotations
@@ -40,21 +41,21 @@ __all__ = ["check_data"]
 SPLITS = ("train", "val")
 WORKERS = min(8, os.cpu_count() or 1)
 LINE = 74
-"""Characters of an example, unless its path is longer."""
+"""Maximum length of an example in characters, unless its path is longer."""
 PLUGIN = {".heic", ".heif"}
-"""Images that Ultralytics opens with a package it installs when the first one comes."""
+"""Suffixes that Ultralytics opens with a package it installs on first use."""
 
 
 @dataclass(slots=True)
 class ScannedImage:
-    """What the scan of one image found.
+    """Scan result of one image.
 
     Attributes:
         rows: Rows of its label file.
-        kept: Labels that stay; -1 where the image is ignored.
-        events: Kind and place of each finding.
+        kept: Number of labels kept; -1 if the image is ignored.
+        events: Kind and location of each finding.
         outlined: Whether its labels are outlines.
-        paired: Whether it is sound and has a label file.
+        paired: Whether it is valid and has a label file.
     """
 
     rows: int = 0
@@ -66,11 +67,11 @@ class ScannedImage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageAnswer:
-    """What Ultralytics says about one image.
+    """Ultralytics' verdict on one image.
 
     Attributes:
-        kept: Labels that stay; -1 where the image is ignored.
-        message: Its words.
+        kept: Number of labels kept; -1 if the image is ignored.
+        message: Ultralytics' message.
         rewritten: Whether it would rewrite the file.
         sound: Whether the image alone is accepted.
     """
@@ -84,27 +85,29 @@ class ImageAnswer:
 def check_data(data: str | Path, task: str | None = None) -> AuditReport:
     """Check a dataset as Ultralytics would scan it before a training.
 
-    Nothing is written but the cache of this package, where a COCO folder is imported.
+    Nothing is written except to the cache of this package, when a COCO folder is imported.
 
     Args:
-        data: A data YAML, a folder with one, a COCO folder, an embedded set, or a name that Ultralytics ships.
-        task: detect, segment, pose or obb; None to take what the data is made for.
+        data: A data YAML, a folder with one, a COCO folder, an embedded set, or a name shipped with
+            Ultralytics.
+        task: detect, segment, pose or obb; None for the task that the data is made for.
 
     Returns:
         What would be lost, changed and written.
 
     Raises:
-        DataError: If there is no such dataset, or it cannot be read.
+        DataError: There is no such dataset, or it cannot be read.
     """
     text = os.fspath(data)
     if task not in (None, *LABEL_TASKS):
         raise DataError(f"The check reads labels for {', '.join(LABEL_TASKS)}, not {task}.")
     if "://" in text or Path(text).suffix.lower() in {".zip", ".tar", ".gz", ".tgz", ".ndjson"}:
         raise DataError(
-            f"{text} is not unpacked here; download and unpack it, then check its data YAML."
+            f"{text} is not unpacked by this check; download and unpack it, then check its data "
+            "YAML."
         )
     source = Path(os.path.expanduser(text))  # noqa: PTH111 - pathlib raises on an unknown user
-    folder = text not in EMBEDDED and os.path.isdir(source)  # noqa: PTH112 - and on an overlong name
+    folder = text not in EMBEDDED and os.path.isdir(source)  # noqa: PTH112 - or an overlong name
     coco = folder and not has_yaml(source) and is_coco(source)
     if coco:
         task = task or _coco_task(source)
@@ -125,7 +128,7 @@ def _coco_task(folder: Path) -> str:
 
 
 def _layout(config: Mapping[str, Any], task: str | None, text: str) -> tuple[Layout, str]:
-    """Return how the rows should look, and the task."""
+    """Return the expected layout of label rows, and the task."""
     shape = config.get("kpt_shape")
     task = task or ("pose" if shape else "detect")
     if shape is None:
@@ -134,9 +137,9 @@ def _layout(config: Mapping[str, Any], task: str | None, text: str) -> tuple[Lay
         isinstance(v, int) and not isinstance(v, bool) and 0 <= v < 1e4 for v in shape
     )
     if not good or (task == "pose" and (shape[0] == 0 or shape[1] not in {2, 3})):
-        said = f"kpt_shape: {list(shape)}" if any(shape) else "no kpt_shape"
+        found = f"kpt_shape: {list(shape)}" if any(shape) else "no kpt_shape"
         raise DataError(
-            f"{text} has {said}, but pose needs 'kpt_shape: [number of keypoints, 2 or 3]'."
+            f"{text} has {found}, but pose needs 'kpt_shape: [number of keypoints, 2 or 3]'."
         )
     classes = len(config["names"])
     return Layout(
@@ -157,7 +160,7 @@ def _scan(
         for split, files in images.items():
             audited, tally = _split(split, files, Scanner(layout, Path(work), base), task)
             splits.append(audited)
-            # copies: what Ultralytics writes there is nobody's loss
+            # in the cache there are only copies, which Ultralytics may rewrite
             if _is_ours(cache := cache_file(files)):
                 tally.counts.pop("rewritten", None)
             elif audited.images_kept:
@@ -191,7 +194,7 @@ def _found(split: str, tally: ReasonCounts) -> list[Found]:
 def _split(
     split: str, files: Sequence[str], scanner: Scanner, task: str
 ) -> tuple[SplitAudit, ReasonCounts]:
-    """Scan one split with a few threads, as Ultralytics does."""
+    """Scan one split with several threads, as Ultralytics does."""
     tally, boxes = ReasonCounts(), ReasonCounts()
     images = rows = labels = background = paired = 0
     with ThreadPool(WORKERS) as pool:
@@ -208,7 +211,8 @@ def _split(
     if not images:
         tally.add("empty", scanner.short(files[0]))
     elif split == "train" and not paired:
-        tally.add("unlabelled", f"{scanner.short(label_file(files[0]))} and its like are not there")
+        missing = f"{scanner.short(label_file(files[0]))} and the other label files do not exist"
+        tally.add("unlabelled", missing)
     if task in {"segment", "obb"}:
         tally.counts |= boxes.counts
         tally.examples |= boxes.examples
@@ -224,12 +228,12 @@ def _split(
 
 
 class Scanner:
-    """Scans one image after the other; safe to use from several threads.
+    """Scanner of single images; safe to use from several threads.
 
     Args:
-        layout: What the rows should be.
-        work: An empty folder for copies of JPEGs that Ultralytics would rewrite.
-        base: The dataset's folder; examples are shown relative to it.
+        layout: Expected layout of label rows.
+        work: Empty folder for copies of JPEGs that Ultralytics would rewrite.
+        base: Folder of the dataset; examples are shown relative to it.
     """
 
     def __init__(self, layout: Layout, work: Path, base: str) -> None:
@@ -239,7 +243,7 @@ class Scanner:
         self.layout, self.work, self.base = layout, work, base
 
     def short(self, path: str) -> str:
-        """Return a path as an example shows it."""
+        """Return a path relative to the dataset, as shown in examples."""
         return _short(path, self.base)
 
     def scan(self, image: str) -> ScannedImage:
@@ -250,10 +254,10 @@ class Scanner:
             return seen
         label = label_file(image)
         try:
-            verdict: LabelVerdict | None = self._judge(label)
+            verdict: LabelVerdict | None = self._classify(label)
         except (OSError, UnicodeDecodeError):
             verdict = None
-        answer = self._ask(image, label)
+        answer = self._verify_safely(image, label)
         seen.kept, seen.paired = answer.kept, answer.sound and os.path.isfile(label)  # noqa: PTH113
         if answer.rewritten:
             seen.events.append(("rewritten", self.short(image)))
@@ -268,14 +272,14 @@ class Scanner:
             seen.events += [(kind, f"{self.short(label)}:{line}") for kind, line in places]
         return seen
 
-    def _judge(self, label: str) -> LabelVerdict:
+    def _classify(self, label: str) -> LabelVerdict:
         if not os.path.isfile(label):  # noqa: PTH113
             return LabelVerdict(rows=0)
         with open(label, encoding="utf-8-sig") as file:  # noqa: PTH123
             return classify_labels(file.read(), self.layout)
 
-    def _ask(self, image: str, label: str) -> ImageAnswer:
-        """Return Ultralytics' verdict, taken on a copy where the file itself would be rewritten."""
+    def _verify_safely(self, image: str, label: str) -> ImageAnswer:
+        """Return Ultralytics' verdict, taken on a copy if it would rewrite the file."""
         try:
             if not unfinished_jpeg(image):
                 return self._call(image, label)
@@ -297,38 +301,40 @@ class Scanner:
         layout = self.layout
         shape = (layout.keypoints, layout.dimensions)
 
-        def ask(labels: str) -> tuple[int, str]:
+        def verify(labels: str) -> tuple[int, str]:
             return self._verify(
                 image, labels, pose=layout.pose, classes=layout.classes, kpt_shape=shape
             )
 
-        kept, message = ask(label)
-        return ImageAnswer(kept=kept, message=message, sound=kept >= 0 or ask(os.devnull)[0] >= 0)
+        kept, message = verify(label)
+        sound = kept >= 0 or verify(os.devnull)[0] >= 0
+        return ImageAnswer(kept=kept, message=message, sound=sound)
 
     def _reason(
         self, image: str, label: str, verdict: LabelVerdict | None, answer: ImageAnswer
     ) -> tuple[str, str]:
-        """Return kind and place of what made Ultralytics ignore an image."""
-        said = answer.message.rpartition("ignoring corrupt image/label: ")[2]
+        """Return kind and location of what made Ultralytics ignore an image."""
+        message = answer.message.rpartition("ignoring corrupt image/label: ")[2]
         if not answer.sound:
-            unknown = "No module named" in said or "cannot identify" in said
+            unknown = "No module named" in message or "cannot identify" in message
             if unknown:
-                said = (
+                message = (
                     "needs pip install pi-heif"
                     if Path(image).suffix.lower() in PLUGIN
-                    else "no known image format"
+                    else "unknown image format"
                 )
-            return "damaged", _place(self.short(image), said)
+            return "damaged", _place(self.short(image), message)
         if verdict is None:
-            return "unreadable", _place(self.short(label), said)
+            return "unreadable", _place(self.short(label), message)
         if verdict.fault:
             return verdict.fault, _place(f"{self.short(label)}:{verdict.line}", verdict.text)
-        return "other", _place(self.short(image), said)
+        return "other", _place(self.short(image), message)
 
 
-def _place(path: str, said: str) -> str:
-    """Return an example on one line: where, and the row or message."""
-    return f"{path}  {textwrap.shorten(said, max(LINE - len(path) - 2, 20), placeholder=' ...')}"
+def _place(path: str, detail: str) -> str:
+    """Return an example on one line: path, then the row or message."""
+    width = max(LINE - len(path) - 2, 20)
+    return f"{path}  {textwrap.shorten(detail, width, placeholder=' ...')}"
 
 
 def _short(path: str, base: str) -> str:

@@ -1,4 +1,4 @@
-"""What a check of a dataset can find, and the report it makes of it."""
+"""Kinds of findings of the dataset check, and its report."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ WIDTH = 80
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DamageGroup:
-    """What Ultralytics does with a kind of damage.
+    """Ultralytics' handling of a group of findings.
 
     Attributes:
         title: One or two words.
         effect: What happens, in a few words.
-        loss: Whether something of the user's is lost or changed.
+        loss: Whether user data is lost or changed.
     """
 
     title: str
@@ -31,12 +31,12 @@ class DamageGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DamageKind:
-    """One kind of damage.
+    """One kind of finding.
 
     Attributes:
         group: Key of `GROUPS`.
-        thing: What is counted, as singular and plural.
-        why: What is wrong with it, to follow the thing.
+        thing: Counted item, as singular and plural.
+        why: What is wrong with the item, to follow its noun.
     """
 
     group: str
@@ -46,23 +46,25 @@ class DamageKind:
 
 GROUPS: Mapping[str, DamageGroup] = {
     "refused": DamageGroup(
-        title="Refused", effect="Ultralytics ends with an error instead of training"
+        title="Refused", effect="Ultralytics stops with an error instead of training"
     ),
     "ignored": DamageGroup(
-        title="Ignored", effect="Ultralytics leaves out the image with all its labels"
+        title="Ignored", effect="Ultralytics skips the image with all its labels"
     ),
     "removed": DamageGroup(
         title="Removed", effect="Ultralytics keeps only the first of equal labels"
     ),
-    "unread": DamageGroup(title="Never read", effect="Ultralytics looks for labels of images only"),
+    "unread": DamageGroup(
+        title="Never read", effect="Ultralytics only looks for the labels of images"
+    ),
     "rewritten": DamageGroup(
-        title="Rewritten", effect="Ultralytics compresses them anew, in your folder"
+        title="Rewritten", effect="Ultralytics compresses them again, in your folder"
     ),
     "kept": DamageGroup(
-        title="Kept, but look", effect="Ultralytics trains on these as they are", loss=False
+        title="Kept, but check", effect="Ultralytics trains on these as they are", loss=False
     ),
 }
-"""What can happen, the worst first."""
+"""Possible effects, worst first."""
 
 IMAGE, SET, LABEL = ("image", "images"), ("set", "sets"), ("label", "labels")
 ANNOTATION = ("annotation", "annotations")
@@ -73,47 +75,47 @@ def _kind(group: str, thing: tuple[str, str], why: str) -> DamageKind:
 
 
 KINDS: Mapping[str, DamageKind] = {
-    "empty": _kind("refused", SET, "without one usable image"),
-    "unlabelled": _kind("refused", SET, "without one label file"),
-    "boxes": _kind("refused", IMAGE, "labelled with boxes, where this task needs outlines"),
-    "missing": _kind("ignored", IMAGE, "listed, but not there"),
+    "empty": _kind("refused", SET, "without a usable image"),
+    "unlabelled": _kind("refused", SET, "without a label file"),
+    "boxes": _kind("refused", IMAGE, "labeled with boxes, where this task needs outlines"),
+    "missing": _kind("ignored", IMAGE, "listed, but missing"),
     "damaged": _kind("ignored", IMAGE, "that cannot be read"),
-    "columns": _kind("ignored", IMAGE, "with a row of a wrong number of columns"),
-    "number": _kind("ignored", IMAGE, "with a row that is not made of numbers"),
+    "columns": _kind("ignored", IMAGE, "with a row of the wrong number of columns"),
+    "number": _kind("ignored", IMAGE, "with a row that is not numeric"),
     "mixed": _kind("ignored", IMAGE, "with boxes and outlines in one label file"),
     "nan": _kind("ignored", IMAGE, "with NaN in a row"),
     "infinite": _kind("ignored", IMAGE, "with an infinite number in a row"),
     "above": _kind("ignored", IMAGE, "with a coordinate above 1.01"),
     "negative": _kind("ignored", IMAGE, "with a negative number in a row"),
-    "fraction": _kind("ignored", IMAGE, "with a class that is no whole number"),
+    "fraction": _kind("ignored", IMAGE, "with a class that is not an integer"),
     "class": _kind("ignored", IMAGE, "with a class that the data YAML does not name"),
     "unreadable": _kind("ignored", IMAGE, "whose label file cannot be read as UTF-8"),
-    "other": _kind("ignored", IMAGE, "for a reason that this check does not know"),
-    "duplicate": _kind("removed", LABEL, "equal to another one of the image"),
+    "other": _kind("ignored", IMAGE, "for a reason unknown to this check"),
+    "duplicate": _kind("removed", LABEL, "equal to another label of the image"),
     "unread": _kind("unread", ("label file", "label files"), "without an image"),
     "rewritten": _kind("rewritten", ("JPEG", "JPEGs"), "without the end marker FFD9"),
     "flat": _kind("kept", ("box", "boxes"), "without an area"),
 }
-"""Every kind by name; what an import leaves out stands in its own report."""
+"""All kinds by name; what an import skips is in its own report."""
 
 BY_DESIGN = {
-    "crowd": "COCO's rule, no damage",
-    "without labelled people": "pose trains on people only, no damage",
-    "without labelled keypoints": "pose trains on keypoints only, no damage",
+    "crowd": "COCO's rule, not damage",
+    "without labelled people": "pose trains on people only, not damage",
+    "without labelled keypoints": "pose trains on keypoints only, not damage",
     "box cut to its image": "nothing lost",
 }
-"""What the importer does by rule, with the words that say so."""
+"""What the importer does by design, with the explanation shown for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """One kind of damage in one split.
+    """Occurrences of one kind of finding in one split.
 
     Attributes:
-        split: train or val; `all` for what concerns the dataset as a whole.
+        split: train or val; `all` for the dataset as a whole.
         kind: Key of `KINDS`.
-        count: How often.
-        examples: The first places: file, line and row.
+        count: Number of occurrences.
+        examples: First locations: file, line and row.
     """
 
     split: str
@@ -124,15 +126,15 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitAudit:
-    """How much of a split is trained on.
+    """Share of a split that is trained on.
 
     Attributes:
         split: train or val.
-        images: Images that Ultralytics is given.
-        images_kept: Those it trains on.
-        labels: Rows in the label files.
-        labels_kept: Those it trains on.
-        background: Kept images without a label.
+        images: Number of images given to Ultralytics.
+        images_kept: Number of images it trains on.
+        labels: Number of rows in the label files.
+        labels_kept: Number of labels it trains on.
+        background: Number of kept images without a label.
     """
 
     split: str
@@ -143,7 +145,7 @@ class SplitAudit:
     background: int
 
     def line(self) -> str:
-        """Return one line for a person."""
+        """Return a one-line summary."""
         text = (
             f"{self.split}: {self.images_kept} of {self.images} images and"
             f" {self.labels_kept} of {self.labels} labels are used"
@@ -156,13 +158,13 @@ class AuditReport:
     """What Ultralytics would silently do with a dataset.
 
     Attributes:
-        data: What was checked, as the user named it.
+        data: The checked dataset, as the user named it.
         task: detect, segment, pose or obb.
         classes: Number of classes.
-        splits: One entry a split, train first.
-        found: What was found, by split.
-        writes: Files that a training would put into the user's folder.
-        imported: What the import of a COCO folder did; None for anything else.
+        splits: One entry per split, train first.
+        found: Findings, by split.
+        writes: Files that a training would write into the user's folder.
+        imported: Report of the import of a COCO folder; None for any other dataset.
     """
 
     data: str
@@ -175,11 +177,11 @@ class AuditReport:
 
     @property
     def damaged(self) -> bool:
-        """Whether anything would be lost, or a file of the user changed."""
+        """Whether data would be lost or a file of the user changed."""
         return any(GROUPS[KINDS[f.kind].group].loss for f in self.found) or any(self._imported())
 
     def _imported(self) -> tuple[int, int, int, int]:
-        """Return what an import left out, repaired and doubts, as `SplitReport.tallies`, but for what is no damage."""
+        """Return the sums of `SplitReport.tallies`, without what happens by design."""
         tallies = [split.tallies() for split in self.imported.splits] if self.imported else []
         sums = [
             sum(n for t in tallies for reason, n in t[i].items() if reason not in BY_DESIGN)
@@ -213,15 +215,17 @@ class AuditReport:
             ),
             (
                 dropped or missed,
-                f"{_with_noun(dropped, ANNOTATION)} and {_with_noun(missed, IMAGE)} left out by the import",
+                f"{_with_noun(dropped, ANNOTATION)} and {_with_noun(missed, IMAGE)} "
+                "skipped by the import",
             ),
             (repaired, f"{repaired} repaired"),
             (doubts, f"{_with_noun(doubts, IMAGE)} doubtful"),
         ]
-        return f"Damage: {'; '.join(text for number, text in parts if number)}. Mend or remove what is named above."
+        damage = "; ".join(text for number, text in parts if number)
+        return f"Damage: {damage}. Fix or remove the items listed above."
 
     def lines(self) -> Iterator[str]:
-        """Yield the report for a person, at most 80 columns except for paths."""
+        """Yield the lines of the report, at most 80 columns except for paths."""
         yield f"{self.data}, {self.task}, {_with_noun(self.classes, ('class', 'classes'))}"
         for split in self.splits:
             yield f"  {split.line()}"
@@ -270,12 +274,12 @@ def _found_lines(one: Found) -> Iterator[str]:
 
 
 def _import_lines(report: ImportReport) -> Iterator[str]:
-    """Yield what the import of a COCO folder left out, repaired and doubts."""
+    """Yield what the import of a COCO folder skipped, repaired and found doubtful."""
     titles = (
-        "annotations left out",
-        "images left out",
+        "annotations skipped",
+        "images skipped",
         "repaired",
-        "doubtful, taken as the JSON says",
+        "doubtful, used as in the JSON",
     )
     for split in report.splits:
         for title, counts in zip(titles, split.tallies(), strict=True):

@@ -1,4 +1,4 @@
-"""Reading a COCO annotation file and its categories, with every complaint in one sentence."""
+"""Reader of COCO annotation files and their categories, with one-sentence errors."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from yolo_stability.core.errors import DataError, printable
 __all__ = ["COCO_KEYPOINTS", "Classes", "classes_of", "read_annotations"]
 
 COCO_KEYPOINTS = (
-    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
-    "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee", "right_knee", "left_ankle",
-    "right_ankle",
+    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder",
+    "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip", "left_knee",
+    "right_knee", "left_ankle", "right_ankle",
 )  # fmt: skip
-"""What a category without keypoint names is taken to have."""
+"""Keypoints of a category that does not name its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Classes:
-    """The classes of a dataset over all its splits.
+    """Classes of a dataset over all its splits.
 
     Attributes:
         index: Class number, from 0, by category id.
-        names: Class names in that order.
+        names: Class names in order of class number.
         keypoints: Names of the keypoints; empty unless the task is pose.
     """
 
@@ -35,7 +35,7 @@ class Classes:
     keypoints: tuple[str, ...] = ()
 
     def flip(self) -> list[int]:
-        """Return for each keypoint the one it becomes in a mirror image, found by left and right in the names."""
+        """Return, for each keypoint, its index in the mirrored image, from left/right in names."""
         where = {name: i for i, name in enumerate(self.keypoints)}
         return [where.get(_mirror(name), i) for i, name in enumerate(self.keypoints)]
 
@@ -50,14 +50,14 @@ def read_annotations(path: Path, task: str) -> dict[str, Any]:
     """Read a COCO annotation file.
 
     Args:
-        path: The JSON; it is only read.
+        path: The JSON file; it is only read.
         task: Outlines, most of the file, are kept for `segment` only.
 
     Returns:
         Its content; `images`, `annotations` and `categories` are lists.
 
     Raises:
-        DataError: If it cannot be read, is no JSON, or lacks one of the three.
+        DataError: It cannot be read, is not JSON, or lacks one of the three lists.
     """
     try:
         content = json.loads(
@@ -69,12 +69,12 @@ def read_annotations(path: Path, task: str) -> dict[str, Any]:
         raise DataError(f"{path} is nested too deeply for COCO annotations.") from err
     except ValueError as err:
         raise DataError(
-            f"{path} is not valid JSON ({err}); is it cut off? Copy or download it again."
+            f"{path} is not valid JSON ({err}); is it truncated? Copy or download it again."
         ) from err
     for key in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise DataError(
-                f"{path} has no list '{key}', so it is no COCO annotation file for training."
+                f"{path} has no list '{key}', so it is not a COCO annotation file for training."
             )
     if not content["categories"]:
         raise DataError(f"{path} lists no categories, so its annotations have no class names.")
@@ -97,7 +97,7 @@ def classes_of(documents: Iterable[tuple[Path, Mapping[str, Any]]], task: str) -
         The classes.
 
     Raises:
-        DataError: If a category has no id or name, or the files contradict each other.
+        DataError: A category has no id or name, or the files contradict each other.
     """
     names: dict[Any, str] = {}
     keypoints: dict[Any, tuple[str, ...]] = {}
@@ -106,8 +106,8 @@ def classes_of(documents: Iterable[tuple[Path, Mapping[str, Any]]], task: str) -
             identity, name, points = _category(category, path)
             if names.setdefault(identity, name) != name:
                 raise DataError(
-                    f"{path} calls category {identity} {name!r}, but it is {names[identity]!r} elsewhere;"
-                    " class names must be the same in all annotation files."
+                    f"{path} calls category {identity} {name!r}, but it is {names[identity]!r} "
+                    "elsewhere; class names must be the same in all annotation files."
                 )
             keypoints.setdefault(identity, points)
     if task == "pose" and any(keypoints.values()):
@@ -118,7 +118,8 @@ def classes_of(documents: Iterable[tuple[Path, Mapping[str, Any]]], task: str) -
     )
     if len(layouts) > 1:
         raise DataError(
-            "The categories have different keypoints; Ultralytics trains one keypoint layout at a time."
+            "The categories have different keypoints; Ultralytics trains one keypoint layout at a "
+            "time."
         )
     index = {identity: i for i, identity in enumerate(order)}
     return Classes(index=index, names=tuple(names[i] for i in order), keypoints=layouts.pop())
@@ -139,5 +140,5 @@ def _category(category: Any, path: Path) -> tuple[int | str, str, tuple[str, ...
 
 
 def _shown(name: str) -> str:
-    """Return a name that commands no terminal: Ultralytics prints the names of classes."""
+    """Return a name that is safe to print: Ultralytics prints class names."""
     return " ".join(printable(name).split("\n"))

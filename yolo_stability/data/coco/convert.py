@@ -1,7 +1,8 @@
-"""A COCO document made safe for Ultralytics' converter, with a count of all that was left out.
+"""Preparation of a COCO document for Ultralytics' converter, with a count of everything skipped.
 
-The converter joins `file_name` unchecked, turns 0-based ids into class -1 and drops things silently; here names are
-checked, images and categories renumbered from 1, and every loss has a reason.
+The converter joins `file_name` unchecked, turns 0-based ids into class -1 and drops entries
+silently; here names are checked, images and categories are renumbered from 1, and every loss has a
+reason.
 """
 
 from __future__ import annotations
@@ -30,12 +31,12 @@ from yolo_stability.data.files import SUFFIXES
 __all__ = ["Renumbered", "renumber"]
 
 TRIED = 1000
-"""Images looked for before a folder is given up as the wrong one."""
+"""Number of images to look for before a folder counts as the wrong one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """An image that was found: new id, name in the cache, file, size in pixels."""
+    """An existing image: new id, name in the cache, file, size in pixels."""
 
     identity: int
     name: str
@@ -48,8 +49,8 @@ class Renumbered:
     """A split ready for the converter.
 
     Attributes:
-        document: COCO JSON with ids from 1 and cache names for files; whoever has written it may empty it.
-        files: The user's file of each image that is kept, by cache name.
+        document: COCO JSON with ids from 1 and cache names for files; may be emptied once written.
+        files: The user's file of each kept image, by cache name.
         report: What was kept and dropped.
     """
 
@@ -60,7 +61,7 @@ class Renumbered:
 
 @dataclass(slots=True)
 class Losses:
-    """The four tallies of a split."""
+    """Reason counts of a split."""
 
     annotations: ReasonCounts = field(default_factory=ReasonCounts)
     images: ReasonCounts = field(default_factory=ReasonCounts)
@@ -68,7 +69,7 @@ class Losses:
     doubts: ReasonCounts = field(default_factory=ReasonCounts)
 
     def examples(self) -> dict[str, list[str]]:
-        """Return the first places of every reason."""
+        """Return the first examples of every reason."""
         tallies = (self.annotations, self.images, self.changed, self.doubts)
         return {reason: places for tally in tallies for reason, places in tally.examples.items()}
 
@@ -79,17 +80,17 @@ def renumber(
     """Check and renumber one split.
 
     Args:
-        split: Where it comes from.
-        content: The annotation file, as read; its annotations are let go one by one.
+        split: Source of the annotations and images.
+        content: The parsed annotation file; its annotations are released one by one.
         classes: Classes over all splits.
-        task: detect, segment or pose; pose keeps only images with labelled people.
-        root: The dataset's folder.
+        task: detect, segment or pose; pose keeps only images with labeled people.
+        root: Folder of the dataset.
 
     Returns:
         The split, ready to convert.
 
     Raises:
-        DataError: If names leave the folder, or nothing usable is left.
+        DataError: A name leaves the folder, or nothing usable remains.
     """
     losses = Losses()
     images = _images(split, content["images"], losses, root)
@@ -130,7 +131,7 @@ def renumber(
 
 
 def _images(split: Split, entries: list[Any], losses: Losses, root: Path) -> dict[Hashable, Image]:
-    """Return the images that exist, by their old id; entries for one file share one image."""
+    """Return the existing images by their old id; entries for the same file share one image."""
     names = [
         safe_name(entry.get("file_name"), split.annotations)
         for entry in entries
@@ -161,7 +162,8 @@ def _images(split: Split, entries: list[Any], losses: Losses, root: Path) -> dic
         images[identity] = by_file[file]
     if not images:
         raise DataError(
-            f"{split.annotations} lists no usable image: {losses.images.counts or 'the list is empty'}."
+            f"{split.annotations} lists no usable image: "
+            f"{losses.images.counts or 'the list is empty'}."
         )
     return images
 
@@ -176,7 +178,7 @@ def _identity(entry: Any) -> Hashable:
 def _measure(
     entry: Mapping[str, Any], file: Path | None, doubts: ReasonCounts
 ) -> tuple[float, float]:
-    """Return width and height in pixels as the entry states them, else as the image does; count contradictions."""
+    """Return width and height in pixels, from the entry or else the file; count contradictions."""
     if file is None:
         raise Unusable("file missing")
     if file.suffix.lower() not in SUFFIXES:
@@ -193,7 +195,8 @@ def _measure(
             raise Unusable("without a size")
         return pixels.upright
     if pixels and pixels.upright != size:
-        # Boxes are divided by the stated size: right for a picture scaled since, wrong for a mistake in the JSON.
+        # Boxes are divided by the stated size: correct for an image resized later, wrong for a
+        # mistake in the JSON.
         stored = pixels.turned and pixels.upright == size[::-1]
         reason = (
             "annotated as stored, but turned by its EXIF tag"
@@ -206,15 +209,16 @@ def _measure(
 
 
 def _folder(split: Split, names: Iterable[str]) -> Path:
-    """Return the first folder that holds one of the images."""
+    """Return the first folder that contains one of the images."""
     tried = list(names)[:TRIED]
     for folder in split.folders:
-        if any(os.path.isfile(folder / name) for name in tried):  # noqa: PTH113 - pathlib raises on overlong names
+        if any(os.path.isfile(folder / name) for name in tried):  # noqa: PTH113 - overlong names
             return folder
     where = ", ".join(str(f) for f in split.folders)
     raise DataError(
-        f"None of the images that {split.annotations} lists (first: {tried[0] if tried else 'none listed'}) is in"
-        f" {where}. Put them into one of these folders."
+        f"None of the images listed in {split.annotations} (first: "
+        f"{tried[0] if tried else 'none listed'}) is in {where}. Put them into one of these "
+        "folders."
     )
 
 
@@ -229,7 +233,7 @@ def _annotations(
     kept: list[dict[str, Any]] = []
     seen: set[Hashable] = set()
     for i, entry in enumerate(entries):
-        entries[i] = None  # both forms of a million annotations would be gigabytes
+        entries[i] = None  # keeping both forms of a million annotations would take gigabytes
         try:
             annotation = _annotation(entry, images, classes, task, losses)
             key = (annotation["image_id"], annotation["category_id"], *annotation["bbox"])
@@ -253,7 +257,7 @@ def _where(entry: Any) -> str:
 def _annotation(
     entry: Any, images: Mapping[Hashable, Image], classes: Classes, task: str, losses: Losses
 ) -> dict[str, Any]:
-    """Return one annotation in the converter's terms, or raise Unusable."""
+    """Return one annotation in the converter's format, or raise Unusable."""
     if not isinstance(entry, dict):
         raise Unusable("no annotation")
     image_id, category = entry.get("image_id"), entry.get("category_id")
@@ -286,6 +290,6 @@ def _annotation(
 
 
 def _corners(box: list[float]) -> list[float]:
-    """Return a box as a flat polygon; older converters wrote nothing for an object without an outline."""
+    """Return a box as a flat polygon; older converters skip objects without an outline."""
     x, y, width, height = box
     return [x, y, x + width, y, x + width, y + height, x, y + height]

@@ -1,4 +1,4 @@
-"""What an import kept, dropped and changed, counted by reason."""
+"""Report of an import: what was kept, dropped and changed, counted by reason."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ EXAMPLES = 3
 
 @dataclass(slots=True)
 class ReasonCounts:
-    """Counts events by reason and remembers the first few of each.
+    """Counter of events by reason that keeps the first examples of each.
 
     Attributes:
         counts: Number of events by reason.
-        examples: Where the first of them were, by reason.
+        examples: Locations of the first events, by reason.
     """
 
     counts: dict[str, int] = field(default_factory=dict)
     examples: dict[str, list[str]] = field(default_factory=dict)
 
     def add(self, reason: str, where: str) -> None:
-        """Count one event; `where` names the annotation or image for a person."""
+        """Count one event; `where` identifies the annotation or image."""
         self.counts[reason] = self.counts.get(reason, 0) + 1
         seen = self.examples.setdefault(reason, [])
         if len(seen) < EXAMPLES:
@@ -34,20 +34,21 @@ class ReasonCounts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitReport:
-    """What one annotation file became.
+    """Import result of one annotation file.
 
     Attributes:
         split: train or val.
         source: Name of the annotation file.
-        images_listed: Images in the file.
-        images_kept: Images in the imported list.
-        annotations_listed: Annotations in the file.
-        annotations_kept: Annotations that became labels.
-        dropped: Annotations left out, by reason.
-        images_dropped: Images left out, by reason.
-        changed: Things repaired, by reason.
-        doubts: Images whose size in the JSON is not that of the file, by reason; nothing is done about it.
-        examples: The first few of each reason.
+        images_listed: Number of images in the file.
+        images_kept: Number of images in the imported list.
+        annotations_listed: Number of annotations in the file.
+        annotations_kept: Number of annotations that became labels.
+        dropped: Number of annotations skipped, by reason.
+        images_dropped: Number of images skipped, by reason.
+        changed: Number of repairs, by reason.
+        doubts: Number of images whose size in the JSON differs from the file, by reason; they are
+            used as they are.
+        examples: First examples of each reason.
     """
 
     split: str
@@ -63,16 +64,16 @@ class SplitReport:
     examples: Mapping[str, list[str]]
 
     def tallies(self) -> tuple[Mapping[str, int], ...]:
-        """Return the four counts by reason: annotations and images left out, things repaired, things doubtful."""
+        """Return the four counts by reason: annotations and images skipped, repairs, doubts."""
         return self.dropped, self.images_dropped, self.changed, self.doubts
 
     def line(self) -> str:
-        """Return one line for a person."""
+        """Return a one-line summary."""
         text = (
             f"{self.split}: {self.images_kept} of {self.images_listed} images,"
             f" {self.annotations_kept} of {self.annotations_listed} annotations"
         )
-        titles = ("dropped", "images left out", "repaired", "doubtful")
+        titles = ("dropped", "images skipped", "repaired", "doubtful")
         for title, counts in zip(titles, self.tallies(), strict=True):
             if counts:
                 text += f"; {title}: " + ", ".join(f"{n} {reason}" for reason, n in counts.items())
@@ -81,10 +82,10 @@ class SplitReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportReport:
-    """What an import of a COCO folder did; also `import_report.json` beside the data YAML.
+    """Result of the import of a COCO folder; also `import_report.json` beside the data YAML.
 
     Attributes:
-        source: The user's folder.
+        source: Folder of the user.
         task: detect, segment or pose.
         data: The data YAML for Ultralytics.
         splits: One report per annotation file, train first.
@@ -96,14 +97,14 @@ class ImportReport:
     splits: tuple[SplitReport, ...]
 
     def lines(self) -> tuple[str, ...]:
-        """Return short lines for a person, one for the import and one per split."""
+        """Return a short summary, one line for the import and one per split."""
         return (
             f"{self.source} imported for {self.task} as {self.data}",
             *(s.line() for s in self.splits),
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the JSON form without the place of the cache, which may move."""
+        """Return the JSON form, without the cache location, which may change."""
         return {
             "source": str(self.source),
             "task": self.task,

@@ -1,4 +1,4 @@
-"""Importing a folder in COCO's own layout through Ultralytics' converter, once, into the cache."""
+"""Import of a folder in COCO's layout through Ultralytics' converter, once, into the cache."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from yolo_stability.data.files import unfinished_jpeg
 __all__ = ["import_coco"]
 
 IMPORTER_VERSION = 2
-"""Raise when the same input would give another result, or old caches stay in use."""
+"""Increment when the same input gives a different result; otherwise old caches stay in use."""
 
 YAML, REPORT = "data.yaml", "import_report.json"
 
@@ -32,18 +32,18 @@ YAML, REPORT = "data.yaml", "import_report.json"
 def import_coco(folder: Path, task: str) -> ImportReport:
     """Import a COCO folder for a task, or return the earlier import of the same content.
 
-    The user's folder is only read: the cache holds links to its images, and copies of those that Ultralytics would
-    rewrite.
+    The user's folder is only read: the cache contains links to its images, and copies of those that
+    Ultralytics would rewrite.
 
     Args:
-        folder: Holds `annotations/` and the images in `<split>/`, `images/<split>/` or `images/`.
+        folder: Folder with `annotations/` and images in `<split>/`, `images/<split>/` or `images/`.
         task: detect, segment or pose.
 
     Returns:
         What was kept and dropped, and the data YAML for Ultralytics.
 
     Raises:
-        DataError: If the annotations or images cannot be used, or the cache cannot be written.
+        DataError: Annotations or images cannot be used, or the cache cannot be written.
     """
     root = Path(os.path.realpath(folder))
     splits = find_splits(root, task)
@@ -72,7 +72,7 @@ def _slug(name: str) -> str:
 
 
 def _key(root: Path, splits: Iterable[Split], task: str) -> str:
-    """Return 16 hexadecimal digits that stand for annotations, image files, place, task and importer."""
+    """Return a 16-digit hash of annotations, image files, location, task and importer version."""
     digest = hashlib.sha256(f"{IMPORTER_VERSION} {task} {root}\n".encode(errors="surrogateescape"))
     for split in splits:
         try:
@@ -89,7 +89,7 @@ def _key(root: Path, splits: Iterable[Split], task: str) -> str:
 
 
 def _intact(target: Path) -> bool:
-    """Return whether an import is there with every image it lists."""
+    """Return whether an import exists with every image it lists."""
     if not (target / REPORT).is_file() or not (target / YAML).is_file():
         return False
     lists = list(target.glob("*.txt"))
@@ -114,13 +114,14 @@ def _prepare(root: Path, splits: tuple[Split, ...], task: str) -> tuple[list[Ren
     )
     if masks and importlib.util.find_spec("faster_coco_eval") is None:
         raise DataError(
-            f"{root} holds RLE masks, which need faster-coco-eval to decode: pip install 'yolo-stability[coco]'."
+            f"{root} has RLE masks, which need faster-coco-eval to decode: "
+            "pip install 'yolo-stability[coco]'."
         )
     return normalized, classes
 
 
 def _convert(splits: Iterable[Renumbered], task: str, fresh: Path) -> None:
-    """Let Ultralytics write `labels/<split>/*.txt`; it sees only the normalised JSON, in a folder of its own."""
+    """Let Ultralytics write `labels/<split>/*.txt`; it sees only a folder of normalized JSON."""
     from yolo_stability.compat.ultralytics import convert_coco, quiet
 
     with tempfile.TemporaryDirectory(prefix="json-", dir=fresh.parent) as name:
@@ -129,7 +130,8 @@ def _convert(splits: Iterable[Renumbered], task: str, fresh: Path) -> None:
         for split in splits:
             path = work / "json" / f"{split.report.split}.json"
             path.write_text(json.dumps(split.document), encoding="utf-8")
-            split.document.clear()  # a million annotations are a gigabyte, and the converter reads them again
+            # a million annotations take a gigabyte, and the converter reads them again
+            split.document.clear()
         with quiet():
             convert_coco(
                 labels_dir=str(work / "json"),
@@ -166,7 +168,7 @@ def _write(splits: Iterable[Renumbered], classes: Classes, fresh: Path) -> None:
 
 
 def _place(files: Mapping[str, Path], folder: Path) -> None:
-    """Link each image into the cache, or copy it where a link is impossible or unsafe."""
+    """Link each image into the cache; copy it where a link is impossible or unsafe."""
     for name, source in files.items():
         link = folder / name
         try:

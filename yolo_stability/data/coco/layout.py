@@ -1,4 +1,4 @@
-"""COCO's own folder layout: which annotation files and images belong to which split."""
+"""COCO's folder layout: annotation files and images of each split."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from yolo_stability.data.files import SUFFIXES
 __all__ = ["PREFIXES", "Split", "find_splits", "has_yaml", "image_listing", "is_coco"]
 
 PREFIXES = {"detect": "instances_", "segment": "instances_", "pose": "person_keypoints_"}
-"""Start of an annotation file's name, by task; other tasks have no COCO form here."""
+"""Prefix of an annotation file's name, by task; other tasks have no COCO form here."""
 
 SPLITS = {"train": "train", "val": "val"}
 """Split by the start of a file name; `val` covers `valid`. Test sets are not needed to train."""
@@ -21,12 +21,12 @@ SPLITS = {"train": "train", "val": "val"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Split:
-    """One annotation file and where its images may be.
+    """One annotation file and the folders that may contain its images.
 
     Attributes:
         name: train or val.
-        annotations: The JSON.
-        folders: Existing folders that may hold the images, the likeliest first.
+        annotations: The JSON file.
+        folders: Existing folders that may contain the images, most likely first.
     """
 
     name: str
@@ -35,7 +35,7 @@ class Split:
 
 
 def has_yaml(folder: Path) -> bool:
-    """Return whether a data YAML lies in a folder itself, which makes it Ultralytics' business."""
+    """Return whether a folder directly contains a data YAML, which Ultralytics reads itself."""
     return any(True for pattern in ("*.yaml", "*.yml") for _ in folder.glob(pattern))
 
 
@@ -56,14 +56,15 @@ def find_splits(folder: Path, task: str) -> tuple[Split, ...]:
         task: detect, segment or pose.
 
     Returns:
-        One entry per annotation file; train and val are there.
+        One entry each for train and val.
 
     Raises:
-        DataError: If the task has no COCO form, a split is missing, or two files claim the same one.
+        DataError: The task has no COCO form, a split is missing, or two files match the same split.
     """
     if task not in PREFIXES:
         raise DataError(
-            f"A COCO folder serves detect, segment and pose, not {task}: {folder}. Pass a data YAML for {task}."
+            f"A COCO folder supports detect, segment and pose, not {task}: {folder}. Pass a data "
+            f"YAML for {task}."
         )
     found: dict[str, Split] = {}
     for path in sorted((folder / "annotations").glob(f"{PREFIXES[task]}*.json")):
@@ -73,40 +74,40 @@ def find_splits(folder: Path, task: str) -> tuple[Split, ...]:
             continue
         if name in found:
             raise DataError(
-                f"Both {found[name].annotations.name} and {path.name} in {path.parent} are {name} sets."
-                " Leave one of them, or pass a data YAML."
+                f"Both {found[name].annotations.name} and {path.name} in {path.parent} are {name} "
+                "sets. Keep one of them, or pass a data YAML."
             )
         found[name] = Split(name=name, annotations=path, folders=tuple(_folders(folder, source)))
     for name in ("train", "val"):
         if name not in found:
             there = sorted(p.name for p in (folder / "annotations").glob("*.json"))
             raise DataError(
-                f"{folder} has no {name} set for {task}: annotations/{PREFIXES[task]}{name}*.json is missing"
-                f" (found {', '.join(there) or 'no JSON'}). Add it, or pass a data YAML."
+                f"{folder} has no {name} set for {task}: annotations/{PREFIXES[task]}{name}*.json "
+                f"is missing (found {', '.join(there) or 'no JSON'}). Add it, or pass a data YAML."
             )
     return (found["train"], found["val"])
 
 
 def _folders(folder: Path, source: str) -> Iterator[Path]:
-    """Yield the existing folders in which the images of `source` (such as `train2017`) may be."""
+    """Yield the existing folders that may contain the images of `source`, such as `train2017`."""
     for path in (folder / source, folder / "images" / source, folder / "images", folder):
         if path.is_dir():
             yield path
 
 
 def image_listing(folder: Path) -> Iterator[str]:
-    """Yield `path size` of every image below a folder in a fixed order, following links once.
+    """Yield path and size of every image below a folder in a fixed order, following links once.
 
     Args:
-        folder: The user's folder; it is only read.
+        folder: Folder of the user; it is only read.
 
     Yields:
-        Path relative to the folder and size in bytes, one string an image.
+        Path relative to the folder and size in bytes, one string per image.
     """
     seen: set[str] = set()
     for parent, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(parent)
-        if real in seen:  # a link back up
+        if real in seen:  # a link to a parent folder
             folders.clear()
             continue
         seen.add(real)

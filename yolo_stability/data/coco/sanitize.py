@@ -1,7 +1,7 @@
-"""One COCO annotation made safe for Ultralytics' converter: pure functions, no files.
+"""Cleaning of one COCO annotation for Ultralytics' converter: pure functions, no files.
 
-Ultralytics ignores a whole image for one coordinate outside it, so what sticks out is cut here, and what cannot be
-used is left out by name.
+Ultralytics ignores a whole image for one coordinate outside it, so coordinates are clipped here,
+and unusable annotations are skipped with a reason.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from yolo_stability.data.coco.import_report import ReasonCounts
 __all__ = ["Unusable", "clean_box", "clean_keypoints", "clean_polygons"]
 
 SLACK = 1.0
-"""Pixels by which a box may stick out before the cut is worth reporting; COCO's own do by rounding."""
+"""Pixels by which a box may exceed its image unreported; COCO's own boxes do, by rounding."""
 
 
 class Unusable(Exception):
-    """An annotation cannot become a label; its text is the reason that is counted."""
+    """An annotation that cannot become a label; its text is the counted reason."""
 
 
 def float_of(value: Any) -> float:
-    """Return a JSON value as a float, NaN for whatever is none."""
+    """Return a JSON value as a float; NaN if it is not a number."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return math.nan
     try:
@@ -34,19 +34,23 @@ def float_of(value: Any) -> float:
 def clean_box(
     value: Any, size: tuple[float, float], tally: ReasonCounts, where: str
 ) -> list[float]:
-    """Check a COCO box and cut it to its image.
+    """Check a COCO box and clip it to its image.
 
     Args:
         value: `[x, y, width, height]` in pixels, from the file.
         size: Width and height of the image, pixels.
-        tally: Counts the cuts.
-        where: Names the annotation.
+        tally: Counts the clipped boxes.
+        where: Identifies the annotation.
 
     Returns:
-        The box, inside the image, with an area.
+        The box, inside the image, with a positive area.
 
     Raises:
-        Unusable: If it is no box, has no area, or lies outside.
+        Unusable: Not a box, without area, or outside the image.
+
+    Example:
+        >>> clean_box([-5, 0, 15, 10], (100.0, 80.0), ReasonCounts(), "annotation 1")
+        [0.0, 0.0, 10.0, 10.0]
     """
     if not isinstance(value, list | tuple) or len(value) != 4:
         raise Unusable("without a box of four numbers")
@@ -64,7 +68,7 @@ def clean_box(
     if max(left - x, top - y, x + width - right, y + height - bottom) > SLACK:
         tally.add("box cut to its image", where)
     box = [left, top, right - left, bottom - top]
-    # A sliver that prints as 0 would be a label without area.
+    # A box so thin that it is printed as 0 would be a label without area.
     if min(box[2] / size[0], box[3] / size[1]) < 1e-6:
         raise Unusable("box without area")
     return box
@@ -73,20 +77,24 @@ def clean_box(
 def clean_keypoints(
     value: Any, count: int, size: tuple[float, float], tally: ReasonCounts, where: str
 ) -> list[float]:
-    """Check the keypoints of one object; a point that cannot be used becomes unlabelled.
+    """Check the keypoints of one object; an unusable point becomes unlabeled.
 
     Args:
         value: `[x, y, visibility] * count` in pixels, from the file.
         count: Number of keypoints of the category.
         size: Width and height of the image, pixels.
         tally: Counts the points that lose their label.
-        where: Names the annotation.
+        where: Identifies the annotation.
 
     Returns:
-        3 * count numbers; visibility is 0, 1 or 2, and unlabelled points are (0, 0, 0).
+        3 * count numbers; visibility is 0, 1 or 2, and unlabeled points are (0, 0, 0).
 
     Raises:
-        Unusable: If the length is wrong or no keypoint is labelled.
+        Unusable: The length is wrong or no keypoint is labeled.
+
+    Example:
+        >>> clean_keypoints([5, 5, 2, 200, 5, 2], 2, (100.0, 80.0), ReasonCounts(), "annotation 1")
+        [5.0, 5.0, 2.0, 0, 0, 0]
     """
     if value is None or value == []:
         raise Unusable("without labelled keypoints")
@@ -107,16 +115,21 @@ def clean_keypoints(
 
 
 def clean_polygons(value: Any, size: tuple[float, float], tally: ReasonCounts, where: str) -> Any:
-    """Check an outline; RLE masks pass as they are, polygons are cut to the image point by point.
+    """Check an outline: RLE masks pass unchanged, polygons are clipped to the image per point.
 
     Args:
         value: `segmentation` from the file.
         size: Width and height of the image, pixels.
-        tally: Counts the outlines that fall back to their box.
-        where: Names the annotation.
+        tally: Counts the outlines replaced by their box.
+        where: Identifies the annotation.
 
     Returns:
-        A list of flat polygons, an RLE mapping, or an empty list where there is no usable outline.
+        A list of flat polygons, an RLE mapping, or an empty list without a usable outline.
+
+    Example:
+        >>> polygons = [[0, 0, 200, 0, 0, 50]]
+        >>> clean_polygons(polygons, (100.0, 80.0), ReasonCounts(), "annotation 1")
+        [[0.0, 0.0, 100.0, 0.0, 0.0, 50.0]]
     """
     if isinstance(value, dict) and isinstance(value.get("counts"), list | str):
         return {"size": value.get("size"), "counts": value["counts"]}

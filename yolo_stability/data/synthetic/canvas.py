@@ -1,7 +1,7 @@
-"""A picture drawn large with OpenCV's integer primitives and averaged down in numpy.
+"""Image drawn large with OpenCV's integer primitives and downsampled in numpy.
 
-Only convex polygons and lines are used: OpenCV 4.10 and 5.0 draw these alike, but not circles,
-concave fills or anti-aliased edges.
+Only convex polygons and lines are used: OpenCV 4.10 and 5.0 draw these identically, but not
+circles, concave fills or anti-aliased edges.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 __all__ = ["SCALE", "Canvas", "background"]
 
 SCALE = 4
-"""Drawn pixels per picture pixel and axis."""
+"""Drawn pixels per image pixel and axis."""
 
 NOISE = 6.0
-"""Standard deviation of the pixel noise, in grey levels."""
+"""Standard deviation of the pixel noise, in gray levels."""
 
 
 def background(rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
-    """Return a muted background with a colour gradient and faint bars.
+    """Return a muted background with a color gradient and faint bars.
 
     Args:
-        rng: The only source of chance.
-        size: Side of the final picture, pixels.
+        rng: The only source of randomness.
+        size: Side of the final image, pixels.
 
     Returns:
         (size * SCALE, size * SCALE, 3) uint8 BGR.
@@ -48,7 +48,7 @@ def background(rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
 
 
 class Canvas:
-    """A large picture that is painted in picture coordinates.
+    """Large image that is painted in coordinates of the final image.
 
     Args:
         image: (side * SCALE, side * SCALE, 3) uint8 BGR; painted in place.
@@ -85,7 +85,7 @@ class Canvas:
         self.polygon(_arc(middle, radius, 0.0, 2 * math.pi), color)
 
     def picture(self, rng: np.random.Generator) -> NDArray[np.uint8]:
-        """Return the averaged picture with pixel noise, (side, side, 3) uint8 BGR."""
+        """Return the downsampled image with pixel noise, (side, side, 3) uint8 BGR."""
         side = self.image.shape[0] // SCALE
         mean = self.image.reshape(side, SCALE, side, SCALE, 3).mean(axis=(1, 3))
         noisy = mean + rng.normal(0.0, NOISE, size=mean.shape)
@@ -93,7 +93,7 @@ class Canvas:
         return result
 
     def mask(self) -> NDArray[np.bool_]:
-        """Return where anything but black was painted, (side * SCALE, side * SCALE)."""
+        """Return a mask of all non-black pixels, (side * SCALE, side * SCALE)."""
         painted: NDArray[np.bool_] = self.image.max(axis=2) > 0
         return painted
 
@@ -101,7 +101,7 @@ class Canvas:
 def _arc(
     middle: NDArray[np.float64], radius: float, start: float, turn: float
 ) -> NDArray[np.float64]:
-    """Return points (n, 2) on a circle from angle `start` over `turn` radians; pixels."""
+    """Return points (n, 2) on an arc of `turn` radians from angle `start`; pixels."""
     angles = start + turn * np.linspace(0.0, 1.0, 25)
     points: NDArray[np.float64] = middle + radius * np.stack(
         [np.cos(angles), np.sin(angles)], axis=1
@@ -110,6 +110,6 @@ def _arc(
 
 
 def _large(points: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Return drawn integer coordinates of points given in pixels."""
+    """Return the drawn integer coordinates of points given in pixels."""
     drawn: NDArray[np.int32] = np.rint(points * SCALE).astype(np.int32)
     return drawn

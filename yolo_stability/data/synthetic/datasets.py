@@ -1,4 +1,4 @@
-"""The embedded sets: drawn from a seed in seconds, kept in the cache as COCO JSON and PNG."""
+"""Embedded sets: drawn from a seed in seconds, stored in the cache as COCO JSON and PNG."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ Picture = tuple[str, NDArray[np.uint8], list[dict[str, Any]]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbeddedSpec:
-    """What `datasets/<name>.yaml` says about a set.
+    """Content of `datasets/<name>.yaml`.
 
     Attributes:
         name: `shapes` or `figures`.
-        tasks: Tasks it can train, the one it is made for first.
+        tasks: Tasks it can train, the primary one first.
         description: One sentence.
-        seed: Where all chance comes from.
-        size: Side of a picture, pixels.
-        train: Number of training pictures.
-        val: Number of validation pictures.
+        seed: Seed of all randomness.
+        size: Side of an image, pixels.
+        train: Number of training images.
+        val: Number of validation images.
         checksum: SHA-256 of the drawings, see `checksum`.
-        control: Scenario file, below `configs/`, that learns the set.
+        control: Scenario file below `configs/` that learns the set.
     """
 
     name: str
@@ -66,7 +66,11 @@ def embedded_spec(name: str) -> EmbeddedSpec:
         name: One of `EMBEDDED`.
 
     Returns:
-        Its content.
+        The content of its YAML.
+
+    Example:
+        >>> embedded_spec("shapes").tasks
+        ('detect', 'segment')
     """
     import yaml
 
@@ -75,21 +79,21 @@ def embedded_spec(name: str) -> EmbeddedSpec:
 
 
 def _drawer(name: str) -> ModuleType:
-    """Return the module that draws a set; it loads OpenCV."""
+    """Return the module that draws a set; imports OpenCV."""
     from yolo_stability.data.synthetic import figures, shapes
 
     return {"figures": figures, "shapes": shapes}[name]
 
 
 def draw_embedded(spec: EmbeddedSpec, split: str) -> Iterator[Picture]:
-    """Draw the pictures of a split; each has its own generator, so none depends on another.
+    """Draw the images of a split, each with its own generator, so that they are independent.
 
     Args:
         spec: The set.
         split: `train` or `val`.
 
     Yields:
-        File name, picture (size, size, 3) uint8 BGR, COCO annotations without ids.
+        File name, image (size, size, 3) uint8 BGR, COCO annotations without ids.
     """
     module = _drawer(spec.name)
     for index in range(spec.train if split == "train" else spec.val):
@@ -99,17 +103,17 @@ def draw_embedded(spec: EmbeddedSpec, split: str) -> Iterator[Picture]:
 
 
 def embedded_folder(name: str) -> tuple[Path, str | None]:
-    """Return the folder of an embedded set in COCO's own layout, drawing it at the first call.
+    """Return the folder of an embedded set in COCO's layout, drawing it on the first call.
 
     Args:
         name: One of `EMBEDDED`.
 
     Returns:
-        The folder, and a notice when this machine draws other pixels than the release did (another OpenCV): the
-        set is as good, but its figures are not comparable bit for bit.
+        The folder, and a notice when this machine draws different pixels than the release did
+        (another OpenCV version): the set is equivalent, but results are not comparable bit for bit.
 
     Raises:
-        DataError: If the cache cannot be written.
+        DataError: The cache cannot be written.
     """
     spec = embedded_spec(name)
     target = cache_root() / "embedded" / f"{name}-{spec.checksum[:12]}"
@@ -119,13 +123,14 @@ def embedded_folder(name: str) -> tuple[Path, str | None]:
     if found == spec.checksum:
         return target, None
     return target, (
-        f"{name}: the drawings differ from the released ones (checksum {found[:12]}, released {spec.checksum[:12]}),"
-        " probably another OpenCV version; results are not comparable bit for bit"
+        f"{name}: the drawings differ from the released ones (checksum {found[:12]}, released "
+        f"{spec.checksum[:12]}), probably because of another OpenCV version; results are not "
+        "comparable bit for bit"
     )
 
 
 def checksum(folder: Path) -> str:
-    """Return the SHA-256 of a set: decoded pixels and canonical JSON, so encoders do not matter.
+    """Return the SHA-256 of decoded pixels and canonical JSON, independent of image encoders.
 
     Args:
         folder: A folder with `train/`, `val/` and `annotations/`.
@@ -139,7 +144,7 @@ def checksum(folder: Path) -> str:
     for split in SPLITS:
         for path in sorted((folder / split).glob("*.png")):
             image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-            if image is None:  # damaged file: no drawing has this checksum
+            if image is None:  # damaged file: matches no released checksum
                 return "0" * 64
             digest.update(f"{split}/{path.name} {image.shape}\n".encode())
             digest.update(np.ascontiguousarray(image).tobytes())

@@ -1,7 +1,7 @@
-"""The drawings of the set `figures`: jointed bodies with the 17 keypoints of COCO.
+"""Drawings of the set `figures`: jointed bodies with the 17 keypoints of COCO.
 
-Every figure faces the viewer, so its left is on the right of the picture; left and right limbs differ in colour,
-or nobody could tell them apart.
+Every figure faces the viewer, so its left is on the right of the image; left and right limbs differ
+in color, since otherwise they could not be distinguished.
 """
 
 from __future__ import annotations
@@ -68,15 +68,15 @@ COLORS = {
 
 
 def draw(rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
-    """Draw one picture with one or two figures.
+    """Draw one image with one or two figures.
 
     Args:
-        rng: The only source of chance.
-        size: Side of the picture, pixels.
+        rng: The only source of randomness.
+        size: Side of the image, pixels.
 
     Returns:
-        The picture, (size, size, 3) uint8 BGR, and its COCO annotations without ids; boxes xywh and keypoints in
-        pixels, visibility 0 (outside), 1 (hidden) or 2 (visible).
+        The image, (size, size, 3) uint8 BGR, and its COCO annotations without ids; boxes xywh and
+        keypoints in pixels, visibility 0 (outside), 1 (hidden) or 2 (visible).
     """
     canvas = Canvas(background(rng, size))
     annotations: list[dict[str, Any]] = []
@@ -88,7 +88,7 @@ def draw(rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], list[d
 
 
 def _crowd(rng: np.random.Generator, size: int) -> list[tuple[Body, tuple[bool, bool]]]:
-    """Return one tall figure, or two slim ones side by side, each with which arms (left, right) are behind."""
+    """Return one tall or two slim figures, each with whether its (left, right) arm is behind."""
     bodies: list[tuple[Body, tuple[bool, bool]]] = []
     pair = rng.random() < 0.25
     for index in range(2 if pair else 1):
@@ -146,14 +146,14 @@ def _pose(
 def _limb(
     body: Body, names: tuple[str, str, str], sign: float, length: float, angles: tuple[float, float]
 ) -> None:
-    """Add the two lower joints of a limb; `angles` (radians) lift the first bone outward and bend the second."""
+    """Add two joints of a limb; `angles` (radians) lift the first bone and bend the second."""
     upper, both = angles[0], angles[0] + angles[1]
     body[names[1]] = body[names[0]] + length * np.array([sign * math.sin(upper), math.cos(upper)])
     body[names[2]] = body[names[1]] + length * np.array([sign * math.sin(both), math.cos(both)])
 
 
 def _dress(rng: np.random.Generator) -> dict[str, list[int]]:
-    """Return the colours of one figure: the same for everyone, each a little different."""
+    """Return the colors of one figure: small random changes to the common ones."""
     return {
         part: np.clip(np.array(color) + rng.integers(-22, 23, size=3), 1, 255).tolist()
         for part, color in COLORS.items()
@@ -163,7 +163,7 @@ def _dress(rng: np.random.Generator) -> dict[str, list[int]]:
 def _paint(
     canvas: Canvas, body: Body, behind: tuple[bool, bool], colors: dict[str, list[int]]
 ) -> None:
-    """Paint back to front: hidden arms, legs, torso, head, arms in front."""
+    """Paint from back to front: hidden arms, legs, torso, head, arms in front."""
     height = float(body["size"][0])
     width = 0.062 * height
     arms = {"left": behind[0], "right": behind[1]}
@@ -197,7 +197,7 @@ def _torso(body: Body) -> Point:
 
 
 def _annotate(body: Body, behind: tuple[bool, bool], size: int) -> dict[str, Any]:
-    """Return the COCO annotation of a figure: its box and area from the painted pixels."""
+    """Return the COCO annotation of a figure, with box and area from its painted pixels."""
     stencil = Canvas(np.zeros((size * SCALE, size * SCALE, 3), dtype=np.uint8))
     _paint(stencil, body, behind, {part: [255, 255, 255] for part in COLORS})
     rows, columns = np.nonzero(stencil.mask())
@@ -217,7 +217,7 @@ def _annotate(body: Body, behind: tuple[bool, bool], size: int) -> dict[str, Any
 
 
 def _keypoint(body: Body, name: str, behind: tuple[bool, bool], size: int) -> list[float]:
-    """Return [x, y, visibility] of a joint: 0 outside the picture, 1 behind the torso, 2 visible."""
+    """Return [x, y, visibility] of a joint: 0 outside the image, 1 behind the torso, 2 visible."""
     point = body[name]
     if not bool(((point >= 0) & (point <= size - 1)).all()):
         return [0, 0, 0]
@@ -227,7 +227,7 @@ def _keypoint(body: Body, name: str, behind: tuple[bool, bool], size: int) -> li
 
 
 def _inside(point: Point, corners: Point) -> bool:
-    """Return whether a point lies in a convex polygon of (n, 2) corners."""
+    """Return whether a point is inside a convex polygon of (n, 2) corners."""
     edges = np.roll(corners, -1, axis=0) - corners
     offsets = point - corners
     cross = edges[:, 0] * offsets[:, 1] - edges[:, 1] * offsets[:, 0]

@@ -1,4 +1,4 @@
-"""The drawings of the set `shapes`: circles, squares and triangles on a restless background."""
+"""Drawings of the set `shapes`: circles, squares and triangles on a textured background."""
 
 from __future__ import annotations
 
@@ -20,21 +20,22 @@ CATEGORIES: tuple[dict[str, Any], ...] = (
 )
 
 HUES = {1: 4, 2: 60, 3: 112}
-"""Hue of a class in OpenCV's half degrees: red, green, blue."""
+"""Hue of a class in OpenCV's units of 2 degrees: red, green, blue."""
 
 CORNERS = {1: 40, 2: 4, 3: 3}
 MAX_OVERLAP = 0.1
 
 
 def draw(rng: np.random.Generator, size: int) -> tuple[NDArray[np.uint8], list[dict[str, Any]]]:
-    """Draw one picture with one to four shapes.
+    """Draw one image with one to four shapes.
 
     Args:
-        rng: The only source of chance.
-        size: Side of the picture, pixels.
+        rng: The only source of randomness.
+        size: Side of the image, pixels.
 
     Returns:
-        The picture, (size, size, 3) uint8 BGR, and its COCO annotations without ids; boxes xywh in pixels.
+        The image, (size, size, 3) uint8 BGR, and its COCO annotations without ids; boxes xywh in
+        pixels.
     """
     canvas = Canvas(background(rng, size))
     boxes: list[tuple[float, float, float, float]] = []
@@ -66,7 +67,7 @@ def _place(
     size: int,
     boxes: list[tuple[float, float, float, float]],
 ) -> NDArray[np.float64] | None:
-    """Return the outline (n, 2) of a shape at a free place, in pixels, or None when none was found."""
+    """Return the outline (n, 2) of a shape at a free position, in pixels; None without one."""
     for _ in range(20):
         radius = rng.uniform(0.08, 0.21) * size
         middle = rng.uniform(radius + 1, size - radius - 1, size=2)

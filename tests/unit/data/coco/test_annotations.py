@@ -21,7 +21,7 @@ def spoil(root, text):
 def test_truncated_json_is_refused(coco, keep):
     root = coco.write()
     whole = (root / "annotations" / "instances_train2017.json").read_bytes()
-    with pytest.raises(DataError, match=r"instances_train2017.json is not valid JSON .* cut off"):
+    with pytest.raises(DataError, match=r"instances_train2017.json is not valid JSON .* truncated"):
         import_coco(spoil(root, whole[:keep]), "detect")
 
 

@@ -37,7 +37,7 @@ def test_two_train_sets_are_refused(coco):
 
 
 def test_a_task_without_a_coco_form_is_refused(coco):
-    with pytest.raises(DataError, match="serves detect, segment and pose, not obb"):
+    with pytest.raises(DataError, match="supports detect, segment and pose, not obb"):
         import_coco(coco.write(), "obb")
 
 

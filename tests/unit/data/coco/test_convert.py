@@ -134,7 +134,7 @@ def test_names_that_leave_the_folder_are_refused(coco, name):
     coco.images.append({"id": 3, "file_name": name, "width": 40, "height": 20})
     with pytest.raises(
         DataError,
-        match=r"lists the image .*(leave the dataset's folder|characters that no file has)",
+        match=r"lists the image .*(leave the dataset's folder|characters that no file can have)",
     ):
         import_coco(coco.write(), "detect")
 

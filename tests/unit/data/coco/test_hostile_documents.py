@@ -128,8 +128,8 @@ def test_no_document_raises_anything_but_our_own_errors(
     try:
         report = import_coco(root, task)
     except StabilityError as err:
-        said = str(err)
-        assert "\n" not in said.replace(str(root), "")
+        message = str(err)
+        assert "\n" not in message.replace(str(root), "")
         return
     event("imported")
     for split in report.splits:

@@ -97,7 +97,7 @@ def test_names_with_folders_and_twin_stems_keep_their_own_labels(coco, labels):
 
 
 def test_the_users_folder_stays_as_it_is(coco, snapshot):
-    """Also a JPEG without an end marker, which Ultralytics repairs in place when it scans a dataset."""
+    """Includes a JPEG without end marker, which Ultralytics repairs in place during a scan."""
     jpeg = coco.picture("cut.jpg")
     jpeg.write_bytes(jpeg.read_bytes() + b"trailing bytes")
     coco.images.append({"id": 3, "file_name": "cut.jpg", "width": 40, "height": 20})
@@ -195,7 +195,10 @@ def test_a_killed_import_leaves_nothing_half_done(coco, labels, tmp_path):
 
 
 def test_importing_the_package_loads_neither_torch_nor_ultralytics():
-    code = "import sys, yolo_stability.data; assert not {'torch', 'ultralytics', 'cv2'} & set(sys.modules)"
+    code = (
+        "import sys, yolo_stability.data; "
+        "assert not {'torch', 'ultralytics', 'cv2'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
@@ -220,7 +223,7 @@ def test_a_read_only_dataset_is_imported(coco, labels):
 @pytest.mark.coco_mini
 @pytest.mark.parametrize("task", ["detect", "segment", "pose"])
 def test_coco_mini_against_its_own_json(coco_mini, labels, snapshot, task):
-    """The reference reads the JSON directly: names, boxes and keypoints of every object that is no crowd."""
+    """Reference: names, boxes and keypoints of all non-crowd objects, read from the JSON."""
     before = snapshot(coco_mini)
     report = import_coco(coco_mini, task)
     assert _scan(report.data) == (28 if task == "pose" else 80)

@@ -26,7 +26,7 @@ def name(request):
 
 
 def test_the_drawings_are_the_released_ones(name):
-    """An own digest over decoded pixels and canonical JSON; another OpenCV may draw otherwise, which is a notice."""
+    """Independent digest of pixels and JSON; other OpenCV versions give a notice."""
     folder, notice = embedded_folder(name)
     digest = hashlib.sha256()
     for split in ("train", "val"):

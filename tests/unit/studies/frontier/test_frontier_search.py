@@ -315,8 +315,7 @@ def test_a_search_of_another_machine_in_the_same_folder_is_told(
     told, err = capsys.readouterr()
     assert told == ""
     assert (
-        f"stability: '{tmp_path / 'out'}' was last in use by process 7 on else\\x1b[31mwhere: "
-        in err
+        f"stability: '{tmp_path / 'out'}' was last used by process 7 on else\\x1b[31mwhere: " in err
     )
 
 
