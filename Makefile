@@ -74,9 +74,10 @@ docs: setup ## build the documentation into docs/site, offline (seconds)
 	@$(BIN)/python docs/generate.py
 	@$(BIN)/python -m zensical build --strict -f docs/zensical.toml
 
-lint: setup ## run linter, format check, type check and import rules (a minute)
+lint: setup ## run linter, format check, spelling, type check and import rules (a minute)
 	@$(BIN)/ruff check -q .
 	@$(BIN)/ruff format -q --check . || { echo "run: $(BIN)/ruff format ." >&2; exit 1; }
+	@$(BIN)/codespell
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo --no-cache
 

@@ -3,7 +3,7 @@
 Usage: python docs/gallery.py FOLDER
 
 FOLDER is what `yolo-stability benchmark suite=full seeds=1 out=FOLDER` has written. Each picture is the run's own
-`gradient_norms.png`, drawn by the package, with fewer colours so that the file stays small.
+`gradient_norms.png`, drawn by the package, with fewer colors so that the file stays small.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SIGNATURES: Mapping[str, str] = {
     "noise": "tiny-batch/detect/yolo26n/0",
 }
 """Pictures by name, and the run each shows: arm, task, model, seed."""
-COLOURS = 128
+COLORS = 128
 
 
 def main(folder: Path) -> None:
@@ -41,7 +41,7 @@ def main(folder: Path) -> None:
         with TemporaryDirectory() as scratch:
             picture = Image.open(draw_run(replace(trace, path=Path(scratch)))).convert("RGB")
         path = OUT / f"{name}.png"
-        picture.quantize(COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+        picture.quantize(COLORS, dither=Image.Dither.NONE).save(path, optimize=True)
         diagnosis = diagnose_trace(trace)
         print(
             f"{path.name}: {run}, {path.stat().st_size // 1000} kB\n  {diagnosis.verdict}: {diagnosis.why}"

@@ -93,4 +93,4 @@ def test_every_pure_function_of_gradients_and_statistics_has_an_example() -> Non
 
 
 def test_every_clip_has_an_example() -> None:
-    assert lacking([clips.CLIPS.get(name) for name in clips.CLIPS.names]) == []
+    assert lacking([clips.CLIPS[name] for name in clips.CLIPS.names]) == []

@@ -301,7 +301,7 @@ def test_resume_keeps_settings_name_and_what_was_asked_for(tmp_path: Path) -> No
         ({"epochs": "x"}, "epochs"),
         ({"optimizer": "Sgdd"}, "Invalid value optimizer=Sgdd: expected one of auto"),
         ({"model": "nope.pt"}, "neither a file nor a model"),
-        ({"guard": "maybe"}, "guard is off, skip or stop"),
+        ({"guard": "maybe"}, "expected off, skip or stop"),
     ],
 )
 def test_mistakes_in_python_are_one_sentence_before_anything_starts(

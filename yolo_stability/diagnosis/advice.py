@@ -1,6 +1,6 @@
 """Advice against a cause, as measured: from `configs/remedies.json`, written by `suite=remedies`.
 
-Only measured cells of the matrix are used. If nothing was measured, the result records that, and a
+Only measured cells of the matrix are used. If nothing was measured, that is reported, and a
 diagnosis keeps the general advice of its rules.
 """
 

@@ -244,6 +244,13 @@ def describe_loop(parts: LoopParts, config: Mapping[str, Any]) -> RunHeader:
     Args:
         parts: Components of the loop.
         config: Settings that the user wants to store.
+
+    Example:
+        >>> model = nn.Linear(2, 1)
+        >>> parts = LoopParts.of(model, torch.optim.SGD(model.parameters(), lr=0.1))
+        >>> header = describe_loop(parts, {"seed": 3})
+        >>> header.seed, header.effective["optimizer"], header.effective["parameters"]
+        (3, 'SGD', 3)
     """
     seed = config.get("seed")
     return RunHeader(

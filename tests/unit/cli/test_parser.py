@@ -255,7 +255,7 @@ def test_the_known_tasks_cover_those_of_ultralytics() -> None:
         (["time=-1"], "time=-1: expected a number, 0 or more"),
         (["optimizer=SDG"], "optimizer=SDG: expected one of auto, SGD"),
         (["cache=disc"], "cache=disc: expected True, False, ram or disk"),
-        (["guard=maybe"], "guard is off, skip or stop"),
+        (["guard=maybe"], "expected off, skip or stop"),
         (["end2end=5"], "'end2end' must be a bool"),
         (["detekt"], "Unknown word 'detekt'. Did you mean 'detect'?"),
         (["epochs"], "'epochs' needs a value, such as epochs=100"),

@@ -207,7 +207,7 @@ class IncidentKeeper:
             extras=extra_tensors(twin),
             window=self._window.batches,
             culprit=culprit.micro_batch,
-            left_out=tuple(
+            omitted=tuple(
                 f"the images of micro-batch {i}: the window was too large for memory" for i in gone
             ),
         )
@@ -218,8 +218,8 @@ class IncidentKeeper:
         place = culprit.place
         where: str | None = f"{INCIDENTS}/{folder.name}"
         try:
-            left_out = write_incident(folder, incident, INCIDENT_BYTES)
-            tail = f"folder {folder}" + "".join(f"; not saved: {text}" for text in left_out)
+            omitted = write_incident(folder, incident, INCIDENT_BYTES)
+            tail = f"folder {folder}" + "".join(f"; not saved: {text}" for text in omitted)
         except (OSError, RuntimeError) as error:  # torch's writer raises the latter on a full disk
             reason = getattr(error, "strerror", None) or _first_line(error)
             where, tail = None, f"its folder could not be written: {reason}"

@@ -43,7 +43,7 @@ class Incident:
         extras: Other tensors of the model, such as class weights.
         window: The micro-batches.
         culprit: Position of the culprit micro-batch; None if unknown.
-        left_out: Missing parts, with reasons.
+        omitted: Missing parts, with reasons.
     """
 
     facts: Mapping[str, Any]
@@ -51,7 +51,7 @@ class Incident:
     extras: Mapping[str, Tensor]
     window: Sequence[KeptBatch]
     culprit: int | None = None
-    left_out: tuple[str, ...] = field(default=())
+    omitted: tuple[str, ...] = field(default=())
 
 
 def write_incident(
@@ -70,7 +70,7 @@ def write_incident(
     Raises:
         OSError: The disk is full, or the folder cannot be written.
     """
-    with_weights, images, left_out = _fitting(incident, limit)
+    with_weights, images, omitted = _fitting(incident, limit)
     temp = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temp, ignore_errors=True)
     try:
@@ -95,7 +95,7 @@ def write_incident(
             "schema_version": SCHEMA_VERSION,
             **incident.facts,
             "window": window,
-            "left_out": list(left_out),
+            "left_out": list(omitted),
         }
         (temp / _JSON).write_text(
             json.dumps(json_safe(facts), indent=1, allow_nan=False), encoding="utf-8"
@@ -104,7 +104,7 @@ def write_incident(
     except BaseException:
         shutil.rmtree(temp, ignore_errors=True)
         raise
-    return left_out
+    return omitted
 
 
 def read_incident(folder: Path, device: torch.device) -> Incident:
@@ -152,7 +152,7 @@ def read_incident(folder: Path, device: torch.device) -> Incident:
             },
             window=window,
             culprit=facts["culprit"]["micro_batch"],
-            left_out=tuple(facts["left_out"]),
+            omitted=tuple(facts["left_out"]),
         )
     except StabilityError as error:
         if not isinstance(error, CheckpointError):
@@ -186,20 +186,20 @@ def json_safe(value: Any) -> Any:
 
 def _fitting(incident: Incident, limit: int) -> tuple[bool, list[int], tuple[str, ...]]:
     """Return whether the weights fit, which micro-batches fit, and what is omitted."""
-    left_out = list(incident.left_out)
+    omitted = list(incident.omitted)
     weights = tensor_bytes({**(incident.weights or {}), **incident.extras})
     images = [i for i, kept in enumerate(incident.window) if not kept.dropped]
     sizes = {i: tensor_bytes(incident.window[i].batch) for i in images}
     over = f"the folder would exceed {limit / 2**20:g} MB"
     with_weights = incident.weights is not None and weights + sum(sizes.values()) <= limit
     if incident.weights is not None and not with_weights:
-        left_out.append(f"the weights ({weights / 2**20:.1f} MB): {over}")
+        omitted.append(f"the weights ({weights / 2**20:.1f} MB): {over}")
     room = limit - weights * with_weights
     for i in sorted(images, key=lambda i: i == incident.culprit):  # the culprit is omitted last
         if sum(sizes[i] for i in images) > room:
             images = [other for other in images if other != i]
-            left_out.append(f"the images of micro-batch {i} ({sizes[i] / 2**20:.1f} MB): {over}")
-    return with_weights, images, tuple(left_out)
+            omitted.append(f"the images of micro-batch {i} ({sizes[i] / 2**20:.1f} MB): {over}")
+    return with_weights, images, tuple(omitted)
 
 
 def _window_facts(place: int, kept: KeptBatch, stored: bool) -> dict[str, Any]:

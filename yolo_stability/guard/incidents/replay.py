@@ -70,7 +70,7 @@ def _replayed(path: Path) -> ReplayResult:
         device = torch.device("cuda", torch.cuda.current_device())
         incident = read_incident(path, device)
     if incident.weights is None or all(kept.dropped for kept in incident.window):
-        missing = "; ".join(incident.left_out) or (
+        missing = "; ".join(incident.omitted) or (
             "weights.pt is missing" if incident.weights is None else "no batch was saved"
         )
         return _as_recorded(

@@ -34,9 +34,9 @@ def parse_fault(text: str | None) -> Fault | None:
             missing.
 
     Example:
-        >>> fault = parse_fault("nan_grad@3")
+        >>> fault = parse_fault("nan_pixel@3,9")
         >>> str(fault), fault.counts, sorted(fault.at)
-        ('nan_grad@3', 'optimizer step', [3])
+        ('nan_pixel@3,9', 'iteration', [3, 9])
     """
     if text is None:
         return None

@@ -99,19 +99,19 @@ def test_weights_are_omitted_first_and_the_culprits_images_last(
     tmp_path: Path, megabytes: float, missing: list[str]
 ) -> None:
     written = incident(kept(0), kept(1), kept(2), culprit=1)
-    left_out = write_incident(tmp_path / "step-1", written, limit=int(megabytes * MB))
-    assert len(left_out) == len(missing)
-    assert all(part in text for part, text in zip(missing, left_out, strict=True))
-    assert all(f"exceed {int(megabytes * MB) / MB:g} MB" in text for text in left_out)
+    omitted = write_incident(tmp_path / "step-1", written, limit=int(megabytes * MB))
+    assert len(omitted) == len(missing)
+    assert all(part in text for part, text in zip(missing, omitted, strict=True))
+    assert all(f"exceed {int(megabytes * MB) / MB:g} MB" in text for text in omitted)
     assert (
         sum(path.stat().st_size for path in (tmp_path / "step-1").iterdir())
         < megabytes * MB + 0.1 * MB
     )
     read = read_incident(tmp_path / "step-1", CPU)
-    assert read.left_out == left_out
-    assert (read.weights is None) == any("weights" in text for text in left_out)
+    assert read.omitted == omitted
+    assert (read.weights is None) == any("weights" in text for text in omitted)
     assert [k.dropped for k in read.window] == [
-        any(f"micro-batch {i}" in t for t in left_out) for i in range(3)
+        any(f"micro-batch {i}" in t for t in omitted) for i in range(3)
     ]
 
 
