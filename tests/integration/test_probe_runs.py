@@ -422,7 +422,7 @@ def test_values_in_a_grid_are_read_as_if_they_stood_alone(
 @pytest.mark.parametrize(
     ("line", "text"),
     [
-        ("model=yolo26n.yaml", "data= takes one dataset"),
+        ("model=yolo26n.yaml", "data= needs one dataset"),
         ("model=yolo26n.yaml data=shapes norm=batch,,none", "an empty place between its commas"),
         ("model=yolo26n.yaml data=shapes inti=kaiming", "Did you mean 'init'"),
         ("model=yolo26n.yaml data=shapes detec", "Did you mean 'detect'"),

@@ -162,7 +162,7 @@ def _spec(request: Request, chain: Chain, place: int, versions: Mapping[str, str
 
 
 def _point(
-    request: Request, probe: _Probe, outcome: RunOutcome, judgment: RunAssessment
+    request: Request, probe: _Probe, outcome: RunOutcome, assessment: RunAssessment
 ) -> FrontierPoint:
     """Return the point of a run for the result."""
     return FrontierPoint(
@@ -172,7 +172,7 @@ def _point(
         outcome=outcome.outcome,
         seconds=outcome.seconds.get("total", 0.0),
         folder=probe.spec.place,
-        **asdict(judgment),
+        **asdict(assessment),
     )
 
 
