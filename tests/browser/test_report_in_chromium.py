@@ -26,13 +26,16 @@ LOOK = """element => {
   return {
     width: box.width,
     drawn: element.querySelectorAll('.main-svg').length,
-    marks: element.querySelectorAll('.scatterlayer path.js-line, .scatterlayer path.point, .heatmaplayer image').length,
+    marks: element.querySelectorAll(
+      '.scatterlayer path.js-line, .scatterlayer path.point, .heatmaplayer image').length,
     fonts: texts.map(t => parseFloat(getComputedStyle(t).fontSize)).filter(size => size),
     outside: texts.filter(t => {
       const b = t.getBoundingClientRect();
-      return b.left < box.left - 2 || b.right > box.right + 2 || b.top < box.top - 2 || b.bottom > box.bottom + 2;
+      return b.left < box.left - 2 || b.right > box.right + 2
+        || b.top < box.top - 2 || b.bottom > box.bottom + 2;
     }).map(t => t.textContent),
-    rows: [...element.querySelectorAll('.ytick text, .y3tick text')].map(t => t.getBoundingClientRect())
+    rows: [...element.querySelectorAll('.ytick text, .y3tick text')]
+      .map(t => t.getBoundingClientRect())
       .map(b => [b.top, b.bottom]).sort((a, b) => a[0] - b[0]),
     titles: [...element.querySelectorAll('.xtitle, .ytitle, .y2title')].map(t => t.textContent),
   };

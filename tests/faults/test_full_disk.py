@@ -112,7 +112,7 @@ def test_full_disk_under_the_whole_run(tmp_path: Path, small_disk: Mount) -> Non
         child.last_line()
     )
     assert (
-        "Free some space, or choose another disk: project=, or out= where a verb takes that."
+        "Free some space, or choose another disk with project= (or out=, if the verb takes it)."
         in child.last_line()
     )
     assert "Traceback" not in child.text()

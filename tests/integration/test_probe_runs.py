@@ -328,9 +328,9 @@ def test_a_checkpoint_is_probed_with_its_weights(tmp_path: Path) -> None:
             "clip=agc:0.01 has no effect in a probe, which takes no optimizer step",
         ),
         ({"guard": "off"}, "guard=off has no effect in a probe"),
-        ({"batch": -1}, "give the number of images, such as batch=8"),
-        ({"resume": True}, "trains nothing"),
-        ({"device": "0,1"}, "one device"),
+        ({"batch": -1}, "a probe needs a number of images, such as batch=8"),
+        ({"resume": True}, "does not train"),
+        ({"device": "0,1"}, "a single device"),
         ({"task": "pose"}, "is for detect; for pose use a model such as"),
         ({"model": "yolo26.yml"}, "neither a file nor a model"),
         ({"depth_mult": 0}, "a number above 0"),
@@ -422,14 +422,17 @@ def test_values_in_a_grid_are_read_as_if_they_stood_alone(
 @pytest.mark.parametrize(
     ("line", "text"),
     [
-        ("model=yolo26n.yaml", "data= takes one dataset"),
-        ("model=yolo26n.yaml data=shapes norm=batch,,none", "an empty place between its commas"),
+        ("model=yolo26n.yaml", "data= needs one dataset"),
+        ("model=yolo26n.yaml data=shapes norm=batch,,none", "a value between its commas is empty"),
         ("model=yolo26n.yaml data=shapes inti=kaiming", "Did you mean 'init'"),
         ("model=yolo26n.yaml data=shapes detec", "Did you mean 'detect'"),
-        ("model=yolo26n.yaml data=shapes detect pose", "Two tasks, detect and pose; give one."),
+        (
+            "model=yolo26n.yaml data=shapes detect pose",
+            "Two tasks, detect and pose. Remove one of them.",
+        ),
         ("model=yolo26n.yaml data=shapes task=poes", "Did you mean 'pose'"),
         ("model=yolo26n.yaml data=shapes json=maybe", "expected True or False"),
-        ("model=yolo26n.yaml data=shapes out=taken/x", "out=taken/x cannot be made a folder"),
+        ("model=yolo26n.yaml data=shapes out=taken/x", "Cannot create the folder out=taken/x"),
     ],
 )
 def test_a_line_that_cannot_be_read_is_answered_in_one_sentence(

@@ -130,8 +130,7 @@ def resolve(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     return calls
 
 
-# --- train
-# ------------------------------------------------------------------------------------------------------------
+# --- train ----------------------------------------------------------------------------------------
 
 
 def test_train_hands_everything_to_the_api(api: Api) -> None:
@@ -235,8 +234,7 @@ def test_the_traceback_is_there_when_asked_for(
     assert "Traceback" in capsys.readouterr().err
 
 
-# --- data and list
-# ----------------------------------------------------------------------------------------------------
+# --- data and list --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -339,8 +337,7 @@ def test_list_explains_mistakes(capsys: pytest.CaptureFixture[str], args: list[s
     assert "scenarios" in capsys.readouterr().err
 
 
-# --- verbs and help
-# ---------------------------------------------------------------------------------------------------
+# --- verbs and help -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -420,8 +417,7 @@ def test_the_module_runs_and_a_closed_pipe_is_no_traceback() -> None:
     assert "Exception ignored" not in done.stderr
 
 
-# --- diagnose
-# ---------------------------------------------------------------------------------------------------------
+# --- diagnose -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -225,8 +225,7 @@ def test_the_known_tasks_cover_those_of_ultralytics() -> None:
     assert set(yolo.TASKS) <= set(KNOWN_TASKS)
 
 
-# --- mistakes
-# ---------------------------------------------------------------------------------------------------------
+# --- mistakes -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

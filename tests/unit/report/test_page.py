@@ -107,8 +107,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Page]:
     return folder, report(folder, arms=FEW, tasks=("detect",), hostile=True)
 
 
-# --- what it says
-# -----------------------------------------------------------------------------------------------------
+# --- what it says ---------------------------------------------------------------------------------
 
 
 def test_the_first_part_says_which_arms_broke_how_fast_where_and_how_sure(few: Page) -> None:
@@ -210,8 +209,7 @@ def test_every_picture_has_words_and_numbers_beside_it(few: Page) -> None:
     assert "NaN or Inf in steps 9 to 11; stopped after 10 of 160 steps." in few.text
 
 
-# --- what it draws
-# ----------------------------------------------------------------------------------------------------
+# --- what it draws --------------------------------------------------------------------------------
 
 
 def test_the_heat_map_shows_the_medians_of_the_series(few: Page) -> None:

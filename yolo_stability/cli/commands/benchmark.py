@@ -39,7 +39,7 @@ def _joined(arms: Any) -> str | None:
 VERB = Verb(
     name="benchmark",
     usage="suite= [key=value ...] [--json]",
-    summary="compare stable defaults with destabilized settings in a report",
+    summary="compare stable and destabilized settings in a report",
     call=call,
     tasks=("detect", "pose"),
     first="suite",

@@ -33,7 +33,7 @@ def call(line: Line) -> int:
 VERB = Verb(
     name="compare",
     usage="RUN RUN ... [out=FOLDER] [--json]",
-    summary="write the same report from existing runs, the first as control",
+    summary="write the same report from existing runs",
     call=call,
     keys=(Key(name="out", default="runs/compare", read=str),),
     unknown_key="Unknown key '{key}'.{hint} 'compare' takes run folders, out= and --json.",

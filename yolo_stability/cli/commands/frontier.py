@@ -32,7 +32,7 @@ def call(line: Line) -> int:
 VERB = Verb(
     name="frontier",
     usage="axis= [from= to=] [key=value,value ...] [--json]",
-    summary="find how far a number can go before training is unstable",
+    summary="find the value at which training becomes unstable",
     call=call,
     tasks=("detect", "pose"),
     first="axis",

@@ -41,7 +41,7 @@ def call(line: Line) -> int:
 VERB = Verb(
     name="mechanics",
     usage="[rnn] [depth] [clip] [out=DIR] [seed=0] [--json]",
-    summary="show why gradients vanish and explode, on small networks",
+    summary="show why gradients vanish and explode",
     call=call,
     words=STUDIES,
     unknown_word=f"Unknown study '{{word}}'.{{hint}} Choose from {', '.join(STUDIES)}.",

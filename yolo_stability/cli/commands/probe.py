@@ -47,7 +47,7 @@ def call(line: Line) -> int:
 VERB = Verb(
     name="probe",
     usage="[TASK] model= data= [key=value,value ...] [out=] [--json]",
-    summary="measure gradient flow along the depth on one batch, untrained",
+    summary="measure gradient flow along the depth on one batch",
     call=call,
     free=True,
     examples=(

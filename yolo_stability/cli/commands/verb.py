@@ -18,7 +18,7 @@ class Verb(Grammar):
     Attributes:
         name: The word on the command line.
         usage: Arguments after the name, for the help page.
-        summary: One line for the help page, at most 63 characters.
+        summary: One line for the help page, at most 52 characters.
         call: Function that takes the parsed line and returns the exit code.
         examples: Complete, working command lines.
         details: Paragraphs for `help VERB`, wrapped to 80 columns.

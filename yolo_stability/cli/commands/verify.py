@@ -53,7 +53,7 @@ def _print_check(check: Check) -> None:
 VERB = Verb(
     name="verify",
     usage="FOLDER [sample=3] [--json]",
-    summary="repeat a benchmark and check that the traces are identical",
+    summary="repeat a benchmark and compare the traces",
     call=call,
     keys=(Key(name="sample", is_valid=is_whole_or_none, valid="a whole number, 1 or more"),),
     unknown_key="Unknown key '{key}'.{hint} 'verify' takes sample= and --json.",

@@ -56,14 +56,14 @@ class Replayed:
             the same run without a rescue, and had no intervention. They are excluded from all
             shares.
         too_short: Excluded runs that the guard had ended before it would have requested a rescue.
-        told: Counts of the first decisions by arm, such as `ended: normalisation`.
+        decisions: Counts of the first decisions by arm, such as `ended: normalisation`.
     """
 
     healthy: Interval
     built_in: Interval
     too_short: int
     unbroken: int
-    told: Mapping[str, Mapping[str, int]]
+    decisions: Mapping[str, Mapping[str, int]]
 
     def lines(self) -> list[str]:
         """Return the result as lines of text."""
@@ -78,7 +78,7 @@ class Replayed:
         ]
         counted = [
             f"  {arm}: {', '.join(f'{what} {n}' for what, n in sorted(counts.items()))}"
-            for arm, counts in sorted(self.told.items())
+            for arm, counts in sorted(self.decisions.items())
         ]
         unbroken = (
             [f"structural faults with which a run learns nevertheless: {self.unbroken}"]
@@ -233,7 +233,7 @@ def _counted(cases: Sequence[_Case], too_short: int) -> Replayed:
         built_in=wilson(sum(built_in), len(built_in)),
         too_short=too_short,
         unbroken=len(structural) - len(broken),
-        told=by_arm,
+        decisions=by_arm,
     )
 
 

@@ -60,8 +60,8 @@ def test_words_and_keys_reach_the_api(calls: list[dict[str, Any]]) -> None:
     main(line.split(" "))
     assert calls == [
         {
-            "axis": "lr_mult", "out": "edge", "task": "pose", "start": 0.1, "end": 1000.0, "clip": "norm:10,none",
-            "seeds": [3, 4], "classes": [0, 1],
+            "axis": "lr_mult", "out": "edge", "task": "pose", "start": 0.1, "end": 1000.0,
+            "clip": "norm:10,none", "seeds": [3, 4], "classes": [0, 1],
         }
     ]  # fmt: skip
 

@@ -22,8 +22,13 @@ def row(**changes: Any) -> Row:
         Mark(value=100.0, lane=0, verdict="unstable"),
     )
     values: dict[str, Any] = {
-        "label": "clip 10", "stable": 10.0, "failing": 31.6, "text": "10 to 31.6", "lanes": ("seed 0",), "marks": marks,
-    }  # fmt: skip
+        "label": "clip 10",
+        "stable": 10.0,
+        "failing": 31.6,
+        "text": "10 to 31.6",
+        "lanes": ("seed 0",),
+        "marks": marks,
+    }
     return Row(**{**values, **changes})
 
 
@@ -68,8 +73,13 @@ def test_verdicts_are_told_apart_by_shape_and_named_in_the_legend() -> None:
     assert places == [0, 1, 2, 3]
     named = [text.get_text() for text in figure.legends[0].texts]
     assert named == [
-        "stable run", "unstable run", "crashed", "inconclusive", "stable for all seeds", "range of the edge",
-    ]  # fmt: skip
+        "stable run",
+        "unstable run",
+        "crashed",
+        "inconclusive",
+        "stable for all seeds",
+        "range of the edge",
+    ]
     assert len(drawn([row()]).legends[0].texts) == 4
 
 

@@ -13,9 +13,16 @@ from yolo_stability.core.types import StepRecord
 from yolo_stability.studies.frontier.stability import RunAssessment, assess_run
 
 SPEC = RunSpec(
-    arm="recipe/lr_mult-10", task="detect", model="yolo26n.yaml", seed=0, settings={}, minutes=1.0, gigabytes=1.0,
-    zero_loss_steps=16, digest="d",
-)  # fmt: skip
+    arm="recipe/lr_mult-10",
+    task="detect",
+    model="yolo26n.yaml",
+    seed=0,
+    settings={},
+    minutes=1.0,
+    gigabytes=1.0,
+    zero_loss_steps=16,
+    digest="d",
+)
 
 
 def calm(steps: int) -> list[StepRecord]:

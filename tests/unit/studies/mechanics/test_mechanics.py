@@ -48,8 +48,7 @@ def rate(result: MechanicsResult, study: str, label: str, quantity: str) -> floa
     return found
 
 
-# --- the networks
-# -----------------------------------------------------------------------------------------------------
+# --- the networks ---------------------------------------------------------------------------------
 
 
 def sequences(length: int, seed: int = 0) -> Tensor:
@@ -187,8 +186,7 @@ def test_a_fit_needs_two_points() -> None:
     assert words == "x: too few nonzero gradients to fit a rate"
 
 
-# --- the studies
-# ------------------------------------------------------------------------------------------------------
+# --- the studies ----------------------------------------------------------------------------------
 
 
 def test_a_linear_network_changes_by_its_spectral_radius_per_step(result: MechanicsResult) -> None:
@@ -359,8 +357,7 @@ def test_impossible_arguments_are_refused(
         mechanics(**{"out": tmp_path, **options})
 
 
-# --- the command
-# ------------------------------------------------------------------------------------------------------
+# --- the command ----------------------------------------------------------------------------------
 
 
 def test_the_command_prints_table_sentences_and_place(

@@ -88,9 +88,9 @@ def test_labels_say_what_was_right(tmp_path: Path) -> None:
     found = replay_folder(folder)
     assert found.healthy.value == 0.5
     assert found.too_short == 1
-    assert found.told["no-norm"] == {"ended: normalisation": 1}
-    assert found.told["control"] == {"no intervention": 1}
-    assert found.told["fault-no-norm-gain"] == {"ended: activation": 1}
+    assert found.decisions["no-norm"] == {"ended: normalisation": 1}
+    assert found.decisions["control"] == {"no intervention": 1}
+    assert found.decisions["fault-no-norm-gain"] == {"ended: activation": 1}
     assert found.built_in.value == 0.5
 
 
@@ -134,11 +134,11 @@ def test_what_was_done_is_read_off_the_events(tmp_path: Path) -> None:
     found = acted_folder(folder)
     assert found.healthy.value == pytest.approx(1 / 3)
     assert found.built_in.value == 0.25
-    assert found.told["rescue-auto"] == {"no intervention": 1}
-    assert found.told["healthy-cosine+rescue-auto"] == {"another trace: unknown": 1}
-    assert found.told["no-norm+rescue-auto"] == {"ended: normalisation": 1}
-    assert found.told["sigmoid-no-norm+rescue-auto"] == {"lower_rate: learning_rate": 1}
-    assert "control" not in found.told
+    assert found.decisions["rescue-auto"] == {"no intervention": 1}
+    assert found.decisions["healthy-cosine+rescue-auto"] == {"another trace: unknown": 1}
+    assert found.decisions["no-norm+rescue-auto"] == {"ended: normalisation": 1}
+    assert found.decisions["sigmoid-no-norm+rescue-auto"] == {"lower_rate: learning_rate": 1}
+    assert "control" not in found.decisions
     assert "structural faults ended in time: 0.250 (0.046 to 0.699)" in found.lines()
     assert found.unbroken == 0
 
