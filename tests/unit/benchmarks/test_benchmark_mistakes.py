@@ -105,7 +105,7 @@ def test_series_that_are_not_whole(
     damage(folder)
     text = error_of(["compare", str(folder)], capsys)
     assert "series.parquet cannot be read" in text
-    assert "run the benchmark again to write it anew" in text
+    assert "Run the benchmark again to rewrite it" in text
 
 
 def test_a_plan_that_is_not_whole(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
