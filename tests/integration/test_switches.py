@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import pytest
 import torch
 from shorter import DETECT_SHORT, short
 from torch import Tensor, nn
-from training import MODELS, one_thread, overrides
+from training import MODELS, NANO, one_thread, overrides
 from ultralytics import YOLO
 from ultralytics.utils.torch_utils import unwrap_model
 
@@ -43,9 +43,15 @@ class Seen:
     log: str = ""
 
 
-def run(task: str, folder: Path, caplog: pytest.LogCaptureFixture, **changed: Any) -> Seen:
+def run(
+    task: str,
+    folder: Path,
+    caplog: pytest.LogCaptureFixture,
+    models: Mapping[str, str] = MODELS,
+    **changed: Any,
+) -> Seen:
     """Train four steps of one epoch (without warm-up) and look at every update from outside."""
-    yolo = YOLO(MODELS[task])
+    yolo = YOLO(models[task])
     one_thread(yolo)
     lrs, grads, kept = [], [], []
 
@@ -99,15 +105,14 @@ MODEL_SWITCHES: dict[str, tuple[dict[str, Any], Callable[[nn.Module], bool]]] = 
 }
 
 
-@pytest.mark.smoke
 @pytest.mark.parametrize("task", DETECT_SHORT)
 @pytest.mark.parametrize("name", MODEL_SWITCHES)
 def test_a_switch_of_the_model_acts_and_says_so(
     task: str, name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     changed, holds = MODEL_SWITCHES[name]
-    assert not holds(YOLO(MODELS[task]).model)
-    seen = run(task, tmp_path, caplog, **changed)
+    assert not holds(YOLO(NANO[task]).model)
+    seen = run(task, tmp_path, caplog, NANO, **changed)
     assert holds(seen.model)
     assert len(seen.lrs) == 4
     for checkpoint in ("last.pt", "best.pt"):
