@@ -25,6 +25,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPO = Path(__file__).resolve().parents[1]
+SLOW = ("trains", "browser", "installs")
 ROOT_ENV = "YOLO_STABILITY_TEST_ROOT"
 
 
@@ -90,12 +91,13 @@ def coco_mini() -> Path:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave trainings that are not marked `smoke` to `make test-full`: `make test` takes minutes.
+    """Leave what takes long and is not marked `smoke` to `make test-full`: `make test` takes minutes.
 
     With YOLO_STABILITY_ALL_TRAININGS=1 only those stay out that are marked `full` themselves.
     """
     for item in [] if os.environ.get("YOLO_STABILITY_ALL_TRAININGS") else items:
-        if item.get_closest_marker("trains") and not item.get_closest_marker("smoke"):
+        slow = any(item.get_closest_marker(name) for name in SLOW)
+        if slow and not item.get_closest_marker("smoke"):
             item.add_marker(pytest.mark.full)
 
 

@@ -266,6 +266,7 @@ def test_a_verdict_leads_to_its_curves(report: Path, visit: Open) -> None:
     assert abs(page.locator("#g1-a2").bounding_box()["y"]) < 60
 
 
+@pytest.mark.smoke
 def test_hostile_names_are_shown_not_run(hostile: Path, visit: Open) -> None:
     seen = visit(hostile, offline=True)
     seen.draw_all()

@@ -19,6 +19,8 @@ import pytest
 
 from yolo_stability.core import plugins
 
+pytestmark = pytest.mark.installs
+
 REPO = Path(__file__).resolve().parents[2]
 GOLDEN = REPO / "tests" / "golden" / "detect-26n"
 PAGE = (REPO / "docs" / "pages" / "how-to" / "own-parts.md").read_text(encoding="utf-8")
@@ -87,6 +89,7 @@ def test_it_is_listed_with_the_package_that_it_comes_from(installed: dict[str, s
     assert "halve" in run(installed, "list", "interventions").stdout
 
 
+@pytest.mark.smoke
 def test_its_rule_finds(installed: dict[str, str], tmp_path: Path) -> None:
     shutil.copytree(GOLDEN, tmp_path / "run")
     done = run(installed, "diagnose", str(tmp_path / "run"), "--json")
@@ -99,7 +102,6 @@ def test_its_rule_finds(installed: dict[str, str], tmp_path: Path) -> None:
 
 
 @pytest.mark.trains
-@pytest.mark.smoke
 def test_its_clip_clips(installed: dict[str, str], tmp_path: Path) -> None:
     line = "model=yolov8n.yaml data=shapes imgsz=32 batch=8 epochs=1 device=cpu plots=False"
     done = run(

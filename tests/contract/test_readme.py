@@ -204,6 +204,7 @@ def test_the_page_on_nan_explains_every_cause() -> None:
 # --- joining in -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.installs
 def test_the_examples_of_contributing_pass_the_contract_tests(tmp_path: Path) -> None:
     """A copy of the package with the new files, as a contributor would have it."""
     found = re.findall(

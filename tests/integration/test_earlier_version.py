@@ -22,7 +22,7 @@ import torch
 
 import yolo_stability
 
-pytestmark = [pytest.mark.trains, pytest.mark.smoke]
+pytestmark = pytest.mark.trains
 
 EARLIER = Path(__file__).resolve().parents[1] / "golden" / "earlier"
 EXPECTED = json.loads((EARLIER / "expected.json").read_text(encoding="utf-8"))
@@ -79,6 +79,7 @@ def facts(findings: Any) -> list[tuple[Any, ...]]:
     return [tuple(found[name] for name in names) for found in findings]
 
 
+@pytest.mark.smoke
 def test_a_run_is_read_as_it_was_written() -> None:
     trace = yolo_stability.load_trace("run")
     asked = EXPECTED["run"]
@@ -90,6 +91,7 @@ def test_a_run_is_read_as_it_was_written() -> None:
     assert [row.trace_digest for row in compared.runs] == asked["digests"]
 
 
+@pytest.mark.smoke
 def test_a_run_is_diagnosed_as_before() -> None:
     before = json.loads(Path("run/stability/diagnosis.json").read_text(encoding="utf-8"))
     found = yolo_stability.diagnose("run")
@@ -115,6 +117,7 @@ def test_an_incident_comes_again() -> None:
     assert facts(said["findings"]) == [tuple(row) for row in EXPECTED["incident"]]
 
 
+@pytest.mark.smoke
 def test_the_report_of_a_benchmark_is_drawn_again() -> None:
     before = json.loads(Path("benchmark/results.json").read_text(encoding="utf-8"))
     result = yolo_stability.compare("benchmark")
