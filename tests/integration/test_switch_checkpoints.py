@@ -130,5 +130,5 @@ def test_rtdetr_where_it_can_be_changed(name: str, tmp_path: Path) -> None:
     result = train(model="rtdetr-resnet50.yaml", **SWITCHES[name], **settings)
     said = result.trace.header.effective["switches"]
     if name in {"none", "group"}:
-        assert "LayerNorm stay" in said["norm"]
+        assert "LayerNorm unchanged" in said["norm"]
     check(use_elsewhere(result.save_dir, settings["data"], tmp_path, "rtdetr"), "detect")

@@ -13,7 +13,7 @@ import pytest
 import torch
 from shorter import DETECT_SHORT, short
 from torch import Tensor, nn
-from training import MODELS, NANO, one_thread, overrides
+from training import NANO, one_thread, overrides
 from ultralytics import YOLO
 from ultralytics.utils.torch_utils import unwrap_model
 
@@ -47,7 +47,7 @@ def run(
     task: str,
     folder: Path,
     caplog: pytest.LogCaptureFixture,
-    models: Mapping[str, str] = MODELS,
+    models: Mapping[str, str] = NANO,
     **changed: Any,
 ) -> Seen:
     """Train four steps of one epoch (without warm-up) and look at every update from outside."""
@@ -286,7 +286,7 @@ def test_switches_are_kept_when_a_run_is_resumed(task: str, tmp_path: Path) -> N
     }
     # Unclipped gradients exceed the half precision of a checkpoint: momentum would be Inf.
     chosen["clip"] = "agc:0.01"
-    yolo = YOLO(MODELS[task])
+    yolo = YOLO(NANO[task])
     yolo.add_callback("on_train_epoch_end", interrupt)
     with pytest.raises(Interrupted):
         train(
