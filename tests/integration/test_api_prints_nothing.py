@@ -73,8 +73,14 @@ def diagnose(folder: Path) -> None:
     api.diagnose(folder / "run")
 
 
+def bundle(folder: Path) -> None:
+    diagnose(folder)
+    api.bundle(folder / "run", out=folder / "b.zip")
+
+
 CALLS: dict[str, Callable[[Path], Any]] = {
     "benchmark": benchmark,
+    "bundle": bundle,
     "compare": compare,
     "diagnose": diagnose,
     "draw_probes": draw_probes,
