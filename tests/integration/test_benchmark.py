@@ -155,7 +155,7 @@ def test_a_worker_that_is_killed_takes_no_other_along(tmp_path: Path) -> None:
     out = tmp_path / "out"
     code = (
         "from yolo_stability.studies.run_benchmark import run_benchmark as r; "
-        f"r({suite()!r}, out={str(out)!r}, arms='no-norm', task='detect', **{TINY!r})"
+        f"r({suite()!r}, out={str(out)!r}, arms='huge-lr', task='detect', **{TINY!r})"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -168,11 +168,11 @@ def test_a_worker_that_is_killed_takes_no_other_along(tmp_path: Path) -> None:
     os.kill(json.loads(claim.read_text())["pid"], signal.SIGKILL)
     assert process.wait(180) == 0
     result = read_results(out)
-    assert [r.outcome for r in result.runs] == ["crashed", "finished"]
+    assert result.runs[0].outcome == "crashed"
+    assert result.runs[1].outcome in {"finished", "stopped"}
     assert "signal 9" in str(result.runs[0].error)
-    assert (
-        result.runs[1].verdict == "failed"
-    )  # it vanishes, by its own trace: there is no control to hold it against
+    # by its own trace: there is no control to compare it with
+    assert result.runs[1].verdict == "failed"
 
 
 @pytest.mark.full
