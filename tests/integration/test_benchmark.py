@@ -179,9 +179,8 @@ def test_a_worker_that_is_killed_takes_no_other_along(tmp_path: Path) -> None:
 def test_a_worker_that_hangs_is_ended_and_the_others_finish(tmp_path: Path) -> None:
     """The first run is stopped with SIGSTOP, ignores SIGTERM, and is ended by its time limit."""
     suite, out = tmp_path / "small.yaml", tmp_path / "out"
-    suite.write_text(
-        "name: small\ncontrol: control\narms: [control, no-norm]\nlimits: {minutes: 1}\n"
-    )
+    limited = {**SUITE, "arms": ["control", "no-norm"], "limits": {"minutes": 1}}
+    suite.write_text(yaml.safe_dump(limited))
     code = (
         "from yolo_stability.studies.run_benchmark import run_benchmark as r; "
         f"r({str(suite)!r}, out={str(out)!r}, task='detect', **{TINY!r})"
