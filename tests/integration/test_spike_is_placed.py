@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from shorter import short
-from training import MODELS, one_thread, overrides
+from training import NANO, one_thread, overrides
 from ultralytics import YOLO
 
 from yolo_stability import StabilityMonitor, Trace
@@ -28,7 +28,7 @@ SOME = short([("detect", 0), ("detect", 13), ("pose", -1)], ("detect", 0))
 
 def train(task: str, folder: Path, block: str | None = None) -> Trace:
     """Train 16 steps; strike a block at one of them."""
-    model = YOLO(MODELS[task])
+    model = YOLO(NANO[task])
     one_thread(model)
     monitor = StabilityMonitor(fault=f"grad_spike@{STEP}" if block else None).attach(model)
     with pytest.MonkeyPatch.context() as patch:
@@ -58,7 +58,7 @@ def unsettling(trace: Trace) -> list[Finding]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Trace]:
     """Runs without a fault, by task; each struck run equals its own up to the strike."""
-    return {task: train(task, tmp_path_factory.mktemp(task)) for task in MODELS}
+    return {task: train(task, tmp_path_factory.mktemp(task)) for task in NANO}
 
 
 def named(task: str, block: str, folder: Path, reference: Trace) -> bool:
@@ -83,7 +83,7 @@ def test_the_block_that_was_struck_is_named_first(
 
 
 @pytest.mark.full
-@pytest.mark.parametrize("task", list(MODELS))
+@pytest.mark.parametrize("task", list(NANO))
 def test_nearly_every_block_is_named_first(
     task: str, tmp_path: Path, undisturbed: dict[str, Trace]
 ) -> None:
