@@ -110,4 +110,7 @@ def run(log: str, said: str, folder: str, moment: str, words: list[str]) -> None
     Moment.phase, Moment.nth, Moment.delay = phase, int(nth), float(delay)
     watch_phases()
     sys.argv = ["yolo-stability", *words]
-    sys.exit(main())
+    code = main()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the command has ended; a late signal is not for it
+    sys.exit(code)
