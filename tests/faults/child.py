@@ -2,7 +2,8 @@
 
 Imported once by a process that forks the children. The log receives one line per optimizer step
 (from torch's own hook), and one when a phase begins and ends. The moment is `never`, or
-`PHASE:N:DELAY`: SIGKILL to this very process DELAY seconds after PHASE began for the Nth time.
+`PHASE:N:DELAY`: SIGKILL to this very process DELAY seconds after PHASE began for the Nth time, or
+when the command ends if that is earlier. An optimizer step is a phase, too: `step`.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class Moment:
     log = -1
     phase, nth, delay = "never", 0, 0.0
     begun: ClassVar[Counter[str]] = Counter()
+    over = threading.Event()
+    killer: threading.Thread | None = None
 
 
 def log(*words: object) -> None:
@@ -41,17 +44,23 @@ def log(*words: object) -> None:
 
 
 def die() -> None:
-    time.sleep(Moment.delay)
+    Moment.over.wait(Moment.delay)
     log("kill")
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def begin(name: str) -> None:
+    """Count a phase that begins, and start the killer if it is the one to die in."""
+    Moment.begun[name] += 1
+    if (name, Moment.begun[name]) == (Moment.phase, Moment.nth):
+        Moment.killer = threading.Thread(target=die, daemon=True)
+        Moment.killer.start()
 
 
 @contextlib.contextmanager
 def phase(name: str) -> Iterator[None]:
     log("begin", name)
-    Moment.begun[name] += 1
-    if (name, Moment.begun[name]) == (Moment.phase, Moment.nth):
-        threading.Thread(target=die, daemon=True).start()
+    begin(name)
     yield
     log("end", name)
 
@@ -67,7 +76,12 @@ def within(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 def watch_phases() -> None:
     """Log the phases of the package; torch tells the steps."""
     steps = iter(range(10**9))
-    register_optimizer_step_post_hook(lambda *_: log("step", next(steps)))
+
+    def step(*_: object) -> None:
+        log("step", next(steps))
+        begin("step")
+
+    register_optimizer_step_post_hook(step)
     stock = seam.atomic_checkpoints
 
     @contextlib.contextmanager
@@ -81,10 +95,10 @@ def watch_phases() -> None:
     TraceWriter.write_header = within("header", TraceWriter.write_header)  # type: ignore[method-assign]
     TraceWriter.close = within("close", TraceWriter.close)  # type: ignore[method-assign]
     Compactor.merge = within("merge", Compactor.merge)  # type: ignore[method-assign]
-    begin = monitor.Monitor._start
+    stock_start = monitor.Monitor._start
 
     def start(self: Any, trainer: Any) -> None:
-        begin(self, trainer)
+        stock_start(self, trainer)
         with phase("training"):
             pass
 
@@ -111,6 +125,9 @@ def run(log: str, said: str, folder: str, moment: str, words: list[str]) -> None
     watch_phases()
     sys.argv = ["yolo-stability", *words]
     code = main()
+    if Moment.killer is not None:
+        Moment.over.set()
+        Moment.killer.join()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the command has ended; a late signal is not for it
     sys.exit(code)

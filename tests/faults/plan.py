@@ -21,12 +21,12 @@ __all__ = [
 SEED = 20_261
 # Phase, how often, its Nth beginning at most, and the seconds after it within which to kill.
 KILL_MOMENTS = (
-    ("training", 16, 1, 4.0),
+    ("step", 16, 39, 0.1),
     ("checkpoint", 9, 9, 0.12),
     ("flush", 6, 5, 0.03),
     ("merge", 6, 16, 0.02),
     ("healthy", 4, 2, 0.03),
-    ("final", 5, 1, 0.6),
+    ("final", 5, 1, 0.1),
     ("close", 2, 1, 0.05),
     ("header", 2, 1, 0.02),
 )

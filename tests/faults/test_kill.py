@@ -148,7 +148,7 @@ def kill_all(folder: Path, moments: list[str], *, resume_every: int) -> None:
 @pytest.mark.full
 def test_three_kills(tmp_path: Path) -> None:
     """One kill of each kind, selectable by name: during training, a checkpoint and a merge."""
-    kill_all(tmp_path, ["training:1:1.5", "checkpoint:3:0.06", "merge:7:0.005"], resume_every=2)
+    kill_all(tmp_path, ["step:17:0.03", "checkpoint:3:0.06", "merge:7:0.005"], resume_every=2)
 
 
 @pytest.mark.full
