@@ -282,7 +282,7 @@ def causes(tail: str) -> tuple[Cause, ...]:
             score=0.85,
             evidence="the updates were as long as the weights" + tail,
         ),
-        Cause(name="normalisation", score=0.1, evidence="nothing normalises" + tail),
+        Cause(name="normalization", score=0.1, evidence="nothing normalises" + tail),
         Cause(name="unknown", score=0.05, evidence="what the evidence leaves open"),
     )
 

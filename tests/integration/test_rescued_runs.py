@@ -96,7 +96,7 @@ def test_a_healthy_run_is_left_alone_and_the_same_bit_for_bit(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("changed", "cause", "advice"),
     [
-        ({"norm": "none"}, "normalisation", "norm=batch"),
+        ({"norm": "none"}, "normalization", "norm=batch"),
         ({"norm": "none", "act": "sigmoid"}, "activation", "act=silu"),
     ],
 )
@@ -111,7 +111,7 @@ def test_what_is_built_in_ends_early_with_advice(
     assert saved_is_healthy(result.save_dir)
 
 
-def test_a_bad_initialisation_begins_again_with_the_default(tmp_path: Path) -> None:
+def test_a_bad_initialization_begins_again_with_the_default(tmp_path: Path) -> None:
     result = rescued_run(
         "detect", tmp_path, norm="none", init="gain:30", clip="none", optimizer="SGD", lr0=0.01
     )

@@ -378,7 +378,7 @@ def test_a_switch_that_cannot_act_ends_before_training(
     assert not list(tmp_path.rglob("*.pt"))
 
 
-def test_pretrained_weights_win_over_an_initialisation(
+def test_pretrained_weights_win_over_an_initialization(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     first = run("detect", tmp_path / "first", caplog)

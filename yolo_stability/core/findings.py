@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass
+from typing import Literal
 
 from yolo_stability.core import views
 from yolo_stability.core.errors import printable
-from yolo_stability.core.types import AS_READ, CauseName, Severity, VerdictWord
+from yolo_stability.core.types import (
+    AS_READ,
+    CauseName,
+    EndReason,
+    EndState,
+    Learning,
+    Severity,
+    VerdictWord,
+)
 
-__all__ = ["Cause", "Diagnosis", "Finding"]
+__all__ = ["Best", "Cause", "Diagnosis", "End", "Failure", "Finding", "Rescued"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +36,12 @@ class Finding:
         threshold: Limit that the value was compared with; None without one.
         message: The observation, in one sentence.
         remedy: What to try, with the exact option; empty where there is nothing to do.
+        column: Column of `results.csv` concerned, such as `val/box_loss`; None without one.
+        first_epoch: First epoch concerned, counted from 1 as Ultralytics prints it; None where no
+            epoch is.
+        last_epoch: Last epoch concerned, counted from 1.
+        images: File names of images concerned.
+        resolved_by: What ended the trouble: the guard or a rescue; None if nothing did.
     """
 
     __pydantic_config__ = AS_READ
@@ -39,6 +54,11 @@ class Finding:
     observed: float | None = None
     threshold: float | None = None
     remedy: str = ""
+    column: str | None = None
+    first_epoch: int | None = None
+    last_epoch: int | None = None
+    images: tuple[str, ...] = ()
+    resolved_by: Literal["guard", "rescue"] | None = None
 
     def when(self) -> str:
         """Return the steps concerned, such as `step 3` or `steps 3-64`; empty without steps."""
@@ -85,6 +105,76 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """The exception that ended a run.
+
+    Attributes:
+        type: Class name of the exception.
+        message: Its text.
+        where: The user's own frame nearest to it, such as `train.py:31`; None where unknown.
+    """
+
+    __pydantic_config__ = AS_READ
+    type: str
+    message: str
+    where: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """How a run ended.
+
+    Attributes:
+        state: finished, stopped (early, on purpose), interrupted, exception, killed or running.
+        reason: Reason of a stop; None otherwise.
+        epochs_done: Epochs completed.
+        epochs_planned: Epochs planned; None where unknown.
+        exception: The exception; None without one.
+    """
+
+    __pydantic_config__ = AS_READ
+    state: EndState
+    reason: EndReason | None = None
+    epochs_done: int = 0
+    epochs_planned: int | None = None
+    exception: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Best:
+    """The checkpoint `best.pt`, which people deploy.
+
+    Attributes:
+        epoch: Epoch it was saved in, counted from 1; None where unknown.
+        fitness: Its fitness; None where unknown.
+        file: Path relative to the run folder.
+        audit: sound, damaged or unreadable.
+    """
+
+    __pydantic_config__ = AS_READ
+    epoch: int | None
+    fitness: float | None
+    file: str
+    audit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rescued:
+    """Rescues of a run.
+
+    Attributes:
+        count: Number of remedies applied.
+        remedies: Their names, in order.
+        healthy_since: Step since which nothing critical was found.
+    """
+
+    __pydantic_config__ = AS_READ
+    count: int
+    remedies: tuple[str, ...]
+    healthy_since: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
     """Diagnosis of a run: what went wrong, where, since when and why.
 
@@ -97,6 +187,11 @@ class Diagnosis:
         findings: Findings by severity, most severe first, then in chronological order.
         time_to_divergence: Steps from the first step to the first critical finding; None without
             one.
+        learning: Whether the model that the run ended with learned: learned, declined, not_learned,
+            too_early, or unknown without a validation.
+        end: How the run ended; None for a checkpoint or an incident.
+        best: The checkpoint to deploy; None without one.
+        rescued: What rescues did; None without one.
 
     Example:
         >>> Diagnosis(run_id="demo", verdict="stable", why="no rule reported anything")
@@ -110,6 +205,10 @@ class Diagnosis:
     causes: tuple[Cause, ...] = ()
     findings: tuple[Finding, ...] = ()
     time_to_divergence: int | None = None
+    learning: Learning = "unknown"
+    end: End | None = None
+    best: Best | None = None
+    rescued: Rescued | None = None
 
     def lines(self, width: int = 80) -> list[str]:
         """Return the diagnosis as lines of text for a terminal.

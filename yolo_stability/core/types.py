@@ -17,11 +17,16 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AS_READ",
+    "BRITISH",
     "BlockSpec",
     "BlockStats",
     "CauseName",
+    "EndReason",
+    "EndState",
+    "EpochRecord",
     "Event",
     "FaultCause",
+    "Learning",
     "RunHeader",
     "Severity",
     "Skip",
@@ -38,14 +43,19 @@ VerdictWord = Literal["stable", "unstable", "failed", "inconclusive"]
 FaultCause = Literal[
     "learning_rate",
     "batch_noise",
-    "normalisation",
-    "initialisation",
+    "normalization",
+    "initialization",
     "activation",
     "depth",
     "data",
     "numeric_range",
 ]
-CauseName = Literal[FaultCause, "unknown"]
+CauseName = Literal[FaultCause, "module", "evaluation", "settings", "unknown"]
+BRITISH = {"normalisation": "normalization", "initialisation": "initialization"}
+"""Cause names in files of schema 1, with their names of today."""
+Learning = Literal["learned", "declined", "not_learned", "too_early", "unknown"]
+EndState = Literal["finished", "stopped", "interrupted", "exception", "killed", "running"]
+EndReason = Literal["patience", "time", "guard", "fail_on", "rescue", "user"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +124,13 @@ class StepRecord:
         blocks: One entry per block, in the order of the header.
         micro_norm: Gradient norm after the first of several accumulated iterations, unscaled; None
             where not sampled.
+        images: Images of all iterations of the step; None in a plain loop.
+        objects: Labeled objects in them after augmentation; None where batches have no labels.
+        input_min: Smallest value of the preprocessed input of one iteration; None where not
+            sampled.
+        input_max: Largest value of it.
+        input_mean: Mean of it.
+        input_std: Standard deviation of it.
     """
 
     attempt: int
@@ -133,6 +150,39 @@ class StepRecord:
     seconds: float
     blocks: tuple[BlockStats, ...]
     micro_norm: float | None = None
+    images: int | None = None
+    objects: int | None = None
+    input_min: float | None = None
+    input_max: float | None = None
+    input_mean: float | None = None
+    input_std: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochRecord:
+    """One epoch; a row of `trace.epochs`.
+
+    Attributes:
+        attempt: Replay index.
+        epoch: Epoch, counted from 0.
+        steps: Optimizer steps taken in it.
+        images: Images trained on in it; None where unknown.
+        val: Validation loss items by name, such as `box_loss`.
+        metrics: Metrics by name, such as `mAP50-95(B)`.
+        fitness: Ultralytics' fitness; None without a validation.
+        seconds: Wall time of the epoch, with its validation.
+        validated: Whether the epoch ended with a validation.
+    """
+
+    attempt: int
+    epoch: int
+    steps: int
+    images: int | None
+    val: Mapping[str, float]
+    metrics: Mapping[str, float]
+    fitness: float | None
+    seconds: float
+    validated: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +247,8 @@ class Trace:
         steps: One row per optimizer step, ordered by (attempt, step).
         blocks: One row per (attempt, step, block).
         events: One row per event: attempt, step, kind, block, data (JSON text).
+        epochs: One row per (attempt, epoch): steps, images, `val/` and `metrics/` columns, fitness,
+            seconds, validated; None in traces of schema 1 without a `results.csv` beside them.
 
     Example:
         >>> import tempfile, torch, yolo_stability
@@ -216,6 +268,7 @@ class Trace:
     steps: pl.DataFrame
     blocks: pl.DataFrame
     events: pl.DataFrame
+    epochs: pl.DataFrame | None = None
 
     def __repr__(self) -> str:
         steps, blocks = self.steps.height, len(self.header.blocks)

@@ -69,7 +69,7 @@ class Rule(ABC):
         """Return the name of the rule: that of its file, or of its entry point."""
         return entry_name(cls)
 
-    def found(
+    def found(  # noqa: PLR0913 - the fields of a finding
         self,
         severity: Severity,
         message: str,
@@ -80,6 +80,9 @@ class Rule(ABC):
         observed: float | None = None,
         threshold: float | None = None,
         remedy: str = "",
+        column: str | None = None,
+        epochs: tuple[int, int] | None = None,
+        images: tuple[str, ...] = (),
     ) -> Finding:
         """Create a finding of this rule.
 
@@ -92,6 +95,9 @@ class Rule(ABC):
             observed: Observed value.
             threshold: Threshold that it exceeds.
             remedy: Suggested remedy.
+            column: Affected column of `results.csv`.
+            epochs: First and last affected epoch, counted from 0; the finding counts from 1.
+            images: File names of affected images.
         """
         first, last = rows
         return Finding(
@@ -104,4 +110,8 @@ class Rule(ABC):
             observed=observed,
             threshold=threshold,
             remedy=remedy,
+            column=column,
+            first_epoch=None if epochs is None else epochs[0] + 1,
+            last_epoch=None if epochs is None else epochs[1] + 1,
+            images=images,
         )

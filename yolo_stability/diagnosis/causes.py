@@ -80,7 +80,7 @@ def _onset_row(context: DiagnosisContext, findings: Sequence[Finding]) -> int:
 
 def _structural(evidence: Sequence[CauseEvidence]) -> bool:
     return any(
-        {"normalisation", "activation", "initialisation"} & set(item.weights) for item in evidence
+        {"normalization", "activation", "initialization"} & set(item.weights) for item in evidence
     )
 
 
@@ -117,7 +117,7 @@ def _at_the_start(context: DiagnosisContext, rules: Mapping[str, Finding]) -> Ca
     found = rules.get("exploding")
     if found is None or found.first_step != context.step_at(0) or not context.begins:
         return None
-    return CauseEvidence(weights={"initialisation": 5.0, "normalisation": 1.0}, text=found.message)
+    return CauseEvidence(weights={"initialization": 5.0, "normalization": 1.0}, text=found.message)
 
 
 def _along_depth(context: DiagnosisContext) -> CauseEvidence | None:
@@ -129,15 +129,15 @@ def _along_depth(context: DiagnosisContext) -> CauseEvidence | None:
     text = f"in the first steps the first block's gradient was {brief(middle)} times the head's"
     if middle < 1e-8:
         return CauseEvidence(
-            weights={"activation": 4.0, "normalisation": 2.0, "depth": 0.5}, text=text
+            weights={"activation": 4.0, "normalization": 2.0, "depth": 0.5}, text=text
         )
     if middle < 1e-4:
         return CauseEvidence(
-            weights={"normalisation": 4.0, "depth": 1.0, "activation": 1.0}, text=text
+            weights={"normalization": 4.0, "depth": 1.0, "activation": 1.0}, text=text
         )
     if middle < 3e-3:
         return CauseEvidence(
-            weights={"normalisation": 2.0, "depth": 1.5, "activation": 1.0}, text=text
+            weights={"normalization": 2.0, "depth": 1.5, "activation": 1.0}, text=text
         )
     return None
 
@@ -161,7 +161,7 @@ def _against_weights(context: DiagnosisContext) -> CauseEvidence | None:
         f"the gradient of step {context.step_at(row)} was {brief(share)} times as large as the "
         "weights"
     )
-    return CauseEvidence(weights={"initialisation": 4.0, "normalisation": 2.0}, text=text)
+    return CauseEvidence(weights={"initialization": 4.0, "normalization": 2.0}, text=text)
 
 
 def _wavering(context: DiagnosisContext, found: Finding, weight: float) -> CauseEvidence:
@@ -259,7 +259,7 @@ def _bad_step(context: DiagnosisContext, row: int) -> CauseEvidence:
     if step == 0:
         text = "the very first step was not finite, before any update"
         return CauseEvidence(
-            weights={"initialisation": 3.0, "data": 2.0, "numeric_range": 0.7}, text=text
+            weights={"initialization": 3.0, "data": 2.0, "numeric_range": 0.7}, text=text
         )
     if not np.isfinite(run.loss[row]):
         text = (
@@ -313,12 +313,12 @@ def _from_settings(context: DiagnosisContext, *, sudden: bool) -> Iterator[Cause
 
 def _model_settings(requested: Mapping[str, Any]) -> Iterator[CauseEvidence]:
     if str(requested.get("norm")) == "none":
-        yield CauseEvidence(weights={"normalisation": 4.0}, text="norm=none: no normalization")
+        yield CauseEvidence(weights={"normalization": 4.0}, text="norm=none: no normalization")
     if requested.get("act") in {"sigmoid", "tanh"}:
         yield CauseEvidence(weights={"activation": 5.0}, text=f"act={requested['act']} saturates")
     init = str(requested.get("init") or "default")
     if init.startswith("gain"):
-        yield CauseEvidence(weights={"initialisation": 6.0}, text=f"init={init}")
+        yield CauseEvidence(weights={"initialization": 6.0}, text=f"init={init}")
     depth = requested.get("depth_mult")
     if isinstance(depth, int | float) and depth > 1.5:
         yield CauseEvidence(weights={"depth": 4.0}, text=f"depth_mult={depth:g}")

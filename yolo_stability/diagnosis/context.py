@@ -10,7 +10,7 @@ import numpy as np
 
 from yolo_stability.core.types import RunHeader
 from yolo_stability.diagnosis.rolling import highest_before, ratio_of, rolling_median, usual_before
-from yolo_stability.trace.arrays import Bools, Floats, Ints, RunSeries, median_of
+from yolo_stability.trace.arrays import Bools, EpochSeries, Floats, Ints, RunSeries, median_of
 
 __all__ = ["DiagnosisContext"]
 
@@ -34,6 +34,7 @@ class DiagnosisContext:
         live: Whether the run is still in progress: its last step is not its end.
         restarted: Whether its first step is the start of a run, whatever its number: a rescue
             rolled back to the start.
+        stock: Whether it is a run without a trace, of which each step is an epoch of `results.csv`.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class DiagnosisContext:
         outcome: str | None = None,
         live: bool = False,
         restarted: bool = False,
+        stock: bool = False,
     ) -> None:
         self.run, self.header, self.outcome, self.live, self._restarted = (
             run,
@@ -53,6 +55,7 @@ class DiagnosisContext:
             live,
             restarted,
         )
+        self.stock = stock
         self.controls = tuple(c for c in controls if c.step.size)
         self.others = tuple(c for c in self.controls if c is not run)
 
@@ -60,6 +63,11 @@ class DiagnosisContext:
     def begins(self) -> bool:
         """Whether the first recorded step is the first step of the run."""
         return bool(self.run.step.size) and (self._restarted or self.run.step[0] == 0)
+
+    @property
+    def epochs(self) -> EpochSeries:
+        """Epochs of the run with their validations."""
+        return self.run.epochs
 
     @cached_property
     def bad(self) -> Bools:

@@ -44,7 +44,7 @@ PLANS: Mapping[CauseName, tuple[str, ...]] = {
     "batch_noise": ("lower_rate", "tighten_clip", "lower_rate"),
     "data": ("quarantine", "tighten_clip", "lower_rate"),
     "numeric_range": ("lower_scale", "tighten_clip", "lower_rate"),
-    "initialisation": ("restart", "lower_rate", "tighten_clip"),
+    "initialization": ("restart", "lower_rate", "tighten_clip"),
     "unknown": ("lower_rate", "tighten_clip", "lower_rate"),
 }
 """Remedies by cause, in the order in which they are tried; other causes are structural."""
@@ -55,7 +55,7 @@ SGD_PLAN = ("tighten_clip", "lower_rate", "lower_rate")
 _BEARABLE = 2.0
 
 _ADVICE: Mapping[CauseName, str] = {
-    "normalisation": (
+    "normalization": (
         "no remedy helps a running model without normalization: "
         "restart with norm=batch or norm=group, or at least with init=lsuv"
     ),
@@ -67,7 +67,7 @@ _ADVICE: Mapping[CauseName, str] = {
         "no remedy helps a running model that is too deep for its gradients: "
         "restart with residual=true and depth_mult=1"
     ),
-    "initialisation": "restart with init=default",
+    "initialization": "restart with init=default",
 }
 
 

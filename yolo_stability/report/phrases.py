@@ -25,8 +25,8 @@ __all__ = [
 CAUSES = {
     "learning_rate": "learning rate",
     "batch_noise": "gradient noise from a small batch",
-    "normalisation": "normalisation",
-    "initialisation": "initialisation",
+    "normalization": "normalization",
+    "initialization": "initialization",
     "activation": "activation",
     "depth": "depth",
     "data": "data",

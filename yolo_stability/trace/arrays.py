@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BlockProfile",
     "Bools",
+    "EpochSeries",
     "Floats",
     "Ints",
     "Norms",
@@ -25,6 +26,7 @@ __all__ = [
     "SeriesEvent",
     "as_series",
     "median_of",
+    "no_epochs",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -33,6 +35,12 @@ Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 _SLICE = 1 << 18
+_OPTIONAL = ("images", "objects", "input_min", "input_max", "input_mean", "input_std")
+"""Columns of a step that older traces, plain loops and stock runs lack."""
+
+
+def _unset() -> Floats:
+    return np.zeros(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -58,6 +66,43 @@ class SeriesEvent:
     step: int
     block: str | None
     data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class EpochSeries:
+    """The epochs of a run as arrays, ordered by epoch; E epochs.
+
+    Of a repeated epoch the last attempt counts.
+
+    Attributes:
+        epoch: (E,) epoch, counted from 0.
+        validated: (E,) whether it ended with a validation.
+        fitness: (E,) Ultralytics' fitness; NaN where unknown.
+        values: (E,) values by column of `results.csv`: `train/...` (stock runs only), `val/...`,
+            `metrics/...`; NaN where missing.
+        missing: (E,) by column whether the cell is missing, as opposed to a NaN that was written.
+        steps: (E,) optimizer steps; -1 where unknown.
+    """
+
+    epoch: Ints
+    validated: Bools
+    fitness: Floats
+    values: Mapping[str, Floats]
+    missing: Mapping[str, Bools]
+    steps: Ints
+
+
+def no_epochs() -> EpochSeries:
+    """Return the epochs of a run that recorded none."""
+    none = np.zeros(0)
+    return EpochSeries(
+        epoch=none.astype(np.int64),
+        validated=none.astype(bool),
+        fitness=none,
+        values={},
+        missing={},
+        steps=none.astype(np.int64),
+    )
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True, eq=False)
@@ -95,6 +140,17 @@ class RunSeries:
         stop_step: Step at which the guard ended the run; None if it did not, or the run was
             resumed.
         completed: Whether the end event reports completion; None without such an event.
+        images: (S,) images of the step; NaN where unknown.
+        objects: (S,) labeled objects of the step; NaN where unknown.
+        input_min: (S,) smallest input value; NaN where not sampled.
+        input_max: (S,) largest input value; NaN where not sampled.
+        input_mean: (S,) mean input value; NaN where not sampled.
+        input_std: (S,) standard deviation of the input; NaN where not sampled.
+        losses: (S,) each loss item by name, such as `box_loss`; NaN where missing.
+        rates: (S,) learning rate by parameter group; NaN where missing.
+        epochs: Epochs with their validations.
+        summed: Whether the loss that is differentiated is a sum over the images of a batch, so that
+            gradient norms grow with it.
     """
 
     names: tuple[str, ...]
@@ -121,6 +177,22 @@ class RunSeries:
     events: tuple[SeriesEvent, ...]
     stop_step: int | None
     completed: bool | None
+    images: Floats = field(default_factory=_unset)
+    objects: Floats = field(default_factory=_unset)
+    input_min: Floats = field(default_factory=_unset)
+    input_max: Floats = field(default_factory=_unset)
+    input_mean: Floats = field(default_factory=_unset)
+    input_std: Floats = field(default_factory=_unset)
+    losses: Mapping[str, Floats] = field(default_factory=dict)
+    rates: Mapping[str, Floats] = field(default_factory=dict)
+    epochs: EpochSeries = field(default_factory=no_epochs)
+    summed: bool = False
+
+    def __post_init__(self) -> None:
+        """Fill columns that were not given with NaN."""
+        for name in _OPTIONAL:
+            if getattr(self, name).size != self.step.size:
+                object.__setattr__(self, name, np.full(self.step.size, np.nan))
 
     def profile(self) -> BlockProfile:
         """Return gradient statistics over the depth of the model."""
@@ -165,6 +237,14 @@ def as_series(trace: Trace | RunSeries) -> RunSeries:
         events=events,
         stop_step=stop,
         completed=completed,
+        losses=_by_name(steps, "loss/"),
+        rates=_by_name(steps, "lr/"),
+        images=_optional(steps, "images"),
+        objects=_optional(steps, "objects"),
+        input_min=_optional(steps, "input_min"),
+        input_max=_optional(steps, "input_max"),
+        input_mean=_optional(steps, "input_mean"),
+        input_std=_optional(steps, "input_std"),
     )
 
 
@@ -252,6 +332,12 @@ def _floats(column: pl.Series) -> Floats:
 def _optional(frame: pl.DataFrame, column: str) -> Floats:
     """Return a column that older traces lack; all NaN where it is missing."""
     return _floats(frame[column]) if column in frame.columns else np.full(frame.height, np.nan)
+
+
+def _by_name(frame: pl.DataFrame, prefix: str) -> dict[str, Floats]:
+    """Return the columns with a prefix, by the rest of their name."""
+    names = [name for name in frame.columns if name.startswith(prefix)]
+    return {name.removeprefix(prefix): _floats(frame[name]) for name in names}
 
 
 def _ints(frame: pl.DataFrame, column: str) -> Ints:

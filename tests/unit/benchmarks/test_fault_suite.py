@@ -28,8 +28,8 @@ def test_there_are_enough_faults_and_healthy_runs() -> None:
         *(
             "learning_rate",
             "batch_noise",
-            "normalisation",
-            "initialisation",
+            "normalization",
+            "initialization",
             "activation",
             "depth",
             "data",

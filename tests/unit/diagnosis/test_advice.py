@@ -46,7 +46,7 @@ TABLE = {
     "rows": [
         {"name": "sgd", "cause": "learning_rate", "optimizer": "SGD"},
         {"name": "adamw", "cause": "learning_rate", "optimizer": "AdamW"},
-        {"name": "bare", "cause": "normalisation", "optimizer": "AdamW"},
+        {"name": "bare", "cause": "normalization", "optimizer": "AdamW"},
         {"name": "deep", "cause": "depth", "optimizer": "AdamW"},
     ],
     "columns": [
@@ -105,11 +105,11 @@ def test_the_optimizer_decides(table: Path) -> None:
     assert (
         advice("learning_rate", None, table) == f"under SGD: {AGC} or {LOW}; under AdamW: {nothing}"
     )
-    assert advice("normalisation", "SGD", table).endswith("(measured under AdamW)")
+    assert advice("normalization", "SGD", table).endswith("(measured under AdamW)")
 
 
 def test_a_costly_remedy_is_reported_with_its_cost(table: Path) -> None:
-    reported = advice("normalisation", "AdamW", table)
+    reported = advice("normalization", "AdamW", table)
     saved = "in suite=remedies it saved 5 of 5 runs on detect (57-100 %)"
     assert reported == f"norm=group ({saved}, and costs a healthy run 20 % (14-25 %))"
 

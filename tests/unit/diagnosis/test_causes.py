@@ -60,9 +60,9 @@ def test_scores_are_shares_with_something_left_for_unknown() -> None:
     scores = {c.name: c.score for c in found.causes}
     assert len(scores) == len(found.causes)
     assert 0 < scores["unknown"] < 0.2
-    assert scores["normalisation"] > scores["depth"] > scores["activation"]
+    assert scores["normalization"] > scores["depth"] > scores["activation"]
     assert all(c.evidence and "\n" not in c.evidence for c in found.causes)
-    assert next(c for c in found.causes if c.name == "normalisation").evidence.startswith(
+    assert next(c for c in found.causes if c.name == "normalization").evidence.startswith(
         ("norm=none", "in the first")
     )
 
@@ -74,7 +74,7 @@ def test_trouble_without_any_evidence_is_unknown() -> None:
 
 @pytest.mark.parametrize(
     ("ratio", "cause"),
-    [(1e-10, "activation"), (1e-6, "normalisation"), (2e-4, "normalisation")],
+    [(1e-10, "activation"), (1e-6, "normalization"), (2e-4, "normalization")],
     ids=str,
 )
 def test_gradients_lost_along_the_depth_from_the_start(ratio: float, cause: str) -> None:
@@ -85,9 +85,9 @@ def test_gradients_lost_along_the_depth_from_the_start(ratio: float, cause: str)
 
 def test_an_absurd_loss_before_any_update_points_to_the_initialization() -> None:
     run = with_rows(RUN, slice(None), loss=RUN.loss * 1e6)
-    assert diagnosed(run).cause == "initialisation"
+    assert diagnosed(run).cause == "initialization"
     assert (
-        diagnosed(replace(run, step=run.step + 50)).cause != "initialisation"
+        diagnosed(replace(run, step=run.step + 50)).cause != "initialization"
     )  # a resumed run has had updates
 
 
@@ -95,7 +95,7 @@ def test_updates_that_replace_the_weights_are_the_learning_rates() -> None:
     run = with_rows(RUN, slice(2, 12), update=8.0)
     assert diagnosed(run).cause == "learning_rate"
     both = with_rows(deep(1e-6), slice(2, 12), update=8.0)
-    assert diagnosed(both).cause == "normalisation"  # large updates follow from the structure
+    assert diagnosed(both).cause == "normalization"  # large updates follow from the structure
 
 
 def test_a_learning_rate_that_jumps_is_reported_with_its_step() -> None:
@@ -136,9 +136,9 @@ def test_one_block_alone_that_leaps_is_no_batch() -> None:
 @pytest.mark.parametrize(
     ("requested", "effective", "cause"),
     [
-        ({"norm": "none"}, {}, "normalisation"),
+        ({"norm": "none"}, {}, "normalization"),
         ({"act": "sigmoid"}, {}, "activation"),
-        ({"init": "gain:20"}, {}, "initialisation"),
+        ({"init": "gain:20"}, {}, "initialization"),
         ({"depth_mult": 4.0, "residual": False}, {}, "depth"),
         ({}, {"groups": {"weight": {"lr": 0.5}}, "optimizer": "AdamW"}, "learning_rate"),
         ({}, {"groups": {"weight": {"lr": 3.0}}, "optimizer": "SGD"}, "learning_rate"),

@@ -157,8 +157,8 @@ def test_settings_are_read_unless_they_are_masked(tmp_path: Any) -> None:
     trace = load_trace(write(tmp_path, records, **settings))
     informed, masked = diagnose_trace(trace), diagnose_trace(trace, masked=True)
     assert (informed.run_id, masked.run_id) == ("it", "it")
-    assert informed.cause == "initialisation"
-    assert masked.cause == "normalisation"
+    assert informed.cause == "initialization"
+    assert masked.cause == "normalization"
     assert "ignored_settings" in {f.rule for f in informed.findings}
     assert "ignored_settings" not in {f.rule for f in masked.findings}
 

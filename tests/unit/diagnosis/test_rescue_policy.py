@@ -209,7 +209,7 @@ def test_three_skips_in_a_row_are_trouble_two_are_not() -> None:
 @pytest.mark.parametrize(
     ("requested", "cause", "advice"),
     [
-        ({"norm": "none"}, "normalisation", "norm=batch"),
+        ({"norm": "none"}, "normalization", "norm=batch"),
         ({"act": "sigmoid"}, "activation", "act=silu"),
         ({"depth_mult": 4.0, "residual": False}, "depth", "residual=true"),
     ],
@@ -230,7 +230,7 @@ def test_a_bad_initialization_restarts_once() -> None:
     explosion = [record(s, [3e9, 4e9, 2e9, 1e10], loss=1e9) for s in range(4)]
     first = decided(rescuer, explosion)
     assert isinstance(first, Action)
-    assert (first.remedy, first.cause) == ("restart", "initialisation")
+    assert (first.remedy, first.cause) == ("restart", "initialization")
     carried_out(rescuer, first, 4, restored=0)
     second = decided(rescuer, healthy(30, 4) + blown_up(20, 34))
     assert isinstance(second, Action)
@@ -350,7 +350,7 @@ def test_random_choice_follows_from_the_seed_and_knows_no_cause() -> None:
 
 def test_every_cause_has_a_plan_or_advice_and_every_plan_known_remedies() -> None:
     assert {name for plan in PLANS.values() for name in plan} | {"rewarm"} == set(LIVE_REMEDIES)
-    assert set(get_args(CauseName)) - set(PLANS) == {"normalisation", "activation", "depth"}
+    assert set(get_args(CauseName)) - set(PLANS) == {"normalization", "activation", "depth"}
 
 
 def test_what_was_undone_is_forgotten() -> None:

@@ -32,7 +32,7 @@ from yolo_stability.trace.records import as_records
 
 __all__ = ["Replayed", "acted_folder", "first_decision", "replay_folder"]
 
-_BUILT_IN = frozenset({"normalisation", "activation", "depth", "initialisation"})
+_BUILT_IN = frozenset({"normalization", "activation", "depth", "initialization"})
 _CONTROL = "control"  # healthy by definition
 _STEPS = 30
 _ASKED = 3  # consecutive skipped steps before the guard requests a rescue
@@ -56,7 +56,7 @@ class Replayed:
             the same run without a rescue, and had no intervention. They are excluded from all
             shares.
         too_short: Excluded runs that the guard had ended before it would have requested a rescue.
-        decisions: Counts of the first decisions by arm, such as `ended: normalisation`.
+        decisions: Counts of the first decisions by arm, such as `ended: normalization`.
     """
 
     healthy: Interval

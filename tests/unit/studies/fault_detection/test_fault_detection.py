@@ -107,7 +107,7 @@ def test_runs_are_read_with_the_labels_of_their_scenarios(tmp_path: Path) -> Non
     found = {run.arm: run for run in labeled_runs(tmp_path, "control")}
     assert sorted(found) == ["control", "fault-nan-loss", "no-norm"]
     assert found["control"].label.healthy
-    assert (found["no-norm"].label.cause, found["no-norm"].fitness) == ("normalisation", None)
+    assert (found["no-norm"].label.cause, found["no-norm"].fitness) == ("normalization", None)
     assert (found["fault-nan-loss"].fitness, found["fault-nan-loss"].label.step) == (0.0, 30)
 
 
@@ -121,7 +121,7 @@ def test_files_hold_both_halves(tmp_path: Path) -> None:
     assert [half["detectors"][0]["recall"]["hits"] for half in content["halves"]] == [1, 1]
     assert len(content["runs"]) == 4
     text = (tmp_path / "faults.md").read_text(encoding="utf-8")
-    assert "| no-norm | normalisation | gradual | 1 of 1 | 1 |" in text
+    assert "| no-norm | normalization | gradual | 1 of 1 | 1 |" in text
     assert (tmp_path / "faults.png").read_bytes().startswith(b"\x89PNG")
 
 

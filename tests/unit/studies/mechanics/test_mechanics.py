@@ -219,7 +219,7 @@ def test_depth_vanishes_explodes_or_stays(result: MechanicsResult) -> None:
     assert rate(result, "depth", "residual ReLU, He", "first layer") == pytest.approx(
         math.sqrt(2), rel=0.06
     )
-    # Yang et al. (2019): batch normalisation makes the gradient of a plain ReLU stack grow by about
+    # Yang et al. (2019): batch normalization makes the gradient of a plain ReLU stack grow by about
     # 1.21 a layer
     assert rate(result, "depth", "ReLU, He, BatchNorm", "first layer") == pytest.approx(
         1.21, rel=0.04

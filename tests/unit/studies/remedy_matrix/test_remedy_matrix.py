@@ -59,7 +59,7 @@ def test_a_whole_matrix(tmp_path: Path) -> None:
         {"remedy-agc": 0.95, "remedy-adamw": 1.0, "group-norm": 0.75}
     )
     assert [(row.name, row.cause, row.optimizer) for row in result.rows] == [
-        ("no-norm", "normalisation", "AdamW"),
+        ("no-norm", "normalization", "AdamW"),
         ("sgd-lr-100", "learning_rate", "SGD"),
     ]
 

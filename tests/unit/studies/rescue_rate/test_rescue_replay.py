@@ -52,7 +52,7 @@ def test_the_first_decision_is_that_of_the_rules(tmp_path: Path) -> None:
     assert found is not None
     step, decision = found
     assert isinstance(decision, Ending)
-    assert (step, decision.cause) == (3, "normalisation")
+    assert (step, decision.cause) == (3, "normalization")
     assert first_decision(load_trace(write(tmp_path / "good", HEALTHY))) is None
 
 
@@ -88,13 +88,13 @@ def test_labels_say_what_was_right(tmp_path: Path) -> None:
     found = replay_folder(folder)
     assert found.healthy.value == 0.5
     assert found.too_short == 1
-    assert found.decisions["no-norm"] == {"ended: normalisation": 1}
+    assert found.decisions["no-norm"] == {"ended: normalization": 1}
     assert found.decisions["control"] == {"no intervention": 1}
     assert found.decisions["fault-no-norm-gain"] == {"ended: activation": 1}
     assert found.built_in.value == 0.5
 
 
-ENDED = {"cause": "normalisation", "text": "ended", "advice": "norm=batch"}
+ENDED = {"cause": "normalization", "text": "ended", "advice": "norm=batch"}
 LOWERED = {"remedy": "lower_rate", "cause": "learning_rate", "why": "long updates", "value": "0.1"}
 
 
@@ -129,14 +129,14 @@ def test_what_was_done_is_read_off_the_events(tmp_path: Path) -> None:
     runs = {arm.name: arm / "detect" / "yolo26n" / "0" for arm in (folder / "runs").iterdir()}
     acted(runs["healthy-sgd+rescue-auto"], 3, "rescue", LOWERED)
     acted(runs["no-norm+rescue-auto"], 29, "rescue_stop", ENDED)
-    acted(runs["bad-init+rescue-auto"], 30, "rescue_stop", {**ENDED, "cause": "initialisation"})
+    acted(runs["bad-init+rescue-auto"], 30, "rescue_stop", {**ENDED, "cause": "initialization"})
     acted(runs["sigmoid-no-norm+rescue-auto"], 3, "rescue", LOWERED)
     found = acted_folder(folder)
     assert found.healthy.value == pytest.approx(1 / 3)
     assert found.built_in.value == 0.25
     assert found.decisions["rescue-auto"] == {"no intervention": 1}
     assert found.decisions["healthy-cosine+rescue-auto"] == {"another trace: unknown": 1}
-    assert found.decisions["no-norm+rescue-auto"] == {"ended: normalisation": 1}
+    assert found.decisions["no-norm+rescue-auto"] == {"ended: normalization": 1}
     assert found.decisions["sigmoid-no-norm+rescue-auto"] == {"lower_rate: learning_rate": 1}
     assert "control" not in found.decisions
     assert "structural faults ended in time: 0.250 (0.046 to 0.699)" in found.lines()
@@ -171,7 +171,7 @@ def test_the_onset_is_that_of_the_run_without_a_rescue(
     run = folder / "runs" / "bad-init" / "detect" / "yolo26n" / "0"
     RunOutcome(digest="d", outcome="finished", metrics=metrics).write(run)
     if step is not None:
-        data = {**ENDED, "cause": "initialisation"}
+        data = {**ENDED, "cause": "initialization"}
         acted(
             folder / "runs" / "bad-init+rescue-auto" / "detect" / "yolo26n" / "0",
             step,
