@@ -18,9 +18,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
-import ultralytics.models.yolo  # noqa: F401 - once for all children
+import torch._inductor.standalone_compile
+import torch.distributed.fsdp  # noqa: F401
+import torchvision  # noqa: F401 - these imports, once for all children, save half of a training
+import ultralytics.models.yolo  # noqa: F401
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+import yolo_stability.api
+import yolo_stability.diagnosis.rules  # noqa: F401
 from yolo_stability.cli.main import main
 from yolo_stability.guard import checkpoints
 from yolo_stability.trace.compaction import Compactor

@@ -104,6 +104,10 @@ class Process:
 
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["child"])
+        # before Python 3.13 the server does not search sys.path, and ignores what it cannot import
+        found = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+        if str(HERE) not in found:
+            os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), str(REPO), *filter(None, found)])
         arguments = (str(log), str(said), str(folder), moment, words)
         self._process = context.Process(target=child.run, args=arguments)
         self._process.start()
