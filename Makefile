@@ -43,7 +43,7 @@ test: setup ## run unit and contract tests and a few trainings (5 minutes)
 	@$(BIN)/python -m pytest -q -m "not full" $(PARALLEL) $(PYTEST_ARGS)
 
 test-full: setup ## run the other trainings, notebooks, kills, full disks, big traces and datasets (half an hour)
-	@$(BIN)/python -m pytest -q -m full $(PARALLEL) $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -q -m full --durations=25 $(PARALLEL) $(PYTEST_ARGS)
 
 test-versions: setup ## test compatibility with older Ultralytics and the newest (VERSIONS="8.4.60 ..." or --fast; half an hour)
 	@$(BIN)/python tests/versions/run.py $(VERSIONS) -- $(PYTEST_ARGS)
