@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 __all__ = [
+    "OPTIONAL",
     "PER_IMAGE",
     "BlockProfile",
     "Bools",
@@ -34,7 +35,7 @@ __all__ = [
 PER_IMAGE = "images"
 """`loss_factor` in the effective settings of a run whose criterion sums over images."""
 _SLICE = 1 << 18
-_OPTIONAL = ("images", "objects", "input_min", "input_max", "input_mean", "input_std")
+OPTIONAL = ("images", "objects", "input_min", "input_max", "input_mean", "input_std")
 """Columns of a step that older traces, plain loops and stock runs lack."""
 
 
@@ -152,7 +153,7 @@ class RunSeries:
 
     def __post_init__(self) -> None:
         """Fill columns that were not given with NaN."""
-        for name in _OPTIONAL:
+        for name in OPTIONAL:
             if getattr(self, name).size != self.step.size:
                 object.__setattr__(self, name, np.full(self.step.size, np.nan))
 

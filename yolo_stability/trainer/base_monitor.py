@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -136,7 +137,7 @@ class Monitor:
             "on_train_batch_start": _begin_iteration,
             "on_train_batch_end": _end_iteration,
             "on_train_epoch_end": _end_epoch,
-            "on_fit_epoch_end": _save_if_stopped,
+            "on_fit_epoch_end": _end_fit_epoch,
             "on_train_end": _end_training,
             "teardown": self.close,
         }
@@ -197,7 +198,7 @@ class Monitor:
         run: WatchedRun | None = trainer.stability
         if run is None or run.closed:
             return
-        run.close()
+        run.close(trainer, sys.exception())
         if run.loop is None:
             return
         self._stopped, self._header = run.stopped, run.header
@@ -265,9 +266,9 @@ def _end_epoch(trainer: Trainer) -> None:
     trainer.stability.end_epoch(trainer)
 
 
-def _save_if_stopped(trainer: Trainer) -> None:
-    """Save the state that the guard restored."""
-    trainer.stability.save_if_stopped(trainer)
+def _end_fit_epoch(trainer: Trainer) -> None:
+    """Record the validated epoch, and save the state that the guard restored."""
+    trainer.stability.end_fit_epoch(trainer)
 
 
 def _end_training(trainer: Trainer) -> None:
