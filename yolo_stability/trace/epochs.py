@@ -16,7 +16,7 @@ from yolo_stability.trace.serialize import strict_json
 if TYPE_CHECKING:
     import polars as pl
 
-__all__ = ["MEASURED", "empty_epochs", "epoch_line", "epoch_row", "read_epochs"]
+__all__ = ["MEASURED", "as_epochs", "empty_epochs", "epoch_line", "epoch_row", "read_epochs"]
 
 RESULTS = "results.csv"
 MEASURED = ("val/", "metrics/")
@@ -75,6 +75,27 @@ def read_epochs(folder: Path, header: RunHeader) -> pl.DataFrame | None:
 def empty_epochs() -> pl.DataFrame:
     """Return the table of epochs with its fixed columns and no rows."""
     return _frame(())
+
+
+def as_epochs(frame: pl.DataFrame | None) -> list[EpochRecord]:
+    """Return a table of epochs as records; a missing cell is no entry."""
+    plain = (*_LEADING, *_TRAILING)
+    return [
+        EpochRecord(
+            **{name: row[name] for name in plain},
+            val=_part(row, MEASURED[0]),
+            metrics=_part(row, MEASURED[1]),
+        )
+        for row in (() if frame is None else frame.iter_rows(named=True))
+    ]
+
+
+def _part(row: Row, prefix: str) -> dict[str, float]:
+    return {
+        name.removeprefix(prefix): value
+        for name, value in row.items()
+        if name.startswith(prefix) and value is not None
+    }
 
 
 def _recorded(file: Path) -> list[Row]:

@@ -16,7 +16,7 @@ from yolo_stability.core.errors import StabilityError
 from yolo_stability.core.types import RunHeader
 from yolo_stability.interventions.faults import parse_fault
 from yolo_stability.interventions.switches import Switches
-from yolo_stability.trace import load_trace
+from yolo_stability.trace import SCHEMA_VERSION, load_trace
 from yolo_stability.trainer.loggers import Sink
 from yolo_stability.trainer.mixin import owns_step
 from yolo_stability.trainer.policy import Policy
@@ -40,6 +40,7 @@ class Monitor:
         make_policy: Creates the policy that evaluates a run during training, from the effective
             settings; None for no policy.
         checked: Validated settings; replaces `settings`.
+        trace_version: Version of the traces of new runs.
         settings: yolo_stability options, such as `guard="skip"`; see `StabilitySettings`.
 
     Raises:
@@ -54,6 +55,7 @@ class Monitor:
         make_sinks: Callable[[], Sequence[Sink]] = tuple,
         make_policy: Callable[[StabilitySettings], Policy] | None = None,
         checked: StabilitySettings | None = None,
+        trace_version: int = SCHEMA_VERSION,
         **settings: Any,
     ) -> None:
         if checked is not None and settings:
@@ -68,6 +70,7 @@ class Monitor:
         # Constructed only to reject invalid values here instead of during the trainer's setup.
         Switches(self._settings)
         self._requested, self._make_sinks, self._make_policy = requested, make_sinks, make_policy
+        self._trace_version = trace_version
         self._save_dir: Path | None = None
         self._stopped: str | None = None
         self._header: RunHeader | None = None
@@ -179,6 +182,7 @@ class Monitor:
                 sinks,
                 policy,
                 owns_step=owns_step(type(trainer)),
+                trace_version=self._trace_version,
             )
         elif run.owner is not self:
             raise StabilityError("Two monitors are attached to one training; attach only one.")
