@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 from ultralytics.nn import tasks
+from ultralytics.utils import loss
 from ultralytics.utils.torch_utils import unwrap_model
 
 __all__ = ["sums_over_images"]
@@ -36,7 +37,7 @@ def sums_over_images(model: nn.Module) -> bool:
     inner = unwrap_model(model)
     inner = getattr(inner, "student_model", inner)  # distillation adds a term with the same factor
     return (
-        getattr(inner, "criterion", None) is None
+        type(getattr(inner, "criterion", None)).__module__ in {"builtins", loss.__name__}
         and _owner(inner, "loss") in _LOSSES
         and _owner(inner, "init_criterion") in _CRITERIA
     )
