@@ -22,7 +22,7 @@ from yolo_stability.cli import help as pages
 from yolo_stability.cli.commands import ELSEWHERE, VERBS
 from yolo_stability.cli.commands.listing import KINDS
 from yolo_stability.config import OWN_KEYS, SWITCHES
-from yolo_stability.core.types import BlockStats, Event, StepRecord
+from yolo_stability.core.types import BlockStats, EpochRecord, Event, StepRecord
 from yolo_stability.trace.layout import TableName
 from yolo_stability.trace.schema import conform, empty
 
@@ -31,6 +31,7 @@ OUT = REPO / "docs" / "pages" / "generated"
 ROOT_PAGES = ("CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md", "CODE_OF_CONDUCT.md")
 SAMPLE_RUNS = ("first", "hot", "rescued")
 """Runs of `docs/sample/` that the report compares, the control first."""
+_EPOCH_COLUMNS = {"val": "val/<name>", "metrics": "metrics/<name>"}
 _ITEM = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 
 
@@ -188,6 +189,16 @@ def trace() -> str:
             *_table(
                 ("column", "what it is"),
                 ((f"`{name}`", text) for name, text in _attributes(Event).items()),
+            ),
+            "",
+            "## trace.epochs",
+            "",
+            *_table(
+                ("column", "what it is"),
+                (
+                    (f"`{_EPOCH_COLUMNS.get(name, name)}`", text)
+                    for name, text in _attributes(EpochRecord).items()
+                ),
             ),
             "",
         ]

@@ -107,6 +107,9 @@ def noisy(steps: int, blocks: int, *, watch_every: int = 10, seed: int = 0) -> l
                 "norm": 0.01,
             },
             seconds=abs(losses[s][4]),
+            images=128 if s % 32 else 56,
+            objects=int(600 + 40 * losses[s][3]),
+            **(_inputs(losses[s]) if s < 64 or s % 4 == 0 else {}),
             blocks=tuple(
                 BlockStats(
                     block=names[i],
@@ -119,6 +122,12 @@ def noisy(steps: int, blocks: int, *, watch_every: int = 10, seed: int = 0) -> l
         )
         for s in range(steps)
     ]
+
+
+def _inputs(losses: Sequence[float]) -> dict[str, float]:
+    """Input statistics of preprocessed photos: black and white occur, mean and spread vary."""
+    mean, spread = 0.4 + 0.02 * losses[1], 0.25 + 0.01 * losses[2]
+    return {"input_min": 0.0, "input_max": 1.0, "input_mean": mean, "input_std": spread}
 
 
 def write(

@@ -31,15 +31,17 @@ COMMAND = "make counts COUNTS_ARGS=--write"
 WHOLE = "whole step, beyond stock"
 STEPS = {
     2: "one of the first 50",
-    52: "typical",
-    60: "sampled",
+    66: "typical",
+    68: "input statistics",
+    70: "sampled",
     71: "snapshot",
     79: "rules",
 }
 """The steps that are counted, and what is special about each; `SPECIAL` shows whether it is."""
 SPECIAL = {
-    "one of the first 50": {"sampled"},
+    "one of the first 50": {"sampled", "inputs"},
     "typical": set[str](),
+    "input statistics": {"inputs"},
     "sampled": {"sampled"},
     "snapshot": {"snapshot"},
     "rules": {"rules"},
@@ -118,7 +120,7 @@ class Watched:
 
     def close(self) -> None:
         """End the run."""
-        self.run.close()
+        self.run.close(self._stepper.trainer)
 
     def _count(self) -> tuple[Any, set[str]]:
         from counting import counting
@@ -134,9 +136,11 @@ def _special_work() -> Iterator[Counter[str]]:
     from yolo_stability.diagnosis.live import LiveRules
     from yolo_stability.gradients.updates import UpdateSampler
     from yolo_stability.guard.snapshots import Snapshot
+    from yolo_stability.trainer.step import accumulation
 
     done: Counter[str] = Counter()
-    work = {
+    work: dict[str, tuple[Any, str]] = {
+        "inputs": (accumulation, "input_statistics"),
         "sampled": (UpdateSampler, "before"),
         "snapshot": (Snapshot, "take"),
         "rules": (LiveRules, "ask"),

@@ -33,7 +33,7 @@ from counts import (  # noqa: E402
     table,
 )
 
-from yolo_stability.diagnosis import live  # noqa: E402
+from yolo_stability.diagnosis import live_rows  # noqa: E402
 from yolo_stability.gradients import updates  # noqa: E402
 from yolo_stability.guard import buffers, guard  # noqa: E402
 from yolo_stability.trainer.step import gradient_reading, records  # noqa: E402
@@ -153,8 +153,8 @@ SEEDS = {
         "typical, updates: ops",
     ),
     "a row read twice": Seed(
-        live,
-        "_Rows.append",
+        live_rows,
+        "LiveRows.append",
         "_values(record).items()",
         "(_values(record) | _values(record)).items()",
         "typical, rules: calls",

@@ -30,7 +30,8 @@ def check_end(child: Child, folder: Path) -> Log:
     kinds, data = trace.events["kind"].to_list(), trace.events["data"].to_list()
     assert kinds.count("end") == 1
     assert kinds[-1] == "end"
-    assert json.loads(data[-1]) == {"completed": False, "stopped": None}
+    end = json.loads(data[-1])
+    assert (end["completed"], end["stopped"], end["state"]) == (False, None, "interrupted")
     assert len(list((run / "stability" / "trace").iterdir())) == 2  # compacted: one part a table
     assert not (run / "stability" / LOCK_FILE).exists()
     return log

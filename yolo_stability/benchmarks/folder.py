@@ -65,6 +65,15 @@ def prepare_benchmark_folder(out: Path) -> None:
         )
 
 
+def planned_trace_version(out: Path) -> int | None:
+    """Return the trace version that a benchmark began with; None if it has not begun."""
+    try:
+        runs = json.loads((out / PLAN).read_text(encoding="utf-8"))["runs"]
+        return min((int(run.get("trace", 1)) for run in runs), default=None)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
 def _version(plan: Path) -> object:
     """Return the schema version of a plan; None if it is missing or incomplete and is rewritten."""
     try:

@@ -11,6 +11,7 @@ from typing import Any
 
 from yolo_stability.core.errors import ConfigError
 from yolo_stability.core.files import replace_file
+from yolo_stability.trace.layout import SCHEMA_VERSION
 
 __all__ = ["OUTCOME", "PLAN", "RunOutcome", "RunSpec", "run_digest"]
 
@@ -37,6 +38,7 @@ class RunSpec:
         zero_loss_steps: Consecutive batches with a loss of exactly 0 after which the run stops at
             the end of the epoch.
         digest: Hash of everything that determines the result.
+        trace: Version of the trace that is recorded; plans of before do not name it.
     """
 
     arm: str
@@ -48,6 +50,7 @@ class RunSpec:
     gigabytes: float
     zero_loss_steps: int
     digest: str
+    trace: int = 1
 
     def __post_init__(self) -> None:
         """Reject names that lead out of the benchmark's folder.
@@ -64,6 +67,11 @@ class RunSpec:
             raise ConfigError(
                 "The plan contains a run whose arm, task, model, seed, settings or digest has the "
                 "wrong type."
+            )
+        if self.trace not in range(1, SCHEMA_VERSION + 1):
+            raise ConfigError(
+                f"The plan contains a run with a trace of version {str(self.trace)[:20]}; this "
+                f"version of the package records versions 1 to {SCHEMA_VERSION}."
             )
         arm = self.arm.split("/")  # in a frontier: the setting, then the value on the axis
         for part in (*arm, self.task, Path(self.model).stem):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from yolo_stability.benchmarks.assessment import assess
 from yolo_stability.benchmarks.executors import Executor
-from yolo_stability.benchmarks.folder import prepare_benchmark_folder
+from yolo_stability.benchmarks.folder import planned_trace_version, prepare_benchmark_folder
 from yolo_stability.benchmarks.plan import PLAN, RunOutcome, RunSpec, run_digest
 from yolo_stability.benchmarks.results import (
     RESULTS_FILE,
@@ -34,6 +34,7 @@ from yolo_stability.core.files import replace_file
 from yolo_stability.core.provenance import package_versions
 from yolo_stability.core.types import Trace
 from yolo_stability.interventions.plugin_versions import plugin_versions
+from yolo_stability.trace import SCHEMA_VERSION as TRACE_VERSION
 from yolo_stability.trace import load_trace, lock_folder, unlock_folder
 
 if TYPE_CHECKING:
@@ -111,6 +112,7 @@ def plan_run(
             {"zero_loss_steps": limits.zero_loss_steps},
             {**versions, **plugin_versions(settings)},
         ),
+        trace=TRACE_VERSION,
     )
 
 
@@ -135,6 +137,9 @@ def run_suite(
     """
     plan = make_plan(suite)
     prepare_benchmark_folder(out)
+    # losses of the two versions have different scales, so a benchmark keeps its version
+    version = planned_trace_version(out) or TRACE_VERSION
+    plan = tuple(replace(spec, trace=version) for spec in plan)
     if note := lock_folder(out, shown=out, option="out"):
         print(f"stability: {printable(note)}", file=sys.stderr)
     start = time.monotonic()

@@ -6,7 +6,8 @@ import csv
 import io
 import json
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from yolo_stability.core.types import Trace
 from yolo_stability.diagnosis.results_csv import RESULTS
 from yolo_stability.diagnosis.store import DIAGNOSIS_FILE, diagnosis_to_json
 from yolo_stability.trace import find_trace, load_trace
-from yolo_stability.trace.layout import EVENTS, FOLDER, HEADER, part_path
+from yolo_stability.trace.epochs import as_epochs, epoch_line
+from yolo_stability.trace.layout import EPOCHS, EVENTS, FOLDER, HEADER, part_path
 from yolo_stability.trace.serialize import strict_json
 
 __all__ = ["BUNDLE_SUFFIX", "Bundle", "unpack_bundle", "write_bundle"]
@@ -33,7 +35,10 @@ _MARK = "yolo-stability-bundle.json"
 _SCHEMA_VERSION = 1
 _YOUNG = 64
 _PLATFORM = "platform"
-_READABLE = (_MARK, HEADER, EVENTS, DIAGNOSIS_FILE, RESULTS, "steps.parquet", "blocks.parquet")
+_READABLE = (
+    *(_MARK, HEADER, EVENTS, EPOCHS, DIAGNOSIS_FILE, RESULTS),
+    *("steps.parquet", "blocks.parquet"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +162,7 @@ def _unpack(files: dict[str, bytes], folder: Path, source: Path) -> None:
         (folder / RESULTS).write_bytes(files[RESULTS])
         return
     stability = folder / FOLDER
-    for name in (HEADER, EVENTS):
+    for name in (HEADER, EVENTS, EPOCHS):
         place = stability / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(files.get(name, b""))
@@ -212,6 +217,7 @@ def _trace_files(
     fixed = {
         HEADER: _json(_header(trace, hidden)),
         EVENTS: _events(trace, hidden),
+        EPOCHS: _epochs(trace, hidden),
         DIAGNOSIS_FILE: _json(hidden.value(diagnosis_to_json(diagnosis))),
     }
     wanted = trace.steps.height
@@ -271,6 +277,16 @@ def _events(trace: Trace, hidden: Anonymizer) -> bytes:
         data = hidden.value(json.loads(row["data"]))
         lines.append(json.dumps({**row, "block": block, "data": data}, allow_nan=False))
     return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _epochs(trace: Trace, hidden: Anonymizer) -> bytes:
+    def renamed(values: Mapping[str, float]) -> dict[str, float]:
+        return {hidden.text(name): value for name, value in values.items()}
+
+    return b"".join(
+        epoch_line(replace(epoch, val=renamed(epoch.val), metrics=renamed(epoch.metrics)))
+        for epoch in as_epochs(trace.epochs)
+    )
 
 
 def _columns(frame: pl.DataFrame, hidden: Anonymizer) -> pl.DataFrame:

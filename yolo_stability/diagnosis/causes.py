@@ -242,10 +242,10 @@ def _quiet_before(context: DiagnosisContext, row: int) -> bool:
         return True
     with np.errstate(invalid="ignore"):
         large = (run.update[before] > 1).any()
-        risen = (ratio_of(run.norm[before], context.usual_norm[before]) > 30).any()
+        risen = (ratio_of(context.norm[before], context.usual_norm[before]) > 30).any()
         level = np.nan_to_num(context.lowest_loss[before], nan=context.first_loss)
         lost = (ratio_of(run.loss[before], np.fmax(level, 0.2 * context.first_loss)) > 4).any()
-        absurd = run.loss[before].max(initial=0.0) > 1e5
+        absurd = run.loss[before].max(initial=0.0) > (1.25e4 if run.summed else 1e5)
     return not (large or risen or lost or absurd)
 
 

@@ -10,7 +10,15 @@ import numpy as np
 
 from yolo_stability.core.types import RunHeader
 from yolo_stability.diagnosis.rolling import highest_before, ratio_of, rolling_median, usual_before
-from yolo_stability.trace.arrays import Bools, EpochSeries, Floats, Ints, RunSeries, median_of
+from yolo_stability.trace.arrays import (
+    Bools,
+    EpochSeries,
+    Floats,
+    Ints,
+    Norms,
+    RunSeries,
+    median_of,
+)
 
 __all__ = ["DiagnosisContext"]
 
@@ -77,9 +85,30 @@ class DiagnosisContext:
         return bad
 
     @cached_property
+    def per_usual_batch(self) -> Floats:
+        """(S,) factor that scales a gradient to the usual number of images; 1 where unknown.
+
+        The gradient of a loss that sums over images grows with them: a smaller last batch of an
+        epoch, or the accumulation that grows in a warm-up, is no swing of the gradient.
+        """
+        return _per_usual_batch(self.run)
+
+    @cached_property
+    def norm(self) -> Floats:
+        """(S,) gradient norm, scaled to the usual number of images of a step."""
+        return self.run.norm * self.per_usual_batch
+
+    @cached_property
+    def block_norm(self) -> Norms:
+        """(B, S) gradient norm of each block, scaled in the same way."""
+        if not self.run.summed:
+            return self.run.block_norm
+        return self.run.block_norm * self.per_usual_batch.astype(self.run.block_norm.dtype)
+
+    @cached_property
     def usual_norm(self) -> Floats:
-        """(S,) median gradient norm over the 128 steps before each; NaN until 8 are known."""
-        return usual_before(self.run.norm, _WINDOW, _MINIMUM)
+        """(S,) median of `norm` over the 128 steps before each; NaN until 8 are known."""
+        return usual_before(self.norm, _WINDOW, _MINIMUM)
 
     @cached_property
     def usual_loss(self) -> Floats:
@@ -109,14 +138,14 @@ class DiagnosisContext:
 
     @cached_property
     def first_norm(self) -> float:
-        """Median of the first 8 finite gradient norms; NaN without any."""
-        known = self.run.norm[np.isfinite(self.run.norm)][:_MINIMUM]
+        """Median of the first 8 finite values of `norm`; NaN without any."""
+        known = self.norm[np.isfinite(self.norm)][:_MINIMUM]
         return float(median_of(known)) if known.size else float("nan")
 
     @cached_property
     def jump(self) -> Floats:
         """(B, S) norm of each block over its maximum of the 8 steps before; NaN if unknown or 0."""
-        norms = self.run.block_norm
+        norms = self.block_norm
         before = highest_before(norms, _BLOCK_WINDOW)
         with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
             jump: Floats = np.where(
@@ -172,8 +201,9 @@ class DiagnosisContext:
         name, expected = self.run.names[block], []
         for control, place in zip(self.controls, self.places, strict=True):
             if name in control.names:
-                expected.append(control.block_norm[control.names.index(name), place[rows]])
-        own = self.run.block_norm[block, rows].astype(np.float64)
+                factor = _per_usual_batch(control)[place[rows]]
+                expected.append(control.block_norm[control.names.index(name), place[rows]] * factor)
+        own = self.block_norm[block, rows].astype(np.float64)
         if not expected:
             return np.full(own.shape, np.nan)
         return ratio_of(own, median_of(np.stack(expected), axis=0))
@@ -206,16 +236,24 @@ class DiagnosisContext:
 
     def _against(self, block: int, row: int) -> float:
         """Return a block's norm over the control's, or over its own history without a control."""
-        run = self.run
         ratio = float(self.block_ratio(block, slice(row, row + 1))[0])
         if not np.isnan(ratio) and self.others:
             return ratio
-        past = run.block_norm[block, max(0, row - _WINDOW) : row]
-        return float(ratio_of(run.block_norm[block, row : row + 1], median_of(past))[0])
+        past = self.block_norm[block, max(0, row - _WINDOW) : row]
+        return float(ratio_of(self.block_norm[block, row : row + 1], median_of(past))[0])
 
 
 def _smoothed(control: RunSeries) -> Floats:
     """Return the smoothed gradient norm of a control."""
     if control not in _SMOOTHED:
-        _SMOOTHED[control] = rolling_median(control.norm, _SMOOTH, center=True)
+        norm = control.norm * _per_usual_batch(control)
+        _SMOOTHED[control] = rolling_median(norm, _SMOOTH, center=True)
     return _SMOOTHED[control]
+
+
+def _per_usual_batch(run: RunSeries) -> Floats:
+    """Return the usual number of images of a step over those of each step; 1 where unknown."""
+    known = run.images[run.images > 0] if run.summed else run.images[:0]
+    if not known.size:
+        return np.ones(run.step.size)
+    return np.nan_to_num(ratio_of(np.full(run.step.size, np.median(known)), run.images), nan=1.0)

@@ -185,7 +185,7 @@ def _with_first(text: str, findings: Sequence[Finding], main: Finding | None = N
 
 def _calm(context: DiagnosisContext) -> str:
     """Describe a run without any sign of trouble."""
-    own = ratio_of(context.run.norm, context.usual_norm)
+    own = ratio_of(context.norm, context.usual_norm)
     text = f"no sign of trouble in {count(context.run.step.size, 'step')}"
     if np.isfinite(own).any():
         text += (

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -19,8 +18,9 @@ from yolo_stability.core.types import BlockSpec, Event, RunHeader, StepRecord
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.diagnose import find_all
+from yolo_stability.diagnosis.live_rows import LiveRows
 from yolo_stability.diagnosis.rules import RULES
-from yolo_stability.trace.arrays import RunSeries, SeriesEvent
+from yolo_stability.trace.arrays import SeriesEvent
 
 __all__ = ["LiveRules"]
 
@@ -47,7 +47,7 @@ class LiveRules:
         self._events: deque[SeriesEvent] = deque(maxlen=64)
         self._reported: dict[str, int] = {}
         self._rules: Sequence[Rule] = [rule for rule in RULES.make_all() if rule.unsettles]
-        self._rows: _Rows | None = None
+        self._rows: LiveRows | None = None
         self._header: RunHeader | None = None
         self._since = self._seen = 0
         self._unhealthy = self._doubtful = -1
@@ -78,16 +78,19 @@ class LiveRules:
             restarted=self._rows.restarted,
         )
 
-    def open(self, blocks: Sequence[BlockSpec], header: RunHeader | None = None) -> None:
+    def open(
+        self, blocks: Sequence[BlockSpec], header: RunHeader | None = None, *, summed: bool = False
+    ) -> None:
         """Start a run, or a further session of one.
 
         Args:
             blocks: Blocks that the records will contain.
             header: Header of the run, for the ranking of causes.
+            summed: Whether the loss that is differentiated is a sum over the images of a batch.
         """
         self._header = header
         names, roles = tuple(block.name for block in blocks), tuple(block.role for block in blocks)
-        self._rows = _Rows(names, roles, self._window)
+        self._rows = LiveRows(names, roles, self._window, summed=summed)
         self._events.clear()
         self._reported.clear()
         self._since = self._seen = 0
@@ -158,104 +161,3 @@ class LiveRules:
             if rank > self._reported.get(finding.rule, 0):
                 self._reported[finding.rule] = rank
                 yield finding
-
-
-class _Rows:
-    """The last steps in arrays of twice the window, so that adding a step copies rarely."""
-
-    def __init__(self, names: tuple[str, ...], roles: tuple[str, ...], window: int) -> None:
-        self._names, self._roles, self._window = names, roles, window
-        self._place = {name: i for i, name in enumerate(names)}
-        size = 2 * window
-        whole = ("step", "nonfinite", "epoch", "attempt", "accumulate", "update_block")
-        self._columns: dict[str, Any] = {name: np.zeros(size, dtype=np.int64) for name in whole}
-        self._columns |= {
-            name: np.zeros(size)
-            for name in ("loss", "norm", "micro_norm", "clip", "lr", "amp_scale", "update")
-        }
-        self._columns |= {name: np.zeros(size, dtype=bool) for name in ("guard", "scaler")}
-        self._norms = np.full((len(names), size), np.nan, dtype=np.float32)
-        self._bad = np.zeros((len(names), size), dtype=np.int64)
-        self._end, self._restarted = 0, False
-
-    @property
-    def last_update(self) -> float:
-        """Largest update ratio of the last step; NaN if it was not measured."""
-        return float(self._columns["update"][self._end - 1]) if self._end else float("nan")
-
-    @property
-    def restarted(self) -> bool:
-        """Whether the window starts where a run restarted."""
-        return self._restarted and self._end <= self._window
-
-    def append(self, record: StepRecord) -> None:
-        """Add a step; the oldest are dropped when the arrays are full."""
-        if self._end == self._norms.shape[1]:
-            kept = slice(self._end - self._window, self._end)
-            for column in self._columns.values():
-                column[: self._window] = column[kept].copy()
-            self._norms[:, : self._window] = self._norms[:, kept].copy()
-            self._bad[:, : self._window] = self._bad[:, kept].copy()
-            self._end, self._restarted = self._window, False
-        at = self._end
-        for name, value in _values(record).items():
-            self._columns[name][at] = value
-        self._columns["update"][at], self._columns["update_block"][at] = np.nan, -1
-        self._norms[:, at], self._bad[:, at] = np.nan, 0
-        known = [(self._place[b.block], b) for b in record.blocks if b.block in self._place]
-        places = [place for place, _ in known]
-        with np.errstate(over="ignore"):
-            self._norms[places, at] = [
-                float("nan") if b.grad_norm is None else b.grad_norm for _, b in known
-            ]
-        self._bad[places, at] = [b.nonfinite_count for _, b in known]
-        for block, stats in known:
-            ratio = stats.update_ratio
-            if ratio is not None and (
-                ratio > self._columns["update"][at] or np.isnan(self._columns["update"][at])
-            ):
-                self._columns["update"][at], self._columns["update_block"][at] = ratio, block
-        self._end += 1
-
-    def cut(self, step: int) -> None:
-        """Drop the steps from a number on; a rollback to the very start counts as a restart."""
-        self._end = int(np.searchsorted(self._columns["step"][: self._end], step))
-        self._restarted = self._restarted if self._end else step == 0
-
-    def series(self, events: tuple[SeriesEvent, ...]) -> RunSeries:
-        """Return the window as a run, as views without copies."""
-        rows = slice(max(0, self._end - self._window), self._end)
-        bad = self._bad[:, rows].T
-        row, block = np.nonzero(bad)
-        return RunSeries(
-            names=self._names,
-            roles=self._roles,
-            **{name: column[rows] for name, column in self._columns.items()},
-            block_norm=self._norms[:, rows],
-            bad_block=block,
-            bad_row=row,
-            bad_count=bad[row, block],
-            events=events,
-            stop_step=None,
-            completed=None,
-        )
-
-
-def _values(record: StepRecord) -> dict[str, Any]:
-    """Return the columns of a step except for its updates; unknown values are NaN."""
-    nan = float("nan")
-    return {
-        "step": record.step,
-        "loss": record.loss,
-        "norm": nan if record.grad_norm is None else record.grad_norm,
-        "micro_norm": nan if record.micro_norm is None else record.micro_norm,
-        "nonfinite": record.nonfinite,
-        "guard": record.skipped == "guard",
-        "scaler": record.skipped == "scaler",
-        "clip": nan if record.clip_coef is None else record.clip_coef,
-        "epoch": record.epoch,
-        "attempt": record.attempt,
-        "accumulate": record.accumulate,
-        "lr": max(record.lr_by_group.values(), default=nan),
-        "amp_scale": nan if record.amp_scale is None else record.amp_scale,
-    }

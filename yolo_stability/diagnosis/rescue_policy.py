@@ -92,9 +92,11 @@ class Rescuer(LiveRules):
         self._excluded: set[str] = set()
         self._trouble = False
 
-    def open(self, blocks: Sequence[BlockSpec], header: RunHeader | None = None) -> None:
+    def open(
+        self, blocks: Sequence[BlockSpec], header: RunHeader | None = None, *, summed: bool = False
+    ) -> None:
         """Start a run, or a further session of one; earlier remedies follow as events."""
-        super().open(blocks, header)
+        super().open(blocks, header, summed=summed)
         self._in_a_row, self._trouble = 0, False
 
     def event(self, event: Event) -> None:
@@ -333,7 +335,7 @@ def tighter_clip(context: DiagnosisContext, now: str, *, adaptive: bool) -> str:
         return f"agc:{min(0.01, bound / 3):.3g}"
     if not adaptive and not (kind == "norm" and bound < 1):
         return "agc:0.01"
-    norm, usual = context.run.norm, context.usual_norm
+    norm, usual = context.norm, context.usual_norm
     with np.errstate(invalid="ignore"):
         healthy = norm[np.isfinite(norm) & ~(norm > 5 * usual)]
     own = min(float(median_of(healthy)) if healthy.size else 10.0, 10.0) / 10

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from yolo_stability.core.errors import StabilityError
+from yolo_stability.core.failures import failure_of
 from yolo_stability.core.signals import shielded
 from yolo_stability.core.types import BlockStats, Event, Skip, StepRecord, Trace
 from yolo_stability.gradients import usage
@@ -125,8 +126,7 @@ class Recorder:
                 self._drop(at_end=True)
                 self._flush()
             finally:  # warnings may be configured to raise
-                failure = {"error": kind.__name__} if kind else {}
-                self._event("end", {"completed": kind is None, "stopped": None, **failure})
+                self._event("end", self._end_data(error))
                 self._undo.close()
             if writer.error:
                 warnings.warn(f"stability: {writer.error}", stacklevel=2)
@@ -307,6 +307,20 @@ class Recorder:
             self._logged.add(text)
             self._event("notice", {"text": text})
             warnings.warn(f"stability: {text}", stacklevel=3)
+
+    def _end_data(self, error: BaseException | None) -> dict[str, Any]:
+        """Return the data of the end event; whether the loop is done, only its author knows."""
+        data: dict[str, Any] = {"completed": error is None, "stopped": None}
+        if error is None:
+            return data
+        interrupted = isinstance(error, KeyboardInterrupt)
+        return {
+            **data,
+            "error": type(error).__name__,
+            "state": "interrupted" if interrupted else "exception",
+            "epochs_done": self._epoch,
+            "exception": None if interrupted else asdict(failure_of(error)),
+        }
 
     def _event(self, kind: str, data: dict[str, Any]) -> None:
         if self._writer is not None:

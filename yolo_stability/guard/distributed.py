@@ -25,23 +25,30 @@ def is_distributed(state: Processes) -> bool:
     return bool(state.world_size > 1 and dist.is_available() and dist.is_initialized())
 
 
-def agree(state: Processes, signs: StepSigns) -> StepSigns:
+def agree(
+    state: Processes, signs: StepSigns, values: Sequence[float] = ()
+) -> tuple[StepSigns, list[tuple[float, ...]]]:
     """Return the signs for all ranks, the mean loss and the largest buffer; call it on every rank.
 
     Args:
         state: The training.
         signs: Signs of this rank; returned unchanged in a training of one process.
+        values: Further numbers of this rank.
+
+    Returns:
+        The signs, and each of the further numbers on all ranks, in rank order.
     """
     if not is_distributed(state):
-        return signs
+        return signs, [(value,) for value in values]
     buffer = 0.0 if signs.largest_buffer is None else signs.largest_buffer
-    losses, buffers = zip(*_gather(state, [signs.loss, buffer]), strict=True)
+    losses, buffers, *others = zip(*_gather(state, [signs.loss, buffer, *values]), strict=True)
     largest = math.nan if any(math.isnan(b) for b in buffers) else max(buffers)
-    return replace(
+    common = replace(
         signs,
         loss=sum(losses) / len(losses),
         largest_buffer=None if signs.largest_buffer is None else largest,
     )
+    return common, others
 
 
 def all_ranks(state: Processes, answer: bool) -> bool:

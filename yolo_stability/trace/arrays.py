@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from yolo_stability.core.types import Trace
+from yolo_stability.trace.columns import Bools, Floats, Ints, Norms, by_name, floats, ints, optional
+from yolo_stability.trace.epoch_series import EpochSeries, as_epoch_series, no_epochs
 
 if TYPE_CHECKING:
     import polars as pl
 
 __all__ = [
+    "OPTIONAL",
+    "PER_IMAGE",
     "BlockProfile",
     "Bools",
     "EpochSeries",
@@ -29,13 +32,10 @@ __all__ = [
     "no_epochs",
 ]
 
-Floats = npt.NDArray[np.float64]
-Norms = npt.NDArray[np.floating[Any]]
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
-
+PER_IMAGE = "images"
+"""`loss_factor` in the effective settings of a run whose criterion sums over images."""
 _SLICE = 1 << 18
-_OPTIONAL = ("images", "objects", "input_min", "input_max", "input_mean", "input_std")
+OPTIONAL = ("images", "objects", "input_min", "input_max", "input_mean", "input_std")
 """Columns of a step that older traces, plain loops and stock runs lack."""
 
 
@@ -66,43 +66,6 @@ class SeriesEvent:
     step: int
     block: str | None
     data: Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class EpochSeries:
-    """The epochs of a run as arrays, ordered by epoch; E epochs.
-
-    Of a repeated epoch the last attempt counts.
-
-    Attributes:
-        epoch: (E,) epoch, counted from 0.
-        validated: (E,) whether it ended with a validation.
-        fitness: (E,) Ultralytics' fitness; NaN where unknown.
-        values: (E,) values by column of `results.csv`: `train/...` (stock runs only), `val/...`,
-            `metrics/...`; NaN where missing.
-        missing: (E,) by column whether the cell is missing, as opposed to a NaN that was written.
-        steps: (E,) optimizer steps; -1 where unknown.
-    """
-
-    epoch: Ints
-    validated: Bools
-    fitness: Floats
-    values: Mapping[str, Floats]
-    missing: Mapping[str, Bools]
-    steps: Ints
-
-
-def no_epochs() -> EpochSeries:
-    """Return the epochs of a run that recorded none."""
-    none = np.zeros(0)
-    return EpochSeries(
-        epoch=none.astype(np.int64),
-        validated=none.astype(bool),
-        fitness=none,
-        values={},
-        missing={},
-        steps=none.astype(np.int64),
-    )
 
 
 @dataclass(frozen=True, slots=True, weakref_slot=True, kw_only=True, eq=False)
@@ -190,7 +153,7 @@ class RunSeries:
 
     def __post_init__(self) -> None:
         """Fill columns that were not given with NaN."""
-        for name in _OPTIONAL:
+        for name in OPTIONAL:
             if getattr(self, name).size != self.step.size:
                 object.__setattr__(self, name, np.full(self.step.size, np.nan))
 
@@ -215,36 +178,38 @@ def as_series(trace: Trace | RunSeries) -> RunSeries:
     return RunSeries(
         names=names,
         roles=roles,
-        step=_ints(steps, "step"),
-        loss=_floats(steps["loss"]),
-        norm=_floats(steps["grad_norm"]),
-        micro_norm=_optional(steps, "micro_norm"),
-        nonfinite=_ints(steps, "nonfinite"),
+        step=ints(steps, "step"),
+        loss=floats(steps["loss"]),
+        norm=floats(steps["grad_norm"]),
+        micro_norm=optional(steps, "micro_norm"),
+        nonfinite=ints(steps, "nonfinite"),
         guard=(steps["skipped"] == "guard").fill_null(False).to_numpy(),
         scaler=(steps["skipped"] == "scaler").fill_null(False).to_numpy(),
-        clip=_floats(steps["clip_coef"]),
+        clip=floats(steps["clip_coef"]),
         block_norm=blocks,
         bad_block=bad[0][order],
         bad_row=bad[1][order],
         bad_count=bad[2][order],
-        epoch=_ints(steps, "epoch"),
-        attempt=_ints(steps, "attempt"),
-        accumulate=_ints(steps, "accumulate"),
+        epoch=ints(steps, "epoch"),
+        attempt=ints(steps, "attempt"),
+        accumulate=ints(steps, "accumulate"),
         lr=_rates(steps),
-        amp_scale=_floats(steps["amp_scale"]),
+        amp_scale=floats(steps["amp_scale"]),
         update=update,
         update_block=update_block,
         events=events,
         stop_step=stop,
         completed=completed,
-        losses=_by_name(steps, "loss/"),
-        rates=_by_name(steps, "lr/"),
-        images=_optional(steps, "images"),
-        objects=_optional(steps, "objects"),
-        input_min=_optional(steps, "input_min"),
-        input_max=_optional(steps, "input_max"),
-        input_mean=_optional(steps, "input_mean"),
-        input_std=_optional(steps, "input_std"),
+        losses=by_name(steps, "loss/"),
+        rates=by_name(steps, "lr/"),
+        images=optional(steps, "images"),
+        objects=optional(steps, "objects"),
+        input_min=optional(steps, "input_min"),
+        input_max=optional(steps, "input_max"),
+        input_mean=optional(steps, "input_mean"),
+        input_std=optional(steps, "input_std"),
+        epochs=as_epoch_series(trace.epochs),
+        summed=trace.header.effective.get("loss_factor") == PER_IMAGE,
     )
 
 
@@ -322,31 +287,6 @@ def _dense(
     return norms, (blocks, rows, counts), (update, update_block)
 
 
-def _floats(column: pl.Series) -> Floats:
-    import polars as pl
-
-    values: Floats = column.cast(pl.Float64).fill_null(float("nan")).to_numpy()
-    return values
-
-
-def _optional(frame: pl.DataFrame, column: str) -> Floats:
-    """Return a column that older traces lack; all NaN where it is missing."""
-    return _floats(frame[column]) if column in frame.columns else np.full(frame.height, np.nan)
-
-
-def _by_name(frame: pl.DataFrame, prefix: str) -> dict[str, Floats]:
-    """Return the columns with a prefix, by the rest of their name."""
-    names = [name for name in frame.columns if name.startswith(prefix)]
-    return {name.removeprefix(prefix): _floats(frame[name]) for name in names}
-
-
-def _ints(frame: pl.DataFrame, column: str) -> Ints:
-    import polars as pl
-
-    values: Ints = frame[column].fill_null(0).cast(pl.Int64).to_numpy()
-    return values
-
-
 def _rates(steps: pl.DataFrame) -> Floats:
     """Return the largest learning rate of all groups at each step."""
     import polars as pl
@@ -354,7 +294,7 @@ def _rates(steps: pl.DataFrame) -> Floats:
     groups = [name for name in steps.columns if name.startswith("lr/")]
     if not groups:
         return np.full(steps.height, np.nan)
-    return _floats(steps.select(pl.max_horizontal(groups).cast(pl.Float64))[:, 0])
+    return floats(steps.select(pl.max_horizontal(groups).cast(pl.Float64))[:, 0])
 
 
 def _events(events: pl.DataFrame) -> tuple[SeriesEvent, ...]:

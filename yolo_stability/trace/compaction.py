@@ -15,7 +15,14 @@ from pathlib import Path
 from yolo_stability.core.files import replace_file
 from yolo_stability.core.types import StepRecord
 from yolo_stability.trace import schema
-from yolo_stability.trace.layout import Part, TableName, list_parts, part_path, without_overlaps
+from yolo_stability.trace.layout import (
+    SCHEMA_VERSION,
+    Part,
+    TableName,
+    list_parts,
+    part_path,
+    without_overlaps,
+)
 
 __all__ = ["SEALED_STEPS", "Compactor", "merge_from"]
 
@@ -31,14 +38,19 @@ class Compactor:
         folder: The `stability/` folder.
         table: Table that the parts belong to.
         names: Block names in the order of the header.
+
+    Attributes:
+        version: Version of the trace.
+        last: Last step on disk; -1 without any.
     """
 
     def __init__(self, folder: Path, table: TableName, names: Sequence[str]) -> None:
         self._folder = folder
+        self.version = SCHEMA_VERSION
         self._table: TableName = table
         self._names = names
         self._tail: list[Part] = []
-        self.last = -1  # last step on disk
+        self.last = -1
 
     def open(self, upto: int | None = None) -> None:
         """Take over the parts of an earlier session: finish interrupted merges and find the tail.
@@ -65,8 +77,11 @@ class Compactor:
         Raises:
             OSError: The disk is full or the folder is not writable.
         """
-        steps = self._table == "steps"
-        frame = schema.steps_frame(records) if steps else schema.blocks_frame(records, self._names)
+        frame = (
+            schema.steps_frame(records, self.version)
+            if self._table == "steps"
+            else schema.blocks_frame(records, self._names)
+        )
         first, last = records[0].step, records[-1].step
         part = Part(part_path(self._folder, self._table, first, last), first, last)
         replace_file(part.path, schema.to_parquet(frame))
@@ -96,7 +111,10 @@ class Compactor:
         pieces = self._tail[start:]
         if len(pieces) > 1:
             rows = schema.concat(
-                (schema.read_parquet(p.path) for p in pieces), self._table, self._names
+                (schema.read_parquet(p.path) for p in pieces),
+                self._table,
+                self._names,
+                self.version,
             )
             first, last = pieces[0].first, pieces[-1].last
             merged = Part(part_path(self._folder, self._table, first, last), first, last)

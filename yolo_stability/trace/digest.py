@@ -3,7 +3,10 @@
 It covers the rows of both tables, sorted by attempt, step and block, with their columns by name.
 Excluded are `seconds`, which never repeats; the header, which holds ids, paths and times; and the
 events, whose texts name files (their effect on the training shows in the rows). An all-null column
-counts as absent, since a part that lacks a column reads that way. Numbers count by value, not by
+counts as absent, since a part that lacks a column reads that way. A trace of version 1 is hashed
+with every column; one of version 2 with those named here, so that a later column changes no hash:
+without input statistics, whose last bits depend on the device, and without epochs, whose
+validations do not change the training. Numbers count by value, not by
 width: a float32 column equals the float64 column into which a merge widened it; all NaN are equal;
 null is neither NaN nor 0.
 """
@@ -17,13 +20,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from yolo_stability.core.types import Trace
+from yolo_stability.trace.layout import TableName
+from yolo_stability.trace.schema import fixed_columns
 
 if TYPE_CHECKING:
     import polars as pl
 
 __all__ = ["trace_digest"]
 
-_NOT_HASHED = frozenset({"seconds"})
+_NOT_HASHED = frozenset({"seconds", "input_min", "input_max", "input_mean", "input_std"})
+_DYNAMIC = ("loss/", "lr/")
 _SLICE = 1 << 18
 _NAN = np.float64("nan")
 
@@ -35,21 +41,34 @@ def trace_digest(trace: Trace) -> str:
         trace: The run; the order of its rows and columns does not matter. Blocks are ordered as in
             its header, those missing from it by name.
     """
-    digest = hashlib.sha256(b"yolo_stability trace 1")
-    for table, frame, keys in (
+    version = trace.header.schema_version
+    digest = hashlib.sha256(f"yolo_stability trace {version}".encode())
+    tables: tuple[tuple[TableName, pl.DataFrame, list[str]], ...] = (
         ("steps", trace.steps, ["attempt", "step"]),
         ("blocks", _with_block_order(trace), ["attempt", "step", "block"]),
-    ):
+    )
+    for table, frame, keys in tables:
         ordered = (
             frame
             if _is_sorted(frame, keys)
             else frame.sort(keys, nulls_last=True, maintain_order=True)
         )
         digest.update(f"\0{table}\0{ordered.height}".encode())
-        for name in sorted(set(ordered.columns) - _NOT_HASHED):
-            if ordered[name].null_count() < ordered.height:
-                digest.update(_column_digest(ordered[name]))
+        names = _hashed(ordered, table, version)
+        if version > 1:
+            digest.update("".join(f"\0{name}" for name in names).encode())
+        for name in names:
+            digest.update(_column_digest(ordered[name]))
     return digest.hexdigest()
+
+
+def _hashed(frame: pl.DataFrame, table: TableName, version: int) -> list[str]:
+    """Return the names of the columns that count, in order."""
+    names = set(frame.columns) - _NOT_HASHED
+    if version > 1:
+        fixed = fixed_columns(table, version)
+        names = {name for name in names if name in fixed or name.startswith(_DYNAMIC)}
+    return sorted(name for name in names if frame[name].null_count() < frame.height)
 
 
 def _with_block_order(trace: Trace) -> pl.DataFrame:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 __all__ = [
+    "EPOCHS",
     "EVENTS",
     "FOLDER",
     "HEADER",
@@ -25,10 +26,11 @@ __all__ = [
     "without_overlaps",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 FOLDER = "stability"
 HEADER = "header.json"
 EVENTS = "events.jsonl"
+EPOCHS = "epochs.jsonl"
 PARTS = "trace"
 
 TableName = Literal["steps", "blocks"]

@@ -11,13 +11,14 @@ from pathlib import Path
 
 from yolo_stability.core.errors import TraceError
 from yolo_stability.core.suggestions import nearest
-from yolo_stability.trace.layout import EVENTS, FOLDER, HEADER, PARTS, list_parts
+from yolo_stability.trace.layout import EPOCHS, EVENTS, FOLDER, HEADER, PARTS, list_parts
 
 __all__ = ["clear_trace", "error_line", "find_trace"]
 
 _OURS = (
     HEADER,
     EVENTS,
+    EPOCHS,
     "diagnosis.json",
     "healthy.pt",
     ".healthy-candidate.pt",

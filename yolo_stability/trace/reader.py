@@ -7,12 +7,13 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from yolo_stability.core.errors import TraceError
 from yolo_stability.core.types import RunHeader, Trace
+from yolo_stability.trace.epochs import empty_epochs, read_epochs
+from yolo_stability.trace.events import event_rows, events_frame
 from yolo_stability.trace.layout import (
-    EVENTS,
     HEADER,
     Part,
     TableName,
@@ -20,7 +21,7 @@ from yolo_stability.trace.layout import (
     without_overlaps,
 )
 from yolo_stability.trace.locate import error_line, find_trace
-from yolo_stability.trace.serialize import event_row, header_from_json
+from yolo_stability.trace.serialize import header_from_json
 
 if TYPE_CHECKING:
     import polars as pl
@@ -54,8 +55,8 @@ def load_trace(path: str | Path) -> Trace:
         path: A run folder or its `stability/` folder; the run may still be in progress or killed.
 
     Returns:
-        Header, steps, blocks and events; tables without rows have their columns. `blocks["block"]`
-        is an Enum in the order of the header. Rows are ordered and unique by
+        Header, steps, blocks, events and epochs; tables without rows have their columns.
+        `blocks["block"]` is an Enum in the order of the header. Rows are ordered and unique by
         (attempt, step[, block]).
 
     Raises:
@@ -78,17 +79,21 @@ def load_trace(path: str | Path) -> Trace:
 
     folder = find_trace(path)
     header = read_header(folder)
-    names = [b.name for b in header.blocks]
     try:
-        steps = _read_table(folder, "steps", names)
+        steps = _read_table(folder, "steps", header)
         last = -1 if steps.is_empty() else int(steps["step"].max())  # type: ignore[arg-type]
         # blocks are written before their steps
-        blocks = _read_table(folder, "blocks", names, upto=last)
+        blocks = _read_table(folder, "blocks", header, upto=last)
         if not blocks.is_empty() and int(blocks["step"].max()) > last:  # type: ignore[arg-type]
             # their steps are lost or not written yet
             blocks = blocks.filter(pl.col("step") <= last)
         return Trace(
-            path=folder, header=header, steps=steps, blocks=blocks, events=_read_events(folder)
+            path=folder,
+            header=header,
+            steps=steps,
+            blocks=blocks,
+            events=events_frame(event_rows(folder)),
+            epochs=read_epochs(folder, header),
         )
     except (Exception, pl.exceptions.PanicException) as e:
         # polars raises exceptions of many types on damaged bytes
@@ -112,19 +117,20 @@ def scan_trace(path: str | Path, table: TableName) -> pl.LazyFrame:
     import polars as pl
 
     folder = find_trace(path)
-    names = [b.name for b in read_header(folder).blocks]
+    header = read_header(folder)
     try:
-        return _scan(folder, table, names)
+        return _scan(folder, table, header)
     except (Exception, pl.exceptions.PanicException) as e:
         raise TraceError(f"The trace in '{folder}' cannot be read: {error_line(e)}.") from e
 
 
-def _scan(folder: Path, table: TableName, names: list[str]) -> pl.LazyFrame:
+def _scan(folder: Path, table: TableName, header: RunHeader) -> pl.LazyFrame:
     """Open the parts of a table as one, with the columns of the contract."""
     import polars as pl
 
     from yolo_stability.trace.schema import column_order, conform, empty
 
+    names, version = [b.name for b in header.blocks], header.schema_version
     parts = list(_scan_parts(without_overlaps(list_parts(folder, table))))
     if table == "blocks":
         orders = [p.collect_schema().get("block") for p in parts]
@@ -136,8 +142,9 @@ def _scan(folder: Path, table: TableName, names: list[str]) -> pl.LazyFrame:
             p if o == order else p.with_columns(pl.col("block").cast(pl.String).cast(order))
             for p, o in zip(parts, orders, strict=True)
         ]
-    frame = pl.concat([conform(empty(table), table, names).lazy(), *parts], how="diagonal_relaxed")
-    return frame.select(column_order(frame.collect_schema().names(), table))
+    fixed = conform(empty(table, version), table, names, version).lazy()
+    frame = pl.concat([fixed, *parts], how="diagonal_relaxed")
+    return frame.select(column_order(frame.collect_schema().names(), table, version))
 
 
 def _scan_parts(parts: Sequence[Part]) -> Iterator[pl.LazyFrame]:
@@ -161,16 +168,15 @@ def empty_trace(folder: Path, header: RunHeader) -> Trace:
         folder: The `stability/` folder.
         header: Description of the run.
     """
-    import polars as pl
-
     from yolo_stability.trace.schema import empty
 
     return Trace(
         path=folder,
         header=header,
-        steps=empty("steps"),
+        steps=empty("steps", header.schema_version),
         blocks=empty("blocks"),
-        events=pl.DataFrame(schema=_event_schema()),
+        events=events_frame([]),
+        epochs=empty_epochs() if header.schema_version > 1 else None,
     )
 
 
@@ -195,7 +201,7 @@ def _resume_point(folder: Path) -> ResumePoint:
 
     from yolo_stability.trace.schema import read_parquet
 
-    attempt = max((row["attempt"] for row in _event_rows(folder)), default=0)
+    attempt = max((row["attempt"] for row in event_rows(folder)), default=0)
     for part in reversed(without_overlaps(list_parts(folder, "steps"))):
         try:
             rows = (
@@ -227,15 +233,13 @@ def read_header(folder: Path) -> RunHeader:
         raise TraceError(f"'{file}' cannot be read: {e.strerror}.") from e
 
 
-def _read_table(
-    folder: Path, table: TableName, names: Sequence[str], upto: int = -1
-) -> pl.DataFrame:
+def _read_table(folder: Path, table: TableName, header: RunHeader, upto: int = -1) -> pl.DataFrame:
     """Read a consistent set of parts, retrying when a merge moved rows between files.
 
     Args:
         folder: The `stability/` folder.
         table: Table to read.
-        names: Block names in the order of the header.
+        header: Header of the run.
         upto: Step that must be included; a listing taken during a merge can miss both the merged
             part and its pieces.
     """
@@ -252,7 +256,7 @@ def _read_table(
         ):
             break
         time.sleep(_RETRY_SECONDS)
-    return _join(frames, table, names)
+    return _join(frames, table, header)
 
 
 def _read_parts(
@@ -290,18 +294,19 @@ def _read_parts(
             damaged.add(part)
 
 
-def _join(parts: Sequence[pl.DataFrame], table: TableName, names: Sequence[str]) -> pl.DataFrame:
+def _join(parts: Sequence[pl.DataFrame], table: TableName, header: RunHeader) -> pl.DataFrame:
     """Concatenate parts, ordered and unique by key; sorts only if they are not already."""
     import polars as pl
 
     from yolo_stability.trace.schema import concat, conform
 
     keys = ["attempt", "step"] if table == "steps" else ["attempt", "step", "block"]
-    parts = [conform(part, table, names) for part in parts]
+    names, version = [b.name for b in header.blocks], header.schema_version
+    parts = [conform(part, table, names, version) for part in parts]
     ends = [
         part.select(keys[:2])[[0, -1] if part.height > 1 else [0]] for part in parts if part.height
     ]
-    frame = concat(parts, table, names)
+    frame = concat(parts, table, names, version)
     if all(_rises(part, keys) for part in parts) and (
         not ends or _rises(pl.concat(ends), keys[:2])
     ):
@@ -322,29 +327,3 @@ def _rises(frame: pl.DataFrame, keys: Sequence[str]) -> bool:
             (key.diff() == 0) & (pl.col("block").to_physical().cast(pl.Int64).diff() > 0)
         )
     return bool(frame.select(ahead.fill_null(True).all()).item())
-
-
-def _read_events(folder: Path) -> pl.DataFrame:
-    import polars as pl
-
-    return pl.DataFrame(_event_rows(folder), schema=_event_schema())
-
-
-def _event_rows(folder: Path) -> list[dict[str, Any]]:
-    try:
-        lines = (folder / EVENTS).read_bytes().splitlines()
-    except FileNotFoundError:
-        lines = []
-    return [row for line in lines if (row := event_row(line))]
-
-
-def _event_schema() -> dict[str, Any]:
-    import polars as pl
-
-    return {
-        "attempt": pl.UInt16,
-        "step": pl.UInt32,
-        "kind": pl.String,
-        "block": pl.String,
-        "data": pl.String,
-    }

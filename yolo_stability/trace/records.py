@@ -10,6 +10,11 @@ from yolo_stability.core.types import BlockStats, StepRecord, Trace
 __all__ = ["as_records"]
 
 _LOSS, _RATE = "loss/", "lr/"
+_OPTIONAL = (
+    *("micro_norm", "images", "objects"),
+    *("input_min", "input_max", "input_mean", "input_std"),
+)
+"""Columns that older traces lack."""
 
 
 def as_records(trace: Trace) -> Iterator[StepRecord]:
@@ -62,5 +67,5 @@ def _record(row: dict[str, Any], blocks: tuple[BlockStats, ...]) -> StepRecord:
         nonfinite=row["nonfinite"] or 0,
         seconds=row["seconds"] or 0.0,
         blocks=blocks,
-        micro_norm=row.get("micro_norm"),
+        **{name: row.get(name) for name in _OPTIONAL},
     )

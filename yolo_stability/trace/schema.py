@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yolo_stability.core.types import StepRecord
-from yolo_stability.trace.layout import TableName
+from yolo_stability.trace.layout import SCHEMA_VERSION, TableName
 
 if TYPE_CHECKING:
     import polars as pl
@@ -19,6 +19,7 @@ __all__ = [
     "concat",
     "conform",
     "empty",
+    "fixed_columns",
     "read_parquet",
     "steps_frame",
     "to_parquet",
@@ -45,6 +46,15 @@ _STEPS = {
     "nonfinite": "u32",
     "seconds": "f32",
 }
+_SINCE_2 = {
+    "images": "u32",
+    "objects": "u32",
+    "input_min": "f32",
+    "input_max": "f32",
+    "input_mean": "f32",
+    "input_std": "f32",
+}
+"""Columns of a step that traces of version 1 lack."""
 _BLOCKS = {
     "attempt": "u16",
     "step": "u32",
@@ -57,14 +67,21 @@ _BLOCKS = {
 _WIDE = "grad_norm"  # the one metric whose finite values can exceed the range of float32
 
 
-def steps_frame(records: Sequence[StepRecord]) -> pl.DataFrame:
-    """Convert records into rows of `trace.steps`, in order; names missing in a record are null."""
-    columns: dict[str, list[Any]] = {name: [getattr(r, name) for r in records] for name in _STEPS}
+def steps_frame(records: Sequence[StepRecord], version: int = SCHEMA_VERSION) -> pl.DataFrame:
+    """Convert records into rows of `trace.steps`, in order; names missing in a record are null.
+
+    Args:
+        records: Records to write.
+        version: Version of the trace; one of version 1 gets no columns of version 2.
+    """
+    columns: dict[str, list[Any]] = {
+        name: [getattr(r, name) for r in records] for name in fixed_columns("steps", version)
+    }
     for prefix, field in zip(_DYNAMIC, ("loss_items", "lr_by_group"), strict=True):
         names = dict.fromkeys(name for r in records for name in getattr(r, field))
         for name in names:
             columns[prefix + name] = [getattr(r, field).get(name) for r in records]
-    return _frame(columns, "steps")
+    return _frame(columns, "steps", version)
 
 
 def blocks_frame(records: Sequence[StepRecord], names: Sequence[str]) -> pl.DataFrame:
@@ -87,23 +104,32 @@ def blocks_frame(records: Sequence[StepRecord], names: Sequence[str]) -> pl.Data
         "update_ratio": [s.update_ratio for s in stats],
     }
     order = pl.Enum(list(dict.fromkeys([*names, *columns["block"]])))
-    frame = _frame(columns, "blocks").with_columns(pl.col("block").cast(order))
+    frame = _frame(columns, "blocks", SCHEMA_VERSION).with_columns(pl.col("block").cast(order))
     return frame.unique(["attempt", "step", "block"], keep="first", maintain_order=True)
 
 
-def empty(table: TableName) -> pl.DataFrame:
+def fixed_columns(table: TableName, version: int = SCHEMA_VERSION) -> dict[str, str]:
+    """Return the kind of each column that every trace of a version has, by name, in order."""
+    if table == "blocks":
+        return _BLOCKS
+    return _STEPS if version < 2 else {**_STEPS, **_SINCE_2}
+
+
+def empty(table: TableName, version: int = SCHEMA_VERSION) -> pl.DataFrame:
     """Return a table with its fixed columns and no rows."""
-    fixed = _STEPS if table == "steps" else _BLOCKS
-    return _frame({name: [] for name in fixed}, table)
+    return _frame({name: [] for name in fixed_columns(table, version)}, table, version)
 
 
-def conform(frame: pl.DataFrame, table: TableName, names: Sequence[str]) -> pl.DataFrame:
+def conform(
+    frame: pl.DataFrame, table: TableName, names: Sequence[str], version: int = SCHEMA_VERSION
+) -> pl.DataFrame:
     """Convert a table read from disk to the columns, order and types of the contract.
 
     Args:
         frame: Rows as read; columns may be missing or of another type.
         table: Table that the rows belong to.
         names: Block names in the order of the header.
+        version: Version of the trace.
 
     Returns:
         The fixed columns, with dynamic ones in their place; `block` as an Enum in the order of the
@@ -111,9 +137,9 @@ def conform(frame: pl.DataFrame, table: TableName, names: Sequence[str]) -> pl.D
     """
     import polars as pl
 
-    missing = [n for n in (_STEPS if table == "steps" else _BLOCKS) if n not in frame.columns]
+    missing = [n for n in fixed_columns(table, version) if n not in frame.columns]
     frame = frame.with_columns(pl.lit(None).alias(n) for n in missing)
-    frame = frame.select(column_order(frame.columns, table))
+    frame = frame.select(column_order(frame.columns, table, version))
     # `frame.schema` is rebuilt on each access: with thousands of columns that takes minutes
     schema = frame.schema
     kept = {"block", *([_WIDE] if schema.get(_WIDE) == pl.Float64 else [])}
@@ -124,16 +150,22 @@ def conform(frame: pl.DataFrame, table: TableName, names: Sequence[str]) -> pl.D
     return frame
 
 
-def concat(frames: Iterable[pl.DataFrame], table: TableName, names: Sequence[str]) -> pl.DataFrame:
+def concat(
+    frames: Iterable[pl.DataFrame],
+    table: TableName,
+    names: Sequence[str],
+    version: int = SCHEMA_VERSION,
+) -> pl.DataFrame:
     """Concatenate parts of a table; missing columns are null, float32 widens to float64."""
     import polars as pl
 
-    parts = [conform(frame, table, names) for frame in frames]
+    parts = [conform(frame, table, names, version) for frame in frames]
     if not parts:
-        return conform(empty(table), table, names)
+        return conform(empty(table, version), table, names, version)
     if table == "blocks" and len({str(p.schema["block"]) for p in parts}) > 1:
         parts = [p.with_columns(pl.col("block").cast(pl.String)) for p in parts]
-    return conform(pl.concat(parts, how="diagonal_relaxed", rechunk=False), table, names)
+    joined = pl.concat(parts, how="diagonal_relaxed", rechunk=False)
+    return conform(joined, table, names, version)
 
 
 def to_parquet(frame: pl.DataFrame) -> bytes:
@@ -171,13 +203,11 @@ def read_parquet(path: Path, columns: Sequence[str] | None = None) -> pl.DataFra
     return pl.read_parquet(io.BytesIO(content), columns=None if columns is None else list(columns))
 
 
-def _frame(columns: dict[str, list[Any]], table: TableName) -> pl.DataFrame:
+def _frame(columns: dict[str, list[Any]], table: TableName, version: int) -> pl.DataFrame:
     import polars as pl
 
-    dtypes = _dtypes(columns, table)
-    return pl.DataFrame(
-        [_series(name, columns[name], dtypes[name]) for name in column_order(columns, table)]
-    )
+    dtypes, order = _dtypes(columns, table), column_order(columns, table, version)
+    return pl.DataFrame([_series(name, columns[name], dtypes[name]) for name in order])
 
 
 def _series(name: str, values: list[Any], dtype: pl.DataType) -> pl.Series:
@@ -210,15 +240,17 @@ def _with_block_order(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame
 def _dtypes(columns: Iterable[str], table: TableName) -> dict[str, pl.DataType]:
     import polars as pl
 
-    fixed = _STEPS if table == "steps" else _BLOCKS
+    fixed = fixed_columns(table)
     return {name: getattr(pl, _KINDS[fixed.get(name, "f32")])() for name in columns}
 
 
-def column_order(columns: Iterable[str], table: TableName) -> list[str]:
+def column_order(
+    columns: Iterable[str], table: TableName, version: int = SCHEMA_VERSION
+) -> list[str]:
     """Return the contract's column order: dynamic columns after `loss`, losses before rates."""
+    fixed = list(fixed_columns(table, version))
     if table == "blocks":
-        return list(_BLOCKS)
-    fixed = list(_STEPS)
+        return fixed
     cut = fixed.index("loss") + 1
     names = list(columns)
     dynamic = [name for prefix in _DYNAMIC for name in names if name.startswith(prefix)]

@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from yolo_stability.core.files import replace_file
-from yolo_stability.core.types import Event, RunHeader, StepRecord
+from yolo_stability.core.types import EpochRecord, Event, RunHeader, StepRecord
 from yolo_stability.trace.compaction import Compactor
-from yolo_stability.trace.layout import EVENTS, HEADER, remove_stale_temps
+from yolo_stability.trace.epochs import epoch_line
+from yolo_stability.trace.layout import EPOCHS, EVENTS, HEADER, remove_stale_temps
 from yolo_stability.trace.schema import warm_up
 from yolo_stability.trace.serialize import event_line, header_to_json
 
@@ -73,7 +74,11 @@ class TraceWriter:
         return self._folder
 
     def write_header(self, header: RunHeader) -> None:
-        """Write or replace `header.json`, before the first record."""
+        """Write or replace `header.json`, before the first record.
+
+        The header decides on the version of the trace: that of a resumed one stays.
+        """
+        self._steps.version = self._blocks.version = header.schema_version
         self._guarded(
             lambda: replace_file(self._folder / HEADER, header_to_json(header), sync=True)
         )
@@ -101,7 +106,12 @@ class TraceWriter:
     def event(self, event: Event) -> None:
         """Write one event as a line of `events.jsonl`, immediately."""
         if not self._idle():
-            self._guarded(lambda: self._append_line(event_line(event)))
+            self._guarded(lambda: self._append_line(EVENTS, event_line(event)))
+
+    def epoch(self, record: EpochRecord) -> None:
+        """Write one epoch as a line of `epochs.jsonl`, immediately; version 1 has no epochs."""
+        if not self._idle() and self._steps.version > 1:
+            self._guarded(lambda: self._append_line(EPOCHS, epoch_line(record)))
 
     def compact(self, *, wait: bool = False) -> None:
         """Write buffered records and merge small parts; call it at the end of an epoch.
@@ -190,9 +200,9 @@ class TraceWriter:
             self._blocks.merge(everything=everything)
             self._steps.merge(everything=everything)
 
-    def _append_line(self, line: bytes) -> None:
-        """Append a line; an incomplete line left by a kill is terminated first."""
-        path = self._folder / EVENTS
+    def _append_line(self, name: str, line: bytes) -> None:
+        """Append a line to a file; an incomplete line left by a kill is terminated first."""
+        path = self._folder / name
         self._folder.mkdir(parents=True, exist_ok=True)
         with self._lines, path.open("ab+") as file:
             size = file.seek(0, os.SEEK_END)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from yolo_stability.core.errors import StabilityError
 from yolo_stability.core.types import RunHeader
 from yolo_stability.interventions.faults import parse_fault
 from yolo_stability.interventions.switches import Switches
-from yolo_stability.trace import load_trace
+from yolo_stability.trace import SCHEMA_VERSION, load_trace
 from yolo_stability.trainer.loggers import Sink
 from yolo_stability.trainer.mixin import owns_step
 from yolo_stability.trainer.policy import Policy
@@ -39,6 +40,7 @@ class Monitor:
         make_policy: Creates the policy that evaluates a run during training, from the effective
             settings; None for no policy.
         checked: Validated settings; replaces `settings`.
+        trace_version: Version of the traces of new runs.
         settings: yolo_stability options, such as `guard="skip"`; see `StabilitySettings`.
 
     Raises:
@@ -53,6 +55,7 @@ class Monitor:
         make_sinks: Callable[[], Sequence[Sink]] = tuple,
         make_policy: Callable[[StabilitySettings], Policy] | None = None,
         checked: StabilitySettings | None = None,
+        trace_version: int = SCHEMA_VERSION,
         **settings: Any,
     ) -> None:
         if checked is not None and settings:
@@ -67,6 +70,7 @@ class Monitor:
         # Constructed only to reject invalid values here instead of during the trainer's setup.
         Switches(self._settings)
         self._requested, self._make_sinks, self._make_policy = requested, make_sinks, make_policy
+        self._trace_version = trace_version
         self._save_dir: Path | None = None
         self._stopped: str | None = None
         self._header: RunHeader | None = None
@@ -136,7 +140,7 @@ class Monitor:
             "on_train_batch_start": _begin_iteration,
             "on_train_batch_end": _end_iteration,
             "on_train_epoch_end": _end_epoch,
-            "on_fit_epoch_end": _save_if_stopped,
+            "on_fit_epoch_end": _end_fit_epoch,
             "on_train_end": _end_training,
             "teardown": self.close,
         }
@@ -178,6 +182,7 @@ class Monitor:
                 sinks,
                 policy,
                 owns_step=owns_step(type(trainer)),
+                trace_version=self._trace_version,
             )
         elif run.owner is not self:
             raise StabilityError("Two monitors are attached to one training; attach only one.")
@@ -197,7 +202,7 @@ class Monitor:
         run: WatchedRun | None = trainer.stability
         if run is None or run.closed:
             return
-        run.close()
+        run.close(trainer, sys.exception())
         if run.loop is None:
             return
         self._stopped, self._header = run.stopped, run.header
@@ -265,9 +270,9 @@ def _end_epoch(trainer: Trainer) -> None:
     trainer.stability.end_epoch(trainer)
 
 
-def _save_if_stopped(trainer: Trainer) -> None:
-    """Save the state that the guard restored."""
-    trainer.stability.save_if_stopped(trainer)
+def _end_fit_epoch(trainer: Trainer) -> None:
+    """Record the validated epoch, and save the state that the guard restored."""
+    trainer.stability.end_fit_epoch(trainer)
 
 
 def _end_training(trainer: Trainer) -> None:

@@ -49,8 +49,14 @@ class Session(Protocol):
     def after_save(self, trainer: Trainer) -> None:
         """Register a checkpoint that has been saved."""
 
-    def recovered(self) -> None:
+    def validated(self) -> None:
+        """Register that the current epoch has been validated."""
+
+    def recovered(self, trainer: Trainer) -> None:
         """Register that Ultralytics restored `last.pt`."""
+
+    def failed_to_recover(self, trainer: Trainer) -> None:
+        """Register that Ultralytics gave up after an epoch that was not finite."""
 
 
 class StabilityMixin:
@@ -147,6 +153,13 @@ class StabilityMixin:
             loop.on_batch(batch)
         return batch
 
+    def validate(self: Trainer) -> Any:
+        """Validate as stock does; without this, metrics of an earlier epoch would look like new."""
+        found = super().validate()  # type: ignore[misc]
+        if self.stability:
+            self.stability.validated()
+        return found
+
     def save_model(self: Trainer) -> Any:
         """Save as stock does, but atomically and never a non-finite state over a healthy one."""
         if not self.stability:
@@ -169,9 +182,14 @@ class StabilityMixin:
         """Recover as stock does, unless the run has already been stopped."""
         if self.stability and self.stability.stopped:
             return False
-        recovered: bool = super()._handle_nan_recovery(epoch)  # type: ignore[misc]
+        try:
+            recovered: bool = super()._handle_nan_recovery(epoch)  # type: ignore[misc]
+        except Exception:
+            if self.stability:
+                self.stability.failed_to_recover(self)
+            raise
         if recovered and self.stability:
-            self.stability.recovered()
+            self.stability.recovered(self)
         return recovered
 
 

@@ -16,7 +16,7 @@ from yolo_stability.diagnosis.live import LiveRules
 from yolo_stability.diagnosis.rescue_policy import Rescuer
 from yolo_stability.diagnosis.store import write_diagnosis
 from yolo_stability.display.run_picture import draw_run
-from yolo_stability.trace import load_trace
+from yolo_stability.trace import SCHEMA_VERSION, load_trace
 from yolo_stability.trace.summary import summarize
 from yolo_stability.trainer.base_monitor import Monitor
 from yolo_stability.trainer.loggers import SINKS, Sink
@@ -108,13 +108,18 @@ class StabilityMonitor(Monitor):
 
     @classmethod
     def from_settings(
-        cls, settings: StabilitySettings, *, requested: Mapping[str, Any] | None = None
+        cls,
+        settings: StabilitySettings,
+        *,
+        requested: Mapping[str, Any] | None = None,
+        trace_version: int = SCHEMA_VERSION,
     ) -> Self:
         """Return a monitor with validated settings.
 
         Args:
             settings: Result of `make_settings`.
             requested: Settings to record as requested.
+            trace_version: Version of the trace.
 
         Raises:
             ConfigError: Two settings are incompatible.
@@ -126,6 +131,7 @@ class StabilityMonitor(Monitor):
             make_sinks=_make_sinks,
             make_policy=_policy,
             checked=settings,
+            trace_version=trace_version,
         )
         return monitor
 

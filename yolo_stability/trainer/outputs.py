@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from yolo_stability.compat.ultralytics import LOGGER
-from yolo_stability.core.types import Event, RunHeader, StepRecord
+from yolo_stability.core.types import EpochRecord, Event, RunHeader, StepRecord
 from yolo_stability.guard.checkpoints import HealthyCheckpoint
 from yolo_stability.trace import TraceWriter
 from yolo_stability.trainer.live_findings import LiveFindings
@@ -72,6 +72,11 @@ class Outputs:
         if self.findings:
             self.findings.event(event)
         self._each_sink(lambda sink: sink.event(event))
+
+    def epoch(self, record: EpochRecord) -> None:
+        """Write the record of an epoch."""
+        if self._writer:
+            self._writer.epoch(record)
 
     def end_epoch(self, epoch: int) -> None:
         """Let sinks summarize the epoch, and compact the trace."""

@@ -29,12 +29,15 @@ class Policy(Protocol):
     def doubtful_step(self) -> int:
         """Last step after which a state should not be trusted; -1 if none."""
 
-    def open(self, blocks: Sequence[BlockSpec], header: RunHeader | None = None) -> None:
+    def open(
+        self, blocks: Sequence[BlockSpec], header: RunHeader | None = None, *, summed: bool = False
+    ) -> None:
         """Start a run, or another session of a resumed run.
 
         Args:
             blocks: Blocks that the records refer to.
             header: Header of the run; None in processes that do not write it.
+            summed: Whether the loss that is differentiated is a sum over the images of a batch.
         """
 
     def event(self, event: Event) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Any
 
 from yolo_stability.compat.ultralytics import Trainer, is_writer
 from yolo_stability.config import StabilitySettings
-from yolo_stability.core.errors import TraceError
 from yolo_stability.core.signals import shielded
 from yolo_stability.core.types import RunHeader
 from yolo_stability.guard.distributed import is_distributed
@@ -17,19 +17,23 @@ from yolo_stability.guard.preconditions import require_sound_start
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.trace import (
     FOLDER,
+    SCHEMA_VERSION,
     clear_trace,
     lock_folder,
-    read_header,
     resume_point,
     unlock_folder,
 )
+from yolo_stability.trace.arrays import PER_IMAGE
+from yolo_stability.trainer.epoch_log import EpochLog
 from yolo_stability.trainer.live_findings import LiveFindings
 from yolo_stability.trainer.loggers import Sink
+from yolo_stability.trainer.notices import few_steps, limits
 from yolo_stability.trainer.outputs import Outputs
 from yolo_stability.trainer.policy import Policy
 from yolo_stability.trainer.rescue.controller import Rescue
 from yolo_stability.trainer.rescue.preconditions import check_rescue
-from yolo_stability.trainer.rescue.remedies import LiveRemedies
+from yolo_stability.trainer.rescue.prepare import prepare_rescue
+from yolo_stability.trainer.run_end import end_data, end_of
 from yolo_stability.trainer.settings import effective
 from yolo_stability.trainer.settings.sidecar import SIDECAR, resumed_settings, write_sidecar
 from yolo_stability.trainer.step.journal import Journal
@@ -53,6 +57,7 @@ class WatchedRun:
         policy: Creates the policy that evaluates the run, from the effective settings; None for no
             policy.
         owns_step: Whether the mixin replaces the trainer's optimizer step.
+        trace_version: Version of the trace of a new run; a resumed one keeps its own.
     """
 
     def __init__(
@@ -64,17 +69,21 @@ class WatchedRun:
         policy: Callable[[StabilitySettings], Policy] | None = None,
         *,
         owns_step: bool = True,
+        trace_version: int = SCHEMA_VERSION,
     ) -> None:
         self.owner = owner
         self.loop: StepLoop | None = None
         self.header: RunHeader | None = None
         self._settings, self._requested = settings, requested
-        self._outputs = Outputs(sinks)
+        self._outputs, self._version = Outputs(sinks), trace_version
+        self._epochs = EpochLog(self._outputs.epoch)
+        self._outer_error: BaseException | None = None
         self._make_policy, self._owns_step = policy, owns_step
         self._rescue: Rescue | None = None
         self._switches: Switches | None = None
         self._locked: Path | None = None
-        self._epoch = self._first_step = self._first_iteration = 0
+        self._epoch = 0
+        self._before = (0, 0)  # steps and iterations of earlier sessions
         self._oom_retries = self._batch = 0
         self._clock = time.monotonic()
         self._ended = self._closed = self._saved_since_stop = False
@@ -114,78 +123,54 @@ class WatchedRun:
     def start(self, trainer: Trainer) -> None:
         """Open the trace and start watching; until then the trainer can be sent to workers."""
         self.lock(trainer)
+        self._outer_error = sys.exception()  # the training may run in someone's `except` block
         folder = trainer.save_dir / FOLDER
         point = resume_point(folder) if trainer.resume else None
+        first = effective.first_header(folder, self._outputs.warn) if point else None
+        self._version = first.schema_version if first else self._version
         # Order matters: for a resumed run, `switches` replaces the settings.
         switches, requested = self.switches(trainer), self._settings
         self._settings = effective.supported(trainer, requested, owns_step=self._owns_step)
         self._batch = trainer.batch_size
-        self._first_step = point.step + 1 if point else 0
-        self._first_iteration = point.iteration + 1 if point else 0
+        self._before = (point.step + 1, point.iteration + 1) if point else (0, 0)
         state = TrainerState(trainer)
         loop = self._make_loop(state, switches, attempt=point.attempt + 1 if point else 0)
+        loop.reader.loss_factor = effective.loss_factor(trainer, self._version)
         cost = check_rescue(state, self._settings)
         self.loop = loop  # from here on, `close` writes
         if is_writer():
-            self._open(trainer, loop, requested, resumed=point is not None)
+            self._open(trainer, loop, requested, first, resumed=point is not None)
         else:
             self._outputs.mute()
         if self._make_policy:
             policy = self._make_policy(self._settings)
-            policy.open(loop.reader.blocks, self.header)
+            summed = loop.reader.loss_factor == PER_IMAGE
+            policy.open(loop.reader.blocks, self.header, summed=summed)
             self._outputs.findings = LiveFindings(policy, self._outputs.event, self._outputs.warn)
         if requested.rescue != "off":
-            self._prepare_rescue(state, loop, cost, known=point is not None)
+            findings = self._outputs.findings
+            self._rescue = prepare_rescue(
+                state,
+                loop,
+                findings.policy if findings else None,
+                switches,
+                self._settings.rescue,
+                cost,
+                known=point is not None,
+            )
         if point:
             data = {"requested": dict(self._requested or {}), "settings": requested.model_dump()}
             loop.journal.emit("resume", None, {**data, "epoch": trainer.start_epoch})
-        self._report_limits(trainer, loop, requested)
+        for text in limits(trainer, switches, requested, self._settings):
+            loop.journal.notice(text)
 
     def _make_loop(self, state: TrainerState, switches: Switches, *, attempt: int) -> StepLoop:
         """Return the step loop; nothing is written yet."""
         if self._settings.guard != "off":
             require_sound_start(state)
-        journal = Journal(
-            self._outputs.event,
-            attempt=attempt,
-            step=self._first_step,
-            iteration=self._first_iteration,
-        )
+        step, iteration = self._before
+        journal = Journal(self._outputs.event, attempt=attempt, step=step, iteration=iteration)
         return StepLoop(state, self._settings, switches, journal, self._outputs.record)
-
-    def _report_limits(
-        self, trainer: Trainer, loop: StepLoop, requested: StabilitySettings
-    ) -> None:
-        """Report switches with little effect, and a guard that this trainer does not support."""
-        assert self._switches is not None
-        for text in self._switches.warnings:
-            loop.journal.notice(text)
-        if self._settings.guard != requested.guard:
-            name = type(trainer).__name__.removeprefix("Stability")
-            loop.journal.notice(
-                f"{name} overrides optimizer_step: its steps are recorded, but not guarded"
-            )
-
-    def _prepare_rescue(
-        self, state: TrainerState, loop: StepLoop, cost: str | None, *, known: bool
-    ) -> None:
-        """Set up the rescue; it changes the state of one process, so distributed runs have none."""
-        findings = self._outputs.findings
-        policy = findings.policy if findings else None
-        if cost is None or policy is None:
-            loop.journal.notice(
-                "rescue is off: it needs a single process, a trainer that does not override "
-                "optimizer_step, and guard=skip"
-            )
-            return
-        loop.journal.notice(cost)
-        remedies = LiveRemedies(self.switches(state.host))
-        loop.batches.excluded_images = remedies.excluded_images
-        self._rescue = Rescue(
-            state, loop.recovery, loop.journal, policy, remedies, self._settings.rescue
-        )
-        if state.resume:
-            self._rescue.resume(known=known)
 
     def begin_epoch(self, trainer: Trainer) -> None:
         """Detect that the loop restarted the epoch after an out-of-memory error."""
@@ -195,6 +180,7 @@ class WatchedRun:
         self._oom_retries, self._epoch = retries, trainer.epoch
         if self.loop:
             self.loop.recovery.begin_epoch(trainer.epoch)
+            self._epochs.begin(trainer, self.loop)
 
     def end_iteration(self, trainer: Trainer) -> None:
         """Close an iteration, flush delayed records, and respond to findings.
@@ -252,15 +238,30 @@ class WatchedRun:
                 proven=self.stopped is not None,
             )
 
-    def recovered(self) -> None:
+    def validated(self) -> None:
+        """Register that the current epoch has been validated."""
+        self._epochs.validated()
+
+    def recovered(self, trainer: Trainer) -> None:
         """Register that Ultralytics restored `last.pt` and replays the epoch."""
         if self.loop:
+            self._epochs.end(trainer, self.loop, replayed=True)
             self.loop.restart("nan_recovery", {"epoch": self._epoch})
         if self._rescue:
             self._rescue.recovered()
 
-    def save_if_stopped(self, trainer: Trainer) -> None:
-        """Save the restored state of a run that was ended early, also with `save=False`."""
+    def failed_to_recover(self, trainer: Trainer) -> None:
+        """Record the epoch with which Ultralytics gave up."""
+        if self.loop:
+            self._epochs.end(trainer, self.loop, replayed=True)
+
+    def end_fit_epoch(self, trainer: Trainer) -> None:
+        """Record the epoch, and save the restored state of a run that was ended early.
+
+        It is saved with `save=False` too.
+        """
+        if self.loop:
+            self._epochs.end(trainer, self.loop)
         if self.stopped and is_writer() and not self._saved_since_stop:
             trainer.save_model()
 
@@ -268,52 +269,53 @@ class WatchedRun:
         """Register that the training loop has completed."""
         self._ended = True
 
-    def close(self) -> None:
-        """Write all outputs, however the training ended; a second interrupt waits meanwhile."""
+    def close(self, trainer: Trainer, error: BaseException | None = None) -> None:
+        """Write all outputs, however the training ended; a second interrupt waits meanwhile.
+
+        Args:
+            trainer: The trainer.
+            error: Exception that is being handled, if any.
+        """
         with shielded():
             if self.loop is not None and not self._closed:
                 self._closed = True
-                self._finish(self.loop)
+                self._finish(trainer, self.loop, None if error is self._outer_error else error)
             if self._locked is not None:
                 unlock_folder(self._locked)
                 self._locked = None
 
-    def _finish(self, loop: StepLoop) -> None:
+    def _finish(self, trainer: Trainer, loop: StepLoop, error: BaseException | None) -> None:
         """Flush records, emit the end event, and close all outputs."""
         loop.records.flush()
-        self._report_few_steps(loop.journal)
+        if self._ended:
+            self._notice(few_steps(loop.journal, self._before, self._epoch, self._batch))
         ended = self._ended and self.stopped is None
         if ended:
-            for text in (loop.records.outcome.failure(), loop.recovery.skipped_to_the_end()):
-                if text:
-                    loop.journal.notice(text)
-        loop.journal.emit("end", None, {"completed": ended, "stopped": self.stopped})
+            self._notice(loop.records.outcome.failure())
+            self._notice(loop.recovery.skipped_to_the_end())
+        end = end_of(
+            trainer, self._epochs, ended=self._ended, early=loop.journal.stopped_by, error=error
+        )
+        loop.journal.emit("end", None, end_data(end, self.stopped))
         self._outputs.close(
             step=loop.journal.step,
             unhealthy_step=loop.recovery.unhealthy_step,
             ended=ended,
         )
 
-    def _report_few_steps(self, journal: Journal) -> None:
-        """Report few steps due to accumulation: 28 images with nbs=64 make one in two epochs."""
-        steps, iterations = (
-            journal.step - self._first_step,
-            journal.iteration - self._first_iteration,
-        )
-        if self._ended and steps == 0 and iterations > 1:
-            journal.notice(
-                "no optimizer step was recorded: the trainer overrides optimizer_step without "
-                "calling super().optimizer_step()"
-            )
-        if self._ended and 0 < steps < 2 * (self._epoch + 1) and iterations >= 2 * steps:
-            journal.notice(
-                f"{iterations} batches made only {steps} optimizer "
-                f"step{'' if steps == 1 else 's'}, because gradients are accumulated up to the "
-                f"nominal batch size nbs; set nbs={self._batch} to take a step after every batch"
-            )
+    def _notice(self, text: str | None) -> None:
+        """Emit a notice, if there is one."""
+        if text and self.loop:
+            self.loop.journal.notice(text)
 
     def _open(
-        self, trainer: Trainer, loop: StepLoop, settings: StabilitySettings, *, resumed: bool
+        self,
+        trainer: Trainer,
+        loop: StepLoop,
+        settings: StabilitySettings,
+        first: RunHeader | None,
+        *,
+        resumed: bool,
     ) -> None:
         """Write sidecar and header; a resumed run keeps its first ID and requested settings."""
         assert self._switches is not None
@@ -330,13 +332,14 @@ class WatchedRun:
             **settings.model_dump(),
         }
         options = effective.options_in_force(self._settings, self._switches)
-        header = effective.build_header(trainer, loop.reader.blocks, requested, options)
-        if resumed:
-            try:
-                header = effective.as_first_recorded(header, read_header(folder))
-            except TraceError as error:
-                self._outputs.warn(str(error))
-        else:
+        if loop.reader.loss_factor is not None:
+            options["loss_factor"] = loop.reader.loss_factor
+        header = effective.build_header(
+            trainer, loop.reader.blocks, requested, options, self._version
+        )
+        if first is not None:
+            header = effective.as_first_recorded(header, first)
+        elif not resumed:
             clear_trace(folder)
         self.header = header
         self._outputs.open(folder, header, guarded=self._settings.guard != "off")

@@ -14,7 +14,7 @@ from yolo_stability.core.errors import TraceError, printable
 from yolo_stability.core.types import Trace
 from yolo_stability.data.resolve import resolve_data
 from yolo_stability.diagnosis.diagnose import diagnose_trace
-from yolo_stability.trace import FOLDER, empty_trace
+from yolo_stability.trace import FOLDER, SCHEMA_VERSION, empty_trace
 from yolo_stability.trainer.launch import final_metrics, load_model, run_training
 from yolo_stability.trainer.messages import LOGGED, RunMessages
 from yolo_stability.trainer.monitor import StabilityMonitor
@@ -118,6 +118,7 @@ def train_checked(
     settings: StabilitySettings,
     overrides: Mapping[str, Any],
     trainer_class: Any = None,
+    trace_version: int = SCHEMA_VERSION,
     messages: RunMessages = LOGGED,
 ) -> RunResult:
     """Train with arguments that have been validated, such as those of the command line.
@@ -129,6 +130,7 @@ def train_checked(
         settings: Result of `make_settings`.
         overrides: Ultralytics arguments, as returned by `check_values`.
         trainer_class: Custom trainer class; None for the default class of the task.
+        trace_version: Version of the trace; an older one to repeat a run of that time.
         messages: Receives notes about the dataset and warnings; Ultralytics' log by default.
 
     Returns:
@@ -142,7 +144,9 @@ def train_checked(
     ignored = ignored_by_auto(overrides)
     yolo = load_model(model, task)
     requested = {"task": yolo.task, "model": _text(model, yolo), "data": data, **overrides}
-    monitor = StabilityMonitor.from_settings(settings, requested=requested)
+    monitor = StabilityMonitor.from_settings(
+        settings, requested=requested, trace_version=trace_version
+    )
     if ignored:
         messages.warning(ignored)
     if data is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from traces import NAMES, header, record
 from yolo_stability.api import bundle, diagnose
 from yolo_stability.cli.main import main
 from yolo_stability.core.errors import TraceError
-from yolo_stability.core.types import Event
+from yolo_stability.core.types import EpochRecord, Event
 from yolo_stability.diagnosis import bundle as bundles
 from yolo_stability.trace import TraceWriter
+from yolo_stability.trace.epochs import epoch_row
 
 HOSTILE = ("zimmermann", "clinic", "hunter2", "../../etc/passwd", "<script>", "\x1b[31m")
 OWN_BLOCK = "model.5 ZimmermannGate"
@@ -49,6 +51,19 @@ def write_run(folder: Path, steps: int = 200, **changes: Any) -> Path:
                 loss_items={"box_loss": 1.0, "zimmermann_loss": 2.0},
             )
         )
+    writer.epoch(
+        EpochRecord(
+            attempt=0,
+            epoch=0,
+            steps=steps,
+            images=None,
+            val={"zimmermann_loss": math.nan},
+            metrics={"mAP50(B)": 0.5},
+            fitness=0.5,
+            seconds=1.0,
+            validated=True,
+        )
+    )
     text = "the image '/data/clinic/zimmermann.jpg' \x1b[31mof ZimmermannGate"
     writer.event(Event(attempt=0, step=3, kind="notice", block=OWN_BLOCK, data={"text": text}))
     writer.close()
@@ -79,7 +94,8 @@ def test_nothing_of_the_user_is_in_it(tmp_path: Path) -> None:
     assert made.size == made.path.stat().st_size < 1_000_000
     assert made.replaced >= 6
     assert set(made.files) == {
-        *("yolo-stability-bundle.json", "header.json", "events.jsonl", "diagnosis.json"),
+        *("yolo-stability-bundle.json", "header.json", "events.jsonl", "epochs.jsonl"),
+        "diagnosis.json",
         *("steps.parquet", "blocks.parquet"),
     }
 
@@ -93,6 +109,15 @@ def test_its_diagnosis_is_that_of_the_run(tmp_path: Path) -> None:
     assert [
         (f.rule, f.severity, f.first_step, f.last_step, f.observed) for f in found.findings
     ] == seen
+
+
+def test_its_epochs_come_along_with_their_values(tmp_path: Path) -> None:
+    made = bundle(write_run(tmp_path / "run"), out=tmp_path / "b.zip")
+    with zipfile.ZipFile(made.path) as archive:
+        row = epoch_row(archive.read("epochs.jsonl").splitlines()[0])
+    assert row is not None
+    assert (row["metrics/mAP50(B)"], row["fitness"], row["validated"]) == (0.5, 0.5, True)
+    assert [math.isnan(v) for name, v in row.items() if name.startswith("val/")] == [True]
 
 
 def test_a_long_run_stays_below_a_megabyte_and_keeps_its_diagnosis(tmp_path: Path) -> None:

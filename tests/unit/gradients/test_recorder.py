@@ -663,7 +663,14 @@ def test_an_exception_leaves_everything_written_and_no_hook(
     trace = load_trace(tmp_path)
     assert trace.steps.height == 5
     end = json.loads(trace.events["data"][-1])
-    assert end == {"completed": False, "stopped": None, "error": error.__name__}
+    assert (end["completed"], end["stopped"], end["error"]) == (False, None, error.__name__)
+    if error is KeyboardInterrupt:
+        assert (end["state"], end["exception"]) == ("interrupted", None)
+    else:
+        line = loop.__code__.co_firstlineno + 3
+        where = f"{Path(__file__).name}:{line}"
+        assert end["state"] == "exception"
+        assert end["exception"] == {"type": "RuntimeError", "message": "stop", "where": where}
     assert (tmp_path / "stability" / "gradient_norms.png").stat().st_size > 1000
     assert hooks(model, optimizer) == 0
     train(model, optimizer, None, steps=1)

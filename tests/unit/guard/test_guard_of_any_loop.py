@@ -129,5 +129,5 @@ def test_new_weights_are_not_checked_and_one_process_agrees_with_itself(
         loss=1.0, nonfinite_gradients=2, largest_buffer=None, scaler_enabled=training.resume
     )
     assert not is_distributed(training)
-    assert agree(training, signs) is signs
+    assert agree(training, signs, [3.0]) == (signs, [(3.0,)])
     assert signs.reason == "gradient"

@@ -36,6 +36,7 @@ from yolo_stability.trace import (
     scan_trace,
 )
 from yolo_stability.trace import writer as writer_module
+from yolo_stability.trace.records import as_records
 
 F32_MAX = float(np.finfo(np.float32).max)
 STEP_COLUMNS = {
@@ -56,7 +57,14 @@ STEP_COLUMNS = {
     "skipped": pl.String,
     "nonfinite": pl.UInt32,
     "seconds": pl.Float32,
+    "images": pl.UInt32,
+    "objects": pl.UInt32,
+    "input_min": pl.Float32,
+    "input_max": pl.Float32,
+    "input_mean": pl.Float32,
+    "input_std": pl.Float32,
 }
+NEW_COLUMNS = ("images", "objects", "input_min", "input_max", "input_mean", "input_std")
 BLOCK_COLUMNS = {
     "attempt": pl.UInt16,
     "step": pl.UInt32,
@@ -100,6 +108,7 @@ def step_row(r: StepRecord, loss_names: list[str], lr_names: list[str]) -> dict[
         k: getattr(r, k)
         for k in (*plain, "micro_norm", "amp_scale", "skipped", "nonfinite", "seconds")
     }
+    row |= {k: getattr(r, k) for k in NEW_COLUMNS}
     row |= {f"loss/{n}": r.loss_items.get(n) for n in loss_names}
     return row | {f"lr/{n}": r.lr_by_group.get(n) for n in lr_names}
 
@@ -142,6 +151,9 @@ def records(draw: st.DrawFn) -> list[StepRecord]:
                 nonfinite=draw(st.integers(0, 2**32 - 1)),
                 seconds=draw(number),
                 micro_norm=draw(any_float),
+                images=draw(st.none() | st.integers(0, 2**32 - 1)),
+                objects=draw(st.none() | st.integers(0, 2**32 - 1)),
+                **{name: draw(any_float) for name in NEW_COLUMNS[2:]},
                 blocks=tuple(
                     BlockStats(
                         block=name,
@@ -206,6 +218,28 @@ def test_columns_are_those_of_the_contract(tmp_path: Path) -> None:
     assert list(trace.blocks.schema.items()) == list(BLOCK_COLUMNS.items())
     assert trace.header == header()
     assert trace.path == tmp_path / "stability"
+
+
+def test_a_trace_of_version_1_gets_no_columns_of_version_2(tmp_path: Path) -> None:
+    steps = [record(s, images=8, objects=20, input_min=0.0, attempt=s // 2) for s in range(4)]
+    write(tmp_path, steps[:2], schema_version=1)
+    trace = load_trace(write(tmp_path, steps[2:], schema_version=1))
+    assert trace.steps["attempt"].to_list() == [0, 0, 1, 1]
+    assert not set(NEW_COLUMNS) & set(trace.steps.columns)
+    for part in (tmp_path / "stability/trace").glob("steps-*.parquet"):
+        assert not set(NEW_COLUMNS) & set(pl.read_parquet_schema(part))
+    assert not set(NEW_COLUMNS) & set(scan_trace(tmp_path, "steps").collect_schema().names())
+    assert trace.epochs is None
+    assert not (tmp_path / "stability/epochs.jsonl").exists()
+
+
+def test_a_record_comes_back_from_a_trace(tmp_path: Path) -> None:
+    new = {"images": 8, "objects": 0, "input_min": 0.0, "input_max": 1.0}
+    written = [record(s, **new, micro_norm=0.5) for s in range(3)]
+    again = list(as_records(load_trace(write(tmp_path, written))))
+    for before, after in zip(written, again, strict=True):
+        for name in (*NEW_COLUMNS, "micro_norm", "step", "loss_items"):
+            assert getattr(after, name) == getattr(before, name)
 
 
 def test_norm_beyond_float32_is_kept_as_float64(tmp_path: Path) -> None:

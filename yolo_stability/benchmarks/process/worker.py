@@ -151,6 +151,7 @@ def _train(spec: dict[str, Any], folder: Path, progress: Progress) -> Any:
         data=data,
         settings=keys.settings,
         overrides=keys.overrides,
+        trace_version=spec["trace"],
         messages=RunMessages(note=print, warning=_print_warning),
     )
 

@@ -38,7 +38,7 @@ class Collapse(Rule):
         run, first = context.run, context.first_loss
         zero = (run.loss == 0) & (run.norm == 0)
         blown = run.loss > self.blow_up * first
-        flat = run.norm < self.remains * context.first_norm
+        flat = context.norm < self.remains * context.first_norm
         small = (abs(run.loss) < self.remains * first) & ((blown.cumsum() > 0) | flat)
         span = first_span(zero | small, self.lasting)
         if span is None:

@@ -28,8 +28,9 @@ class Exploding(Rule):
         leap: In the first steps, without a usual level yet, a norm above this multiple of all
             before it ...
         loss_leap: ... counts if the loss has also risen by this factor.
-        start: First loss that is absurd: those of YOLO are between 5 and 500 per image, for any
+        start: First loss per image that is absurd: those of YOLO are between 5 and 500, for any
             task.
+        start_sum: The same for the undivided loss of a batch, in traces of version 1.
         control: Multiple of the control's norm that causes a warning.
     """
 
@@ -37,7 +38,8 @@ class Exploding(Rule):
     lasting: int = 3
     leap: float = 50.0
     loss_leap: float = 10.0
-    start: float = 3e5
+    start: float = 4e4
+    start_sum: float = 3e5
     control: float = 100.0
 
     def look(self, context: DiagnosisContext) -> Iterator[Finding]:
@@ -49,7 +51,8 @@ class Exploding(Rule):
 
     def _at_the_start(self, context: DiagnosisContext) -> Finding | None:
         loss, norm = float(context.run.loss[0]), float(context.run.norm[0])
-        if not context.begins or not loss > self.start:
+        limit = self.start if context.run.summed else self.start_sum
+        if not context.begins or not loss > limit:
             return None
         text = (
             f"the first step had a loss of {brief(loss)} and a gradient norm of {brief(norm)}, "
@@ -61,7 +64,7 @@ class Exploding(Rule):
             context=context,
             rows=(0, 1),
             observed=loss,
-            threshold=self.start,
+            threshold=limit,
             remedy=(
                 "init=default with norm=batch; 'yolo-stability probe' shows where the signal grows"
             ),
@@ -72,7 +75,7 @@ class Exploding(Rule):
         early = min(run.step.size, 16) if context.begins else 0
         if early < 2:
             return None
-        norm, loss = run.norm[:early], np.abs(run.loss[:early])
+        norm, loss = context.norm[:early], np.abs(run.loss[:early])
         with np.errstate(invalid="ignore"):
             norms, losses = np.fmax.accumulate(norm), np.fmax.accumulate(loss)
         own, risen = ratio_of(norm[1:], norms[:-1]), ratio_of(loss[1:], losses[:-1])
@@ -81,14 +84,14 @@ class Exploding(Rule):
             return None
         row = int(rows[0])
         text = (
-            f"the gradient norm jumped to {brief(norm[row])} at step {context.step_at(row)}, "
+            f"the gradient norm jumped to {brief(run.norm[row])} at step {context.step_at(row)}, "
             f"{brief(own[row - 1])} times its previous maximum, and the loss rose "
             f"{brief(risen[row - 1])} times"
         )
         return self._critical(context, text, (row, row + 1), float(own[row - 1]), self.leap)
 
     def _lasting(self, context: DiagnosisContext) -> Finding | None:
-        own = ratio_of(context.run.norm, context.usual_norm)
+        own = ratio_of(context.norm, context.usual_norm)
         flags = (own > self.past) | (context.bad & ~context.run.scaler)
         found = [(b, e) for b, e in spans(flags, self.lasting) if (own[b:e] > self.past).any()]
         if not found:
@@ -104,7 +107,7 @@ class Exploding(Rule):
         return self._critical(context, text, rows, float(own[row]), self.past, row)
 
     def _above_control(self, context: DiagnosisContext) -> Finding | None:
-        other = ratio_of(context.run.norm, context.expected_norm)
+        other = ratio_of(context.norm, context.expected_norm)
         rows = np.flatnonzero(other > self.control)
         if not rows.size:
             return None

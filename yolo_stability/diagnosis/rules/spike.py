@@ -46,7 +46,7 @@ class Spike(Rule):
 
     def look(self, context: DiagnosisContext) -> Iterator[Finding]:
         """Check the whole model, then each block."""
-        whole = ratio_of(context.run.norm, context.usual_norm) > self.total
+        whole = ratio_of(context.norm, context.usual_norm) > self.total
         jumped = self._jumped(context)
         rows = np.flatnonzero(whole | jumped.any(axis=0))
         if not rows.size:
@@ -68,14 +68,14 @@ class Spike(Rule):
             context=context,
             rows=(row, int(rows[-1]) + 1),
             block=block,
-            observed=most if known else float(ratio_of(context.run.norm, context.usual_norm)[row]),
+            observed=most if known else float(ratio_of(context.norm, context.usual_norm)[row]),
             threshold=self._limit(most) if known else self.total,
             remedy="check the images of that step; clip=norm:10 bounds the effect of one step",
         )
 
     def _jumped(self, context: DiagnosisContext) -> Bools:
         """Return (B, S) whether a block jumped: far, or alone."""
-        norms, jump = context.run.block_norm, context.jump
+        norms, jump = context.block_norm, context.jump
         jumped = np.zeros(norms.shape, dtype=bool)
         with np.errstate(invalid="ignore", over="ignore"):
             rows = np.flatnonzero((jump > min(self.block, self.alone)).any(axis=0))
@@ -89,7 +89,7 @@ class Spike(Rule):
                 & (now > self.ever * _highest(norms, rows))
             )
             alone = self._apart(leap) & (now > self.ever * _highest(norms, rows, self.young))
-            jumped[:, rows] = (far | alone) & (now > self.share * context.run.norm[rows])
+            jumped[:, rows] = (far | alone) & (now > self.share * context.norm[rows])
         return jumped
 
     def _apart(self, leap: Norms) -> Bools:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from yolo_stability.compat.criterion import sums_over_images
 from yolo_stability.compat.ultralytics import (
     DEFAULT_CFG_DICT,
     Trainer,
@@ -20,16 +22,20 @@ from yolo_stability.compat.ultralytics import (
     inner_model,
 )
 from yolo_stability.config import StabilitySettings
+from yolo_stability.core.errors import TraceError
 from yolo_stability.core.provenance import config_digest, dataset_digest, package_versions
 from yolo_stability.core.types import BlockSpec, RunHeader
 from yolo_stability.gradients.optimizers import momentum
 from yolo_stability.guard.distributed import is_distributed
 from yolo_stability.interventions.switches import Switches
-from yolo_stability.trace import SCHEMA_VERSION
+from yolo_stability.trace import SCHEMA_VERSION, read_header
+from yolo_stability.trace.arrays import PER_IMAGE
 
 __all__ = [
     "as_first_recorded",
     "build_header",
+    "first_header",
+    "loss_factor",
     "options_in_force",
     "requested_settings",
     "supported",
@@ -54,6 +60,7 @@ def build_header(
     blocks: tuple[BlockSpec, ...],
     requested: Mapping[str, Any],
     options: Mapping[str, Any],
+    version: int = SCHEMA_VERSION,
 ) -> RunHeader:
     """Return the header of a run at the start of its training.
 
@@ -62,9 +69,10 @@ def build_header(
         blocks: Blocks of the model.
         requested: Settings the user requested.
         options: Effective yolo_stability options.
+        version: Version of the trace.
     """
     return RunHeader(
-        schema_version=SCHEMA_VERSION,
+        schema_version=version,
         run_id=uuid.uuid4().hex[:12],
         config_digest=config_digest(requested),
         seed=int(trainer.args.seed),
@@ -76,6 +84,36 @@ def build_header(
         blocks=blocks,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+
+
+def loss_factor(trainer: Trainer, version: int) -> str | None:
+    """Return how the recorded loss is divided, beside the world size.
+
+    Args:
+        trainer: The trainer, after its setup.
+        version: Version of the trace.
+
+    Returns:
+        `images` where the criterion multiplies by the images of a batch, else `none`; None for the
+        undivided loss of version 1.
+    """
+    if version < 2:
+        return None
+    return PER_IMAGE if sums_over_images(trainer.model) else "none"
+
+
+def first_header(folder: Path, warn: Callable[[str], None]) -> RunHeader | None:
+    """Return the header that the first session of a resumed run wrote; None if it is damaged.
+
+    Args:
+        folder: The `stability/` folder.
+        warn: Receives a warning, one sentence.
+    """
+    try:
+        return read_header(folder)
+    except TraceError as error:
+        warn(str(error))
+        return None
 
 
 def as_first_recorded(header: RunHeader, first: RunHeader) -> RunHeader:

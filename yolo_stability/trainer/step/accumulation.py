@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from yolo_stability.gradients.norms import BlockIndex, tensor_norms
+from yolo_stability.trainer.step.inputs import BatchCounts, input_statistics
 from yolo_stability.trainer.step.loop_state import LoopState
 
 __all__ = ["Window", "gradient_norm"]
 
 _UNKNOWN = torch.zeros(0)
+_NO_IMAGES, _UNCOUNTED = BatchCounts(0, 0), BatchCounts()
 
 
 @dataclass(slots=True)
@@ -26,6 +30,9 @@ class Window:
         pending: Whether a forward pass has started whose loss has not been added yet.
         micro_norm: Gradient norm of the first iteration, shape (1,), not unscaled; empty if not
             measured.
+        counts: Images and objects of the iterations added so far.
+        inputs: Statistics of the first input, shape (4,); empty if not measured.
+        images_seen: Images of all iterations since the start of the session; None if unknown.
     """
 
     iterations: int = 0
@@ -33,10 +40,25 @@ class Window:
     items: dict[str, Tensor] = field(default_factory=dict)
     pending: bool = False
     micro_norm: Tensor = _UNKNOWN
+    counts: BatchCounts = _NO_IMAGES
+    inputs: Tensor = _UNKNOWN
+    images_seen: int | None = 0
+    _batch: BatchCounts = _UNCOUNTED
 
     def begin(self) -> None:
         """Register the start of an iteration."""
-        self.pending = True
+        self.pending, self._batch = True, _UNCOUNTED
+
+    def look(self, batch: Mapping[str, Any], *, measure: bool) -> None:
+        """Count what the batch of the current iteration holds.
+
+        Args:
+            batch: The preprocessed batch.
+            measure: Whether to measure its pixels, if it is the first of the window.
+        """
+        self._batch = BatchCounts.of(batch)
+        if measure and self.iterations == 0:
+            self.inputs = input_statistics(batch.get("img"))
 
     def absorb(self, state: LoopState) -> None:
         """Add the losses of the current iteration, once."""
@@ -44,6 +66,10 @@ class Window:
             return
         self.pending = False
         self.iterations += 1
+        self.counts += self._batch
+        if self.images_seen is not None:
+            images = self._batch.images
+            self.images_seen = None if images is None else self.images_seen + images
         loss = state.loss.detach()
         self.loss = loss if self.loss is None else self.loss + loss
         for name, value in state.loss_items().items():
@@ -52,7 +78,8 @@ class Window:
     def clear(self) -> None:
         """Reset the window after a step, a skip or a restart of the loop."""
         self.iterations, self.loss, self.items, self.pending = 0, None, {}, False
-        self.micro_norm = _UNKNOWN
+        self.micro_norm = self.inputs = _UNKNOWN
+        self.counts = _NO_IMAGES
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,12 +21,15 @@ from yolo_stability.gradients.norms import (
     total_norm,
     without_overflow,
 )
+from yolo_stability.guard.distributed import agree, is_distributed
 from yolo_stability.guard.guard import StepSigns
 from yolo_stability.guard.training_state import TrainingState
+from yolo_stability.trace.arrays import PER_IMAGE
 from yolo_stability.trainer.step.accumulation import Window, gradient_norm
+from yolo_stability.trainer.step.inputs import BatchCounts
 from yolo_stability.trainer.step.loop_state import LoopState
 
-__all__ = ["GradientReader", "Reading", "unscaled"]
+__all__ = ["GradientReader", "Reading", "agreed", "unscaled"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +42,10 @@ class Reading:
         grad_norm: Total norm on the host, finite whenever every element is finite.
         clip_coef: Coefficient applied by the clip; None before clipping or if nothing was clipped.
         signs: Values on which the guard bases its decision.
+        loss: Loss to record: that of the guard, divided as `GradientReader.loss_factor` says.
+        counts: Images and objects of the step.
+        inputs: Smallest, largest, mean value and standard deviation of the input; None if not
+            measured.
         loss_items: Mean of each loss item over the window.
         amp_scale: Loss scale of AMP; None if AMP is off.
         block_norms: Norm per block; None for a block without gradient.
@@ -51,6 +59,9 @@ class Reading:
     grad_norm: float
     clip_coef: float | None
     signs: StepSigns
+    loss: float
+    counts: BatchCounts
+    inputs: tuple[float, ...] | None
     loss_items: dict[str, float]
     amp_scale: float | None
     block_norms: list[float | None]
@@ -65,6 +76,7 @@ def read_gradients(
     window: Window,
     largest_buffer: Tensor,
     deferred: tuple[Tensor, ...],
+    loss_factor: str | None = None,
 ) -> Reading:
     """Measure the gradients of a step; call between `scaler.unscale_` and the clip.
 
@@ -74,21 +86,25 @@ def read_gradients(
         window: Losses of the iterations accumulated in the step.
         largest_buffer: Result of `Guard.largest_buffer`; empty without a guard.
         deferred: Vectors of the previous step to include in the transfer.
+        loss_factor: See `GradientReader`.
     """
     grads, positions = index.with_gradient()
     norms = tensor_norms(grads)
     total = total_norm(grads, norms)
     loss = total.new_zeros(1) if window.loss is None else window.loss
     items = torch.stack(list(window.items.values())) if window.items else torch.zeros(0)
-    host_norms, host_total, host_loss, host_items, scale, buffer, micro, *transferred = to_host(
-        norms,
-        total,
-        loss,
-        items,
-        scale_tensor(state),
-        largest_buffer,
-        window.micro_norm,
-        *deferred,
+    host_norms, host_total, host_loss, host_items, scale, buffer, micro, inputs, *transferred = (
+        to_host(
+            norms,
+            total,
+            loss,
+            items,
+            scale_tensor(state),
+            largest_buffer,
+            window.micro_norm,
+            window.inputs,
+            *deferred,
+        )
     )
     raw_total = float(host_total[0])
     counts = np.zeros(len(grads), dtype=np.int64)
@@ -96,6 +112,7 @@ def read_gradients(
         counts = count_nonfinite(grads)
         host_norms = without_overflow(grads, host_norms, counts)
     iterations = max(window.iterations, 1)
+    summed = float(host_loss[0])
     return Reading(
         total=total,
         raw_norm=raw_total,
@@ -104,11 +121,14 @@ def read_gradients(
         else float(np.sqrt((host_norms**2).sum())),
         clip_coef=None,
         signs=StepSigns(
-            loss=float(host_loss[0]) / iterations,
+            loss=summed / iterations,
             nonfinite_gradients=int(counts.sum()),
             largest_buffer=float(buffer[0]) if len(buffer) else None,
             scaler_enabled=len(scale) > 0,
         ),
+        loss=summed / _divisor(state, window, loss_factor),
+        counts=window.counts,
+        inputs=tuple(float(value) for value in inputs) or None,
         loss_items={
             k: float(v) / iterations for k, v in zip(window.items, host_items, strict=True)
         },
@@ -120,6 +140,37 @@ def read_gradients(
         else None,
         deferred=tuple(transferred),
     )
+
+
+def _divisor(state: TrainingState, window: Window, loss_factor: str | None) -> float:
+    """Return what the loss of a window is divided by: a mean per image where it can be."""
+    iterations = max(window.iterations, 1)
+    if loss_factor is None:
+        return iterations
+    processes = state.world_size if is_distributed(state) else 1
+    images = window.counts.images if loss_factor == PER_IMAGE else None
+    return (images or iterations) * processes
+
+
+def agreed(state: TrainingState, reading: Reading) -> Reading:
+    """Return a reading with what all ranks of a distributed training share; call it on every rank.
+
+    Args:
+        state: State of the training.
+        reading: Reading of this rank; returned unchanged in a training of one process.
+    """
+    if not is_distributed(state):
+        return reading
+    numbers = (reading.counts.images, reading.counts.objects)
+    values = [reading.loss, *(math.nan if n is None else float(n) for n in numbers)]
+    signs, (losses, images, objects) = agree(state, reading.signs, values)
+    counts = BatchCounts(_total(images), _total(objects))
+    return replace(reading, signs=signs, loss=sum(losses) / len(losses), counts=counts)
+
+
+def _total(counts: Sequence[float]) -> int | None:
+    total = sum(counts)
+    return None if math.isnan(total) else int(total)
 
 
 def unscaled(reading: Reading) -> Reading:
@@ -143,9 +194,12 @@ class GradientReader:
         blocks: Blocks of the model.
         index: Parameters of the model and their blocks.
         window: Losses of the iterations accumulated for the next step.
+        loss_factor: How the recorded loss is divided, beside the world size: `images` for the mean
+            per image, `none` for the mean per iteration; None for the undivided loss of version 1.
     """
 
     def __init__(self, state: LoopState) -> None:
+        self.loss_factor: str | None = None
         self._state = state
         self.blocks = model_blocks(state.model)
         self.index = BlockIndex.of(state.model, self.blocks)
@@ -159,7 +213,9 @@ class GradientReader:
             largest_buffer: Result of `Guard.largest_buffer`; empty without a guard.
             deferred: Vectors of the previous step to include in the transfer.
         """
-        return read_gradients(self._state, self.index, self.window, largest_buffer, deferred)
+        return read_gradients(
+            self._state, self.index, self.window, largest_buffer, deferred, self.loss_factor
+        )
 
     def end_iteration(self, *, measure: bool) -> None:
         """Add the losses of an iteration that was not followed by a step.

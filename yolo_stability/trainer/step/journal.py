@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from yolo_stability.core.types import Event
+from yolo_stability.core.types import EndReason, Event
 
 __all__ = ["Journal"]
 
@@ -23,7 +23,8 @@ class Journal:
         attempt: Current attempt.
         step: Next optimizer step.
         iteration: Current iteration.
-        stopped: Reason why the run was ended early; None otherwise.
+        stopped: Reason why the run was ended early, one sentence; None otherwise.
+        stopped_by: What ended it: the guard, `fail_on` or a rescue; None otherwise.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Journal:
     ) -> None:
         self.attempt, self.step, self.iteration = attempt, step, iteration
         self.stopped: str | None = None
+        self.stopped_by: EndReason | None = None
         self._receive = receive
 
     def emit(self, kind: str, block: str | None, data: dict[str, Any]) -> None:

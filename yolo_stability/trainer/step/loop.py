@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -11,13 +10,18 @@ from torch import Tensor
 from yolo_stability.config import StabilitySettings
 from yolo_stability.core.types import StepRecord
 from yolo_stability.gradients.updates import NOTHING, UpdateSampling
-from yolo_stability.guard.distributed import agree
 from yolo_stability.guard.guard import Guard, Reason
 from yolo_stability.guard.incidents.capture import Evidence, IncidentKeeper
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.trainer.step.batches import Batches
 from yolo_stability.trainer.step.clipping import Clipping
-from yolo_stability.trainer.step.gradient_reading import GradientReader, Reading, unscaled
+from yolo_stability.trainer.step.gradient_reading import (
+    GradientReader,
+    Reading,
+    agreed,
+    unscaled,
+)
+from yolo_stability.trainer.step.inputs import is_sampled
 from yolo_stability.trainer.step.journal import Journal
 from yolo_stability.trainer.step.loop_state import LoopState
 from yolo_stability.trainer.step.records import RecordKeeper, skip_details, worst_block
@@ -80,6 +84,7 @@ class StepLoop:
         """Prepare the preprocessed batch of this iteration and keep it for incidents."""
         if self.batches.prepare(batch):
             self.recovery.new_weights()
+        self.reader.window.look(batch, measure=is_sampled(self.journal.step))
         first = self.reader.window.iterations == 0
         self._incidents.keep(self._state, batch, self.journal.iteration, first=first)
 
@@ -110,7 +115,7 @@ class StepLoop:
         largest = (self._guard or self._incidents).largest_buffer()
         reading = self.reader.read(largest, self.records.deferred)
         self.records.complete(*reading.deferred)
-        local, reading = reading.signs, replace(reading, signs=agree(self._state, reading.signs))
+        local, reading = reading.signs, agreed(self._state, reading)
         evidence = self._incidents.evidence(self._state, reading.signs, local)
         reason = reading.signs.reason
         if self._guard is None or reason is None:

@@ -25,6 +25,8 @@ from yolo_stability.trainer.step.loop_state import LoopState
 
 __all__ = ["GroupRates", "RecordKeeper", "StepPlace", "skip_details", "worst_block"]
 
+_INPUTS = ("input_min", "input_max", "input_mean", "input_std")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepPlace:
@@ -89,7 +91,7 @@ def step_record(
         iteration=place.iteration,
         epoch=state.epoch,
         accumulate=place.accumulate,
-        loss=reading.signs.loss,
+        loss=reading.loss,
         loss_items=reading.loss_items,
         lr_by_group=rates.of(state.optimizer),
         momentum=momentum(state.optimizer),
@@ -103,6 +105,9 @@ def step_record(
             BlockStats(block=b.name, grad_norm=norm, nonfinite_count=bad) for b, norm, bad in norms
         ),
         micro_norm=none_if_nan(reading.micro_norm),
+        images=reading.counts.images,
+        objects=reading.counts.objects,
+        **dict(zip(_INPUTS, reading.inputs or (), strict=False)),
     )
 
 

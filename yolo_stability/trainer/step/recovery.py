@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from yolo_stability.config import StabilitySettings
+from yolo_stability.core.types import EndReason
 from yolo_stability.guard.distributed import all_ranks
 from yolo_stability.guard.guard import Guard, Reason
 from yolo_stability.guard.snapshots import HealthyStates
@@ -17,6 +18,11 @@ from yolo_stability.trainer.step.warmup import WarmUp
 __all__ = ["Recovery"]
 
 _NO_DATA: Mapping[str, Any] = {}
+_ENDED_BY: Mapping[str, EndReason] = {
+    "guard_stop": "guard",
+    "fail_on": "fail_on",
+    "rescue_stop": "rescue",
+}
 
 
 class Recovery:
@@ -198,6 +204,7 @@ class Recovery:
         restored = self._restore(self._healthy) if self._healthy else None
         kept = "" if restored is None else f" The state of step {restored} was restored and saved."
         self._journal.stopped = f"{text}.{kept}"
+        self._journal.stopped_by = _ENDED_BY.get(kind)
         data = {**data, "text": self._journal.stopped, "restored_step": restored}
         self._journal.emit(kind, None, data)
         self._state.stop()
