@@ -15,8 +15,8 @@ from yolo_stability.trace.arrays import Bools, EpochSeries, Floats, Ints
 __all__ = [
     "BOX_GAINS",
     "Validations",
+    "box_gain",
     "epochs_text",
-    "gain_of",
     "last_row_of",
     "not_finite",
     "settings_of",
@@ -113,7 +113,7 @@ def settings_of(context: DiagnosisContext) -> Mapping[str, Any]:
     return {} if header is None else {**header.requested, **header.effective}
 
 
-def gain_of(context: DiagnosisContext, item: str) -> float | None:
+def box_gain(context: DiagnosisContext, item: str) -> float | None:
     """Return the gain of a loss item of boxes; None where it is unknown.
 
     Ultralytics' default gains are above 0, and settings name those that differ from them.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from yolo_stability.core.types import RunHeader
+from yolo_stability.core.types import BlockSpec, RunHeader
 from yolo_stability.trace.arrays import RunSeries, SeriesEvent
 
 __all__ = ["event", "example_header", "healthy_run", "with_rows"]
@@ -95,13 +95,22 @@ def example_header() -> RunHeader:
             "images": 90,
             "images_listed": 100,
             "optimizer": "AdamW",
-            "trainable_share": 0.001,
             "loaded": False,
             "warnings": [],
         },
         versions={},
         device="cpu",
         dataset_digest=None,
-        blocks=(),
+        blocks=tuple(
+            BlockSpec(
+                name=name,
+                index=i,
+                module_type=name.split()[1],
+                role=role,
+                param_names=(f"{name.split()[0]}.weight",),
+                numel=1000 if role == "cls" else 100_000,
+            )
+            for i, (name, role) in enumerate(_BLOCKS.items())
+        ),
         started="",
     )

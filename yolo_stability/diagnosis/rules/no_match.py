@@ -11,7 +11,7 @@ from yolo_stability.core.findings import Finding
 from yolo_stability.core.text import count, listing
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
-from yolo_stability.diagnosis.evidence import BOX_GAINS, epochs_text, gain_of, settings_of
+from yolo_stability.diagnosis.evidence import BOX_GAINS, box_gain, epochs_text, settings_of
 from yolo_stability.diagnosis.examples import healthy_run
 from yolo_stability.diagnosis.rolling import spans
 from yolo_stability.trace.arrays import Bools, Floats, Ints, RunSeries
@@ -115,7 +115,7 @@ class NoMatch(Rule):
     def _unmatched(self, context: DiagnosisContext) -> Finding | None:
         """Check for losses of boxes that are exactly 0 from the first step on."""
         items = _items(context)
-        known = {name: gain_of(context, name) for name in BOX_GAINS if name in items}
+        known = {name: box_gain(context, name) for name in BOX_GAINS if name in items}
         counted = [name for name, gain in known.items() if gain != 0]
         if not counted or not context.begins:
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -68,20 +68,21 @@ class Trainable(Rule):
         run, size = context.run, _sizes(context)
         if size is None or not context.begins or not size.any():
             return None
-        usable = np.isfinite(run.norm) & np.isfinite(run.loss) & (run.loss != 0)
+        usable = _explained(run) & np.isfinite(run.loss) & (run.loss != 0)
         reached = np.logical_or.accumulate(np.nan_to_num(run.block_norm) != 0, axis=1)
         share = np.where(reached, size[:, None], 0.0).sum(axis=0) / size.sum()
         low: Bools = np.logical_and.accumulate(share < self.few)
         if int((low & usable).sum()) < self.steps:
             return None
         end = int(low.sum())
+        most = float(share[end - 1])
+        who = f"only {percent(most)} of the trainable weights" if most else "no trainable weight"
         return self.found(
-            self._severity(context, float(share[end - 1]), end),
-            f"only {percent(float(share[end - 1]))} of the trainable weights received a gradient "
-            f"in the first {count(end, 'step')}",
+            self._severity(context, most, end),
+            f"{who} received a gradient in the first {count(end, 'step')}",
             context=context,
             rows=(0, end),
-            observed=float(share[end - 1]),
+            observed=most,
             threshold=self.few,
             remedy=(
                 "look for detach(), no_grad() or a loss that does not depend on the model's output"
@@ -95,8 +96,11 @@ class Trainable(Rule):
 
     @classmethod
     def example(cls) -> RunSeries:
-        """Return any run: the rule fires on the header of `example_header`."""
-        return healthy_run()
+        """Return a run in which only the smallest block of `example_header` has a gradient."""
+        run = healthy_run()
+        norms = np.full_like(run.block_norm, np.nan)
+        norms[-1] = run.block_norm[-1]
+        return replace(run, block_norm=norms, norm=run.block_norm[-1].astype(np.float64))
 
 
 def _loaded(context: DiagnosisContext) -> bool | None:
@@ -111,6 +115,18 @@ def _loaded(context: DiagnosisContext) -> bool | None:
     if isinstance(settings.get("pretrained"), str) or model.endswith(".pt"):
         return True
     return False if model.endswith((".yaml", ".yml")) else None
+
+
+def _explained(run: RunSeries) -> Bools:
+    """Return the steps whose total norm the blocks account for: those in which all were recorded.
+
+    Half of it is enough, since norms of blocks are kept with less precision.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        largest = np.nan_to_num(run.block_norm.astype(np.float64)).max(axis=0, initial=0.0)
+        total = largest * np.sqrt(max(len(run.names), 1))
+        explained: Bools = np.isfinite(run.norm) & (total >= run.norm / 2)
+    return explained
 
 
 def _sizes(context: DiagnosisContext) -> Floats | None:
