@@ -132,7 +132,8 @@ class Validation(Rule):
         columns = [c for c in table.columns("val/") if np.isfinite(table.values[c]).any()]
         if not columns:
             return
-        total = np.abs(np.stack([table.values[c] for c in columns])).sum(axis=0)
+        with np.errstate(over="ignore"):
+            total = np.abs(np.stack([table.values[c] for c in columns])).sum(axis=0)
         ratio = ratio_of(total, self._level(total))
         idle = self._idle(context, table)
 
