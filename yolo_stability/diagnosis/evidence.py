@@ -26,9 +26,9 @@ __all__ = [
 
 BOX_GAINS: Mapping[str, str | None] = {
     "box_loss": "box",
+    "giou_loss": None,
     "dfl_loss": "dfl",
     "l1_loss": "dfl",
-    "giou_loss": None,
 }
 """Loss items of boxes with the argument that is their gain; None where the gain is fixed."""
 

@@ -56,7 +56,7 @@ class NoMatch(Rule):
         enough = context.run.step.size >= (self.epochs if context.stock else self.steps)
         if settings.get("nc") == 1 and (enough or not context.live):
             text = "classification of a single class: its loss is 0 whatever the model predicts"
-        elif enough and context.begins and loss is not None and (loss == 0).all():
+        elif enough and context.begins and loss is not None and self._throughout(context, loss):
             text = "the loss of classification was exactly 0 throughout, as with a single class"
         else:
             return None
@@ -69,6 +69,10 @@ class NoMatch(Rule):
             threshold=0.0,
             remedy="give train and val a folder for each of at least two classes",
         )
+
+    def _throughout(self, context: DiagnosisContext, loss: Floats) -> bool:
+        """Return whether a loss is 0 in all steps; in a run in progress the first ones decide."""
+        return not loss[: self.steps if context.live else None].any()
 
     # Objects
 
@@ -142,7 +146,9 @@ class NoMatch(Rule):
         if np.isfinite(context.run.objects).any():
             return True
         epochs = np.unique(context.run.epoch[rows[:number]]).size
-        return number == rows.size and epochs >= self.epochs + bool(context.live)
+        if context.live:  # the last epoch is not over
+            return epochs > self.epochs
+        return number == rows.size and epochs >= self.epochs
 
     def _zero_losses(
         self,
