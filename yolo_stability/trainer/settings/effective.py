@@ -31,9 +31,13 @@ from yolo_stability.trace import SCHEMA_VERSION
 __all__ = [
     "as_first_recorded",
     "build_header",
+    "has_loaded_weights",
+    "labeled_objects",
+    "largest_share",
     "options_in_force",
     "requested_settings",
     "supported",
+    "trainable_share",
 ]
 
 _ARGUMENTS = (
@@ -166,11 +170,11 @@ def effective_settings(trainer: Trainer) -> dict[str, Any]:
         "norm_layers": dict(Counter(type(m).__name__ for m in model.modules() if _is_norm(m))),
         "frozen": [n for n, p in model.named_parameters() if not p.requires_grad],
         "parameters": sum(p.numel() for p in model.parameters()),
-        "trainable_share": _trainable_share(model),
+        "trainable_share": trainable_share(model),
         "loaded": has_loaded_weights(trainer),
         "nc": _classes(trainer),
-        "objects": _labeled_objects(trainer.train_loader.dataset),
-        "val_largest_share": _largest_share(getattr(trainer, "test_loader", None)),
+        "objects": labeled_objects(trainer.train_loader.dataset),
+        "val_largest_share": largest_share(getattr(trainer, "test_loader", None)),
         "torch_threads": torch.get_num_threads(),
         "world_size": int(trainer.world_size or 1),
     }
@@ -182,8 +186,12 @@ def _images_listed(dataset: Any) -> int | None:
     return len(listed) if isinstance(listed, list) else None
 
 
-def _trainable_share(model: nn.Module) -> float:
-    """Return the share of the weights that are trainable; a teacher's do not count."""
+def trainable_share(model: nn.Module) -> float:
+    """Return the share of the weights that are trainable; a teacher's do not count.
+
+    Args:
+        model: The model, with a teacher under knowledge distillation.
+    """
     trained = getattr(model, "student_model", model)
     sizes = [(p.numel(), p.requires_grad) for p in trained.parameters()]
     return sum(size for size, grad in sizes if grad) / max(sum(size for size, _ in sizes), 1)
@@ -220,16 +228,24 @@ def _classes(trainer: Trainer) -> int | None:
     return classes if isinstance(classes, int) else None
 
 
-def _labeled_objects(dataset: Any) -> int | None:
-    """Return the number of objects in the labels of a data set; None if unknown."""
+def labeled_objects(dataset: Any) -> int | None:
+    """Return the number of objects in the labels of a data set; None if unknown.
+
+    Args:
+        dataset: Data set of a loader.
+    """
     labels = getattr(dataset, "labels", None)
     if not isinstance(labels, list) or not all(isinstance(x, Mapping) for x in labels):
         return None
     return sum(len(label.get("cls", ())) for label in labels)
 
 
-def _largest_share(loader: Any) -> float | None:
-    """Return the share of the largest class of a classification set; None for other sets."""
+def largest_share(loader: Any) -> float | None:
+    """Return the share of the largest class of a classification set; None for other sets.
+
+    Args:
+        loader: Loader of the validation set; None on processes that do not validate.
+    """
     samples = getattr(getattr(loader, "dataset", None), "samples", None)
     if not isinstance(samples, list) or not samples:
         return None
