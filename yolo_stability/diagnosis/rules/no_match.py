@@ -18,7 +18,10 @@ from yolo_stability.trace.arrays import Bools, Floats, Ints, RunSeries
 
 __all__ = ["NoMatch"]
 
-_CHECK = "'yolo-stability data check' measures the boxes: labels must be normalized exactly once"
+_CHECK = (
+    "'yolo-stability data check' measures the boxes, which must be normalized exactly once; if "
+    "they are sound, the predictions of the new model are out of range: 'yolo-stability probe'"
+)
 _CLASS = "loss"  # the only loss item of classification
 
 
@@ -26,7 +29,8 @@ _CLASS = "loss"  # the only loss item of classification
 class NoMatch(Rule):
     """Critical, since nothing can be learned from such labels; also while a run is in progress.
 
-    A loss item of boxes is 0 only if no box is matched with a prediction. Items whose gain is 0
+    A loss item of boxes is 0 only if no box is matched with a prediction: boxes are far too small,
+    or predictions are out of range. Items whose gain is 0
     do not count, nor does `kobj_loss`, which is 0 by design for keypoints without visibility. If
     gains are unknown, all items of boxes must be 0.
 
@@ -164,9 +168,9 @@ class NoMatch(Rule):
         if np.isfinite(context.run.objects).any():
             of += " with objects"
         if over:
-            text = f"{were} in the first {of}: no label was matched in them"
+            text = f"{were} in the first {of}: no box was matched in them"
         else:
-            text = f"{were} in all {of}: no label was ever matched"
+            text = f"{were} in all {of}: no box of the labels was ever matched"
         end = int(rows[-1]) + 1 if over else context.run.step.size
         found = self._report(
             context,

@@ -71,7 +71,9 @@ class Trainable(Rule):
         usable = _explained(run) & np.isfinite(run.loss) & (run.loss != 0)
         reached = np.logical_or.accumulate(np.nan_to_num(run.block_norm) != 0, axis=1)
         share = np.where(reached, size[:, None], 0.0).sum(axis=0) / size.sum()
-        low: Bools = np.logical_and.accumulate(share < self.few)
+        # a loop of the user's own may train its parts in turns
+        limit = self.few if settings_of(context).get("task") else self.least
+        low: Bools = np.logical_and.accumulate(share < limit)
         if int((low & usable).sum()) < self.steps:
             return None
         end = int(low.sum())
@@ -83,7 +85,7 @@ class Trainable(Rule):
             context=context,
             rows=(0, end),
             observed=most,
-            threshold=self.few,
+            threshold=limit,
             remedy=(
                 "look for detach(), no_grad() or a loss that does not depend on the model's output"
             ),

@@ -156,6 +156,12 @@ def test_gradients_that_were_not_recorded_are_no_evidence() -> None:
     assert look(with_gradient([4]), settings(loaded=False)) != []
 
 
+def test_a_loop_of_ones_own_may_train_its_parts_in_turns() -> None:
+    header = replace(blocks(), effective={"loaded": False})
+    assert look(with_gradient([3]), header) == []
+    assert look(with_gradient([4]), header)[0].severity == "critical"
+
+
 @pytest.mark.parametrize("loss", [0.0, NAN])
 def test_a_loss_of_0_or_nan_is_another_fault(loss: float) -> None:
     run = replace(with_gradient([], 0.0), loss=np.full(96, loss))
