@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from yolo_stability.diagnosis.examples import event, healthy_run, with_rows
-from yolo_stability.trace.arrays import RunSeries, SeriesEvent
+from yolo_stability.trace.arrays import EpochSeries, RunSeries, SeriesEvent
 
 GOLDEN = Path(__file__).parent / "golden"
 PER_STEP = (
@@ -28,6 +28,7 @@ PER_STEP = (
         "lr",
     ),
     *("amp_scale", "update", "update_block", "micro_norm"),
+    *("images", "objects", "input_min", "input_max", "input_mean", "input_std"),
 )
 _FLOATS = ("loss", "norm", "clip", "lr", "amp_scale", "update", "micro_norm")
 _ODD = [0.0, -0.0, 1.0, -3.0, 41.0, 1e-30, 5e-324, 1e30, -1e30, 1e300, np.inf, -np.inf, np.nan]
@@ -64,6 +65,9 @@ def cut(run: RunSeries, rows: int) -> RunSeries:
     return replace(
         run,
         **{name: getattr(run, name)[:rows] for name in PER_STEP},
+        losses={name: column[:rows] for name, column in run.losses.items()},
+        rates={name: column[:rows] for name, column in run.rates.items()},
+        epochs=ended(run, rows),
         block_norm=run.block_norm[:, :rows],
         bad_block=run.bad_block[known],
         bad_row=run.bad_row[known],
@@ -71,6 +75,18 @@ def cut(run: RunSeries, rows: int) -> RunSeries:
         events=tuple(e for e in run.events if e.step <= last and e.kind != "end"),
         stop_step=run.stop_step if run.stop_step is not None and run.stop_step <= last else None,
         completed=None,
+    )
+
+
+def ended(run: RunSeries, rows: int) -> EpochSeries:
+    """Return the epochs whose last step is among the first steps of a run."""
+    epochs = run.epochs
+    known = ~np.isin(epochs.epoch, run.epoch[rows:]) & (epochs.epoch <= run.epoch[:rows].max())
+    return replace(
+        epochs,
+        **{n: getattr(epochs, n)[known] for n in ("epoch", "validated", "fitness", "steps")},
+        values={name: column[known] for name, column in epochs.values.items()},
+        missing={name: column[known] for name, column in epochs.missing.items()},
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from yolo_stability.core.types import RunHeader
+from yolo_stability.core.types import BlockSpec, RunHeader
 from yolo_stability.trace.arrays import RunSeries, SeriesEvent
 
 __all__ = ["event", "example_header", "healthy_run", "with_rows"]
@@ -90,10 +90,27 @@ def example_header() -> RunHeader:
         config_digest="",
         seed=0,
         requested={"optimizer": "auto", "lr0": 0.1},
-        effective={"images": 90, "images_listed": 100, "optimizer": "AdamW", "warnings": []},
+        effective={
+            "task": "detect",
+            "images": 90,
+            "images_listed": 100,
+            "optimizer": "AdamW",
+            "loaded": False,
+            "warnings": [],
+        },
         versions={},
         device="cpu",
         dataset_digest=None,
-        blocks=(),
+        blocks=tuple(
+            BlockSpec(
+                name=name,
+                index=i,
+                module_type=name.split()[1],
+                role=role,
+                param_names=(f"{name.split()[0]}.weight",),
+                numel=1000 if role == "cls" else 100_000,
+            )
+            for i, (name, role) in enumerate(_BLOCKS.items())
+        ),
         started="",
     )

@@ -44,12 +44,16 @@ SIGNS = {
     "exploding": "an exploding gradient",
     "ignored_settings": "a setting without effect",
     "noise": "steps dominated by gradient noise",
+    "loss_scale": "a loss far from the sum of its parts",
+    "no_match": "boxes that are never matched",
     "non_finite": "NaN or Inf",
     "oscillation": "an oscillating loss",
     "recoveries": "a recovery",
     "spike": "a gradient spike",
     "stall": "a loss that does not decrease",
+    "trainable": "hardly anything that is trainable",
     "update_ratio": "an update as large as the weights",
+    "validation": "validations that are lost",
     "vanishing": "a vanishing gradient",
 }
 _TASKS = {"detect": "Detection", "pose": "Pose", "segment": "Segmentation", "obb": "Oriented boxes"}

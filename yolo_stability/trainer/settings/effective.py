@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from yolo_stability.compat.criterion import sums_over_images
 from yolo_stability.compat.ultralytics import (
@@ -35,10 +36,14 @@ __all__ = [
     "as_first_recorded",
     "build_header",
     "first_header",
+    "has_loaded_weights",
+    "labeled_objects",
+    "largest_share",
     "loss_factor",
     "options_in_force",
     "requested_settings",
     "supported",
+    "trainable_share",
 ]
 
 _ARGUMENTS = (
@@ -53,6 +58,8 @@ _ARGUMENTS = (
     "warmup_epochs",
     "time",
 )
+
+_NEW = 16  # batches that a model may have seen before its first training
 
 
 def build_header(
@@ -201,6 +208,11 @@ def effective_settings(trainer: Trainer) -> dict[str, Any]:
         "norm_layers": dict(Counter(type(m).__name__ for m in model.modules() if _is_norm(m))),
         "frozen": [n for n, p in model.named_parameters() if not p.requires_grad],
         "parameters": sum(p.numel() for p in model.parameters()),
+        "trainable_share": trainable_share(model),
+        "loaded": has_loaded_weights(trainer),
+        "nc": _classes(trainer),
+        "objects": labeled_objects(trainer.train_loader.dataset),
+        "val_largest_share": largest_share(getattr(trainer, "test_loader", None)),
         "torch_threads": torch.get_num_threads(),
         "world_size": int(trainer.world_size or 1),
     }
@@ -210,6 +222,72 @@ def _images_listed(dataset: Any) -> int | None:
     """Return the number of images including those with bad labels; None if unknown."""
     listed = getattr(dataset, "label_files", None)
     return len(listed) if isinstance(listed, list) else None
+
+
+def trainable_share(model: nn.Module) -> float:
+    """Return the share of the weights that are trainable; a teacher's do not count.
+
+    Args:
+        model: The model, with a teacher under knowledge distillation.
+    """
+    trained = getattr(model, "student_model", model)
+    sizes = [(p.numel(), p.requires_grad) for p in trained.parameters()]
+    return sum(size for size, grad in sizes if grad) / max(sum(size for size, _ in sizes), 1)
+
+
+def has_loaded_weights(trainer: Trainer) -> bool:
+    """Return whether a model is not a new one, before its training.
+
+    The statistics of its BatchNorm layers show it, whatever the weights came from. A few batches
+    may have passed through a new model, for its strides or its initialization. Without such layers
+    the settings decide.
+
+    Args:
+        trainer: The trainer, after its setup.
+    """
+    seen = [
+        (int(m.num_batches_tracked), bool(m.running_mean.any()))
+        for m in inner_model(trainer).modules()
+        if isinstance(m, _BatchNorm)
+        and m.num_batches_tracked is not None
+        and m.running_mean is not None
+    ]
+    if seen:
+        batches = max(number for number, _ in seen)
+        return batches > _NEW or (batches == 0 and any(changed for _, changed in seen))
+    pretrained, model = getattr(trainer.args, "pretrained", None), str(trainer.args.model)
+    return isinstance(pretrained, str) or (model.endswith(".pt") and pretrained is not False)
+
+
+def _classes(trainer: Trainer) -> int | None:
+    """Return the number of classes of the data set; None if unknown."""
+    data = getattr(trainer, "data", None)
+    classes = data.get("nc") if isinstance(data, Mapping) else None
+    return classes if isinstance(classes, int) else None
+
+
+def labeled_objects(dataset: Any) -> int | None:
+    """Return the number of objects in the labels of a data set; None if unknown.
+
+    Args:
+        dataset: Data set of a loader.
+    """
+    labels = getattr(dataset, "labels", None)
+    if not isinstance(labels, list) or not all(isinstance(x, Mapping) for x in labels):
+        return None
+    return sum(len(label.get("cls", ())) for label in labels)
+
+
+def largest_share(loader: Any) -> float | None:
+    """Return the share of the largest class of a classification set; None for other sets.
+
+    Args:
+        loader: Loader of the validation set; None on processes that do not validate.
+    """
+    samples = getattr(getattr(loader, "dataset", None), "samples", None)
+    if not isinstance(samples, list) or not samples:
+        return None
+    return max(Counter(sample[1] for sample in samples).values()) / len(samples)
 
 
 def _is_norm(module: nn.Module) -> bool:
