@@ -28,7 +28,10 @@ PER_STEP = (
         "lr",
     ),
     *("amp_scale", "update", "update_block", "micro_norm"),
+    *("images", "objects", "input_min", "input_max", "input_mean", "input_std"),
 )
+NAMED = ("losses", "rates")
+SAMPLED = ("sampled", "weight_norm", "update_ratio")
 _FLOATS = ("loss", "norm", "clip", "lr", "amp_scale", "update", "micro_norm")
 _ODD = [0.0, -0.0, 1.0, -3.0, 41.0, 1e-30, 5e-324, 1e30, -1e30, 1e300, np.inf, -np.inf, np.nan]
 _ROLES = [
@@ -64,6 +67,8 @@ def cut(run: RunSeries, rows: int) -> RunSeries:
     return replace(
         run,
         **{name: getattr(run, name)[:rows] for name in PER_STEP},
+        **{name: {k: v[:rows] for k, v in getattr(run, name).items()} for name in NAMED},
+        **{name: getattr(run, name)[..., run.sampled < rows] for name in SAMPLED},
         block_norm=run.block_norm[:, :rows],
         bad_block=run.bad_block[known],
         bad_row=run.bad_row[known],
@@ -77,7 +82,7 @@ def cut(run: RunSeries, rows: int) -> RunSeries:
 def frozen(run: RunSeries) -> RunSeries:
     """Return a run whose arrays refuse to be written."""
     arrays = {}
-    for name in (*PER_STEP, "block_norm", "bad_block", "bad_row", "bad_count"):
+    for name in (*PER_STEP, *SAMPLED, "block_norm", "bad_block", "bad_row", "bad_count"):
         arrays[name] = getattr(run, name).copy()
         arrays[name].setflags(write=False)
     return replace(run, **arrays)

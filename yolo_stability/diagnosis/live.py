@@ -8,7 +8,7 @@ own history.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.diagnose import find_all
 from yolo_stability.diagnosis.rules import RULES
-from yolo_stability.trace.arrays import RunSeries, SeriesEvent
+from yolo_stability.trace.arrays import Floats, RunSeries, SeriesEvent
 
 __all__ = ["LiveRules"]
 
@@ -28,6 +28,8 @@ _WINDOW = 512
 _EVERY = 16
 _YOUNG = 64
 _BUILT_IN = {"vanishing"}
+_LEAPT = 2.5  # a rate that grows faster than any warm-up after its second step: the same
+_OPTIONAL = ("images", "objects", "input_min", "input_max", "input_mean", "input_std")
 _REPLACED = 1.0  # an update as large as the weights: evaluate immediately
 _FORERUNNER = "update_ratio"  # the first finding in every run that failed after a finite step
 _RANK = {"info": 0, "warning": 1, "critical": 2}
@@ -38,7 +40,8 @@ class LiveRules:
 
     Args:
         every: Interval of evaluation in steps, a quarter of it in the first 64 steps; a step that
-            is not finite, or replaces the weights, triggers an evaluation immediately.
+            is not finite, replaces the weights or takes a rate that has leapt triggers an
+            evaluation immediately.
         window: Maximum number of steps that the rules see.
     """
 
@@ -114,6 +117,7 @@ class LiveRules:
             record.skipped == "guard"
             or not np.isfinite(record.loss)
             or self._rows.last_update > _REPLACED
+            or self._rows.rate_growth > _LEAPT
         )
         return self.ask() if self._since >= due or alarm else ()
 
@@ -122,9 +126,8 @@ class LiveRules:
         if self._rows is None or not self._seen:
             return ()
         self._since = 0
-        context = DiagnosisContext(
-            self._rows.series(tuple(self._events)), live=True, restarted=self._rows.restarted
-        )
+        context = self.context
+        assert context is not None
         findings = find_all(context, self._rules)
         self.found = findings
         last = [
@@ -174,7 +177,12 @@ class _Rows:
             for name in ("loss", "norm", "micro_norm", "clip", "lr", "amp_scale", "update")
         }
         self._columns |= {name: np.zeros(size, dtype=bool) for name in ("guard", "scaler")}
-        self._norms = np.full((len(names), size), np.nan, dtype=np.float32)
+        self._columns |= {name: np.full(size, np.nan) for name in _OPTIONAL}
+        self._rates: dict[str, Floats] = {}
+        self._losses: dict[str, Floats] = {}
+        self._norms, self._weights, self._updates = (
+            np.full((len(names), size), np.nan, dtype=np.float32) for _ in range(3)
+        )
         self._bad = np.zeros((len(names), size), dtype=np.int64)
         self._end, self._restarted = 0, False
 
@@ -182,6 +190,15 @@ class _Rows:
     def last_update(self) -> float:
         """Largest update ratio of the last step; NaN if it was not measured."""
         return float(self._columns["update"][self._end - 1]) if self._end else float("nan")
+
+    @property
+    def rate_growth(self) -> float:
+        """Largest growth of a group's rate since the step before; NaN if unknown."""
+        if self._end < 2:
+            return float("nan")
+        pairs = [rates[self._end - 2 : self._end] for rates in self._rates.values()]
+        grown = [after / before for before, after in pairs if before > 0]
+        return float(np.nanmax(grown)) if np.isfinite(grown).any() else float("nan")
 
     @property
     def restarted(self) -> bool:
@@ -192,16 +209,19 @@ class _Rows:
         """Add a step; the oldest are dropped when the arrays are full."""
         if self._end == self._norms.shape[1]:
             kept = slice(self._end - self._window, self._end)
-            for column in self._columns.values():
-                column[: self._window] = column[kept].copy()
-            self._norms[:, : self._window] = self._norms[:, kept].copy()
-            self._bad[:, : self._window] = self._bad[:, kept].copy()
+            named = (*self._columns.values(), *self._rates.values(), *self._losses.values())
+            for array in (*named, self._norms, self._weights, self._updates, self._bad):
+                array[..., : self._window] = array[..., kept].copy()
             self._end, self._restarted = self._window, False
         at = self._end
         for name, value in _values(record).items():
             self._columns[name][at] = value
+        _set_named(self._rates, record.lr_by_group, at, self._norms.shape[1])
+        _set_named(self._losses, record.loss_items, at, self._norms.shape[1])
         self._columns["update"][at], self._columns["update_block"][at] = np.nan, -1
-        self._norms[:, at], self._bad[:, at] = np.nan, 0
+        for norms in (self._norms, self._weights, self._updates):
+            norms[:, at] = np.nan
+        self._bad[:, at] = 0
         known = [(self._place[b.block], b) for b in record.blocks if b.block in self._place]
         places = [place for place, _ in known]
         with np.errstate(over="ignore"):
@@ -211,6 +231,10 @@ class _Rows:
         self._bad[places, at] = [b.nonfinite_count for _, b in known]
         for block, stats in known:
             ratio = stats.update_ratio
+            if stats.weight_norm is not None:
+                self._weights[block, at] = stats.weight_norm
+            if ratio is not None:
+                self._updates[block, at] = ratio
             if ratio is not None and (
                 ratio > self._columns["update"][at] or np.isnan(self._columns["update"][at])
             ):
@@ -223,10 +247,11 @@ class _Rows:
         self._restarted = self._restarted if self._end else step == 0
 
     def series(self, events: tuple[SeriesEvent, ...]) -> RunSeries:
-        """Return the window as a run, as views without copies."""
+        """Return the window as a run, as views where possible."""
         rows = slice(max(0, self._end - self._window), self._end)
         bad = self._bad[:, rows].T
         row, block = np.nonzero(bad)
+        sampled = np.flatnonzero(~np.isnan(self._weights[:, rows]).all(axis=0))
         return RunSeries(
             names=self._names,
             roles=self._roles,
@@ -235,6 +260,11 @@ class _Rows:
             bad_block=block,
             bad_row=row,
             bad_count=bad[row, block],
+            losses={name: values[rows] for name, values in self._losses.items()},
+            rates={name: values[rows] for name, values in self._rates.items()},
+            sampled=sampled,
+            weight_norm=self._weights[:, rows][:, sampled],
+            update_ratio=self._updates[:, rows][:, sampled],
             events=events,
             stop_step=None,
             completed=None,
@@ -258,4 +288,14 @@ def _values(record: StepRecord) -> dict[str, Any]:
         "accumulate": record.accumulate,
         "lr": max(record.lr_by_group.values(), default=nan),
         "amp_scale": nan if record.amp_scale is None else record.amp_scale,
+        **{name: nan if (value := getattr(record, name)) is None else value for name in _OPTIONAL},
     }
+
+
+def _set_named(columns: dict[str, Floats], values: Mapping[str, float], at: int, size: int) -> None:
+    """Set values by name at a position; a new name starts a column, a missing one leaves NaN."""
+    for name in values:
+        if name not in columns:
+            columns[name] = np.full(size, np.nan)
+    for name, column in columns.items():
+        column[at] = values.get(name, np.nan)

@@ -23,7 +23,7 @@ from yolo_stability.core.types import BlockSpec, CauseName, Event, RunHeader, St
 from yolo_stability.diagnosis.causes import rank_causes
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.live import LiveRules
-from yolo_stability.diagnosis.rolling import ratio_of
+from yolo_stability.diagnosis.rate_leaps import Leap, find_leaps
 from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.trace.arrays import median_of
 
@@ -37,6 +37,7 @@ _BLAMED = 2  # incidents that blame the same image before it is excluded
 # usual rates, and rates above which an optimizer is hardly ever used
 _ADAM, _SGD = (0.005, 0.02), (0.01, 0.1)
 _LEAP = 3.0
+_LEAPT = "rate_leap"
 _TENTH = 0.1
 
 PLANS: Mapping[CauseName, tuple[str, ...]] = {
@@ -91,6 +92,7 @@ class Rescuer(LiveRules):
         self._mixed = False
         self._excluded: set[str] = set()
         self._trouble = False
+        self._restored_at: int | None = None
 
     def open(self, blocks: Sequence[BlockSpec], header: RunHeader | None = None) -> None:
         """Start a run, or a further session of one; earlier remedies follow as events."""
@@ -109,14 +111,16 @@ class Rescuer(LiveRules):
         elif event.kind == "rescued":
             self._helped = len(self._done)
         elif event.kind == "rescue":
-            self._take_note(event.data)
+            self._take_note(event.data, event.step)
 
-    def _take_note(self, data: Mapping[str, Any]) -> None:
+    def _take_note(self, data: Mapping[str, Any], step: int) -> None:
         """Store the changes of a remedy."""
         remedy = str(data["remedy"])
         self._done.append(remedy)
         self._excluded |= set(data.get("images") or ())
-        if remedy == "lower_rate":
+        if remedy == "lower_rate" and data.get("groups"):
+            self._restored_at = step
+        elif remedy == "lower_rate":
             self._rate *= float(data["value"])
         elif remedy == "tighten_clip":
             self._clip = str(data["value"])
@@ -185,6 +189,9 @@ class Rescuer(LiveRules):
         if self._mode == "auto" and cause not in PLANS:
             return Ending(cause=cause, why=why, advice=_ADVICE[cause])
         tries = len([name for name in self._done if name != "quarantine" or self._mode != "auto"])
+        leap = self._leap(findings)
+        if leap is not None:
+            return self._after_leap(leap, why, tries < self._limit)
         remedy = None if tries >= self._limit else self._choose(cause)
         if remedy is None:
             vain = self._done[self._helped :]
@@ -207,6 +214,41 @@ class Rescuer(LiveRules):
         if self._present_rate() > self._usual_rates[1]:
             onset = None  # too high from the start: the oldest state is best
         return Action(remedy=remedy, cause=cause, why=why, value=value, images=images, onset=onset)
+
+    def _leap(self, findings: Sequence[Finding]) -> Leap | None:
+        """Return the critical leap of a rate if its remedy may be used; the latest of several."""
+        found = next((f for f in findings if f.rule == _LEAPT and f.severity == "critical"), None)
+        if found is None or self.context is None or self._mode not in {"auto", "lower_rate"}:
+            return None
+        leaps = find_leaps(self.context, found.threshold or _LEAP)
+        return leaps[-1] if leaps else None
+
+    def _after_leap(self, leap: Leap, why: str, allowed: bool) -> Action | Ending:
+        """Restore the rates that leapt; end if something outside the schedule sets them again."""
+        assert self.context is not None
+        step, names = self.context.step_at(leap.row), tuple(leap.factors)
+        restored = self._restored_at
+        again = restored is not None and step - restored <= _EVERY
+        if again or not allowed:
+            since = (
+                f"the rate leapt again at step {step}, after the rescue had restored it at step "
+                f"{restored}: "
+                if restored is not None
+                else ""
+            )
+            advice = (
+                f"{since}a callback or scheduler sets the learning rate of {' and '.join(names)}; "
+                "remove it or correct its value, then restart"
+            )
+            return Ending(cause="learning_rate", why=why, advice=advice)
+        return Action(
+            remedy="lower_rate",
+            cause="learning_rate",
+            why=why,
+            value=f"{1 / leap.factor:.3g}",
+            onset=step,
+            groups=names,
+        )
 
     def _choose(self, cause: CauseName) -> str | None:
         """Return the next remedy; None if none is left."""
@@ -304,12 +346,10 @@ def lower_rate_by(context: DiagnosisContext, rate: float, usual: tuple[float, fl
         rate: Current base learning rate, before the schedule.
         usual: Usual rate of the optimizer type, and the rate above which it is hardly ever used.
     """
-    lr = context.run.lr[np.isfinite(context.run.lr)]
-    if lr.size > 2 * _EVERY or (lr.size > 1 and not context.begins):  # a warm-up jumps, too
-        recent = lr[-2 * _EVERY :]
-        leap = float(np.nanmax(ratio_of(recent[1:], recent[:-1])))
-        if leap > _LEAP:
-            return 1 / leap
+    recent = context.run.step.size - 2 * _EVERY
+    leaps = [leap.factor for leap in find_leaps(context, _LEAP) if leap.row > recent]
+    if leaps:
+        return 1 / max(leaps)
     if rate > usual[1]:
         return min(_TENTH, usual[0] / rate)
     return _TENTH

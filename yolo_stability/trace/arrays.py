@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from yolo_stability.core.types import Trace
+from yolo_stability.trace.weight_samples import WeightSamples
 
 if TYPE_CHECKING:
     import polars as pl
@@ -41,6 +42,10 @@ _OPTIONAL = ("images", "objects", "input_min", "input_max", "input_mean", "input
 
 def _unset() -> Floats:
     return np.zeros(0)
+
+
+def _no_rows() -> Ints:
+    return np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -151,6 +156,10 @@ class RunSeries:
         epochs: Epochs with their validations.
         summed: Whether the loss that is differentiated is a sum over the images of a batch, so that
             gradient norms grow with it.
+        sampled: (K,) positions of the steps whose weights were measured, ascending.
+        weight_norm: (B, K) norm of each block's weights before those steps; NaN where unknown.
+        update_ratio: (B, K) norm of each block's change in those steps over that of its weights;
+            NaN where unknown.
     """
 
     names: tuple[str, ...]
@@ -187,12 +196,20 @@ class RunSeries:
     rates: Mapping[str, Floats] = field(default_factory=dict)
     epochs: EpochSeries = field(default_factory=no_epochs)
     summed: bool = False
+    sampled: Ints = field(default_factory=_no_rows)
+    weight_norm: Norms = field(default_factory=_unset)
+    update_ratio: Norms = field(default_factory=_unset)
 
     def __post_init__(self) -> None:
         """Fill columns that were not given with NaN."""
         for name in _OPTIONAL:
             if getattr(self, name).size != self.step.size:
                 object.__setattr__(self, name, np.full(self.step.size, np.nan))
+        for name in ("weight_norm", "update_ratio"):
+            if getattr(self, name).shape != (len(self.names), self.sampled.size):
+                object.__setattr__(
+                    self, name, np.full((len(self.names), self.sampled.size), np.nan)
+                )
 
     def profile(self) -> BlockProfile:
         """Return gradient statistics over the depth of the model."""
@@ -208,7 +225,8 @@ def as_series(trace: Trace | RunSeries) -> RunSeries:
         return trace
     steps = trace.steps.sort("step", "attempt")
     names, roles = _names_and_roles(trace)
-    blocks, bad, (update, update_block) = _dense(trace, _keys(steps), names)
+    blocks, bad, (update, update_block), samples = _dense(trace, _keys(steps), names)
+    sampled, weight_norm, update_ratio = samples.spread(len(names))
     order = np.argsort(bad[1], kind="stable")
     events = _events(trace.events)
     stop, completed = _ending(events)
@@ -245,6 +263,9 @@ def as_series(trace: Trace | RunSeries) -> RunSeries:
         input_max=_optional(steps, "input_max"),
         input_mean=_optional(steps, "input_mean"),
         input_std=_optional(steps, "input_std"),
+        sampled=sampled,
+        weight_norm=weight_norm,
+        update_ratio=update_ratio,
     )
 
 
@@ -285,12 +306,12 @@ def _keys(frame: pl.DataFrame) -> Ints:
 
 def _dense(
     trace: Trace, keys: Ints, names: Sequence[str]
-) -> tuple[Norms, tuple[Ints, Ints, Ints], tuple[Floats, Ints]]:
+) -> tuple[Norms, tuple[Ints, Ints, Ints], tuple[Floats, Ints], WeightSamples]:
     """Spread the rows of the block table over (B, S) in slices, to limit memory on long runs.
 
     Returns:
         The norms; block, row and count of each entry with non-finite elements; the largest update
-        ratio of each step and its block.
+        ratio of each step and its block; the sampled weight norms.
     """
     import polars as pl
 
@@ -300,6 +321,7 @@ def _dense(
     update, update_block = np.full(keys.size, np.nan), np.full(keys.size, -1, dtype=np.int64)
     sorter = np.argsort(keys, kind="stable")
     bad: list[tuple[Ints, Ints, Ints]] = [(np.zeros(0, dtype=np.int64),) * 3]
+    samples = WeightSamples()
     for first in range(0, trace.blocks.height if keys.size else 0, _SLICE):
         part = trace.blocks.slice(first, _SLICE)
         key = _keys(part)
@@ -315,11 +337,12 @@ def _dense(
         np.fmax.at(update, row[at], ratio[at])
         top = at[ratio[at] == update[row[at]]]
         update_block[row[top]] = block[top]
+        samples.add(part, known, block, row)
         count = part["nonfinite"].fill_null(0).cast(pl.Int64).to_numpy()
         hit = np.flatnonzero(known & (count > 0))
         bad.append((block[hit], row[hit].astype(np.int64), count[hit]))
     blocks, rows, counts = (np.concatenate(column) for column in zip(*bad, strict=True))
-    return norms, (blocks, rows, counts), (update, update_block)
+    return norms, (blocks, rows, counts), (update, update_block), samples
 
 
 def _floats(column: pl.Series) -> Floats:
