@@ -187,7 +187,7 @@ def _extrapolated(rates: Floats, run: RunSeries, row: int) -> float:
 
 def _boundaries(run: RunSeries) -> Bools:
     """Return the steps before which a session, a recovery or a rescue changed the state."""
-    boundary = np.diff(run.attempt, prepend=run.attempt[:1]) != 0
+    boundary: Bools = np.diff(run.attempt, prepend=run.attempt[:1]) != 0
     for event in run.events:
         if event.kind in _BOUNDARIES:
             row = int(np.searchsorted(run.step, event.step))
@@ -199,8 +199,8 @@ def _boundaries(run: RunSeries) -> Bools:
 def _settling(run: RunSeries, boundary: Bools) -> Bools:
     """Return the steps whose rates may rise to an earlier one: after a boundary or a rewarm."""
     settling = np.zeros(run.step.size, dtype=bool)
-    for row in np.flatnonzero(boundary):
-        settling[row : row + _SETTLING] = True
+    for start in np.flatnonzero(boundary):
+        settling[start : start + _SETTLING] = True
     done = np.cumsum(run.accumulate)
     for event in run.events:
         if event.kind == "rescue" and event.data.get("remedy") == "rewarm":
