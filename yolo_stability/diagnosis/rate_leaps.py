@@ -127,10 +127,10 @@ class _Expectation:
         if np.isfinite(scale) and np.isfinite(stock[row]):
             return float(scale * stock[row])
         before = float(rates[row - 1])
-        if self._schedule is None and self._begins and row <= _YOUNG:
+        if self._begins and row <= _YOUNG:
             return float("nan")
         if self._settling[row]:
-            return max(before, float(self._peak(group, rates)[row]))
+            return float(np.nanmax(rates[:row], initial=before))
         return _extrapolated(rates, self._run, row) if before > 0 else float("nan")
 
     def knows(self, group: str, rates: Floats, row: int) -> bool:
