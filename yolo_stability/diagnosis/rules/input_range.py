@@ -13,8 +13,8 @@ from yolo_stability.core.types import Severity
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run
-from yolo_stability.diagnosis.rolling import ratio_of, spans, usual_before
-from yolo_stability.trace.arrays import Bools, Floats, RunSeries
+from yolo_stability.diagnosis.rolling import first_span, ratio_of, usual_before
+from yolo_stability.trace.arrays import Bools, Floats, Ints, RunSeries
 
 __all__ = ["InputRange"]
 
@@ -22,6 +22,42 @@ _REMEDY = (
     "give the model values from 0 to 1: check the code that loads, normalizes or preprocesses "
     "images, which Ultralytics divides by 255 itself"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Sign:
+    """Flags of one kind of fault, and how many in a row are a warning or critical."""
+
+    flags: Bools
+    values: Floats
+    limit: float
+    warning: int
+    critical: int | None
+    text: str
+
+    def first(self) -> _Hit | None:
+        """Return the first span that is long enough, for the highest severity."""
+        lengths: tuple[tuple[Severity, int | None], ...] = (
+            ("critical", self.critical),
+            ("warning", self.warning),
+        )
+        for severity, length in lengths:
+            span = first_span(self.flags, length) if length else None
+            if span is not None and length:
+                known = span[0] + length
+                return _Hit(severity, span[0], span[1], known, self)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Hit:
+    """A span of samples with a sign, and the position at which it was known."""
+
+    severity: Severity
+    begin: int
+    end: int
+    known: int
+    sign: _Sign
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,119 +99,55 @@ class InputRange(Rule):
     several: int = 4
 
     def look(self, context: DiagnosisContext) -> Iterator[Finding]:
-        """Check the sampled batches for each kind of fault, and report the first critical one."""
-        rows = np.flatnonzero(np.isfinite(context.run.input_std) | _infinite(context.run))
-        if not rows.size:
-            return
-        found = list(self._found(context, rows))
-        critical = [f for f in found if f.severity == "critical"]
-        yield from (critical or found)[:1]
-
-    def _found(
-        self, context: DiagnosisContext, rows: np.ndarray[tuple[int], np.dtype[np.intp]]
-    ) -> Iterator[Finding]:
-        """Yield one finding for each kind of fault, in order of certainty."""
+        """Check the sampled batches for each sign; report the first critical one, or the first."""
         run = context.run
+        infinite = np.isinf(run.input_max) | np.isinf(run.input_min)
+        rows = np.flatnonzero(np.isfinite(run.input_std) | infinite)
+        task = context.header.effective.get("task") if context.header else None
+        found = [hit for sign in self._signs(run, rows, task) if (hit := sign.first()) is not None]
+        if not rows.size or not found:
+            return
+        hit = min(found, key=lambda hit: (hit.severity != "critical", hit.known))
+        first, end = int(rows[hit.begin]), int(rows[hit.end - 1]) + 1
+        observed = float(hit.sign.values[hit.begin])
+        finite = bool(np.isfinite(observed))
+        text = hit.sign.text.format(brief(observed) if finite else "infinity")
+        step = context.step_at(first)
+        when = f"from step {step} on" if hit.end - hit.begin > 1 else f"at step {step}"
+        yield self.found(
+            hit.severity,
+            f"{when} the input values of the model {text}",
+            context=context,
+            rows=(first, end),
+            observed=observed if finite else None,
+            threshold=hit.sign.limit,
+            remedy=_REMEDY,
+        )
+
+    def _signs(self, run: RunSeries, rows: Ints, task: object) -> Iterator[_Sign]:
+        """Yield the flags of each sign over the sampled batches."""
         low, high, spread = (
             values[rows] for values in (run.input_min, run.input_max, run.input_std)
         )
-        task = context.header.effective.get("task") if context.header else None
+        level = ratio_of(spread, usual_before(spread, self.window, self.lasting))
+        few, many = self.several, self.lasting
         with np.errstate(invalid="ignore"):
-            tall = np.maximum(high, -low)
-            below = low < self.negative
-            free = below | (task == "classify")
-            bright = np.where(free, tall > self.normalized, high > self.bright) & ~np.isnan(tall)
-            flat = spread < self.flat
+            tall, below, flat = np.maximum(high, -low), low < self.negative, spread < self.flat
+            limit = np.where(below | (task == "classify"), self.normalized, self.bright)
+            bright = np.where(limit > self.bright, tall, high) > limit
             dark = (high < self.dark) & (high > 0) & ~flat & ~below
             odd = below & ~bright & (task not in {None, "classify"})
-        kinds: tuple[tuple[Bools, Floats, float, int, int, str], ...] = (
-            (
-                bright,
-                tall,
-                self.bright,
-                1,
-                self.several,
-                "reached {}: they were not divided by 255",
-            ),
-            (
-                dark,
-                high,
-                self.dark,
-                self.several,
-                self.lasting,
-                "were at most {}: they were divided by 255 more than once",
-            ),
-            (
-                flat,
-                spread,
-                self.flat,
-                self.several,
-                self.lasting,
-                "were all the same: the images hold nothing",
-            ),
-            (
-                odd,
-                low,
-                self.negative,
-                self.several,
-                0,
-                "fell to {}: values below 0 are unusual for this task",
-            ),
-        )
-        for flags, values, limit, few, many, text in kinds:
-            for severity, length in _lengths(many, few):
-                span = next(spans(flags, length), None) if length else None
-                if span is not None:
-                    yield self._report(context, severity, rows, span, length, values, limit, text)
-                    break
-        yield from self._changes(context, rows, spread)
-
-    def _changes(
-        self,
-        context: DiagnosisContext,
-        rows: np.ndarray[tuple[int], np.dtype[np.intp]],
-        spread: Floats,
-    ) -> Iterator[Finding]:
-        """Yield a finding if the spread of the values leaves its own level for good."""
-        level = ratio_of(spread, usual_before(spread, self.window, self.lasting))
-        with np.errstate(invalid="ignore"):
             left = (level > self.changed) | (level < 1 / self.changed)
-        for severity, length in _lengths(self.lasting, self.several):
-            span = next(spans(left, length), None)
-            if span is not None:
-                text = "changed their spread by a factor of {} within the run"
-                yield self._report(context, severity, rows, span, length, level, self.changed, text)
-                return
-
-    def _report(
-        self,
-        context: DiagnosisContext,
-        severity: Severity,
-        rows: np.ndarray[tuple[int], np.dtype[np.intp]],
-        span: tuple[int, int],
-        length: int,
-        values: Floats,
-        limit: float,
-        text: str,
-    ) -> Finding:
-        """Return a finding about a span of samples."""
-        first, end = int(rows[span[0]]), int(rows[span[1] - 1]) + 1
-        observed = float(values[span[0]])
-        shown = brief(observed) if np.isfinite(observed) else "infinity"
-        when = (
-            f"from step {context.step_at(first)} on"
-            if length > 1
-            else f"at step {context.step_at(first)}"
-        )
-        return self.found(
-            severity,
-            f"{when} the input values of the model {text.format(shown)}",
-            context=context,
-            rows=(first, end),
-            observed=observed if np.isfinite(observed) else None,
-            threshold=limit,
-            remedy=_REMEDY,
-        )
+        undivided = "reached {}: they were not divided by 255"
+        yield _Sign(bright, tall, self.bright, 1, few, undivided)
+        twice = "were at most {}: they were divided by 255 more than once"
+        yield _Sign(dark, high, self.dark, few, many, twice)
+        blank = "were all the same: the images hold nothing"
+        yield _Sign(flat, spread, self.flat, few, many, blank)
+        unusual = "fell to {}: values below 0 are unusual for this task"
+        yield _Sign(odd, low, self.negative, few, None, unusual)
+        changed = "changed their spread by a factor of {} within the run"
+        yield _Sign(left, level, self.changed, few, many, changed)
 
     @classmethod
     def example(cls) -> RunSeries:
@@ -189,14 +161,3 @@ class InputRange(Rule):
             input_mean=0.4 * scale,
             input_std=0.25 * scale,
         )
-
-
-def _lengths(critical: int, warning: int) -> tuple[tuple[Severity, int], ...]:
-    """Return the lengths of spans by severity, the severer one first."""
-    return (("critical", critical), ("warning", warning))
-
-
-def _infinite(run: RunSeries) -> Bools:
-    """Return the steps whose input held an infinite value."""
-    infinite: Bools = np.isinf(run.input_max) | np.isinf(run.input_min)
-    return infinite
