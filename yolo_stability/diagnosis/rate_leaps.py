@@ -103,11 +103,13 @@ class _Expectation:
 
     def __init__(self, context: DiagnosisContext) -> None:
         run = self._run = context.run
-        self._schedule, self._begins = StockSchedule.of(context.header), context.begins
+        self._schedule = StockSchedule.of(context.header)
         self._stock: dict[str, Floats] = {}
         self._peaks: dict[str, Floats] = {}
         self._boundary = _boundaries(run)
         self._settling = _settling(run, self._boundary)
+        young = np.append(np.flatnonzero(self._boundary[: _YOUNG + 1]), _YOUNG + 1)
+        self._unknown = int(young[0]) if context.begins else 0
         effective = context.header.effective if context.header else {}
         self.plain = context.header is not None and "task" not in effective
         groups = effective.get("groups") or {} if self.plain else {}
@@ -127,7 +129,7 @@ class _Expectation:
         if np.isfinite(scale) and np.isfinite(stock[row]):
             return float(scale * stock[row])
         before = float(rates[row - 1])
-        if self._begins and row <= _YOUNG:
+        if row < self._unknown:
             return float("nan")
         if self._settling[row]:
             return float(np.nanmax(rates[:row], initial=before))

@@ -93,6 +93,7 @@ class Rescuer(LiveRules):
         self._excluded: set[str] = set()
         self._trouble = False
         self._restored_at: int | None = None
+        self._restored = 0  # leaps that were undone, which no plan counts
 
     def open(self, blocks: Sequence[BlockSpec], header: RunHeader | None = None) -> None:
         """Start a run, or a further session of one; earlier remedies follow as events."""
@@ -119,7 +120,7 @@ class Rescuer(LiveRules):
         self._done.append(remedy)
         self._excluded |= set(data.get("images") or ())
         if remedy == "lower_rate" and data.get("groups"):
-            self._restored_at = step
+            self._restored_at, self._restored = step, self._restored + 1
         elif remedy == "lower_rate":
             self._rate *= float(data["value"])
         elif remedy == "tighten_clip":
@@ -268,7 +269,9 @@ class Rescuer(LiveRules):
             and self._usual_rates[1] < self._present_rate() <= _BEARABLE
         )
         left = list(SGD_PLAN if cause == "learning_rate" and bearable else PLANS[cause])
-        for name in self._done:
+        used = Counter(self._done)
+        used["lower_rate"] -= self._restored
+        for name in used.elements():
             if name in left:
                 left.remove(name)
         return next((name for name in left if self._possible(name)), None)

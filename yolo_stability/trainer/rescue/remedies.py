@@ -152,6 +152,8 @@ class LiveRemedies:
         A base rate that was raised returns to its known value; one that was not is left alone,
         unless the schedule itself multiplies it.
         """
+        if not self._base:
+            self.know_rates(state)
         shares = _schedule_shares(state)
         for i, group in enumerate(state.optimizer.param_groups):
             if group_names(state.optimizer)[i] not in groups:
