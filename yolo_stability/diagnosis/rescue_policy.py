@@ -15,17 +15,14 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
-import numpy as np
-
 from yolo_stability.core.actions import Action, Ending
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.types import BlockSpec, CauseName, Event, RunHeader, StepRecord
 from yolo_stability.diagnosis.causes import rank_causes
-from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.live import LiveRules
 from yolo_stability.diagnosis.rate_leaps import Leap, find_leaps
+from yolo_stability.diagnosis.remedy_strength import is_adaptive, lower_rate_by, tighter_clip
 from yolo_stability.diagnosis.rules import RULES
-from yolo_stability.trace.arrays import median_of
 
 __all__ = ["PLANS", "Rescuer"]
 
@@ -36,9 +33,7 @@ _SINCE_EVER = {"noise"}  # a noisy norm over 48 steps does not date the onset of
 _BLAMED = 2  # incidents that blame the same image before it is excluded
 # usual rates, and rates above which an optimizer is hardly ever used
 _ADAM, _SGD = (0.005, 0.02), (0.01, 0.1)
-_LEAP = 3.0
 _LEAPT = "rate_leap"
-_TENTH = 0.1
 
 PLANS: Mapping[CauseName, tuple[str, ...]] = {
     "learning_rate": ("lower_rate", "tighten_clip", "lower_rate"),
@@ -221,7 +216,7 @@ class Rescuer(LiveRules):
         found = next((f for f in findings if f.rule == _LEAPT and f.severity == "critical"), None)
         if found is None or self.context is None or self._mode not in {"auto", "lower_rate"}:
             return None
-        leaps = find_leaps(self.context, found.threshold or _LEAP)
+        leaps = find_leaps(self.context, found.threshold or 0.0)
         return leaps[-1] if leaps else None
 
     def _after_leap(self, leap: Leap, why: str, allowed: bool) -> Action | Ending:
@@ -329,55 +324,3 @@ class Rescuer(LiveRules):
     @property
     def _effective(self) -> Mapping[str, Any]:
         return self._header.effective if self._header else {}
-
-
-def is_adaptive(optimizer: str) -> bool:
-    """Return whether an optimizer normalizes gradients, so that clipping has little effect.
-
-    Example:
-        >>> is_adaptive("AdamW"), is_adaptive("SGD")
-        (True, False)
-    """
-    return any(part in optimizer.lower() for part in ("adam", "rmsprop", "musgd"))
-
-
-def lower_rate_by(context: DiagnosisContext, rate: float, usual: tuple[float, float]) -> float:
-    """Return the factor for the learning rate: back to its earlier or usual value, or a tenth.
-
-    Args:
-        context: The run, whose recorded rates show whether the rate has jumped.
-        rate: Current base learning rate, before the schedule.
-        usual: Usual rate of the optimizer type, and the rate above which it is hardly ever used.
-    """
-    recent = context.run.step.size - 2 * _EVERY
-    leaps = [leap.factor for leap in find_leaps(context, _LEAP) if leap.row > recent]
-    if leaps:
-        return 1 / max(leaps)
-    if rate > usual[1]:
-        return min(_TENTH, usual[0] / rate)
-    return _TENTH
-
-
-def tighter_clip(context: DiagnosisContext, now: str, *, adaptive: bool) -> str:
-    """Return a clip that is tighter than the current one, scaled by the run's own healthy norms.
-
-    Under SGD that is adaptive gradient clipping, which compares each unit's gradient with its own
-    weights; for Adam-type optimizers a bound on the total norm, since only deviations from the
-    steps before reach the weights. A clip of the same kind is tightened by a factor of 3.
-
-    Args:
-        context: The run.
-        now: Current clip, such as `norm:10`.
-        adaptive: Whether the optimizer is of Adam type.
-    """
-    kind, _, text = now.partition(":")
-    bound = float(text) if text else float("inf")
-    if kind == "agc":
-        return f"agc:{min(0.01, bound / 3):.3g}"
-    if not adaptive and not (kind == "norm" and bound < 1):
-        return "agc:0.01"
-    norm, usual = context.run.norm, context.usual_norm
-    with np.errstate(invalid="ignore"):
-        healthy = norm[np.isfinite(norm) & ~(norm > 5 * usual)]
-    own = min(float(median_of(healthy)) if healthy.size else 10.0, 10.0) / 10
-    return f"norm:{max(min(own, bound / 3 if kind == 'norm' else own), 1e-4):.3g}"

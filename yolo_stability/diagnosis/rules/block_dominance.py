@@ -31,13 +31,15 @@ class BlockDominance(Rule):
     warning of its own, also without a clip.
 
     Attributes:
-        share: Share of the squared norm that dominates; healthy blocks hold up to 0.92, and in the
-            first steps, also of pose with its huge norms, 0.25.
+        share: Share of the squared norm that dominates; healthy blocks of YOLO26n hold up to 0.92,
+            those of a model of nine blocks 0.985 at single steps, and in the first steps, also of
+            pose with its huge norms, 0.6.
         starved: Factor by which the clip reduces the others beyond what their own norm requires.
         lasting: Consecutive steps that are a warning.
-        first: Number of first steps that are a warning, if all of them are dominated.
-        huge: Norm above which they are so without a clip; the first norm of healthy pose models
-            reaches 6e4, without a block that dominates it.
+        first: Number of first steps in which one dominated step with a huge norm is a warning: the
+            weights that the run began with are to blame, such as a block of zeros.
+        huge: That norm; the first norms of healthy pose models reach 5e5, in no block above all.
+        samples: Sampled steps needed to tell that the others hardly move.
         still: Update ratio below which a block hardly moves; the smallest healthy ones, of a
             fine-tune at its final rate, are above 1e-6.
         apart: The dominating block moves at least so many times as much as any other.
@@ -47,7 +49,8 @@ class BlockDominance(Rule):
     starved: float = 0.05
     lasting: int = 32
     first: int = 4
-    huge: float = 1e5
+    huge: float = 1e6
+    samples: int = 4
     still: float = 1e-7
     apart: float = 100.0
 
@@ -61,10 +64,10 @@ class BlockDominance(Rule):
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
             needed = np.minimum(1.0, run.clip * run.norm / rest)  # by the others' own norm
             starving = (run.clip < 1) & (run.clip < self.starved * needed)
-            huge = np.isnan(run.clip) & (run.norm > self.huge)
+            huge = run.norm > self.huge
         usual = (share > self.share) & ~run.scaler & ~run.guard
         spans_found = [
-            (usual & (starving | huge), self.first, self.first if context.begins else 0),
+            (usual & huge, 1, self.first if context.begins else 0),
             (usual & starving, self.lasting, run.step.size),
         ]
         for flags, length, rows in spans_found:
@@ -87,11 +90,15 @@ class BlockDominance(Rule):
         held = float(np.min(share[span[0] : span[1]]))
         others = float(median_of(rest[span[0] : span[1]] / run.norm[span[0] : span[1]]))
         still = self._still(run, block, span)
-        text = (
-            f"{run.names[block]} held {100 * held:.4g} % of the squared gradient norm from step "
-            f"{context.step_at(span[0])} on, so that all other blocks together had "
-            f"{brief(others)} of the norm that is clipped"
-        )
+        step = context.step_at(span[0])
+        text = f"{run.names[block]} held {100 * held:.4g} % of the squared gradient norm"
+        if length == 1:
+            text = f"{text} of {brief(float(run.norm[span[0]]))} at step {step}"
+        else:
+            text = (
+                f"{text} from step {step} on, so that all other blocks together had "
+                f"{brief(others)} of the norm that is clipped"
+            )
         return self.found(
             "critical" if still else "warning",
             f"{text} and hardly moved" if still else text,
@@ -110,7 +117,7 @@ class BlockDominance(Rule):
         ratios = run.update_ratio[:, inside]
         others = np.delete(ratios, block, axis=0)
         known = np.isfinite(others).all(axis=0) & np.isfinite(ratios[block])
-        if known.sum() < self.first:
+        if known.sum() < self.samples:
             return False
         most = others[:, known].max(axis=0)
         return bool((most < self.still).all() and (ratios[block, known] > self.apart * most).all())

@@ -72,13 +72,16 @@ def test_without_a_tight_clip_nothing_starves() -> None:
     assert look(dominated(1000.0), "norm:10")
 
 
-def test_the_first_steps_count_alone() -> None:
-    (found,) = look(dominated(1e4, first=0, last=4))
-    assert (found.severity, found.first_step) == ("warning", 3)
-    assert look(dominated(1e4, first=0, last=3)) == []
-    assert look(dominated(1e4, first=1, last=6)) == []
-    assert look(dominated(1e4, first=0, last=4, bound=0.0))  # also without a clip
-    later = dominated(1e4, first=0, last=4)
+@pytest.mark.parametrize("bound", [10.0, 0.0])
+def test_one_huge_step_at_the_start_is_enough(bound: float) -> None:
+    """As of a block of zeros in a loaded checkpoint: a norm of 1e11, and 60 in the next step."""
+    (found,) = look(dominated(1e6, first=0, last=1, bound=bound))
+    assert (found.severity, found.block) == ("warning", NAMES[3])
+    assert (found.first_step, found.last_step) == (0, 0)
+    assert look(dominated(1e6, first=3, last=4, bound=bound))
+    assert look(dominated(1e6, first=4, last=5, bound=bound)) == []
+    assert look(dominated(1e3, first=0, last=4, bound=bound)) == []
+    later = dominated(1e6, first=0, last=1, bound=bound)
     assert look(replace(later, step=later.step + 50)) == []
 
 
