@@ -184,6 +184,7 @@ class _Rows:
             np.full((len(names), size), np.nan, dtype=np.float32) for _ in range(3)
         )
         self._bad = np.zeros((len(names), size), dtype=np.int64)
+        self._sampled = np.zeros(size, dtype=bool)
         self._end, self._restarted = 0, False
 
     @property
@@ -210,7 +211,14 @@ class _Rows:
         if self._end == self._norms.shape[1]:
             kept = slice(self._end - self._window, self._end)
             named = (*self._columns.values(), *self._rates.values(), *self._losses.values())
-            for array in (*named, self._norms, self._weights, self._updates, self._bad):
+            for array in (
+                *named,
+                self._norms,
+                self._weights,
+                self._updates,
+                self._bad,
+                self._sampled,
+            ):
                 array[..., : self._window] = array[..., kept].copy()
             self._end, self._restarted = self._window, False
         at = self._end
@@ -221,7 +229,7 @@ class _Rows:
         self._columns["update"][at], self._columns["update_block"][at] = np.nan, -1
         for norms in (self._norms, self._weights, self._updates):
             norms[:, at] = np.nan
-        self._bad[:, at] = 0
+        self._bad[:, at], self._sampled[at] = 0, False
         known = [(self._place[b.block], b) for b in record.blocks if b.block in self._place]
         places = [place for place, _ in known]
         with np.errstate(over="ignore"):
@@ -232,7 +240,7 @@ class _Rows:
         for block, stats in known:
             ratio = stats.update_ratio
             if stats.weight_norm is not None:
-                self._weights[block, at] = stats.weight_norm
+                self._weights[block, at], self._sampled[at] = stats.weight_norm, True
             if ratio is not None:
                 self._updates[block, at] = ratio
             if ratio is not None and (
@@ -251,7 +259,7 @@ class _Rows:
         rows = slice(max(0, self._end - self._window), self._end)
         bad = self._bad[:, rows].T
         row, block = np.nonzero(bad)
-        sampled = np.flatnonzero(~np.isnan(self._weights[:, rows]).all(axis=0))
+        sampled = np.flatnonzero(self._sampled[rows])
         return RunSeries(
             names=self._names,
             roles=self._roles,

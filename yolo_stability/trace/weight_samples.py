@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["WeightSamples"]
 
 _Ints = npt.NDArray[np.int64]
+_Places = npt.NDArray[np.int32]
 _Norms = npt.NDArray[np.floating[Any]]
 
 
@@ -24,8 +25,8 @@ class WeightSamples:
     """
 
     def __init__(self) -> None:
-        none, floats = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
-        self._parts: list[tuple[_Ints, _Ints, _Norms, _Norms]] = [(none, none, floats, floats)]
+        none, floats = np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.float32)
+        self._parts: list[tuple[_Places, _Places, _Norms, _Norms]] = [(none, none, floats, floats)]
 
     def add(
         self, part: pl.DataFrame, known: npt.NDArray[np.bool_], block: _Ints, row: _Ints
@@ -40,7 +41,8 @@ class WeightSamples:
         """
         weight, ratio = (_float32(part[name]) for name in ("weight_norm", "update_ratio"))
         at = np.flatnonzero(known & ~np.isnan(weight))
-        self._parts.append((block[at], row[at], weight[at], ratio[at]))
+        compact = block[at].astype(np.int32), row[at].astype(np.int32)
+        self._parts.append((*compact, weight[at], ratio[at]))
 
     def spread(self, blocks: int) -> tuple[_Ints, _Norms, _Norms]:
         """Return the (K,) sampled positions and the (B, K) weight norms and update ratios.
