@@ -30,6 +30,8 @@ PER_STEP = (
     *("amp_scale", "update", "update_block", "micro_norm"),
     *("images", "objects", "input_min", "input_max", "input_mean", "input_std"),
 )
+NAMED = ("losses", "rates")
+SAMPLED = ("sampled", "weight_norm", "update_ratio")
 _FLOATS = ("loss", "norm", "clip", "lr", "amp_scale", "update", "micro_norm")
 _ODD = [0.0, -0.0, 1.0, -3.0, 41.0, 1e-30, 5e-324, 1e30, -1e30, 1e300, np.inf, -np.inf, np.nan]
 _ROLES = [
@@ -65,8 +67,8 @@ def cut(run: RunSeries, rows: int) -> RunSeries:
     return replace(
         run,
         **{name: getattr(run, name)[:rows] for name in PER_STEP},
-        losses={name: column[:rows] for name, column in run.losses.items()},
-        rates={name: column[:rows] for name, column in run.rates.items()},
+        **{name: {k: v[:rows] for k, v in getattr(run, name).items()} for name in NAMED},
+        **{name: getattr(run, name)[..., run.sampled < rows] for name in SAMPLED},
         epochs=ended(run, rows),
         block_norm=run.block_norm[:, :rows],
         bad_block=run.bad_block[known],
@@ -93,7 +95,7 @@ def ended(run: RunSeries, rows: int) -> EpochSeries:
 def frozen(run: RunSeries) -> RunSeries:
     """Return a run whose arrays refuse to be written."""
     arrays = {}
-    for name in (*PER_STEP, "block_norm", "bad_block", "bad_row", "bad_count"):
+    for name in (*PER_STEP, *SAMPLED, "block_norm", "bad_block", "bad_row", "bad_count"):
         arrays[name] = getattr(run, name).copy()
         arrays[name].setflags(write=False)
     return replace(run, **arrays)

@@ -35,6 +35,8 @@ class Action:
         images: Names of image files to exclude.
         roll_back: Whether to roll back to the last healthy state first.
         onset: Step at which the trouble first appeared; None if unknown.
+        groups: Parameter groups whose rate leapt, for `lower_rate`: it then restores their rates;
+            empty to lower every rate.
     """
 
     remedy: str
@@ -44,6 +46,7 @@ class Action:
     images: tuple[str, ...] = ()
     roll_back: bool = True
     onset: int | None = None
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

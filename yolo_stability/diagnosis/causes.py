@@ -98,9 +98,14 @@ def _from_trace(
     starts = (_at_the_start(context, rules), _against_weights(context), _along_depth(context))
     built_in = [item for item in starts if item is not None]
     yield from built_in
-    rate = _rate_jump(context, onset)
-    if rate is not None:
-        yield rate
+    leap = rules.get("rate_leap")
+    if leap is not None and (leap.first_step or 0) <= context.step_at(onset) + 1:
+        weight = 6.0 if leap.severity == "critical" else 2.0
+        text = (
+            f"the learning rate jumped by a factor of {brief(leap.observed or 0.0)} at step "
+            f"{leap.first_step}"
+        )
+        yield CauseEvidence(weights={"learning_rate": weight}, text=text)
     sudden = _sudden(context, rules, onset)
     if sudden is not None:
         yield sudden
@@ -175,24 +180,6 @@ def _wavering(context: DiagnosisContext, found: Finding, weight: float) -> Cause
             text=f"{found.message}, while the loss did not",
         )
     return CauseEvidence(weights={"batch_noise": weight}, text=found.message)
-
-
-def _rate_jump(context: DiagnosisContext, onset: int) -> CauseEvidence | None:
-    """Return evidence of a learning rate that jumped during the run."""
-    lr = context.run.lr[: onset + 2]
-    if lr.size < 2 or not np.isfinite(lr).any():
-        return None
-    before = np.fmax.accumulate(lr)[:-1]
-    leap = ratio_of(lr[1:], before)
-    leap[:_SUDDEN] = np.nan  # a warm-up starts near 0
-    if not (leap > 5).any():
-        return None
-    row = int(np.nanargmax(leap))
-    text = (
-        f"the learning rate jumped by a factor of {brief(float(leap[row]))} at step "
-        f"{context.step_at(row + 1)}"
-    )
-    return CauseEvidence(weights={"learning_rate": 6.0}, text=text)
 
 
 def _sudden(

@@ -28,6 +28,8 @@ _WINDOW = 512
 _EVERY = 16
 _YOUNG = 64
 _BUILT_IN = {"vanishing"}
+_LEAPT = 2.5  # a rate that grows faster than any warm-up after its second step: the same
+_OPTIONAL = ("images", "objects", "input_min", "input_max", "input_mean", "input_std")
 _REPLACED = 1.0  # an update as large as the weights: evaluate immediately
 _FORERUNNER = "update_ratio"  # the first finding in every run that failed after a finite step
 _RANK = {"info": 0, "warning": 1, "critical": 2}
@@ -38,7 +40,8 @@ class LiveRules:
 
     Args:
         every: Interval of evaluation in steps, a quarter of it in the first 64 steps; a step that
-            is not finite, or replaces the weights, triggers an evaluation immediately.
+            is not finite, replaces the weights or takes a rate that has leapt triggers an
+            evaluation immediately.
         window: Maximum number of steps that the rules see.
     """
 
@@ -117,6 +120,7 @@ class LiveRules:
             record.skipped == "guard"
             or not np.isfinite(record.loss)
             or self._rows.last_update > _REPLACED
+            or self._rows.rate_growth > _LEAPT
         )
         return self.ask() if self._since >= due or alarm else ()
 
@@ -125,9 +129,8 @@ class LiveRules:
         if self._rows is None or not self._seen:
             return ()
         self._since = 0
-        context = DiagnosisContext(
-            self._rows.series(tuple(self._events)), live=True, restarted=self._rows.restarted
-        )
+        context = self.context
+        assert context is not None
         findings = find_all(context, self._rules)
         self.found = findings
         last = [

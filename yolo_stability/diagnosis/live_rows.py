@@ -39,7 +39,10 @@ class LiveRows:
         self._columns |= {name: np.full(size, np.nan) for name in OPTIONAL}
         self._named: dict[str, dict[str, Any]] = {"losses": {}, "rates": {}}
         self._columns |= {name: np.zeros(size, dtype=bool) for name in ("guard", "scaler")}
-        self._norms = np.full((len(names), size), np.nan, dtype=np.float32)
+        self._norms, self._weights, self._updates = (
+            np.full((len(names), size), np.nan, dtype=np.float32) for _ in range(3)
+        )
+        self._sampled = np.zeros(size, dtype=bool)
         self._bad = np.zeros((len(names), size), dtype=np.int64)
         self._end, self._restarted = 0, False
 
@@ -47,6 +50,15 @@ class LiveRows:
     def last_update(self) -> float:
         """Largest update ratio of the last step; NaN if it was not measured."""
         return float(self._columns["update"][self._end - 1]) if self._end else float("nan")
+
+    @property
+    def rate_growth(self) -> float:
+        """Largest growth of a group's rate since the step before; NaN if unknown."""
+        if self._end < 2:
+            return float("nan")
+        pairs = [rates[self._end - 2 : self._end] for rates in self._named["rates"].values()]
+        grown = [after / before for before, after in pairs if before > 0]
+        return float(np.nanmax(grown)) if np.isfinite(grown).any() else float("nan")
 
     @property
     def restarted(self) -> bool:
@@ -58,9 +70,7 @@ class LiveRows:
         if self._end == self._norms.shape[1]:
             kept = slice(self._end - self._window, self._end)
             for column in self._every_column():
-                column[: self._window] = column[kept].copy()
-            self._norms[:, : self._window] = self._norms[:, kept].copy()
-            self._bad[:, : self._window] = self._bad[:, kept].copy()
+                column[..., : self._window] = column[..., kept].copy()
             self._end, self._restarted = self._window, False
         at = self._end
         for name, value in _values(record).items():
@@ -68,7 +78,9 @@ class LiveRows:
         self._set_named("losses", record.loss_items)
         self._set_named("rates", record.lr_by_group)
         self._columns["update"][at], self._columns["update_block"][at] = np.nan, -1
-        self._norms[:, at], self._bad[:, at] = np.nan, 0
+        for norms in (self._norms, self._weights, self._updates):
+            norms[:, at] = np.nan
+        self._bad[:, at], self._sampled[at] = 0, False
         known = [(self._place[b.block], b) for b in record.blocks if b.block in self._place]
         places = [place for place, _ in known]
         with np.errstate(over="ignore"):
@@ -78,6 +90,10 @@ class LiveRows:
         self._bad[places, at] = [b.nonfinite_count for _, b in known]
         for block, stats in known:
             ratio = stats.update_ratio
+            if stats.weight_norm is not None:
+                self._weights[block, at], self._sampled[at] = stats.weight_norm, True
+            if ratio is not None:
+                self._updates[block, at] = ratio
             if ratio is not None and (
                 ratio > self._columns["update"][at] or np.isnan(self._columns["update"][at])
             ):
@@ -90,10 +106,11 @@ class LiveRows:
         self._restarted = self._restarted if self._end else step == 0
 
     def series(self, events: tuple[SeriesEvent, ...]) -> RunSeries:
-        """Return the window as a run, as views without copies."""
+        """Return the window as a run, as views where possible."""
         rows = slice(max(0, self._end - self._window), self._end)
         bad = self._bad[:, rows].T
         row, block = np.nonzero(bad)
+        sampled = np.flatnonzero(self._sampled[rows])
         return RunSeries(
             names=self._names,
             roles=self._roles,
@@ -105,6 +122,9 @@ class LiveRows:
             bad_block=block,
             bad_row=row,
             bad_count=bad[row, block],
+            sampled=sampled,
+            weight_norm=self._weights[:, rows][:, sampled],
+            update_ratio=self._updates[:, rows][:, sampled],
             events=events,
             stop_step=None,
             completed=None,
@@ -112,6 +132,7 @@ class LiveRows:
 
     def _every_column(self) -> Iterator[Any]:
         yield from self._columns.values()
+        yield from (self._norms, self._weights, self._updates, self._bad, self._sampled)
         for columns in self._named.values():
             yield from columns.values()
 

@@ -15,17 +15,14 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
-import numpy as np
-
 from yolo_stability.core.actions import Action, Ending
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.types import BlockSpec, CauseName, Event, RunHeader, StepRecord
 from yolo_stability.diagnosis.causes import rank_causes
-from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.live import LiveRules
-from yolo_stability.diagnosis.rolling import ratio_of
+from yolo_stability.diagnosis.rate_leaps import Leap, find_leaps
+from yolo_stability.diagnosis.remedy_strength import is_adaptive, lower_rate_by, tighter_clip
 from yolo_stability.diagnosis.rules import RULES
-from yolo_stability.trace.arrays import median_of
 
 __all__ = ["PLANS", "Rescuer"]
 
@@ -36,8 +33,7 @@ _SINCE_EVER = {"noise"}  # a noisy norm over 48 steps does not date the onset of
 _BLAMED = 2  # incidents that blame the same image before it is excluded
 # usual rates, and rates above which an optimizer is hardly ever used
 _ADAM, _SGD = (0.005, 0.02), (0.01, 0.1)
-_LEAP = 3.0
-_TENTH = 0.1
+_LEAPT = "rate_leap"
 
 PLANS: Mapping[CauseName, tuple[str, ...]] = {
     "learning_rate": ("lower_rate", "tighten_clip", "lower_rate"),
@@ -91,6 +87,8 @@ class Rescuer(LiveRules):
         self._mixed = False
         self._excluded: set[str] = set()
         self._trouble = False
+        self._restored_at: int | None = None
+        self._restored = 0  # leaps that were undone, which no plan counts
 
     def open(
         self, blocks: Sequence[BlockSpec], header: RunHeader | None = None, *, summed: bool = False
@@ -111,14 +109,16 @@ class Rescuer(LiveRules):
         elif event.kind == "rescued":
             self._helped = len(self._done)
         elif event.kind == "rescue":
-            self._take_note(event.data)
+            self._take_note(event.data, event.step)
 
-    def _take_note(self, data: Mapping[str, Any]) -> None:
+    def _take_note(self, data: Mapping[str, Any], step: int) -> None:
         """Store the changes of a remedy."""
         remedy = str(data["remedy"])
         self._done.append(remedy)
         self._excluded |= set(data.get("images") or ())
-        if remedy == "lower_rate":
+        if remedy == "lower_rate" and data.get("groups"):
+            self._restored_at, self._restored = step, self._restored + 1
+        elif remedy == "lower_rate":
             self._rate *= float(data["value"])
         elif remedy == "tighten_clip":
             self._clip = str(data["value"])
@@ -187,6 +187,9 @@ class Rescuer(LiveRules):
         if self._mode == "auto" and cause not in PLANS:
             return Ending(cause=cause, why=why, advice=_ADVICE[cause])
         tries = len([name for name in self._done if name != "quarantine" or self._mode != "auto"])
+        leap = self._leap(findings)
+        if leap is not None:
+            return self._after_leap(leap, why, tries < self._limit)
         remedy = None if tries >= self._limit else self._choose(cause)
         if remedy is None:
             vain = self._done[self._helped :]
@@ -210,6 +213,41 @@ class Rescuer(LiveRules):
             onset = None  # too high from the start: the oldest state is best
         return Action(remedy=remedy, cause=cause, why=why, value=value, images=images, onset=onset)
 
+    def _leap(self, findings: Sequence[Finding]) -> Leap | None:
+        """Return the critical leap of a rate if its remedy may be used; the latest of several."""
+        found = next((f for f in findings if f.rule == _LEAPT and f.severity == "critical"), None)
+        if found is None or self.context is None or self._mode not in {"auto", "lower_rate"}:
+            return None
+        leaps = find_leaps(self.context, found.threshold or 0.0)
+        return leaps[-1] if leaps else None
+
+    def _after_leap(self, leap: Leap, why: str, allowed: bool) -> Action | Ending:
+        """Restore the rates that leapt; end if something outside the schedule sets them again."""
+        assert self.context is not None
+        step, names = self.context.step_at(leap.row), tuple(leap.factors)
+        restored = self._restored_at
+        again = restored is not None and step - restored <= _EVERY
+        if again or not allowed:
+            since = (
+                f"the rate leapt again at step {step}, after the rescue had restored it at step "
+                f"{restored}: "
+                if restored is not None
+                else ""
+            )
+            advice = (
+                f"{since}a callback or scheduler sets the learning rate of {' and '.join(names)}; "
+                "remove it or correct its value, then restart"
+            )
+            return Ending(cause="learning_rate", why=why, advice=advice)
+        return Action(
+            remedy="lower_rate",
+            cause="learning_rate",
+            why=why,
+            value=f"{1 / leap.factor:.3g}",
+            onset=step,
+            groups=names,
+        )
+
     def _choose(self, cause: CauseName) -> str | None:
         """Return the next remedy; None if none is left."""
         if self._mode == "random":
@@ -228,7 +266,9 @@ class Rescuer(LiveRules):
             and self._usual_rates[1] < self._present_rate() <= _BEARABLE
         )
         left = list(SGD_PLAN if cause == "learning_rate" and bearable else PLANS[cause])
-        for name in self._done:
+        used = Counter(self._done)
+        used["lower_rate"] -= self._restored
+        for name in used.elements():
             if name in left:
                 left.remove(name)
         return next((name for name in left if self._possible(name)), None)
@@ -286,57 +326,3 @@ class Rescuer(LiveRules):
     @property
     def _effective(self) -> Mapping[str, Any]:
         return self._header.effective if self._header else {}
-
-
-def is_adaptive(optimizer: str) -> bool:
-    """Return whether an optimizer normalizes gradients, so that clipping has little effect.
-
-    Example:
-        >>> is_adaptive("AdamW"), is_adaptive("SGD")
-        (True, False)
-    """
-    return any(part in optimizer.lower() for part in ("adam", "rmsprop", "musgd"))
-
-
-def lower_rate_by(context: DiagnosisContext, rate: float, usual: tuple[float, float]) -> float:
-    """Return the factor for the learning rate: back to its earlier or usual value, or a tenth.
-
-    Args:
-        context: The run, whose recorded rates show whether the rate has jumped.
-        rate: Current base learning rate, before the schedule.
-        usual: Usual rate of the optimizer type, and the rate above which it is hardly ever used.
-    """
-    lr = context.run.lr[np.isfinite(context.run.lr)]
-    if lr.size > 2 * _EVERY or (lr.size > 1 and not context.begins):  # a warm-up jumps, too
-        recent = lr[-2 * _EVERY :]
-        leap = float(np.nanmax(ratio_of(recent[1:], recent[:-1])))
-        if leap > _LEAP:
-            return 1 / leap
-    if rate > usual[1]:
-        return min(_TENTH, usual[0] / rate)
-    return _TENTH
-
-
-def tighter_clip(context: DiagnosisContext, now: str, *, adaptive: bool) -> str:
-    """Return a clip that is tighter than the current one, scaled by the run's own healthy norms.
-
-    Under SGD that is adaptive gradient clipping, which compares each unit's gradient with its own
-    weights; for Adam-type optimizers a bound on the total norm, since only deviations from the
-    steps before reach the weights. A clip of the same kind is tightened by a factor of 3.
-
-    Args:
-        context: The run.
-        now: Current clip, such as `norm:10`.
-        adaptive: Whether the optimizer is of Adam type.
-    """
-    kind, _, text = now.partition(":")
-    bound = float(text) if text else float("inf")
-    if kind == "agc":
-        return f"agc:{min(0.01, bound / 3):.3g}"
-    if not adaptive and not (kind == "norm" and bound < 1):
-        return "agc:0.01"
-    norm, usual = context.norm, context.usual_norm
-    with np.errstate(invalid="ignore"):
-        healthy = norm[np.isfinite(norm) & ~(norm > 5 * usual)]
-    own = min(float(median_of(healthy)) if healthy.size else 10.0, 10.0) / 10
-    return f"norm:{max(min(own, bound / 3 if kind == 'norm' else own), 1e-4):.3g}"

@@ -35,6 +35,7 @@ CAUSES = {
 }
 SIGNS = {
     "amp_overflow": "overflow under AMP",
+    "block_dominance": "one block that dominates the gradient",
     "clip_saturation": "clipping that removes almost all of the gradient",
     "collapse": "a loss of zero",
     "crash": "a crash",
@@ -43,11 +44,13 @@ SIGNS = {
     "dropped_images": "ignored images",
     "exploding": "an exploding gradient",
     "ignored_settings": "a setting without effect",
+    "input_range": "input values out of range",
     "noise": "steps dominated by gradient noise",
     "loss_scale": "a loss far from the sum of its parts",
     "no_match": "boxes that are never matched",
     "non_finite": "NaN or Inf",
     "oscillation": "an oscillating loss",
+    "rate_leap": "a learning rate that leaps",
     "recoveries": "a recovery",
     "spike": "a gradient spike",
     "stall": "a loss that does not decrease",
@@ -55,6 +58,7 @@ SIGNS = {
     "update_ratio": "an update as large as the weights",
     "validation": "validations that are lost",
     "vanishing": "a vanishing gradient",
+    "weight_jump": "weights changed outside the optimizer",
 }
 _TASKS = {"detect": "Detection", "pose": "Pose", "segment": "Segmentation", "obb": "Oriented boxes"}
 

@@ -12,6 +12,7 @@ import numpy as np
 from yolo_stability.core.types import Trace
 from yolo_stability.trace.columns import Bools, Floats, Ints, Norms, by_name, floats, ints, optional
 from yolo_stability.trace.epoch_series import EpochSeries, as_epoch_series, no_epochs
+from yolo_stability.trace.weight_samples import WeightSamples
 
 if TYPE_CHECKING:
     import polars as pl
@@ -41,6 +42,10 @@ OPTIONAL = ("images", "objects", "input_min", "input_max", "input_mean", "input_
 
 def _unset() -> Floats:
     return np.zeros(0)
+
+
+def _no_rows() -> Ints:
+    return np.zeros(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -114,6 +119,10 @@ class RunSeries:
         epochs: Epochs with their validations.
         summed: Whether the loss that is differentiated is a sum over the images of a batch, so that
             gradient norms grow with it.
+        sampled: (K,) positions of the steps whose weights were measured, ascending.
+        weight_norm: (B, K) norm of each block's weights before those steps; NaN where unknown.
+        update_ratio: (B, K) norm of each block's change in those steps over that of its weights;
+            NaN where unknown.
     """
 
     names: tuple[str, ...]
@@ -150,12 +159,20 @@ class RunSeries:
     rates: Mapping[str, Floats] = field(default_factory=dict)
     epochs: EpochSeries = field(default_factory=no_epochs)
     summed: bool = False
+    sampled: Ints = field(default_factory=_no_rows)
+    weight_norm: Norms = field(default_factory=_unset)
+    update_ratio: Norms = field(default_factory=_unset)
 
     def __post_init__(self) -> None:
         """Fill columns that were not given with NaN."""
         for name in OPTIONAL:
             if getattr(self, name).size != self.step.size:
                 object.__setattr__(self, name, np.full(self.step.size, np.nan))
+        for name in ("weight_norm", "update_ratio"):
+            if getattr(self, name).shape != (len(self.names), self.sampled.size):
+                object.__setattr__(
+                    self, name, np.full((len(self.names), self.sampled.size), np.nan)
+                )
 
     def profile(self) -> BlockProfile:
         """Return gradient statistics over the depth of the model."""
@@ -171,7 +188,8 @@ def as_series(trace: Trace | RunSeries) -> RunSeries:
         return trace
     steps = trace.steps.sort("step", "attempt")
     names, roles = _names_and_roles(trace)
-    blocks, bad, (update, update_block) = _dense(trace, _keys(steps), names)
+    blocks, bad, (update, update_block), samples = _dense(trace, _keys(steps), names)
+    sampled, weight_norm, update_ratio = samples.spread(len(names))
     order = np.argsort(bad[1], kind="stable")
     events = _events(trace.events)
     stop, completed = _ending(events)
@@ -210,6 +228,9 @@ def as_series(trace: Trace | RunSeries) -> RunSeries:
         input_std=optional(steps, "input_std"),
         epochs=as_epoch_series(trace.epochs),
         summed=trace.header.effective.get("loss_factor") == PER_IMAGE,
+        sampled=sampled,
+        weight_norm=weight_norm,
+        update_ratio=update_ratio,
     )
 
 
@@ -250,12 +271,12 @@ def _keys(frame: pl.DataFrame) -> Ints:
 
 def _dense(
     trace: Trace, keys: Ints, names: Sequence[str]
-) -> tuple[Norms, tuple[Ints, Ints, Ints], tuple[Floats, Ints]]:
+) -> tuple[Norms, tuple[Ints, Ints, Ints], tuple[Floats, Ints], WeightSamples]:
     """Spread the rows of the block table over (B, S) in slices, to limit memory on long runs.
 
     Returns:
         The norms; block, row and count of each entry with non-finite elements; the largest update
-        ratio of each step and its block.
+        ratio of each step and its block; the sampled weight norms.
     """
     import polars as pl
 
@@ -265,6 +286,7 @@ def _dense(
     update, update_block = np.full(keys.size, np.nan), np.full(keys.size, -1, dtype=np.int64)
     sorter = np.argsort(keys, kind="stable")
     bad: list[tuple[Ints, Ints, Ints]] = [(np.zeros(0, dtype=np.int64),) * 3]
+    samples = WeightSamples()
     for first in range(0, trace.blocks.height if keys.size else 0, _SLICE):
         part = trace.blocks.slice(first, _SLICE)
         key = _keys(part)
@@ -280,11 +302,12 @@ def _dense(
         np.fmax.at(update, row[at], ratio[at])
         top = at[ratio[at] == update[row[at]]]
         update_block[row[top]] = block[top]
+        samples.add(part, known, block, row)
         count = part["nonfinite"].fill_null(0).cast(pl.Int64).to_numpy()
         hit = np.flatnonzero(known & (count > 0))
         bad.append((block[hit], row[hit].astype(np.int64), count[hit]))
     blocks, rows, counts = (np.concatenate(column) for column in zip(*bad, strict=True))
-    return norms, (blocks, rows, counts), (update, update_block)
+    return norms, (blocks, rows, counts), (update, update_block), samples
 
 
 def _rates(steps: pl.DataFrame) -> Floats:

@@ -78,6 +78,15 @@ def test_a_window_equals_the_trace(tmp_path: Path) -> None:
             getattr(live, name), getattr(read, name), rtol=1e-6, err_msg=name
         )
     np.testing.assert_array_equal(live.update_block, read.update_block)
+    assert list(live.rates) == list(read.rates) == ["weight", "bias", "norm"]
+    for ours, theirs in ((live.rates, read.rates), (live.losses, read.losses)):
+        assert ours.keys() == theirs.keys()
+        for name, values in ours.items():
+            np.testing.assert_allclose(values, theirs[name], rtol=1e-6, err_msg=name)
+    np.testing.assert_array_equal(live.sampled, read.sampled)
+    assert live.sampled.tolist() == list(range(0, 150, 10))
+    for name in ("weight_norm", "update_ratio"):
+        np.testing.assert_allclose(getattr(live, name), getattr(read, name), rtol=1e-6)
     np.testing.assert_allclose(live.block_norm, read.block_norm, rtol=1e-6)
     for name in ("bad_block", "bad_row", "bad_count"):
         np.testing.assert_array_equal(getattr(live, name), getattr(read, name))
@@ -114,6 +123,42 @@ def test_a_finding_is_reported_once_and_again_when_it_becomes_worse() -> None:
     found = [(step, f.severity) for step, f in follow(records) if f.rule == "non_finite"]
     assert [severity for _, severity in found] == ["warning", "critical"]
     assert 70 < found[1][0] < 90
+
+
+def test_a_window_holds_the_images_and_inputs_of_its_steps_only() -> None:
+    rules = LiveRules(window=16)
+    rules.open(header().blocks)
+    for r in healthy(70):
+        known = {"images": 8, "objects": r.step, "input_max": 0.5} if r.step % 2 else {}
+        rates = {"weight": 0.1, **({"late": 0.01 * r.step} if r.step >= 60 else {})}
+        rules.observe(replace(r, lr_by_group=rates, **known))
+    assert rules._rows is not None
+    live = rules._rows.series(())
+    odd = live.step % 2 == 1
+    np.testing.assert_array_equal(live.images, np.where(odd, 8, np.nan))
+    np.testing.assert_array_equal(live.objects, np.where(odd, live.step, np.nan))
+    np.testing.assert_array_equal(live.input_max, np.where(odd, 0.5, np.nan))
+    assert np.isnan(live.input_min).all()
+    late = np.where(live.step >= 60, 0.01 * live.step, np.nan)
+    np.testing.assert_allclose(live.rates["late"], late)
+
+
+@pytest.mark.parametrize("at", [70, 77, 85, 100])
+@pytest.mark.parametrize("groups", [("weight",), ("bias",), ("weight", "bias")], ids=str)
+def test_a_leap_of_a_rate_is_heard_at_its_step(groups: tuple[str, ...], at: int) -> None:
+    """Between two regular evaluations, and in a group that is not the fastest."""
+    records = [
+        replace(
+            r,
+            lr_by_group={
+                "fast": 1.0,
+                **{n: 15e-3 if n in groups and r.step >= at else 1e-3 for n in ("weight", "bias")},
+            },
+        )
+        for r in healthy(110)
+    ]
+    found = [(step, f.severity) for step, f in follow(records) if f.rule == "rate_leap"]
+    assert found == [(at, "critical")]
 
 
 def test_healthy_steps_say_nothing() -> None:

@@ -138,6 +138,76 @@ def test_a_rate_that_jumped_returns_to_its_earlier_value(
     assert (action.remedy, action.value) == ("lower_rate", factor)
 
 
+def rated(records: Sequence[StepRecord], **rates: float) -> list[StepRecord]:
+    """Return the steps with the rate of each group."""
+    return [replace(r, lr_by_group=rates) for r in records]
+
+
+USUAL = {"weight": 0.005, "bias": 0.005}
+
+
+@pytest.mark.parametrize("optimizer", ["AdamW", "SGD"])
+@pytest.mark.parametrize(
+    ("leapt", "groups"),
+    [({"weight": 2.5, "bias": 2.5}, ("weight", "bias")), ({"bias": 2.5}, ("bias",))],
+    ids=str,
+)
+def test_a_leap_is_undone_where_it_happened(
+    leapt: dict[str, float], groups: tuple[str, ...], optimizer: str
+) -> None:
+    """At its step, in the groups concerned; under SGD, too, which bears much under another clip."""
+    steps = rated(healthy(40), **USUAL) + rated(healthy(5, 40), **{**USUAL, **leapt})
+    rescuer = opened(header_of(optimizer))
+    action = decided(rescuer, steps)
+    assert isinstance(action, Action)
+    assert (action.remedy, action.cause, action.onset) == ("lower_rate", "learning_rate", 40)
+    assert (action.value, action.groups) == ("0.002", groups)
+    assert rescuer.context is not None
+    assert rescuer.context.run.step[-1] == 40
+
+
+def after_leap(rescuer: Rescuer, step: int) -> None:
+    """Return the events of the trainer after a leap at a step was undone."""
+    rescuer.undone(8)
+    data = {"remedy": "lower_rate", "value": "0.002", "groups": ["weight", "bias"]}
+    rescuer.event(Event(attempt=0, step=step, kind="rescue", data=data))
+
+
+def test_a_rate_that_is_set_again_ends_the_run_with_its_reason() -> None:
+    rescuer = opened(header_of())
+    high = dict.fromkeys(USUAL, 2.5)
+    assert decided(rescuer, rated(healthy(40), **USUAL) + rated(healthy(1, 40), **high))
+    after_leap(rescuer, 41)
+    end = decided(rescuer, rated(healthy(9, 41), **high))
+    assert isinstance(end, Ending)
+    assert end.cause == "learning_rate"
+    assert "leapt again at step 41, after the rescue had restored it at step 41" in end.advice
+    assert "a callback or scheduler sets the learning rate of weight and bias" in end.advice
+
+
+def test_a_later_leap_is_undone_again_within_the_limit() -> None:
+    rescuer, seen, step = opened(header_of(), limit=2), [], 40
+    high = dict.fromkeys(USUAL, 2.5)
+    assert decided(rescuer, rated(healthy(40), **USUAL)) is None
+    for _ in range(3):
+        decision = decided(rescuer, rated(healthy(1, step), **high))
+        assert decision is not None
+        seen.append(decision)
+        after_leap(rescuer, step + 1)
+        assert decided(rescuer, rated(healthy(20, step + 1), **USUAL)) is None
+        step += 21
+    assert [type(decision) for decision in seen] == [Action, Action, Ending]
+
+
+def test_an_undone_leap_does_not_lower_the_rate_that_the_settings_name() -> None:
+    """The usual rate is in force again: other trouble lowers it by a tenth."""
+    rescuer = opened(header_of("AdamW", 5.0))
+    after_leap(rescuer, 3)
+    action = decided(rescuer, rated(healthy(40), weight=5.0) + rated(blown_up(20, 40), weight=5.0))
+    assert isinstance(action, Action)
+    assert (action.value, action.groups) == ("0.001", ())
+
+
 def test_trouble_that_comes_back_gets_the_next_remedy_and_then_an_end() -> None:
     rescuer, seen, step = opened(header_of("SGD", 0.01)), [], 40
     records = healthy(40)

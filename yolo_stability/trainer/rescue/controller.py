@@ -64,6 +64,7 @@ class Rescue:
         self._state, self._run, self._journal = state, run, journal
         self._policy, self._remedies = policy, remedies
         self._count, self._failed = 0, False
+        remedies.know_rates(state)
         # The latest remedy until it has worked: name, step, and healthy steps before it.
         self._open: tuple[str, int, int] | None = None
 
@@ -94,6 +95,7 @@ class Rescue:
                 if data.get("amp_cap"):
                     self._remedies.amp_cap = (float(data["amp_cap"][0]), int(data["amp_cap"][1]))
         self._remedies.follow(self._state, bias)
+        self._remedies.know_rates(self._state)
         self._remedies.after_rollback(self._state)
         # The session's first snapshot was taken before the restored warm-up was known.
         back = restored_warmup(history, self._state.start_epoch, self._state.batches)
@@ -116,6 +118,7 @@ class Rescue:
             value=data["value"],
             images=tuple(data["images"]),
             roll_back=data["restored_step"] is not None,
+            groups=tuple(data.get("groups") or ()),
         )
         done = self._state.start_epoch * self._state.batches
         gone = max(0, done - int(data.get("iterations", 0)))
@@ -179,6 +182,7 @@ class Rescue:
             "cause": action.cause,
             "why": action.why,
             "images": list(action.images),
+            "groups": list(action.groups),
             "restored_step": restored,
             "done": done,
             "warmup_bias_lr": float(self._state.warmup_bias_lr),

@@ -10,6 +10,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
+from yolo_stability.compat.ultralytics import group_names
 from yolo_stability.core.actions import Action
 from yolo_stability.guard.training_state import TrainingState
 from yolo_stability.interventions.clips import make_clip
@@ -20,6 +21,7 @@ from yolo_stability.trainer.step.warmup import BiasedState, lower_bias_rate
 __all__ = ["LiveRemedies", "RemediedState"]
 
 _GROWTH = 10  # factor for the growth interval of a lowered AMP scale
+_RAISED = 1.5  # a base rate above that multiple of the known one has been raised
 _FIRST = 0.02  # fraction of the learning rate at which a new warm-up starts
 
 
@@ -46,7 +48,16 @@ class LiveRemedies:
         self.excluded_images: set[str] = set()
         self._switches = switches
         self._ramp: list[float] = []
+        self._base: list[float] = []
         self.amp_cap: tuple[float, int] | None = None
+
+    def know_rates(self, state: RemediedState) -> None:
+        """Keep the scheduler's base rates, to restore them after a leap.
+
+        Args:
+            state: State of the training.
+        """
+        self._base = list(state.scheduler.base_lrs)
 
     def apply(self, state: RemediedState, action: Action) -> str:
         """Apply a remedy.
@@ -80,7 +91,7 @@ class LiveRemedies:
             gone: Iterations between the action and the checkpoint; a new warm-up continues from
                 there.
         """
-        if action.remedy == "lower_rate":
+        if action.remedy == "lower_rate" and not action.groups:  # a new session has its own rates
             state.scheduler.base_lrs = [
                 rate * float(action.value or 1) for rate in state.scheduler.base_lrs
             ]
@@ -127,10 +138,36 @@ class LiveRemedies:
         Changing `group["lr"]` alone would last only until the next warm-up batch or epoch.
         """
         factor = float(action.value or 0.1)
+        if action.groups:
+            return self._restore_rates(state, factor, action.groups)
         _scale_rates(state, factor)
+        self.know_rates(state)
         lower_bias_rate(state, factor)
         rates = sorted({f"{group['initial_lr']:.3g}" for group in state.optimizer.param_groups})
         return f"learning rate multiplied by {factor:.3g}, now {' and '.join(rates)}"
+
+    def _restore_rates(self, state: RemediedState, factor: float, groups: tuple[str, ...]) -> str:
+        """Undo the leap of some groups wherever their rates are kept.
+
+        A base rate that was raised returns to its known value; one that was not is left alone,
+        unless the schedule itself multiplies it.
+        """
+        if not self._base:
+            self.know_rates(state)
+        shares = _schedule_shares(state)
+        for i, group in enumerate(state.optimizer.param_groups):
+            if group_names(state.optimizer)[i] not in groups:
+                continue
+            base, known = state.scheduler.base_lrs[i], self._base[i]
+            # the schedule calls for the rate although its base rate is the known one
+            scheduled = base < _RAISED * known and base * shares[i] * _RAISED > group["lr"]
+            restored = known * factor if scheduled else min(base, known)
+            state.scheduler.base_lrs[i] = self._base[i] = restored
+            group["initial_lr"], group["lr"] = restored, group["lr"] * factor
+        return (
+            f"learning rate of {' and '.join(groups)} multiplied by {factor:.3g}, as it was before "
+            "it leapt"
+        )
 
     def _tighten_clip(self, state: RemediedState, action: Action) -> str:
         """Replace the clip from the next step on."""
@@ -174,6 +211,16 @@ class LiveRemedies:
             state.ema.ema.load_state_dict(weights)
         state.optimizer.state.clear()
         return f"new weights with init=default instead of init={settings.init}"
+
+
+def _schedule_shares(state: RemediedState) -> list[float]:
+    """Return the factor that the schedule applies to the base rate of each group; 0 if unknown."""
+    scheduler = state.scheduler
+    now = getattr(scheduler, "last_epoch", None)
+    shares = getattr(scheduler, "lr_lambdas", None)
+    if shares is None or now is None:
+        return [0.0] * len(state.optimizer.param_groups)
+    return [float(share(now)) for share in shares]
 
 
 def _scale_rates(state: RemediedState, factor: float) -> None:

@@ -21,6 +21,7 @@ from yolo_stability.compat.ultralytics import (
     Trainer,
     group_names,
     inner_model,
+    warmup_iterations,
 )
 from yolo_stability.config import StabilitySettings
 from yolo_stability.core.errors import TraceError
@@ -56,6 +57,9 @@ _ARGUMENTS = (
     "deterministic",
     "nbs",
     "warmup_epochs",
+    "warmup_bias_lr",
+    "lrf",
+    "cos_lr",
     "time",
 )
 
@@ -189,6 +193,7 @@ def effective_settings(trainer: Trainer) -> dict[str, Any]:
         **arguments,
         "batch": trainer.batch_size,
         "batches_per_epoch": len(trainer.train_loader),
+        "warmup_iterations": warmup_iterations(trainer),
         "images": len(trainer.train_loader.dataset),
         "images_listed": _images_listed(trainer.train_loader.dataset),
         "optimizer": type(optimizer).__name__,

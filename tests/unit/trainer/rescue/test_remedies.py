@@ -68,6 +68,60 @@ def test_a_lowered_rate_outlives_the_epoch_and_the_warm_up() -> None:
     assert trainer.args.warmup_bias_lr == 0.1  # stock, which no factor has raised
 
 
+def everywhere(trainer: SimpleNamespace, i: int) -> None:
+    group = trainer.optimizer.param_groups[i]
+    group["lr"], group["initial_lr"] = 500 * group["lr"], 500 * group["initial_lr"]
+    trainer.scheduler.base_lrs[i] *= 500
+
+
+def current(trainer: SimpleNamespace, i: int) -> None:
+    trainer.optimizer.param_groups[i]["lr"] *= 500
+
+
+def schedule(trainer: SimpleNamespace, i: int) -> None:
+    share = trainer.scheduler.lr_lambdas[i]
+    trainer.scheduler.lr_lambdas[i] = lambda epoch: 500 * share(epoch)
+    trainer.optimizer.param_groups[i]["lr"] *= 500
+
+
+@pytest.mark.parametrize("groups", [("pg0",), ("bias",), ("pg0", "bias")], ids=str)
+@pytest.mark.parametrize("leap", [everywhere, current, schedule])
+def test_a_leap_is_undone_wherever_rates_are_kept(leap: Any, groups: tuple[str, ...]) -> None:
+    """The rates are those of a training without a leap, in this epoch and in the next."""
+    trainer, stock, live = make_trainer(), make_trainer(), remedies()
+    live.know_rates(TrainerState(trainer))
+    for each in (trainer, stock):
+        next_epoch(each)
+    for i, name in enumerate(("pg0", "bias")):
+        if name in groups:
+            leap(trainer, i)
+    done = live.apply(TrainerState(trainer), action("lower_rate", "0.002", groups=groups))
+    assert " and ".join(groups) in done
+    assert rates(trainer) == pytest.approx(rates(stock))
+    for each in (trainer, stock):
+        next_epoch(each)
+    assert rates(trainer) == pytest.approx(rates(stock))
+    if leap is everywhere:
+        initial = [group["initial_lr"] for group in trainer.optimizer.param_groups]
+        assert initial == pytest.approx([0.1, 0.1])
+
+
+def test_a_leap_that_was_undone_is_not_lowered_again_by_a_resume() -> None:
+    trainer, live = make_trainer(), remedies()
+    live.resume(TrainerState(trainer), action("lower_rate", "0.002", groups=("bias",)))
+    live.follow(TrainerState(trainer), 0.1)
+    assert trainer.scheduler.base_lrs == pytest.approx([0.1, 0.1])
+
+
+def test_a_rate_that_was_lowered_is_the_one_to_restore() -> None:
+    trainer, live = make_trainer(), remedies()
+    live.know_rates(TrainerState(trainer))
+    live.apply(TrainerState(trainer), action("lower_rate", "0.1"))
+    everywhere(trainer, 0)
+    live.apply(TrainerState(trainer), action("lower_rate", "0.002", groups=("pg0",)))
+    assert trainer.scheduler.base_lrs == pytest.approx([0.01, 0.01])
+
+
 @pytest.mark.parametrize("saved", [0.1, 0.01])
 def test_after_a_resume_rates_are_lowered_once_whatever_the_checkpoint_says(saved: float) -> None:
     """The checkpoint may have been written before or after the rescue."""
