@@ -6,9 +6,10 @@ training.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -19,6 +20,9 @@ from yolo_stability.gradients.blocks import model_blocks
 __all__ = ["Pass", "Phase", "Place", "block_of", "run_pass"]
 
 Phase = Literal["forward", "loss", "backward", "gradient"]
+# no module of a normalized network turns numbers below the first into numbers above the second
+_USUAL, _ABSURD = 1e5, 1e10
+_KNOWN = frozenset({"torch", "torchvision", "ultralytics", "yolo_stability"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +35,8 @@ class Place:
         layer: Innermost module, such as `model.0.conv Conv2d`.
         operation: Operation whose derivative failed, named by autograd.
         parameter: Parameter whose gradient was hit.
+        largest_input: Largest magnitude in the module's input; None if no module failed.
+        custom: Whether the code of the module, or of the loss, is neither torch's nor Ultralytics'.
     """
 
     phase: Phase
@@ -38,6 +44,8 @@ class Place:
     layer: str | None = None
     operation: str | None = None
     parameter: str | None = None
+    largest_input: float | None = None
+    custom: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +70,13 @@ class _Call:
     name: str
     module: nn.Module
     first: int
-    inputs_finite: bool
+    largest_input: float
     last: int = -1
+
+    @property
+    def inputs_finite(self) -> bool:
+        """Whether every input was finite."""
+        return math.isfinite(self.largest_input)
 
 
 @dataclass(slots=True)
@@ -82,6 +95,7 @@ class _PassLog:
     calls: list[_Call] = field(default_factory=list)
     bad: _Call | None = None
     passed_on: _Call | None = None
+    leap: _Call | None = None
     failure: _Failure | None = None
 
 
@@ -131,18 +145,18 @@ def block_of(model: nn.Module, path: str) -> str:
 def _forward_place(model: nn.Module, log: _PassLog) -> Place:
     """Return the first module with finite input and bad output; if there is none, with bad input.
 
+    A module that turns usual numbers into absurd ones comes first: the next one overflows on them.
     The model as a whole returns the loss: if it is the first, none of its modules failed.
     Statistics may overflow although every output is finite.
     """
-    call = log.bad or log.passed_on
+    call = log.leap or log.bad or log.passed_on
     if call is not None and call.name:
-        layer = f"{call.name} {type(call.module).__name__}"
-        return Place(phase="forward", block=block_of(model, call.name), layer=layer)
+        return _place_of(model, call, "forward")
     bad_buffer = next(
         (name for name, buffer in _statistics(model) if not _all_finite([buffer])), None
     )
     if bad_buffer is None:
-        return Place(phase="loss", block=_loss_name(model))
+        return Place(phase="loss", block=_loss_name(model), custom=_has_custom_loss(model))
     owner = bad_buffer.rpartition(".")[0]
     layer = f"{owner} {type(model.get_submodule(owner)).__name__}"
     return Place(phase="forward", block=block_of(model, owner), layer=layer)
@@ -160,15 +174,42 @@ def _backward_place(model: nn.Module, log: _PassLog) -> Place:
         return Place(phase="gradient", block=block_of(model, bad), parameter=bad)
     inside = [call for call in log.calls if call.first <= failure.number < call.last and call.name]
     if not inside:
-        return Place(phase="backward", block=_loss_name(model), operation=failure.operation)
-    call = max(inside, key=lambda c: c.first)
+        return Place(
+            phase="backward",
+            block=_loss_name(model),
+            operation=failure.operation,
+            custom=_has_custom_loss(model),
+        )
+    place = _place_of(model, max(inside, key=lambda c: c.first), "backward")
+    return replace(place, operation=failure.operation, parameter=failure.parameter)
+
+
+def _place_of(model: nn.Module, call: _Call, phase: Phase) -> Place:
+    """Return the place of a module's call."""
     return Place(
-        phase="backward",
+        phase=phase,
         block=block_of(model, call.name),
         layer=f"{call.name} {type(call.module).__name__}",
-        operation=failure.operation,
-        parameter=failure.parameter,
+        largest_input=call.largest_input,
+        custom=_inside_custom(model, call.name),
     )
+
+
+def _inside_custom(model: nn.Module, name: str) -> bool:
+    """Return whether a module or one that holds it, the model aside, is a class of the user."""
+    parts = name.split(".")
+    paths = (".".join(parts[:count]) for count in range(1, len(parts) + 1))
+    return any(_is_custom(model.get_submodule(path)) for path in paths)
+
+
+def _has_custom_loss(model: nn.Module) -> bool:
+    """Return whether the class that computes the loss is one of the user."""
+    return _is_custom(getattr(model, "criterion", model))
+
+
+def _is_custom(of: object) -> bool:
+    """Return whether an object's class is defined outside torch, Ultralytics and this package."""
+    return type(of).__module__.partition(".")[0] not in _KNOWN
 
 
 @contextmanager
@@ -193,18 +234,21 @@ def _forward_watched(model: nn.Module, log: _PassLog) -> Iterator[None]:
         below = [name for name in names[module] if name.startswith(caller)] or names[module]
         first = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
         # checked now, since an activation may overwrite its input
-        finite = _all_finite(_tensors((args, kwargs)))
+        largest = _largest(_tensors((args, kwargs)))
         stack.append(
-            _Call(name=min(below, key=len), module=module, first=first, inputs_finite=finite)
+            _Call(name=min(below, key=len), module=module, first=first, largest_input=largest)
         )
 
     def after(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         call = stack.pop()
         call.last = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
         log.calls.append(call)
-        if log.bad is None and not _all_finite(_tensors(output)):
+        largest = _largest(_tensors(output))
+        if log.bad is None and not math.isfinite(largest):
             log.passed_on = log.passed_on or call
             log.bad = call if call.inputs_finite else None
+        elif not (log.leap or log.passed_on) and largest > _ABSURD and call.largest_input < _USUAL:
+            log.leap = call
 
     handles = [m.register_forward_pre_hook(before, with_kwargs=True) for m in names]
     handles += [m.register_forward_hook(after, with_kwargs=True) for m in names]
@@ -289,6 +333,12 @@ def _tensors(values: Any) -> Iterator[Tensor]:
     elif isinstance(values, list | tuple):
         for value in values:
             yield from _tensors(value)
+
+
+def _largest(tensors: Iterable[Tensor]) -> float:
+    """Return the largest magnitude in tensors; NaN or inf if an element is; 0 without elements."""
+    tops = [float(tensor.abs().amax()) for tensor in tensors if tensor.numel()]
+    return next((top for top in tops if not math.isfinite(top)), max(tops, default=0.0))
 
 
 def _all_finite(tensors: Any) -> bool:
