@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from yolo_stability.core.types import RunHeader
+from yolo_stability.diagnosis.incidents import IncidentFacts, incidents_of
 from yolo_stability.diagnosis.rolling import highest_before, ratio_of, rolling_median, usual_before
 from yolo_stability.trace.arrays import Bools, EpochSeries, Floats, Ints, RunSeries, median_of
 
@@ -35,6 +36,7 @@ class DiagnosisContext:
         restarted: Whether its first step is the start of a run, whatever its number: a rescue
             rolled back to the start.
         stock: Whether it is a run without a trace, of which each step is an epoch of `results.csv`.
+        incidents: Incidents of the run, in order; None for those among its events.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class DiagnosisContext:
         live: bool = False,
         restarted: bool = False,
         stock: bool = False,
+        incidents: Sequence[IncidentFacts] | None = None,
     ) -> None:
         self.run, self.header, self.outcome, self.live, self._restarted = (
             run,
@@ -56,6 +59,7 @@ class DiagnosisContext:
             restarted,
         )
         self.stock = stock
+        self._incidents = incidents
         self.controls = tuple(c for c in controls if c.step.size)
         self.others = tuple(c for c in self.controls if c is not run)
 
@@ -68,6 +72,12 @@ class DiagnosisContext:
     def epochs(self) -> EpochSeries:
         """Epochs of the run with their validations."""
         return self.run.epochs
+
+    @cached_property
+    def incidents(self) -> tuple[IncidentFacts, ...]:
+        """Explained bad steps of the run, in order."""
+        given = self._incidents
+        return incidents_of(self.run.events) if given is None else tuple(given)
 
     @cached_property
     def bad(self) -> Bools:

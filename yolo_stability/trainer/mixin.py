@@ -49,6 +49,9 @@ class Session(Protocol):
     def after_save(self, trainer: Trainer) -> None:
         """Register a checkpoint that has been saved."""
 
+    def validated(self, trainer: Trainer, metrics: Mapping[str, Any]) -> None:
+        """Process the results of a validation."""
+
     def recovered(self) -> None:
         """Register that Ultralytics restored `last.pt`."""
 
@@ -156,6 +159,13 @@ class StabilityMixin:
             saved = super().save_model()  # type: ignore[misc]
         self.stability.after_save(self)
         return saved
+
+    def validate(self: Trainer) -> Any:
+        """Validate as stock does; explain losses that are not finite."""
+        result = super().validate()  # type: ignore[misc]
+        if self.stability and isinstance(result, tuple) and isinstance(result[0], Mapping):
+            self.stability.validated(self, result[0])
+        return result
 
     def final_eval(self: Trainer) -> None:
         """Validate as stock does, but write the stripped checkpoints atomically."""

@@ -13,6 +13,7 @@ from yolo_stability.core.errors import TraceError
 from yolo_stability.core.signals import shielded
 from yolo_stability.core.types import RunHeader
 from yolo_stability.guard.distributed import is_distributed
+from yolo_stability.guard.incidents.evaluation import EvaluationCheck
 from yolo_stability.guard.preconditions import require_sound_start
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.trace import (
@@ -72,6 +73,7 @@ class WatchedRun:
         self._outputs = Outputs(sinks)
         self._make_policy, self._owns_step = policy, owns_step
         self._rescue: Rescue | None = None
+        self._evaluation: EvaluationCheck | None = None
         self._switches: Switches | None = None
         self._locked: Path | None = None
         self._epoch = self._first_step = self._first_iteration = 0
@@ -124,6 +126,7 @@ class WatchedRun:
         self._first_iteration = point.iteration + 1 if point else 0
         state = TrainerState(trainer)
         loop = self._make_loop(state, switches, attempt=point.attempt + 1 if point else 0)
+        self._evaluation = EvaluationCheck(loop.journal.emit, enabled=requested.incidents > 0)
         cost = check_rescue(state, self._settings)
         self.loop = loop  # from here on, `close` writes
         if is_writer():
@@ -251,6 +254,11 @@ class WatchedRun:
                 unhealthy_step=self.loop.recovery.unhealthy_step,
                 proven=self.stopped is not None,
             )
+
+    def validated(self, trainer: Trainer, metrics: Mapping[str, Any]) -> None:
+        """Explain validation losses that are not finite."""
+        if self._evaluation and is_writer():
+            self._evaluation.after_validation(TrainerState(trainer), metrics)
 
     def recovered(self) -> None:
         """Register that Ultralytics restored `last.pt` and replays the epoch."""

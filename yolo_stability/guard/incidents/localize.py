@@ -7,7 +7,7 @@ training.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from yolo_stability.gradients.blocks import model_blocks
+from yolo_stability.guard.incidents.custom_code import has_custom_loss, inside_custom
+from yolo_stability.guard.incidents.magnitudes import all_finite, largest, tensors_in
 
-__all__ = ["Pass", "Phase", "Place", "block_of", "run_pass"]
+__all__ = ["Pass", "Phase", "Place", "block_of", "run_evaluation", "run_pass"]
 
 Phase = Literal["forward", "loss", "backward", "gradient"]
 # no module of a normalized network turns numbers below the first into numbers above the second
 _USUAL, _ABSURD = 1e5, 1e10
-_KNOWN = frozenset({"torch", "torchvision", "ultralytics", "yolo_stability"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,8 @@ class Place:
         layer: Innermost module, such as `model.0.conv Conv2d`.
         operation: Operation whose derivative failed, named by autograd.
         parameter: Parameter whose gradient was hit.
-        largest_input: Largest magnitude in the module's input; None if no module failed.
+        largest_input: Largest magnitude in the module's input, and in the gradient that reached it;
+            None if no module failed.
         custom: Whether the code of the module, or of the loss, is neither torch's nor Ultralytics'.
     """
 
@@ -86,6 +88,7 @@ class _Failure:
     operation: str
     number: int
     parameter: str | None
+    largest_gradient: float
 
 
 @dataclass(slots=True)
@@ -117,14 +120,40 @@ def run_pass(
         loss = model(batch)[0].sum()
     value = float(loss.detach())
     if not (
-        torch.isfinite(loss.detach()) and _all_finite(buffer for _, buffer in _statistics(model))
+        torch.isfinite(loss.detach()) and all_finite(buffer for _, buffer in _statistics(model))
     ):
         return Pass(loss=value, bad=True, place=_forward_place(model, log) if locate else None)
     with _backward_watched(model, loss, log) if locate else _nothing():
         loss.backward()
-    if _all_finite(p.grad for p in model.parameters() if p.grad is not None):
+    if all_finite(p.grad for p in model.parameters() if p.grad is not None):
         return Pass(loss=value, bad=False)
     return Pass(loss=value, bad=True, place=_backward_place(model, log) if locate else None)
+
+
+def run_evaluation(
+    model: nn.Module, batch: dict[str, Any], *, autocast: torch.dtype | None
+) -> Place | None:
+    """Run a batch forward in evaluation mode, as a validation does, and return where it fails.
+
+    Args:
+        model: Copy of a model in evaluation mode.
+        batch: Batch as the validator passes it to the model.
+        autocast: Precision of AMP; None if disabled.
+
+    Returns:
+        Location of the first number that is not finite; None if all are, the loss included.
+    """
+    log, device = _PassLog(), batch["img"].device
+    precision = torch.autocast(device.type, dtype=autocast, enabled=autocast is not None)
+    with precision, torch.no_grad():
+        with _forward_watched(model, log):
+            predictions = model(batch["img"])
+        if log.bad or log.passed_on:
+            return _forward_place(model, log)
+        loss = model.loss(batch, predictions)[0]  # type: ignore[operator]
+    if all_finite([loss]):
+        return None
+    return Place(phase="loss", block=_loss_name(model), custom=has_custom_loss(model))
 
 
 def block_of(model: nn.Module, path: str) -> str:
@@ -153,10 +182,10 @@ def _forward_place(model: nn.Module, log: _PassLog) -> Place:
     if call is not None and call.name:
         return _place_of(model, call, "forward")
     bad_buffer = next(
-        (name for name, buffer in _statistics(model) if not _all_finite([buffer])), None
+        (name for name, buffer in _statistics(model) if not all_finite([buffer])), None
     )
     if bad_buffer is None:
-        return Place(phase="loss", block=_loss_name(model), custom=_has_custom_loss(model))
+        return Place(phase="loss", block=_loss_name(model), custom=has_custom_loss(model))
     owner = bad_buffer.rpartition(".")[0]
     layer = f"{owner} {type(model.get_submodule(owner)).__name__}"
     return Place(phase="forward", block=block_of(model, owner), layer=layer)
@@ -169,7 +198,7 @@ def _backward_place(model: nn.Module, log: _PassLog) -> Place:
         bad = next(
             n
             for n, p in model.named_parameters()
-            if p.grad is not None and not _all_finite([p.grad])
+            if p.grad is not None and not all_finite([p.grad])
         )
         return Place(phase="gradient", block=block_of(model, bad), parameter=bad)
     inside = [call for call in log.calls if call.first <= failure.number < call.last and call.name]
@@ -178,10 +207,15 @@ def _backward_place(model: nn.Module, log: _PassLog) -> Place:
             phase="backward",
             block=_loss_name(model),
             operation=failure.operation,
-            custom=_has_custom_loss(model),
+            custom=has_custom_loss(model),
         )
     place = _place_of(model, max(inside, key=lambda c: c.first), "backward")
-    return replace(place, operation=failure.operation, parameter=failure.parameter)
+    return replace(
+        place,
+        operation=failure.operation,
+        parameter=failure.parameter,
+        largest_input=max(place.largest_input or 0.0, failure.largest_gradient),
+    )
 
 
 def _place_of(model: nn.Module, call: _Call, phase: Phase) -> Place:
@@ -191,25 +225,8 @@ def _place_of(model: nn.Module, call: _Call, phase: Phase) -> Place:
         block=block_of(model, call.name),
         layer=f"{call.name} {type(call.module).__name__}",
         largest_input=call.largest_input,
-        custom=_inside_custom(model, call.name),
+        custom=inside_custom(model, call.name),
     )
-
-
-def _inside_custom(model: nn.Module, name: str) -> bool:
-    """Return whether a module or one that holds it, the model aside, is a class of the user."""
-    parts = name.split(".")
-    paths = (".".join(parts[:count]) for count in range(1, len(parts) + 1))
-    return any(_is_custom(model.get_submodule(path)) for path in paths)
-
-
-def _has_custom_loss(model: nn.Module) -> bool:
-    """Return whether the class that computes the loss is one of the user."""
-    return _is_custom(getattr(model, "criterion", model))
-
-
-def _is_custom(of: object) -> bool:
-    """Return whether an object's class is defined outside torch, Ultralytics and this package."""
-    return type(of).__module__.partition(".")[0] not in _KNOWN
 
 
 @contextmanager
@@ -234,20 +251,20 @@ def _forward_watched(model: nn.Module, log: _PassLog) -> Iterator[None]:
         below = [name for name in names[module] if name.startswith(caller)] or names[module]
         first = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
         # checked now, since an activation may overwrite its input
-        largest = _largest(_tensors((args, kwargs)))
+        entered = largest(tensors_in((args, kwargs)))
         stack.append(
-            _Call(name=min(below, key=len), module=module, first=first, largest_input=largest)
+            _Call(name=min(below, key=len), module=module, first=first, largest_input=entered)
         )
 
     def after(module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         call = stack.pop()
         call.last = torch.autograd._get_sequence_nr()  # type: ignore[attr-defined]
         log.calls.append(call)
-        largest = _largest(_tensors(output))
-        if log.bad is None and not math.isfinite(largest):
+        left = largest(tensors_in(output))
+        if log.bad is None and not math.isfinite(left):
             log.passed_on = log.passed_on or call
             log.bad = call if call.inputs_finite else None
-        elif not (log.leap or log.passed_on) and largest > _ABSURD and call.largest_input < _USUAL:
+        elif not (log.leap or log.passed_on) and left > _ABSURD and call.largest_input < _USUAL:
             log.leap = call
 
     handles = [m.register_forward_pre_hook(before, with_kwargs=True) for m in names]
@@ -269,11 +286,14 @@ def _backward_watched(model: nn.Module, loss: Tensor, log: _PassLog) -> Iterator
         def seen(inner: Any, outer: Any, node: Any = node) -> None:
             if (
                 log.failure is None
-                and _all_finite(_tensors(outer))
-                and not _all_finite(_tensors(inner))
+                and all_finite(tensors_in(outer))
+                and not all_finite(tensors_in(inner))
             ):
                 log.failure = _Failure(
-                    node.name(), node._sequence_nr(), _hit_parameter(node, inner, names)
+                    node.name(),
+                    node._sequence_nr(),
+                    _hit_parameter(node, inner, names),
+                    largest(tensors_in(outer)),
                 )
 
         handles.append(node.register_hook(seen))
@@ -304,7 +324,7 @@ def _hit_parameter(node: Any, gradients: Any, names: Mapping[int, str]) -> str |
         if (
             isinstance(gradient, Tensor)
             and hasattr(following, "variable")
-            and not _all_finite([gradient])
+            and not all_finite([gradient])
         ):
             return names.get(id(following.variable))
     return None
@@ -320,27 +340,3 @@ def _statistics(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     for name, buffer in model.named_buffers():
         if name.endswith(("running_mean", "running_var")):
             yield name, buffer
-
-
-def _tensors(values: Any) -> Iterator[Tensor]:
-    """Yield the floating-point tensors in nested values."""
-    if isinstance(values, Tensor):
-        if values.is_floating_point():
-            yield values.detach()
-    elif isinstance(values, Mapping):
-        for value in values.values():
-            yield from _tensors(value)
-    elif isinstance(values, list | tuple):
-        for value in values:
-            yield from _tensors(value)
-
-
-def _largest(tensors: Iterable[Tensor]) -> float:
-    """Return the largest magnitude in tensors; NaN or inf if an element is; 0 without elements."""
-    tops = [float(tensor.abs().amax()) for tensor in tensors if tensor.numel()]
-    return next((top for top in tops if not math.isfinite(top)), max(tops, default=0.0))
-
-
-def _all_finite(tensors: Any) -> bool:
-    """Return whether every element of every tensor is finite."""
-    return all(bool(torch.isfinite(tensor).all()) for tensor in tensors)
