@@ -17,6 +17,7 @@ from yolo_stability.core.findings import Cause, Finding
 from yolo_stability.core.resources import resource
 from yolo_stability.core.text import listing
 from yolo_stability.core.types import RunHeader
+from yolo_stability.diagnosis.acting_advice import acting_findings
 
 __all__ = ["NOT_MEASURED", "SCHEMA_VERSION", "advice", "advised"]
 
@@ -75,6 +76,8 @@ def advised(
 ) -> tuple[Finding, ...]:
     """Replace the general advice of findings by the measured one against the likeliest cause, once.
 
+    What is in force already, or cannot act in this run, is not advised.
+
     Args:
         findings: Findings, most severe first.
         causes: Causes, most likely first.
@@ -82,8 +85,9 @@ def advised(
     """
     optimizer = None if header is None else str(header.effective.get("optimizer") or "")
     text = advice(causes[0].name, optimizer) if causes else NOT_MEASURED
+    findings = acting_findings(findings, header)
     if text == NOT_MEASURED:
-        return tuple(findings)
+        return findings
     general = [f for f in findings if f.rule in _GENERAL and f.remedy and f.severity != "info"]
     return tuple(
         replace(f, remedy=text if f is general[0] else "") if f in general else f for f in findings

@@ -197,11 +197,16 @@ class DiagnosisContext:
     def block_of(self, row: int) -> str | None:
         """Return the block in which trouble at a position started, if it can be identified.
 
-        If some of the blocks contain non-finite numbers, it is the deepest of them, since backward
-        runs towards the input. If all do, the last finite step is more informative: it is then the
-        block farthest from the control, or from its own history.
+        An incident at that step has located it. If some of the blocks contain non-finite numbers,
+        it is the deepest of them, since backward runs towards the input. If all do, the last finite
+        step is more informative: it is then the block farthest from the control, or from its own
+        history.
         """
-        run = self.run
+        run, step = self.run, self.step_at(row)
+        located = (i.block for i in self.incidents if i.step == step and i.located)
+        known = next(located, None)
+        if known is not None:
+            return known
         bad = np.unique(run.bad_block[run.bad_row == row])
         if bad.size and (bad.size < len(run.names) or bad.size == 1):
             return run.names[int(bad[-1])]
@@ -211,8 +216,8 @@ class DiagnosisContext:
         row = int(finite[-1])
         ratios = np.array([self._against(block, row) for block in range(len(run.names))])
         distance = np.abs(np.log(np.where(ratios > 0, ratios, np.nan)))
-        known = np.flatnonzero(distance > 0)
-        return run.names[int(known[np.argmax(distance[known])])] if known.size else None
+        far = np.flatnonzero(distance > 0)
+        return run.names[int(far[np.argmax(distance[far])])] if far.size else None
 
     def _against(self, block: int, row: int) -> float:
         """Return a block's norm over the control's, or over its own history without a control."""

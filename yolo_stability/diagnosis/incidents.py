@@ -89,6 +89,11 @@ class IncidentFacts:
         return bool(self.ranges.get("only_in_half"))
 
     @property
+    def located(self) -> bool:
+        """Whether the block is part of the model: that of a module, or of a bad gradient."""
+        return self.block is not None and (self.layer is not None or self.phase == "gradient")
+
+    @property
     def blames_module(self) -> bool:
         """Whether a module, or a loss of the user, computed NaN or Inf from numbers in range."""
         if not self.ranges or not self.reproduced or self.images_bad or self.weights_bad:

@@ -60,22 +60,28 @@ def _with_incident(context: DiagnosisContext, finding: Finding, first: int) -> F
     modules = [i for i in module_incidents(context.incidents) if i.block == main.block]
     same = [i for i in during if i.block == main.block]
     images = tuple(dict.fromkeys(name for i in same for name in i.images))
-    text = _sentence(main, images, modules)
+    text = _sentence(main, images, modules, named=str(main.block) in finding.message)
     advice = _advice(context, main, modules)
     skips = f"; {finding.remedy}" if finding.remedy.startswith(_SKIPS) else ""
     return replace(
         finding,
-        block=main.block if main.layer or main.phase == "gradient" else finding.block,
+        block=main.block if main.located else finding.block,
         images=images,
         message=f"{finding.message}{text}",
         remedy=f"{advice}{skips}" if advice else finding.remedy,
     )
 
 
-def _sentence(main: IncidentFacts, images: Sequence[str], modules: Sequence[IncidentFacts]) -> str:
-    """Return module and images as the end of a sentence."""
+def _sentence(
+    main: IncidentFacts,
+    images: Sequence[str],
+    modules: Sequence[IncidentFacts],
+    *,
+    named: bool,
+) -> str:
+    """Return module and images as the end of a sentence; the module only if it is not `named`."""
     parts = []
-    if main.layer is not None:
+    if main.layer is not None and not named:
         parts.append(f"the first bad module was {main.block} ({main.phase})")
     if images:
         verb = "with" if main in modules else "without"
