@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from yolo_stability.core.text import count
+from yolo_stability.core.types import CauseName
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.evidence.base import CauseEvidence
 from yolo_stability.diagnosis.incidents import IncidentFacts, named_images
@@ -82,6 +83,7 @@ def _of_modules(found: Sequence[IncidentFacts]) -> CauseEvidence:
     if half and not found[0].custom:  # every format ends somewhere, also for sound code
         return CauseEvidence(weights={"numeric_range": 6.0, "module": 1.0}, text=text)
     weight = _PROVEN if whatever else _ONCE
-    return CauseEvidence(
-        weights={"module": weight, "numeric_range": 2.0 if half else 0.5}, text=text
-    )
+    weights: dict[CauseName, float] = {"module": weight}
+    if half:
+        weights["numeric_range"] = 2.0
+    return CauseEvidence(weights=weights, text=text)
