@@ -12,7 +12,7 @@ from yolo_stability.core.types import RunHeader
 from yolo_stability.diagnosis.base import USUAL_RATE
 from yolo_stability.diagnosis.usual_rates import usual_rate_text
 
-__all__ = ["DROP_OWN_STEP", "acting", "acting_findings", "has_own_step"]
+__all__ = ["DROP_OWN_STEP", "acting", "acting_findings", "can_act", "has_own_step"]
 
 DROP_OWN_STEP = (
     "drop the trainer's optimizer_step override and clip with clip=norm:10 (or your own limit) "
@@ -48,6 +48,19 @@ def acting(remedy: str, header: RunHeader | None) -> str:
     text = remedy.replace(USUAL_RATE, usual_rate_text(header))
     clauses = (_acting_clause(clause, header) for clause in _CLAUSE.split(text))
     return "; ".join(dict.fromkeys(clause for clause in clauses if clause))
+
+
+def can_act(choice: str, header: RunHeader | None) -> bool:
+    """Return whether settings such as `clip=agc:0.01` can change anything in a run.
+
+    Args:
+        choice: The settings.
+        header: Header of the run; None if it is not to be used.
+    """
+    if header is None:
+        return True
+    refused = has_own_step(header) and bool(_STEPPING.search(choice))
+    return not refused and not _in_force(choice, header)
 
 
 def has_own_step(header: RunHeader) -> bool:
