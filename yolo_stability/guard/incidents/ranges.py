@@ -46,7 +46,7 @@ class WeightRange:
             else math.inf
             for name, top in now.items()
         ]
-        return next((f for f in factors if not math.isfinite(f)), max(factors, default=1.0))
+        return next((f for f in factors if not math.isfinite(f)), max(1.0, *factors))
 
 
 def weights_finite(model: nn.Module) -> bool:
