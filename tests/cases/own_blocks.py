@@ -203,18 +203,21 @@ CASES = (
         given=chain("own-blocks", "UnitImage", "/", nan_comes_and_goes),
         saw="three blocks of one's own that work alone give NaN together, now and then",
         after="ultralytics #21020",
+        waits_for=None,
         right=MODULE,
     ),
     case(
         given=chain("own-blocks-rescue", "UnitImage", "/", nan_comes, ', rescue="auto"'),
         saw="the same with rescue=auto",
         after="ultralytics #21020",
+        waits_for=None,
         right=(*MODULE, no_image_excluded()),
     ),
     case(
         given=chain("own-blocks-backward", "Loudness", "*", nan_comes_and_goes),
         saw="the same, but the loss is finite, and gradients are NaN",
         after="ultralytics #21020",
+        waits_for=None,
         right=MODULE,
     ),
 )

@@ -17,6 +17,7 @@ from yolo_stability.core.findings import Cause, Finding
 from yolo_stability.core.resources import resource
 from yolo_stability.core.text import listing
 from yolo_stability.core.types import RunHeader
+from yolo_stability.diagnosis.acting_advice import acting_findings, can_act
 
 __all__ = ["NOT_MEASURED", "SCHEMA_VERSION", "advice", "advised"]
 
@@ -39,13 +40,19 @@ _MOST = 2
 Cells = Sequence[Mapping[str, Any]]
 
 
-def advice(cause: str, optimizer: str | None = None, path: Path | None = None) -> str:
+def advice(
+    cause: str,
+    optimizer: str | None = None,
+    path: Path | None = None,
+    header: RunHeader | None = None,
+) -> str:
     """Return what helped against a cause, with confidence interval and cost on a healthy run.
 
     Args:
         cause: Name of a cause, as in a diagnosis.
         optimizer: Optimizer of the run; None for any that was measured.
         path: A file other than the packaged one.
+        header: Header of the run, so that nothing is advised that is in force or cannot act there.
 
     Returns:
         The best remedies first; or that no tested remedy helped; or `NOT_MEASURED`.
@@ -57,7 +64,7 @@ def advice(cause: str, optimizer: str | None = None, path: Path | None = None) -
     table = _table(path)
     rows = [row for row in table.get("rows", ()) if row["cause"] == cause]
     same = [row for row in rows if optimizer and row["optimizer"].lower() == optimizer.lower()]
-    measured = [(row, text) for row in same or rows if (text := _row_advice(table, row))]
+    measured = [(row, text) for row in same or rows if (text := _row_advice(table, row, header))]
     if not measured:
         return NOT_MEASURED
     if same or len(measured) == 1:
@@ -75,15 +82,18 @@ def advised(
 ) -> tuple[Finding, ...]:
     """Replace the general advice of findings by the measured one against the likeliest cause, once.
 
+    What is in force already, or cannot act in this run, is not advised.
+
     Args:
         findings: Findings, most severe first.
         causes: Causes, most likely first.
         header: Header of the run, for its optimizer; None if only the trace may be used.
     """
     optimizer = None if header is None else str(header.effective.get("optimizer") or "")
-    text = advice(causes[0].name, optimizer) if causes else NOT_MEASURED
+    text = advice(causes[0].name, optimizer, header=header) if causes else NOT_MEASURED
+    findings = acting_findings(findings, header)
     if text == NOT_MEASURED:
-        return tuple(findings)
+        return findings
     general = [f for f in findings if f.rule in _GENERAL and f.remedy and f.severity != "info"]
     return tuple(
         replace(f, remedy=text if f is general[0] else "") if f in general else f for f in findings
@@ -105,9 +115,13 @@ def _table(path: Path | None) -> Mapping[str, Any]:
     )
 
 
-def _row_advice(table: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+def _row_advice(table: Mapping[str, Any], row: Mapping[str, Any], header: RunHeader | None) -> str:
     """Return what helped against one cause; empty if no cell was measured with enough seeds."""
-    settings = {column["name"]: column["settings"] for column in table["columns"]}
+    settings = {
+        column["name"]: column["settings"]
+        for column in table["columns"]
+        if can_act(column["settings"], header)
+    }
     cells = [
         c
         for c in table["cells"]

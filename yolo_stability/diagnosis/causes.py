@@ -9,39 +9,29 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from yolo_stability.core.findings import Cause, Finding
 from yolo_stability.core.text import brief
 from yolo_stability.core.types import CauseName
+from yolo_stability.diagnosis.cause_evidence.base import CauseEvidence
+from yolo_stability.diagnosis.cause_evidence.incidents import from_incidents
+from yolo_stability.diagnosis.cause_evidence.rules import from_rules
+from yolo_stability.diagnosis.cause_evidence.settings import from_settings
+from yolo_stability.diagnosis.cause_evidence.validation import from_validation
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.rolling import ratio_of, swing
 from yolo_stability.trace.arrays import median_of
 
-__all__ = ["CauseEvidence", "rank_causes"]
+__all__ = ["rank_causes"]
 
 _UNKNOWN = 0.5
 _SUDDEN = 8  # if healthy steps precede trouble after this step, the model's structure is no cause
 _HUGE_GRADIENT = 1e4
+_LEADING = 16  # updates above their limit so many steps before a bad one lead up to it
 _LED_UP = 0.06  # updates above it preceded a jump
 _WAVER, _CALM_LOSS = 48, 0.12
-_PLAIN_ADAM, _PLAIN_SGD = 0.02, 0.1  # highest usual learning rates per optimizer type
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CauseEvidence:
-    """One observation and the causes that it supports.
-
-    Attributes:
-        weights: Weight by cause.
-        text: Observation in half a sentence.
-    """
-
-    weights: Mapping[CauseName, float]
-    text: str
 
 
 def rank_causes(context: DiagnosisContext, findings: Sequence[Finding]) -> tuple[Cause, ...]:
@@ -56,7 +46,7 @@ def rank_causes(context: DiagnosisContext, findings: Sequence[Finding]) -> tuple
     onset = _onset_row(context, findings)
     evidence = list(_from_trace(context, findings, onset))
     if context.header is not None:
-        evidence += _from_settings(context, sudden=onset > _SUDDEN and not _structural(evidence))
+        evidence += from_settings(context, sudden=onset > _SUDDEN and not _structural(evidence))
     scores: dict[CauseName, float] = defaultdict(float)
     texts: dict[CauseName, tuple[float, str]] = {}
     for item in evidence:
@@ -74,7 +64,7 @@ def rank_causes(context: DiagnosisContext, findings: Sequence[Finding]) -> tuple
 
 def _onset_row(context: DiagnosisContext, findings: Sequence[Finding]) -> int:
     """Return the position of the first sign of trouble."""
-    first = min(f.first_step for f in findings if f.first_step is not None)
+    first = min((f.first_step for f in findings if f.first_step is not None), default=0)
     return min(int(np.searchsorted(context.run.step, first)), max(context.run.step.size - 1, 0))
 
 
@@ -82,10 +72,6 @@ def _structural(evidence: Sequence[CauseEvidence]) -> bool:
     return any(
         {"normalization", "activation", "initialization"} & set(item.weights) for item in evidence
     )
-
-
-# --- the trace alone
-# --------------------------------------------------------------------------------------------------
 
 
 def _from_trace(
@@ -99,14 +85,21 @@ def _from_trace(
     built_in = [item for item in starts if item is not None]
     yield from built_in
     leap = rules.get("rate_leap")
-    if leap is not None and (leap.first_step or 0) <= context.step_at(onset) + 1:
+    leapt = leap is not None and (leap.first_step or 0) <= context.step_at(onset) + 1
+    if leap is not None and leapt:
         weight = 6.0 if leap.severity == "critical" else 2.0
         text = (
             f"the learning rate jumped by a factor of {brief(leap.observed or 0.0)} at step "
             f"{leap.first_step}"
         )
         yield CauseEvidence(weights={"learning_rate": weight}, text=text)
-    sudden = _sudden(context, rules, onset)
+    yield from from_rules(rules)
+    earlier = leapt or _updates_before(context, rules)
+    yield from from_validation(context, earlier=earlier)
+    incidents = list(from_incidents(context, earlier=earlier))
+    yield from incidents
+    # the batch is blamed only if nothing earlier or better known is
+    sudden = None if incidents or earlier else _sudden(context, rules, onset)
     if sudden is not None:
         yield sudden
     if "amp_overflow" in rules:
@@ -114,7 +107,8 @@ def _from_trace(
     if "noise" in rules:
         alone = not any(f.severity == "critical" for f in findings)
         yield _wavering(context, rules["noise"], 2.0 if alone else 0.5)
-    yield from _growing(context, rules, weight=0.3 if built_in else 1.0, sudden=sudden is not None)
+    strange = sudden is not None or (bool(incidents) and not earlier)
+    yield from _growing(context, rules, weight=0.3 if built_in else 1.0, sudden=strange)
 
 
 def _at_the_start(context: DiagnosisContext, rules: Mapping[str, Finding]) -> CauseEvidence | None:
@@ -180,6 +174,20 @@ def _wavering(context: DiagnosisContext, found: Finding, weight: float) -> Cause
             text=f"{found.message}, while the loss did not",
         )
     return CauseEvidence(weights={"batch_noise": weight}, text=found.message)
+
+
+def _updates_before(context: DiagnosisContext, rules: Mapping[str, Finding]) -> bool:
+    """Return whether updates above their limit led up to the first bad step."""
+    run, found = context.run, rules.get("update_ratio")
+    bad = np.flatnonzero((context.bad | run.guard) & ~run.scaler)
+    if found is None or not bad.size or found.first_step is None:
+        return False
+    row = int(bad[0])
+    before = slice(0 if found.severity == "critical" else max(0, row - _LEADING), row)
+    steps = run.step[before]
+    with np.errstate(invalid="ignore"):
+        high = run.update[before] > (found.threshold or 0.0)
+    return bool((high & (steps >= found.first_step)).any())
 
 
 def _sudden(
@@ -277,58 +285,3 @@ def _growing(
             yield CauseEvidence(weights={"learning_rate": strength * weight}, text=found.message)
     if "dead_block" in rules:
         yield CauseEvidence(weights={"activation": 1.0}, text=rules["dead_block"].message)
-
-
-# --- with the settings
-# ------------------------------------------------------------------------------------------------
-
-
-def _from_settings(context: DiagnosisContext, *, sudden: bool) -> Iterator[CauseEvidence]:
-    """Yield evidence from the settings; sudden trouble lowers the weight of the structure."""
-    assert context.header is not None
-    requested, effective = context.header.requested, context.header.effective
-    built_in, rate = (0.2, 0.5) if sudden else (1.0, 1.0)
-    yield from (_scaled(item, built_in) for item in _model_settings(requested))
-    yield from (_scaled(item, rate) for item in _rate_settings(requested, effective))
-    batch = effective.get("batch")
-    if isinstance(batch, int) and batch <= 2 and context.run.accumulate.max(initial=1) * batch <= 2:
-        yield CauseEvidence(
-            weights={"batch_noise": 3.0},
-            text=f"each step used {batch} image{'s' if batch > 1 else ''}",
-        )
-
-
-def _model_settings(requested: Mapping[str, Any]) -> Iterator[CauseEvidence]:
-    if str(requested.get("norm")) == "none":
-        yield CauseEvidence(weights={"normalization": 4.0}, text="norm=none: no normalization")
-    if requested.get("act") in {"sigmoid", "tanh"}:
-        yield CauseEvidence(weights={"activation": 5.0}, text=f"act={requested['act']} saturates")
-    init = str(requested.get("init") or "default")
-    if init.startswith("gain"):
-        yield CauseEvidence(weights={"initialization": 6.0}, text=f"init={init}")
-    depth = requested.get("depth_mult")
-    if isinstance(depth, int | float) and depth > 1.5:
-        yield CauseEvidence(weights={"depth": 4.0}, text=f"depth_mult={depth:g}")
-    if requested.get("residual") is False:
-        yield CauseEvidence(weights={"depth": 2.0}, text="residual=false: no skip connections")
-
-
-def _rate_settings(
-    requested: Mapping[str, Any], effective: Mapping[str, Any]
-) -> Iterator[CauseEvidence]:
-    rates = [group.get("lr", 0.0) for group in (effective.get("groups") or {}).values()]
-    name = str(effective.get("optimizer") or "")
-    plain = _PLAIN_ADAM if "adam" in name.lower() else _PLAIN_SGD
-    if rates and max(rates) > plain:
-        text = f"a learning rate of {brief(max(rates))} with {name}"
-        yield CauseEvidence(
-            weights={"learning_rate": 4.0 if max(rates) > 3 * plain else 2.0}, text=text
-        )
-    if requested.get("warmup_epochs") == 0 and rates and max(rates) > plain / 2:
-        yield CauseEvidence(weights={"learning_rate": 0.5}, text="no warm-up")
-
-
-def _scaled(item: CauseEvidence, factor: float) -> CauseEvidence:
-    return CauseEvidence(
-        weights={cause: weight * factor for cause, weight in item.weights.items()}, text=item.text
-    )

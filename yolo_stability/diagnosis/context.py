@@ -9,6 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from yolo_stability.core.types import RunHeader
+from yolo_stability.diagnosis.incidents import IncidentFacts, incidents_of
 from yolo_stability.diagnosis.rolling import highest_before, ratio_of, rolling_median, usual_before
 from yolo_stability.trace.arrays import (
     Bools,
@@ -43,6 +44,7 @@ class DiagnosisContext:
         restarted: Whether its first step is the start of a run, whatever its number: a rescue
             rolled back to the start.
         stock: Whether it is a run without a trace, of which each step is an epoch of `results.csv`.
+        incidents: Incidents of the run, in order; None for those among its events.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class DiagnosisContext:
         live: bool = False,
         restarted: bool = False,
         stock: bool = False,
+        incidents: Sequence[IncidentFacts] | None = None,
     ) -> None:
         self.run, self.header, self.outcome, self.live, self._restarted = (
             run,
@@ -64,6 +67,7 @@ class DiagnosisContext:
             restarted,
         )
         self.stock = stock
+        self._incidents = incidents
         self.controls = tuple(c for c in controls if c.step.size)
         self.others = tuple(c for c in self.controls if c is not run)
 
@@ -76,6 +80,12 @@ class DiagnosisContext:
     def epochs(self) -> EpochSeries:
         """Epochs of the run with their validations."""
         return self.run.epochs
+
+    @cached_property
+    def incidents(self) -> tuple[IncidentFacts, ...]:
+        """Explained bad steps of the run, in order."""
+        given = self._incidents
+        return incidents_of(self.run.events) if given is None else tuple(given)
 
     @cached_property
     def bad(self) -> Bools:
@@ -217,11 +227,16 @@ class DiagnosisContext:
     def block_of(self, row: int) -> str | None:
         """Return the block in which trouble at a position started, if it can be identified.
 
-        If some of the blocks contain non-finite numbers, it is the deepest of them, since backward
-        runs towards the input. If all do, the last finite step is more informative: it is then the
-        block farthest from the control, or from its own history.
+        An incident at that step has located it. If some of the blocks contain non-finite numbers,
+        it is the deepest of them, since backward runs towards the input. If all do, the last finite
+        step is more informative: it is then the block farthest from the control, or from its own
+        history.
         """
-        run = self.run
+        run, step = self.run, self.step_at(row)
+        located = (i.block for i in self.incidents if i.step == step and i.located)
+        known = next(located, None)
+        if known is not None:
+            return known
         bad = np.unique(run.bad_block[run.bad_row == row])
         if bad.size and (bad.size < len(run.names) or bad.size == 1):
             return run.names[int(bad[-1])]
@@ -231,8 +246,8 @@ class DiagnosisContext:
         row = int(finite[-1])
         ratios = np.array([self._against(block, row) for block in range(len(run.names))])
         distance = np.abs(np.log(np.where(ratios > 0, ratios, np.nan)))
-        known = np.flatnonzero(distance > 0)
-        return run.names[int(known[np.argmax(distance[known])])] if known.size else None
+        far = np.flatnonzero(distance > 0)
+        return run.names[int(far[np.argmax(distance[far])])] if far.size else None
 
     def _against(self, block: int, row: int) -> float:
         """Return a block's norm over the control's, or over its own history without a control."""

@@ -15,6 +15,8 @@ from yolo_stability.diagnosis.advice import advised
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.causes import rank_causes
 from yolo_stability.diagnosis.context import DiagnosisContext
+from yolo_stability.diagnosis.incidents import IncidentFacts, read_incidents
+from yolo_stability.diagnosis.located import located
 from yolo_stability.diagnosis.rolling import ratio_of
 from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.trace.arrays import RunSeries, as_series
@@ -54,9 +56,10 @@ def diagnose_trace(
     ):
         why = "the trace has no loss at any step, so no verdict is possible"
         return Diagnosis(run_id=trace.header.run_id, verdict="inconclusive", why=why)
-    header = None if masked else trace.header
+    header, run = None if masked else trace.header, as_series(trace)
     return diagnose_series(
-        as_series(trace),
+        run,
+        incidents=read_incidents(trace.path, run.events),
         header=header,
         controls=controls,
         outcome=outcome,
@@ -67,6 +70,7 @@ def diagnose_trace(
 def diagnose_series(
     run: RunSeries,
     *,
+    incidents: Sequence[IncidentFacts] | None = None,
     header: RunHeader | None = None,
     controls: Sequence[RunSeries] = (),
     outcome: str | None = None,
@@ -74,7 +78,10 @@ def diagnose_series(
 ) -> Diagnosis:
     """Diagnose a run given as arrays; see `diagnose_trace`."""
     return diagnose_context(
-        DiagnosisContext(run, header=header, controls=controls, outcome=outcome), run_id
+        DiagnosisContext(
+            run, header=header, controls=controls, outcome=outcome, incidents=incidents
+        ),
+        run_id,
     )
 
 
@@ -115,7 +122,7 @@ def find_all(context: DiagnosisContext, rules: Sequence[Rule] | None = None) -> 
     if not context.run.step.size:
         return ()
     asked = RULES.make_all() if rules is None else rules
-    found = [finding for rule in asked for finding in _look(rule, context)]
+    found = [located(context, finding) for rule in asked for finding in _look(rule, context)]
     return tuple(sorted(found, key=lambda f: (_WEIGHT[f.severity], f.first_step or 0, f.rule)))
 
 

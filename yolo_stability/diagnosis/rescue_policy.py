@@ -2,8 +2,9 @@
 
 A remedy is tried on the last healthy state. If trouble recurs the next one is tried, and after
 `limit` remedies the run ends. Structural causes (no normalization, a saturating activation, too
-much depth) cannot be fixed during training: such a run ends at once, with advice. A bad
-initialization may be replaced once.
+much depth), a module that computes NaN, a failing validation and wrong settings cannot be fixed
+during training: such a run ends at once, with advice. A bad initialization may be replaced once. An
+image is excluded only after two incidents that blame it, and never for the fault of a module.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ from typing import Any
 from yolo_stability.core.actions import Action, Ending
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.types import BlockSpec, CauseName, Event, RunHeader, StepRecord
+from yolo_stability.diagnosis.acting_advice import acting
 from yolo_stability.diagnosis.causes import rank_causes
+from yolo_stability.diagnosis.incidents import IncidentFacts, incident_of_event
 from yolo_stability.diagnosis.live import LiveRules
 from yolo_stability.diagnosis.rate_leaps import Leap, find_leaps
 from yolo_stability.diagnosis.remedy_strength import is_adaptive, lower_rate_by, tighter_clip
+from yolo_stability.diagnosis.rescue_plans import BEARABLE, NO_REMEDY, PLANS, SGD_PLAN, SPECIFIC
 from yolo_stability.diagnosis.rules import RULES
+from yolo_stability.diagnosis.usual_rates import usual_rates
 
 __all__ = ["PLANS", "Rescuer"]
 
@@ -31,40 +36,7 @@ _SKIPS = 3  # consecutive steps skipped by the guard after which the batch alone
 _OWN = "recoveries"  # earlier remedies are no sign of current trouble
 _SINCE_EVER = {"noise"}  # a noisy norm over 48 steps does not date the onset of trouble
 _BLAMED = 2  # incidents that blame the same image before it is excluded
-# usual rates, and rates above which an optimizer is hardly ever used
-_ADAM, _SGD = (0.005, 0.02), (0.01, 0.1)
 _LEAPT = "rate_leap"
-
-PLANS: Mapping[CauseName, tuple[str, ...]] = {
-    "learning_rate": ("lower_rate", "tighten_clip", "lower_rate"),
-    "batch_noise": ("lower_rate", "tighten_clip", "lower_rate"),
-    "data": ("quarantine", "tighten_clip", "lower_rate"),
-    "numeric_range": ("lower_scale", "tighten_clip", "lower_rate"),
-    "initialization": ("restart", "lower_rate", "tighten_clip"),
-    "unknown": ("lower_rate", "tighten_clip", "lower_rate"),
-}
-"""Remedies by cause, in the order in which they are tried; other causes are structural."""
-
-SGD_PLAN = ("tighten_clip", "lower_rate", "lower_rate")
-"""The same for an SGD rate up to `_BEARABLE`: adaptive clipping tolerates it and learns faster."""
-
-_BEARABLE = 2.0
-
-_ADVICE: Mapping[CauseName, str] = {
-    "normalization": (
-        "no remedy helps a running model without normalization: "
-        "restart with norm=batch or norm=group, or at least with init=lsuv"
-    ),
-    "activation": (
-        "no remedy helps a running model with a saturating activation: "
-        "restart with act=silu or act=relu"
-    ),
-    "depth": (
-        "no remedy helps a running model that is too deep for its gradients: "
-        "restart with residual=true and depth_mult=1"
-    ),
-    "initialization": "restart with init=default",
-}
 
 
 class Rescuer(LiveRules):
@@ -100,16 +72,19 @@ class Rescuer(LiveRules):
     def event(self, event: Event) -> None:
         """Process an event: images blamed by an incident, and the results of a rescue."""
         super().event(event)
-        if event.kind == "incident" and event.data.get("reproduced"):
-            names = [PurePath(str(name)) for name in event.data.get("images") or ()]
-            self._mixed |= bool(event.data.get("mixed"))
-            if not event.data.get("mixed"):  # only one file of a mosaic is named
-                # some tasks do not name their files
-                self._blamed.update(name.name for name in names if name.suffix)
+        if event.kind == "incident":
+            self._blame(incident_of_event(event))
         elif event.kind == "rescued":
             self._helped = len(self._done)
         elif event.kind == "rescue":
             self._take_note(event.data, event.step)
+
+    def _blame(self, incident: IncidentFacts) -> None:
+        """Count the images that an incident blames."""
+        self._mixed |= incident.mixed
+        if incident.blames_images and not incident.mixed:  # only one file of a mosaic is named
+            # some tasks do not name their files
+            self._blamed.update(name for name in incident.images if PurePath(name).suffix)
 
     def _take_note(self, data: Mapping[str, Any], step: int) -> None:
         """Store the changes of a remedy."""
@@ -167,7 +142,7 @@ class Rescuer(LiveRules):
             return None
         self._trouble = False
         if self._mode == "quarantine" and not self._possible("quarantine"):
-            return None  # the culprit image may still be found
+            return None  # the culprit image may still be found, or blamed again
         findings = [
             f
             for f in self.found
@@ -175,6 +150,8 @@ class Rescuer(LiveRules):
         ]
         causes = rank_causes(self.context, [f for f in findings if f.first_step is not None])
         cause: CauseName = causes[0].name if causes else "unknown"
+        if cause == "data" and self._awaits_image(findings):
+            return None
         why = (
             findings[0].message
             if findings
@@ -182,10 +159,24 @@ class Rescuer(LiveRules):
         )
         return self._next(cause, why, findings)
 
+    def _awaits_image(self, findings: Sequence[Finding]) -> bool:
+        """Return whether skipping is enough until an image is blamed again.
+
+        An image is to blame, but one incident proves nothing, and no other remedy acts on it.
+        """
+        once = set(self._blamed) - self._excluded - set(self._suspects())
+        return (
+            self._mode == "auto"
+            and bool(once)
+            and not self._possible("quarantine")
+            and self._effective.get("batch") != 1
+            and all(f.rule == "non_finite" for f in findings)
+        )
+
     def _next(self, cause: CauseName, why: str, findings: Sequence[Finding]) -> Action | Ending:
         """Return the next remedy, or the ending."""
         if self._mode == "auto" and cause not in PLANS:
-            return Ending(cause=cause, why=why, advice=_ADVICE[cause])
+            return Ending(cause=cause, why=why, advice=self._no_remedy(cause, findings))
         tries = len([name for name in self._done if name != "quarantine" or self._mode != "auto"])
         leap = self._leap(findings)
         if leap is not None:
@@ -194,17 +185,16 @@ class Rescuer(LiveRules):
         if remedy is None:
             vain = self._done[self._helped :]
             tried = f"{', '.join(vain)} did not help; " if vain else ""
-            instead = next(
-                (f.remedy for f in findings if f.remedy), "restart with a lower learning rate"
-            )
-            return Ending(cause=cause, why=why, advice=f"{tried}{_ADVICE.get(cause, instead)}")
+            advised = (acting(f.remedy, self._header) for f in findings)
+            instead = next(filter(None, advised), "restart with a lower learning rate")
+            return Ending(cause=cause, why=why, advice=f"{tried}{NO_REMEDY.get(cause, instead)}")
         if self._mixed and remedy != "quarantine" and "quarantine" in PLANS.get(cause, ()):
             why = (
                 f"{why.rstrip('.')}; no image is excluded, since each was mixed from several "
                 "files (mosaic, mixup)"
             )
         value = self._value(remedy)
-        images = tuple(sorted(set(self._blamed) - self._excluded)) if remedy == "quarantine" else ()
+        images = self._suspects() if remedy == "quarantine" else ()
         dated = [
             f.first_step for f in findings if f.first_step is not None and f.rule not in _SINCE_EVER
         ]
@@ -248,6 +238,12 @@ class Rescuer(LiveRules):
             groups=names,
         )
 
+    def _no_remedy(self, cause: CauseName, findings: Sequence[Finding]) -> str:
+        """Return the advice for a cause that no remedy acts on, with what the findings add."""
+        shown = [f.remedy for f in findings if f.remedy and (f.block or cause == "settings")]
+        specific = acting(shown[0], self._header) if cause in SPECIFIC and shown else ""
+        return f"{NO_REMEDY[cause]}: {specific}" if specific else NO_REMEDY[cause]
+
     def _choose(self, cause: CauseName) -> str | None:
         """Return the next remedy; None if none is left."""
         if self._mode == "random":
@@ -263,7 +259,7 @@ class Rescuer(LiveRules):
             return self._mode if self._possible(self._mode) else None
         bearable = (
             not is_adaptive(self._optimizer)
-            and self._usual_rates[1] < self._present_rate() <= _BEARABLE
+            and self._usual_rates[1] < self._present_rate() <= BEARABLE
         )
         left = list(SGD_PLAN if cause == "learning_rate" and bearable else PLANS[cause])
         used = Counter(self._done)
@@ -277,7 +273,7 @@ class Rescuer(LiveRules):
         """Return whether a remedy can have any effect in this run."""
         if remedy == "quarantine":
             alone = self._effective.get("batch") == 1  # excluding it would leave an empty batch
-            return bool(set(self._blamed) - self._excluded) and not alone
+            return bool(self._suspects()) and not alone
         if remedy == "lower_scale":
             return bool(self._effective.get("amp"))
         if remedy == "restart":
@@ -321,7 +317,7 @@ class Rescuer(LiveRules):
     @property
     def _usual_rates(self) -> tuple[float, float]:
         """Usual rate of this optimizer type, and the rate above which it is hardly ever used."""
-        return _ADAM if "adam" in self._optimizer.lower() else _SGD
+        return usual_rates(self._header)
 
     @property
     def _effective(self) -> Mapping[str, Any]:

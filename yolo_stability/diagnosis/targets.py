@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yolo_stability.checkpoint.audit import diagnosis_of_audit
-from yolo_stability.core.errors import TraceError
+from yolo_stability.core.errors import StabilityError, TraceError
 from yolo_stability.core.findings import Diagnosis, Finding
 from yolo_stability.core.json_values import finite_json
 from yolo_stability.core.suggestions import nearest
@@ -18,6 +18,8 @@ from yolo_stability.core.text import count
 from yolo_stability.core.types import Trace, VerdictWord
 from yolo_stability.diagnosis.bundle import BUNDLE_SUFFIX, unpack_bundle
 from yolo_stability.diagnosis.diagnose import diagnose_trace
+from yolo_stability.diagnosis.incidents import read_incident_facts
+from yolo_stability.diagnosis.located import module_advice
 from yolo_stability.diagnosis.results_csv import RESULTS, diagnose_results_csv
 from yolo_stability.diagnosis.store import diagnosis_to_json, write_diagnosis
 from yolo_stability.trace import find_trace, load_trace
@@ -191,11 +193,40 @@ def _of_bundle(path: Path) -> Diagnosis:
         return unpack_bundle(path, folder) or diagnose_run(folder)
 
 
+def _as_recorded(folder: Path, error: StabilityError) -> Examination:
+    """Return what an incident recorded, where its model has layers of the user.
+
+    Raises:
+        StabilityError: `incident.json` cannot be read, either.
+    """
+    facts = read_incident_facts(folder)
+    if facts is None:
+        raise error
+    why = f"It is not replayed, since its model has layers of your own. Recorded: {facts.text}."
+    code = module_advice(facts.block, facts.phase, half=facts.only_in_half)
+    finding = Finding(
+        rule="non_finite",
+        severity="critical",
+        message=f"the step was not finite: {facts.text}",
+        block=facts.block,
+        first_step=facts.step,
+        last_step=facts.step,
+        remedy=code if facts.blames_module else "",
+        images=facts.images,
+    )
+    diagnosis = Diagnosis(run_id="", verdict="inconclusive", why=why, findings=(finding,))
+    return Examination(diagnosis=diagnosis)
+
+
 def _replayed(folder: Path) -> Examination:
     """Replay the saved batch of an incident in this process."""
+    from yolo_stability.guard.incidents.layer_allowlist import UnknownLayerError
     from yolo_stability.guard.incidents.replay import replay_incident
 
-    result = replay_incident(folder)
+    try:
+        result = replay_incident(folder)
+    except UnknownLayerError as error:
+        return _as_recorded(folder, error)
     kept = (folder / "weights.pt").is_file() and any(folder.glob("batch-*.pt"))
     word: VerdictWord = "failed" if result.reproduced else "inconclusive"
     remedy = f"exclude {result.image} from the dataset, or repair it" if result.image else ""

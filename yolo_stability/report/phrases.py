@@ -31,6 +31,9 @@ CAUSES = {
     "depth": "depth",
     "data": "data",
     "numeric_range": "numeric range",
+    "module": "code of a module",
+    "evaluation": "validation only",
+    "settings": "settings",
     "unknown": "unknown",
 }
 SIGNS = {

@@ -49,8 +49,8 @@ class Session(Protocol):
     def after_save(self, trainer: Trainer) -> None:
         """Register a checkpoint that has been saved."""
 
-    def validated(self) -> None:
-        """Register that the current epoch has been validated."""
+    def validated(self, trainer: Trainer, metrics: Mapping[str, Any]) -> None:
+        """Register that the current epoch has been validated, with these results."""
 
     def recovered(self, trainer: Trainer) -> None:
         """Register that Ultralytics restored `last.pt`."""
@@ -153,13 +153,6 @@ class StabilityMixin:
             loop.on_batch(batch)
         return batch
 
-    def validate(self: Trainer) -> Any:
-        """Validate as stock does; without this, metrics of an earlier epoch would look like new."""
-        found = super().validate()  # type: ignore[misc]
-        if self.stability:
-            self.stability.validated()
-        return found
-
     def save_model(self: Trainer) -> Any:
         """Save as stock does, but atomically and never a non-finite state over a healthy one."""
         if not self.stability:
@@ -169,6 +162,14 @@ class StabilityMixin:
             saved = super().save_model()  # type: ignore[misc]
         self.stability.after_save(self)
         return saved
+
+    def validate(self: Trainer) -> Any:
+        """Validate as stock does; without this, metrics of an earlier epoch would look like new."""
+        result = super().validate()  # type: ignore[misc]
+        if self.stability:
+            first = result[0] if isinstance(result, tuple) else None
+            self.stability.validated(self, first if isinstance(first, Mapping) else {})
+        return result
 
     def final_eval(self: Trainer) -> None:
         """Validate as stock does, but write the stripped checkpoints atomically."""

@@ -13,6 +13,7 @@ from yolo_stability.config import StabilitySettings
 from yolo_stability.core.signals import shielded
 from yolo_stability.core.types import RunHeader
 from yolo_stability.guard.distributed import is_distributed
+from yolo_stability.guard.incidents.evaluation import EvaluationCheck
 from yolo_stability.guard.preconditions import require_sound_start
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.trace import (
@@ -80,6 +81,7 @@ class WatchedRun:
         self._outer_error: BaseException | None = None
         self._make_policy, self._owns_step = policy, owns_step
         self._rescue: Rescue | None = None
+        self._evaluation: EvaluationCheck | None = None
         self._switches: Switches | None = None
         self._locked: Path | None = None
         self._epoch = 0
@@ -136,6 +138,7 @@ class WatchedRun:
         state = TrainerState(trainer)
         loop = self._make_loop(state, switches, attempt=point.attempt + 1 if point else 0)
         loop.reader.loss_factor = effective.loss_factor(trainer, self._version)
+        self._evaluation = EvaluationCheck(loop.journal.emit, enabled=requested.incidents > 0)
         cost = check_rescue(state, self._settings)
         self.loop = loop  # from here on, `close` writes
         if is_writer():
@@ -238,9 +241,11 @@ class WatchedRun:
                 proven=self.stopped is not None,
             )
 
-    def validated(self) -> None:
-        """Register that the current epoch has been validated."""
+    def validated(self, trainer: Trainer, metrics: Mapping[str, Any]) -> None:
+        """Register that the current epoch has been validated; explain losses not finite."""
         self._epochs.validated()
+        if self._evaluation and is_writer():
+            self._evaluation.after_validation(TrainerState(trainer), metrics)
 
     def recovered(self, trainer: Trainer) -> None:
         """Register that Ultralytics restored `last.pt` and replays the epoch."""

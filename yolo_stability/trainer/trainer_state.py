@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from yolo_stability.compat.ultralytics import Trainer, inner_model, loss_items, 
 from yolo_stability.guard.training_state import Average, Scaler, Scheduler
 
 __all__ = ["TrainerState"]
+
+_VALIDATED = 8  # images of a validation batch that is examined again
 
 
 class TrainerState:
@@ -174,6 +176,31 @@ class TrainerState:
         """Return a stock model of the same architecture with newly initialized weights."""
         model: nn.Module = self.host.build_stock_model(copy.deepcopy(self.model.yaml))
         return model
+
+    # Validation
+
+    @property
+    def validated_model(self) -> nn.Module:
+        """The model that was validated: the average of the weights if there is one."""
+        return self.ema.ema if self.ema else self.model
+
+    @property
+    def validation_precision(self) -> torch.dtype | None:
+        """Precision of the forward in validation; None for single precision."""
+        args = self.host.validator.args
+        half = getattr(args, "quantize", None) == 16 or bool(getattr(args, "half", False))
+        return torch.float16 if half else None
+
+    def validation_batches(self) -> Iterator[dict[str, Any]]:
+        """Yield validation batches as the validator passes them to the model.
+
+        They are read from the dataset: an interrupted pass over the loader would shift the next.
+        """
+        validator, loader = self.host.validator, self.host.validator.dataloader
+        count = len(loader.dataset)
+        for first in range(0, count, _VALIDATED):
+            chosen = range(first, min(first + _VALIDATED, count))
+            yield validator.preprocess(loader.collate_fn([loader.dataset[i] for i in chosen]))
 
     # Learning-rate warm-up
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bad_steps import nan_from
 from traces import header
 
 from yolo_stability.core.findings import Diagnosis
@@ -25,22 +26,6 @@ def deep(ratio: float) -> RunSeries:
     head = np.hypot(norms[3].astype(float), norms[4])
     norms[0] = head * ratio
     return replace(RUN, block_norm=norms)
-
-
-def nan_from(row: int, *, loss: bool, blocks: int) -> RunSeries:
-    run = with_rows(
-        RUN, slice(row, 96), nonfinite=1, norm=np.nan, **({"loss": np.nan} if loss else {})
-    )
-    norms = run.block_norm.copy()
-    norms[:blocks, row:] = np.nan
-    bad = np.arange(blocks)
-    return replace(
-        run,
-        block_norm=norms,
-        bad_block=bad,
-        bad_row=np.full(blocks, row),
-        bad_count=np.ones(blocks, dtype=int),
-    )
 
 
 def diagnosed(run: RunSeries, requested: Any = None, effective: Any = None) -> Diagnosis:

@@ -8,10 +8,12 @@ from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
+from bad_steps import RANGES
 from traces import NAMES, header, record
 
 from yolo_stability.core.actions import LIVE_REMEDIES, Action, Ending
 from yolo_stability.core.types import CauseName, Event, RunHeader, StepRecord
+from yolo_stability.diagnosis.rescue_plans import NO_REMEDY
 from yolo_stability.diagnosis.rescue_policy import PLANS, Rescuer
 from yolo_stability.interventions.clips import make_clip
 
@@ -307,9 +309,18 @@ def test_a_bad_initialization_restarts_once() -> None:
     assert second.remedy != "restart"
 
 
-def incident(step: int, *images: str, reproduced: bool = True, mixed: bool = False) -> Event:
-    data = {"reproduced": reproduced, "images": list(images), "mixed": mixed}
-    return Event(attempt=0, step=step, kind="incident", data=data)
+def incident(
+    step: int, *images: str, reproduced: bool = True, mixed: bool = False, **more: Any
+) -> Event:
+    data = {"reproduced": reproduced, "images": list(images), "mixed": mixed, **more}
+    return Event(attempt=0, step=step, kind="incident", block=more.get("culprit_module"), data=data)
+
+
+def module_incident(step: int, *images: str, **ranges: Any) -> Event:
+    """A module that fails with all in range, or with other ranges."""
+    block = "model.16 C3k2"
+    more = {"culprit_module": block, "layer": block, "phase": "forward"}
+    return incident(step, *images, **more, ranges={**RANGES, **ranges})
 
 
 def test_an_image_that_is_blamed_twice_is_excluded_without_a_rollback() -> None:
@@ -357,8 +368,11 @@ def test_a_file_named_for_a_mosaic_is_not_excluded_and_the_next_remedy_explains_
     def after(mixed: bool) -> Action:
         rescuer = opened(header_of())
         decided(rescuer, healthy(40))
-        rescuer.event(incident(40, "a.png", mixed=mixed))
-        decision = decided(rescuer, skipped(3, 40))
+        for step in (40, 41):
+            rescuer.event(incident(step, "a.png", mixed=mixed))
+        for each in skipped(3, 40):
+            rescuer.observe(each)
+        decision = rescuer.decide()
         assert isinstance(decision, Action)
         assert decision.cause == "data"
         return decision
@@ -368,6 +382,53 @@ def test_a_file_named_for_a_mosaic_is_not_excluded_and_the_next_remedy_explains_
     assert (mixed.remedy, mixed.images) == ("tighten_clip", ())
     assert "no image is excluded" in mixed.why
     assert "no image is excluded" not in alone.why
+
+
+@pytest.mark.parametrize("mode", ["auto", "quarantine"])
+def test_no_image_is_excluded_on_one_incident(mode: str) -> None:
+    """Skipping is enough until it is blamed again, and no other remedy acts on an image."""
+    rescuer = opened(header_of(), mode=mode)
+    decided(rescuer, healthy(40))
+    rescuer.event(incident(40, "a.png"))
+    assert decided(rescuer, skipped(3, 40)) is None
+    rescuer.event(incident(43, "b.png"))
+    assert decided(rescuer, [*healthy(8, 43), *skipped(3, 51)]) is None
+    rescuer.event(incident(54, "a.png"))
+    action = decided(rescuer, skipped(1, 54))
+    assert isinstance(action, Action)
+    assert (action.remedy, action.images) == ("quarantine", ("a.png",))
+
+
+def test_a_module_that_computes_nan_ends_the_run_and_no_image_is_excluded() -> None:
+    rescuer = opened(header_of())
+    decided(rescuer, healthy(40))
+    for step in (40, 41):  # the same image twice
+        rescuer.event(module_incident(step, "a.png"))
+    ending = decided(rescuer, skipped(3, 40))
+    assert isinstance(ending, Ending)
+    assert ending.cause == "module"
+    assert "model.16 C3k2" in ending.why
+    assert "correct the code of model.16 C3k2" in ending.advice
+    quiet = opened(header_of())
+    for step in (3, 6, 9):
+        quiet.event(module_incident(step, "a.png"))
+    assert decided(quiet, healthy(20)) is None
+
+
+def test_an_image_that_is_bad_itself_is_excluded_though_a_module_failed() -> None:
+    rescuer = opened(header_of())
+    for step in (3, 6):
+        rescuer.event(module_incident(step, "a.png", images_finite=False))
+    action = decided(rescuer, healthy(20))
+    assert isinstance(action, Action)
+    assert (action.remedy, action.images) == ("quarantine", ("a.png",))
+
+
+def test_no_image_is_excluded_for_weights_that_had_grown() -> None:
+    rescuer = opened(header_of())
+    for step in (3, 6):
+        rescuer.event(module_incident(step, "a.png", weight_growth=80.0))
+    assert decided(rescuer, healthy(20)) is None
 
 
 def test_an_image_that_is_blamed_often_in_mosaics_is_not_excluded() -> None:
@@ -386,15 +447,6 @@ def test_quarantine_by_name_waits_for_its_culprit() -> None:
     action = decided(rescuer, healthy(1, 71))
     assert isinstance(action, Action)
     assert (action.remedy, action.images, action.roll_back) == ("quarantine", ("a.png",), False)
-
-
-def test_quarantine_by_name_leaves_out_a_first_culprit_where_the_run_is_in_trouble() -> None:
-    rescuer = opened(header_of(), mode="quarantine")
-    decided(rescuer, healthy(40))
-    rescuer.event(incident(40, "a.png"))
-    action = decided(rescuer, skipped(3, 40))
-    assert isinstance(action, Action)
-    assert (action.images, action.roll_back) == (("a.png",), True)
 
 
 @pytest.mark.parametrize("name", ["lower_rate", "tighten_clip", "rewarm"])
@@ -420,7 +472,13 @@ def test_random_choice_follows_from_the_seed_and_knows_no_cause() -> None:
 
 def test_every_cause_has_a_plan_or_advice_and_every_plan_known_remedies() -> None:
     assert {name for plan in PLANS.values() for name in plan} | {"rewarm"} == set(LIVE_REMEDIES)
-    assert set(get_args(CauseName)) - set(PLANS) == {"normalization", "activation", "depth"}
+    structural = {"normalization", "activation", "depth"}
+    assert set(get_args(CauseName)) - set(PLANS) == structural | {
+        "module",
+        "evaluation",
+        "settings",
+    }
+    assert set(NO_REMEDY) | set(PLANS) == set(get_args(CauseName))
 
 
 def test_what_was_undone_is_forgotten() -> None:

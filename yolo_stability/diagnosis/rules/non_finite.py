@@ -101,4 +101,4 @@ class NonFinite(Rule):
         )
 
 
-_LOOK = "see the incident folder for the image and the module, then exclude the image or lower lr0"
+_LOOK = "see the incident folder, if there is one, for the module and the images of that step"

@@ -27,8 +27,14 @@ from yolo_stability.guard.buffers import BufferSnapshot
 from yolo_stability.guard.distributed import is_distributed
 from yolo_stability.guard.guard import StepSigns
 from yolo_stability.guard.incidents.batch import mixes_files
-from yolo_stability.guard.incidents.folder import INCIDENT_BYTES, Incident, write_incident
+from yolo_stability.guard.incidents.folder import (
+    INCIDENT_BYTES,
+    Incident,
+    json_safe,
+    write_incident,
+)
 from yolo_stability.guard.incidents.model import describe_model, extra_tensors
+from yolo_stability.guard.incidents.ranges import WeightRange, image_ranges, weights_finite
 from yolo_stability.guard.incidents.search import Culprit, Hits, search
 from yolo_stability.guard.incidents.window import (
     KEPT_BYTES,
@@ -80,6 +86,7 @@ class IncidentKeeper:
         # without a guard nothing else keeps a copy of the buffers
         guarded = settings.guard != "off"
         self._buffers = None if guarded or not self._left else BufferSnapshot(run.model)
+        self._weights = WeightRange(run.model) if self._left else None
         self._was_bad = self._counted = False
 
     # The healthy path
@@ -172,6 +179,7 @@ class IncidentKeeper:
         hits = Hits.of(evidence.sign, evidence.gradients)
         twin = self._twin(run)
         described = describe_model(twin)
+        ranges = self._weight_range(twin)
         state = {k: v.detach().clone() for k, v in twin.state_dict().items()}
         try:
             culprit = search(twin, self._window.batches, hits, autocast=run.precision)
@@ -184,12 +192,14 @@ class IncidentKeeper:
         if not (evidence.mine or culprit.reproduced):
             return
         self._left -= 1
+        ranges |= self._ranges(culprit)
         facts = {
             **when,
             "epoch": int(run.epoch),
             "rank": RANK,
             "sign": evidence.sign,
             "culprit": _described(culprit),
+            "ranges": ranges,
             "hits": {"parameters": hits.parameters, "count": hits.count, "total": hits.total},
             "model": described,
             "task": run.arguments["task"],
@@ -212,6 +222,21 @@ class IncidentKeeper:
             ),
         )
         self._store(folder, incident, culprit, mixed=mixed)
+
+    def _weight_range(self, twin: nn.Module) -> dict[str, Any]:
+        """Return whether the weights before the window were finite, and how much they had grown."""
+        growth = self._weights.growth(twin) if self._weights else None
+        return {"weights_finite": weights_finite(twin), "weight_growth": growth}
+
+    def _ranges(self, culprit: Culprit) -> dict[str, Any]:
+        """Return the range of the images and of the failing module's input, for the rules."""
+        at, place = culprit.micro_batch, culprit.place
+        return {
+            **image_ranges(culprit, None if at is None else self._window.batches[at]),
+            "module_input": None if place is None else place.largest_input,
+            "custom": bool(place and place.custom),
+            "only_in_half": culprit.only_in_half,
+        }
 
     def _store(self, folder: Path, incident: Incident, culprit: Culprit, *, mixed: bool) -> None:
         """Write the folder and report it; on a disk error report at least the culprit."""
@@ -237,6 +262,7 @@ class IncidentKeeper:
                 "mixed": mixed,
                 "reproduced": culprit.reproduced,
                 "text": culprit.message,
+                "ranges": json_safe(incident.facts["ranges"]),
             },
         )
         self._warn(text)

@@ -23,7 +23,7 @@ from ultralytics.nn import tasks
 
 from yolo_stability.core.errors import StabilityError
 
-__all__ = ["checked_yaml", "no_larger_than"]
+__all__ = ["UnknownLayerError", "checked_yaml", "no_larger_than"]
 
 _MAX_ROWS, _MAX_REPEATS, _MAX_FACTOR, _MAX_CHANNELS = 1000, 1000, 100, 256
 _MAX_NUMBER, _MAX_DEPTH = 10**6, 4
@@ -32,6 +32,10 @@ _FACTORS = ("depth_multiple", "width_multiple", "scales")
 _FETCHING = "TorchVision"
 # parameters that exist only during construction, such as the classifier of a backbone
 _SPARE = 10**7
+
+
+class UnknownLayerError(StabilityError):
+    """A layer that is not torch's, torchvision's or Ultralytics': it is not imported."""
 
 
 def checked_yaml(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,7 +101,11 @@ def no_larger_than(numel: int) -> Iterator[None]:
 
 
 def _refuse(why: str) -> None:
-    raise StabilityError(
+    raise StabilityError(_refusal(why))
+
+
+def _refusal(why: str) -> str:
+    return (
         f"The model of this incident was not built: {why}. Only layers of torch, torchvision and "
         "Ultralytics with plain arguments are allowed; the original findings are in incident.json."
     )
@@ -114,10 +122,11 @@ def _row(row: Any) -> list[Any]:
     match row:
         case [int() | list() as source, int() as repeats, str() as name, list() as arguments]:
             if not (0 <= repeats <= _MAX_REPEATS and _is_layer(name)):
-                _refuse(
+                why = (
                     f"{name[:60]!r}, {repeats} times, is not a layer of torch, torchvision or "
                     "Ultralytics"
                 )
+                raise UnknownLayerError(_refusal(why))
             _plain(source, name)
             _plain(arguments, name)
             if name == _FETCHING:  # channels, model, weights, ...: the incident has the weights

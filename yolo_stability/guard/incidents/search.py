@@ -65,6 +65,7 @@ class Culprit:
         images: Paths of the culprit images; empty if no image is the culprit, or it is unknown.
         names: File names of these, or positions in the batch if the task does not name its images.
         why: Reason for blaming those images.
+        only_in_half: Whether the batch fails under AMP and not in single precision.
     """
 
     reproduced: bool
@@ -74,6 +75,7 @@ class Culprit:
     images: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     why: str | None = None
+    only_in_half: bool = False
 
 
 def search(
@@ -107,11 +109,15 @@ def search(
             buffers.restore()
             continue
 
-        def bad(batch: dict[str, Any], kept: KeptBatch = kept) -> bool:
+        def bad(
+            batch: dict[str, Any],
+            kept: KeptBatch = kept,
+            precision: torch.dtype | None = autocast,
+        ) -> bool:
             buffers.restore()
             model.zero_grad()
             kept.random.restore(batch["img"].device)
-            return run_pass(model, batch, autocast=autocast, locate=False).bad
+            return run_pass(model, batch, autocast=precision, locate=False).bad
 
         images, why = _guilty(kept.batch, bad, deadline)
         files = image_files(kept.batch)
@@ -123,6 +129,7 @@ def search(
             images=tuple(files[i] for i in images),
             names=tuple(image_name(kept.batch, i) for i in images),
             why=why,
+            only_in_half=autocast is not None and not bad(kept.batch, precision=None),
         )
         return replace(culprit, message=_line(culprit, len(files)))
     return _not_reproduced(model, window, hits)

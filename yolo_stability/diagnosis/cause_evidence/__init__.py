@@ -1,0 +1,1 @@
+"""Evidence for the causes of an instability, by where it comes from."""
