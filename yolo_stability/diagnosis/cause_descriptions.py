@@ -45,8 +45,8 @@ _ALL = (
             "The learning rate jumped during the run, or is above the usual one of the optimizer.",
         ),
         remedies=(
-            "use a usual rate: optimizer=SGD lr0=0.01, or optimizer=AdamW lr0=0.002 (lr0 is "
-            "ignored under optimizer=auto)",
+            "use a usual rate: optimizer=SGD lr0=0.01, or optimizer=AdamW lr0=0.002 (RT-DETR: "
+            "lr0=0.0001); optimizer=auto ignores lr0",
             "lower it with lr_mult=0.1, or warm up for longer with warmup_epochs=",
             "train with rescue=auto, which rolls back and lowers the rate by itself",
             "'yolo-stability frontier axis=lr_mult' measures how far you can go",

@@ -187,11 +187,12 @@ class CauseExplanation:
             width: Maximum number of columns.
         """
         about, width = self.description, max(width, _NARROWEST)
-        lines = [*_wrapped(f"{about.name}, a cause: {about.phrase}", width), ""]
+        lines = [*_wrapped(f"{about.name}, a cause{_more(about)}", width), ""]
         lines += _wrapped(about.meaning, width)
         lines += ["", "What points to it", *_bullets(about.points_to, width)]
         lines += ["", "What to try", *_bullets(about.remedies, width)]
-        lines += ["", "What helped in measured runs (suite=remedies; in brackets 95 % intervals)"]
+        lines += ["", "What helped in measured runs"]
+        lines[-1] += " (in brackets 95 % intervals)" if self.measured else ""
         texts = [f"{optimizer}: {text}" for optimizer, text in self.measured.items()]
         lines += _bullets(texts or (NOT_MEASURED,), width)
         if self.rules:
@@ -294,6 +295,11 @@ def _on_example(rule: type[Rule], source: str | None) -> tuple[RunSeries, tuple[
 _EXAMPLE = "A run on which it fires."
 _NO_MEANING = "The package of the rule does not describe it."
 _NO_REMEDY = "The rule suggests nothing: the page of its cause does."
+
+
+def _more(cause: CauseDescription) -> str:
+    """Return the phrase of a cause, for a title; empty if it repeats the name."""
+    return "" if cause.phrase == cause.name else f": {cause.phrase}"
 
 
 def _wrapped(text: str, width: int, first: str = "", rest: str | None = None) -> list[str]:

@@ -15,7 +15,7 @@ from yolo_stability.display.style import BAD, FAINT, INK, RC
 
 __all__ = ["draw_example"]
 
-_SIZE, _DPI = (6.4, 2.1), 110
+_SIZE, _DPI = (6.4, 2.3), 110
 _HEALTHY = "#2b8cbe"
 
 
@@ -63,11 +63,10 @@ def _figure(curve: ExampleCurve) -> Any:
             transform=axes.get_xaxis_transform(), label="NaN or Inf",
         )  # fmt: skip
     axes.set_title(curve.title, loc="left", size=9, weight="bold")
-    axes.set_xlabel(curve.axis, color=FAINT)
+    axes.set_xlabel(curve.axis, color=FAINT, loc="left")
+    axes.set_xlim(curve.places[0] - 0.5, curve.places[-1] + 0.5)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(
-        frameon=False, fontsize=8, ncols=4, loc="lower right", bbox_to_anchor=(1, 1), borderpad=0
-    )
+    figure.legend(frameon=False, fontsize=8, ncols=4, loc="outside lower right", borderpad=0)
     return figure
 
 

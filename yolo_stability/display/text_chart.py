@@ -59,8 +59,10 @@ def chart_lines(curve: ExampleCurve, width: int = 80, *, plain: bool = False) ->
 
 def chart_legend(curve: ExampleCurve) -> str:
     """Return what the marks of a chart mean, in one sentence."""
-    parts = [f"^ marks each {curve.axis} that the rule reports"]
+    parts = [f"^ marks each {curve.axis} of the finding, which begins where the rule is sure"]
     parts += ["x a value that is NaN or Inf"] if curve.bad.any() else []
+    if curve.sampled and not np.isfinite(curve.values).all():
+        parts.append("a gap was not measured")
     if curve.healthy is not None:
         parts.append("the last row shows the same of a healthy run")
     return f"{'; '.join(parts)}."

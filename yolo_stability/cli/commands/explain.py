@@ -57,9 +57,9 @@ def _show_all(*, as_json: bool) -> None:
         rows = {kind: [{"name": n, "summary": text} for n, text in groups[kind]] for kind in groups}
         print(json.dumps(rows))
         return
-    for kind in groups:
+    for kind, found in groups.items():
         print(f"{kind}:")
-        print_names(groups[kind])
+        print_names(found)
     print("\nyolo-stability explain NAME explains one of them.")
 
 

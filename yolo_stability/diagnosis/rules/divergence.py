@@ -33,8 +33,8 @@ class Divergence(Rule):
         lasting: Consecutive steps above it. A bad batch lasts for one.
         floor: Least level, as a share of the first loss. The loss of YOLO26 pose may fall to 0 or
             below, and 5 times nearly nothing would be no limit.
-        control: Multiple of the control's first loss that is a warning. Tasks and models differ by
-            less.
+        control: Multiple of the control's first loss that is a warning. Other seeds and settings
+            differ by far less.
     """
 
     sign: ClassVar[str] = "a loss that rises and stays high"

@@ -24,8 +24,8 @@ class DroppedImages(Rule):
     called unstable for it.
 
     Attributes:
-        many: Share of the images above which the advice is a warning. Below one twentieth, training
-            barely changes.
+        many: Share of the images above which the advice is a warning. Single broken files are
+            common; more than one in twenty points to a mistake in how labels were written.
     """
 
     sign: ClassVar[str] = "ignored images"

@@ -34,8 +34,8 @@ class Exploding(Rule):
         lasting: Consecutive steps above `past`. Fewer are a spike, which a run survives.
         leap: Multiple of the highest norm so far, in the first 16 steps, which have no usual level
             yet. In five recorded healthy runs it was at most 3.2.
-        loss_leap: Multiple of the highest loss so far that must come with `leap`, since the norm alone
-            varies at the start. In five recorded healthy runs it was at most 1.1.
+        loss_leap: Multiple of the highest loss so far that must come with `leap`, since the norm
+            alone varies at the start. In five recorded healthy runs it was at most 1.1.
         start: First loss that is absurd, whatever follows. Those of YOLO are between 5 and 500 for
             each image, for any task, so even a batch of 600 images stays below.
         control: Multiple of the control's norm at the same step. Seeds and recipes differ by far
