@@ -28,7 +28,7 @@ from yolo_stability.trace.arrays import RunSeries
 
 __all__ = ["CauseExplanation", "RuleExplanation", "Threshold", "explain", "rule_names_of"]
 
-_NARROWEST = 40
+_NARROWEST = 60  # a command is never broken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
