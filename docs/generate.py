@@ -21,10 +21,14 @@ from yolo_stability.cli.commands import ELSEWHERE, VERBS
 from yolo_stability.cli.commands.listing import KINDS
 from yolo_stability.config import OWN_KEYS, SWITCHES
 from yolo_stability.core.docstrings import attribute_texts
-from yolo_stability.core.text import brief
 from yolo_stability.core.types import BlockStats, Event, StepRecord
 from yolo_stability.diagnosis.cause_descriptions import CAUSE_DESCRIPTIONS
-from yolo_stability.diagnosis.explanations import CauseExplanation, RuleExplanation, explain
+from yolo_stability.diagnosis.explanations import (
+    CauseExplanation,
+    RuleExplanation,
+    explain,
+    reported,
+)
 from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.display.example_figure import draw_example
 from yolo_stability.trace.layout import TableName
@@ -162,12 +166,11 @@ def rules(pictures: Path) -> str:
         if rule.curve is not None:
             draw_example(rule.curve, pictures / f"{name}.png")
             lines += [f"![{rule.curve.quantity}: {rule.example}]({pictures.name}/{name}.png)", ""]
-        found = [f"{f.severity}, {f.when()}: {f.message}" for f in rule.findings]
-        lines += ["It reports:", "", *(f"- {text}" for text in found), ""]
+        lines += ["It reports:", "", *(f"- {reported(f)}" for f in rule.findings), ""]
         if rule.remedies:
             lines += ["What to try:", "", *(f"- {text}" for text in rule.remedies), ""]
         if rule.thresholds:
-            rows = ((f"`{t.name}`", brief(t.value, 6), t.meaning) for t in rule.thresholds)
+            rows = ((f"`{t.name}`", t.text, t.meaning) for t in rule.thresholds)
             lines += [*_table(("threshold", "value", "what it is, and why"), rows), ""]
         links = [f"[{cause}](causes.md#{cause})" for cause in rule.supports]
         lines += [f"Points to: {', '.join(links) or 'no cause by itself'}.", ""]

@@ -24,15 +24,23 @@ _FIELDS: Mapping[str, str] = {
     "guard": "step skipped by the guard (1 = skipped)",
     "amp_scale": "scale of AMP",
     "lr": "learning rate",
+}
+"""Series with one value for each step that are considered first, in this order."""
+_LESS: Mapping[str, str] = {
     "objects": "objects in the images of a step",
     "images": "images of a step",
-    "input_min": "smallest input value",
     "input_max": "largest input value",
+    "input_min": "smallest input value",
     "input_mean": "mean input value",
     "input_std": "standard deviation of the input",
     "micro_norm": "gradient norm of the first batch of a step",
 }
-"""Series with one value for each step, in the order in which they are considered."""
+"""Those that are considered after the parts of the loss and the rates by group."""
+_BY_BLOCK: Mapping[str, str] = {
+    "block_norm": "gradient norm of {}",
+    "weight_norm": "norm of the weights of {}",
+}
+"""Series with one value for each block and step; weights are measured at the steps `sampled`."""
 _OF_CONTEXT: Mapping[str, str] = {"depth": "gradient norm of the first block / the head"}
 _ALWAYS = frozenset({"loss", "norm", "block_norm"})
 """Series that are measured at every step, so that NaN in them is a NaN of the run."""
@@ -67,13 +75,27 @@ def _different(run: RunSeries, healthy: RunSeries, findings: Sequence[Finding]) 
     for field in ("losses", "rates"):
         own, usual = getattr(run, field), getattr(healthy, field)
         yield from (f"{field}/{n}" for n in own if n not in usual or not _same(own[n], usual[n]))
+    yield from (name for name in _LESS if not _same(getattr(run, name), getattr(healthy, name)))
     yield from (f"epochs/{column}" for column in run.epochs.values)
     blocks = [f.block for f in findings if f.block in run.names]
-    changed = [n for n, a, b in zip(run.names, run.block_norm, healthy.block_norm, strict=False)
-               if not _same(a, b)]  # fmt: skip
-    yield from (f"block_norm/{name}" for name in [*blocks, *changed] if name in changed)
+    for field in _BY_BLOCK:
+        own, usual = _rows(run, field), _rows(healthy, field)
+        changed = [n for n, a, b in zip(run.names, own, usual, strict=False) if not _same(a, b)]
+        yield from (f"{field}/{name}" for name in [*blocks, *changed] if name in changed)
     if run.events:
         yield "loss"
+
+
+def _rows(run: RunSeries, field: str) -> Any:
+    """Return a (B, S) series by block, NaN where it was not measured; empty if the run lacks it."""
+    values, sampled = getattr(run, field, None), getattr(run, "sampled", None)
+    if values is None:
+        return np.empty((0, run.step.size))
+    if sampled is None or values.shape[1] == run.step.size:
+        return values.astype(float)
+    rows = np.full((len(run.names), run.step.size), np.nan)
+    rows[:, sampled] = values
+    return rows
 
 
 def _same(one: Any, other: Any) -> bool:
@@ -113,8 +135,8 @@ def _curve(
 
 def _values(run: RunSeries, field: str, key: str) -> Any:
     """Return a series; None if the run lacks it."""
-    if field == "block_norm":
-        return run.block_norm[run.names.index(key)].astype(float) if key in run.names else None
+    if field in _BY_BLOCK:
+        return dict(zip(run.names, _rows(run, field), strict=False)).get(key)
     if field == "epochs":
         return run.epochs.values.get(key)
     if key:
@@ -124,10 +146,9 @@ def _values(run: RunSeries, field: str, key: str) -> Any:
 
 
 def _quantity(field: str, key: str) -> str:
-    labels = {"block_norm": "gradient norm of {}", "rates": "learning rate of {}", "losses": "{}"}
-    if field in labels:
-        return labels[field].format(key)
-    return _FIELDS.get(field) or _OF_CONTEXT[field]
+    if key:
+        return {**_BY_BLOCK, "rates": "learning rate of {}", "losses": "{}"}[field].format(key)
+    return {**_FIELDS, **_LESS, **_OF_CONTEXT}[field]
 
 
 def _between(places: Any, ranges: Sequence[tuple[int | None, int | None]]) -> Bools:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
-import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,10 +21,18 @@ from yolo_stability.diagnosis.example_series import example_curve
 from yolo_stability.diagnosis.examples import example_header
 from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.display.example_curve import ExampleCurve
+from yolo_stability.display.paragraphs import bullet_lines, needs_ascii, wrapped_lines
 from yolo_stability.display.text_chart import chart_legend, chart_lines
 from yolo_stability.trace.arrays import RunSeries
 
-__all__ = ["CauseExplanation", "RuleExplanation", "Threshold", "explain", "rule_names_of"]
+__all__ = [
+    "CauseExplanation",
+    "RuleExplanation",
+    "Threshold",
+    "explain",
+    "reported",
+    "rule_names_of",
+]
 
 _NARROWEST = 60  # a command is never broken
 
@@ -46,9 +52,14 @@ class Threshold:
     meaning: str
 
     def __str__(self) -> str:
-        number = isinstance(self.value, int | float) and not isinstance(self.value, bool)
-        value = brief(self.value, 6) if number else setting(self.value)
-        return f"{self.name} = {value}: {self.meaning}"
+        return f"{self.name} = {self.text}: {self.meaning}"
+
+    @property
+    def text(self) -> str:
+        """The value, as a sentence has it."""
+        if isinstance(self.value, bool) or not isinstance(self.value, int | float):
+            return setting(self.value)
+        return brief(self.value, 6 if float(self.value).is_integer() else 3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -116,29 +127,29 @@ class RuleExplanation:
                 stdout.
         """
         width = max(width, _NARROWEST)
-        lines = [*_wrapped(f"{self.name}, a rule: {self.sign}", width)]
+        repeats = any(text.startswith(self.sign) for text in self.prose[:1])
+        lines = [*wrapped_lines(f"{self.name}, a rule{'' if repeats else f': {self.sign}'}", width)]
         for paragraph in self.prose:
-            lines += ["", *_wrapped(paragraph, width)]
-        lines += ["", "Example", *_wrapped(self.example, width, "  ")]
+            lines += ["", *wrapped_lines(paragraph, width)]
+        lines += ["", "Example", *wrapped_lines(self.example, width, "  ")]
         if self.curve is not None:
-            plain = _needs_ascii() if plain is None else plain
+            plain = needs_ascii() if plain is None else plain
             chart = chart_lines(self.curve, min(width, 80) - 2, plain=plain)
             lines += ["", *(f"  {line}".rstrip() for line in chart)]
-            lines += ["", *_wrapped(chart_legend(self.curve), width, "  ")]
+            lines += ["", *wrapped_lines(chart_legend(self.curve), width, "  ")]
         for finding in self.findings:
-            head = " at ".join(part for part in (finding.severity, finding.when()) if part)
-            lines += _wrapped(f"{head}: {finding.message}", width, "  ", "    ")
-        lines += ["", "What to try", *_bullets(self.remedies or (_NO_REMEDY,), width)]
+            lines += wrapped_lines(reported(finding), width, "  ", "    ")
+        lines += ["", "What to try", *bullet_lines(self.remedies or (_NO_REMEDY,), width)]
         if self.thresholds:
             lines += ["", "Thresholds, with their reasons"]
         for threshold in self.thresholds:
-            lines += _wrapped(str(threshold), width, "  ", "    ")
+            lines += wrapped_lines(str(threshold), width, "  ", "    ")
         return [*lines, "", *self._ending(width)]
 
     def _ending(self, width: int) -> Iterator[str]:
         """Yield the lines about causes and documentation."""
         if self.supports:
-            yield from _wrapped(f"Points to: {', '.join(self.supports)}", width, "", "  ")
+            yield from wrapped_lines(f"Points to: {', '.join(self.supports)}", width, "", "  ")
             yield f"More:      yolo-stability explain {self.supports[0]}"
         else:
             yield "Points to: no cause by itself"
@@ -187,16 +198,16 @@ class CauseExplanation:
             width: Maximum number of columns.
         """
         about, width = self.description, max(width, _NARROWEST)
-        lines = [*_wrapped(f"{about.name}, a cause{_more(about)}", width), ""]
-        lines += _wrapped(about.meaning, width)
-        lines += ["", "What points to it", *_bullets(about.points_to, width)]
-        lines += ["", "What to try", *_bullets(about.remedies, width)]
+        lines = [*wrapped_lines(f"{about.name}, a cause{_more(about)}", width), ""]
+        lines += wrapped_lines(about.meaning, width)
+        lines += ["", "What points to it", *bullet_lines(about.points_to, width)]
+        lines += ["", "What to try", *bullet_lines(about.remedies, width)]
         lines += ["", "What helped in measured runs"]
         lines[-1] += " (in brackets 95 % intervals)" if self.measured else ""
         texts = [f"{optimizer}: {text}" for optimizer, text in self.measured.items()]
-        lines += _bullets(texts or (NOT_MEASURED,), width)
+        lines += bullet_lines(texts or (NOT_MEASURED,), width)
         if self.rules:
-            lines += ["", *_wrapped(f"Rules: {', '.join(self.rules)}", width, "", "  ")]
+            lines += ["", *wrapped_lines(f"Rules: {', '.join(self.rules)}", width, "", "  ")]
             lines += ["More:  yolo-stability explain RULE, for one of these"]
         else:
             lines += ["", "Rules: none points to it by itself"]
@@ -236,6 +247,23 @@ def explain(name: str) -> RuleExplanation | CauseExplanation:
         return _explained(RULES[name], RULES.source(name))
     hint = unknown("rule or cause", printable(name), [*RULES, *CAUSE_DESCRIPTIONS])
     raise ConfigError(f"{hint} 'yolo-stability explain' lists all.")
+
+
+def reported(finding: Finding) -> str:
+    """Return a finding as one line: severity, steps or epochs, message.
+
+    Args:
+        finding: The finding.
+
+    Example:
+        >>> reported(Finding(rule="noise", severity="warning", message="it changes", first_step=3))
+        'warning at step 3: it changes'
+    """
+    when = finding.when()
+    if finding.first_epoch is not None:
+        first, last = finding.first_epoch, finding.last_epoch or finding.first_epoch
+        when = f"epoch {first}" if first == last else f"epochs {first}-{last}"
+    return f"{' at '.join(part for part in (finding.severity, when) if part)}: {finding.message}"
 
 
 def rule_names_of(cause: str) -> tuple[str, ...]:
@@ -300,27 +328,3 @@ _NO_REMEDY = "The rule suggests nothing: the page of its cause does."
 def _more(cause: CauseDescription) -> str:
     """Return the phrase of a cause, for a title; empty if it repeats the name."""
     return "" if cause.phrase == cause.name else f": {cause.phrase}"
-
-
-def _wrapped(text: str, width: int, first: str = "", rest: str | None = None) -> list[str]:
-    """Wrap a text; `rest` is the indent of all lines but the first."""
-    return textwrap.wrap(
-        printable(text),
-        width,
-        initial_indent=first,
-        subsequent_indent=first if rest is None else rest,
-        break_on_hyphens=False,
-    )
-
-
-def _bullets(texts: Sequence[str], width: int) -> list[str]:
-    return [line for text in texts for line in _wrapped(text, width, "  - ", "    ")]
-
-
-def _needs_ascii() -> bool:
-    """Return whether stdout cannot print block characters."""
-    try:
-        "▙▁".encode(getattr(sys.stdout, "encoding", None) or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return True
-    return False

@@ -15,7 +15,7 @@ from yolo_stability.core.docstrings import attribute_texts
 from yolo_stability.core.errors import ConfigError
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.types import CauseName
-from yolo_stability.diagnosis import explanations
+from yolo_stability.diagnosis import example_series, explanations
 from yolo_stability.diagnosis.advice import advice, measured_optimizers
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.cause_descriptions import CAUSE_DESCRIPTIONS
@@ -27,12 +27,13 @@ from yolo_stability.diagnosis.explanations import (
     CauseExplanation,
     RuleExplanation,
     explain,
+    reported,
     rule_names_of,
 )
 from yolo_stability.diagnosis.rolling import ratio_of
 from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.trace import load_trace
-from yolo_stability.trace.arrays import EpochSeries, as_series
+from yolo_stability.trace.arrays import EpochSeries, RunSeries, as_series
 
 NAMES = [*RULES, *CAUSE_DESCRIPTIONS]
 
@@ -217,6 +218,38 @@ def test_parts_of_the_loss_and_rates_are_drawn_by_name() -> None:
     assert (curve.quantity, curve.fired.any()) == ("learning rate of weight", np.False_)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sampled(RunSeries):
+    """A run whose weights were measured at some steps."""
+
+    sampled: Any
+    weight_norm: Any
+
+
+def test_weights_that_were_measured_at_some_steps_are_drawn_with_gaps() -> None:
+    healthy = healthy_run()
+    given = {f.name: getattr(healthy, f.name) for f in dataclasses.fields(RunSeries)}
+    given |= {"sampled": np.array([0, 40, 80]), "weight_norm": np.ones((5, 3))}
+    jumped = np.ones((5, 3))
+    jumped[2, 1:] = 7.0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(example_series, "healthy_run", lambda steps: Sampled(**given))
+        run = Sampled(**{**given, "weight_norm": jumped})
+        curve = example_curve(run, [finding(first_step=40, last_step=40)])
+    assert curve is not None
+    assert curve.quantity == "norm of the weights of model.16 C3k2"
+    assert curve.values[[0, 40, 80]].tolist() == [1.0, 7.0, 7.0]
+    assert np.isfinite(curve.values).sum() == 3
+    assert not curve.bad.any()
+
+
+def test_epochs_are_reported_instead_of_steps() -> None:
+    assert reported(finding(first_step=5, last_step=9)) == "warning at steps 5-9: m"
+    assert reported(finding(first_step=5, first_epoch=2)) == "warning at epoch 2: m"
+    assert reported(finding(first_epoch=2, last_epoch=4)) == "warning at epochs 2-4: m"
+    assert reported(finding()) == "warning: m"
+
+
 def test_a_run_that_is_healthy_in_everything_has_no_curve() -> None:
     assert example_curve(healthy_run(), [finding(first_step=0, last_step=95)]) is None
     assert example_curve(healthy_run(0), []) is None
@@ -253,6 +286,7 @@ def test_a_rule_without_texts_is_explained_by_what_there_is() -> None:
         found.sign == "Explanations of rules and causes: complete, true to the rules, and printable"
     )
     text = str(found)
+    assert text.startswith("test_explanations, a rule\n\nExplanations of rules")
     assert "limit = 1000: The package of the rule does not describe it." in text
     assert "word = loud: " in text
     assert "Package:   loud 1.0" in text
