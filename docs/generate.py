@@ -9,8 +9,6 @@ sample runs.
 from __future__ import annotations
 
 import contextlib
-import inspect
-import re
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
@@ -22,7 +20,17 @@ from yolo_stability.cli import help as pages
 from yolo_stability.cli.commands import ELSEWHERE, VERBS
 from yolo_stability.cli.commands.listing import KINDS
 from yolo_stability.config import OWN_KEYS, SWITCHES
+from yolo_stability.core.docstrings import attribute_texts
 from yolo_stability.core.types import BlockStats, EpochRecord, Event, StepRecord
+from yolo_stability.diagnosis.cause_descriptions import CAUSE_DESCRIPTIONS
+from yolo_stability.diagnosis.explanations import (
+    CauseExplanation,
+    RuleExplanation,
+    explain,
+    reported,
+)
+from yolo_stability.diagnosis.rules import RULES
+from yolo_stability.display.example_figure import draw_example
 from yolo_stability.trace.layout import TableName
 from yolo_stability.trace.schema import conform, empty
 
@@ -32,7 +40,6 @@ ROOT_PAGES = ("CHANGELOG.md", "SECURITY.md", "CONTRIBUTING.md", "CODE_OF_CONDUCT
 SAMPLE_RUNS = ("first", "hot", "rescued")
 """Runs of `docs/sample/` that the report compares, the control first."""
 _EPOCH_COLUMNS = {"val": "val/<name>", "metrics": "metrics/<name>"}
-_ITEM = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 
 
 def main(out: Path = OUT) -> None:
@@ -50,6 +57,8 @@ def main(out: Path = OUT) -> None:
         ("commands", commands()),
         ("keys", keys()),
         ("names", names()),
+        ("rules", rules(out / "rules")),
+        ("causes", causes()),
         ("trace", trace()),
         ("examples", examples()),
     ):
@@ -141,6 +150,76 @@ def names() -> str:
     return "\n".join(lines)
 
 
+def rules(pictures: Path) -> str:
+    """Return the page of all rules: what `yolo-stability explain RULE` prints, with pictures.
+
+    Args:
+        pictures: Folder for one picture of each rule, drawn from its own example.
+    """
+    pictures.mkdir()
+    lines = [*_RULES_INTRO]
+    for name in RULES:
+        rule = explain(name)
+        assert isinstance(rule, RuleExplanation)
+        lines += [f"## {name}", "", f"*{_sentence(rule.sign)}*", ""]
+        lines += [line for text in rule.prose for line in (text, "")]
+        lines += [rule.example, ""]
+        if rule.curve is not None:
+            draw_example(rule.curve, pictures / f"{name}.png")
+            lines += [f"![{rule.curve.quantity}: {rule.example}]({pictures.name}/{name}.png)", ""]
+        lines += ["It reports:", "", *(f"- {reported(f)}" for f in rule.findings), ""]
+        if rule.remedies:
+            lines += ["What to try:", "", *(f"- {text}" for text in rule.remedies), ""]
+        if rule.thresholds:
+            rows = ((f"`{t.name}`", t.text, t.meaning) for t in rule.thresholds)
+            lines += [*_table(("threshold", "value", "what it is, and why"), rows), ""]
+        links = [f"[{cause}](causes.md#{cause})" for cause in rule.supports]
+        lines += [f"Points to: {', '.join(links) or 'no cause by itself'}.", ""]
+    return "\n".join(lines)
+
+
+def causes() -> str:
+    """Return the page of all causes: what `yolo-stability explain CAUSE` prints."""
+    lines = [*_CAUSES_INTRO]
+    for name in CAUSE_DESCRIPTIONS:
+        cause = explain(name)
+        assert isinstance(cause, CauseExplanation)
+        about = cause.description
+        lines += [f"## {name}", "", about.meaning, "", "What points to it:", ""]
+        lines += [*(f"- {text}" for text in about.points_to), "", "What to try:", ""]
+        lines += [*(f"- {text}" for text in about.remedies), ""]
+        lines += ["What helped in [measured runs](../measured/remedies.md):", ""]
+        lines += [f"- {optimizer}: {text}" for optimizer, text in cause.measured.items()]
+        lines += ["" if cause.measured else "Nothing was measured against it.", ""]
+        links = [f"[{rule}](rules.md#{rule})" for rule in cause.rules]
+        lines += [f"Rules: {', '.join(links) or 'none points to it by itself'}.", ""]
+    return "\n".join(lines)
+
+
+def _sentence(phrase: str) -> str:
+    """Return a phrase as a sentence."""
+    return f"{phrase[:1].upper()}{phrase[1:]}."
+
+
+_RULES_INTRO = (
+    "# Rules",
+    "",
+    "A rule looks for one kind of trouble in a recorded run. This is what `yolo-stability explain",
+    "RULE` prints. Each picture is drawn from the example run of the rule, beside a healthy run; the",
+    "shaded steps are those of its finding, which begins where the rule is sure. *Five recorded",
+    "healthy runs* are those in `tests/golden/`: YOLOv8n and YOLO26n, detection and pose, on the",
+    "embedded sets. How often the rules are right is [measured](../measured/diagnosis.md).",
+    "",
+)
+_CAUSES_INTRO = (
+    "# Causes",
+    "",
+    "A diagnosis ranks these causes by the evidence for each. This is what `yolo-stability explain",
+    "CAUSE` prints. In brackets are 95 % confidence intervals.",
+    "",
+)
+
+
 def examples() -> str:
     """Return the page of the examples beside the notebooks, which tests run."""
     lines = ["# Examples", "", "The files of `notebooks/examples/`; tests run each of them.", ""]
@@ -158,8 +237,11 @@ def examples() -> str:
 
 def trace() -> str:
     """Return the page of the columns of a trace."""
-    steps = _attributes(StepRecord)
-    blocks = {**_attributes(BlockStats), "nonfinite": _attributes(BlockStats)["nonfinite_count"]}
+    steps = attribute_texts(StepRecord)
+    blocks = {
+        **attribute_texts(BlockStats),
+        "nonfinite": attribute_texts(BlockStats)["nonfinite_count"],
+    }
     shared = {name: steps[name] for name in ("attempt", "step")}
     dynamic = [
         ("`loss/<name>`", "Float32", steps["loss_items"]),
@@ -188,7 +270,7 @@ def trace() -> str:
             "",
             *_table(
                 ("column", "what it is"),
-                ((f"`{name}`", text) for name, text in _attributes(Event).items()),
+                ((f"`{name}`", text) for name, text in attribute_texts(Event).items()),
             ),
             "",
             "## trace.epochs",
@@ -197,7 +279,7 @@ def trace() -> str:
                 ("column", "what it is"),
                 (
                     (f"`{_EPOCH_COLUMNS.get(name, name)}`", text)
-                    for name, text in _attributes(EpochRecord).items()
+                    for name, text in attribute_texts(EpochRecord).items()
                 ),
             ),
             "",
@@ -209,12 +291,6 @@ def _columns(table: TableName, texts: Mapping[str, str]) -> list[tuple[str, str,
     """Return name, type and meaning of the fixed columns of a table, as it is read back."""
     schema = conform(empty(table), table, ["model.0 Conv"]).schema
     return [(f"`{name}`", type(dtype).__name__, texts[name]) for name, dtype in schema.items()]
-
-
-def _attributes(cls: type) -> dict[str, str]:
-    """Return the description of each attribute in a class's docstring, by name."""
-    text = inspect.cleandoc(cls.__doc__ or "").partition("Attributes:\n")[2]
-    return {name: " ".join(words.split()) for name, words in _ITEM.findall(text)}
 
 
 def _code(text: str) -> list[str]:

@@ -13,6 +13,7 @@ from yolo_stability.benchmarks.verify import Check, Verification, verify_benchma
 from yolo_stability.config import OWN_KEYS
 from yolo_stability.core.findings import Diagnosis
 from yolo_stability.diagnosis.bundle import Bundle, write_bundle
+from yolo_stability.diagnosis.explanations import explain
 from yolo_stability.diagnosis.targets import Examination, diagnose_run, examine_target
 from yolo_stability.studies.frontier.result import FrontierResult
 from yolo_stability.studies.mechanics.run import mechanics
@@ -31,6 +32,7 @@ __all__ = [
     "diagnose",
     "draw_probes",
     "examine",
+    "explain",
     "frontier",
     "mechanics",
     "probe",

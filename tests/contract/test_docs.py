@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import html.parser
 import importlib.util
 import inspect
@@ -28,6 +29,8 @@ from yolo_stability.cli import main as cli
 from yolo_stability.cli.commands import VERBS
 from yolo_stability.cli.main import main
 from yolo_stability.config import StabilitySettings
+from yolo_stability.diagnosis.cause_descriptions import CAUSE_DESCRIPTIONS
+from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.studies.frontier.request import make_request
 
@@ -362,6 +365,25 @@ def test_generated_pages_hold_every_key_and_column(site_sources: Path) -> None:
     for example in (REPO / "notebooks" / "examples").glob("*.py"):
         assert example.read_text(encoding="utf-8") in pages["examples"]
     assert {f"`{word}`" for word in cli.ELSEWHERE} <= set(re.findall(r"`\w+`", pages["commands"]))
+
+
+def test_the_pages_of_rules_and_causes_are_complete(site_sources: Path) -> None:
+    folder = site_sources / "pages/generated"
+    rules, causes = ((folder / f"{n}.md").read_text(encoding="utf-8") for n in ("rules", "causes"))
+    assert re.findall(r"^## (\w+)$", rules, re.MULTILINE) == list(RULES)
+    assert re.findall(r"^## (\w+)$", causes, re.MULTILINE) == list(CAUSE_DESCRIPTIONS)
+    for name in RULES:
+        section = rules.split(f"## {name}\n")[1].split("\n## ")[0]
+        shown = re.findall(r"^\| `(\w+)` \| [\d.e-]+ \| \S", section, re.MULTILINE)
+        assert shown == [f.name for f in dataclasses.fields(RULES[name])]
+        assert "What to try:" in section
+        pictures = re.findall(r"\((rules/\w+\.png)\)", section)
+        assert len(pictures) == RULES[name].unsettles or name == "stall"
+        assert all((folder / picture).stat().st_size < 100_000 for picture in pictures)
+    for name, cause in CAUSE_DESCRIPTIONS.items():
+        section = causes.split(f"## {name}\n")[1].split("\n## ")[0]
+        assert cause.meaning in section
+        assert all(f"- {text}" in section for text in (*cause.points_to, *cause.remedies))
 
 
 # --- the site -------------------------------------------------------------------------------------

@@ -89,6 +89,14 @@ def test_it_is_listed_with_the_package_that_it_comes_from(installed: dict[str, s
     assert "halve" in run(installed, "list", "interventions").stdout
 
 
+def test_its_rule_is_explained_by_its_own_docstring(installed: dict[str, str]) -> None:
+    text = run(installed, "explain", "too_steep").stdout
+    assert text.startswith("too_steep, a rule: a steep gradient\n\nA gradient norm above a fixed")
+    assert "limit = 1000: Largest norm without a warning. My own runs stay below it." in text
+    assert "Package:   tiny-plugin 1.0" in text
+    assert "too_steep" in run(installed, "explain", "learning_rate").stdout
+
+
 @pytest.mark.smoke
 def test_its_rule_finds(installed: dict[str, str], tmp_path: Path) -> None:
     shutil.copytree(GOLDEN, tmp_path / "run")

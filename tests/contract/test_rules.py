@@ -8,18 +8,20 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from odd_runs import cut, disturbed_runs, frozen, golden_folders
 
 from yolo_stability.core.findings import Finding
-from yolo_stability.core.types import Trace
+from yolo_stability.core.types import CauseName, Trace
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.diagnose import diagnose_trace, find_all
 from yolo_stability.diagnosis.examples import example_header, healthy_run
 from yolo_stability.diagnosis.rules import RULES
+from yolo_stability.report.phrases import SIGNS
 from yolo_stability.trace import load_trace
 from yolo_stability.trace.arrays import RunSeries, as_series
 
@@ -63,6 +65,17 @@ def test_a_rule_is_a_frozen_dataclass_of_documented_numbers(name: str) -> None:
         assert text.endswith(".")
     with pytest.raises(dataclasses.FrozenInstanceError):
         cls().anything = 1  # type: ignore[attr-defined]
+
+
+@rules
+def test_a_rule_has_a_phrase_and_names_causes_that_exist(name: str) -> None:
+    cls = RULES[name]
+    assert cls.sign, f"{name} has no sign: ClassVar[str], its phrase in reports"
+    assert len(cls.sign) < 60
+    assert not cls.sign.endswith(".")
+    assert set(cls.supports) <= set(get_args(CauseName))
+    assert SIGNS[name] == cls.sign
+    assert len(cls.prose()[0]) > 20
 
 
 @rules

@@ -85,6 +85,7 @@ CALLS: dict[str, Callable[[Path], Any]] = {
     "diagnose": diagnose,
     "draw_probes": draw_probes,
     "examine": diagnose,
+    "explain": lambda _: [str(api.explain(name)) for name in ("spike", "data")],
     "frontier": lambda folder: api.frontier("lr_mult", out=folder / "frontier", grid=2),
     "mechanics": lambda folder: api.mechanics("clip", out=folder / "mechanics"),
     "probe": draw_probes,

@@ -48,6 +48,7 @@ def main(folder: Path) -> None:
     model = "model=yolo26n.yaml"
     go("help")
     go("list")
+    go("explain", "spike")
     go(
         "probe",
         model,

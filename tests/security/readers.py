@@ -382,6 +382,7 @@ WORDS = (
         "train",
         "probe",
         "diagnose",
+        "explain",
         "benchmark",
         "compare",
         "verify",

@@ -7,12 +7,21 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Iterable, Iterator
+import textwrap
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from yolo_stability.core.errors import printable
 
-__all__ = ["descriptor_to_stderr", "print_lines", "print_result", "stdout_to_stderr"]
+__all__ = [
+    "descriptor_to_stderr",
+    "print_lines",
+    "print_names",
+    "print_result",
+    "stdout_to_stderr",
+]
+
+_WIDTH = 80
 
 
 class _Result(Protocol):
@@ -26,6 +35,16 @@ class _Result(Protocol):
 def print_lines(lines: Iterable[str]) -> None:
     """Print lines that may contain names from untrusted files."""
     print("\n".join(printable(line) for line in lines))
+
+
+def print_names(rows: Sequence[tuple[str, str]]) -> None:
+    """Print names and their summaries, wrapped to 80 columns."""
+    width = max([14, *(len(name) for name, _ in rows)])
+    for name, summary in rows:
+        first, *more = textwrap.wrap(summary, _WIDTH - width - 3, break_long_words=False) or [""]
+        print(f"  {name:<{width}} {first}".rstrip())
+        for line in more:
+            print(f"{'':{width + 3}}{line}")
 
 
 def print_result(result: _Result, *, as_json: bool) -> None:

@@ -19,7 +19,7 @@ from yolo_stability.core.text import listing
 from yolo_stability.core.types import RunHeader
 from yolo_stability.diagnosis.acting_advice import acting_findings, can_act
 
-__all__ = ["NOT_MEASURED", "SCHEMA_VERSION", "advice", "advised"]
+__all__ = ["NOT_MEASURED", "SCHEMA_VERSION", "advice", "advised", "measured_optimizers"]
 
 SCHEMA_VERSION = 1
 NOT_MEASURED = "not measured: no run of suite=remedies shows what helps against it"
@@ -75,6 +75,22 @@ def advice(
             else f"{found} (measured under {measured[0][0]['optimizer']})"
         )
     return "; ".join(f"under {row['optimizer']}: {text}" for row, text in measured)
+
+
+def measured_optimizers(cause: str, path: Path | None = None) -> tuple[str, ...]:
+    """Return the optimizers under which remedies against a cause were measured.
+
+    Args:
+        cause: Name of a cause, as in a diagnosis.
+        path: A file other than the packaged one.
+
+    Example:
+        >>> measured_optimizers("unknown")
+        ()
+    """
+    table = _table(path)
+    rows = [row for row in table.get("rows", ()) if row["cause"] == cause]
+    return tuple(dict.fromkeys(row["optimizer"] for row in rows if _row_advice(table, row)))
 
 
 def advised(

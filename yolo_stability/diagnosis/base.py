@@ -7,13 +7,15 @@ returns nothing.
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import ClassVar
 
+from yolo_stability.core.docstrings import prose_of
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.registry import entry_name
-from yolo_stability.core.types import Severity
+from yolo_stability.core.types import CauseName, Severity
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.trace.arrays import RunSeries
 
@@ -26,7 +28,15 @@ USUAL_RATE = "a usual learning rate (lr_mult=1; optimizer=AdamW lr0=0.002 or SGD
 class Rule(ABC):
     """Base class of rules; a new rule is a frozen dataclass of thresholds in its own file.
 
+    Its docstring is what `yolo-stability explain` and the documentation print: the first line is
+    what the rule sees, the attributes what each threshold means and why it has its value.
+
     Attributes:
+        sign: What the rule finds, as a phrase with its article, such as `a gradient spike`.
+        supports: Causes that a finding of the rule points to.
+        drawn: Series of the example that its picture shows: a field of `RunSeries` or of the
+            context, `losses/NAME`, `rates/NAME` or `epochs/COLUMN`; if empty, the first one in
+            which the example differs from a healthy run.
         unsettles: Whether a warning of this rule means that the run is not stable, as opposed to
             advice.
 
@@ -49,6 +59,9 @@ class Rule(ABC):
         [10]
     """
 
+    sign: ClassVar[str] = ""
+    supports: ClassVar[tuple[CauseName, ...]] = ()
+    drawn: ClassVar[str] = ""
     unsettles: ClassVar[bool] = True
 
     @abstractmethod
@@ -68,6 +81,24 @@ class Rule(ABC):
     def name(cls) -> str:
         """Return the name of the rule: that of its file, or of its entry point."""
         return entry_name(cls)
+
+    @classmethod
+    def prose(cls) -> list[str]:
+        """Return the paragraphs that describe the rule; the first one is what it sees.
+
+        They are those of its docstring, else of its module: a dataclass without a docstring has its
+        signature in that place.
+        """
+        own = vars(cls).get("__doc__") or ""
+        if not own or own.startswith(f"{cls.__name__}("):
+            own = getattr(sys.modules.get(cls.__module__), "__doc__", None) or ""
+        return prose_of(own)
+
+    @classmethod
+    def phrase(cls) -> str:
+        """Return `sign`, else the first sentence of the description."""
+        first = next(iter(cls.prose()), cls.name())
+        return cls.sign or first.partition(". ")[0].removesuffix(".")
 
     def found(  # noqa: PLR0913 - the fields of a finding
         self,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from yolo_stability.benchmarks.rows import Interval, RunResultRow
+from yolo_stability.core.errors import ConfigError
 from yolo_stability.core.text import clean, count, number
+from yolo_stability.diagnosis.cause_descriptions import CAUSE_DESCRIPTIONS
+from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.report.run_bins import BinnedRun
 
 __all__ = [
@@ -22,47 +25,31 @@ __all__ = [
     "task_name",
 ]
 
-CAUSES = {
-    "learning_rate": "learning rate",
-    "batch_noise": "gradient noise from a small batch",
-    "normalization": "normalization",
-    "initialization": "initialization",
-    "activation": "activation",
-    "depth": "depth",
-    "data": "data",
-    "numeric_range": "numeric range",
-    "module": "code of a module",
-    "evaluation": "validation only",
-    "settings": "settings",
-    "unknown": "unknown",
-}
-SIGNS = {
-    "amp_overflow": "overflow under AMP",
-    "block_dominance": "one block that dominates the gradient",
-    "clip_saturation": "clipping that removes almost all of the gradient",
-    "collapse": "a loss of zero",
-    "crash": "a crash",
-    "dead_block": "a block without gradient",
-    "divergence": "a loss that rises and stays high",
-    "dropped_images": "ignored images",
-    "exploding": "an exploding gradient",
-    "ignored_settings": "a setting without effect",
-    "input_range": "input values out of range",
-    "noise": "steps dominated by gradient noise",
-    "loss_scale": "a loss far from the sum of its parts",
-    "no_match": "boxes that are never matched",
-    "non_finite": "NaN or Inf",
-    "oscillation": "an oscillating loss",
-    "rate_leap": "a learning rate that leaps",
-    "recoveries": "a recovery",
-    "spike": "a gradient spike",
-    "stall": "a loss that does not decrease",
-    "trainable": "hardly anything that is trainable",
-    "update_ratio": "an update as large as the weights",
-    "validation": "validations that are lost",
-    "vanishing": "a vanishing gradient",
-    "weight_jump": "weights changed outside the optimizer",
-}
+CAUSES: Mapping[str, str] = {c.name: c.phrase for c in CAUSE_DESCRIPTIONS.values()}
+"""Causes as phrases."""
+
+
+class _Signs(Mapping[str, str]):
+    """Phrase of each rule, read from the rule itself on first use, and of a crash."""
+
+    def __getitem__(self, name: str) -> str:
+        if name == _CRASH:
+            return "a crash"
+        try:
+            return clean(RULES[name].phrase())
+        except ConfigError:  # the rule of another package cannot be imported
+            raise KeyError(name) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*RULES, _CRASH))
+
+    def __len__(self) -> int:
+        return len(RULES.names) + 1
+
+
+_CRASH = "crash"
+SIGNS: Mapping[str, str] = _Signs()
+"""What each rule finds, as a phrase: `sign` of the rule. A new rule needs no entry here."""
 _TASKS = {"detect": "Detection", "pose": "Pose", "segment": "Segmentation", "obb": "Oriented boxes"}
 
 

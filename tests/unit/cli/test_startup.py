@@ -39,7 +39,7 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [["--help"], ["help", "train"], ["version"], ["list"], ["trian"], ["tune"]]
+    "line", [["--help"], ["help", "train"], ["version"], ["list"], ["explain"], ["trian"], ["tune"]]
 )
 def test_answers_without_a_run_load_nothing_heavy(line: list[str]) -> None:
     code = f"import sys; from yolo_stability.cli.main import main; main({line!r}); print({HEAVY})"

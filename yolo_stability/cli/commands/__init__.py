@@ -10,6 +10,7 @@ from yolo_stability.cli.commands import (
     compare,
     data,
     diagnose,
+    explain,
     frontier,
     listing,
     mechanics,
@@ -22,7 +23,7 @@ from yolo_stability.cli.commands.verb import Verb
 __all__ = ["ELSEWHERE", "VERBS", "Verb"]
 
 _ALL = (
-    *(train, probe, diagnose, benchmark, compare, verify, bundle),
+    *(train, probe, diagnose, explain, benchmark, compare, verify, bundle),
     *(frontier, mechanics, data, listing),
 )
 VERBS: Mapping[str, Verb] = {module.VERB.name: module.VERB for module in _ALL}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from yolo_stability.cli.commands.data import EMBEDDED
 from yolo_stability.cli.commands.verb import Verb
 from yolo_stability.cli.exit_codes import DONE
 from yolo_stability.cli.grammar import Key, Line
-from yolo_stability.cli.output import stdout_to_stderr
+from yolo_stability.cli.output import print_names, stdout_to_stderr
 from yolo_stability.core.errors import ConfigError
 from yolo_stability.core.suggestions import nearest
 from yolo_stability.interventions.clips import CLIPS
@@ -21,8 +20,6 @@ from yolo_stability.interventions.inits import INITS
 from yolo_stability.interventions.norms import NORMS
 
 __all__ = ["VERB"]
-
-WIDTH = 80
 
 
 def call(line: Line) -> int:
@@ -54,21 +51,11 @@ def call(line: Line) -> int:
         )
     for kind in () if line.json else found:
         print(f"{kind}:")
-        _show(found[kind])
+        print_names(found[kind])
     if out is not None:
         with stdout_to_stderr() if line.json else nullcontext():
             _write_schemas(Path(str(out)))
     return DONE
-
-
-def _show(rows: Sequence[tuple[str, str]]) -> None:
-    """Print names and summaries, wrapped to 80 columns."""
-    width = max([14, *(len(name) for name, _ in rows)])
-    for name, summary in rows:
-        first, *more = textwrap.wrap(summary, WIDTH - width - 3, break_long_words=False) or [""]
-        print(f"  {name:<{width}} {first}".rstrip())
-        for line in more:
-            print(f"{'':{width + 3}}{line}")
 
 
 def _data() -> list[tuple[str, str]]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.text import brief, count
+from yolo_stability.core.types import CauseName
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
@@ -19,17 +21,28 @@ __all__ = ["AmpOverflow"]
 
 @dataclass(frozen=True, kw_only=True)
 class AmpOverflow(Rule):
-    """Critical if most steps overflow or the scale is below 1; a warning if skips continue.
+    """Steps that overflow in 16-bit arithmetic (AMP) and are skipped, once that should be over.
+
+    AMP's scaler multiplies the loss, so that small gradients do not become 0 in float16, and skips
+    a step whose gradients overflow. Some skips at the start are normal: the scaler looks for its
+    scale. It is a warning if they continue, and critical if most steps are lost or the scale falls
+    below 1.
 
     Attributes:
-        calibration: First steps, in which the scaler may halve its scale any number of times.
-        rate: Share of skips in a window of `window` steps that causes a warning; the scaler itself
-            doubles its scale, and so risks one skip, every 2000 steps.
-        window: See `rate`.
-        lost: Share of skips above which hardly anything is learned.
-        scale: Scale below which float16 is unsuitable.
+        calibration: Steps at the start that do not count. The scale begins at 65,536 and halves at
+            each skip, so 24 steps are enough to settle at any usable scale.
+        rate: Share of skipped steps that is a warning. A settled scaler doubles its scale, and so
+            risks one skip, only every 2,000 steps.
+        window: Steps over which the shares are counted. In so many, three single skips raise no
+            alarm.
+        lost: Share of skipped steps that is critical: above one half, most of the training does
+            not take place.
+        scale: Scale of the loss that is critical. Below 1 gradients overflow although nothing
+            enlarges them, so float16 cannot hold them.
     """
 
+    sign: ClassVar[str] = "overflow under AMP"
+    supports: ClassVar[tuple[CauseName, ...]] = ("numeric_range",)
     calibration: int = 24
     rate: float = 0.1
     window: int = 32

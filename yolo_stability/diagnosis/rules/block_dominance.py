@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.text import brief
+from yolo_stability.core.types import CauseName
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run
@@ -22,7 +24,9 @@ _FEWEST = 3  # of two blocks one holds most by chance
 
 @dataclass(frozen=True, kw_only=True)
 class BlockDominance(Rule):
-    """A warning if one block's gradient decides the clip; critical if the others hardly move.
+    """One block that holds nearly all of the gradient, so that the clip starves all others.
+
+    A warning if one block's gradient decides the clip; critical if the others hardly move.
 
     A clip by the total norm scales all blocks alike. Where one block holds nearly all of the norm,
     the others are scaled down although they are small. Adaptive clipping scales each unit alone, so
@@ -45,6 +49,8 @@ class BlockDominance(Rule):
         apart: The dominating block moves at least so many times as much as any other.
     """
 
+    sign: ClassVar[str] = "one block that dominates the gradient"
+    supports: ClassVar[tuple[CauseName, ...]] = ("initialization",)
     share: float = 0.995
     starved: float = 0.05
     lasting: int = 32

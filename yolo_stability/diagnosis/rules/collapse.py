@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.text import brief
+from yolo_stability.core.types import CauseName
 from yolo_stability.diagnosis.base import USUAL_RATE, Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
@@ -18,17 +20,24 @@ __all__ = ["Collapse"]
 
 @dataclass(frozen=True, kw_only=True)
 class Collapse(Rule):
-    """Critical after `lasting` steps of zero loss, or of almost zero loss with a sign of failure.
+    """Loss and gradients that are exactly or almost 0: the model has stopped learning.
 
-    Such signs are an earlier blow-up and vanished gradients. A healthy loss alone may come near 0,
-    since that of YOLO26 pose contains a log-likelihood.
+    Detection mostly ends there under a learning rate that is far too high, and the loss looks
+    perfect. It is always critical. A loss that is almost 0 counts only after a blow-up or with
+    vanished gradients: the loss of YOLO26 pose contains a log-likelihood and comes near 0 in
+    healthy runs.
 
     Attributes:
-        lasting: Number of consecutive steps.
-        remains: Largest remaining share of the first loss, and of the first gradient norms.
-        blow_up: Multiple of the first loss that must precede if some loss remains.
+        lasting: Consecutive steps. The loss may cross 0 for a step or two by chance.
+        remains: Share of the first loss, and of the first gradient norms, that counts as almost 0.
+            Five recorded healthy runs kept at least a fifteenth of the loss and a thirtieth of the
+            norm.
+        blow_up: Multiple of the first loss that must come before, if some loss remains. It
+            separates a failed run from one whose loss comes near 0 because it learns.
     """
 
+    sign: ClassVar[str] = "a loss of zero"
+    supports: ClassVar[tuple[CauseName, ...]] = ("learning_rate",)
     lasting: int = 5
     remains: float = 1e-3
     blow_up: float = 5.0

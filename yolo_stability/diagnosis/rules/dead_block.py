@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.text import count
+from yolo_stability.core.types import CauseName
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
@@ -20,14 +22,19 @@ __all__ = ["DeadBlock"]
 
 @dataclass(frozen=True, kw_only=True)
 class DeadBlock(Rule):
-    """Warning of dead activations, or of a loss term that never applies.
+    """A part of the model that receives no gradient at all while the rest learns.
 
-    A frozen block has no gradient and is not reported.
+    Either its activations are dead (a ReLU that only puts out 0 passes nothing back), or the term
+    of the loss that it serves never applies, as for a head without labels. It is a warning. Frozen
+    blocks have no gradient by design and are not reported.
 
     Attributes:
-        lasting: Number of consecutive steps with a norm of exactly 0.
+        lasting: Consecutive steps with a gradient of exactly 0. A block that serves rare objects
+            may miss some batches; in five recorded healthy runs no block ever had exactly 0.
     """
 
+    sign: ClassVar[str] = "a block without gradient"
+    supports: ClassVar[tuple[CauseName, ...]] = ("activation",)
     lasting: int = 32
 
     def look(self, context: DiagnosisContext) -> Iterator[Finding]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.text import brief
+from yolo_stability.core.types import CauseName
 from yolo_stability.diagnosis.base import USUAL_RATE, Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
@@ -20,18 +22,23 @@ __all__ = ["Divergence"]
 
 @dataclass(frozen=True, kw_only=True)
 class Divergence(Rule):
-    """Critical after `lasting` steps above `factor` times the lowest level.
+    """A loss that rises far above the level that it had reached, and stays there.
 
-    The loss of YOLO26 pose contains a log-likelihood and may drop to 0 or below; the level counts
-    as at least `floor` of the first loss, so that a good run does not set an unreachable level.
+    It is critical. In a benchmark, which has a control run, a loss far above the control's first is
+    a warning.
 
     Attributes:
-        factor: Multiple of the lowest level.
-        lasting: Number of consecutive steps.
-        floor: Share of the first loss.
-        control: Multiple of the control's first loss that causes a warning.
+        factor: Multiple of the lowest level (a running median) that counts as high. A healthy loss
+            returns to its level; a factor of 5 undoes all that was learned.
+        lasting: Consecutive steps above it. A bad batch lasts for one.
+        floor: Least level, as a share of the first loss. The loss of YOLO26 pose may fall to 0 or
+            below, and 5 times nearly nothing would be no limit.
+        control: Multiple of the control's first loss that is a warning. Other seeds and settings
+            differ by far less.
     """
 
+    sign: ClassVar[str] = "a loss that rises and stays high"
+    supports: ClassVar[tuple[CauseName, ...]] = ("learning_rate",)
     factor: float = 5.0
     lasting: int = 5
     floor: float = 0.2

@@ -17,8 +17,13 @@ __all__ = ["IgnoredSettings"]
 
 @dataclass(frozen=True, kw_only=True)
 class IgnoredSettings(Rule):
-    """Advice, since ignored values of `lr0` are among the most frequent questions of users."""
+    """Settings that were given but had no effect.
 
+    `optimizer=auto`, the default, chooses its own learning rate and momentum and ignores `lr0=` and
+    `momentum=`. This is advice: the run itself is not called unstable for it.
+    """
+
+    sign: ClassVar[str] = "a setting without effect"
     unsettles: ClassVar[bool] = False
 
     def look(self, context: DiagnosisContext) -> Iterator[Finding]:
@@ -42,5 +47,5 @@ class IgnoredSettings(Rule):
 
     @classmethod
     def example(cls) -> RunSeries:
-        """Return any run: the rule fires on the header of `example_header`."""
+        """Return any run: the rule reads its settings, here lr0=0.1 under optimizer=auto."""
         return healthy_run()

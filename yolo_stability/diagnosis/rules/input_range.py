@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.text import brief
-from yolo_stability.core.types import Severity
+from yolo_stability.core.types import CauseName, Severity
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run
@@ -62,7 +63,9 @@ class _Hit:
 
 @dataclass(frozen=True, kw_only=True)
 class InputRange(Rule):
-    """Critical if whole batches are far too bright, too dark or constant; else a warning.
+    """Images whose values are outside the range that the model is built for, or constant.
+
+    Critical if whole batches are far too bright, too dark or constant; else a warning.
 
     Ultralytics divides pixels by 255, so that inputs are from 0 to 1. Classification may be
     normalized with a mean and a standard deviation, which gives values from about -3 to 3. One
@@ -88,6 +91,8 @@ class InputRange(Rule):
             are critical, since no image in its file exceeds 255.
     """
 
+    sign: ClassVar[str] = "input values out of range"
+    supports: ClassVar[tuple[CauseName, ...]] = ("data",)
     bright: float = 2.0
     normalized: float = 10.0
     negative: float = -0.01

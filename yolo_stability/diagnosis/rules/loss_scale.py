@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.text import brief
-from yolo_stability.core.types import Severity
+from yolo_stability.core.types import CauseName, Severity
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.evidence import settings_of
@@ -26,7 +27,9 @@ _LAYERS = 12.0  # terms of each part that RT-DETR sums and does not list
 
 @dataclass(frozen=True, kw_only=True)
 class LossScale(Rule):
-    """Warning of a criterion that scales its loss; critical at the end if it returns 0.
+    """A loss that is far from the sum of its recorded parts, or 0 although they are not.
+
+    Warning of a criterion that scales its loss; critical at the end if it returns 0.
 
     The recorded parts contain their gains, so that Ultralytics' loss is their sum, times the batch
     size (and the number of processes) unless it is recorded per image. Models with two heads list
@@ -41,6 +44,8 @@ class LossScale(Rule):
             as the log-likelihood of YOLO26 pose may do: such steps do not count.
     """
 
+    sign: ClassVar[str] = "a loss far from the sum of its parts"
+    supports: ClassVar[tuple[CauseName, ...]] = ("settings",)
     steps: int = 8
     apart: float = 3.0
     loosely: float = 6.0

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.text import count, listing
+from yolo_stability.core.types import CauseName
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.evidence import BOX_GAINS, box_gain, epochs_text, settings_of
@@ -27,7 +29,9 @@ _CLASS = "loss"  # the only loss item of classification
 
 @dataclass(frozen=True, kw_only=True)
 class NoMatch(Rule):
-    """Critical, since nothing can be learned from such labels; also while a run is in progress.
+    """Labeled boxes that are never matched with a prediction, so that their losses are exactly 0.
+
+    Critical, since nothing can be learned from such labels; also while a run is in progress.
 
     A loss item of boxes is 0 only if no box is matched with a prediction: boxes are far too small,
     or predictions are out of range. Items whose gain is 0
@@ -40,6 +44,8 @@ class NoMatch(Rule):
         epochs: Epochs that must be 0 where the number of objects is unknown.
     """
 
+    sign: ClassVar[str] = "boxes that are never matched"
+    supports: ClassVar[tuple[CauseName, ...]] = ("data", "settings")
     steps: int = 8
     epochs: int = 3
 

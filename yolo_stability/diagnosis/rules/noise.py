@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.text import brief
+from yolo_stability.core.types import CauseName
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
@@ -21,29 +23,32 @@ __all__ = ["Noise"]
 
 @dataclass(frozen=True, kw_only=True)
 class Noise(Rule):
-    """Warning if norm or loss changes a lot from step to step, for a long time.
+    """Loss or gradient norm that changes a lot from each step to the next, for a long time.
 
-    This is not the gradient noise scale, which needs the gradients of micro-batches. If steps sum
-    several, the scale is reported as advice where it clearly exceeds the nominal batch: it grows as
-    the loss decreases, in healthy runs too (McCandlish et al. 2018, arXiv 1812.06162), so it makes
-    no run unstable. In 72 healthy runs of YOLOv8n the norm changed by at most 0.34 of itself, the
-    loss by 0.20.
+    Each step then follows its own batch more than the task, as with very small batches or a few
+    unusual images. It is a warning. Where a step sums several batches, the gradient noise scale
+    (McCandlish et al. 2018, arXiv 1812.06162) is known as well and reported as advice. It grows as
+    the loss falls, in healthy runs too, so it makes no run unstable.
 
     A smaller last batch of an epoch is no noise: norms are compared per image where the loss is a
     sum over them.
 
     Attributes:
-        norm: Median change of the norm from one step to the next, relative to its median.
-        loss: The same for the loss.
-        floor: Lower bound of the median loss as a share of the first loss: that of YOLO26 pose may
-            drop to 0.
-        window: Steps per median.
-        young: First steps, which are excluded.
-        excess: Lower bound of the gradient noise scale over the nominal batch. Of five healthy runs
-            with that many sampled steps the highest, 2.7, had micro-batches of single images.
-        sampled: Number of steps with a known micro-batch per estimate.
+        norm: Median change of the gradient norm from one step to the next, as a share of its
+            median. In 72 healthy runs of YOLOv8n it was at most 0.34.
+        loss: The same for the loss. In 72 healthy runs of YOLOv8n it was at most 0.20.
+        floor: Least level of the loss, as a share of the first loss: that of YOLO26 pose may fall
+            to 0, of which any change would be a large share.
+        window: Steps over which the medians are taken. So many even out single batches.
+        young: Steps at the start that do not count, since norms fall and vary there.
+        excess: Noise scale over the nominal batch size that is reported. Of five healthy runs that
+            sampled enough steps the highest reached 2.7, with batches of single images.
+        sampled: Steps with a sampled batch for one estimate of the noise scale, which is
+            imprecise with fewer.
     """
 
+    sign: ClassVar[str] = "steps dominated by gradient noise"
+    supports: ClassVar[tuple[CauseName, ...]] = ("batch_noise", "data")
     norm: float = 0.42
     loss: float = 0.25
     floor: float = 0.3

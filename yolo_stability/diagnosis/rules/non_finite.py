@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.text import count
+from yolo_stability.core.types import CauseName
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
@@ -19,16 +21,27 @@ __all__ = ["NonFinite"]
 
 @dataclass(frozen=True, kw_only=True)
 class NonFinite(Rule):
-    """Critical if it was applied, or if the guard was skipping at the end; else a warning.
+    """NaN or Inf in the loss or in a gradient.
 
-    AMP's scaler calibrates itself by skipping, which is normal; `amp_overflow` covers it.
+    One such update makes every weight NaN. It is critical if the update was applied, or if the
+    guard was still skipping steps at the end. It is a warning if the guard skipped the step and the
+    run recovered. Skips by AMP's scaler are not counted here: see `amp_overflow`.
 
     Attributes:
-        recovered: Finite steps after the last bad one that count as a recovery.
-        share: Share of skips in any `window` steps above which the guard does not help.
-        window: See `share`.
+        recovered: Finite steps at the end of a run that count as a recovery. One good step between
+            two bad ones is none.
+        share: Share of skipped steps above which the guard does not help: most of the training
+            does not take place.
+        window: Steps over which `share` is counted, so that a few single skips raise no alarm.
     """
 
+    sign: ClassVar[str] = "NaN or Inf"
+    supports: ClassVar[tuple[CauseName, ...]] = (
+        "data",
+        "numeric_range",
+        "module",
+        "initialization",
+    )
     recovered: int = 5
     share: float = 0.5
     window: int = 20

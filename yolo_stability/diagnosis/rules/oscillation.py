@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.text import brief
+from yolo_stability.core.types import CauseName
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
@@ -20,15 +22,21 @@ __all__ = ["Oscillation"]
 
 @dataclass(frozen=True, kw_only=True)
 class Oscillation(Rule):
-    """Warning of steps that are too long, so that each overshoots the minimum.
+    """A loss that jumps up and down at every step by a large share of itself.
+
+    Each step is too long and lands on the other side of the minimum. It is a warning.
 
     Attributes:
-        swing: Change from one step to the next, relative to the loss.
-        lasting: Consecutive steps that each reverse the previous one.
-        floor: Lower bound of the loss as a share of the first loss: that of YOLO26 pose may cross
-            zero.
+        swing: Change from one step to the next, as a share of the loss. In five recorded healthy
+            runs the loss never reversed by that much.
+        lasting: Consecutive steps that each reverse the one before. In five recorded healthy runs
+            smaller changes did so up to 10 times running, so `swing` is needed as well.
+        floor: Least level of the loss, as a share of the first loss: that of YOLO26 pose may cross
+            0, of which any change would be a large share.
     """
 
+    sign: ClassVar[str] = "an oscillating loss"
+    supports: ClassVar[tuple[CauseName, ...]] = ("learning_rate",)
     swing: float = 0.5
     lasting: int = 10
     floor: float = 0.2

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.text import brief
-from yolo_stability.core.types import Severity
+from yolo_stability.core.types import CauseName, Severity
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run
@@ -21,7 +22,9 @@ __all__ = ["RateLeap"]
 
 @dataclass(frozen=True, kw_only=True)
 class RateLeap(Rule):
-    """Critical if the rate of a parameter group leaps to a value it never had; else a warning.
+    """A learning rate that suddenly grows, which neither warm-up nor schedule explains.
+
+    Critical if the rate of a parameter group leaps to a value it never had; else a warning.
 
     Each group is compared with its own previous step, since the biases start the warm-up at a rate
     twenty times that of the other groups. Warm-up, schedule, resumes and rescues are accounted for.
@@ -36,6 +39,8 @@ class RateLeap(Rule):
             report its consequences.
     """
 
+    sign: ClassVar[str] = "a learning rate that leaps"
+    supports: ClassVar[tuple[CauseName, ...]] = ("learning_rate",)
     warning: float = 3.0
     critical: float = 10.0
     lasting: int = 8

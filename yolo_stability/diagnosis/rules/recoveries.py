@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
@@ -35,12 +36,17 @@ _KINDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Recoveries(Rule):
-    """Warnings, since the run continued; critical from the third unplanned one of a kind on.
+    """Restarts and rollbacks: something restored earlier weights, or began an epoch again.
+
+    That is Ultralytics after a NaN or when memory ran out, a rescue of this package, or a program
+    of yours. The run continued, so it is a warning.
 
     Attributes:
-        many: Number of recoveries of a kind that are no longer accidental.
+        many: Recoveries of a kind from which on it is critical, for those that nobody planned: a
+            NaN, or restored weights. Ultralytics itself gives up after three.
     """
 
+    sign: ClassVar[str] = "a recovery"
     many: int = 3
 
     def look(self, context: DiagnosisContext) -> Iterator[Finding]:

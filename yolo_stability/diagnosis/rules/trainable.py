@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.text import count, percent
-from yolo_stability.core.types import Severity
+from yolo_stability.core.types import CauseName, Severity
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.evidence import settings_of
@@ -21,7 +22,9 @@ __all__ = ["Trainable"]
 
 @dataclass(frozen=True, kw_only=True)
 class Trainable(Rule):
-    """Critical at the end of a run whose weights were new and could hardly change.
+    """A model of which hardly any weights can change, or receive a gradient.
+
+    Critical at the end of a run whose weights were new and could hardly change.
 
     With loaded weights a frozen model is a choice, and silent; trainable weights without a
     gradient are a warning then. So is anything while a run is in progress.
@@ -34,6 +37,8 @@ class Trainable(Rule):
             of a sound model.
     """
 
+    sign: ClassVar[str] = "hardly anything that is trainable"
+    supports: ClassVar[tuple[CauseName, ...]] = ("settings",)
     least: float = 0.02
     few: float = 0.5
     steps: int = 8

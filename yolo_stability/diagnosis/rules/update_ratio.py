@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.text import brief
+from yolo_stability.core.types import CauseName
 from yolo_stability.diagnosis.base import USUAL_RATE, Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run, with_rows
@@ -19,22 +21,29 @@ __all__ = ["UpdateRatio"]
 
 @dataclass(frozen=True, kw_only=True)
 class UpdateRatio(Rule):
-    """Critical if an update replaces the weights; a warning if it comes near that.
+    """A step that changes the weights of a block by as much as their own size.
 
-    AdamW changes every weight by the learning rate at first, so small blocks start at 0.3 in
-    healthy runs; after 16 steps none of 122 healthy runs of YOLOv8n was above 0.044. One update
-    that replaces trained weights is therefore sufficient: the next is compared with weights that it
-    has enlarged, and may look harmless.
+    That replaces the weights instead of improving them, and is often the first sign of a run that
+    fails, 1 to 45 steps ahead. It is critical if an update replaces the weights, and a warning if
+    it comes near that. AdamW changes every weight by the learning rate at first, so small blocks
+    start at 0.3 in healthy runs. One update that replaces trained weights is enough: the next is
+    compared with weights that it has enlarged, and may look harmless.
 
     Attributes:
-        warning: Ratio that causes a warning in the first steps ...
-        young: ... of which there are this many ...
-        grown: ... and after them.
-        critical: Ratio that replaces the weights, in one step ...
-        twice: ... but in this many of the first ones, or `beyond` in one.
-        beyond: See `twice`.
+        warning: Update over weights that is a warning in the first steps: twice what healthy runs
+            begin with.
+        young: Number of these first steps. After 16 steps none of 122 healthy runs of YOLOv8n was
+            above 0.044.
+        grown: Update over weights that is a warning after them, just above those 122 runs.
+        critical: Update over weights that is critical: 1 replaces them.
+        twice: Number of updates above `critical` that it takes in the first steps, where weights
+            are still close to random.
+        beyond: Update over weights of which one is critical at any time: three times the
+            weights.
     """
 
+    sign: ClassVar[str] = "an update as large as the weights"
+    supports: ClassVar[tuple[CauseName, ...]] = ("learning_rate",)
     warning: float = 0.6
     young: int = 16
     grown: float = 0.05

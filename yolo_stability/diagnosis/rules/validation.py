@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.text import brief, count
-from yolo_stability.core.types import Severity
+from yolo_stability.core.types import CauseName, Severity
 from yolo_stability.diagnosis.base import USUAL_RATE, Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.evidence import (
@@ -55,7 +56,9 @@ class _Sign:
 
 @dataclass(frozen=True, kw_only=True)
 class Validation(Rule):
-    """Critical at the end of a run if it lasts and metrics show that nothing has been learned.
+    """Validation losses that are not finite or explode, or metrics that are lost for good.
+
+    Critical at the end of a run if it lasts and metrics show that nothing has been learned.
 
     While a run is in progress, and for what ended before its last validation, it is a warning: the
     first validations of a model may be far off, and those of a run under AMP not finite.
@@ -71,6 +74,8 @@ class Validation(Rule):
             need nine.
     """
 
+    sign: ClassVar[str] = "validations that are lost"
+    supports: ClassVar[tuple[CauseName, ...]] = ("evaluation", "learning_rate")
     few: int = 3
     lost: float = 0.1
     least: float = 0.05

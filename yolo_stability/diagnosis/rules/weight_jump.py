@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.text import brief
+from yolo_stability.core.types import CauseName
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run
@@ -22,7 +24,9 @@ _RESTORES = {"rescue", "rollback", "nan_recovery", "oom_restart", "resume", "gua
 
 @dataclass(frozen=True, kw_only=True)
 class WeightJump(Rule):
-    """Critical if a block's weights are multiplied or erased by something else; else a warning.
+    """Weights that changed by more than the updates of the optimizer explain.
+
+    Critical if a block's weights are multiplied or erased by something else; else a warning.
 
     An update of u times the weights changes their norm by at most u times, so that the norms of
     two sampled steps and the updates between them limit each other. Where steps between were not
@@ -39,6 +43,8 @@ class WeightJump(Rule):
         gap: The same with steps between that were not sampled, whose updates may have been larger.
     """
 
+    sign: ClassVar[str] = "weights changed outside the optimizer"
+    supports: ClassVar[tuple[CauseName, ...]] = ("initialization",)
     warning: float = 0.1
     critical: float = 2.0
     margin: float = 2.0
