@@ -20,6 +20,7 @@ from urllib.parse import unquote, urldefrag
 
 import pytest
 from printed import FENCE, INLINE, PAGES, REPO, leaves, pages_in_order, printed_on, read_page
+from traces import record, write
 
 import yolo_stability
 import yolo_stability.compat.cfg
@@ -340,7 +341,7 @@ def test_every_public_name_is_on_the_page_of_the_python_api() -> None:
     )
 
 
-def test_generated_pages_hold_every_key_and_column(site_sources: Path) -> None:
+def test_generated_pages_hold_every_key_and_column(site_sources: Path, tmp_path: Path) -> None:
     pages = {
         path.stem: path.read_text(encoding="utf-8")
         for path in (site_sources / "pages/generated").glob("*.md")
@@ -349,18 +350,20 @@ def test_generated_pages_hold_every_key_and_column(site_sources: Path) -> None:
     assert sorted(re.findall(r"^\| `(\w+)=`", pages["keys"], re.MULTILINE)) == sorted(
         {*given} - {"requested"}
     )
-    trace = yolo_stability.load_trace(REPO / "tests" / "golden" / "detect-26n")
-    for table, frame in (
-        ("trace.steps", trace.steps),
-        ("trace.blocks", trace.blocks),
-        ("trace.events", trace.events),
+    trace = yolo_stability.load_trace(write(tmp_path, [record(0)]))
+    assert trace.epochs is not None
+    for table, columns in (
+        ("trace.steps", trace.steps.columns),
+        ("trace.blocks", trace.blocks.columns),
+        ("trace.events", trace.events.columns),
+        ("trace.epochs", [*trace.epochs.columns, "val/<name>", "metrics/<name>"]),
     ):
         section = pages["trace"].split(f"## {table}\n")[1].split("\n## ")[0]
         shown = {
             name.partition("/")[0]
             for name in re.findall(r"^\| `([\w/<>]+)`", section, re.MULTILINE)
         }
-        assert shown == {column.partition("/")[0] for column in frame.columns}
+        assert shown == {column.partition("/")[0] for column in columns}
     assert set(re.findall(r"^## (\w+)$", pages["commands"], re.MULTILINE)) == set(VERBS)
     for example in (REPO / "notebooks" / "examples").glob("*.py"):
         assert example.read_text(encoding="utf-8") in pages["examples"]

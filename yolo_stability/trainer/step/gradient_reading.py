@@ -42,7 +42,7 @@ class Reading:
         grad_norm: Total norm on the host, finite whenever every element is finite.
         clip_coef: Coefficient applied by the clip; None before clipping or if nothing was clipped.
         signs: Values on which the guard bases its decision.
-        loss: Loss to record: that of the guard, divided as `GradientReader.loss_factor` says.
+        loss: Loss to record: that of the guard, divided as `GradientReader.loss_factor` defines.
         counts: Images and objects of the step.
         inputs: Smallest, largest, mean value and standard deviation of the input; None if not
             measured.
