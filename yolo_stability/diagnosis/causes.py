@@ -15,12 +15,12 @@ import numpy as np
 from yolo_stability.core.findings import Cause, Finding
 from yolo_stability.core.text import brief
 from yolo_stability.core.types import CauseName
+from yolo_stability.diagnosis.cause_evidence.base import CauseEvidence
+from yolo_stability.diagnosis.cause_evidence.incidents import from_incidents
+from yolo_stability.diagnosis.cause_evidence.rules import from_rules
+from yolo_stability.diagnosis.cause_evidence.settings import from_settings
+from yolo_stability.diagnosis.cause_evidence.validation import from_validation
 from yolo_stability.diagnosis.context import DiagnosisContext
-from yolo_stability.diagnosis.evidence.base import CauseEvidence
-from yolo_stability.diagnosis.evidence.incidents import from_incidents
-from yolo_stability.diagnosis.evidence.rules import from_rules
-from yolo_stability.diagnosis.evidence.settings import from_settings
-from yolo_stability.diagnosis.evidence.validation import from_validation
 from yolo_stability.diagnosis.rolling import ratio_of, swing
 from yolo_stability.trace.arrays import median_of
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from yolo_stability.core.findings import Finding
+from yolo_stability.diagnosis.cause_evidence.incidents import blamed_twice, module_incidents
+from yolo_stability.diagnosis.cause_evidence.validation import evaluation_event
 from yolo_stability.diagnosis.context import DiagnosisContext
-from yolo_stability.diagnosis.evidence.incidents import blamed_twice, module_incidents
-from yolo_stability.diagnosis.evidence.validation import evaluation_event
 from yolo_stability.diagnosis.incidents import IncidentFacts, named_images
 
 __all__ = ["located", "module_advice"]

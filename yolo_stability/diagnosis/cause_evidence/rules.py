@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.types import CauseName
-from yolo_stability.diagnosis.evidence.base import CauseEvidence
+from yolo_stability.diagnosis.cause_evidence.base import CauseEvidence
 
 __all__ = ["from_rules"]
 

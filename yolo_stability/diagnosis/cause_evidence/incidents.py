@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from yolo_stability.core.text import count
 from yolo_stability.core.types import CauseName
+from yolo_stability.diagnosis.cause_evidence.base import CauseEvidence
 from yolo_stability.diagnosis.context import DiagnosisContext
-from yolo_stability.diagnosis.evidence.base import CauseEvidence
 from yolo_stability.diagnosis.incidents import IncidentFacts, named_images
 
 __all__ = ["blamed_twice", "from_incidents", "module_incidents"]

@@ -7,8 +7,8 @@ from typing import Any
 
 from yolo_stability.core.text import brief
 from yolo_stability.core.types import RunHeader
+from yolo_stability.diagnosis.cause_evidence.base import CauseEvidence, scaled
 from yolo_stability.diagnosis.context import DiagnosisContext
-from yolo_stability.diagnosis.evidence.base import CauseEvidence, scaled
 from yolo_stability.diagnosis.usual_rates import usual_rates
 
 __all__ = ["from_settings"]
