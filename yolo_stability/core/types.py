@@ -193,7 +193,7 @@ class Event:
         attempt: Attempt it belongs to.
         step: Optimizer step at which it occurred.
         kind: guard_skip, guard_stop, scaler_skip, rollback, nan_recovery, oom_restart, resume,
-            notice, finding, fail_on, incident, rescue, rescued, rescue_stop, end.
+            notice, finding, fail_on, incident, evaluation, rescue, rescued, rescue_stop, end.
         block: Block concerned, if one can be named.
         data: Details, JSON-able.
     """

@@ -90,7 +90,7 @@ def measured_optimizers(cause: str, path: Path | None = None) -> tuple[str, ...]
     """
     table = _table(path)
     rows = [row for row in table.get("rows", ()) if row["cause"] == cause]
-    return tuple(dict.fromkeys(row["optimizer"] for row in rows if _row_advice(table, row)))
+    return tuple(dict.fromkeys(row["optimizer"] for row in rows if _row_advice(table, row, None)))
 
 
 def advised(

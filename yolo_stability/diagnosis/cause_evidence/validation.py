@@ -9,7 +9,7 @@ import numpy as np
 from yolo_stability.core.text import count
 from yolo_stability.diagnosis.cause_evidence.base import CauseEvidence
 from yolo_stability.diagnosis.context import DiagnosisContext
-from yolo_stability.trace.arrays import Bools
+from yolo_stability.trace.arrays import Bools, EpochSeries
 
 __all__ = ["evaluation_event", "from_validation", "validation_fails_alone"]
 
@@ -49,9 +49,14 @@ def validation_fails_alone(context: DiagnosisContext) -> Bools:
     bad = np.zeros(epochs.epoch.size, dtype=bool)
     for name, values in epochs.values.items():
         if name.startswith("val/"):
-            bad |= ~np.isfinite(values) & ~epochs.missing[name] & epochs.validated
+            bad |= ~np.isfinite(values) & ~_missing(epochs, name) & epochs.validated
     result: Bools = bad & _training_finite(context)
     return result
+
+
+def _missing(epochs: EpochSeries, name: str) -> Bools:
+    """Return in which epochs a column has no cell."""
+    return epochs.missing.get(name, np.zeros(epochs.epoch.size, dtype=bool))
 
 
 def _training_finite(context: DiagnosisContext) -> Bools:
@@ -60,7 +65,7 @@ def _training_finite(context: DiagnosisContext) -> Bools:
     finite = np.ones(epochs.epoch.size, dtype=bool)
     for name, values in epochs.values.items():
         if name.startswith("train/"):
-            finite &= np.isfinite(values) | epochs.missing[name]
+            finite &= np.isfinite(values) | _missing(epochs, name)
     if not context.stock:
         broken = set(run.epoch[context.bad & ~run.guard & ~run.scaler].tolist())
         finite &= np.array([int(epoch) not in broken for epoch in epochs.epoch], dtype=bool)
