@@ -26,7 +26,7 @@ from yolo_stability.benchmarks.rows import Arm, Comparison, RunResultRow
 from yolo_stability.benchmarks.verdict import classify_run
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.types import RunHeader, Trace
-from yolo_stability.diagnosis.diagnose import DIED
+from yolo_stability.diagnosis.run_end import DIED
 from yolo_stability.trace.arrays import BlockProfile, RunSeries, as_series, median_of
 from yolo_stability.trace.digest import trace_digest
 

@@ -10,8 +10,9 @@ from yolo_stability.benchmarks.plan import RunOutcome, RunSpec
 from yolo_stability.core.errors import TraceError
 from yolo_stability.core.findings import Diagnosis, Finding
 from yolo_stability.core.types import Trace
-from yolo_stability.diagnosis.diagnose import DIED, diagnose_trace
+from yolo_stability.diagnosis.diagnose import diagnose_trace
 from yolo_stability.diagnosis.rules import RULES
+from yolo_stability.diagnosis.run_end import DIED
 from yolo_stability.studies.frontier.bisection import Word
 from yolo_stability.trace import load_trace
 
