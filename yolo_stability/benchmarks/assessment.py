@@ -124,12 +124,11 @@ def with_measures(
     if trace is None:
         died = row.outcome in DIED
         why = f"{DIED[row.outcome]} and left no trace" if died else "the run left no trace"
-        word, sign = ("failed", "crash") if died else ("inconclusive", None)
         return replace(
             row,
-            verdict=word,
+            verdict="inconclusive",
             why=why,
-            onset_sign=sign,
+            onset_sign="crash" if died else None,
             onset_step=0 if died else None,
             onset_block=None,
         )
@@ -143,6 +142,7 @@ def with_measures(
         row,
         verdict=found.verdict,
         why=found.why,
+        learning=found.learning,
         onset_step=found.onset_step,
         onset_sign=found.onset_sign,
         onset_block=found.onset_block,

@@ -102,18 +102,22 @@ def _name(cause: str) -> str:
 
 
 def _seen(finding: Finding) -> FindingRow:
-    block = f"in {clean(finding.block)}" if finding.block else ""
+    place = [f"in {clean(text)}" for text in (finding.block, finding.column) if text]
+    resolved = f"; resolved by the {finding.resolved_by}" if finding.resolved_by else ""
     return FindingRow(
         severity=clean(finding.severity),
         what=SIGNS.get(finding.rule, clean(finding.rule)),
-        where=", ".join(part for part in (_step_range(finding), block) if part),
-        message=clean(finding.message),
+        where=", ".join(part for part in (_range(finding), *place) if part),
+        message=clean(finding.message) + resolved,
         remedy=clean(finding.remedy),
     )
 
 
-def _step_range(finding: Finding) -> str:
-    first, last = finding.first_step, finding.last_step
+def _range(finding: Finding) -> str:
+    """Return the epochs, else the steps concerned; empty without any."""
+    unit, first, last = "epoch", finding.first_epoch, finding.last_epoch
+    if first is None:
+        unit, first, last = "step", finding.first_step, finding.last_step
     if first is None:
         return ""
-    return f"step {first:,}" if last is None or last == first else f"steps {first:,} to {last:,}"
+    return f"{unit} {first:,}" if last in {None, first} else f"{unit}s {first:,} to {last:,}"

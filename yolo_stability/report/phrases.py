@@ -30,6 +30,9 @@ CAUSES = {
     "activation": "activation",
     "depth": "depth",
     "data": "data",
+    "module": "a module that computes NaN",
+    "evaluation": "evaluation",
+    "settings": "settings",
     "numeric_range": "numeric range",
     "unknown": "unknown",
 }
