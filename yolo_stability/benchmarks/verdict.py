@@ -72,8 +72,7 @@ def classify_run(
     Returns:
         The verdict of the diagnosis, except for a run that reached less than a tenth of the
         control's fitness: it is `failed` if there are signs of instability and `inconclusive`
-        otherwise. The first sign and the cause are those of a run that is failed or unstable, or
-        has died.
+        otherwise. A warning is a first sign, too, although it changes no verdict.
     """
     run = as_series(trace)
     controls = [run if other is trace else as_series(other) for other in control]
@@ -91,9 +90,9 @@ def classify_run(
     found = RunVerdict(
         verdict=verdict, why=why, learning=diagnosis.learning, findings=diagnosis.findings
     )
-    if verdict not in {"failed", "unstable"} and outcome not in DIED:
-        return found
     first = _first(diagnosis)
+    if first is None and verdict not in {"failed", "unstable"} and outcome not in DIED:
+        return found
     return replace(
         found,
         onset_step=context.step_at(-1) if first is None else first.first_step,

@@ -17,7 +17,7 @@ from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.epoch_findings import in_epochs
 from yolo_stability.diagnosis.outcome import learning_of, resolver_of
 from yolo_stability.diagnosis.rules import RULES
-from yolo_stability.diagnosis.run_end import DIED, end_of, rescued_of
+from yolo_stability.diagnosis.run_end import end_of, rescued_of
 from yolo_stability.diagnosis.verdict import is_sign, verdict_on
 from yolo_stability.trace.arrays import RunSeries, as_series
 
@@ -41,22 +41,18 @@ def diagnose_trace(
         controls: Runs of the control on the same task and model, if any.
         outcome: How its process ended, as in `RunResultRow.outcome`; None to use the trace.
     """
-    if (
-        trace.steps.height
-        and trace.steps["loss"].null_count() == trace.steps.height
-        and outcome not in DIED
-    ):
-        why = "the trace has no loss at any step, so no verdict is possible"
-        return Diagnosis(run_id=trace.header.run_id, verdict="inconclusive", why=why)
-    header = None if masked else trace.header
-    return diagnose_series(
+    context = DiagnosisContext(
         as_series(trace),
-        header=header,
+        header=None if masked else trace.header,
         controls=controls,
         outcome=outcome,
-        run_id=trace.header.run_id,
         running=is_locked(trace.path),
     )
+    run_id = trace.header.run_id
+    if trace.steps.height and trace.steps["loss"].null_count() == trace.steps.height:
+        why = "the trace has no loss at any step, so no verdict is possible"
+        return Diagnosis(run_id=run_id, verdict="inconclusive", why=why, end=end_of(context))
+    return diagnose_context(context, run_id)
 
 
 def diagnose_series(
@@ -66,12 +62,9 @@ def diagnose_series(
     controls: Sequence[RunSeries] = (),
     outcome: str | None = None,
     run_id: str = "",
-    running: bool = False,
 ) -> Diagnosis:
     """Diagnose a run given as arrays; see `diagnose_trace`."""
-    context = DiagnosisContext(
-        run, header=header, controls=controls, outcome=outcome, running=running
-    )
+    context = DiagnosisContext(run, header=header, controls=controls, outcome=outcome)
     return diagnose_context(context, run_id)
 
 

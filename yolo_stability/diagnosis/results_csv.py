@@ -17,6 +17,7 @@ from yolo_stability.core.text import count
 from yolo_stability.diagnosis.best_checkpoint import best_of
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.diagnose import diagnose_context
+from yolo_stability.diagnosis.hard_evidence import hard_evidence
 from yolo_stability.diagnosis.results_table import as_number, epoch_series, read_table
 from yolo_stability.diagnosis.skill import TOP1
 from yolo_stability.diagnosis.stock_end import stock_classes, stock_end, stock_settings
@@ -25,8 +26,8 @@ from yolo_stability.trace.arrays import EpochSeries, Floats, RunSeries, SeriesEv
 __all__ = ["RESULTS", "diagnose_results_csv", "results_series"]
 
 RESULTS = "results.csv"
-_SEEN_IN_TABLES = frozenset({"data", "evaluation", "settings"})
-"""Causes that a table of epochs can show; the others need steps and gradients."""
+_FROM_EVIDENCE = frozenset({"no_match", "no_objects", "one_class"})
+"""Hard evidence in a table of epochs that points to data or settings."""
 
 
 def diagnose_results_csv(file: Path) -> Diagnosis:
@@ -72,8 +73,9 @@ def _with_table_causes(found: Diagnosis, context: DiagnosisContext) -> Diagnosis
     """Return a diagnosis with only the causes that one row per epoch can show."""
     epochs = count(context.run.step.size, "epoch")
     why = f"from {epochs} in results.csv (a step here is an epoch): {found.why}"
-    shown = [cause for cause in found.causes if cause.name in _SEEN_IN_TABLES]
-    if shown and found.causes[0] is shown[0]:
+    hard = hard_evidence(context)
+    built_in = hard is not None and hard.kind in _FROM_EVIDENCE
+    if found.cause == "evaluation" or (built_in and found.cause in {"data", "settings"}):
         return replace(found, why=why)
     text = "one loss per epoch does not distinguish causes; train with yolo-stability to find out"
     unknown = Cause(name="unknown", score=1.0, evidence=text)

@@ -16,9 +16,9 @@ from yolo_stability.diagnosis.rolling import ratio_of
 from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.diagnosis.run_end import DIED, end_phrase
 
-__all__ = ["is_sign", "noticed", "verdict_on"]
+__all__ = ["FEW_STEPS", "is_sign", "noticed", "verdict_on"]
 
-_FEW_STEPS = 16
+FEW_STEPS = 16
 """Fewer recorded steps say nothing: healthy and vanishing runs differ clearly from 16 to 32 on."""
 _END, _END_ROWS = 8, 3
 """Steps, and rows of `results.csv`, that are the end: what extends into them was not overcome."""
@@ -113,9 +113,9 @@ def _inconclusive(
     if open_ended:
         basis = _basis(outcome) if outcome.learning == "learned" else ""
         return "inconclusive", "; ".join(_parts(_ending(context, end), basis, rest))
-    if steps < _FEW_STEPS and not context.stock:
+    if steps < FEW_STEPS and not context.stock:
         text = f"{count(steps, 'step')} without a lasting sign of trouble are too few for a verdict"
-        return "inconclusive", f"{text}; at least {_FEW_STEPS} are needed"
+        return "inconclusive", f"{text}; at least {FEW_STEPS} are needed"
     if outcome.learning == "unknown" and not np.isfinite(context.run.norm).any():
         what = count(steps, "epoch" if context.stock else "step")
         text = f"the losses of {what} show no sign of trouble" if not signs else rest

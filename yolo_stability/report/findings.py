@@ -38,11 +38,11 @@ class FindingRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosed:
-    """The diagnosis of a failed or unstable run.
+    """The diagnosis of a run with a sign of trouble.
 
     Attributes:
         seed: Seed of the run.
-        verdict: failed or unstable.
+        verdict: Verdict of the run.
         why: Reason for the verdict.
         cause: The most likely cause, its share of the evidence, and the evidence.
         others: The same for the other causes considered.
@@ -58,10 +58,12 @@ class Diagnosed:
 
 
 def diagnosed(runs: Sequence[RunResultRow]) -> tuple[Diagnosed, ...]:
-    """Return the diagnoses of failed and unstable runs; runs without any diagnosis are skipped."""
-    return tuple(
-        _diagnosed(run) for run in runs if run.verdict in _TROUBLED and (run.causes or run.findings)
-    )
+    """Return the diagnoses of runs that failed, were unstable or had a first sign of trouble.
+
+    Runs without any diagnosis are skipped.
+    """
+    troubled = (run for run in runs if run.verdict in _TROUBLED or run.onset_sign is not None)
+    return tuple(_diagnosed(run) for run in troubled if run.causes or run.findings)
 
 
 def cause_of(runs: Sequence[RunResultRow]) -> str:

@@ -383,7 +383,7 @@ def test_events_are_on_disk_at_once(tmp_path: Path) -> None:
 
 
 def test_cut_event_costs_only_itself(tmp_path: Path) -> None:
-    write(tmp_path, [record(0)])
+    write(tmp_path, [record(0)], ended=False)
     file = tmp_path / "stability/events.jsonl"
     first = TraceWriter(tmp_path / "stability", NAMES)
     for step in range(2):
