@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from yolo_stability.core.text import count, listing
+from yolo_stability.core.text import count, listing, percent
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.skill import TOP1, skill_of
 from yolo_stability.trace.arrays import Floats, Ints
@@ -21,8 +21,9 @@ _STEPS = 8
 _ROWS = 3
 """The same for the rows of a run without a trace, each of which is the mean of an epoch."""
 _NAMED = 3
-_TRAINABLE = 0.01
-"""Share of the weights below which next to nothing is trainable: a lone head has more."""
+_TRAINABLE = 0.02
+"""Share of the weights below which next to nothing is trainable: normalization layers alone are
+about 1 %, the smallest head about 10 %."""
 _PRIMARY = ("box_loss", "giou_loss")
 _SECONDARY = ("dfl_loss", "l1_loss")
 """Parts of the box loss. A secondary part is 0 by design where boxes are not distributions, so it
@@ -161,16 +162,30 @@ def _no_objects(context: DiagnosisContext) -> HardEvidence | None:
 
 
 def _nothing_trainable(context: DiagnosisContext) -> HardEvidence | None:
-    """Find a model built from its YAML, so without weights, of which next to nothing is trained."""
-    header, known = context.header, context.settings
-    total, model = known.get("parameters"), str(known.get("model", ""))
-    if header is None or not header.blocks or not isinstance(total, int) or total <= 0:
+    """Find a model without loaded weights of which next to nothing is trained."""
+    share = _trained_share(context)
+    if share is None or share >= _TRAINABLE or _is_loaded(context):
         return None
-    loaded = isinstance(known.get("pretrained"), str) or known.get("resume")
-    if not model.endswith((".yaml", ".yml")) or loaded:
-        return None
-    trained = sum(block.numel for block in header.blocks)
-    if trained >= _TRAINABLE * total:
-        return None
-    text = f"only {trained:,} of {total:,} weights of a new model are trainable"
+    text = f"only {percent(share)} of the weights of a new model are trainable"
     return HardEvidence(kind="trainable", text=text)
+
+
+def _trained_share(context: DiagnosisContext) -> float | None:
+    """Return the share of the weights that are trainable; None where it is unknown."""
+    share = context.settings.get("trainable_share")
+    if isinstance(share, int | float):
+        return float(share)
+    total = context.settings.get("parameters")
+    if context.header is None or not isinstance(total, int) or total <= 0:
+        return None
+    blocks = context.header.blocks
+    return sum(block.numel for block in blocks) / total if blocks else None
+
+
+def _is_loaded(context: DiagnosisContext) -> bool:
+    """Return whether the run began with loaded weights; true where that is unknown."""
+    known = context.settings
+    if isinstance(known.get("loaded"), bool):
+        return bool(known["loaded"])
+    new = str(known.get("model", "")).endswith((".yaml", ".yml"))
+    return not new or isinstance(known.get("pretrained"), str) or bool(known.get("resume"))

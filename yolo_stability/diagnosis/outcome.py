@@ -15,7 +15,7 @@ from yolo_stability.diagnosis.hard_evidence import LAST, HardEvidence, hard_evid
 from yolo_stability.diagnosis.skill import TOP1, Skill, skill_of
 from yolo_stability.trace.arrays import Bools, Floats
 
-__all__ = ["HardEvidence", "Outcome", "hard_evidence", "learning_of", "resolver_of"]
+__all__ = ["HardEvidence", "LearningResult", "hard_evidence", "learning_of", "resolver_of"]
 
 NOTHING = 0.01
 """Skill below which a model finds next to nothing. A best below it is noise that cannot be lost."""
@@ -34,7 +34,7 @@ _ORDERLY = ("finished", "stopped")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
+class LearningResult:
     """Whether the model that a run ended with has learned.
 
     Attributes:
@@ -48,7 +48,7 @@ class Outcome:
     hard: HardEvidence | None = None
 
 
-def learning_of(context: DiagnosisContext, end: End | None) -> Outcome:
+def learning_of(context: DiagnosisContext, end: End | None) -> LearningResult:
     """Return whether the model that a run ended with has learned.
 
     Args:
@@ -56,19 +56,21 @@ def learning_of(context: DiagnosisContext, end: End | None) -> Outcome:
         end: How it ended.
     """
     if not context.epochs.validated.any():
-        return Outcome(learning="unknown", text="the model was never validated")
+        return LearningResult(learning="unknown", text="the model was never validated")
     skill = skill_of(context)
     measured = skill is not None and bool(skill.row.size)
     classified = TOP1 in context.epochs.values
     hard = hard_evidence(context) if measured or classified else None
     if hard is not None:
-        return Outcome(learning="not_learned", text=hard.text, hard=hard)
+        return LearningResult(learning="not_learned", text=hard.text, hard=hard)
     if skill is None or not measured:
-        return Outcome(learning="unknown", text="no metric measures what the model has learned")
+        return LearningResult(
+            learning="unknown", text="no metric measures what the model has learned"
+        )
     return _by_skill(context, skill, end)
 
 
-def _by_skill(context: DiagnosisContext, skill: Skill, end: End | None) -> Outcome:
+def _by_skill(context: DiagnosisContext, skill: Skill, end: End | None) -> LearningResult:
     """Return what the skill at the validations says; there is at least one."""
     value = skill.value
     best, last = float(value.max()), float(value[-1])
@@ -76,16 +78,16 @@ def _by_skill(context: DiagnosisContext, skill: Skill, end: End | None) -> Outco
     final = value[-LAST:]
     lost = final < LOST * best
     if best >= NOTHING and final.size == LAST and lost.all():
-        return Outcome(learning="not_learned", text=_fallen(skill, "lost"))
+        return LearningResult(learning="not_learned", text=_fallen(skill, "lost"))
     if last < NOTHING and long and _is_late(context, end):
-        return Outcome(learning="not_learned", text=_at_the_end(context, skill))
+        return LearningResult(learning="not_learned", text=_at_the_end(context, skill))
     # while a run starts, loaded weights may be lost and found again
     settled = value.size >= 2 * LAST
     if best >= NOTHING and settled and _has_declined(final, lost, best):
-        return Outcome(learning="declined", text=_fallen(skill, "fell"))
+        return LearningResult(learning="declined", text=_fallen(skill, "fell"))
     if last >= (NOTHING if long else SOME) and last >= HALF * best:
-        return Outcome(learning="learned", text=_at_the_end(context, skill))
-    return Outcome(learning="too_early", text=_at_the_end(context, skill))
+        return LearningResult(learning="learned", text=_at_the_end(context, skill))
+    return LearningResult(learning="too_early", text=_at_the_end(context, skill))
 
 
 def _has_declined(final: Floats, lost: Bools, best: float) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from yolo_stability.core.errors import TraceError
 from yolo_stability.trace.arrays import Bools, EpochSeries, Floats
 
-__all__ = ["as_number", "epoch_series", "is_number", "read_table"]
+__all__ = ["as_number", "epoch_series", "holds_number", "read_table"]
 
 Row = Mapping[str, str]
 
@@ -40,7 +40,7 @@ def read_table(file: Path) -> list[dict[str, str]]:
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TraceError(f"'{file}' cannot be read: {error}.") from error
     names = [name for name in (table[0] if table else {}) if name.startswith("train/")]
-    rows = [row for row in table if all(is_number(row.get(name)) for name in names)]
+    rows = [row for row in table if all(holds_number(row.get(name)) for name in names)]
     if rows and rows[-1] is table[-1] and len(rows[-1]) < len(table[0]):
         rows.pop()
     if not (names and rows):
@@ -66,7 +66,8 @@ def epoch_series(rows: Sequence[Row], *, validates: bool | None) -> EpochSeries:
         for name in names
     }
     missing = {
-        name: np.array([not is_number(row.get(name)) for row in rows], dtype=bool) for name in names
+        name: np.array([not holds_number(row.get(name)) for row in rows], dtype=bool)
+        for name in names
     }
     validated = _validated(rows, values, missing, validates)
     return EpochSeries(
@@ -136,7 +137,7 @@ def as_number(text: Any) -> float:
         return math.nan
 
 
-def is_number(text: Any) -> bool:
+def holds_number(text: Any) -> bool:
     """Return whether a cell contains a number, including NaN and Inf."""
     written = str(text).strip().lower().lstrip("+-")
     return not math.isnan(as_number(text)) or written == "nan"

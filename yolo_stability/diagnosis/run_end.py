@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from yolo_stability.core.findings import End, Failure, Rescued
 from yolo_stability.core.text import count
-from yolo_stability.core.types import EndReason
+from yolo_stability.core.types import EndReason, EndState
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.trace.arrays import SeriesEvent
 
@@ -61,6 +61,9 @@ def _from_event(
     if failure is not None:
         return _end(context, data, "exception", failure=failure)
     done = _end(context, data, "finished")
+    if data.get("state") in get_args(EndState):
+        known = data["state"]
+        return replace(done, state=known, reason=reason if known == "stopped" else None)
     completed = data.get("completed") or context.outcome in {"finished", "stopped"}
     if data.get("interrupted") or not (reason or completed):
         return replace(done, state="interrupted")
@@ -147,7 +150,8 @@ def end_phrase(end: End | None, *, stock: bool = False) -> str:
     if end.state == "running":
         return f"the run is in progress, {done} done"
     if end.state == "stopped":
-        return f"stopped by {end.reason or 'the user'} after {done}"
+        who = "the user" if end.reason in {None, "user"} else end.reason
+        return f"stopped by {who} after {done}"
     if end.state == "exception":
         raised = end.exception
         where = f" in {raised.where}" if raised is not None and raised.where else ""

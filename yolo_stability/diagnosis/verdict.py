@@ -11,7 +11,7 @@ from yolo_stability.core.text import brief, count, listing
 from yolo_stability.core.types import VerdictWord
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.hard_evidence import broken_losses
-from yolo_stability.diagnosis.outcome import Outcome
+from yolo_stability.diagnosis.outcome import LearningResult
 from yolo_stability.diagnosis.rolling import ratio_of
 from yolo_stability.diagnosis.rules import RULES
 from yolo_stability.diagnosis.run_end import DIED, end_phrase
@@ -22,7 +22,7 @@ FEW_STEPS = 16
 """Fewer recorded steps say nothing: healthy and vanishing runs differ clearly from 16 to 32 on."""
 _END, _END_ROWS = 8, 3
 """Steps, and rows of `results.csv`, that are the end: what extends into them was not overcome."""
-_BROKEN_OFF = frozenset({"exception", "killed", "interrupted"})
+_BROKEN_OFF = frozenset({"exception", "killed", "interrupted", "running"})
 _ENDED_BADLY = frozenset({"guard", "fail_on", "rescue"})
 
 
@@ -45,15 +45,15 @@ def noticed(diagnosis: Diagnosis) -> bool:
 
 
 def verdict_on(
-    context: DiagnosisContext, signs: Sequence[Finding], outcome: Outcome, end: End | None
+    context: DiagnosisContext, signs: Sequence[Finding], outcome: LearningResult, end: End | None
 ) -> tuple[VerdictWord, str]:
     """Return the verdict on a run and what it rests on, in one sentence.
 
     The first that fits: `failed`: the model did not learn, a critical finding lasts to the end, or
     the guard, `fail_on` or a rescue ended the run. `unstable`: any other unresolved critical
     finding, the model declined, or validation losses are not finite although it learns.
-    `inconclusive`: it is too early to know, the run broke off or is in progress, or recorded too
-    few steps. Else `stable`. Warnings alone change nothing.
+    `inconclusive`: it is too early to know, the run broke off, was stopped by its user or is in
+    progress, or recorded too few steps. Else `stable`. Warnings alone change nothing.
 
     Args:
         context: The run.
@@ -72,7 +72,7 @@ Decision = tuple[VerdictWord, str] | None
 
 
 def _failed(
-    context: DiagnosisContext, signs: Sequence[Finding], outcome: Outcome, end: End | None
+    context: DiagnosisContext, signs: Sequence[Finding], outcome: LearningResult, end: End | None
 ) -> Decision:
     lasting = [f for f in _critical(signs) if _lasts(context, f)]
     not_learned = outcome.learning == "not_learned"
@@ -89,7 +89,7 @@ def _failed(
 
 
 def _unstable(
-    context: DiagnosisContext, signs: Sequence[Finding], outcome: Outcome, end: End | None
+    context: DiagnosisContext, signs: Sequence[Finding], outcome: LearningResult, end: End | None
 ) -> Decision:
     critical, evaluation = _critical(signs), _broken_evaluation(context, outcome)
     declined = f"declined: {outcome.text}" if outcome.learning == "declined" else ""
@@ -100,10 +100,10 @@ def _unstable(
 
 
 def _inconclusive(
-    context: DiagnosisContext, signs: Sequence[Finding], outcome: Outcome, end: End | None
+    context: DiagnosisContext, signs: Sequence[Finding], outcome: LearningResult, end: End | None
 ) -> Decision:
-    steps, state = context.run.step.size, None if end is None else end.state
-    open_ended = state in _BROKEN_OFF or state == "running"
+    steps = context.run.step.size
+    open_ended = end is not None and (end.state in _BROKEN_OFF or end.reason == "user")
     rest = _signs_or_calm(context, signs)
     if not steps:
         return "inconclusive", "; ".join(_parts("no step was recorded", _ending(context, end)))
@@ -138,7 +138,7 @@ def _lasts(context: DiagnosisContext, finding: Finding) -> bool:
     return last is None or last > context.step_at(-1) - (_END_ROWS if context.stock else _END)
 
 
-def _basis(outcome: Outcome) -> str:
+def _basis(outcome: LearningResult) -> str:
     """Return what the outcome rests on."""
     return f"learned: {outcome.text}" if outcome.learning == "learned" else outcome.text
 
@@ -151,7 +151,7 @@ def _ending(context: DiagnosisContext, end: End | None) -> str:
     return end_phrase(end, stock=context.stock)
 
 
-def _broken_evaluation(context: DiagnosisContext, outcome: Outcome) -> str:
+def _broken_evaluation(context: DiagnosisContext, outcome: LearningResult) -> str:
     """Return the validation losses that are not finite at the end although the model learns."""
     rows = np.flatnonzero(context.epochs.validated)[-1:]
     broken = broken_losses(context, rows) if outcome.learning == "learned" else {}

@@ -405,7 +405,7 @@ def test_the_last_event_tells_a_crash_unless_the_outcome_is_known(
     crashed = run("crashed", ("end", {"completed": False, "stopped": None}))
     assert summary(classify_run(crashed, control)) == ("inconclusive", None, None, None)
     assert classify_run(crashed, control).why.startswith("interrupted after 14 epochs")
-    assert classify_run(crashed, control, outcome="stopped").verdict == "stable"
+    assert classify_run(crashed, control, outcome="stopped").verdict == "inconclusive"
     assert classify_run(run("fine", ("end", {"completed": True})), control).verdict == "stable"
     stopped = run("guard", ("guard_stop", {}), ("end", {"completed": False, "stopped": "too many"}))
     assert summary(classify_run(stopped, control))[:3] == ("failed", 59, "non_finite")

@@ -140,7 +140,8 @@ def test_a_run_that_did_not_come_to_its_end_was_interrupted_unless_the_guard_end
     broken_off = diagnose_series(replace(RUN, completed=False))
     assert broken_off.verdict == "inconclusive"
     assert broken_off.why.startswith("interrupted after 5 epochs; no sign of trouble")
-    assert diagnose_series(replace(RUN, completed=False), outcome="stopped").verdict == "stable"
+    stopped = diagnose_series(replace(RUN, completed=False), outcome="stopped")
+    assert stopped.why.startswith("stopped by the user after 5 epochs; no sign of trouble")
     ended = diagnose_series(
         replace(RUN, completed=False, stop_step=95, events=(event("guard_stop", 95),))
     )

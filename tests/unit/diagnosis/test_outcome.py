@@ -218,11 +218,14 @@ def test_one_class_of_a_classification_shows_in_its_loss_of_zero() -> None:
 @pytest.mark.parametrize(
     ("trained", "known", "expected"),
     [
-        (99, {"model": "yolo26n.yaml"}, "trainable"),
-        (100, {"model": "yolo26n.yaml"}, None),
-        (99, {"model": "yolo26n.pt"}, None),
-        (99, {"model": "yolo26n.yaml", "pretrained": "base.pt"}, None),
-        (99, {"model": "yolo26n.yaml", "pretrained": True}, "trainable"),
+        (199, {"model": "yolo26n.yaml"}, "trainable"),
+        (200, {"model": "yolo26n.yaml"}, None),
+        (199, {"model": "yolo26n.pt"}, None),
+        (199, {"model": "yolo26n.yaml", "pretrained": "base.pt"}, None),
+        (199, {"model": "yolo26n.yaml", "pretrained": True}, "trainable"),
+        (199, {"model": "yolo26n.yaml", "loaded": True}, None),
+        (9999, {"model": "yolo26n.pt", "loaded": False, "trainable_share": 0.019}, "trainable"),
+        (199, {"model": "yolo26n.yaml", "trainable_share": 0.5}, None),
     ],
 )
 def test_next_to_nothing_trainable(
