@@ -199,6 +199,29 @@ def test_series_holds_all_traces_and_everything_is_json(
     assert json.loads(results_to_json(result))["comparisons"][0]["seeds"] == [0, 1]
 
 
+def test_a_run_that_is_merely_too_short_counts_and_has_its_own_column() -> None:
+    young = {"learning": "too_early"}
+    found = only(
+        [
+            settled("control", 0, "stable"),
+            settled("control", 1, "inconclusive"),
+            settled("no-norm", 0, "failed"),
+            settled("no-norm", 1, "inconclusive", **young),
+            settled("no-norm", 2, "inconclusive"),
+        ]
+    )
+    assert (found.failures, found.too_early, found.anecdotal) == (1, 1, False)
+    assert found.rate.value == 0.5
+    assert found.control_rate.value == 0.0
+    assert found.sentence.startswith("no-norm on detect failed in 1 of 2 runs")
+    assert found.sentence.endswith(
+        "; 1 run too short to tell whether it learns; 1 run inconclusive."
+    )
+    alone = only([settled("control", 0, "stable"), settled("no-norm", 0, "inconclusive", **young)])
+    assert (alone.failures, alone.too_early) == (0, 1)
+    assert alone.sentence.startswith("no-norm on detect did not fail in its only run")
+
+
 def test_a_failed_control_is_no_reference(tmp_path: Path) -> None:
     bad = [replace(r, loss=math.nan) if r.step > 20 else r for r in steps(1e-6)]
     traces = {
