@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from yolo_stability.core.types import BlockSpec, BlockStats, RunHeader, StepRecord
+from yolo_stability.core.types import BlockSpec, BlockStats, Event, RunHeader, StepRecord
 from yolo_stability.trace import SCHEMA_VERSION, TraceWriter
 
 NAMES = (
@@ -131,13 +131,30 @@ def _inputs(losses: Sequence[float]) -> dict[str, float]:
 
 
 def write(
-    folder: Path, records: Sequence[StepRecord], *, names: Sequence[str] = NAMES, **changes: Any
+    folder: Path,
+    records: Sequence[StepRecord],
+    *,
+    names: Sequence[str] = NAMES,
+    ended: bool = True,
+    **changes: Any,
 ) -> Path:
-    """Write a whole trace into `<folder>/stability/` and return the run folder."""
+    """Write a whole trace into `<folder>/stability/` and return the run folder.
+
+    Args:
+        folder: The run folder.
+        records: The steps.
+        names: Blocks.
+        ended: Whether the run came to its end; a killed one leaves no event of it.
+        **changes: Fields of the header.
+    """
     writer = TraceWriter(folder / "stability", names)
     writer.write_header(header(names, **changes))
     for r in records:
         writer.append(r)
+    if ended and records:
+        last = records[-1]
+        done = {"completed": True, "stopped": None}
+        writer.event(Event(attempt=last.attempt, step=last.step, kind="end", data=done))
     writer.close()
     assert writer.error is None, writer.error
     return folder

@@ -174,6 +174,7 @@ CASES = (
         given=table("metrics-sag", 33, Change("metrics/*", 0.11, 27)),
         saw="mAP falls to a fifth of its best in the last 7 epochs",
         after="yolov5 #8339",
+        waits_for=None,
         right=(UNSTABLE, field("learning", "declined")),
     ),
     case(
@@ -215,6 +216,7 @@ CASES = (
         ),
         saw="seg_loss alone becomes NaN at epoch 14, and masks are lost",
         after="ultralytics #4733",
+        waits_for=None,
         right=(
             FAILED,
             finding(column="train/seg_loss", first_epoch=14),
@@ -230,6 +232,7 @@ CASES = (
         ),
         saw="pose_loss alone becomes NaN at epoch 8, and keypoints are lost",
         after="ultralytics #4733",
+        waits_for=None,
         right=(*LOST, finding(column="train/pose_loss", first_epoch=8)),
     ),
     case(
@@ -241,6 +244,7 @@ CASES = (
         ),
         saw="angle_loss of an OBB run becomes NaN at epoch 11, and all is lost",
         after="ultralytics #4733",
+        waits_for=None,
         right=(*LOST, finding(column="train/angle_loss", first_epoch=11)),
     ),
     case(
@@ -269,6 +273,7 @@ CASES = (
         variant="learned",
         saw="the same",
         after="ultralytics #14886, #17649",
+        waits_for=None,
         right=(LEARNED,),
     ),
     case(
@@ -284,6 +289,7 @@ CASES = (
         variant="too-early",
         saw="the same",
         after="ultralytics #20663",
+        waits_for=None,
         right=(field("verdict", "inconclusive"), field("learning", "too_early")),
     ),
 )

@@ -57,7 +57,8 @@ def _comparison(
 ) -> Comparison:
     """Compare the runs of one arm with those of the control.
 
-    Rates count all runs with a verdict; ratios and differences are paired by seed.
+    Rates count all runs with a verdict or too short for one; ratios and differences are paired by
+    seed.
 
     Args:
         runs: Runs of the arm.
@@ -66,7 +67,7 @@ def _comparison(
     """
     seeds, pairs = _pairs(runs, control)
     own, other = [a for a, _ in pairs], [b for _, b in pairs]
-    decided, stock = [[r for r in side if r.verdict != "inconclusive"] for side in (runs, control)]
+    decided, stock = [[r for r in side if r.counts] for side in (runs, control)]
     failures, stock_failures = (
         sum(r.verdict == "failed" for r in side) for side in (decided, stock)
     )
@@ -97,6 +98,7 @@ def _comparison(
         worst_block=_worst(runs, blocks),
         anecdotal=len(decided) < 2,
         sentence="",
+        too_early=sum(r.learning == "too_early" for r in decided),
     )
     return replace(drafted, sentence=_sentence(drafted, runs, control))
 
@@ -151,10 +153,10 @@ def _sentence(
     drafted: Comparison, runs: Sequence[RunResultRow], control: Sequence[RunResultRow]
 ) -> str:
     """Return a self-contained summary: the result of an arm, its uncertainty and an example."""
-    decided = [run for run in runs if run.verdict != "inconclusive"]
+    decided = [run for run in runs if run.counts]
     if not decided:
         return f"{drafted.arm} on {drafted.task} is inconclusive: {_example(runs, runs)}."
-    stock = [run for run in control if run.verdict != "inconclusive"]
+    stock = [run for run in control if run.counts]
     known, failed = len(decided), drafted.failures
     against = f"control {sum(run.verdict == 'failed' for run in stock)} of {len(stock)}"
     low, high = drafted.rate.low, drafted.rate.high
@@ -164,8 +166,10 @@ def _sentence(
         p_value = "" if drafted.p_value is None else f", p = {brief(drafted.p_value, 2)}"
         sure = f"95 % interval {100 * low:.0f} % to {100 * high:.0f} %; {against}{p_value}"
     worst = "failed" if failed else "unstable" if drafted.unstable else "stable"
-    example = _example([run for run in decided if run.verdict == worst], runs)
-    rest = f"; {count(len(runs) - known, 'run')} inconclusive" if known < len(runs) else ""
+    example = _example([run for run in decided if run.verdict == worst] or decided, runs)
+    young = drafted.too_early
+    rest = f"; {count(young, 'run')} too short to tell whether it learns" if young else ""
+    rest += f"; {count(len(runs) - known, 'run')} inconclusive" if known < len(runs) else ""
     head = f"{drafted.arm} on {drafted.task} {_head(drafted, known)}"
     return f"{head} ({sure}): {example}{_fitness(runs, control, example)}{rest}."
 

@@ -26,7 +26,7 @@ from yolo_stability.benchmarks.rows import Arm, Comparison, RunResultRow
 from yolo_stability.benchmarks.verdict import classify_run
 from yolo_stability.core.findings import Finding
 from yolo_stability.core.types import RunHeader, Trace
-from yolo_stability.diagnosis.diagnose import DIED
+from yolo_stability.diagnosis.run_end import DIED
 from yolo_stability.trace.arrays import BlockProfile, RunSeries, as_series, median_of
 from yolo_stability.trace.digest import trace_digest
 
@@ -124,12 +124,11 @@ def with_measures(
     if trace is None:
         died = row.outcome in DIED
         why = f"{DIED[row.outcome]} and left no trace" if died else "the run left no trace"
-        word, sign = ("failed", "crash") if died else ("inconclusive", None)
         return replace(
             row,
-            verdict=word,
+            verdict="inconclusive",
             why=why,
-            onset_sign=sign,
+            onset_sign="crash" if died else None,
             onset_step=0 if died else None,
             onset_block=None,
         )
@@ -143,6 +142,7 @@ def with_measures(
         row,
         verdict=found.verdict,
         why=found.why,
+        learning=found.learning,
         onset_step=found.onset_step,
         onset_sign=found.onset_sign,
         onset_block=found.onset_block,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from statistics import fmean
 
 from yolo_stability.benchmarks.rows import RunResultRow
-from yolo_stability.diagnosis.diagnose import DIED
+from yolo_stability.diagnosis.run_end import DIED
 
 __all__ = [
     "Key",

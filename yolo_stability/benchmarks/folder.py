@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from yolo_stability.benchmarks.plan import PLAN
-from yolo_stability.benchmarks.results import SCHEMA_VERSION, SERIES_FILE
+from yolo_stability.benchmarks.plan import PLAN, PLAN_VERSION
+from yolo_stability.benchmarks.results import SERIES_FILE
 from yolo_stability.core.errors import ConfigError, StabilityError
 from yolo_stability.core.lock import LOCK_FILE
 
@@ -58,10 +58,10 @@ def prepare_benchmark_folder(out: Path) -> None:
     """
     prepare_folder(out, PLAN, "benchmark")
     version = _version(out / PLAN)
-    if version not in {None, SCHEMA_VERSION}:
+    if version not in {None, PLAN_VERSION}:
         raise ConfigError(
             f"out={out} contains a benchmark of schema version {version}; this version of the "
-            f"package can only resume version {SCHEMA_VERSION}. Name a new folder."
+            f"package can only resume version {PLAN_VERSION}. Name a new folder."
         )
 
 

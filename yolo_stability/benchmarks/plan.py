@@ -13,9 +13,10 @@ from yolo_stability.core.errors import ConfigError
 from yolo_stability.core.files import replace_file
 from yolo_stability.trace.layout import SCHEMA_VERSION
 
-__all__ = ["OUTCOME", "PLAN", "RunOutcome", "RunSpec", "run_digest"]
+__all__ = ["OUTCOME", "PLAN", "PLAN_VERSION", "RunOutcome", "RunSpec", "run_digest"]
 
 PLAN, OUTCOME = "plan.json", "run.json"
+PLAN_VERSION = 1
 _SEPARATORS = frozenset("/\\\0")
 
 # Final outcomes. A run killed from outside is no result of its arm and is repeated.

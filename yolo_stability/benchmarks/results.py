@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from yolo_stability.core.errors import TraceError
-from yolo_stability.core.json_values import finite_json
+from yolo_stability.core.json_values import finite_json, us_causes
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from yolo_stability.benchmarks.rows import Arm, Comparison, RunResultRow
 from yolo_stability.core import views
-from yolo_stability.core.text import count
+from yolo_stability.core.text import count, listing
 from yolo_stability.core.types import AS_READ
 
 __all__ = [
@@ -37,7 +37,9 @@ __all__ = [
     "results_to_json",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+_READABLE = (1, SCHEMA_VERSION)
+"""Version 1 lacks what the models learned, and names two causes in British spelling."""
 _LOST = ("killed", "timeout", "memory")
 RESULTS_FILE, SERIES_FILE = "results.json", "series.parquet"
 
@@ -61,7 +63,7 @@ class BenchmarkResult:
 
     Example:
         >>> result = BenchmarkResult(
-        ...     schema_version=1, suite="demo", description="Does clipping help?", manifest={},
+        ...     schema_version=2, suite="demo", description="Does clipping help?", manifest={},
         ...     arms=(), runs=(), comparisons=(),
         ... )
         >>> result
@@ -171,22 +173,22 @@ def read_results(path: Path) -> BenchmarkResult:
             f"{file} cannot be read ({error}); run the benchmark again to rewrite it."
         ) from None
     version = content.get("schema_version") if isinstance(content, dict) else None
-    if version != SCHEMA_VERSION:
+    if version not in _READABLE:
         raise TraceError(
             f"{file} has schema version {version}; "
-            f"this version of the package reads {SCHEMA_VERSION}."
+            f"this version of the package reads {listing(map(str, _READABLE))}."
         )
     from pydantic import ValidationError
 
     try:
-        result = _shape().validate_python(content)
+        result = _shape().validate_python(us_causes(content))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
         raise TraceError(
             f"{file} is not a valid result ({why}); run the benchmark again to rewrite it."
         ) from None
-    return replace(result, folder=file.parent)
+    return replace(result, schema_version=SCHEMA_VERSION, folder=file.parent)
 
 
 @cache

@@ -85,6 +85,7 @@ class RunResultRow:
         findings: Earliest and most severe findings of the rules, in chronological order.
         error: Last line of output of a run that died.
         folder: Run folder, relative to the benchmark's folder.
+        learning: learned, declined, not_learned, too_early or unknown; see `Diagnosis`.
     """
 
     __pydantic_config__ = AS_READ
@@ -114,6 +115,12 @@ class RunResultRow:
     findings: tuple[Finding, ...] = ()
     error: str | None = None
     folder: str = ""
+    learning: str = "unknown"
+
+    @property
+    def counts(self) -> bool:
+        """Whether the run counts in rates: it has a verdict, or was merely too short for one."""
+        return self.verdict != "inconclusive" or self.learning == "too_early"
 
 
 def unassessed_row(
@@ -185,8 +192,9 @@ class Comparison:
         clip_saturation: Mean fraction of clipped steps.
         blocks: Ratio per block, in the order of the network.
         worst_block: Most frequent onset block, or the block that differs most from the control.
-        anecdotal: Whether there are fewer than two runs with a verdict.
+        anecdotal: Whether fewer than two runs count.
         sentence: Summary in one sentence.
+        too_early: Number of runs that were too short to tell whether they learn; they count.
     """
 
     __pydantic_config__ = AS_READ
@@ -208,3 +216,4 @@ class Comparison:
     worst_block: str | None
     anecdotal: bool
     sentence: str
+    too_early: int = 0

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from yolo_stability.benchmarks.assessment import assess
 from yolo_stability.benchmarks.executors import Executor
 from yolo_stability.benchmarks.folder import planned_trace_version, prepare_benchmark_folder
-from yolo_stability.benchmarks.plan import PLAN, RunOutcome, RunSpec, run_digest
+from yolo_stability.benchmarks.plan import PLAN, PLAN_VERSION, RunOutcome, RunSpec, run_digest
 from yolo_stability.benchmarks.results import (
     RESULTS_FILE,
     SCHEMA_VERSION,
@@ -304,7 +304,7 @@ def _control_first(suite: Suite) -> list[str]:
 def _plan_json(suite: Suite, plan: Sequence[RunSpec]) -> dict[str, Any]:
     """Return the plan as JSON values."""
     return {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": PLAN_VERSION,
         "suite": suite.model_dump(),
         "runs": [spec.to_json() for spec in plan],
     }

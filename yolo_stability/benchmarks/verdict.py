@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from yolo_stability.core.findings import Cause, Diagnosis, Finding
 from yolo_stability.core.text import brief
-from yolo_stability.core.types import CauseName, RunHeader, Trace, VerdictWord
+from yolo_stability.core.types import CauseName, Learning, RunHeader, Trace, VerdictWord
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.diagnose import diagnose_context
-from yolo_stability.diagnosis.rules import RULES
+from yolo_stability.diagnosis.run_end import DIED
+from yolo_stability.diagnosis.verdict import is_sign, noticed
 from yolo_stability.trace.arrays import RunSeries, as_series
 
 __all__ = ["RunVerdict", "classify_run"]
@@ -33,6 +34,7 @@ class RunVerdict:
         causes: Possible causes, most likely first.
         findings: Findings of the rules, most severe first, then in chronological order; a healthy
             run may have findings with advice.
+        learning: Whether the model learned.
     """
 
     verdict: VerdictWord
@@ -43,6 +45,7 @@ class RunVerdict:
     cause: CauseName | None = None
     causes: tuple[Cause, ...] = ()
     findings: tuple[Finding, ...] = ()
+    learning: Learning = "unknown"
 
 
 def classify_run(
@@ -69,39 +72,40 @@ def classify_run(
     Returns:
         The verdict of the diagnosis, except for a run that reached less than a tenth of the
         control's fitness: it is `failed` if there are signs of instability and `inconclusive`
-        otherwise.
+        otherwise. A warning is a first sign, too, although it changes no verdict.
     """
     run = as_series(trace)
     controls = [run if other is trace else as_series(other) for other in control]
     context = DiagnosisContext(run, header=header, controls=controls, outcome=outcome)
     diagnosis = diagnose_context(context)
     share = _share(fitness, control_fitness)
-    unlearned = share is not None and share < _LEARNED
-    fitnesses = f"final fitness {brief(fitness)}, control {brief(control_fitness)}"
-    if diagnosis.verdict in {"stable", "inconclusive"}:
-        if diagnosis.verdict == "stable" and unlearned:
+    verdict, why = diagnosis.verdict, diagnosis.why
+    if share is not None and share < _LEARNED:
+        fitnesses = f"final fitness {brief(fitness)}, control {brief(control_fitness)}"
+        if noticed(diagnosis):
+            verdict, why = "failed", f"{why}; the model did not learn: {fitnesses}"
+        elif verdict == "stable":
             why = f"the model did not learn ({fitnesses}), but its trace shows no sign of the cause"
-            return RunVerdict(verdict="inconclusive", why=why, findings=diagnosis.findings)
-        return RunVerdict(verdict=diagnosis.verdict, why=diagnosis.why, findings=diagnosis.findings)
+            verdict = "inconclusive"
+    found = RunVerdict(
+        verdict=verdict, why=why, learning=diagnosis.learning, findings=diagnosis.findings
+    )
     first = _first(diagnosis)
-    return RunVerdict(
-        verdict="failed" if unlearned else diagnosis.verdict,
-        why=f"{diagnosis.why}; the model did not learn: {fitnesses}"
-        if unlearned
-        else diagnosis.why,
+    if first is None and verdict not in {"failed", "unstable"} and outcome not in DIED:
+        return found
+    return replace(
+        found,
         onset_step=context.step_at(-1) if first is None else first.first_step,
         onset_sign="crash" if first is None else first.rule,
         onset_block=None if first is None else first.block,
         cause=diagnosis.cause,
         causes=diagnosis.causes,
-        findings=diagnosis.findings,
     )
 
 
 def _first(diagnosis: Diagnosis) -> Finding | None:
     """Return the earliest finding of instability; the most severe one of the same step."""
-    unsettling = [f for f in diagnosis.findings if f.severity != "info" and RULES[f.rule].unsettles]
-    return min(unsettling, key=lambda f: f.first_step or 0, default=None)
+    return min(filter(is_sign, diagnosis.findings), key=lambda f: f.first_step or 0, default=None)
 
 
 def _share(fitness: float | None, control_fitness: float | None) -> float | None:

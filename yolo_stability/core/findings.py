@@ -61,15 +61,14 @@ class Finding:
     resolved_by: Literal["guard", "rescue"] | None = None
 
     def when(self) -> str:
-        """Return the steps concerned, such as `step 3` or `steps 3-64`; empty without steps."""
-        if self.first_step is None:
-            return ""
-        last = self.first_step if self.last_step is None else self.last_step
-        return (
-            f"step {self.first_step}"
-            if last == self.first_step
-            else f"steps {self.first_step}-{last}"
-        )
+        """Return the epochs, else the steps concerned, such as `steps 3-64`; empty without any."""
+        if self.first_epoch is not None:
+            return _span("epoch", self.first_epoch, self.last_epoch)
+        return "" if self.first_step is None else _span("step", self.first_step, self.last_step)
+
+    def where(self) -> str:
+        """Return the block and the column concerned; empty without any."""
+        return ", ".join(part for part in (self.block, self.column) if part)
 
     def lines(self, width: int = 80) -> list[str]:
         """Return the finding as lines of text for a terminal.
@@ -77,15 +76,19 @@ class Finding:
         Args:
             width: Maximum number of columns.
         """
-        head = ", ".join(
-            part for part in (f"{self.severity} {self.rule}", self.when(), self.block) if part
-        )
+        resolved = f"resolved by the {self.resolved_by}" if self.resolved_by else ""
+        parts = (f"{self.severity} {self.rule}", self.when(), self.where(), resolved)
+        head = ", ".join(part for part in parts if part)
         body = textwrap.wrap(
             printable(self.message), width - 2, initial_indent="  ", subsequent_indent="  "
         )
         remedy = f"try: {printable(self.remedy)}" if self.remedy else ""
         advice = textwrap.wrap(remedy, width - 2, initial_indent="  ", subsequent_indent="    ")
         return [" ".join(printable(head).split()), *body, *advice]
+
+
+def _span(unit: str, first: int, last: int | None) -> str:
+    return f"{unit} {first}" if last in {None, first} else f"{unit}s {first}-{last}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +160,11 @@ class Best:
     file: str
     audit: str
 
+    def phrase(self) -> str:
+        """Return the soundness of the checkpoint, such as `best.pt of epoch 3 is sound`."""
+        epoch = "" if self.epoch is None else f" of epoch {self.epoch:,}"
+        return f"best.pt{epoch} is {self.audit}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rescued:
@@ -172,6 +180,16 @@ class Rescued:
     count: int
     remedies: tuple[str, ...]
     healthy_since: int | None
+
+    def sentence(self) -> str:
+        """Return what the rescues did, as a sentence."""
+        times = "once" if self.count == 1 else f"{self.count} times"
+        healthy = (
+            "has not been healthy since"
+            if self.healthy_since is None
+            else f"has been healthy since step {self.healthy_since}"
+        )
+        return f"rescued {times} ({', '.join(self.remedies)}); the run {healthy}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,9 +234,9 @@ class Diagnosis:
         Args:
             width: Maximum number of columns.
         """
-        lines = textwrap.wrap(
-            printable(f"{self.verdict}: {self.why}"), width, subsequent_indent="  "
-        )
+        lines = self.headline(width)
+        for name, text in self.facts():
+            lines += textwrap.wrap(printable(f"{name}: {text}"), width, subsequent_indent="  ")
         second = [cause for cause in self.causes[1:2] if "unknown" not in {cause.name, self.cause}]
         for number, cause in enumerate([*self.causes[:1], *second]):
             label = "next " if number else "cause"
@@ -227,6 +245,34 @@ class Diagnosis:
         for finding in self.findings:
             lines += finding.lines(width)
         return lines
+
+    def verdict_words(self) -> str:
+        """Return the verdict; for a failed run with the state of the checkpoint to deploy."""
+        if self.verdict != "failed" or self.end is None:
+            return self.verdict
+        if self.best is None:
+            planned = self.end.epochs_planned is not None
+            return "failed (no best.pt was saved)" if planned else "failed"
+        return f"failed ({self.best.phrase()})"
+
+    def headline(self, width: int = 80) -> list[str]:
+        """Return the verdict and what it rests on as lines of text.
+
+        Args:
+            width: Maximum number of columns.
+        """
+        text = printable(f"{self.verdict_words()}: {self.why}")
+        return textwrap.wrap(text, width, subsequent_indent="  ")
+
+    def facts(self) -> list[tuple[str, str]]:
+        """Return what is known besides verdict and findings, as (name, text) pairs."""
+        facts = []
+        if self.best is not None and self.verdict != "failed":
+            fitness = "" if self.best.fitness is None else f", fitness {self.best.fitness:.3g}"
+            facts.append(("best ", self.best.phrase() + fitness))
+        if self.rescued is not None:
+            facts.append(("rescue", self.rescued.sentence()))
+        return facts
 
     def __repr__(self) -> str:
         return (

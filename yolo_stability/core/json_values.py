@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-__all__ = ["finite_json", "spelled_json"]
+from yolo_stability.core.types import BRITISH
+
+__all__ = ["finite_json", "spelled_json", "us_causes"]
 
 
 def finite_json(value: Any) -> Any:
@@ -46,3 +48,29 @@ def spelled_json(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def us_causes(value: Any) -> Any:
+    """Return a value read from a file of schema 1 with the causes in it named as today.
+
+    Args:
+        value: Any nesting of mappings and lists.
+
+    Example:
+        >>> us_causes({"causes": [{"name": "normalisation", "score": 1.0}]})
+        {'causes': [{'name': 'normalization', 'score': 1.0}]}
+    """
+    if isinstance(value, Mapping):
+        renamed = {key: us_causes(item) for key, item in value.items()}
+        if isinstance(value.get("cause"), str):
+            renamed["cause"] = BRITISH.get(value["cause"], value["cause"])
+        if isinstance(renamed.get("causes"), list):
+            renamed["causes"] = [_us_name(cause) for cause in renamed["causes"]]
+        return renamed
+    return [us_causes(item) for item in value] if isinstance(value, list) else value
+
+
+def _us_name(cause: Any) -> Any:
+    if not isinstance(cause, Mapping) or not isinstance(cause.get("name"), str):
+        return cause
+    return {**cause, "name": BRITISH.get(cause["name"], cause["name"])}

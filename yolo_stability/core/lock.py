@@ -17,7 +17,7 @@ from typing import Any
 
 from yolo_stability.core.errors import StabilityError
 
-__all__ = ["LOCK_FILE", "lock_folder", "unlock_folder"]
+__all__ = ["LOCK_FILE", "is_locked", "lock_folder", "unlock_folder"]
 
 LOCK_FILE = "running.json"
 _PROC = Path("/proc")
@@ -64,6 +64,15 @@ def lock_folder(folder: Path, shown: Path | None = None, option: str = "name") -
                 )
             path.unlink(missing_ok=True)
     return note
+
+
+def is_locked(folder: Path) -> bool:
+    """Return whether a live process of this machine is using a folder.
+
+    Args:
+        folder: Folder of the lock file, as for `lock_folder`.
+    """
+    return (folder / LOCK_FILE).is_file() and _alive(_read(folder / LOCK_FILE))
 
 
 def unlock_folder(folder: Path) -> None:

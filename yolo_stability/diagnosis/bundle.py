@@ -20,7 +20,11 @@ from yolo_stability.core.files import replace_file
 from yolo_stability.core.findings import Diagnosis
 from yolo_stability.core.types import Trace
 from yolo_stability.diagnosis.results_csv import RESULTS
-from yolo_stability.diagnosis.store import DIAGNOSIS_FILE, diagnosis_to_json
+from yolo_stability.diagnosis.store import (
+    DIAGNOSIS_FILE,
+    diagnosis_from_json,
+    diagnosis_to_json,
+)
 from yolo_stability.trace import find_trace, load_trace
 from yolo_stability.trace.epochs import as_epochs, epoch_line
 from yolo_stability.trace.layout import EPOCHS, EVENTS, FOLDER, HEADER, part_path
@@ -143,7 +147,7 @@ def unpack_bundle(path: Path, folder: Path) -> Diagnosis | None:
             f"reads up to {_SCHEMA_VERSION}): upgrade with `pip install -U yolo-stability`."
         )
     if not whole:
-        return _stored(files.get(DIAGNOSIS_FILE, b""), path)
+        return diagnosis_from_json(files.get(DIAGNOSIS_FILE, b""), path)
     _unpack(files, folder, path)
     return None
 
@@ -181,18 +185,6 @@ def _last_step(parquet: bytes, source: Path) -> int:
             f"'{source}' is damaged: a table in it cannot be read ({error})."
         ) from error
     return int(last) if isinstance(last, int) else 0
-
-
-def _stored(text: bytes, source: Path) -> Diagnosis:
-    """Read the diagnosis that was made when the bundle was written."""
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        content = json.loads(text)
-        content.pop("schema_version", None)
-        return TypeAdapter(Diagnosis).validate_python(content)
-    except (ValueError, AttributeError, RecursionError, ValidationError) as error:
-        raise TraceError(f"'{source}' is damaged: its diagnosis cannot be read.") from error
 
 
 def _plain_files(run: Path, diagnosis: Diagnosis, hidden: Anonymizer) -> dict[str, bytes]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from yolo_stability.core.findings import End
 from yolo_stability.core.types import RunHeader
 from yolo_stability.diagnosis.incidents import IncidentFacts, incidents_of
 from yolo_stability.diagnosis.rolling import highest_before, ratio_of, rolling_median, usual_before
@@ -45,9 +47,12 @@ class DiagnosisContext:
             rolled back to the start.
         stock: Whether it is a run without a trace, of which each step is an epoch of `results.csv`.
         incidents: Incidents of the run, in order; None for those among its events.
+        facts: Settings of a run without a header, such as those in `args.yaml`.
+        end: How a run without a trace ended; None if that is unknown.
+        running: Whether a process is still writing the run.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one parameter per thing known about a run
         self,
         run: RunSeries,
         *,
@@ -58,6 +63,9 @@ class DiagnosisContext:
         restarted: bool = False,
         stock: bool = False,
         incidents: Sequence[IncidentFacts] | None = None,
+        facts: Mapping[str, Any] | None = None,
+        end: End | None = None,
+        running: bool = False,
     ) -> None:
         self.run, self.header, self.outcome, self.live, self._restarted = (
             run,
@@ -66,7 +74,7 @@ class DiagnosisContext:
             live,
             restarted,
         )
-        self.stock = stock
+        self.stock, self._facts, self.end, self.running = stock, facts or {}, end, running
         self._incidents = incidents
         self.controls = tuple(c for c in controls if c.step.size)
         self.others = tuple(c for c in self.controls if c is not run)
@@ -75,6 +83,13 @@ class DiagnosisContext:
     def begins(self) -> bool:
         """Whether the first recorded step is the first step of the run."""
         return bool(self.run.step.size) and (self._restarted or self.run.step[0] == 0)
+
+    @cached_property
+    def settings(self) -> Mapping[str, Any]:
+        """Settings of the run, the effective ones first; empty where they are not to be used."""
+        if self.header is None:
+            return self._facts
+        return {**self.header.requested, **self.header.effective}
 
     @property
     def epochs(self) -> EpochSeries:

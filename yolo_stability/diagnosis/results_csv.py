@@ -2,49 +2,84 @@
 
 from __future__ import annotations
 
-import csv
-import dataclasses
 import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from yolo_stability.checkpoint.audit import diagnosis_of_audit
-from yolo_stability.core.errors import StabilityError, TraceError
+from yolo_stability.core.errors import StabilityError
 from yolo_stability.core.findings import Cause, Diagnosis
 from yolo_stability.core.text import count
-from yolo_stability.diagnosis.diagnose import diagnose_series
-from yolo_stability.trace.arrays import Floats, RunSeries, SeriesEvent
+from yolo_stability.diagnosis.best_checkpoint import best_of
+from yolo_stability.diagnosis.context import DiagnosisContext
+from yolo_stability.diagnosis.diagnose import diagnose_context
+from yolo_stability.diagnosis.hard_evidence import hard_evidence
+from yolo_stability.diagnosis.results_table import as_number, epoch_series, read_table
+from yolo_stability.diagnosis.skill import TOP1
+from yolo_stability.diagnosis.stock_end import stock_classes, stock_end, stock_settings
+from yolo_stability.trace.arrays import EpochSeries, Floats, RunSeries, SeriesEvent
 
 __all__ = ["RESULTS", "diagnose_results_csv", "results_series"]
 
 RESULTS = "results.csv"
+_FROM_EVIDENCE = frozenset({"no_match", "no_objects", "one_class"})
+"""Hard evidence in a table of epochs that points to data or settings."""
 
 
-def diagnose_results_csv(folder: Path) -> Diagnosis:
-    """Diagnose a run from the losses in `results.csv`, one row per epoch."""
-    series = results_series(folder / RESULTS)
-    found = diagnose_series(series, run_id=folder.name)
-    epochs = count(series.step.size, "epoch")
+def diagnose_results_csv(file: Path) -> Diagnosis:
+    """Diagnose a run from its table of epochs, and the settings and checkpoints beside it.
+
+    Args:
+        file: The table, usually `results.csv` in a run folder.
+
+    Raises:
+        TraceError: The table cannot be read, or holds no training losses.
+    """
+    context, folder = _context(file), file.parent
+    found = diagnose_context(context, file.absolute().parent.name)
+    found = replace(found, best=best_of(folder, context.epochs))
     if found.verdict in {"failed", "unstable"}:
-        evidence = (
-            "one loss per epoch does not distinguish causes; train with yolo-stability to find out"
-        )
-        return dataclasses.replace(
-            found,
-            why=f"from {epochs} in results.csv (a step here is an epoch): {found.why}",
-            cause="unknown",
-            causes=(Cause(name="unknown", score=1.0, evidence=evidence),),
-        )
+        return _with_table_causes(found, context)
     damage = _damage(folder / "weights" / "last.pt")
-    if damage is not None:
-        return dataclasses.replace(damage, run_id=folder.name)
-    why = (
-        f"the losses of {epochs} show no sign of trouble, but gradients were not recorded; "
-        "train with yolo-stability to find out"
+    if damage is None:
+        return found
+    return replace(
+        found,
+        verdict=damage.verdict,
+        why=damage.why,
+        findings=(*damage.findings, *found.findings),
     )
-    return Diagnosis(run_id=folder.name, verdict="inconclusive", why=why, findings=found.findings)
+
+
+def _context(file: Path) -> DiagnosisContext:
+    """Return what a run folder without a trace holds."""
+    folder = file.parent
+    rows, settings = read_table(file), stock_settings(folder)
+    validates = settings.get("val")
+    epochs = epoch_series(rows, validates=validates if isinstance(validates, bool) else None)
+    end = stock_end(file, rows, epochs, settings)
+    if TOP1 in epochs.values and "nc" not in settings:
+        settings = {**settings, "nc": stock_classes(folder)}
+    planned = None if end is None else end.epochs_planned
+    facts = {**settings, **({} if planned is None else {"epochs": planned})}
+    return DiagnosisContext(_series(rows, epochs), stock=True, facts=facts, end=end)
+
+
+def _with_table_causes(found: Diagnosis, context: DiagnosisContext) -> Diagnosis:
+    """Return a diagnosis with only the causes that one row per epoch can show."""
+    epochs = count(context.run.step.size, "epoch")
+    why = f"from {epochs} in results.csv (a step here is an epoch): {found.why}"
+    hard = hard_evidence(context)
+    built_in = hard is not None and hard.kind in _FROM_EVIDENCE
+    if found.cause == "evaluation" or (built_in and found.cause in {"data", "settings"}):
+        return replace(found, why=why)
+    text = "one loss per epoch does not distinguish causes; train with yolo-stability to find out"
+    unknown = Cause(name="unknown", score=1.0, evidence=text)
+    return replace(found, why=why, cause="unknown", causes=(unknown,))
 
 
 def _damage(checkpoint: Path) -> Diagnosis | None:
@@ -57,40 +92,33 @@ def _damage(checkpoint: Path) -> Diagnosis | None:
         return None
     if found is None or found.verdict != "failed":
         return None
-    return dataclasses.replace(found, why=f"weights/{checkpoint.name}: {found.why}")
+    return replace(found, why=f"weights/{checkpoint.name}: {found.why}")
 
 
-def results_series(file: Path) -> RunSeries:
-    """Return the summed training losses of `results.csv` as a run with one step per epoch.
+def results_series(file: Path, *, validates: bool | None = None) -> RunSeries:
+    """Return `results.csv` as a run with one step per epoch and the summed training losses.
+
+    Args:
+        file: The table.
+        validates: The setting `val` of the run; None where it is unknown.
 
     Raises:
         TraceError: The file is not a readable table with losses.
     """
-    try:
-        with file.open(encoding="utf-8-sig", newline="") as text:
-            rows = [{str(k).strip(): v for k, v in row.items()} for row in csv.DictReader(text)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise TraceError(f"'{file}' cannot be read: {error}.") from error
-    names = [name for name in (rows[0] if rows else {}) if name.startswith("train/")]
-    # a kill may truncate the last row
-    rows = [row for row in rows if all(_is_number(row.get(name)) for name in names)]
-    if not (names and rows):
-        raise TraceError(
-            f"'{file}' contains no training losses; is it the results.csv of a training?"
-        )
-    loss = np.array(
-        [sum(_number(row.get(name)) for name in names) for row in rows], dtype=np.float64
-    )
-    rate = [
-        [_number(row[name]) for name in row if name.startswith("lr/")] or [math.nan] for row in rows
-    ]
-    size, nothing = loss.size, np.zeros(0, dtype=np.int64)
+    rows = read_table(file)
+    return _series(rows, epoch_series(rows, validates=validates))
+
+
+def _series(rows: Sequence[Mapping[str, Any]], epochs: EpochSeries) -> RunSeries:
+    """Return a table as a run with one step per epoch."""
+    parts = {name: v for name, v in epochs.values.items() if name.startswith("train/")}
+    size, nothing = epochs.epoch.size, np.zeros(0, dtype=np.int64)
     unknown: Floats = np.full(size, np.nan)
     return RunSeries(
         names=(),
         roles=(),
         step=np.arange(size, dtype=np.int64),
-        loss=loss,
+        loss=np.sum([*parts.values()], axis=0, dtype=np.float64),
         norm=unknown,
         micro_norm=unknown,
         nonfinite=np.zeros(size, dtype=np.int64),
@@ -101,26 +129,25 @@ def results_series(file: Path) -> RunSeries:
         bad_block=nothing,
         bad_row=nothing,
         bad_count=nothing,
-        epoch=np.arange(size, dtype=np.int64),
+        epoch=epochs.epoch,
         attempt=np.zeros(size, dtype=np.int64),
         accumulate=np.ones(size, dtype=np.int64),
-        lr=np.array([max(values) for values in rate], dtype=np.float64),
+        lr=_highest_rates(rows),
         amp_scale=unknown,
         update=unknown,
         update_block=np.full(size, -1, dtype=np.int64),
         events=tuple[SeriesEvent, ...](),
         stop_step=None,
         completed=None,
+        losses={name.removeprefix("train/"): values for name, values in parts.items()},
+        epochs=epochs,
     )
 
 
-def _number(text: Any) -> float:
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        return math.nan
-
-
-def _is_number(text: Any) -> bool:
-    """Return whether a cell contains a number, including NaN and Inf."""
-    return not math.isnan(_number(text)) or str(text).strip().lower().lstrip("+-") == "nan"
+def _highest_rates(rows: Sequence[Mapping[str, Any]]) -> Floats:
+    """Return the highest learning rate of each row; NaN where it has none."""
+    rates = [
+        [as_number(row[name]) for name in row if name.startswith(("lr/", "x/lr"))] or [math.nan]
+        for row in rows
+    ]
+    return np.array([max(values) for values in rates], dtype=np.float64)

@@ -16,6 +16,7 @@ from yolo_stability.core.json_values import finite_json
 from yolo_stability.core.suggestions import nearest
 from yolo_stability.core.text import count
 from yolo_stability.core.types import Trace, VerdictWord
+from yolo_stability.diagnosis.best_checkpoint import with_best
 from yolo_stability.diagnosis.bundle import BUNDLE_SUFFIX, unpack_bundle
 from yolo_stability.diagnosis.diagnose import diagnose_trace
 from yolo_stability.diagnosis.incidents import read_incident_facts
@@ -34,6 +35,7 @@ __all__ = ["Examination", "diagnose_run", "examine_target", "kind_of"]
 
 INCIDENT = "incident.json"
 _CHECKPOINTS = {".pt", ".pth"}
+_TABLE = ".csv"
 _PLAN = "plan.json"
 _LONG = 200
 _LOG = logging.getLogger(__name__)
@@ -85,6 +87,8 @@ def examine_target(path: Path) -> Examination:
         return _replayed(path)
     if kind == "run":
         return Examination(diagnosis=diagnose_run(path))
+    if kind == "table":
+        return Examination(diagnosis=_of_table(path))
     if kind == "bundle":
         return Examination(diagnosis=_of_bundle(path))
     from yolo_stability.checkpoint.audit import audit_checkpoint
@@ -94,7 +98,7 @@ def examine_target(path: Path) -> Examination:
 
 
 def kind_of(path: Path) -> str:
-    """Return the kind of a path: `run`, `incident`, `bundle` or `checkpoint`.
+    """Return the kind of a path: `run`, `table`, `incident`, `bundle` or `checkpoint`.
 
     Raises:
         TraceError: The path does not exist, or is none of these.
@@ -104,12 +108,14 @@ def kind_of(path: Path) -> str:
             return "checkpoint"
         if path.is_file() and path.suffix.lower() == BUNDLE_SUFFIX:
             return "bundle"
+        if path.is_file() and path.suffix.lower() == _TABLE:
+            return "table"
         if (path / INCIDENT).is_file():
             return "incident"
         if path.is_dir():
             return "run"
         what = (
-            "is not a run folder, incident folder or checkpoint"
+            "is not a run folder, results.csv, incident folder or checkpoint"
             if path.exists()
             else "does not exist"
         )
@@ -152,14 +158,14 @@ def diagnose_run(folder: Path) -> Diagnosis:
         trace = load_trace(find_trace(folder))
     except TraceError:
         if (folder / RESULTS).is_file():
-            return diagnose_results_csv(folder)
+            return diagnose_results_csv(folder / RESULTS)
         if (folder / _PLAN).is_file():
             raise TraceError(
                 f"'{folder}' is a benchmark folder: give one of the runs in {folder / 'runs'}, "
                 "or open its report.html, which covers all of them."
             ) from None
         raise
-    diagnosis = _of_trace(trace)
+    diagnosis = with_best(_of_trace(trace), trace)
     write_diagnosis(trace, diagnosis)
     return diagnosis
 
@@ -184,6 +190,11 @@ def _of_trace(trace: Trace) -> Diagnosis:
         why += "blocks are missing: their files are damaged or deleted"
         return dataclasses.replace(found, verdict="inconclusive", why=why)
     return found
+
+
+def _of_table(path: Path) -> Diagnosis:
+    """Diagnose a run given by its `results.csv`: from its trace, if there is one beside it."""
+    return diagnose_run(path.parent) if path.name == RESULTS else diagnose_results_csv(path)
 
 
 def _of_bundle(path: Path) -> Diagnosis:

@@ -12,6 +12,7 @@ from yolo_stability.core.findings import Diagnosis
 
 __all__ = ["colored", "verdict_lines"]
 
+_INDENT = " " * 9
 VERDICT_COLORS = {
     "failed": "bold red",
     "critical": "bold red",
@@ -42,12 +43,14 @@ def verdict_lines(diagnosis: Diagnosis, place: object, width: int) -> list[Text]
         place: Run folder for the command that prints the full diagnosis.
         width: Maximum number of columns; a path is never broken.
     """
-    lines = textwrap.wrap(
-        printable(f"{diagnosis.verdict}: {diagnosis.why}"), width, subsequent_indent="  "
-    )
+    lines = diagnosis.headline(width)
     if diagnosis.cause not in {None, "unknown"}:
         evidence = f"cause:   {diagnosis.cause}, since {diagnosis.causes[0].evidence}"
-        lines += textwrap.wrap(printable(evidence), width, subsequent_indent=" " * 9)
+        lines += textwrap.wrap(printable(evidence), width, subsequent_indent=_INDENT)
+    for name, fact in diagnosis.facts():
+        lines += textwrap.wrap(
+            f"{name.strip()}:".ljust(9) + printable(fact), width, subsequent_indent=_INDENT
+        )
     if diagnosis.verdict in {"failed", "unstable"}:
         lines.append(f"more:    yolo-stability diagnose {place}")
     return colored(lines)

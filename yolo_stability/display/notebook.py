@@ -38,7 +38,12 @@ def trace_html(trace: Trace) -> str:
 
 def diagnosis_html(diagnosis: Diagnosis) -> str:
     """Return a diagnosis: verdict and cause as sentences, findings as a table."""
-    parts = [f"<p><b>{html.escape(diagnosis.verdict)}</b>: {html.escape(diagnosis.why)}</p>"]
+    verdict = html.escape(diagnosis.verdict_words())
+    parts = [f"<p><b>{verdict}</b>: {html.escape(diagnosis.why)}</p>"]
+    parts += [
+        f"<p><b>{name.strip().capitalize()}</b>: {html.escape(text)}</p>"
+        for name, text in diagnosis.facts()
+    ]
     for label, cause in zip(("Likely cause", "Next"), diagnosis.causes, strict=False):
         if label == "Likely cause" or "unknown" not in {cause.name, diagnosis.cause}:
             text = f"{cause.name} ({100 * cause.score:.0f}% of the evidence): {cause.evidence}"
@@ -46,7 +51,7 @@ def diagnosis_html(diagnosis: Diagnosis) -> str:
     if diagnosis.findings:
         head = "".join(
             f'<th scope="col" style="{CELL}">{name}</th>'
-            for name in ("finding", "steps", "block", "seen")
+            for name in ("finding", "when", "where", "seen")
         )
         rows = "".join(_row(finding) for finding in diagnosis.findings)
         parts.append(
@@ -59,11 +64,12 @@ def diagnosis_html(diagnosis: Diagnosis) -> str:
 def _row(finding: Finding) -> str:
     """Return a finding as a table row."""
     advice = f"<br><i>To try: {html.escape(finding.remedy)}</i>" if finding.remedy else ""
+    resolved = f"<br>resolved by the {finding.resolved_by}" if finding.resolved_by else ""
     cells = (
         f"<b>{html.escape(finding.severity)}</b><br>{html.escape(finding.rule)}",
-        finding.when().partition(" ")[2].replace("-", "&#8209;"),
-        html.escape(finding.block or ""),
-        f"{html.escape(finding.message)}{advice}",
+        finding.when().replace("-", "&#8209;").replace(" ", "&nbsp;"),
+        html.escape(finding.where()),
+        f"{html.escape(finding.message)}{resolved}{advice}",
     )
     row = "".join(f'<td style="{CELL}">{cell}</td>' for cell in cells)
     return f"<tr>{row}</tr>"

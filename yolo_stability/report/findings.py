@@ -38,11 +38,11 @@ class FindingRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosed:
-    """The diagnosis of a failed or unstable run.
+    """The diagnosis of a run with a sign of trouble.
 
     Attributes:
         seed: Seed of the run.
-        verdict: failed or unstable.
+        verdict: Verdict of the run.
         why: Reason for the verdict.
         cause: The most likely cause, its share of the evidence, and the evidence.
         others: The same for the other causes considered.
@@ -58,10 +58,12 @@ class Diagnosed:
 
 
 def diagnosed(runs: Sequence[RunResultRow]) -> tuple[Diagnosed, ...]:
-    """Return the diagnoses of failed and unstable runs; runs without any diagnosis are skipped."""
-    return tuple(
-        _diagnosed(run) for run in runs if run.verdict in _TROUBLED and (run.causes or run.findings)
-    )
+    """Return the diagnoses of runs that failed, were unstable or had a first sign of trouble.
+
+    Runs without any diagnosis are skipped.
+    """
+    troubled = (run for run in runs if run.verdict in _TROUBLED or run.onset_sign is not None)
+    return tuple(_diagnosed(run) for run in troubled if run.causes or run.findings)
 
 
 def cause_of(runs: Sequence[RunResultRow]) -> str:
@@ -102,18 +104,22 @@ def _name(cause: str) -> str:
 
 
 def _seen(finding: Finding) -> FindingRow:
-    block = f"in {clean(finding.block)}" if finding.block else ""
+    place = [f"in {clean(text)}" for text in (finding.block, finding.column) if text]
+    resolved = f"; resolved by the {finding.resolved_by}" if finding.resolved_by else ""
     return FindingRow(
         severity=clean(finding.severity),
         what=SIGNS.get(finding.rule, clean(finding.rule)),
-        where=", ".join(part for part in (_step_range(finding), block) if part),
-        message=clean(finding.message),
+        where=", ".join(part for part in (_range(finding), *place) if part),
+        message=clean(finding.message) + resolved,
         remedy=clean(finding.remedy),
     )
 
 
-def _step_range(finding: Finding) -> str:
-    first, last = finding.first_step, finding.last_step
+def _range(finding: Finding) -> str:
+    """Return the epochs, else the steps concerned; empty without any."""
+    unit, first, last = "epoch", finding.first_epoch, finding.last_epoch
+    if first is None:
+        unit, first, last = "step", finding.first_step, finding.last_step
     if first is None:
         return ""
-    return f"step {first:,}" if last is None or last == first else f"steps {first:,} to {last:,}"
+    return f"{unit} {first:,}" if last in {None, first} else f"{unit}s {first:,} to {last:,}"

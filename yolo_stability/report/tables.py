@@ -40,8 +40,15 @@ GLOSSARY = (
     ),
     (
         "verdict",
-        "failed: training broke down. unstable: it was disturbed and continued. "
-        "stable: no sign of instability. inconclusive: too few data for a verdict.",
+        "failed: the model did not learn, or training broke down. unstable: it was disturbed, or "
+        "lost much of what it had learned. stable: nothing critical. inconclusive: too short, "
+        "broken off, or too few data for a verdict. Warnings alone change no verdict.",
+    ),
+    (
+        "learning",
+        "Whether the model that the run ended with has learned, from its validations: learned, "
+        "declined, not learned, too early to tell (such a run counts in rates), or unknown where "
+        "nothing was validated.",
     ),
     (
         "first sign",
@@ -139,7 +146,7 @@ def lost_runs(outline: Outline) -> str:
 def number_table(outline: Outline) -> Table:
     """Return the table of statistics, one row per arm and task."""
     names = (
-        *("failed runs", "rate, 95%", "control's rate, 95%", "p", "first sign, step"),
+        *("failed runs", "too early", "rate, 95%", "control's rate, 95%", "p", "first sign, step"),
         *(
             "peak norm, x control",
             "median norm, x control",
@@ -161,17 +168,15 @@ def number_table(outline: Outline) -> Table:
 
 
 def _decided(outline: Outline, section: Section) -> int:
-    """Return the number of runs of a section with a conclusive verdict."""
+    """Return the number of runs of a section that count in rates."""
     cell = section.arm.name, section.task, section.model
-    return sum(
-        (r.arm, r.task, r.model) == cell and r.verdict != "inconclusive"
-        for r in outline.result.runs
-    )
+    return sum((r.arm, r.task, r.model) == cell and r.counts for r in outline.result.runs)
 
 
 def _numbers(found: Comparison, decided: int) -> tuple[str, ...]:
     return (
         f"{found.failures} of {decided}" + (" (anecdotal)" if found.anecdotal else ""),
+        str(found.too_early),
         range_percent(found.rate) or "-",
         range_percent(found.control_rate) or "-",
         "-" if found.p_value is None else f"{found.p_value:.3g}",
@@ -199,6 +204,7 @@ def run_table(outline: Outline) -> Table:
         ("Run", ""),
         ("Outcome", ""),
         ("Verdict", ""),
+        ("Learning", ""),
         ("Why", "w"),
         ("First sign", "n"),
         ("Steps", "n"),
@@ -221,6 +227,7 @@ def run_table(outline: Outline) -> Table:
                 f"{clean(run.arm)}, {clean(run.task)}, {clean(run.model)}, seed {run.seed}",
                 clean(run.outcome),
                 clean(run.verdict),
+                clean(run.learning).replace("_", " "),
                 why or "-",
                 "-" if run.onset_step is None else f"{run.onset_step:,}",
                 f"{run.steps:,}{planned}",

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 from yolo_stability.core.errors import TraceError
+from yolo_stability.core.json_values import us_causes
 from yolo_stability.core.types import BlockSpec, Event, RunHeader
 from yolo_stability.trace.layout import SCHEMA_VERSION
 
@@ -140,7 +141,7 @@ def event_row(line: bytes) -> dict[str, Any] | None:
         attempt, step, text = (
             int(attempt),
             int(step),
-            json.dumps(details if isinstance(details, dict) else {}),
+            json.dumps(us_causes(details) if isinstance(details, dict) else {}),
         )
         if not (0 <= attempt <= _MAX_ATTEMPT and 0 <= step <= _MAX_STEP):
             return None

@@ -11,6 +11,7 @@ from yolo_stability.compat.ultralytics import Trainer
 from yolo_stability.config import OWN_KEYS, StabilitySettings
 from yolo_stability.core.findings import Diagnosis
 from yolo_stability.core.types import Trace
+from yolo_stability.diagnosis.best_checkpoint import with_best
 from yolo_stability.diagnosis.diagnose import diagnose_trace
 from yolo_stability.diagnosis.live import LiveRules
 from yolo_stability.diagnosis.rescue_policy import Rescuer
@@ -159,7 +160,7 @@ class StabilityMonitor(Monitor):
         picture = draw_run(trace) if trainer.args.plots else None
         if picture:
             trainer.on_plot(picture)
-        diagnosis = diagnose_trace(trace)
+        diagnosis = with_best(diagnose_trace(trace), trace)
         write_diagnosis(trace, diagnosis)
         if trainer.args.verbose:
             show(trace, picture, diagnosis)

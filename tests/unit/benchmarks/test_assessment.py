@@ -104,7 +104,7 @@ def test_each_run_gets_its_verdict_and_numbers(suite: tuple[Assessment, dict[Any
     assert [(r.arm, r.seed, r.verdict) for r in runs] == [
         ("no-norm", 0, "failed"),
         ("no-norm", 1, "failed"),
-        ("other", 0, "failed"),
+        ("other", 0, "inconclusive"),
         ("other", 1, "stable"),
         ("control", 0, "stable"),
         ("control", 1, "stable"),
@@ -157,7 +157,7 @@ def test_arms_are_compared_over_paired_seeds(suite: tuple[Assessment, dict[Any, 
     assert [b.ratio.value for b in found.blocks[1:]] == [1.0, 1.0, 1.0]
     # the run without a trace leaves one pair
     assert other.blocks[0].ratio == Interval(value=pytest.approx(0.75))
-    assert other.failures == 1
+    assert (other.failures, other.anecdotal) == (0, True)  # a run that left nothing is no result
 
 
 def test_a_reader_who_was_not_there_understands_the_sentence(
@@ -171,11 +171,10 @@ def test_a_reader_who_was_not_there_understands_the_sentence(
         "control 0.75."
     )
     assert other.sentence.startswith(
-        "other on detect failed in 1 of 2 runs (95 % interval 9 % to 91 %; control 0 of 2, "
-        "p = 0.62): "
-        "in the run with seed 0, the process ran out of memory and left no trace; "
+        "other on detect did not fail in its only run (a single run: anecdotal; control 0 of 2): "
+        "in the run with seed 1, "
     )
-    assert other.sentence.endswith("; mean final fitness 0.4, control 0.75.")
+    assert other.sentence.endswith("; mean final fitness 0.4, control 0.75; 1 run inconclusive.")
 
 
 def test_series_holds_all_traces_and_everything_is_json(
@@ -200,6 +199,29 @@ def test_series_holds_all_traces_and_everything_is_json(
     assert json.loads(results_to_json(result))["comparisons"][0]["seeds"] == [0, 1]
 
 
+def test_a_run_that_is_merely_too_short_counts_and_has_its_own_column() -> None:
+    young = {"learning": "too_early"}
+    found = only(
+        [
+            settled("control", 0, "stable"),
+            settled("control", 1, "inconclusive"),
+            settled("no-norm", 0, "failed"),
+            settled("no-norm", 1, "inconclusive", **young),
+            settled("no-norm", 2, "inconclusive"),
+        ]
+    )
+    assert (found.failures, found.too_early, found.anecdotal) == (1, 1, False)
+    assert found.rate.value == 0.5
+    assert found.control_rate.value == 0.0
+    assert found.sentence.startswith("no-norm on detect failed in 1 of 2 runs")
+    assert found.sentence.endswith(
+        "; 1 run too short to tell whether it learns; 1 run inconclusive."
+    )
+    alone = only([settled("control", 0, "stable"), settled("no-norm", 0, "inconclusive", **young)])
+    assert (alone.failures, alone.too_early) == (0, 1)
+    assert alone.sentence.startswith("no-norm on detect did not fail in its only run")
+
+
 def test_a_failed_control_is_no_reference(tmp_path: Path) -> None:
     bad = [replace(r, loss=math.nan) if r.step > 20 else r for r in steps(1e-6)]
     traces = {
@@ -214,9 +236,9 @@ def test_a_failed_control_is_no_reference(tmp_path: Path) -> None:
     assert [r.verdict for r in alone.runs] == ["failed", "stable"]  # assessed by its own past
     high = load_trace(write(tmp_path / "a1", [scaled_by(r, 200.0) for r in steps()]))
     traces["no-norm", 0] = high
-    for stock, expected in ((rows[0], "stable"), (rows[1], "unstable")):
+    for stock, expected in ((rows[0], None), (rows[1], "exploding")):
         found = assess(ARMS, [stock, rows[2]], lambda r: traces.get((r.arm, r.seed)))
-        assert found.runs[1].verdict == expected
+        assert (found.runs[1].verdict, found.runs[1].onset_sign) == ("stable", expected)
 
 
 def test_tasks_and_models_are_kept_apart(tmp_path: Path) -> None:

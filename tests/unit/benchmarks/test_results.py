@@ -73,6 +73,25 @@ def test_nothing_is_told_where_nothing_was_run(totals: dict[str, Any]) -> None:
     assert result(**totals).lines() == []
 
 
+def test_a_result_of_schema_1_is_read_with_causes_as_they_are_called_now(tmp_path: Path) -> None:
+    row = {"arm": "normalisation", "task": "detect", "model": "m", "seed": 0}
+    row |= {"outcome": "finished", "verdict": "failed", "cause": "normalisation"}
+    row |= {"causes": [{"name": "initialisation", "score": 1.0, "evidence": "e"}]}
+    content = {**json.loads(results_to_json(result())), "schema_version": 1, "runs": [row]}
+    (tmp_path / "results.json").write_text(json.dumps(content))
+    found = read_results(tmp_path)
+    assert found.schema_version == SCHEMA_VERSION == 2
+    assert [(r.arm, r.cause, r.causes[0].name, r.learning) for r in found.runs] == [
+        ("normalisation", "normalization", "initialization", "unknown")
+    ]
+    content["schema_version"] = 3
+    (tmp_path / "results.json").write_text(json.dumps(content))
+    with pytest.raises(
+        TraceError, match="schema version 3; this version of the package reads 1 and 2"
+    ):
+        read_results(tmp_path)
+
+
 def test_a_result_is_read_back(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text(results_to_json(result(**COST)))
     assert read_results(tmp_path) == result(**COST)

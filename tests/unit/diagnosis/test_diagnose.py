@@ -14,7 +14,6 @@ from yolo_stability.core.findings import Finding
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.diagnose import (
-    DIED,
     diagnose_context,
     diagnose_series,
     diagnose_trace,
@@ -22,6 +21,8 @@ from yolo_stability.diagnosis.diagnose import (
 )
 from yolo_stability.diagnosis.examples import event, example_header, healthy_run, with_rows
 from yolo_stability.diagnosis.rules import RULES
+from yolo_stability.diagnosis.run_end import DIED
+from yolo_stability.diagnosis.verdict import noticed
 from yolo_stability.trace import load_trace
 from yolo_stability.trace.arrays import RunSeries
 
@@ -88,9 +89,11 @@ def test_a_critical_finding_fails_a_run_if_it_reaches_its_end(
     assert both.time_to_divergence == 20
 
 
-def test_a_warning_unsettles_and_advice_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    warned = verdict_of(monkeypatch, finding("warning", 5, 95))
-    assert (warned.verdict, warned.why, warned.time_to_divergence) == ("unstable", "spike 5", None)
+def test_a_warning_is_heard_and_changes_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    warned = verdict_of(monkeypatch, finding("warning", 5, 95), finding("warning", 6, 7, "noise"))
+    assert (warned.verdict, warned.time_to_divergence) == ("stable", None)
+    assert warned.why.endswith("a warning that decides nothing: spike 5 and 1 other warning")
+    assert noticed(warned)
     assert warned.causes
     advised = verdict_of(
         monkeypatch, finding("warning", 0, 95, "dropped_images"), finding("info", 3, 95)
@@ -101,6 +104,7 @@ def test_a_warning_unsettles_and_advice_does_not(monkeypatch: pytest.MonkeyPatch
         None,
         2,
     )
+    assert not noticed(advised)
 
 
 def test_the_first_sign_is_reported_only_if_it_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,33 +115,33 @@ def test_the_first_sign_is_reported_only_if_it_is_another(monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("outcome", list(DIED))
-def test_a_death_outweighs_what_the_rules_found(
-    monkeypatch: pytest.MonkeyPatch, outcome: str
-) -> None:
+def test_a_death_is_no_verdict_by_itself(monkeypatch: pytest.MonkeyPatch, outcome: str) -> None:
     found = verdict_of(monkeypatch, finding("warning", 5, 6), outcome=outcome)
-    assert (found.verdict, found.why) == (
-        "failed",
-        f"{DIED[outcome]} after step 95; first sign: spike 5",
-    )
+    assert found.verdict == "inconclusive"
+    assert found.why.startswith(f"{DIED[outcome]} after step 95; a warning")
+    assert found.end is not None
+    assert found.end.state == ("exception" if outcome == "crashed" else "killed")
+    failed = verdict_of(monkeypatch, finding("critical", 40, 95), outcome=outcome)
+    assert (failed.verdict, failed.why) == ("failed", f"spike 40; {DIED[outcome]} after step 95")
 
 
 @pytest.mark.parametrize("outcome", list(DIED))
 def test_a_death_without_any_finding_has_no_cause(outcome: str) -> None:
     quiet = diagnose_series(RUN, outcome=outcome)
-    assert (quiet.verdict, quiet.why, quiet.cause) == (
-        "failed",
-        f"{DIED[outcome]} after step 95",
-        None,
-    )
+    assert (quiet.verdict, quiet.cause) == ("inconclusive", None)
+    assert quiet.why.startswith(f"{DIED[outcome]} after step 95; no sign of trouble in 96 steps")
     assert (
         diagnose_series(healthy_run(0), outcome=outcome).why
-        == f"{DIED[outcome]} before its first step"
+        == f"no step was recorded; {DIED[outcome]} at its start"
     )
 
 
-def test_a_run_that_did_not_come_to_its_end_crashed_unless_the_guard_ended_it() -> None:
-    assert diagnose_series(replace(RUN, completed=False)).why == "the process died after step 95"
-    assert diagnose_series(replace(RUN, completed=False), outcome="stopped").verdict == "stable"
+def test_a_run_that_did_not_come_to_its_end_was_interrupted_unless_the_guard_ended_it() -> None:
+    broken_off = diagnose_series(replace(RUN, completed=False))
+    assert broken_off.verdict == "inconclusive"
+    assert broken_off.why.startswith("interrupted after 5 epochs; no sign of trouble")
+    stopped = diagnose_series(replace(RUN, completed=False), outcome="stopped")
+    assert stopped.why.startswith("stopped by the user after 5 epochs; no sign of trouble")
     ended = diagnose_series(
         replace(RUN, completed=False, stop_step=95, events=(event("guard_stop", 95),))
     )
@@ -171,19 +175,19 @@ def test_a_calm_run_is_reported_with_its_highest_norm() -> None:
         f"the gradient norm reached {times:.3g} times its running median"
     )
     assert diagnose_series(healthy_run(16)).why.startswith(
-        "no sign of trouble in 16 steps: the gradient norm reached "
+        "the model was never validated; no sign of trouble in 16 steps: the gradient norm reached "
     )
 
 
-def test_each_rules_example_is_not_called_stable() -> None:
+def test_each_rules_example_is_noticed_unless_it_is_advice() -> None:
     for name in RULES:
         found = diagnose_series(RULES[name].example(), header=example_header())
-        serious = any(
-            f.rule == name and f.severity != "info" and RULES[name].unsettles
-            for f in found.findings
-        )
-        assert name in {f.rule for f in found.findings}
-        assert (found.verdict != "stable") == serious
+        own = [f for f in found.findings if f.rule == name]
+        assert own, name
+        serious = any(f.severity != "info" and f.resolved_by is None for f in own)
+        assert noticed(found) == (serious and RULES[name].unsettles), name
+        critical = any(f.severity == "critical" for f in found.findings)
+        assert (found.verdict in {"failed", "unstable"}) == critical, name
 
 
 def test_headers_of_the_traces_module_are_settings_without_trouble() -> None:

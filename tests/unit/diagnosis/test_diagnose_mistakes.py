@@ -95,7 +95,7 @@ def events(text: str) -> Change:
 
 GARBAGE = '\x00\xff{]\nno\n[1]\n{"a": 1}\n{"attempt":-1,"step":1e99,"kind":"end"}\n'
 DAMAGE: dict[str, tuple[Change, int, str]] = {
-    "nothing": (lambda run: None, 0, "stable: no sign of trouble in 60 steps"),
+    "nothing": (lambda run: None, 0, "never validated; no sign of trouble in 60 steps"),
     "steps cut": (cut("steps", 0.5), 4, "no step of the trace can be read: its files are damaged"),
     "steps empty": (cut("steps", 0), 4, "no step of the trace can be read"),
     "steps gone": (lambda run: part(run, "steps").unlink(), 4, "no step was recorded"),
@@ -116,9 +116,9 @@ DAMAGE: dict[str, tuple[Change, int, str]] = {
     "no blocks in the header": (head(blocks="gone"), 2, "is damaged"),
     "no settings": (head(requested=None, effective=[1]), 2, "is damaged"),
     "header without one block": (head(blocks=[]), 0, "stable"),
-    "events are garbage": (events(GARBAGE), 0, "stable"),
-    "events without details": (events('{"attempt":0,"step":3,"kind":"resume","data":null}\n' * 2), 0, "stable"),
-    "details are a list": (events('{"attempt":0,"step":3,"kind":"oom_restart","data":[1]}\n'), 3, "unstable"),
+    "events are garbage": (events(GARBAGE), 4, "killed after 14 epochs"),
+    "events without details": (events('{"attempt":0,"step":3,"kind":"resume","data":null}\n' * 2), 4, "killed"),
+    "details are a list": (events('{"attempt":0,"step":3,"kind":"oom_restart","data":[1]}\n'), 4, "a warning that decides"),
     "a folder in the way": (lambda run: (run / "stability" / "diagnosis.json").mkdir(), 0, "stable"),
 }  # fmt: skip
 
@@ -154,14 +154,16 @@ def test_a_failed_run_with_unknown_settings_is_diagnosed_from_its_trace(
     assert out.split("cause:")[0] == expected
 
 
+TWENTY = "".join(f"{i + 1},1,5,1,0.01\n" for i in range(20))
 PLAIN: dict[str, tuple[str | bytes, int, str]] = {
     "old header, spaces": (OLD + "".join(f"  {i},  {5 - 0.1 * i},  1.0, 0.01\n" for i in range(30)), 4, "30 epochs"),
-    "old header, NaN": (OLD + "".join(f" {i}, {'nan' if i > 20 else 5}, 1.0, 0.01\n" for i in range(30)), 3, "step 21"),
+    "old header, NaN": (OLD + "".join(f" {i}, {'nan' if i > 20 else 5}, 1.0, 0.01\n" for i in range(30)), 3, "epoch 22"),
     "new header": (NEW + "".join(f"{i},{i}.5,{5 - 0.1 * i},1.0,0.01\n" for i in range(30)), 4, "30 epochs"),
-    "new header, Inf": (NEW + "".join(f"{i},1,{'-inf' if i > 20 else 5},1.0,0.01\n" for i in range(30)), 3, "step 21"),
-    "byte order mark": ("\ufeff" + NEW + "1,1,5,1,0.01\n" * 20, 4, "20 epochs"),
+    "new header, Inf": (NEW + "".join(f"{i},1,{'-inf' if i > 20 else 5},1.0,0.01\n" for i in range(30)), 3, "epoch 22"),
+    "byte order mark": ("\ufeff" + NEW + TWENTY, 4, "20 epochs"),
     "one epoch": (NEW + "1,1,5,1,0.01\n", 4, "1 epoch show"),
-    "last row cut": (NEW + "1,1,5,1,0.01\n" * 20 + "21,1,4", 4, "20 epochs"),
+    "last row cut": (NEW + TWENTY + "21,1,4", 4, "20 epochs"),
+    "epochs repeated": (NEW + TWENTY + "20,1,5,1,0.01\n" * 3, 4, "20 epochs"),
     "only a header": (NEW, 2, "no training losses"),
     "losses are text": (NEW + "1,1,x,y,z\n" * 20, 2, "no training losses"),
     "semicolons": ("epoch;train/a\n1;2\n", 2, "no training losses"),

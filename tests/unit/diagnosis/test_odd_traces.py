@@ -103,9 +103,10 @@ def test_no_run_makes_a_diagnosis_raise(
         header=head,
     )
     assert run.step.size >= 16 or judged.verdict != "stable"
-    assert (judged.onset_sign is None) == (judged.verdict in {"stable", "inconclusive"})
+    assert judged.onset_sign is not None or judged.verdict in {"stable", "inconclusive"}
     if outcome in {"crashed", "killed", "timeout", "memory"}:
-        assert found.verdict == judged.verdict == "failed"
+        assert "stable" not in {found.verdict, judged.verdict}
+        assert judged.onset_sign is not None
 
 
 numbers = st.sampled_from([0.0, 1.0, -2.5, 1e-30, 3e38, 1e300, math.inf, -math.inf, math.nan])
@@ -260,8 +261,8 @@ def test_a_trace_without_some_columns_is_classified_by_the_others(
         header=header(),
         steps=conform(steps, "steps", names),
         blocks=blocks.filter(blocks["block"].cast(str) != NAMES[2]),
-        events=_events([]),
+        events=_events([("end", 59, '{"completed": true}')]),
     )
     found = diagnose_trace(trace)
     assert (found.verdict, found.findings) == (expected, ())
-    assert diagnose_trace(trace, outcome="crashed").verdict == "failed"
+    assert diagnose_trace(trace, outcome="crashed").verdict == "inconclusive"

@@ -38,7 +38,7 @@ def test_a_run_of_ours_gets_its_diagnosis_file(tmp_path: Path) -> None:
     content = json.loads(
         (tmp_path / "stability" / DIAGNOSIS_FILE).read_text(), parse_constant=pytest.fail
     )
-    assert content["schema_version"] == 1
+    assert content["schema_version"] == 2
     assert content["verdict"] == "failed"
     assert content["findings"][0]["first_step"] == 40
     assert content == diagnosis_to_json(found)
@@ -49,10 +49,11 @@ def test_a_run_of_ours_gets_its_diagnosis_file(tmp_path: Path) -> None:
 def test_a_stock_folder_is_diagnosed_from_its_losses(tmp_path: Path) -> None:
     calm = diagnose_run(plain_folder(tmp_path / "calm", [5 - 0.1 * i for i in range(30)]))
     assert calm.verdict == "inconclusive"
-    assert "gradients were not recorded" in calm.why
+    assert "no gradient was recorded" in calm.why
     broken = diagnose_run(plain_folder(tmp_path / "nan", [5.0] * 20 + ["nan"] * 10))
     assert broken.verdict == "failed"
-    assert broken.findings[0].first_step == 20
+    assert (broken.findings[0].first_step, broken.findings[0].first_epoch) == (20, 21)
+    assert broken.findings[0].column == "train/box_loss"
     assert "results.csv" in broken.why
     risen = diagnose_run(plain_folder(tmp_path / "risen", [5.0] * 20 + [5e4] * 20))
     assert (risen.verdict, risen.findings[0].rule) == ("failed", "divergence")

@@ -19,6 +19,7 @@ def test_every_column_of_the_run_table_shows_its_own_value() -> None:
             "Run": f"{run.arm}, detect, yolo26n.yaml, seed {run.seed}",
             "Outcome": run.outcome,
             "Verdict": run.verdict,
+            "Learning": run.learning.replace("_", " "),
             "Why": run.why,
             "First sign": "-" if run.onset_step is None else str(run.onset_step),
             "Steps": str(run.steps),

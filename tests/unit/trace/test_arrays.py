@@ -150,7 +150,7 @@ def test_arrays_hold_what_the_rows_say(tmp_path: Path) -> None:
         ),
         record(2, attempt=1),
     ]
-    run = as_series(load_trace(write(tmp_path, records)))
+    run = as_series(load_trace(write(tmp_path, records, ended=False)))
     assert (run.names, run.roles[0], run.step.tolist()) == (NAMES, "backbone", [0, 1, 2])
     assert run.block_norm[:, 0].tolist() == [3.0, 4.0, 0.0, 12.0]
     np.testing.assert_array_equal(run.block_norm[:, 1], [math.nan, 1.0, math.nan, 1e300])

@@ -417,7 +417,7 @@ def test_events_are_on_disk_at_once(tmp_path: Path) -> None:
 
 
 def test_cut_event_costs_only_itself(tmp_path: Path) -> None:
-    write(tmp_path, [record(0)])
+    write(tmp_path, [record(0)], ended=False)
     file = tmp_path / "stability/events.jsonl"
     first = TraceWriter(tmp_path / "stability", NAMES)
     for step in range(2):
@@ -426,6 +426,14 @@ def test_cut_event_costs_only_itself(tmp_path: Path) -> None:
     assert load_trace(tmp_path).events["step"].to_list() == [0]
     first.event(Event(attempt=1, step=2, kind="resume"))
     assert load_trace(tmp_path).events["step"].to_list() == [0, 2]
+
+
+def test_causes_in_old_events_have_their_names_of_today(tmp_path: Path) -> None:
+    writer = TraceWriter(write(tmp_path, [record(0)], ended=False) / "stability", NAMES)
+    data = {"cause": "normalisation", "why": "normalisation", "remedy": "restart"}
+    writer.event(Event(attempt=0, step=0, kind="rescue", data=data))
+    (text,) = load_trace(tmp_path).events["data"]
+    assert json.loads(text) == {**data, "cause": "normalization"}
 
 
 @settings(

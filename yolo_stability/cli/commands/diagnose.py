@@ -24,8 +24,8 @@ def call(line: Line) -> int:
 
     Returns:
         Exit code 0 for a stable run, a sound checkpoint, or a reproduced incident; 3 for an
-        unstable or failed run, a damaged checkpoint, or an incident that did not recur; 4 for too
-        little data.
+        unstable or failed run, a damaged checkpoint, or an incident that did not recur; 4 for an
+        inconclusive run, or too little data.
     """
     with stdout_to_stderr():
         from yolo_stability.api import examine
@@ -55,12 +55,13 @@ VERB = Verb(
     ),
     details="""\
   PATH is a run folder, recorded by this package or a stock Ultralytics one
-  (which contains only losses); a checkpoint, which is audited without executing
-  any code from it; or an incident folder, whose batch is replayed. In a
-  recorded run folder the result is also written to stability/diagnosis.json.
+  (of which only the losses and metrics of each epoch are known), or its
+  results.csv; a checkpoint, which is audited without executing any code from
+  it; or an incident folder, whose batch is replayed. In a recorded run folder
+  the result is also written to stability/diagnosis.json.
 
   Exit code 0: stable, sound, or the incident recurred; 3: unstable, failed,
-  damaged, or the incident did not recur; 4: not enough data for a verdict or
-  a replay.
+  damaged, or the incident did not recur; 4: inconclusive: too early to know,
+  broken off, in progress, or not enough data for a verdict or a replay.
 """,
 )

@@ -52,6 +52,9 @@ class ScoredRun:
         critical: Rules with a critical finding at the end of the run.
         masked: Causes diagnosed from the trace alone, most likely first.
         informed: Causes diagnosed from trace and settings, most likely first.
+        noticed: Whether the diagnosis reports trouble: by its verdict, or by a warning or critical
+            finding that nothing resolved.
+        learning: Whether the model learned, according to the diagnosis.
     """
 
     arm: str
@@ -74,6 +77,8 @@ class ScoredRun:
     masked: Sequence[str]
     informed: Sequence[str]
     also: Sequence[str] = ()
+    noticed: bool = False
+    learning: str = "unknown"
 
     def named(self, causes: Sequence[str]) -> bool:
         """Return whether the true cause, or one that the recipe combines with it, is in a list."""
@@ -183,8 +188,12 @@ class HalfScore:
         without_effect: Faulty runs without an effect, which are excluded from all rates.
         shown: Faulty runs with an effect on loss, norm or finiteness; hits have a critical finding.
         silent: Faulty runs that only learned far less; hits have a critical finding.
+        noticed: Faulty runs with an effect; hits are noticed, by verdict or by an unresolved
+            warning or critical finding.
+        false_notices: Healthy runs; hits are noticed.
         failed_verdicts: Faulty runs with an effect; hits have the verdict failed or unstable.
         false_verdicts: Healthy runs; hits have the verdict failed or unstable.
+        inconclusive: All runs; hits have the verdict inconclusive.
         detectors: Scores per detector, that of this package first.
         masked: Accuracy of the cause from the trace alone.
         informed: Accuracy of the cause from trace and settings.
@@ -199,8 +208,11 @@ class HalfScore:
     without_effect: int
     shown: Rate
     silent: Rate
+    noticed: Rate
+    false_notices: Rate
     failed_verdicts: Rate
     false_verdicts: Rate
+    inconclusive: Rate
     detectors: Sequence[DetectorScore]
     masked: CauseScore
     informed: CauseScore
@@ -226,8 +238,11 @@ def score_half(title: str, runs: Sequence[ScoredRun]) -> HalfScore:
         without_effect=len(faulty) - len(counted),
         shown=_rate([r for r in counted if r.onset is not None], lambda r: r.detected(OURS)),
         silent=_rate([r for r in counted if r.onset is None], lambda r: r.detected(OURS)),
+        noticed=_rate(counted, lambda r: r.noticed),
+        false_notices=_rate(healthy, lambda r: r.noticed),
         failed_verdicts=_rate(counted, _troubled),
         false_verdicts=_rate(healthy, _troubled),
+        inconclusive=_rate(runs, lambda r: r.verdict == "inconclusive"),
         detectors=[_detector(name, counted, healthy) for name in names],
         masked=_causes(counted, lambda r: r.masked),
         informed=_causes(counted, lambda r: r.informed),

@@ -29,6 +29,8 @@ for three steps in a row), a value is not finite, or the final fitness is below 
 median. Faulty runs without an effect are excluded from all rates.
 - **onset**: the step of a sudden fault; for a gradual fault, the first step of that effect.
 - **seen**: a critical finding (for the other rules, an alarm) that does not precede a sudden fault.
+- **noticed**: verdict failed or unstable, or a warning or critical finding that neither the guard \
+nor a rescue resolved. Warnings alone change no verdict.
 - **latency**: steps from the onset to the first step after which the alarm could be raised; \
 negative if the alarm preceded the onset.
 - **early**: among gradual faults that become non-finite at step 3 or later, those with an alarm \
@@ -68,10 +70,13 @@ def _half(half: HalfScore) -> list[str]:
             _rate_with_interval(half.shown),
         ),
         ("The same, if only the final fitness shows it", _rate_with_interval(half.silent)),
-        ("Recall: verdict failed or unstable", _rate_with_interval(half.failed_verdicts)),
+        ("Noticed", _rate_with_interval(half.noticed)),
+        ("The verdict alone: failed or unstable", _rate_with_interval(half.failed_verdicts)),
         ("Precision of critical findings", _rate_with_interval(seen.precision)),
         ("Healthy runs with a critical finding", _rate_with_interval(seen.false_alarms)),
+        ("Healthy runs noticed", _rate_with_interval(half.false_notices)),
         ("Healthy runs with verdict failed or unstable", _rate_with_interval(half.false_verdicts)),
+        ("All runs with verdict inconclusive", _rate_with_interval(half.inconclusive)),
         ("Cause first, masked", _rate_with_interval(half.masked.first)),
         ("Cause among the first two, masked", _rate_with_interval(half.masked.second)),
         ("Cause first, with settings", _rate_with_interval(half.informed.first)),

@@ -16,6 +16,7 @@ from yolo_stability.core.files import replace_file
 from yolo_stability.core.findings import Diagnosis
 from yolo_stability.core.provenance import package_versions
 from yolo_stability.core.types import Trace
+from yolo_stability.diagnosis.verdict import noticed
 from yolo_stability.studies.fault_detection.baselines import NAIVE
 from yolo_stability.studies.fault_detection.metrics import (
     ANY,
@@ -118,7 +119,7 @@ def run_detectors(run: LabeledRun, healthy: Sequence[LabeledRun], diagnose: Diag
     """
     informed, masked = diagnose(run.trace, False), diagnose(run.trace, True)
     step = run.series.step
-    alarms = {OURS: known_at(run.trace, diagnose), ANY: known_at(run.trace, diagnose, _unsettled)}
+    alarms = {OURS: known_at(run.trace, diagnose), ANY: known_at(run.trace, diagnose, noticed)}
     for name, rule in NAIVE.items():
         row = rule(run)
         alarms[name] = None if row is None else int(step[row])
@@ -144,6 +145,8 @@ def run_detectors(run: LabeledRun, healthy: Sequence[LabeledRun], diagnose: Diag
         first_bad=int(step[np.argmax(run.bad)]) if run.bad.any() else None,
         alarms=alarms,
         verdict=informed.verdict,
+        noticed=noticed(informed),
+        learning=informed.learning,
         critical=list(dict.fromkeys(f.rule for f in informed.findings if f.severity == "critical")),
         masked=[cause.name for cause in masked.causes],
         informed=[cause.name for cause in informed.causes],
@@ -153,10 +156,6 @@ def run_detectors(run: LabeledRun, healthy: Sequence[LabeledRun], diagnose: Diag
 
 def _critical(diagnosis: Diagnosis) -> bool:
     return any(f.severity == "critical" for f in diagnosis.findings)
-
-
-def _unsettled(diagnosis: Diagnosis) -> bool:
-    return diagnosis.verdict in {"unstable", "failed"}
 
 
 def known_at(

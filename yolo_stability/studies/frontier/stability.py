@@ -10,8 +10,9 @@ from yolo_stability.benchmarks.plan import RunOutcome, RunSpec
 from yolo_stability.core.errors import TraceError
 from yolo_stability.core.findings import Diagnosis, Finding
 from yolo_stability.core.types import Trace
-from yolo_stability.diagnosis.diagnose import DIED, diagnose_trace
-from yolo_stability.diagnosis.rules import RULES
+from yolo_stability.diagnosis.diagnose import diagnose_trace
+from yolo_stability.diagnosis.run_end import DIED
+from yolo_stability.diagnosis.verdict import FEW_STEPS, is_sign
 from yolo_stability.studies.frontier.bisection import Word
 from yolo_stability.trace import load_trace
 
@@ -28,7 +29,7 @@ class RunAssessment:
             its process died, hit a limit or was killed, and the trace does not explain why.
             `inconclusive`: too few data.
         why: Reason for the verdict, one sentence.
-        diagnosis: Verdict of the diagnosis, which includes warnings.
+        diagnosis: Verdict of the diagnosis, which also knows whether the model learned.
         onset_step: Step of the first critical finding; None without one.
         onset_sign: Rule of that finding.
         onset_block: Block of that finding, if one stands out.
@@ -65,7 +66,7 @@ def assess_run(spec: RunSpec, outcome: RunOutcome, out: Path) -> RunAssessment:
     diagnosis = diagnose_trace(trace, outcome=outcome.outcome)
     first = _first_critical(diagnosis)
     return RunAssessment(
-        verdict=_word(outcome, diagnosis, first),
+        verdict=_word(outcome, diagnosis, first, trace.steps.height),
         why=first.message if first else outcome.stopped or outcome.error or diagnosis.why,
         diagnosis=diagnosis.verdict,
         onset_step=first.first_step if first else None,
@@ -76,17 +77,18 @@ def assess_run(spec: RunSpec, outcome: RunOutcome, out: Path) -> RunAssessment:
     )
 
 
-def _word(outcome: RunOutcome, diagnosis: Diagnosis, critical: Finding | None) -> Word:
+def _word(outcome: RunOutcome, diagnosis: Diagnosis, critical: Finding | None, steps: int) -> Word:
     if critical is not None:
         return "unstable"
     if outcome.outcome in DIED:
         return "crashed"
     if outcome.outcome == "stopped":
         return "unstable"
-    return "inconclusive" if diagnosis.verdict == "inconclusive" else "stable"
+    short = steps < FEW_STEPS or diagnosis.learning != "too_early"  # learning is not its criterion
+    return "inconclusive" if diagnosis.verdict == "inconclusive" and short else "stable"
 
 
 def _first_critical(diagnosis: Diagnosis) -> Finding | None:
     """Return the earliest critical finding that makes a run unstable."""
-    found = [f for f in diagnosis.findings if f.severity == "critical" and RULES[f.rule].unsettles]
+    found = [f for f in diagnosis.findings if f.severity == "critical" and is_sign(f)]
     return min(found, key=lambda f: f.first_step or 0, default=None)

@@ -44,7 +44,7 @@ def healthy(ours: int | None, other: int | None = None, **changes: Any) -> Score
 
 RUNS = [
     judged(
-        "slow", 22, 30, first_bad=25, masked=["data", "depth"], informed=["data"]
+        "slow", 22, 30, first_bad=25, masked=["data", "depth"], informed=["data"], noticed=True
     ),  # 3 before: early
     judged(
         "slow", 23, 18, first_bad=25, masked=["depth", "data"], informed=["data"], seed=1
@@ -86,9 +86,9 @@ RUNS = [
     judged(
         "blow", 15, 21, gradual=False, named_step=20, label="depth", seed=1
     ),  # ours came before the blow
-    judged("mute", 40, None, onset=None, harmed=True, verdict="inconclusive"),
+    judged("mute", 40, None, onset=None, harmed=True, verdict="inconclusive", noticed=True),
     healthy(None),
-    healthy(None, 3, verdict="unstable"),
+    healthy(None, 3, verdict="unstable", noticed=True),
     healthy(50, 4, verdict="failed", seed=7),
     healthy(None, None),
 ]
@@ -117,6 +117,8 @@ def test_every_score_is_what_one_counts_by_hand() -> None:
     assert (half.informed.first.hits, half.informed.second.hits) == (3, 4)
     assert (half.failed_verdicts.hits, half.failed_verdicts.runs) == (5, 7)
     assert (half.false_verdicts.hits, half.false_verdicts.runs) == (2, 4)
+    assert (half.noticed.hits, half.noticed.runs) == (2, 7)
+    assert (half.false_notices.hits, half.inconclusive.hits, half.inconclusive.runs) == (1, 1, 12)
     assert half.false_criticals == ["good, detect, yolov8n, seed 7: rule at step 50"]
     assert ours.recall.share == wilson(5, 7)
 
