@@ -130,7 +130,7 @@ CASES = (
         given=DIED,
         saw="a stock run of NaN that ended after 4 of 9 epochs, two days ago",
         after="ultralytics #21020",
-        waits_for=PEOPLE_BRING,
+        waits_for=None,
         right=(
             field("verdict", "failed", "unstable", "inconclusive"),
             field("end.state", "interrupted", "exception", "killed"),

@@ -30,7 +30,7 @@ from yolo_stability.trace.epochs import as_epochs, epoch_line
 from yolo_stability.trace.layout import EPOCHS, EVENTS, FOLDER, HEADER, part_path
 from yolo_stability.trace.serialize import strict_json
 
-__all__ = ["BUNDLE_SUFFIX", "Bundle", "unpack_bundle", "write_bundle"]
+__all__ = ["BUNDLE_SUFFIX", "Bundle", "bundled_diagnosis", "unpack_bundle", "write_bundle"]
 
 BUNDLE_SUFFIX = ".zip"
 LIMIT = 1_000_000
@@ -152,6 +152,20 @@ def unpack_bundle(path: Path, folder: Path) -> Diagnosis | None:
     return None
 
 
+def bundled_diagnosis(path: Path) -> Diagnosis:
+    """Return the diagnosis that was made when a bundle was written.
+
+    Raises:
+        TraceError: The file cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            content = _member(archive, archive.getinfo(DIAGNOSIS_FILE))
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise TraceError(f"'{path}' cannot be read as a bundle: {error}") from error
+    return diagnosis_from_json(content, path)
+
+
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     with archive.open(info) as file:
         data = file.read(_UNPACKED_LIMIT + 1)  # a header may lie about the size
@@ -196,7 +210,8 @@ def _plain_files(run: Path, diagnosis: Diagnosis, hidden: Anonymizer) -> dict[st
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows(lines)
     return {
-        _MARK: _json({"schema_version": _SCHEMA_VERSION, "whole": True}),
+        # the diagnosis also rests on settings and checkpoints, which are not in the file
+        _MARK: _json({"schema_version": _SCHEMA_VERSION, "whole": False}),
         RESULTS: table.getvalue().encode(),
         DIAGNOSIS_FILE: _json(hidden.value(diagnosis_to_json(diagnosis))),
     }

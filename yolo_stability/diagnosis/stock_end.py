@@ -98,7 +98,7 @@ def _is_stripped(checkpoint: Path) -> bool | None:
             parts = {tensor.part for tensor in opened.tensors}
     except StabilityError:
         return None
-    return epoch == -1 or "optimizer" not in parts
+    return epoch < 0 if isinstance(epoch, int) else "optimizer" not in parts
 
 
 def _is_stalled(epochs: EpochSeries, settings: Mapping[str, Any]) -> bool:

@@ -17,7 +17,7 @@ from yolo_stability.core.suggestions import nearest
 from yolo_stability.core.text import count
 from yolo_stability.core.types import Trace, VerdictWord
 from yolo_stability.diagnosis.best_checkpoint import with_best
-from yolo_stability.diagnosis.bundle import BUNDLE_SUFFIX, unpack_bundle
+from yolo_stability.diagnosis.bundle import BUNDLE_SUFFIX, bundled_diagnosis, unpack_bundle
 from yolo_stability.diagnosis.diagnose import diagnose_trace
 from yolo_stability.diagnosis.incidents import read_incident_facts
 from yolo_stability.diagnosis.located import module_advice
@@ -201,7 +201,10 @@ def _of_bundle(path: Path) -> Diagnosis:
     """Diagnose a bundle: by the rules of today where it holds the whole run."""
     with tempfile.TemporaryDirectory(prefix="yolo-stability-bundle-") as temporary:
         folder = Path(temporary)
-        return unpack_bundle(path, folder) or diagnose_run(folder)
+        found = unpack_bundle(path, folder)
+        if found is not None:
+            return found
+        return dataclasses.replace(diagnose_run(folder), best=bundled_diagnosis(path).best)
 
 
 def _as_recorded(folder: Path, error: StabilityError) -> Examination:

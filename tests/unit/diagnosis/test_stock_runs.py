@@ -6,14 +6,17 @@ import math
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import yaml
+from traces import record, write
 
 from yolo_stability.core.findings import End
+from yolo_stability.diagnosis.bundle import write_bundle
 from yolo_stability.diagnosis.results_table import epoch_series, read_table
 from yolo_stability.diagnosis.targets import diagnose_run, examine_target
 
@@ -195,3 +198,21 @@ def test_the_classes_of_a_stock_classifier_are_those_of_its_checkpoint(tmp_path:
         content = {"9.linear.weight": torch.randn(classes, 4)}
         torch.save({"model": content, "epoch": -1}, tmp_path / "weights" / "last.pt")
         assert diagnose_run(tmp_path).learning == expected
+
+
+def test_a_bundle_keeps_what_settings_and_checkpoints_showed(tmp_path: Path) -> None:
+    folder = run(tmp_path / "run", 4, last="whole")
+    found = diagnose_run(folder)
+    file = write_bundle(folder, found, tmp_path / "b.zip").path
+    assert examine_target(file).diagnosis.end == found.end
+    records = [record(s, (3.0, 4.0, 2.0, 12.0), loss=8.0 - 0.05 * s) for s in range(40)]
+    recorded = write(tmp_path / "recorded", records)
+    (recorded / "weights").mkdir()
+    torch.save({"model": torch.randn(8, 8), "epoch": 2}, recorded / "weights" / "best.pt")
+    found = diagnose_run(recorded)
+    file = write_bundle(recorded, found, tmp_path / "c.zip").path
+    assert found.best is not None
+    assert (found.best.epoch, found.best.audit) == (3, "sound")
+    kept = examine_target(file).diagnosis.best
+    assert kept is not None
+    assert replace(kept, file=found.best.file) == found.best  # paths are anonymous
