@@ -125,6 +125,7 @@ def test_a_leap_is_heard_at_its_step_and_undone(
     assert result.stopped is None
     rates = trace.steps["lr/weight"].to_list()
     assert max(rates[step + 2 :]) < 0.02
+    assert max(trace.steps["lr/bias"].to_list()[-16:]) < 0.02  # past any warm-up
     assert rates[-1] > 0.0005  # as without the leap, not lowered further
 
 

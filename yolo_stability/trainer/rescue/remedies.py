@@ -156,9 +156,12 @@ class LiveRemedies:
             self.know_rates(state)
         shares = _schedule_shares(state)
         for i, group in enumerate(state.optimizer.param_groups):
-            if group_names(state.optimizer)[i] not in groups:
-                continue
             base, known = state.scheduler.base_lrs[i], self._base[i]
+            if group_names(state.optimizer)[i] not in groups:
+                # in the warm-up a raised base rate shows later, above all in the biases
+                if max(base, group["initial_lr"]) > _RAISED * known:
+                    state.scheduler.base_lrs[i] = group["initial_lr"] = known
+                continue
             # the schedule calls for the rate although its base rate is the known one
             scheduled = base < _RAISED * known and base * shares[i] * _RAISED > group["lr"]
             restored = known * factor if scheduled else min(base, known)

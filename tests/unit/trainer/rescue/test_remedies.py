@@ -106,6 +106,20 @@ def test_a_leap_is_undone_wherever_rates_are_kept(leap: Any, groups: tuple[str, 
         assert initial == pytest.approx([0.1, 0.1])
 
 
+def test_a_base_rate_that_was_raised_without_showing_is_restored_too() -> None:
+    """In the warm-up the rate of the biases hardly depends on their base rate yet."""
+    trainer, live = make_trainer(), remedies()
+    live.know_rates(TrainerState(trainer))
+    for i in range(2):
+        everywhere(trainer, i)
+    trainer.optimizer.param_groups[1]["lr"] = 0.09
+    live.apply(TrainerState(trainer), action("lower_rate", "0.002", groups=("pg0",)))
+    assert rates(trainer) == pytest.approx([0.1, 0.09])
+    assert trainer.scheduler.base_lrs == pytest.approx([0.1, 0.1])
+    initial = [group["initial_lr"] for group in trainer.optimizer.param_groups]
+    assert initial == pytest.approx([0.1, 0.1])
+
+
 def test_a_leap_that_was_undone_is_not_lowered_again_by_a_resume() -> None:
     trainer, live = make_trainer(), remedies()
     live.resume(TrainerState(trainer), action("lower_rate", "0.002", groups=("bias",)))
