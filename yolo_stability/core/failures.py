@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePath
 from types import CodeType, FrameType, TracebackType
 
-from yolo_stability.core.findings import Failure
+from yolo_stability.core.findings import RunException
 
 __all__ = ["failure_of", "users_line"]
 
@@ -17,7 +17,7 @@ _FRAMEWORKS = ("torch", "torchvision", "ultralytics", "yolo_stability")
 _LONGEST = 2000
 
 
-def failure_of(error: BaseException) -> Failure:
+def failure_of(error: BaseException) -> RunException:
     """Return type, message and place of an exception that is being handled.
 
     Example:
@@ -27,7 +27,7 @@ def failure_of(error: BaseException) -> Failure:
         ...     failure_of(error).type
         'ValueError'
     """
-    return Failure(
+    return RunException(
         type=type(error).__name__, message=str(error)[:_LONGEST], where=users_line(error)
     )
 

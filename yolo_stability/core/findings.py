@@ -18,7 +18,7 @@ from yolo_stability.core.types import (
     VerdictWord,
 )
 
-__all__ = ["Best", "Cause", "Diagnosis", "End", "Failure", "Finding", "Rescued"]
+__all__ = ["Best", "Cause", "Diagnosis", "End", "Finding", "Rescued", "RunException"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,7 @@ class Cause:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
+class RunException:
     """The exception that ended a run.
 
     Attributes:
@@ -140,7 +140,7 @@ class End:
     reason: EndReason | None = None
     epochs_done: int = 0
     epochs_planned: int | None = None
-    exception: Failure | None = None
+    exception: RunException | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

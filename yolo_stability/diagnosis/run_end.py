@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, get_args
 
-from yolo_stability.core.findings import End, Failure, Rescued
+from yolo_stability.core.findings import End, Rescued, RunException
 from yolo_stability.core.text import count
 from yolo_stability.core.types import EndReason, EndState
 from yolo_stability.diagnosis.context import DiagnosisContext
@@ -97,7 +97,7 @@ def _end(
     state: Any,
     *,
     reason: EndReason | None = None,
-    failure: Failure | None = None,
+    failure: RunException | None = None,
 ) -> End:
     """Return an end with the number of epochs; an epoch without its end does not count."""
     done, planned = data.get("epochs_done"), data.get("epochs_planned")
@@ -117,17 +117,17 @@ def _end(
     )
 
 
-def _failure(data: Mapping[str, Any]) -> Failure | None:
+def _failure(data: Mapping[str, Any]) -> RunException | None:
     """Return the exception of an end event; a loop of schema 1 names only its type."""
     raised = data.get("exception")
     if isinstance(raised, Mapping):
         where = raised.get("where")
-        return Failure(
+        return RunException(
             type=str(raised.get("type", "")),
             message=str(raised.get("message", "")),
             where=None if where is None else str(where),
         )
-    return Failure(type=str(data["error"]), message="") if data.get("error") else None
+    return RunException(type=str(data["error"]), message="") if data.get("error") else None
 
 
 def _last_session(events: tuple[SeriesEvent, ...]) -> tuple[SeriesEvent, ...]:

@@ -181,7 +181,7 @@ def _signs_or_calm(context: DiagnosisContext, signs: Sequence[Finding]) -> str:
     if context.stock:
         return f"no sign of trouble in the losses of {count(context.run.step.size, 'epoch')}"
     text = f"no sign of trouble in {count(context.run.step.size, 'step')}"
-    own = ratio_of(context.run.norm, context.usual_norm)
+    own = ratio_of(context.norm, context.usual_norm)
     if np.isfinite(own).any():
         highest = brief(float(np.nanmax(own)))
         text += f": the gradient norm reached {highest} times its running median"

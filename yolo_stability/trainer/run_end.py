@@ -6,7 +6,7 @@ from typing import Any
 
 from yolo_stability.compat.ultralytics import Trainer
 from yolo_stability.core.failures import failure_of
-from yolo_stability.core.findings import End, Failure
+from yolo_stability.core.findings import End, RunException
 from yolo_stability.core.types import EndReason, EndState
 from yolo_stability.trainer.epoch_log import EpochLog
 
@@ -39,7 +39,7 @@ def end_of(
         state = "interrupted"
     else:
         state = "stopped" if reason else "finished"
-    failure: Failure | None = failure_of(error) if state == "exception" and error else None
+    failure: RunException | None = failure_of(error) if state == "exception" and error else None
     return End(
         state=state,
         reason=reason,

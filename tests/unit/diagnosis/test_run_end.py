@@ -11,7 +11,7 @@ import pytest
 from epoch_tables import epochs_of, run_of, settings
 from traces import record, write
 
-from yolo_stability.core.findings import Best, Diagnosis, End, Failure
+from yolo_stability.core.findings import Best, Diagnosis, End, RunException
 from yolo_stability.core.lock import lock_folder, unlock_folder
 from yolo_stability.diagnosis.diagnose import diagnose_context, diagnose_series
 from yolo_stability.diagnosis.examples import event, healthy_run, with_rows
@@ -67,7 +67,7 @@ def test_the_end_of_a_recorded_run(events: list[SeriesEvent], expected: tuple[An
     assert end is not None
     assert (end.state, end.reason, end.epochs_done) == expected
     assert end.epochs_planned == 6
-    assert (end.exception == Failure(**RAISED)) == (end.state == "exception")
+    assert (end.exception == RunException(**RAISED)) == (end.state == "exception")
 
 
 def test_a_run_of_schema_1_that_ended_early_was_stopped() -> None:
@@ -82,7 +82,7 @@ def test_a_loop_that_was_left_has_no_end_and_one_that_raised_has() -> None:
     raised = event("end", 95, {"completed": False, "stopped": None, "error": "ValueError"})
     end = end_of(run_of(epochs_of([]), 96, raised, header=settings()))
     assert end is not None
-    assert (end.state, end.exception) == ("exception", Failure(type="ValueError", message=""))
+    assert (end.state, end.exception) == ("exception", RunException(type="ValueError", message=""))
 
 
 def test_what_the_benchmark_knows_outweighs_the_trace() -> None:

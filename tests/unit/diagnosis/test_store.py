@@ -13,9 +13,9 @@ from yolo_stability.core.findings import (
     Cause,
     Diagnosis,
     End,
-    Failure,
     Finding,
     Rescued,
+    RunException,
 )
 from yolo_stability.diagnosis.store import diagnosis_from_json, diagnosis_to_json
 
@@ -42,7 +42,7 @@ WHOLE = Diagnosis(
         state="exception",
         epochs_done=3,
         epochs_planned=7,
-        exception=Failure(type="KeyError", message="x", where="train.py:31"),
+        exception=RunException(type="KeyError", message="x", where="train.py:31"),
     ),
     best=Best(epoch=2, fitness=0.4, file="weights/best.pt", audit="sound"),
     rescued=Rescued(count=1, remedies=("lower_rate",), healthy_since=None),

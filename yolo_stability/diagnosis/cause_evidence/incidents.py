@@ -29,7 +29,8 @@ def from_incidents(context: DiagnosisContext, *, earlier: bool) -> Iterator[Caus
     found = [incident for incident in context.incidents if incident.reproduced]
     bad = [incident for incident in found if incident.images_bad]
     if bad:
-        text = f"{named_images(bad[0].images) or 'a batch'} of step {bad[0].step} holds pixels or labels that "
+        named = named_images(bad[0].images) or "a batch"
+        text = f"{named} of step {bad[0].step} holds pixels or labels that "
         yield CauseEvidence(
             weights={"data": _PROVEN}, text=f"{text}are not finite or far out of range"
         )
