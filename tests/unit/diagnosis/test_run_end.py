@@ -209,6 +209,8 @@ def test_the_first_line_of_a_failed_run_names_the_checkpoint_to_deploy() -> None
     assert well[0].startswith("stable: ")
     assert "best : best.pt of epoch 4 is sound, fitness 0.41" in well
     assert "best.pt of epoch 4 is sound" in replace(found, best=best)._repr_html_()
+    useless = replace(found, best=replace(best, fitness=0.0))
+    assert useless.lines()[0].startswith("failed (best.pt of epoch 4 is sound, with a fitness of 0")
 
 
 def test_warnings_are_heard_but_decide_nothing() -> None:
