@@ -167,7 +167,7 @@ def test_why_says_what_a_verdict_rests_on() -> None:
         "learned: mAP50-95(B) 0.4 in epoch 6 of 6; no sign of trouble in 96 steps: the gradient"
     )
     assert why(LOST, done) == (
-        "not learned: mAP50-95(B) lost from 0.4 in epoch 1 to 0 in the validations of epochs 4 to 6"
+        "not learned: metrics/mAP50-95(B) fell from 0.4 in epoch 1 to 0 from epoch 4 on"
     )
     assert why(FELL, done) == (
         "declined: mAP50-95(B) fell from 0.4 in epoch 1 to at most 0.1 in the validations of "
