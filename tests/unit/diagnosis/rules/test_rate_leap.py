@@ -231,6 +231,14 @@ def test_a_rescue_that_restores_the_rate_leaves_the_leap_in_the_trace() -> None:
     assert (found.severity, found.first_step) == ("critical", 40)
 
 
+def test_a_leap_ends_where_the_rates_are_back() -> None:
+    head = settings_of()
+    once = leapt(stock_run(head), 500, 40, last=42)
+    for_good = leapt(stock_run(head), 500, 40)
+    found = [next(iter(RateLeap().look(DiagnosisContext(r, header=head)))) for r in (once, for_good)]
+    assert [(f.first_step, f.last_step) for f in found] == [(40, 41), (40, 47)]
+
+
 def test_a_schedule_with_restarts_is_a_warning_and_in_a_plain_loop_nothing() -> None:
     head, run = settings_of(), healthy_run(96)
     rate = 0.01 * 0.01 ** ((run.step % 32) / 32)
