@@ -161,7 +161,7 @@ class Best:
     audit: str
 
     def phrase(self) -> str:
-        """Return the soundness of the checkpoint, such as `best.pt of epoch 3 is sound`."""
+        """Return the state of the checkpoint, such as `best.pt of epoch 3 is sound`."""
         epoch = "" if self.epoch is None else f" of epoch {self.epoch:,}"
         useless = ", with a fitness of 0" if self.fitness == 0 else ""
         return f"best.pt{epoch} is {self.audit}{useless}"

@@ -111,7 +111,7 @@ def box_gain(context: DiagnosisContext, item: str) -> float | None:
         item: Name of the item, such as `box_loss`.
     """
     settings, name = context.settings, BOX_GAINS[item]
-    if not settings.get("task"):
+    if not settings.get("task") and name not in settings:
         return None
     value = 1.0 if name is None else settings.get(name, 1.0)
     try:

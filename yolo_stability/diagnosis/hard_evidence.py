@@ -103,7 +103,7 @@ def _one_class(context: DiagnosisContext) -> HardEvidence | None:
     nothing = loss.size >= (_ROWS if context.stock else _STEPS) and not np.any(loss != 0)
     if context.settings.get("nc") != 1 and not nothing:
         return None
-    text = "the data set has one class, so that there is nothing to tell apart"
+    text = "the data set has one class, so that there is nothing to learn"
     return HardEvidence(kind="one_class", text=text)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from epoch_tables import epochs_of, run_of, settings
+from outcome_tables import epochs_of, run_of, settings
 from traces import record, write
 
 from yolo_stability.core.findings import Best, Diagnosis, End, RunException

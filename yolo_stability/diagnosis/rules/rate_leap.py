@@ -75,7 +75,7 @@ class RateLeap(Rule):
         rows = slice(leap.row, min(leap.row + self.lasting, context.run.step.size))
         high = np.zeros(rows.stop - rows.start, dtype=bool)
         for name in leap.factors:
-            rates = context.run.rates[name][rows]
+            rates = context.run.rates.get(name, context.run.lr)[rows]
             high |= rates > rates[0] / self.warning
         back = np.flatnonzero(~high[1:])
         return int(rows.start + 1 + back[0]) if back.size else rows.stop
