@@ -194,6 +194,12 @@ def test_validation_that_fails_with_training_is_another_cause() -> None:
     assert "evaluation" not in {c.name for c in ranked(run)}
 
 
+def test_validation_of_a_model_whose_every_step_was_skipped_is_no_cause() -> None:
+    stopped = with_rows(RUN, slice(0, 96), loss=NAN, guard=True)
+    run = replace(stopped, epochs=epochs([NAN] * 6))
+    assert "evaluation" not in {c.name for c in ranked(run)}
+
+
 @pytest.mark.parametrize(("train", "alone"), [([1, 1, 1], True), ([1, NAN, NAN], False)])
 def test_a_stock_run_compares_its_own_columns(train: list[float], alone: bool) -> None:
     run = replace(RUN, epochs=epochs([1, NAN, NAN], train))
