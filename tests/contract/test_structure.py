@@ -140,7 +140,7 @@ def test_constraints_pin_every_dependency_and_the_pair_of_the_makefile() -> None
     assert set(pins.group(1).split()) <= set(text.splitlines())
 
 
-def test_notebooks_carry_no_outputs() -> None:
+def test_notebooks_carry_the_outputs_of_their_code() -> None:
     notebooks = [str(path) for path in (REPO / "notebooks").glob("*.ipynb")]
     done = subprocess.run(
         [sys.executable, str(REPO / ".ci" / "check_notebooks.py"), *notebooks],
@@ -152,6 +152,20 @@ def test_notebooks_carry_no_outputs() -> None:
 
 
 # --- the rules can fail ---------------------------------------------------------------------------
+
+
+def test_a_notebook_that_changed_after_its_run_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "changed.ipynb"
+    first = min((REPO / "notebooks").glob("*.ipynb"))
+    path.write_text(first.read_text(encoding="utf-8").replace("import", "import os,", 1))
+    done = subprocess.run(
+        [sys.executable, str(REPO / ".ci" / "check_notebooks.py"), str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "changed after its last run" in done.stderr
 
 
 def test_a_long_module_is_found(tmp_path: Path) -> None:
