@@ -77,8 +77,9 @@ def test_kinds(tmp_path: Path) -> None:
     assert kind_of(tmp_path) == "run"
     with pytest.raises(TraceError, match="does not exist"):
         kind_of(tmp_path / "nothing")
-    with pytest.raises(TraceError, match="is not a run folder"):
-        kind_of(tmp_path / "notes.txt")
+    assert kind_of(tmp_path / "notes.txt") == "log"
+    with pytest.raises(TraceError, match="is not a run folder, .* holds no output of an Ultralyti"):
+        examine_target(tmp_path / "notes.txt")
 
 
 def test_a_diagnosis_shows_itself() -> None:
