@@ -248,8 +248,9 @@ def compare(*runs: str | Path, out: str | Path = "runs/compare") -> BenchmarkRes
     """Write a benchmark report from existing runs.
 
     Args:
-        *runs: Run folders, the control first; stock Ultralytics runs contribute the columns of
-            `results.csv`. Given a single benchmark folder, its report is written again.
+        *runs: Run folders, the control first; stock runs of Ultralytics or YOLOv5 contribute the
+            columns of `results.csv`, and get the verdict of `diagnose`. Given a single benchmark
+            folder, its report is written again.
         out: Output folder of the report.
 
     Returns:

@@ -14,7 +14,7 @@ from traces import record, write
 from yolo_stability.core.errors import TraceError
 from yolo_stability.core.findings import Cause, Diagnosis, Finding
 from yolo_stability.diagnosis.store import DIAGNOSIS_FILE, diagnosis_to_json
-from yolo_stability.diagnosis.targets import diagnose_run, kind_of
+from yolo_stability.diagnosis.targets import diagnose_run, examine_target, kind_of
 from yolo_stability.display.diagnosis_text import verdict_lines
 from yolo_stability.trace import load_trace
 
