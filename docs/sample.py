@@ -91,7 +91,7 @@ def _run(words: list[str], folder: Path, environment: Mapping[str, str]) -> str:
         stderr=subprocess.DEVNULL,
         text=True,
     )
-    if done.returncode not in {0, 3}:
+    if done.returncode not in {0, 3, 4}:
         raise RuntimeError(f"{' '.join(words)}: exit code {done.returncode}")
     return done.stdout
 

@@ -168,7 +168,7 @@ def _sentence(
     worst = "failed" if failed else "unstable" if drafted.unstable else "stable"
     example = _example([run for run in decided if run.verdict == worst] or decided, runs)
     young = drafted.too_early
-    rest = f"; {count(young, 'run')} too short to tell whether it learns" if young else ""
+    rest = f"; {count(young, 'run')} too short to know whether it learns" if young else ""
     rest += f"; {count(len(runs) - known, 'run')} inconclusive" if known < len(runs) else ""
     head = f"{drafted.arm} on {drafted.task} {_head(drafted, known)}"
     return f"{head} ({sure}): {example}{_fitness(runs, control, example)}{rest}."

@@ -194,7 +194,7 @@ class Comparison:
         worst_block: Most frequent onset block, or the block that differs most from the control.
         anecdotal: Whether fewer than two runs count.
         sentence: Summary in one sentence.
-        too_early: Number of runs that were too short to tell whether they learn; they count.
+        too_early: Number of runs that were too short to know whether they learn; they count.
     """
 
     __pydantic_config__ = AS_READ

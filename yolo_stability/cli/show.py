@@ -43,11 +43,15 @@ def show_examined(examined: Examination, width: int = 80) -> None:
     """
     from rich.console import Console
 
+    from yolo_stability.diagnosis.rules import RULES
     from yolo_stability.display.diagnosis_text import colored
 
     console = Console(highlight=False)
     for line in colored(examined.lines(width)):
         console.print(line, soft_wrap=True)
+    names = [f.rule for f in examined.diagnosis.findings if f.rule in RULES.names]
+    if names:
+        console.print(f"more: yolo-stability explain {names[0]}", soft_wrap=True)
 
 
 def show_mechanics(result: MechanicsResult) -> None:

@@ -36,8 +36,9 @@ def sums_over_images(model: nn.Module) -> bool:
     """
     inner = unwrap_model(model)
     inner = getattr(inner, "student_model", inner)  # distillation adds a term with the same factor
+    criterion = getattr(inner, "criterion", None)  # None until the first batch
     return (
-        type(getattr(inner, "criterion", None)).__module__ in {"builtins", loss.__name__}
+        (criterion is None or type(criterion).__module__ == loss.__name__)
         and _owner(inner, "loss") in _LOSSES
         and _owner(inner, "init_criterion") in _CRITERIA
     )

@@ -161,9 +161,10 @@ class Best:
     audit: str
 
     def phrase(self) -> str:
-        """Return the soundness of the checkpoint, such as `best.pt of epoch 3 is sound`."""
+        """Return the state of the checkpoint, such as `best.pt of epoch 3 is sound`."""
         epoch = "" if self.epoch is None else f" of epoch {self.epoch:,}"
-        return f"best.pt{epoch} is {self.audit}"
+        useless = ", with a fitness of 0" if self.fitness == 0 else ""
+        return f"best.pt{epoch} is {self.audit}{useless}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,7 +269,7 @@ class Diagnosis:
         """Return what is known besides verdict and findings, as (name, text) pairs."""
         facts = []
         if self.best is not None and self.verdict != "failed":
-            fitness = "" if self.best.fitness is None else f", fitness {self.best.fitness:.3g}"
+            fitness = f", fitness {self.best.fitness:.3g}" if self.best.fitness else ""
             facts.append(("best ", self.best.phrase() + fitness))
         if self.rescued is not None:
             facts.append(("rescue", self.rescued.sentence()))

@@ -1,4 +1,4 @@
-"""The checkpoint `best.pt` of a run, which people deploy: its epoch, fitness and soundness."""
+"""The checkpoint `best.pt` of a run, which people deploy: its epoch, fitness and audit."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -19,7 +18,6 @@ __all__ = [
     "epochs_text",
     "last_row_of",
     "not_finite",
-    "settings_of",
     "skill_columns",
     "validations",
 ]
@@ -103,16 +101,6 @@ def skill_columns(columns: list[str]) -> list[str]:
     return sorted(found, key=lambda name: not name.endswith(_SPECIFIC))
 
 
-def settings_of(context: DiagnosisContext) -> Mapping[str, Any]:
-    """Return the settings of a run, the effective ones first; empty where they are not to be used.
-
-    Args:
-        context: The run.
-    """
-    header = context.header
-    return {} if header is None else {**header.requested, **header.effective}
-
-
 def box_gain(context: DiagnosisContext, item: str) -> float | None:
     """Return the gain of a loss item of boxes; None where it is unknown.
 
@@ -122,8 +110,8 @@ def box_gain(context: DiagnosisContext, item: str) -> float | None:
         context: The run.
         item: Name of the item, such as `box_loss`.
     """
-    settings, name = settings_of(context), BOX_GAINS[item]
-    if not settings.get("task"):
+    settings, name = context.settings, BOX_GAINS[item]
+    if not settings.get("task") and name not in settings:
         return None
     value = 1.0 if name is None else settings.get(name, 1.0)
     try:

@@ -234,7 +234,7 @@ def explain(name: str) -> RuleExplanation | CauseExplanation:
 
     Example:
         >>> explain("data").rules
-        ('noise', 'non_finite', 'spike')
+        ('input_range', 'no_match', 'noise', 'non_finite', 'spike')
         >>> explain("spike").supports
         ('data', 'numeric_range', 'learning_rate')
     """

@@ -9,6 +9,7 @@ import numpy as np
 
 from yolo_stability.core.text import count, listing, percent
 from yolo_stability.diagnosis.context import DiagnosisContext
+from yolo_stability.diagnosis.evidence import box_gain
 from yolo_stability.diagnosis.skill import TOP1, skill_of
 from yolo_stability.trace.arrays import Floats, Ints
 
@@ -102,7 +103,7 @@ def _one_class(context: DiagnosisContext) -> HardEvidence | None:
     nothing = loss.size >= (_ROWS if context.stock else _STEPS) and not np.any(loss != 0)
     if context.settings.get("nc") != 1 and not nothing:
         return None
-    text = "the data set has one class, so that there is nothing to tell apart"
+    text = "the data set has one class, so that there is nothing to learn"
     return HardEvidence(kind="one_class", text=text)
 
 
@@ -144,8 +145,8 @@ def _box_parts(context: DiagnosisContext) -> Iterator[tuple[str, Floats]]:
 
 def _has_gain(context: DiagnosisContext, part: str) -> bool:
     """Return whether a part counts in the loss; Ultralytics' gains are above 0 by default."""
-    gain = context.settings.get(part.removesuffix("_loss"))
-    return not isinstance(gain, int | float) or gain > 0
+    gain = box_gain(context, part)
+    return gain is None or gain > 0
 
 
 def _no_objects(context: DiagnosisContext) -> HardEvidence | None:

@@ -71,7 +71,7 @@ def learning_of(context: DiagnosisContext, end: End | None) -> LearningResult:
 
 
 def _by_skill(context: DiagnosisContext, skill: Skill, end: End | None) -> LearningResult:
-    """Return what the skill at the validations says; there is at least one."""
+    """Return what the skill at the validations shows; there is at least one."""
     value = skill.value
     best, last = float(value.max()), float(value[-1])
     long = _is_long(context)

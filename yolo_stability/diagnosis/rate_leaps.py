@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from yolo_stability.diagnosis.context import DiagnosisContext
+from yolo_stability.diagnosis.rolling import ratio_of
 from yolo_stability.diagnosis.schedule import StockSchedule, is_bias
 from yolo_stability.trace.arrays import Bools, Floats, RunSeries
 
@@ -74,7 +75,7 @@ def find_leaps(context: DiagnosisContext, limit: float) -> list[Leap]:
             expected = expectation.of(name, rates[name], int(row))
             if not expected > 0 or not rates[name][row] > limit * expected:
                 continue
-            factors.setdefault(int(row), {})[name] = float(rates[name][row] / expected)
+            factors.setdefault(int(row), {})[name] = float(ratio_of(rates[name][row], expected))
             if expectation.knows(name, rates[name], int(row)):
                 known.setdefault(int(row), set()).add(name)
     return [

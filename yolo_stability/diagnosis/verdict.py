@@ -23,6 +23,8 @@ FEW_STEPS = 16
 _END, _END_ROWS = 8, 3
 """Steps, and rows of `results.csv`, that are the end: what extends into them was not overcome."""
 _BROKEN_OFF = frozenset({"exception", "killed", "interrupted", "running"})
+_OUTCOMES = frozenset({"validation", "no_match", "trainable"})
+"""Rules that see that a model has learned nothing."""
 _ENDED_BADLY = frozenset({"guard", "fail_on", "rescue"})
 
 
@@ -80,11 +82,11 @@ def _failed(
     if not (lasting or not_learned or stopped):
         return None
     main = next(iter(lasting or _critical(signs)), None)
-    reasons = _parts(
-        "" if main is None else _with_first(main, signs),
-        f"not learned: {outcome.text}" if not_learned else "",
-        _ending(context, end),
-    )
+    seen = "" if main is None else _with_first(main, signs)
+    missed = f"not learned: {outcome.text}" if not_learned else ""
+    if main is not None and not_learned and main.rule in _OUTCOMES:
+        seen, missed = f"not learned: {seen}", ""  # the same observation
+    reasons = _parts(seen, missed, _ending(context, end))
     return "failed", "; ".join(reasons)
 
 

@@ -47,7 +47,7 @@ GLOSSARY = (
     (
         "learning",
         "Whether the model that the run ended with has learned, from its validations: learned, "
-        "declined, not learned, too early to tell (such a run counts in rates), or unknown where "
+        "declined, not learned, too early to know (such a run counts in rates), or unknown where "
         "nothing was validated.",
     ),
     (

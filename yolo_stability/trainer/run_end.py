@@ -10,10 +10,10 @@ from yolo_stability.core.findings import End, RunException
 from yolo_stability.core.types import EndReason, EndState
 from yolo_stability.trainer.epoch_log import EpochLog
 
-__all__ = ["end_data", "end_of"]
+__all__ = ["end_data", "session_end"]
 
 
-def end_of(
+def session_end(
     trainer: Trainer,
     epochs: EpochLog,
     *,

@@ -34,7 +34,7 @@ from yolo_stability.trainer.policy import Policy
 from yolo_stability.trainer.rescue.controller import Rescue
 from yolo_stability.trainer.rescue.preconditions import check_rescue
 from yolo_stability.trainer.rescue.prepare import prepare_rescue
-from yolo_stability.trainer.run_end import end_data, end_of
+from yolo_stability.trainer.run_end import end_data, session_end
 from yolo_stability.trainer.settings import effective
 from yolo_stability.trainer.settings.sidecar import SIDECAR, resumed_settings, write_sidecar
 from yolo_stability.trainer.step.journal import Journal
@@ -298,7 +298,7 @@ class WatchedRun:
         if ended:
             self._notice(loop.records.outcome.failure())
             self._notice(loop.recovery.skipped_to_the_end())
-        end = end_of(
+        end = session_end(
             trainer, self._epochs, ended=self._ended, early=loop.journal.stopped_by, error=error
         )
         loop.journal.emit("end", None, end_data(end, self.stopped))

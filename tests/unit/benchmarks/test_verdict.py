@@ -44,7 +44,10 @@ def scaled(r: StepRecord, factors: Sequence[float], **changes: Any) -> StepRecor
         math.nan if s.grad_norm is None else s.grad_norm * f
         for s, f in zip(r.blocks, factors, strict=True)
     ]
-    return record(r.step, norms, loss=changes.pop("loss", r.loss), **changes)
+    loss = changes.pop("loss", r.loss)
+    if loss == 0:
+        changes["loss_items"] = dict.fromkeys(r.loss_items, 0.0)
+    return record(r.step, norms, loss=loss, **changes)
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from yolo_stability.diagnosis.diagnose import diagnose_series
 from yolo_stability.diagnosis.examples import event, healthy_run, with_rows
 from yolo_stability.diagnosis.incidents import IncidentFacts
 from yolo_stability.diagnosis.located import located
+from yolo_stability.diagnosis.rules.rate_leap import RateLeap
 from yolo_stability.trace.arrays import EpochSeries, RunSeries, SeriesEvent
 
 RUN = healthy_run()
@@ -193,6 +194,12 @@ def test_validation_that_fails_with_training_is_another_cause() -> None:
     assert "evaluation" not in {c.name for c in ranked(run)}
 
 
+def test_validation_of_a_model_whose_every_step_was_skipped_is_no_cause() -> None:
+    stopped = with_rows(RUN, slice(0, 96), loss=NAN, guard=True)
+    run = replace(stopped, epochs=epochs([NAN] * 6))
+    assert "evaluation" not in {c.name for c in ranked(run)}
+
+
 @pytest.mark.parametrize(("train", "alone"), [([1, 1, 1], True), ([1, NAN, NAN], False)])
 def test_a_stock_run_compares_its_own_columns(train: list[float], alone: bool) -> None:
     run = replace(RUN, epochs=epochs([1, NAN, NAN], train))
@@ -202,7 +209,9 @@ def test_a_stock_run_compares_its_own_columns(train: list[float], alone: bool) -
 def test_a_leap_before_it_weighs_more() -> None:
     leapt = with_rows(RUN, slice(20, 96), lr=5.0)
     run = replace(leapt, epochs=epochs([1, 1, NAN, NAN, NAN, NAN]))
-    assert ranked(run)[0].name == "learning_rate"
+    context = DiagnosisContext(run)
+    causes = rank_causes(context, [ALARM, *RateLeap().look(context)])
+    assert causes[0].name == "learning_rate"
 
 
 def evaluation(**data: Any) -> SeriesEvent:

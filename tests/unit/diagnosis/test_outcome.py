@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from epoch_tables import STRICT, blocks, epochs_of, run_of, settings
+from outcome_tables import STRICT, blocks, epochs_of, run_of, settings
 
 from yolo_stability.core.findings import End, Finding
 from yolo_stability.diagnosis.diagnose import diagnose_context

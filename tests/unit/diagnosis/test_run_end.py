@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from epoch_tables import epochs_of, run_of, settings
+from outcome_tables import epochs_of, run_of, settings
 from traces import record, write
 
 from yolo_stability.core.findings import Best, Diagnosis, End, RunException
@@ -167,7 +167,7 @@ def test_why_says_what_a_verdict_rests_on() -> None:
         "learned: mAP50-95(B) 0.4 in epoch 6 of 6; no sign of trouble in 96 steps: the gradient"
     )
     assert why(LOST, done) == (
-        "not learned: mAP50-95(B) lost from 0.4 in epoch 1 to 0 in the validations of epochs 4 to 6"
+        "not learned: metrics/mAP50-95(B) fell from 0.4 in epoch 1 to 0 from epoch 4 on"
     )
     assert why(FELL, done) == (
         "declined: mAP50-95(B) fell from 0.4 in epoch 1 to at most 0.1 in the validations of "
@@ -209,6 +209,8 @@ def test_the_first_line_of_a_failed_run_names_the_checkpoint_to_deploy() -> None
     assert well[0].startswith("stable: ")
     assert "best : best.pt of epoch 4 is sound, fitness 0.41" in well
     assert "best.pt of epoch 4 is sound" in replace(found, best=best)._repr_html_()
+    useless = replace(found, best=replace(best, fitness=0.0))
+    assert useless.lines()[0].startswith("failed (best.pt of epoch 4 is sound, with a fitness of 0")
 
 
 def test_warnings_are_heard_but_decide_nothing() -> None:

@@ -60,13 +60,17 @@ def _missing(epochs: EpochSeries, name: str) -> Bools:
 
 
 def _training_finite(context: DiagnosisContext) -> Bools:
-    """Return which epochs had finite training losses in every step that counted."""
+    """Return which epochs had finite training losses in every step that counted, and such a step.
+
+    A model whose every step was skipped is the one that the training has broken.
+    """
     epochs, run = context.epochs, context.run
     finite = np.ones(epochs.epoch.size, dtype=bool)
     for name, values in epochs.values.items():
         if name.startswith("train/"):
             finite &= np.isfinite(values) | _missing(epochs, name)
     if not context.stock:
-        broken = set(run.epoch[context.bad & ~run.guard & ~run.scaler].tolist())
-        finite &= np.array([int(epoch) not in broken for epoch in epochs.epoch], dtype=bool)
+        skipped = run.guard | run.scaler
+        finite &= ~np.isin(epochs.epoch, run.epoch[context.bad & ~skipped])
+        finite &= np.isin(epochs.epoch, run.epoch[~context.bad & ~skipped])
     return finite

@@ -43,7 +43,7 @@ class BlockDominance(Rule):
         first: Number of first steps in which one dominated step with a huge norm is a warning: the
             weights that the run began with are to blame, such as a block of zeros.
         huge: That norm; the first norms of healthy pose models reach 5e5, in no block above all.
-        samples: Sampled steps needed to tell that the others hardly move.
+        samples: Sampled steps needed to know that the others hardly move.
         still: Update ratio below which a block hardly moves; the smallest healthy ones, of a
             fine-tune at its final rate, are above 1e-6.
         apart: The dominating block moves at least so many times as much as any other.

@@ -53,6 +53,8 @@ class Collapse(Rule):
         if span is None:
             return
         begin, end = span
+        if context.begins and not (run.loss[:begin] != 0).any():
+            return  # it never had a loss: other rules find the reason
         what = (
             "loss and gradients were exactly 0"
             if zero[begin:end].all()

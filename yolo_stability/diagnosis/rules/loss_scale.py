@@ -13,7 +13,6 @@ from yolo_stability.core.text import brief
 from yolo_stability.core.types import CauseName, Severity
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
-from yolo_stability.diagnosis.evidence import settings_of
 from yolo_stability.diagnosis.examples import healthy_run
 from yolo_stability.diagnosis.rolling import spans
 from yolo_stability.trace.arrays import Bools, Floats, Ints, RunSeries
@@ -70,7 +69,7 @@ class LossScale(Rule):
 
     def _allowed(self, context: DiagnosisContext) -> tuple[tuple[float, ...], float]:
         """Return the expected ratios, none if they are unknown, with the tolerated factor."""
-        run, settings = context.run, settings_of(context)
+        run, settings = context.run, context.settings
         batch = settings.get("batch")
         if "giou_loss" in run.losses:
             return (_LAYERS,), self.loosely
@@ -136,7 +135,7 @@ def _parts(context: DiagnosisContext) -> Floats | None:
     if context.stock or not losses or not all(name.endswith("loss") for name in losses):
         return None
     header = context.header
-    if header is not None and not settings_of(context).get("task"):
+    if header is not None and not context.settings.get("task"):
         return None  # a loop of the user's own, whose parts may have weights
     return np.stack(list(losses.values()), axis=1)
 

@@ -13,7 +13,7 @@ from yolo_stability.core.text import count, listing
 from yolo_stability.core.types import CauseName
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
-from yolo_stability.diagnosis.evidence import BOX_GAINS, box_gain, epochs_text, settings_of
+from yolo_stability.diagnosis.evidence import BOX_GAINS, box_gain, epochs_text
 from yolo_stability.diagnosis.examples import healthy_run
 from yolo_stability.diagnosis.rolling import spans
 from yolo_stability.trace.arrays import Bools, Floats, Ints, RunSeries
@@ -60,7 +60,7 @@ class NoMatch(Rule):
 
     def _one_class(self, context: DiagnosisContext) -> Finding | None:
         """Check for classification of a single class, by number or by a loss of 0 throughout."""
-        settings, loss = settings_of(context), _items(context).get(_CLASS)
+        settings, loss = context.settings, _items(context).get(_CLASS)
         if settings.get("task") != ("classify" if settings else None):
             return None
         enough = context.run.step.size >= (self.epochs if context.stock else self.steps)
@@ -102,7 +102,7 @@ class NoMatch(Rule):
         when = epochs_text(first, last, lasting=span[1] == run.step.size and first != last)
         return self._report(
             context,
-            f"no step {when} had a labeled object{_of(settings_of(context).get('objects'))}",
+            f"no step {when} had a labeled object{_of(context.settings.get('objects'))}",
             rows=span,
             column=f"train/{boxes[0]}",
             observed=0.0,

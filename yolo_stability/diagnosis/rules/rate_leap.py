@@ -64,11 +64,21 @@ class RateLeap(Rule):
             severity,
             self._text(context, leap),
             context=context,
-            rows=(leap.row, min(leap.row + self.lasting, context.run.step.size)),
+            rows=(leap.row, self._end(context, leap)),
             observed=leap.factor,
             threshold=self.critical if severity == "critical" else self.warning,
             remedy=remedy,
         )
+
+    def _end(self, context: DiagnosisContext, leap: Leap) -> int:
+        """Return the position at which the rates are back, at most `lasting` after the leap."""
+        rows = slice(leap.row, min(leap.row + self.lasting, context.run.step.size))
+        high = np.zeros(rows.stop - rows.start, dtype=bool)
+        for name in leap.factors:
+            rates = context.run.rates.get(name, context.run.lr)[rows]
+            high |= rates > rates[0] / self.warning
+        back = np.flatnonzero(~high[1:])
+        return int(rows.start + 1 + back[0]) if back.size else rows.stop
 
     def _severity(self, leap: Leap) -> Severity:
         new = [factor for name, factor in leap.factors.items() if name not in leap.known]

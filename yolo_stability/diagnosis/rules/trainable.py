@@ -13,7 +13,6 @@ from yolo_stability.core.text import count, percent
 from yolo_stability.core.types import CauseName, Severity
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
-from yolo_stability.diagnosis.evidence import settings_of
 from yolo_stability.diagnosis.examples import healthy_run
 from yolo_stability.trace.arrays import Bools, Floats, RunSeries
 
@@ -51,7 +50,7 @@ class Trainable(Rule):
 
     def _frozen(self, context: DiagnosisContext) -> Finding | None:
         """Check for a new model most of which is frozen."""
-        share = settings_of(context).get("trainable_share")
+        share = context.settings.get("trainable_share")
         if _loaded(context) is not False or not isinstance(share, int | float):
             return None
         if share >= self.few:
@@ -77,7 +76,7 @@ class Trainable(Rule):
         reached = np.logical_or.accumulate(np.nan_to_num(run.block_norm) != 0, axis=1)
         share = np.where(reached, size[:, None], 0.0).sum(axis=0) / size.sum()
         # a loop of the user's own may train its parts in turns
-        limit = self.few if settings_of(context).get("task") else self.least
+        limit = self.few if context.settings.get("task") else self.least
         low: Bools = np.logical_and.accumulate(share < limit)
         if int((low & usable).sum()) < self.steps:
             return None
@@ -115,7 +114,7 @@ def _loaded(context: DiagnosisContext) -> bool | None:
 
     Older headers do not say so, but name the model.
     """
-    settings = settings_of(context)
+    settings = context.settings
     loaded, model = settings.get("loaded"), str(settings.get("model") or "")
     if isinstance(loaded, bool):
         return loaded
@@ -144,6 +143,6 @@ def _sizes(context: DiagnosisContext) -> Floats | None:
     header = context.header
     if header is None or not header.blocks:
         return None
-    frozen = set(settings_of(context).get("frozen") or ())
+    frozen = set(context.settings.get("frozen") or ())
     known = {b.name: 0 if frozen.issuperset(b.param_names) else b.numel for b in header.blocks}
     return np.array([known.get(name, 0) for name in context.run.names], dtype=np.float64)

@@ -18,7 +18,6 @@ from yolo_stability.diagnosis.evidence import (
     epochs_text,
     last_row_of,
     not_finite,
-    settings_of,
     skill_columns,
     validations,
 )
@@ -228,7 +227,7 @@ class Validation(Rule):
 
     def _skill(self, context: DiagnosisContext, table: Validations, column: str) -> Floats:
         """Return a metric with 0 at the level of chance, and where it is not finite."""
-        classes = settings_of(context).get("nc")
+        classes = context.settings.get("nc")
         values = _filled(table.values[column])
         if "accuracy" not in column or not isinstance(classes, int) or classes < 2:
             return values

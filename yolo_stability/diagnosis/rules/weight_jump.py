@@ -44,7 +44,7 @@ class WeightJump(Rule):
     """
 
     sign: ClassVar[str] = "weights changed outside the optimizer"
-    supports: ClassVar[tuple[CauseName, ...]] = ("initialization",)
+    supports: ClassVar[tuple[CauseName, ...]] = ("settings",)
     warning: float = 0.1
     critical: float = 2.0
     margin: float = 2.0

@@ -121,7 +121,7 @@ def test_smaller_leaps_are_warnings(factor: float, severity: str | None) -> None
 def test_a_leap_of_one_step_counts_and_a_fall_does_not() -> None:
     head = settings_of()
     (found,) = look(leapt(stock_run(head), 100.0, 40, last=41), head)
-    assert (found.first_step, found.last_step) == (40, 47)
+    assert (found.first_step, found.last_step) == (40, 40)
     assert look(leapt(stock_run(head), 0.001, 40), head) == []
 
 
@@ -229,6 +229,16 @@ def test_a_rescue_that_restores_the_rate_leaves_the_leap_in_the_trace() -> None:
     run = replace(run, events=(event("rescue", 41, {"remedy": "lower_rate", "value": "0.002"}),))
     (found,) = look(run, head)
     assert (found.severity, found.first_step) == ("critical", 40)
+
+
+def test_a_leap_ends_where_the_rates_are_back() -> None:
+    head = settings_of()
+    once = leapt(stock_run(head), 500, 40, last=42)
+    for_good = leapt(stock_run(head), 500, 40)
+    found = [
+        next(iter(RateLeap().look(DiagnosisContext(r, header=head)))) for r in (once, for_good)
+    ]
+    assert [(f.first_step, f.last_step) for f in found] == [(40, 41), (40, 47)]
 
 
 def test_a_schedule_with_restarts_is_a_warning_and_in_a_plain_loop_nothing() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from yolo_stability.core.types import EpochRecord
 from yolo_stability.trainer.epoch_log import EpochLog
-from yolo_stability.trainer.run_end import end_data, end_of
+from yolo_stability.trainer.run_end import end_data, session_end
 
 
 def trainer(**changed: Any) -> Any:
@@ -48,14 +48,14 @@ WORN = SimpleNamespace(best_epoch=2, patience=3)
     ],
 )
 def test_a_run_that_ended_in_order(made: Any, done: int, state: str, reason: str | None) -> None:
-    end = end_of(made, epochs(done), ended=True, early=None, error=None)
+    end = session_end(made, epochs(done), ended=True, early=None, error=None)
     assert (end.state, end.reason, end.epochs_done) == (state, reason, done)
     assert end.epochs_planned == made.epochs
     assert end_data(end, None)["completed"] is True
 
 
 def test_what_ended_a_run_early_comes_first() -> None:
-    end = end_of(trainer(stopper=WORN), epochs(5), ended=True, early="guard", error=None)
+    end = session_end(trainer(stopper=WORN), epochs(5), ended=True, early="guard", error=None)
     assert (end.state, end.reason) == ("stopped", "guard")
     assert end_data(end, "too many skips.")["completed"] is False
 
@@ -65,7 +65,7 @@ def test_what_ended_a_run_early_comes_first() -> None:
     [(KeyboardInterrupt(), "interrupted"), (None, "interrupted"), (ValueError("x"), "exception")],
 )
 def test_a_run_that_was_left(error: BaseException | None, state: str) -> None:
-    end = end_of(trainer(), epochs(4), ended=False, early=None, error=error)
+    end = session_end(trainer(), epochs(4), ended=False, early=None, error=error)
     data = end_data(end, None)
     assert (data["state"], data["reason"], data["completed"]) == (state, None, False)
     assert (data["exception"] is not None) == (state == "exception")
