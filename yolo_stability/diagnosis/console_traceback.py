@@ -9,7 +9,7 @@ from yolo_stability.core.findings import RunException
 __all__ = ["TracebackReader", "is_of_library"]
 
 _PREFIX = re.compile(r"^\[?rank ?\d{1,5}\]?: ?")
-_START = re.compile(r"^\s*(?:(\w[\w.]{0,100})\s+|Original )?Traceback \(most recent call last\)")
+_START = re.compile(r"^\s*(?:Original |(\w[\w.]{0,100})\s+)?Traceback \(most recent call last\)")
 _FRAME = re.compile(
     r'^\s*File "(?P<path>[^"]{1,1000})", line (?P<line>\d{1,9})'
     r"|^\s*File (?P<path2>[^:\"]{1,1000}|[A-Za-z]:[^:\"]{1,1000}):(?P<line2>\d{1,9})(?:,| in)"

@@ -114,9 +114,10 @@ def _validated(
         all(rows[i].get(name) == rows[i - 1].get(name) for name in names)
         for i in range(1, len(rows))
     ]
-    if validates is None:  # a model that has broken down repeats NaN and 0
+    if validates is None:  # a model that has broken down repeats NaN, 0, or one class for all
         alive = np.array([values[name] for name in metrics])
         same &= np.any(np.isfinite(alive) & (alive != 0), axis=0)
+        same &= np.all(np.isfinite(table), axis=0)
     else:
         same |= np.all(table == 0, axis=0)
     known &= ~same

@@ -33,7 +33,7 @@ UNKNOWN = Cause(
     evidence="one loss per epoch does not distinguish causes; a trace of the gradients does",
 )
 _RESULTS = "results.csv"
-_DIFFERENT = 0.05
+_DIFFERENT = 0.01
 """Relative difference of a loss from which it is not the same number with fewer digits."""
 _WEIGHT = {"critical": 0, "warning": 1, "info": 2}
 Rows = Sequence[Mapping[str, str]]
@@ -58,7 +58,7 @@ def refuse_other_run(log: Path, run: ConsoleRun, table: Path, rows: Rows) -> Non
     """Raise an error if a log is not that of a table.
 
     Raises:
-        TraceError: No epoch that both hold has the same training losses.
+        TraceError: Most epochs that both hold have other training losses.
     """
     found = _difference(run, rows)
     if found is not None:
@@ -70,17 +70,17 @@ def refuse_other_run(log: Path, run: ConsoleRun, table: Path, rows: Rows) -> Non
 
 
 def _difference(run: ConsoleRun, rows: Rows) -> tuple[int, str, str, str] | None:
-    """Return epoch, column and values of a difference; None without a contradiction."""
-    different = None
+    """Return epoch, column and values of the first difference; None if most epochs agree."""
+    agreed, different = 0, []
     for number, row in zip(numbers_of(rows), rows, strict=True):
         logged = run.rows.get(number + 1, {})
         shared = [name for name in logged if name.startswith("train/") and name in row]
         wrong = next((n for n in shared if not _same(logged[n], row[n])), None)
-        if shared and wrong is None:
-            return None
-        if wrong is not None and different is None:
-            different = number + 1, wrong, logged[wrong], row[wrong]
-    return different
+        if wrong is not None:
+            different.append((number + 1, wrong, logged[wrong], row[wrong]))
+        else:
+            agreed += bool(shared)
+    return different[0] if len(different) > agreed else None
 
 
 def _same(one: str, other: str) -> bool:

@@ -78,7 +78,9 @@ def test_kinds(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match="does not exist"):
         kind_of(tmp_path / "nothing")
     assert kind_of(tmp_path / "notes.txt") == "log"
-    with pytest.raises(TraceError, match="is not a run folder, .* holds no output of an Ultralyti"):
+    with pytest.raises(
+        TraceError, match=r"is not a run folder, .* holds no output of an Ultralyti"
+    ):
         examine_target(tmp_path / "notes.txt")
 
 
