@@ -159,9 +159,9 @@ def epoch_lines(
     ]
 
 
-def traceback_of(error: str, script: str = "/home/me/train.py", line: int = 31) -> list[str]:
+def traceback_of(error: str, script: str = "/code/train.py", line: int = 31) -> list[str]:
     """Return the lines of a traceback through a script and Ultralytics."""
-    installed = "/opt/env/lib/python3.11/site-packages/ultralytics/engine"
+    installed = "/env/lib/python3.11/site-packages/ultralytics/engine"
     return [
         "Traceback (most recent call last):",
         f'  File "{script}", line {line}, in <module>',

@@ -24,14 +24,14 @@ _MOST_RUNS, _MOST_STARTS = 16, 200
 _NOTABLE = re.compile(
     r"NaN/Inf|collapse|out of memory|backend memory|completed in|early as no|Starting training|"
     r"Resuming training|Logging results|trainer: |train: weights=|[Kk]illed|[Tt]erminated|SIG|"
-    r"oom|OOM|CANCELLED|Segmentation fault|Bus error|core dumped|\^C"
+    r"oom|OOM|CANCEL+ED|Segmentation fault|Bus error|core dumped|\^C"
 )
 """What a line must contain to be looked at: most lines are frames of a progress bar."""
 _KILLED = (
     (re.compile(r"^Killed$|: line \d+:\s+\d+ Killed\b|^zsh: killed|\d+ killed +\S"), "SIGKILL"),
     (re.compile(r"Out of memory: Kill|oom[-_]kill|OOM[ -]?[Kk]ill|memory cgroup out"), "memory"),
-    (re.compile(r"CANCELLED AT .*DUE TO TIME LIMIT"), "its time limit"),
-    (re.compile(r"CANCELLED AT .*|^Terminated$|: line \d+:\s+\d+ Terminated\b|SIGTERM"), "SIGTERM"),
+    (re.compile(r"CANCEL+ED AT .*DUE TO TIME LIMIT"), "its time limit"),
+    (re.compile(r"CANCEL+ED AT .*|^Terminated$|: line \d+:\s+\d+ Terminated\b|SIGTERM"), "SIGTERM"),
     (re.compile(r"Segmentation fault|SIGSEGV"), "a segmentation fault"),
     (re.compile(r"^Bus error|SIGBUS|: line \d+:\s+\d+ Bus error"), "a bus error"),
     (re.compile(r"SIGKILL|[Ss]ignal 9\b|exit(?:ed with)? code:? -9\b"), "SIGKILL"),

@@ -8,7 +8,7 @@ from typing import Any
 
 from yolo_stability.core.findings import RunException
 
-__all__ = ["GAVE_UP", "ConsoleRun", "Recovery"]
+__all__ = ["GAVE_UP", "ConsoleRun", "RestartedEpoch"]
 
 GAVE_UP = "gave up"
 """Reason of the last entry of `recoveries` in a run that was given up: no restart followed."""
@@ -16,7 +16,7 @@ _MOST_RECOVERIES = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recovery:
+class RestartedEpoch:
     """A restart of an epoch from `last.pt`, after NaN or Inf.
 
     Attributes:
@@ -64,7 +64,7 @@ class ConsoleRun:
     rows: dict[int, dict[str, str]] = field(default_factory=dict)
     seen: dict[str, str] = field(default_factory=dict)
     resumed_at: int | None = None
-    recoveries: list[Recovery] = field(default_factory=list)
+    recoveries: list[RestartedEpoch] = field(default_factory=list)
     unrecovered: int | None = None
     batches: tuple[int, ...] = ()
     patience: int | None = None
@@ -104,7 +104,7 @@ class ConsoleRun:
         if epoch is not None:
             self.rows.pop(epoch, None)
         if len(self.recoveries) < _MOST_RECOVERIES:
-            self.recoveries.append(Recovery(epoch=epoch, reason=reason, columns=columns))
+            self.recoveries.append(RestartedEpoch(epoch=epoch, reason=reason, columns=columns))
 
     def broken_columns(self, epoch: int | None) -> tuple[str, ...]:
         """Return the training losses that were not finite in the last frame of an epoch."""

@@ -116,7 +116,7 @@ def is_of_library(path: str) -> bool:
     r"""Return whether the path of a code file, of any system, is not one of the user's own.
 
     Example:
-        >>> is_of_library("/home/me/train.py")
+        >>> is_of_library("/code/train.py")
         False
         >>> is_of_library(r"C:\Python311\Lib\site-packages\ultralytics\engine\trainer.py")
         True

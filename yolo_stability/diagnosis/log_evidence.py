@@ -11,7 +11,7 @@ from yolo_stability.core.findings import End, Finding
 from yolo_stability.core.text import count, listing
 from yolo_stability.core.types import EndReason, Severity
 from yolo_stability.diagnosis.base import USUAL_RATE
-from yolo_stability.diagnosis.console_run import GAVE_UP, ConsoleRun, Recovery
+from yolo_stability.diagnosis.console_run import GAVE_UP, ConsoleRun, RestartedEpoch
 
 __all__ = ["end_of_log", "end_text", "log_findings"]
 
@@ -141,7 +141,9 @@ def log_findings(run: ConsoleRun) -> Iterator[Finding]:
         )
 
 
-def _given_up(run: ConsoleRun, epoch: int | None, recoveries: tuple[Recovery, ...]) -> Finding:
+def _given_up(
+    run: ConsoleRun, epoch: int | None, recoveries: tuple[RestartedEpoch, ...]
+) -> Finding:
     """Return the finding on an epoch that Ultralytics could not train."""
     tries = len(recoveries) - 1
     how = f"restarted it from last.pt {count(tries, 'time')} and gave up" if tries else "gave up"
@@ -159,7 +161,7 @@ def _given_up(run: ConsoleRun, epoch: int | None, recoveries: tuple[Recovery, ..
     )
 
 
-def _recovered(epoch: int | None, recoveries: tuple[Recovery, ...]) -> Finding:
+def _recovered(epoch: int | None, recoveries: tuple[RestartedEpoch, ...]) -> Finding:
     """Return the finding on an epoch that succeeded after a restart."""
     times = count(len(recoveries), "time")
     return _finding(
@@ -172,7 +174,7 @@ def _recovered(epoch: int | None, recoveries: tuple[Recovery, ...]) -> Finding:
     )
 
 
-def _what(recoveries: tuple[Recovery, ...]) -> str:
+def _what(recoveries: tuple[RestartedEpoch, ...]) -> str:
     """Return what was wrong in an epoch."""
     columns = next((r.columns for r in recoveries if r.columns), ())
     if columns:

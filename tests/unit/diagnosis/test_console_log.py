@@ -202,7 +202,7 @@ NOTEBOOK = [
             [f"[rank1]: {line}" for line in traceback_of("ValueError: x")],
             ("ValueError", "x", "train.py:31"),
         ),
-        (traceback_of("ValueError: x", script="/opt/env/bin/yolo"), ("ValueError", "x", None)),
+        (traceback_of("ValueError: x", script="/env/bin/yolo"), ("ValueError", "x", None)),
         (
             [line for line in NOTEBOOK if line],
             ("OutOfMemoryError", "CUDA out of memory. Tried to allocate 20.00 MiB", "cell 7:3"),
@@ -222,7 +222,7 @@ NOTEBOOK = [
             [
                 *traceback_of("RuntimeError: Caught ValueError in DataLoader worker process 0."),
                 "Original Traceback (most recent call last):",
-                '  File "/home/me/loader.py", line 7, in load',
+                '  File "/code/loader.py", line 7, in load',
                 "ValueError: bad image",
             ],
             ("ValueError", "bad image", "loader.py:7"),
