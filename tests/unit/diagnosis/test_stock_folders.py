@@ -297,5 +297,6 @@ def test_the_log_of_another_run_is_refused(tmp_path: Path) -> None:
     log.write_text(console_log(learning(12, seed=7)))
     with pytest.raises(TraceError, match=r"is not the log of '.*results\.csv': train/\w+ of epoch"):
         examine_target(folder, log)
-    assert examine_target(log).diagnosis.best is not None
-    assert examine_target(log).diagnosis.best.audit == "not examined"
+    best = examine_target(log).diagnosis.best
+    assert best is not None
+    assert best.audit == "not examined"
