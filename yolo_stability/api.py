@@ -120,13 +120,15 @@ def draw_probes(results: Sequence[ProbeResult], folder: Path) -> Path:
     return path
 
 
-def diagnose(path: str | Path) -> Diagnosis:
+def diagnose(path: str | Path, *, log: str | Path | None = None) -> Diagnosis:
     """Diagnose a run, an incident or a checkpoint: what went wrong, where, since when and why.
 
     Args:
         path: A run folder, recorded by this package (`diagnosis.json` is written into it) or by
-            stock Ultralytics; an incident folder, which is replayed; or a checkpoint, which is
-            audited without executing any code from it.
+            stock Ultralytics, or its `results.csv`; a console log of Ultralytics or YOLOv5; an
+            incident folder, which is replayed; or a checkpoint, which is audited without executing
+            any code from it.
+        log: What a stock run printed to the console: only that shows why it ended.
 
     Returns:
         Verdict, cause and findings.
@@ -145,14 +147,15 @@ def diagnose(path: str | Path) -> Diagnosis:
         >>> diagnose(run).verdict
         'failed'
     """
-    return examine(path).diagnosis
+    return examine(path, log=log).diagnosis
 
 
-def examine(path: str | Path) -> Examination:
+def examine(path: str | Path, *, log: str | Path | None = None) -> Examination:
     """Diagnose like `diagnose`, and return the supporting data as well.
 
     Args:
         path: As for `diagnose`.
+        log: As for `diagnose`.
 
     Returns:
         The diagnosis; for a checkpoint also its audit, for an incident also whether it recurred.
@@ -160,11 +163,15 @@ def examine(path: str | Path) -> Examination:
     Raises:
         StabilityError: The path cannot be diagnosed or read.
     """
+    return examine_target(_place(path), None if log is None else _place(log))
+
+
+def _place(path: str | Path) -> Path:
+    """Return a path; `~nobody` stays as it is."""
     try:
-        place = Path(path).expanduser()
-    except RuntimeError:  # `~nobody`
-        place = Path(path)
-    return examine_target(place)
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def bundle(run: str | Path, *, out: str | Path | None = None) -> Bundle:
@@ -241,8 +248,9 @@ def compare(*runs: str | Path, out: str | Path = "runs/compare") -> BenchmarkRes
     """Write a benchmark report from existing runs.
 
     Args:
-        *runs: Run folders, the control first; stock Ultralytics runs contribute the columns of
-            `results.csv`. Given a single benchmark folder, its report is written again.
+        *runs: Run folders, the control first; stock runs of Ultralytics or YOLOv5 contribute the
+            columns of `results.csv`, and get the verdict of `diagnose`. Given a single benchmark
+            folder, its report is written again.
         out: Output folder of the report.
 
     Returns:

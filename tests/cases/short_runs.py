@@ -143,7 +143,7 @@ CASES = (
         variant="log",
         saw="the console log of the same run",
         after="ultralytics #21020",
-        waits_for=PEOPLE_BRING,
+        waits_for=None,
         ask=("diagnose", "console.log"),
         right=(field("verdict", "failed"), field("end.state", "exception"), *FOUR_OF_NINE),
     ),

@@ -18,7 +18,7 @@ from answers import (
     silence,
     starting,
 )
-from case_types import PEOPLE_BRING, Case, Input
+from case_types import Case, Input
 from in_process import Ran
 from makers import Change, learning_rows, write_results
 
@@ -97,7 +97,7 @@ def yolov5_table(name: str, epochs: int, gone: int) -> Input:
     return Input(name=name, make=make, proof=proof)
 
 
-case = partial(Case, ask=("diagnose", "."), waits_for=PEOPLE_BRING)
+case = partial(Case, ask=("diagnose", "."), waits_for=None)
 LOST = (FAILED, NOT_LEARNED)
 LATE = table("val-nan-late", 40, Change("val/*", "nan", 17), Change("metrics/*", 0, 17))
 FROM_17 = (*LOST, finding(column=starting("val/", "metrics/"), first_epoch=17))
@@ -174,7 +174,6 @@ CASES = (
         given=table("metrics-sag", 33, Change("metrics/*", 0.11, 27)),
         saw="mAP falls to a fifth of its best in the last 7 epochs",
         after="yolov5 #8339",
-        waits_for=None,
         right=(UNSTABLE, field("learning", "declined")),
     ),
     case(
@@ -204,7 +203,6 @@ CASES = (
         given=table("first-validation-huge", 28, Change("val/cls_loss", 41350.0, 1, 1)),
         saw="val/cls_loss of 41350 in epoch 1 only",
         after="ultralytics #20439",
-        waits_for=None,
         right=(NO_VERDICT_AGAINST, no_finding("critical")),
     ),
     case(
@@ -216,7 +214,6 @@ CASES = (
         ),
         saw="seg_loss alone becomes NaN at epoch 14, and masks are lost",
         after="ultralytics #4733",
-        waits_for=None,
         right=(
             FAILED,
             finding(column="train/seg_loss", first_epoch=14),
@@ -232,7 +229,6 @@ CASES = (
         ),
         saw="pose_loss alone becomes NaN at epoch 8, and keypoints are lost",
         after="ultralytics #4733",
-        waits_for=None,
         right=(*LOST, finding(column="train/pose_loss", first_epoch=8)),
     ),
     case(
@@ -244,7 +240,6 @@ CASES = (
         ),
         saw="angle_loss of an OBB run becomes NaN at epoch 11, and all is lost",
         after="ultralytics #4733",
-        waits_for=None,
         right=(*LOST, finding(column="train/angle_loss", first_epoch=11)),
     ),
     case(
@@ -265,7 +260,6 @@ CASES = (
         variant="silence",
         saw="training losses step up for the last 12 epochs: mosaic is off",
         after="ultralytics #14886, #17649",
-        waits_for=None,
         right=silence(),
     ),
     case(
@@ -273,7 +267,6 @@ CASES = (
         variant="learned",
         saw="the same",
         after="ultralytics #14886, #17649",
-        waits_for=None,
         right=(LEARNED,),
     ),
     case(
@@ -281,7 +274,6 @@ CASES = (
         variant="silence",
         saw="mAP of 0.002 after 3 epochs",
         after="ultralytics #20663",
-        waits_for=None,
         right=silence(),
     ),
     case(
@@ -289,7 +281,6 @@ CASES = (
         variant="too-early",
         saw="the same",
         after="ultralytics #20663",
-        waits_for=None,
         right=(field("verdict", "inconclusive"), field("learning", "too_early")),
     ),
 )

@@ -186,7 +186,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "train_checked": train,
         "compare": lambda *_, **__: ended,
         "verify": lambda *_, **__: ended,
-        "examine": lambda _: SimpleNamespace(
+        "examine": lambda _, log: SimpleNamespace(
             diagnosis=SimpleNamespace(verdict="stable"), reproduced=None, to_json=dict
         ),
         "mechanics": lambda *_, **__: SimpleNamespace(studies=(), out=Path("runs")),

@@ -17,9 +17,11 @@ import cv2
 import numpy as np
 import torch
 import yaml
+from epoch_tables import learning
 from incident_sample import written
 from mutants import as_json, of_bytes, of_value, seeded
 from sample_benchmark import write_sample
+from stock_folders import as_yolov5, console_log, traceback_of, write_run
 from traces import header, record, write
 
 from yolo_stability import api
@@ -187,6 +189,50 @@ def plain_run(folder: Path) -> Reader:
     def read(number: int) -> object:
         (folder / "results.csv").write_bytes(of_bytes(rows.encode(), number))
         return results_series(folder / "results.csv")
+
+    return read
+
+
+def console(folder: Path) -> Reader:
+    """A console log, alone: of Ultralytics and YOLOv5, with every kind of end."""
+    columns = learning(4)
+    restart = ["Loss NaN/Inf detected (attempt 1/3), recovering from last.pt..."]
+    corpus = [
+        console_log(columns, [*restart, *traceback_of("RuntimeError: NaN persisted for 4 epochs")]),
+        console_log(
+            columns, traceback_of("torch.OutOfMemoryError: CUDA out of memory."), planned=9
+        ),
+        console_log(columns, ["^C", *traceback_of("KeyboardInterrupt")], style="8.0", planned=9),
+        console_log(as_yolov5(columns), ["4 epochs completed in 0.1 hours."], style="yolov5"),
+        console_log(learning(4, task="classify"), ["Killed"], planned=9),
+        "a text about something else\n",
+    ]
+
+    def read(number: int) -> object:
+        text = corpus[number % len(corpus)] * (1 + number % 3 // 2)
+        (folder / "console.log").write_bytes(of_bytes(text.encode(), number))
+        examined = examine_target(folder / "console.log")
+        json.dumps(examined.to_json(), allow_nan=False)
+        return examined.lines()
+
+    return read
+
+
+def stock_folder(folder: Path) -> Reader:
+    """`diagnose RUN log=FILE` of a stock folder: its table, its settings, or the log."""
+    run = write_run(folder / "train", learning(6), stripped=False)
+    log = folder / "console.log"
+    log.write_text(console_log(learning(6), ["Killed"], planned=9))
+    good = {file: file.read_bytes() for file in (run / "results.csv", run / "args.yaml", log)}
+
+    def read(number: int) -> object:
+        for file, content in good.items():
+            file.write_bytes(content)
+        changed = list(good)[number % len(good)]
+        changed.write_bytes(of_bytes(good[changed], number))
+        examined = examine_target(run, log if number % 2 else None)
+        json.dumps(examined.to_json(), allow_nan=False)
+        return examined.lines()
 
     return read
 
@@ -478,6 +524,8 @@ READERS: Mapping[str, tuple[Callable[[Path], Reader], int, int]] = {
     "events.jsonl": (events, 500, 10_000),
     "trace": (trace, 20, 400),
     "results.csv": (plain_run, 200, 5_000),
+    "console log": (console, 100, 5_000),
+    "stock run": (stock_folder, 100, 5_000),
     "results.json": (results, 100, 5_000),
     "report": (report, 5, 40),
     "series.parquet": (series, 40, 500),

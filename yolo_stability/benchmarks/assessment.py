@@ -6,7 +6,7 @@ At any time, memory holds the controls of one task and model as arrays, and one 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -24,7 +24,7 @@ from yolo_stability.benchmarks.fitness import (
 )
 from yolo_stability.benchmarks.rows import Arm, Comparison, RunResultRow
 from yolo_stability.benchmarks.verdict import classify_run
-from yolo_stability.core.findings import Finding
+from yolo_stability.core.findings import Diagnosis, Finding
 from yolo_stability.core.types import RunHeader, Trace
 from yolo_stability.diagnosis.run_end import DIED
 from yolo_stability.trace.arrays import BlockProfile, RunSeries, as_series, median_of
@@ -55,7 +55,12 @@ class Assessment:
     series: pl.DataFrame
 
 
-def assess(arms: Sequence[Arm], rows: Iterable[RunResultRow], load: Load) -> Assessment:
+def assess(
+    arms: Sequence[Arm],
+    rows: Iterable[RunResultRow],
+    load: Load,
+    diagnosed: Mapping[str, Diagnosis] | None = None,
+) -> Assessment:
     """Assess all runs of a suite.
 
     Args:
@@ -64,8 +69,9 @@ def assess(arms: Sequence[Arm], rows: Iterable[RunResultRow], load: Load) -> Ass
         rows: Rows with the facts known before the traces are read: identity, outcome, metrics and
             duration. Other fields are replaced by values from the trace.
         load: Reads the trace of a run and returns None if it has none; called once per run.
+        diagnosed: Diagnoses of runs without a trace, by folder.
     """
-    rows = list(rows)
+    rows, diagnosed = list(rows), diagnosed or {}
     names = {arm.name for arm in arms if arm.is_control}
     done: dict[Key, RunResultRow] = {}
     profiles: dict[Key, BlockProfile] = {}
@@ -82,6 +88,8 @@ def assess(arms: Sequence[Arm], rows: Iterable[RunResultRow], load: Load) -> Ass
         done[key] = replace(
             with_measures(row, series, controls, fitness, header), trace_digest=digest
         )
+        if row.folder in diagnosed:
+            done[key] = _with_diagnosis(done[key], diagnosed[row.folder])
         if series is not None:
             profiles[key] = series.profile()
             parts.append((key, binned(series, row.planned_steps)))
@@ -154,6 +162,19 @@ def with_measures(
         median_norm=finite_or_none(median_of(run.norm)),
         clip_saturation=float((clipped < 1).mean()) if clipped.size else None,
         skipped=int(run.guard.sum()),
+    )
+
+
+def _with_diagnosis(row: RunResultRow, found: Diagnosis) -> RunResultRow:
+    """Return the row of a run without a trace with its diagnosis."""
+    return replace(
+        row,
+        verdict=found.verdict,
+        why=found.why,
+        learning=found.learning,
+        cause=found.cause,
+        causes=found.causes[:_MOST_CAUSES],
+        findings=_most_relevant(found.findings),
     )
 
 

@@ -1,7 +1,7 @@
 """`compare`: builds a benchmark report from existing runs, the first of them as the control.
 
-A run recorded by this package has a trace. For a plain Ultralytics run only the settings in
-`args.yaml` and the final metrics in `results.csv` are available, without gradients.
+A run recorded by this package has a trace. A stock run has the settings in `args.yaml` and the
+columns of `results.csv`, without gradients: its verdict is that of `diagnose`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,23 +27,32 @@ from yolo_stability.benchmarks.rows import Arm, RunResultRow
 from yolo_stability.benchmarks.runner import write_results
 from yolo_stability.core.command_line import typed_command
 from yolo_stability.core.errors import ConfigError, TraceError
+from yolo_stability.core.findings import Diagnosis
 from yolo_stability.core.provenance import package_versions
 from yolo_stability.core.strict_yaml import load_yaml
+from yolo_stability.core.text import setting
 from yolo_stability.core.types import Trace
+from yolo_stability.diagnosis.results_csv import diagnose_results_csv
+from yolo_stability.diagnosis.stock_end import stock_settings
 from yolo_stability.trace import find_trace, load_trace
 
 __all__ = ["compare_runs"]
 
-_PLAIN = ("args.yaml", "results.csv")
+_TABLE, _SETTINGS = "results.csv", "args.yaml"
+_PLACES = frozenset(
+    {"name", "project", "save_dir", "exist_ok", "resume", "device", "workers", "verbose", "plots"}
+)
+"""Settings that differ without an effect on what is learned."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """A run folder with its trace and settings."""
+    """A run folder with its trace and settings; a stock run with its diagnosis."""
 
     folder: Path
     trace: Trace | None
     settings: dict[str, Any]
+    diagnosis: Diagnosis | None = None
 
 
 def compare_runs(paths: Sequence[str | Path], out: Path) -> BenchmarkResult:
@@ -78,7 +87,8 @@ def compare_runs(paths: Sequence[str | Path], out: Path) -> BenchmarkResult:
     )
     rows = [_row(name, run) for name, run in zip(names, runs, strict=True)]
     traces = {row.folder: run.trace for row, run in zip(rows, runs, strict=True)}
-    assessed = assess(arms, rows, lambda row: traces[row.folder])
+    diagnosed = {str(run.folder): run.diagnosis for run in runs if run.diagnosis is not None}
+    assessed = assess(arms, rows, lambda row: traces[row.folder], diagnosed)
     result = BenchmarkResult(
         schema_version=SCHEMA_VERSION,
         suite="comparison",
@@ -87,6 +97,10 @@ def compare_runs(paths: Sequence[str | Path], out: Path) -> BenchmarkResult:
             "command": typed_command("compare"),
             "versions": package_versions(),
             "runs": [str(folder) for folder in folders],
+            "differs": {
+                name: _differing(runs[0].settings, run.settings)
+                for name, run in zip(names[1:], runs[1:], strict=True)
+            },
         },
         arms=arms,
         runs=assessed.runs,
@@ -103,16 +117,40 @@ def _read(folder: Path) -> _Run:
     try:
         trace = load_trace(find_trace(folder))
     except TraceError:
-        if not all((folder / name).is_file() for name in _PLAIN):
+        if not (folder / _TABLE).is_file():
             raise
-        try:
-            text = (folder / "args.yaml").read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise TraceError(
-                f"{folder / 'args.yaml'} cannot be read ({error}); exclude this run."
-            ) from None
-        return _Run(folder, None, load_yaml(text, str(folder / "args.yaml")))
+        return _Run(folder, None, _settings(folder), _diagnosis(folder / _TABLE))
     return _Run(folder, trace, {**trace.header.requested, **trace.header.effective})
+
+
+def _diagnosis(table: Path) -> Diagnosis | None:
+    """Return the diagnosis of a stock run; None if its table cannot be read."""
+    try:
+        return diagnose_results_csv(table)
+    except TraceError:
+        return None
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    """Return the settings of a stock run; those of YOLOv5 without `args.yaml`."""
+    file = folder / _SETTINGS
+    if not file.is_file():
+        return stock_settings(folder)
+    try:
+        return load_yaml(file.read_text(encoding="utf-8"), str(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise TraceError(f"{file} cannot be read ({error}); exclude this run.") from None
+
+
+def _differing(
+    control: Mapping[str, Any], settings: Mapping[str, Any]
+) -> dict[str, dict[str, str]]:
+    """Return the settings that both runs have, with different values, as people type them."""
+    return {
+        key: {"control": setting(control[key]), "here": setting(settings[key])}
+        for key in sorted(control.keys() & settings.keys() - _PLACES, key=str)
+        if control[key] != settings[key]
+    }
 
 
 def _row(name: str, run: _Run) -> RunResultRow:
@@ -122,15 +160,21 @@ def _row(name: str, run: _Run) -> RunResultRow:
     return RunResultRow(
         arm=name,
         task=str(run.settings.get("task") or "detect"),
-        model=Path(str(run.settings.get("model") or "unknown")).name,
+        model=Path(str(run.settings.get("model") or run.settings.get("weights") or "unknown")).name,
         seed=0,  # existing runs are compared one to one, regardless of their seeds
-        outcome=outcome.outcome if outcome else "finished",
+        outcome=outcome.outcome if outcome else _outcome(run.diagnosis),
         verdict="inconclusive",
         metrics={k: float(v) for k, v in metrics.items() if v is not None and math.isfinite(v)},
         effective=dict(run.trace.header.effective) if run.trace else run.settings,
         seconds=outcome.seconds if outcome else {},
         folder=str(run.folder),
     )
+
+
+def _outcome(found: Diagnosis | None) -> str:
+    """Return how a stock run ended; one that broke off is `stopped`, for whatever reason."""
+    broke_off = found is not None and found.end is not None and found.end.state != "finished"
+    return "stopped" if broke_off else "finished"
 
 
 def _arm(name: str, run: _Run, is_control: bool) -> Arm:

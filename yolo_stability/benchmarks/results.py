@@ -105,7 +105,21 @@ class BenchmarkResult:
             for run in self.lost
         ]
         report = [f"report: {self.folder / 'report.html'}"] if self.folder else []
-        return [*compared, *lost, *self._times(), *report]
+        return [*self._runs_compared(), *compared, *lost, *self._times(), *report]
+
+    def _runs_compared(self) -> list[str]:
+        """Return verdicts and differing settings of given runs; empty for a suite."""
+        differs = self.manifest.get("differs")
+        if not isinstance(differs, Mapping):
+            return []
+        lines = []
+        for run in self.runs:
+            lines.append(f"- {run.arm}: {run.verdict}: {run.why}")
+            settings = differs.get(run.arm) or {}
+            changes = [f"{k}={v['here']} ({v['control']})" for k, v in settings.items()]
+            if changes:
+                lines.append(f"  settings that differ from the control: {', '.join(changes)}")
+        return lines
 
     def __repr__(self) -> str:
         counts = f"arms {len(self.arms)}, runs {len(self.runs)}, lost {len(self.lost)}"

@@ -151,7 +151,7 @@ class Best:
         epoch: Epoch it was saved in, counted from 1; None where unknown.
         fitness: Its fitness; None where unknown.
         file: Path relative to the run folder.
-        audit: sound, damaged or unreadable.
+        audit: sound, damaged or unreadable; not examined where only a log is known.
     """
 
     __pydantic_config__ = AS_READ

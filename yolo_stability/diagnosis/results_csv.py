@@ -12,87 +12,185 @@ import numpy as np
 
 from yolo_stability.checkpoint.audit import diagnosis_of_audit
 from yolo_stability.core.errors import StabilityError
-from yolo_stability.core.findings import Cause, Diagnosis
+from yolo_stability.core.findings import Diagnosis, End
 from yolo_stability.core.text import count
 from yolo_stability.diagnosis.best_checkpoint import best_of
+from yolo_stability.diagnosis.console_log import read_console_log
+from yolo_stability.diagnosis.console_run import ConsoleRun
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.diagnose import diagnose_context
 from yolo_stability.diagnosis.hard_evidence import hard_evidence
 from yolo_stability.diagnosis.results_table import as_number, epoch_series, read_table
 from yolo_stability.diagnosis.skill import TOP1
+from yolo_stability.diagnosis.stock_advice import log_advice, trace_advice
 from yolo_stability.diagnosis.stock_end import stock_classes, stock_end, stock_settings
+from yolo_stability.diagnosis.stock_log import (
+    UNKNOWN,
+    end_with_log,
+    no_epoch,
+    refuse_other_run,
+    run_of_folder,
+    table_of_log,
+    unseen_best,
+    with_log,
+)
 from yolo_stability.trace.arrays import EpochSeries, Floats, RunSeries, SeriesEvent
 
-__all__ = ["RESULTS", "diagnose_results_csv", "results_series"]
+__all__ = [
+    "RESULTS",
+    "diagnose_console_log",
+    "diagnose_results_csv",
+    "diagnose_without_table",
+    "results_series",
+]
 
 RESULTS = "results.csv"
 _FROM_EVIDENCE = frozenset({"no_match", "no_objects", "one_class"})
 """Hard evidence in a table of epochs that points to data or settings."""
 
 
-def diagnose_results_csv(file: Path) -> Diagnosis:
+def diagnose_results_csv(file: Path, log: Path | None = None) -> Diagnosis:
     """Diagnose a run from its table of epochs, and the settings and checkpoints beside it.
 
     Args:
         file: The table, usually `results.csv` in a run folder.
+        log: What the run printed to the console; None without it.
 
     Raises:
-        TraceError: The table cannot be read, or holds no training losses.
+        TraceError: The table cannot be read, or holds no training losses, or the log cannot be
+            read or is that of another run.
     """
-    context, folder = _context(file), file.parent
+    rows, folder = read_table(file), file.parent
+    if log is None:
+        return _of_table(file, rows, None)
+    run = run_of_folder(read_console_log(log), folder)
+    refuse_other_run(log, run, file, rows)
+    return _of_table(file, rows, run)
+
+
+def _of_table(file: Path, rows: list[dict[str, str]], run: ConsoleRun | None) -> Diagnosis:
+    """Diagnose a run from its table, and from its log if there is one."""
+    folder = file.parent
+    settings = {**({} if run is None else run.settings), **stock_settings(folder)}
+    epochs = _epochs(rows, settings)
+    end = stock_end(file, rows, epochs, settings)
+    if run is not None:
+        end = end_with_log(run, end, int(epochs.epoch[-1]) + 1)
+    if TOP1 in epochs.values and "nc" not in settings:
+        settings = {**settings, "nc": stock_classes(folder)}
+    context = _context(rows, epochs, settings, end)
     found = diagnose_context(context, file.absolute().parent.name)
     found = replace(found, best=best_of(folder, context.epochs))
     if found.verdict in {"failed", "unstable"}:
-        return _with_table_causes(found, context)
-    damage = _damage(folder / "weights" / "last.pt")
-    if damage is None:
-        return found
-    return replace(
-        found,
-        verdict=damage.verdict,
-        why=damage.why,
-        findings=(*damage.findings, *found.findings),
-    )
+        found = _with_table_causes(found, context, "results.csv")
+    else:
+        found = _with_damage(found, folder / "weights" / "last.pt")
+    if run is not None:
+        found = with_log(found, run)
+    advice = trace_advice(found, settings, folder)
+    advice += log_advice(found, folder) if run is None else ()
+    return replace(found, findings=(*found.findings, *advice))
 
 
-def _context(file: Path) -> DiagnosisContext:
-    """Return what a run folder without a trace holds."""
-    folder = file.parent
-    rows, settings = read_table(file), stock_settings(folder)
+def diagnose_console_log(file: Path) -> Diagnosis:
+    """Diagnose the last run in a console log; with its folder, if that is found and agrees.
+
+    Args:
+        file: The log.
+
+    Raises:
+        TraceError: The log cannot be read, or holds no training.
+    """
+    run = read_console_log(file)[-1]
+    table = table_of_log(file, run)
+    if table is not None:
+        return _of_table(*table, run)
+    return _of_log(run, {})
+
+
+def diagnose_without_table(folder: Path, log: Path | None) -> Diagnosis:
+    """Diagnose a stock run that ended before the first row of `results.csv`.
+
+    Args:
+        folder: The run folder, with the settings of the run.
+        log: What the run printed to the console; None without it.
+
+    Raises:
+        TraceError: The log cannot be read, or holds no training.
+    """
+    settings = stock_settings(folder)
+    if log is not None:
+        return _of_log(run_of_folder(read_console_log(log), folder), settings)
+    planned = settings.get("epochs")
+    known = isinstance(planned, int) and not isinstance(planned, bool) and planned > 0
+    end = End(state="interrupted", epochs_done=0, epochs_planned=planned if known else None)
+    found = no_epoch(folder.absolute().name, end)
+    return replace(found, findings=log_advice(found, folder))
+
+
+def _of_log(run: ConsoleRun, settings: Mapping[str, Any]) -> Diagnosis:
+    """Diagnose a run from its log alone, and settings that are known besides."""
+    settings = {**run.settings, **settings}
+    rows = [{"epoch": str(epoch), **row} for epoch, row in sorted(run.rows.items())]
+    name = Path(run.save_dir or "").name
+    end = end_with_log(run, None, run.done)
+    if rows:
+        context = _context(rows, _epochs(rows, settings), settings, end)
+        found = diagnose_context(context, name)
+        found = replace(found, best=unseen_best(context.epochs))
+        if found.verdict in {"failed", "unstable"}:
+            found = _with_table_causes(found, context, "the log")
+    else:
+        found = no_epoch(name, end)
+    found = with_log(found, run)
+    advice = trace_advice(found, settings, Path(name))
+    return replace(found, findings=(*found.findings, *advice))
+
+
+def _epochs(rows: Sequence[Mapping[str, str]], settings: Mapping[str, Any]) -> EpochSeries:
     validates = settings.get("val")
-    epochs = epoch_series(rows, validates=validates if isinstance(validates, bool) else None)
-    end = stock_end(file, rows, epochs, settings)
-    if TOP1 in epochs.values and "nc" not in settings:
-        settings = {**settings, "nc": stock_classes(folder)}
+    return epoch_series(rows, validates=validates if isinstance(validates, bool) else None)
+
+
+def _context(
+    rows: Sequence[Mapping[str, str]],
+    epochs: EpochSeries,
+    settings: Mapping[str, Any],
+    end: End | None,
+) -> DiagnosisContext:
+    """Return what is known about a run without a trace."""
     planned = None if end is None else end.epochs_planned
     facts = {**settings, **({} if planned is None else {"epochs": planned})}
     return DiagnosisContext(_series(rows, epochs), stock=True, facts=facts, end=end)
 
 
-def _with_table_causes(found: Diagnosis, context: DiagnosisContext) -> Diagnosis:
+def _with_table_causes(found: Diagnosis, context: DiagnosisContext, source: str) -> Diagnosis:
     """Return a diagnosis with only the causes that one row per epoch can show."""
     epochs = count(context.run.step.size, "epoch")
-    why = f"from {epochs} in results.csv (a step here is an epoch): {found.why}"
+    why = f"from {epochs} in {source} (a step here is an epoch): {found.why}"
     hard = hard_evidence(context)
     built_in = hard is not None and hard.kind in _FROM_EVIDENCE
     if found.cause == "evaluation" or (built_in and found.cause in {"data", "settings"}):
         return replace(found, why=why)
-    text = "one loss per epoch does not distinguish causes; train with yolo-stability to find out"
-    unknown = Cause(name="unknown", score=1.0, evidence=text)
-    return replace(found, why=why, cause="unknown", causes=(unknown,))
+    return replace(found, why=why, cause="unknown", causes=(UNKNOWN,))
 
 
-def _damage(checkpoint: Path) -> Diagnosis | None:
-    """Return the damage of a run's last checkpoint; None if there is none or it is unreadable."""
+def _with_damage(found: Diagnosis, checkpoint: Path) -> Diagnosis:
+    """Return a diagnosis with the damage of the last checkpoint, if there is any."""
     from yolo_stability.checkpoint.audit import audit_checkpoint
 
     try:
-        found = diagnosis_of_audit(audit_checkpoint(checkpoint)) if checkpoint.is_file() else None
+        damage = diagnosis_of_audit(audit_checkpoint(checkpoint)) if checkpoint.is_file() else None
     except StabilityError:  # the losses are still a result
-        return None
-    if found is None or found.verdict != "failed":
-        return None
-    return replace(found, why=f"weights/{checkpoint.name}: {found.why}")
+        return found
+    if damage is None or damage.verdict != "failed":
+        return found
+    return replace(
+        found,
+        verdict=damage.verdict,
+        why=f"weights/{checkpoint.name}: {damage.why}",
+        findings=(*damage.findings, *found.findings),
+    )
 
 
 def results_series(file: Path, *, validates: bool | None = None) -> RunSeries:

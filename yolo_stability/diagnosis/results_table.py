@@ -13,7 +13,7 @@ import numpy as np
 from yolo_stability.core.errors import TraceError
 from yolo_stability.trace.arrays import Bools, EpochSeries, Floats
 
-__all__ = ["as_number", "epoch_series", "holds_number", "read_table"]
+__all__ = ["as_number", "epoch_series", "holds_number", "numbers_of", "read_table"]
 
 Row = Mapping[str, str]
 
@@ -21,6 +21,7 @@ _FITNESS = ("metrics/mAP50-95(B)", "metrics/mAP50-95(M)", "metrics/mAP50-95(P)")
 _ACCURACY = ("metrics/accuracy_top1", "metrics/accuracy_top5")
 _RESULTS = ("val/", "metrics/")
 _KEPT = ("train/", *_RESULTS)
+_MOST_EPOCHS = 10_000_000
 
 
 def read_table(file: Path) -> list[dict[str, str]]:
@@ -47,7 +48,7 @@ def read_table(file: Path) -> list[dict[str, str]]:
         raise TraceError(
             f"'{file}' contains no training losses; is it the results.csv of a training?"
         )
-    number = _numbers(rows)
+    number = numbers_of(rows)
     last = {epoch: index for index, epoch in enumerate(number)}
     return [rows[index] for _, index in sorted(last.items())]
 
@@ -71,7 +72,7 @@ def epoch_series(rows: Sequence[Row], *, validates: bool | None) -> EpochSeries:
     }
     validated = _validated(rows, values, missing, validates)
     return EpochSeries(
-        epoch=np.array(_numbers(rows), dtype=np.int64),
+        epoch=np.array(numbers_of(rows), dtype=np.int64),
         validated=validated,
         fitness=np.where(validated, _fitness(values, len(rows)), np.nan),
         values=values,
@@ -80,12 +81,16 @@ def epoch_series(rows: Sequence[Row], *, validates: bool | None) -> EpochSeries:
     )
 
 
-def _numbers(rows: Sequence[Row]) -> list[int]:
-    """Return the epoch of each row, counted from 0; its position where the table names none."""
+def numbers_of(rows: Sequence[Row]) -> list[int]:
+    """Return the epoch of each row, counted from 0; its position where the table names none.
+
+    Args:
+        rows: Rows of a table.
+    """
     named = [as_number(row.get("epoch")) for row in rows]
-    if not np.all(np.isfinite(named)):
+    if not all(0 <= value < _MOST_EPOCHS for value in named):
         return list(range(len(rows)))
-    first = min(1, int(min(named)))  # YOLOv5 counts from 0, Ultralytics from 1
+    first = min(1, int(min(named)))  # YOLOv5 and Ultralytics 8.0 count from 0, later ones from 1
     return [int(value) - first for value in named]
 
 
@@ -109,9 +114,10 @@ def _validated(
         all(rows[i].get(name) == rows[i - 1].get(name) for name in names)
         for i in range(1, len(rows))
     ]
-    if validates is None:  # a model that has broken down repeats NaN and 0
+    if validates is None:  # a model that has broken down repeats NaN, 0, or one class for all
         alive = np.array([values[name] for name in metrics])
         same &= np.any(np.isfinite(alive) & (alive != 0), axis=0)
+        same &= np.all(np.isfinite(table), axis=0)
     else:
         same |= np.all(table == 0, axis=0)
     known &= ~same

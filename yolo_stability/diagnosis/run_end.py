@@ -157,7 +157,7 @@ def end_phrase(end: End | None, *, stock: bool = False) -> str:
         where = f" in {raised.where}" if raised is not None and raised.where else ""
         what = f"{raised.type}{where}" if raised is not None else "an exception"
         return f"ended by {what} after {done}"
-    if stock:
+    if stock and end.state == "interrupted":
         return (
             f"the run ended after {done}; without a log, a kill, too little memory and Ctrl-C look "
             "alike"

@@ -1,4 +1,4 @@
-"""`diagnose PATH`: detects whether PATH is a run, an incident or a checkpoint, and diagnoses it."""
+"""`diagnose PATH`: detects what PATH is, such as a run, a log or a checkpoint, and diagnoses it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ from yolo_stability.diagnosis.bundle import BUNDLE_SUFFIX, bundled_diagnosis, un
 from yolo_stability.diagnosis.diagnose import diagnose_trace
 from yolo_stability.diagnosis.incidents import read_incident_facts
 from yolo_stability.diagnosis.located import module_advice
-from yolo_stability.diagnosis.results_csv import RESULTS, diagnose_results_csv
+from yolo_stability.diagnosis.results_csv import (
+    RESULTS,
+    diagnose_console_log,
+    diagnose_results_csv,
+    diagnose_without_table,
+)
+from yolo_stability.diagnosis.stock_end import stock_settings
 from yolo_stability.diagnosis.store import diagnosis_to_json, write_diagnosis
 from yolo_stability.trace import find_trace, load_trace
 from yolo_stability.trace.layout import list_parts
@@ -76,19 +82,27 @@ class Examination:
         return content
 
 
-def examine_target(path: Path) -> Examination:
-    """Diagnose a run, an incident or a checkpoint.
+def examine_target(path: Path, log: Path | None = None) -> Examination:
+    """Diagnose a run, a console log, an incident or a checkpoint.
+
+    Args:
+        path: What to diagnose.
+        log: What a run without a trace printed to the console; None without it.
 
     Raises:
         StabilityError: There is nothing to diagnose at the path, or it cannot be read.
     """
     kind = kind_of(path)
+    if log is not None and kind not in {"run", "table"}:
+        raise TraceError(f"log= is for a run folder or its results.csv; '{path}' is neither.")
     if kind == "incident":
         return _replayed(path)
     if kind == "run":
-        return Examination(diagnosis=diagnose_run(path))
+        return Examination(diagnosis=diagnose_run(path, log))
     if kind == "table":
-        return Examination(diagnosis=_of_table(path))
+        return Examination(diagnosis=_of_table(path, log))
+    if kind == "log":
+        return Examination(diagnosis=diagnose_console_log(path))
     if kind == "bundle":
         return Examination(diagnosis=_of_bundle(path))
     from yolo_stability.checkpoint.audit import audit_checkpoint
@@ -98,7 +112,9 @@ def examine_target(path: Path) -> Examination:
 
 
 def kind_of(path: Path) -> str:
-    """Return the kind of a path: `run`, `table`, `incident`, `bundle` or `checkpoint`.
+    """Return the kind of a path: `run`, `table`, `log`, `incident`, `bundle` or `checkpoint`.
+
+    A file that is nothing else may be a log: these have any name, such as `slurm-17.out`.
 
     Raises:
         TraceError: The path does not exist, or is none of these.
@@ -114,11 +130,9 @@ def kind_of(path: Path) -> str:
             return "incident"
         if path.is_dir():
             return "run"
-        what = (
-            "is not a run folder, results.csv, incident folder or checkpoint"
-            if path.exists()
-            else "does not exist"
-        )
+        if path.is_file():
+            return "log"
+        what = "is neither a file nor a folder" if path.exists() else "does not exist"
     except (OSError, ValueError) as error:  # an overlong name, a folder without permission
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
         what = f"cannot be read ({reason})"
@@ -145,26 +159,33 @@ def _near(path: Path) -> str:
         return ""
 
 
-def diagnose_run(folder: Path) -> Diagnosis:
+def diagnose_run(folder: Path, log: Path | None = None) -> Diagnosis:
     """Diagnose a run folder, and write `diagnosis.json` if it contains a trace.
 
     Args:
         folder: The run folder or its `stability/` folder.
+        log: What a run without a trace printed to the console; None without it.
 
     Raises:
-        TraceError: It is not a run folder, or its trace cannot be read.
+        TraceError: It is not a run folder, or its trace or the log cannot be read.
     """
     try:
         trace = load_trace(find_trace(folder))
     except TraceError:
         if (folder / RESULTS).is_file():
-            return diagnose_results_csv(folder / RESULTS)
+            return diagnose_results_csv(folder / RESULTS, log)
         if (folder / _PLAN).is_file():
             raise TraceError(
                 f"'{folder}' is a benchmark folder: give one of the runs in {folder / 'runs'}, "
                 "or open its report.html, which covers all of them."
             ) from None
+        if stock_settings(folder):
+            return diagnose_without_table(folder, log)
         raise
+    if log is not None:
+        raise TraceError(
+            f"'{folder}' was recorded, and its trace shows how the run ended; leave log= away."
+        )
     diagnosis = with_best(_of_trace(trace), trace)
     write_diagnosis(trace, diagnosis)
     return diagnosis
@@ -192,9 +213,11 @@ def _of_trace(trace: Trace) -> Diagnosis:
     return found
 
 
-def _of_table(path: Path) -> Diagnosis:
+def _of_table(path: Path, log: Path | None) -> Diagnosis:
     """Diagnose a run given by its `results.csv`: from its trace, if there is one beside it."""
-    return diagnose_run(path.parent) if path.name == RESULTS else diagnose_results_csv(path)
+    if path.name == RESULTS:
+        return diagnose_run(path.parent, log)
+    return diagnose_results_csv(path, log)
 
 
 def _of_bundle(path: Path) -> Diagnosis:

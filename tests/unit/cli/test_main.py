@@ -92,7 +92,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Api:
     return fake
 
 
-def _examined(path: str) -> Examination:
+def _examined(path: str, *, log: str | None = None) -> Examination:
     """A diagnosis whose verdict the path names; an incident that came again unless its path says
     otherwise."""
     words: tuple[VerdictWord, ...] = ("failed", "unstable", "inconclusive")

@@ -14,7 +14,7 @@ from traces import record, write
 from yolo_stability.core.errors import TraceError
 from yolo_stability.core.findings import Cause, Diagnosis, Finding
 from yolo_stability.diagnosis.store import DIAGNOSIS_FILE, diagnosis_to_json
-from yolo_stability.diagnosis.targets import diagnose_run, kind_of
+from yolo_stability.diagnosis.targets import diagnose_run, examine_target, kind_of
 from yolo_stability.display.diagnosis_text import verdict_lines
 from yolo_stability.trace import load_trace
 
@@ -77,8 +77,11 @@ def test_kinds(tmp_path: Path) -> None:
     assert kind_of(tmp_path) == "run"
     with pytest.raises(TraceError, match="does not exist"):
         kind_of(tmp_path / "nothing")
-    with pytest.raises(TraceError, match="is not a run folder"):
-        kind_of(tmp_path / "notes.txt")
+    assert kind_of(tmp_path / "notes.txt") == "log"
+    with pytest.raises(
+        TraceError, match=r"is not a run folder, .* holds no output of an Ultralyti"
+    ):
+        examine_target(tmp_path / "notes.txt")
 
 
 def test_a_diagnosis_shows_itself() -> None:

@@ -40,8 +40,9 @@ VERB = Verb(
     examples=("yolo-stability compare runs/detect/train runs/detect/train-2 out=runs/compared",),
     details="""\
   Each RUN is a run folder; the first one is the control. Runs recorded by this
-  package include gradients; for stock Ultralytics runs only the columns of
-  results.csv are available. Given a single benchmark folder, its report is
-  written again.
+  package include gradients; a stock run of Ultralytics or YOLOv5 has the columns
+  of results.csv and the verdict of 'diagnose'. Printed are the verdict of each
+  run and the settings that differ from the control, as in its args.yaml. Given
+  a single benchmark folder, its report is written again.
 """,
 )
