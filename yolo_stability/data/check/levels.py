@@ -19,6 +19,8 @@ TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 JPEG_2000 = (b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51")
 HEAD = 32
 """Number of bytes that decide whether an image may be deep."""
+ROWS = 256
+"""Number of rows of pixels whose levels are counted."""
 CUT = 0.1
 """Percentage of the darkest and of the brightest pixels that are excluded, such as hot pixels."""
 
@@ -31,15 +33,15 @@ class Levels:
         low: Low level in the file.
         high: High level in the file.
         seen: Number of levels from the lowest to the highest one that a training sees, of 256.
-        bright: Highest level that a training sees, of 255.
         lost: Whether levels of the file that differ are equal as trained.
+        real: Whether the file holds floating-point numbers.
     """
 
     low: float
     high: float
     seen: int
-    bright: int
     lost: bool
+    real: bool = False
 
 
 def is_deep(head: bytes) -> bool:
@@ -84,5 +86,6 @@ def read_levels(image: str, channels: int = 3) -> Levels | None:
         warnings.simplefilter("ignore")  # NaN in floating-point images
         low, high = (float(v) for v in np.nanpercentile(kept, (CUT, 100 - CUT)))
         dark, bright = (int(v) for v in np.percentile(trained, (CUT, 100 - CUT)))
-    distinct = len(np.unique(kept[:: max(1, kept.shape[0] // 256)]))
-    return Levels(low, high, bright - dark + 1, bright, distinct > len(np.unique(trained)))
+    step = max(1, kept.shape[0] // ROWS)
+    lost = len(np.unique(kept[::step])) > len(np.unique(trained[::step]))
+    return Levels(low, high, bright - dark + 1, lost, real=kept.dtype.kind == "f")

@@ -14,6 +14,7 @@ from yolo_stability.core.files import replace_file
 from yolo_stability.core.text import clean
 from yolo_stability.data.check.findings import KINDS, Found, Picture, Row
 from yolo_stability.data.check.report import AuditReport
+from yolo_stability.data.coco.import_report import EXAMPLES
 
 __all__ = ["write_page"]
 
@@ -118,7 +119,7 @@ def _shown(found: Found) -> dict[str, object]:
         "line": clean(found.line()),
         "message": clean(found.message if found.kind not in KINDS else found.message.capitalize()),
         "examples": [clean(example) for example in found.examples],
-        "more": max(found.count - len(found.examples), 0),
+        "more": found.count - EXAMPLES if len(found.examples) == EXAMPLES else 0,
         "thumbs": thumbs,
     }
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from yolo_stability.data.check.findings import DAMAGE, GROUPS, KINDS, Found, with_noun
-from yolo_stability.data.coco.import_report import ImportReport
+from yolo_stability.data.coco.import_report import EXAMPLES, ImportReport
 
 __all__ = ["AuditReport", "SplitAudit"]
 
@@ -121,7 +121,7 @@ class AuditReport:
             (doubts, f"{with_noun(doubts, IMAGE)} doubtful"),
         ]
         damage = "; ".join(text for number, text in parts if number)
-        return f"Damage: {damage}. Fix or remove the items listed above."
+        return f"Damage: {damage}. Fix or remove what is listed."
 
     def _in(self, group: str) -> list[Found]:
         return [f for f in self.found if f.group == group]
@@ -166,7 +166,7 @@ class AuditReport:
 def _found_lines(one: Found) -> Iterator[str]:
     yield from textwrap.wrap(one.line(), WIDTH, initial_indent="  ", subsequent_indent="    ")
     yield from (f"    {where}" for where in one.examples)
-    if one.count > len(one.examples) > 0:
+    if one.count > len(one.examples) >= EXAMPLES:
         yield f"    and {one.count - len(one.examples)} more"
     if one.kind not in KINDS:
         yield from textwrap.wrap(

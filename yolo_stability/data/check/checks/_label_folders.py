@@ -38,7 +38,7 @@ class LikelyFolder:
         here = split.short(self.folder)
         if FORMATS[self.suffix]:
             return f"Convert the {FORMATS[self.suffix]} files in {here} to YOLO rows in {wanted}."
-        return f"The labels are probably those in {here}: rename that folder to {wanted}."
+        return f"The labels are probably those in {here}: move them to {wanted}."
 
 
 def likely_folder(split: Split, data: Dataset) -> LikelyFolder | None:

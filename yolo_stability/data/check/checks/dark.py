@@ -31,9 +31,12 @@ class Dark(SplitCheck):
             return None
         seen = max(levels.seen for _, levels in chosen)
         low, high = min(v.low for _, v in chosen), max(v.high for _, v in chosen)
+        real = any(levels.real for _, levels in chosen)
+        keeps = "reads them as whole numbers of 8 bits" if real else "keeps the upper 8 of 16 bits"
         message = (
-            f"Their values reach from {low:g} to {high:g}; Ultralytics keeps the upper 8 of 16 "
-            f"bits, so that at most {seen} of 256 levels remain and the images are nearly uniform. "
-            "Scale them to the full range, or convert them to 8 bits."
+            f"Their values reach from {low:g} to {high:g}; Ultralytics {keeps}, so that at most "
+            f"{seen} of 256 levels remain and the images are nearly uniform. Scale them to the "
+            "full range, or convert them to 8 bits."
         )
-        return self.of_images(split, [i for i, _ in chosen], severity, message=message)
+        why = "whose floating-point values are cut" if real else self.why
+        return self.of_images(split, [i for i, _ in chosen], severity, why=why, message=message)

@@ -18,8 +18,8 @@ class FolderSingle(Check):
     thing = ("class folder", "class folders")
     why = "with all images of train"
     message = (
-        "With one class the loss is 0 and the accuracy 100 % from the first step: nothing is "
-        "learned. Add a folder of images without the object, such as train/other."
+        "With images of one class only, the loss is 0 and the accuracy 100 % without anything "
+        "being learned. Add a folder of images without the object, such as train/other."
     )
 
     def find(self, data: Dataset) -> Iterator[Found]:

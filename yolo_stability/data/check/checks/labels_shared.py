@@ -47,10 +47,10 @@ class LabelsShared(Check):
         different = any(unalike(one, two) for one, two in pairs)
         among = set[str]().union(*(splits[label] for label in shared))
         yield self.found(
-            among.pop() if len(among) == 1 else "all",
+            next(iter(among)) if len(among) == 1 else "all",
             DAMAGE if different else WARNING,
             len(shared),
-            len(readers),
+            sum(bool(names & among) for names in splits.values()),
             [
                 f"{relative(label, data.base)}: {', '.join(Path(i.path).name for i in them)}"
                 for label, them in shared.items()

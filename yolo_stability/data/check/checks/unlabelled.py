@@ -17,7 +17,7 @@ class Unlabelled(SplitCheck):
     why = "without a label file"
     effects = {  # noqa: RUF012 - read only
         "train": "Ultralytics refuses to train: it finds no label.",
-        "val": "Nothing can be measured: all metrics stay 0, and best.pt is the first epoch's.",
+        "val": "Nothing can be measured: all metrics stay 0, and best.pt is no choice.",
     }
 
     def look(self, split: Split, data: Dataset) -> Found | None:
