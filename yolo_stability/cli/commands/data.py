@@ -120,7 +120,7 @@ def _resolve(kind: str, line: Line) -> int:
 
 VERB = Verb(
     name="data",
-    usage="embedded NAME | coco FOLDER | check DATA [task=] [imgsz=] [out=PAGE] [--json]",
+    usage="embedded NAME | coco FOLDER | check DATA [task=] [--json]",
     summary="draw a dataset, import a COCO folder, or check any dataset",
     call=call,
     keys=(Key(name="task"), Key(name="imgsz"), Key(name="out")),
@@ -136,7 +136,7 @@ VERB = Verb(
   check (yolo-stability data check my/data.yaml) reports what Ultralytics would
   lose or change with little or no notice (images ignored because of one bad
   row, labels removed, JPEGs rewritten), and valid files and rows that cannot be
-  meant: 16-bit images that turn black, boxes below a pixel at imgsz= (640),
+  meant: 16-bit images that turn black, boxes below a pixel at imgsz=640,
   corners instead of centers, splits without labels, the same picture in train
   and val. It takes a data YAML, a folder with one, a folder in COCO layout, a
   folder of class folders, or the name of an embedded dataset, and writes

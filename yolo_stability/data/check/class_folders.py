@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from yolo_stability.core.errors import DataError
-from yolo_stability.data.check.dataset import Dataset, ImageFacts, Split
+from yolo_stability.data.check.dataset import Dataset, DataSplit, ImageFacts
 from yolo_stability.data.check.labels import Layout
 from yolo_stability.data.check.report import AuditReport, SplitAudit
 from yolo_stability.data.check.scan import run_checks, scan_all, tallied
@@ -87,7 +87,7 @@ def scan_class_folders(root: Path, text: str, imgsz: int) -> AuditReport:
     )
 
 
-def _split(name: str, folder: Path, root: Path, work: Path) -> tuple[Split, list[ScannedImage]]:
+def _split(name: str, folder: Path, root: Path, work: Path) -> tuple[DataSplit, list[ScannedImage]]:
     """Scan the class folders of a split."""
     folders = _folders(folder)
     listed = {path: i for i, group in enumerate(folders) for path in _images(folder / group)}
@@ -111,7 +111,7 @@ def _split(name: str, folder: Path, root: Path, work: Path) -> tuple[Split, list
         return seen
 
     seen = scan_all(scan, list(listed))
-    split = Split(
+    split = DataSplit(
         name=name,
         images=[one.facts for one in seen],
         places=(str(folder),),
@@ -139,7 +139,7 @@ def _images(folder: Path) -> Iterator[str]:
                 yield os.path.join(place_, name)  # noqa: PTH118 - called for every image
 
 
-def _audit(split: Split) -> SplitAudit:
+def _audit(split: DataSplit) -> SplitAudit:
     kept = len(split.kept)
     return SplitAudit(
         split=split.name,

@@ -17,7 +17,7 @@ from yolo_stability.data.check.labels import NO_ROWS, LabelTable, Layout
 from yolo_stability.data.check.levels import Levels
 from yolo_stability.data.files import label_file
 
-__all__ = ["Dataset", "ImageFacts", "Split", "relative"]
+__all__ = ["DataSplit", "Dataset", "ImageFacts", "relative"]
 
 Floats = NDArray[np.float32]
 
@@ -61,7 +61,7 @@ class ImageFacts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Split:
+class DataSplit:
     """Images of one split, and their boxes in one table.
 
     Attributes:
@@ -146,7 +146,7 @@ class Dataset:
     task: str
     layout: Layout
     names: Mapping[int, str]
-    splits: Mapping[str, Split]
+    splits: Mapping[str, DataSplit]
     config: Mapping[str, Any]
     imgsz: int
     base: str

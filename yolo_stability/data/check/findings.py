@@ -16,8 +16,8 @@ __all__ = [
     "WARNING",
     "DamageKind",
     "Found",
-    "Picture",
-    "Row",
+    "LabelRow",
+    "ShownImage",
     "scan_finding",
     "with_noun",
 ]
@@ -107,7 +107,7 @@ KINDS: Mapping[str, DamageKind] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class LabelRow:
     """A label row on a picture.
 
     Attributes:
@@ -120,7 +120,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ShownImage:
     """An image that shows a finding.
 
     Attributes:
@@ -129,7 +129,7 @@ class Picture:
     """
 
     path: str
-    rows: tuple[Row, ...] = ()
+    rows: tuple[LabelRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +158,7 @@ class Found:
     why: str
     examples: tuple[str, ...]
     message: str
-    pictures: tuple[Picture, ...] = ()
+    pictures: tuple[ShownImage, ...] = ()
 
     @property
     def group(self) -> str:

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from yolo_stability.core.errors import DataError
 from yolo_stability.core.files import replace_file
 from yolo_stability.core.text import clean
-from yolo_stability.data.check.findings import KINDS, Found, Picture, Row
+from yolo_stability.data.check.findings import KINDS, Found, LabelRow, ShownImage
 from yolo_stability.data.check.report import AuditReport
 from yolo_stability.data.coco.import_report import EXAMPLES
 
@@ -124,7 +124,7 @@ def _shown(found: Found) -> dict[str, object]:
     }
 
 
-def _thumb(picture: Picture) -> Thumb | None:
+def _thumb(picture: ShownImage) -> Thumb | None:
     """Return a picture as a training sees it, with its labels; None if it cannot be read."""
     from yolo_stability.compat.images import trained_pixels
 
@@ -145,7 +145,7 @@ def _thumb(picture: Picture) -> Thumb | None:
     )
 
 
-def _shape(row: Row, width: int, height: int) -> Shape:
+def _shape(row: LabelRow, width: int, height: int) -> Shape:
     x, y, w, h = row.box
     ring = max(w, h) < VISIBLE
     left, top = (x, y) if ring else (x - w / 2, y - h / 2)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from yolo_stability.data.cache import cache_root
 from yolo_stability.data.check.checks import CHECKS
-from yolo_stability.data.check.dataset import Dataset, Split
+from yolo_stability.data.check.dataset import Dataset, DataSplit
 from yolo_stability.data.check.findings import DAMAGE, INFO, WARNING, Found, scan_finding
 from yolo_stability.data.check.labels import Layout
 from yolo_stability.data.check.report import AuditReport, SplitAudit
@@ -51,7 +51,7 @@ def scan_labels(
         scanner = Scanner(layout, Path(work), base, _channels(config))
         for name, files in images.items():
             seen = scan_all(scanner.scan, files)
-            splits[name] = Split(
+            splits[name] = DataSplit(
                 name=name,
                 images=[one.facts for one in seen],
                 places=tuple(_places(config[name])),

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from yolo_stability.core.registry import Registry
 
 if TYPE_CHECKING:
-    from yolo_stability.data.check.checks._base import Check
+    from yolo_stability.data.check.checks._base import DataCheck
 
 __all__ = ["CHECKS"]
 
-CHECKS: Registry[Check] = Registry("check", __name__, f"{__name__}._base.Check")
+CHECKS: Registry[DataCheck] = Registry("check", __name__, f"{__name__}._base.DataCheck")
 """All checks by the kind of their finding."""

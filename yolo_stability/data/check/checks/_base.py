@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from yolo_stability.core.registry import entry_name
-from yolo_stability.data.check.dataset import Dataset, ImageFacts, Split
-from yolo_stability.data.check.findings import DAMAGE, INFO, WARNING, Found, Picture, Row
+from yolo_stability.data.check.dataset import Dataset, DataSplit, ImageFacts
+from yolo_stability.data.check.findings import DAMAGE, INFO, WARNING, Found, LabelRow, ShownImage
 from yolo_stability.data.coco.import_report import EXAMPLES
 from yolo_stability.data.files import LABEL_TASKS, label_file
 
-__all__ = ["BOX", "IMAGE", "Check", "Indices", "SplitCheck", "graded"]
+__all__ = ["BOX", "IMAGE", "DataCheck", "Indices", "SplitCheck", "graded"]
 
 BOX, IMAGE = ("box", "boxes"), ("image", "images")
 PICTURES = 6
@@ -43,7 +43,7 @@ def graded(count: int, of: int, damage: float, warning: float) -> str:
     return DAMAGE if share >= damage else WARNING if share >= warning else INFO
 
 
-class Check(ABC):
+class DataCheck(ABC):
     """One kind of finding, named after its file.
 
     Subclass `SplitCheck` for what each split shows by itself, and this class for what only the
@@ -93,7 +93,9 @@ class Check(ABC):
             **texts,
         )
 
-    def of_boxes(self, split: Split, bad: NDArray[np.bool_], severity: str, **more: Any) -> Found:
+    def of_boxes(
+        self, split: DataSplit, bad: NDArray[np.bool_], severity: str, **more: Any
+    ) -> Found:
         """Return a finding about boxes.
 
         Args:
@@ -111,7 +113,7 @@ class Check(ABC):
         )
 
     def of_images(
-        self, split: Split, bad: Indices, severity: str, *, labels: bool = False, **more: Any
+        self, split: DataSplit, bad: Indices, severity: str, *, labels: bool = False, **more: Any
     ) -> Found:
         """Return a finding about images.
 
@@ -130,7 +132,7 @@ class Check(ABC):
         )
 
 
-class SplitCheck(Check):
+class SplitCheck(DataCheck):
     """A check that looks at one split at a time.
 
     Example:
@@ -155,7 +157,7 @@ class SplitCheck(Check):
                 yield found
 
     @abstractmethod
-    def look(self, split: Split, data: Dataset) -> Found | None:
+    def look(self, split: DataSplit, data: Dataset) -> Found | None:
         """Return the finding in one split, or None.
 
         Args:
@@ -172,9 +174,9 @@ def _spread(items: Any) -> Any:
     return [items[i] for i in chosen]
 
 
-def _picture(image: ImageFacts, marked: NDArray[np.bool_] | None = None) -> Picture:
+def _picture(image: ImageFacts, marked: NDArray[np.bool_] | None = None) -> ShownImage:
     rows = []
     for i, row in enumerate(image.table[:200]):
         x, y, w, h = (float(v) for v in row[1:5])
-        rows.append(Row((x, y, w, h), marked=marked is not None and bool(marked[i])))
-    return Picture(image.path, tuple(rows))
+        rows.append(LabelRow((x, y, w, h), marked=marked is not None and bool(marked[i])))
+    return ShownImage(image.path, tuple(rows))

@@ -25,8 +25,9 @@ def reach(boxes: Boxes) -> NDArray[np.float32]:
         boxes: Normalized center x, center y, width and height, shape (boxes, 4).
 
     Example:
-        >>> reach(np.array([[0.5, 0.5, 1, 1], [0.9, 0.5, 0.5, 0.1]], dtype=np.float32)).round(2)
-        array([0.  , 0.15], dtype=float32)
+        >>> boxes = np.array([[0.5, 0.5, 1, 1], [0.9, 0.5, 0.5, 0.1]], dtype=np.float32)
+        >>> [round(float(share), 2) for share in reach(boxes)]
+        [0.0, 0.15]
     """
     center, half = boxes[:, :2], boxes[:, 2:4] / 2
     beyond = np.concatenate((half - center, center + half - 1), axis=1)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from yolo_stability.data.check.dataset import Dataset, Split
+from yolo_stability.data.check.dataset import Dataset, DataSplit
 from yolo_stability.data.files import label_file
 
 __all__ = ["LikelyFolder", "likely_folder"]
@@ -32,7 +32,7 @@ class LikelyFolder:
     count: int
     suffix: str
 
-    def advice(self, split: Split) -> str:
+    def advice(self, split: DataSplit) -> str:
         """Return what to do with the folder."""
         wanted = split.short(str(Path(label_file(split.images[0].path)).parent))
         here = split.short(self.folder)
@@ -41,7 +41,7 @@ class LikelyFolder:
         return f"The labels are probably those in {here}: move them to {wanted}."
 
 
-def likely_folder(split: Split, data: Dataset) -> LikelyFolder | None:
+def likely_folder(split: DataSplit, data: Dataset) -> LikelyFolder | None:
     """Return the folder with most files named like a split's images; None if there is none.
 
     Args:
@@ -70,7 +70,7 @@ def likely_folder(split: Split, data: Dataset) -> LikelyFolder | None:
     return max(found, key=lambda one: one.count, default=None)
 
 
-def _folders(split: Split, data: Dataset) -> Iterator[str]:
+def _folders(split: DataSplit, data: Dataset) -> Iterator[str]:
     """Yield the folders around the expected labels and below the dataset, each once."""
     expected = Path(label_file(split.images[0].path)).parent
     near = [expected.parent, expected.parent.parent, Path(split.images[0].path).parent]

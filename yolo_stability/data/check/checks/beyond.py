@@ -6,7 +6,7 @@ import numpy as np
 
 from yolo_stability.data.check.checks._base import BOX, SplitCheck, graded
 from yolo_stability.data.check.checks._geometry import are_corners, reach
-from yolo_stability.data.check.dataset import Dataset, Split
+from yolo_stability.data.check.dataset import Dataset, DataSplit
 from yolo_stability.data.check.findings import Found
 
 __all__ = ["Beyond"]
@@ -32,7 +32,7 @@ class Beyond(SplitCheck):
         "corner: add half of the width and height."
     )
 
-    def look(self, split: Split, data: Dataset) -> Found | None:
+    def look(self, split: DataSplit, data: Dataset) -> Found | None:
         """Return the finding in one split, or None."""
         boxes = split.boxes
         bad = reach(boxes) > MARGIN

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from yolo_stability.data.check.checks._base import SplitCheck
-from yolo_stability.data.check.dataset import Dataset, Split
+from yolo_stability.data.check.dataset import Dataset, DataSplit
 from yolo_stability.data.check.findings import INFO, WARNING, Found
 
 __all__ = ["ClassMissing"]
@@ -25,7 +25,7 @@ class ClassMissing(SplitCheck):
     unused = "They are named in the data YAML, but cannot be learned."
     unmeasured = "They are frequent in train, but their AP is not measured and not part of mAP."
 
-    def look(self, split: Split, data: Dataset) -> Found | None:
+    def look(self, split: DataSplit, data: Dataset) -> Found | None:
         """Return the finding in one split, or None."""
         train, val = _counts(data.splits.get("train")), _counts(data.splits.get("val"))
         if split.name == "train":
@@ -52,5 +52,5 @@ class ClassMissing(SplitCheck):
         return self.found(split, severity, len(names), of, names, message=message)
 
 
-def _counts(split: Split | None) -> Counter[int]:
+def _counts(split: DataSplit | None) -> Counter[int]:
     return Counter(() if split is None else split.classes.tolist())

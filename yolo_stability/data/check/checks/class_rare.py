@@ -6,7 +6,7 @@ from collections import Counter
 from statistics import median
 
 from yolo_stability.data.check.checks._base import SplitCheck
-from yolo_stability.data.check.dataset import Dataset, Split
+from yolo_stability.data.check.dataset import Dataset, DataSplit
 from yolo_stability.data.check.findings import INFO, Found
 
 __all__ = ["ClassRare"]
@@ -24,7 +24,7 @@ class ClassRare(SplitCheck):
     why = "with few labels"
     message = "Next to the others they will hardly be learned, and their AP is uncertain."
 
-    def look(self, split: Split, data: Dataset) -> Found | None:
+    def look(self, split: DataSplit, data: Dataset) -> Found | None:
         """Return the finding in train, or None."""
         counts = Counter(split.classes.tolist())
         few = min(FEW, SHARE * median(counts.values())) if counts else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from yolo_stability.data.check.checks._base import SplitCheck
-from yolo_stability.data.check.dataset import Dataset, Split
+from yolo_stability.data.check.dataset import Dataset, DataSplit
 from yolo_stability.data.check.findings import INFO, WARNING, Found
 
 __all__ = ["ClassSingle"]
@@ -25,7 +25,7 @@ class ClassSingle(SplitCheck):
         "others cannot be learned. Compare the class numbers of the label files with names."
     )
 
-    def look(self, split: Split, data: Dataset) -> Found | None:
+    def look(self, split: DataSplit, data: Dataset) -> Found | None:
         """Return the finding in train, or None."""
         total = len(split.classes)
         if split.name != "train" or len(data.names) < 2 or total < FEWEST:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from yolo_stability.data.check.checks._base import BOX, SplitCheck
 from yolo_stability.data.check.checks._geometry import ROUNDING, are_corners, reach
-from yolo_stability.data.check.dataset import Dataset, Split
+from yolo_stability.data.check.dataset import Dataset, DataSplit
 from yolo_stability.data.check.findings import DAMAGE, Found
 
 __all__ = ["Corners"]
@@ -21,7 +21,7 @@ class Corners(SplitCheck):
         "the drawn ones. Convert them to x_center y_center width height."
     )
 
-    def look(self, split: Split, data: Dataset) -> Found | None:
+    def look(self, split: DataSplit, data: Dataset) -> Found | None:
         """Return the finding in one split, or None."""
         if not data.boxed or not are_corners(split.boxes):
             return None

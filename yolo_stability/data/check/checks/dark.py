@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from yolo_stability.data.check.checks._base import SplitCheck
-from yolo_stability.data.check.dataset import Dataset, Split
+from yolo_stability.data.check.dataset import Dataset, DataSplit
 from yolo_stability.data.check.findings import DAMAGE, WARNING, Found
 from yolo_stability.data.files import LABEL_TASKS
 
@@ -21,7 +21,7 @@ class Dark(SplitCheck):
     tasks = (*LABEL_TASKS, "classify")
     why = "whose 16 bits are mostly unused"
 
-    def look(self, split: Split, data: Dataset) -> Found | None:
+    def look(self, split: DataSplit, data: Dataset) -> Found | None:
         """Return the finding in one split, or None."""
         deep = [(i, image.levels) for i, image in enumerate(split.kept) if image.levels]
         dim = [(i, levels) for i, levels in deep if levels.lost and levels.seen < DIM]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from yolo_stability.data.check.checks._base import BOX, SplitCheck, graded
-from yolo_stability.data.check.dataset import Dataset, Split
+from yolo_stability.data.check.dataset import Dataset, DataSplit
 from yolo_stability.data.check.findings import Found
 
 __all__ = ["Flat"]
@@ -21,7 +21,7 @@ class Flat(SplitCheck):
         "Remove the rows; an image without an object needs an empty label file or none."
     )
 
-    def look(self, split: Split, data: Dataset) -> Found | None:
+    def look(self, split: DataSplit, data: Dataset) -> Found | None:
         """Return the finding in one split, or None."""
         bad = split.boxes[:, 2:].min(axis=1, initial=1) <= 0
         if not bad.any():

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from yolo_stability.data.check.checks._base import Check
-from yolo_stability.data.check.dataset import Dataset, Split
+from yolo_stability.data.check.checks._base import DataCheck
+from yolo_stability.data.check.dataset import Dataset, DataSplit
 from yolo_stability.data.check.findings import DAMAGE, Found
 from yolo_stability.data.check.labels import Layout
 
@@ -20,7 +20,7 @@ HEIGHT = 0.2
 """Difference in mean height, as a share of the box, above which keypoints are no mirror images."""
 
 
-class FlipIdx(Check):
+class FlipIdx(DataCheck):
     """Entries of `flip_idx` that a flip of the image would apply wrongly."""
 
     tasks = ("pose",)
@@ -88,7 +88,7 @@ def _unlike(flip: list[int], names: list[str]) -> list[int]:
     return [i for i, other in sided.items() if other in names and names[flip[i]] != other]
 
 
-def _uneven(flip: list[int], split: Split, layout: Layout) -> list[int]:
+def _uneven(flip: list[int], split: DataSplit, layout: Layout) -> list[int]:
     """Return the entries whose keypoints are at different heights in the boxes, on average."""
     points = split.keypoints(layout)
     shown = points[..., 2] != 0 if layout.dimensions == 3 else points[..., 0] > 0

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from yolo_stability.data.check.checks._base import Check
-from yolo_stability.data.check.dataset import Dataset, Split
+from yolo_stability.data.check.checks._base import DataCheck
+from yolo_stability.data.check.dataset import Dataset, DataSplit
 from yolo_stability.data.check.findings import DAMAGE, WARNING, Found
 
 __all__ = ["FolderEmpty"]
 
 
-class FolderEmpty(Check):
+class FolderEmpty(DataCheck):
     """Empty class folders of train."""
 
     tasks = ("classify",)
@@ -38,6 +38,6 @@ class FolderEmpty(Check):
         )
 
 
-def _full(split: Split) -> set[str]:
+def _full(split: DataSplit) -> set[str]:
     """Return the class folders with at least one usable image."""
     return {split.folders[image.group] for image in split.kept}

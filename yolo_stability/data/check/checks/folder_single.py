@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from yolo_stability.data.check.checks._base import Check
+from yolo_stability.data.check.checks._base import DataCheck
 from yolo_stability.data.check.dataset import Dataset
 from yolo_stability.data.check.findings import DAMAGE, Found
 
 __all__ = ["FolderSingle"]
 
 
-class FolderSingle(Check):
+class FolderSingle(DataCheck):
     """One class folder with all images of train."""
 
     tasks = ("classify",)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from yolo_stability.data.check.checks._base import Check
+from yolo_stability.data.check.checks._base import DataCheck
 from yolo_stability.data.check.dataset import Dataset
 from yolo_stability.data.check.findings import DAMAGE, WARNING, Found
 
 __all__ = ["FolderVal"]
 
 
-class FolderVal(Check):
+class FolderVal(DataCheck):
     """Classes that are in one of the splits only."""
 
     tasks = ("classify",)

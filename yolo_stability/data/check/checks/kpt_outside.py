@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from yolo_stability.data.check.checks._base import SplitCheck, graded
-from yolo_stability.data.check.dataset import Dataset, Split
+from yolo_stability.data.check.dataset import Dataset, DataSplit
 from yolo_stability.data.check.findings import INFO, Found
 
 __all__ = ["KptOutside"]
@@ -27,7 +27,7 @@ class KptOutside(SplitCheck):
         "than the drawn ones."
     )
 
-    def look(self, split: Split, data: Dataset) -> Found | None:
+    def look(self, split: DataSplit, data: Dataset) -> Found | None:
         """Return the finding in one split, or None."""
         layout = data.layout
         points = split.keypoints(layout)

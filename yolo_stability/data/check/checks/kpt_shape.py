@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from yolo_stability.data.check.checks._base import SplitCheck
-from yolo_stability.data.check.dataset import Dataset, Split
+from yolo_stability.data.check.dataset import Dataset, DataSplit
 from yolo_stability.data.check.findings import DAMAGE, Found
 from yolo_stability.data.files import label_file
 
@@ -21,7 +21,7 @@ class KptShape(SplitCheck):
     tasks = ("pose",)
     why = "whose rows do not fit kpt_shape"
 
-    def look(self, split: Split, data: Dataset) -> Found | None:
+    def look(self, split: DataSplit, data: Dataset) -> Found | None:
         """Return the finding in one split, or None."""
         bad = [image for image in split.images if image.fault == "columns"]
         if len(bad) <= MOST * len(split.images):

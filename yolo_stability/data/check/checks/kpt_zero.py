@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from yolo_stability.data.check.checks._base import SplitCheck, graded
-from yolo_stability.data.check.dataset import Dataset, Split
+from yolo_stability.data.check.dataset import Dataset, DataSplit
 from yolo_stability.data.check.findings import Found
 
 __all__ = ["KptZero"]
@@ -27,7 +27,7 @@ class KptZero(SplitCheck):
         "number is the visibility."
     )
 
-    def look(self, split: Split, data: Dataset) -> Found | None:
+    def look(self, split: DataSplit, data: Dataset) -> Found | None:
         """Return the finding in one split, or None."""
         points = split.keypoints(data.layout)
         visible = points[..., 2] != 0 if data.layout.dimensions == 3 else points[..., 0] >= 0

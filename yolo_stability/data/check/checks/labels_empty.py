@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from yolo_stability.data.check.checks._base import SplitCheck
-from yolo_stability.data.check.dataset import Dataset, Split
+from yolo_stability.data.check.dataset import Dataset, DataSplit
 from yolo_stability.data.check.findings import DAMAGE, Found
 
 __all__ = ["LabelsEmpty"]
@@ -19,7 +19,7 @@ class LabelsEmpty(SplitCheck):
         "val": "Nothing can be measured: all metrics stay 0.",
     }
 
-    def look(self, split: Split, data: Dataset) -> Found | None:
+    def look(self, split: DataSplit, data: Dataset) -> Found | None:
         """Return the finding in one split, or None."""
         bare = [i for i, image in enumerate(split.kept) if image.labeled]
         if not bare or any(len(image.table) for image in split.kept):

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from yolo_stability.data.check.checks._base import Check
+from yolo_stability.data.check.checks._base import DataCheck
 from yolo_stability.data.check.content import unalike
 from yolo_stability.data.check.dataset import Dataset, ImageFacts, relative
 from yolo_stability.data.check.findings import DAMAGE, WARNING, Found
@@ -19,7 +19,7 @@ COMPARED = 200
 """Largest number of label files whose images are compared."""
 
 
-class LabelsShared(Check):
+class LabelsShared(DataCheck):
     """Label files that more than one image reads."""
 
     thing = ("label file", "label files")

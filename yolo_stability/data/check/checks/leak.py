@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from yolo_stability.data.check.checks._base import Check, graded
+from yolo_stability.data.check.checks._base import DataCheck, graded
 from yolo_stability.data.check.dataset import Dataset
 from yolo_stability.data.check.findings import WARNING, Found
 from yolo_stability.data.files import LABEL_TASKS
@@ -15,7 +15,7 @@ DAMAGE_SHARE = 0.01
 """Share of val."""
 
 
-class Leak(Check):
+class Leak(DataCheck):
     """Images of val with the content of an image of train; once if both are one folder."""
 
     tasks = (*LABEL_TASKS, "classify")

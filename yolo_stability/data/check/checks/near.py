@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from yolo_stability.data.check.checks._base import Check
+from yolo_stability.data.check.checks._base import DataCheck
 from yolo_stability.data.check.content import near_pairs
 from yolo_stability.data.check.dataset import Dataset
 from yolo_stability.data.check.findings import INFO, Found
@@ -16,7 +16,7 @@ MOST = 20_000
 """Largest number of images that are compared, since each has to be decoded."""
 
 
-class Near(Check):
+class Near(DataCheck):
     """Images of val, or of all splits, that nearly equal an image of train."""
 
     tasks = (*LABEL_TASKS, "classify")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from yolo_stability.data.check.checks._base import SplitCheck
-from yolo_stability.data.check.dataset import Dataset, ImageFacts, Split
+from yolo_stability.data.check.dataset import Dataset, DataSplit, ImageFacts
 from yolo_stability.data.check.findings import INFO, WARNING, Found
 from yolo_stability.data.files import LABEL_TASKS
 
@@ -22,7 +22,7 @@ class Repeated(SplitCheck):
         "trained with two answers: correct or remove one."
     )
 
-    def look(self, split: Split, data: Dataset) -> Found | None:
+    def look(self, split: DataSplit, data: Dataset) -> Found | None:
         """Return the finding in one split, or None."""
         groups = [[image for name, image in group if name == split.name] for group in data.equal]
         pairs = [(group[0], copy) for group in groups for copy in group[1:]]

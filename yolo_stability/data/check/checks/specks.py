@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from yolo_stability.data.check.checks._base import BOX, SplitCheck, graded
-from yolo_stability.data.check.dataset import Dataset, Split
+from yolo_stability.data.check.dataset import Dataset, DataSplit
 from yolo_stability.data.check.findings import Found
 
 __all__ = ["Specks"]
@@ -31,7 +31,7 @@ class Specks(SplitCheck):
         "them. Raise imgsz=, or cut the images into tiles."
     )
 
-    def look(self, split: Split, data: Dataset) -> Found | None:
+    def look(self, split: DataSplit, data: Dataset) -> Found | None:
         """Return the finding in one split, or None."""
         sides = split.boxes[:, 2:]
         in_file = (sides * split.sizes).max(axis=1, initial=0)

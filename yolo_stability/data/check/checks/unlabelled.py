@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from yolo_stability.data.check.checks._base import SplitCheck
 from yolo_stability.data.check.checks._label_folders import likely_folder
-from yolo_stability.data.check.dataset import Dataset, Split
+from yolo_stability.data.check.dataset import Dataset, DataSplit
 from yolo_stability.data.check.findings import DAMAGE, Found
 from yolo_stability.data.files import label_file
 
@@ -20,7 +20,7 @@ class Unlabelled(SplitCheck):
         "val": "Nothing can be measured: all metrics stay 0, and best.pt is no choice.",
     }
 
-    def look(self, split: Split, data: Dataset) -> Found | None:
+    def look(self, split: DataSplit, data: Dataset) -> Found | None:
         """Return the finding in one split, or None."""
         if not split.kept or any(image.labeled for image in split.kept):
             return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from yolo_stability.data.check.checks._base import Check
+from yolo_stability.data.check.checks._base import DataCheck
 from yolo_stability.data.check.dataset import Dataset, relative
 from yolo_stability.data.check.findings import DAMAGE, Found
 from yolo_stability.data.files import unread_labels
@@ -12,7 +12,7 @@ from yolo_stability.data.files import unread_labels
 __all__ = ["Unread"]
 
 
-class Unread(Check):
+class Unread(DataCheck):
     """Label files without an image of that name, in the folders of labels that are read."""
 
     thing = ("label file", "label files")
