@@ -10,7 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 from answers import between, damage, exit_code, field, one_of
-from case_types import PEOPLE_BRING, Case, Input
+from case_types import Case, Input
 from in_process import Ran
 from makers import BOXES, Box, draw_set, label_rows, yolo_row
 from ultralytics.utils.patches import imread
@@ -170,7 +170,7 @@ NAMED = r"plate\d+\.(txt|png)|labels/train"
 SOUND = (field("damaged", False), exit_code(0))
 
 
-case = partial(Case, ask=("data", "check", "set/data.yaml"), waits_for=PEOPLE_BRING)
+case = partial(Case, ask=("data", "check", "set/data.yaml"), waits_for=None)
 
 CASES = (
     case(
@@ -191,7 +191,6 @@ CASES = (
         ),
         saw="16-bit PNGs that use the full range: odd, but sound",
         after="ultralytics #21645, #13945",
-        waits_for=None,
         right=SOUND,
     ),
     case(
@@ -236,14 +235,12 @@ CASES = (
         given=data_set("backgrounds", a_quarter_is_background, change=some_without_labels),
         saw="a quarter of the images is background: sound",
         after="ultralytics #5055",
-        waits_for=None,
         right=SOUND,
     ),
     case(
         given=data_set("boxes-to-the-border", all_touch_the_border, row=to_the_border),
         saw="all boxes reach from border to border: odd, but sound",
         after="ultralytics #16097",
-        waits_for=None,
         right=SOUND,
     ),
 )

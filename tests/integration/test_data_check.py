@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,7 +23,6 @@ from yolo_stability.cli.main import main
 from yolo_stability.compat.ultralytics import ultralytics_version
 from yolo_stability.core.errors import DataError, StabilityError
 from yolo_stability.data.check.check import check_data
-from yolo_stability.data.check.findings import KINDS
 from yolo_stability.data.check.labels import Layout, classify_labels
 from yolo_stability.data.files import cache_file, images_of, label_file
 from yolo_stability.data.resolve import resolve_data
@@ -63,7 +63,9 @@ class YoloFolder:
         """Add an image, `split/name`, with its label file."""
         image = self.root / "images" / name
         image.parent.mkdir(parents=True, exist_ok=True)
-        image.write_bytes(picture(image.suffix) if content is None else content)
+        image.write_bytes(
+            picture(image.suffix, seed=zlib.crc32(name.encode())) if content is None else content
+        )
         if label is not None:
             path = Path(label_file(str(image)))
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,8 +77,8 @@ class YoloFolder:
         return self.yaml
 
 
-def picture(suffix: str = ".png", size: tuple[int, int] = (40, 20)) -> bytes:
-    pixels = np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+def picture(suffix: str = ".png", size: tuple[int, int] = (40, 20), seed: int = 0) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
     return cv2.imencode(suffix, pixels)[1].tobytes()
 
 
@@ -149,9 +151,7 @@ def test_the_counts_are_those_of_ultralytics_own_scan(spoiled: YoloFolder, tmp_p
         assert audited.background == sum(n == 0 for n in kept.values())
         assert audited.images == len(list((copy.root / "images" / audited.split).glob("[!.]*")))
         ignored = sum(
-            f.count
-            for f in report.found
-            if f.split == audited.split and KINDS[f.kind].group == "ignored"
+            f.count for f in report.found if f.split == audited.split and f.group == "ignored"
         )
         assert ignored == audited.images - len(kept)
 
@@ -311,7 +311,9 @@ def test_a_broken_data_yaml_is_one_sentence(yolo: YoloFolder, text: str, expecte
         (["a", "b"], "'data check' takes one dataset"),
         (["shapes", "task=pse"], "Did you mean 'pose'?"),
         (["shapes", "tsk=pose"], "Did you mean 'task'?"),
-        (["shapes", "classify"], "'data check' takes one dataset"),
+        (["shapes", "classify"], "trains detect and segment, not classify"),
+        (["figures", "imgsz=big"], "Invalid value imgsz=big: expected a size in pixels"),
+        (["figures", "out=page.pdf"], "expected a name that ends in .html"),
         (["shapes", "task=pose"], "trains detect and segment, not pose"),
         (["nowhere.yaml"], "There is no dataset 'nowhere.yaml'"),
     ],

@@ -230,7 +230,7 @@ def _without_font() -> Iterator[None]:
 
 def scan_label(
     image: str, label: str, *, pose: bool, classes: int, kpt_shape: tuple[int, int]
-) -> tuple[int, str]:
+) -> tuple[int, str, tuple[int, int]]:
     """Verify an image and its labels as Ultralytics' scan does; repairs JPEGs without end marker.
 
     Args:
@@ -241,8 +241,12 @@ def scan_label(
         kpt_shape: Keypoints and values per keypoint; (0, 0) without keypoints.
 
     Returns:
-        Number of labels kept, -1 if the image is ignored, and Ultralytics' message.
+        Number of labels kept, -1 if the image is ignored; Ultralytics' message; width and height in
+        pixels, (0, 0) if the image is ignored.
     """
     with np.errstate(all="ignore"):
         result = verify_image_label((image, label, "", pose, classes, *kpt_shape, False))
-    return (-1 if result[0] is None else len(result[1])), str(result[-1])
+    if result[0] is None:
+        return -1, str(result[-1]), (0, 0)
+    height, width = result[2]
+    return len(result[1]), str(result[-1]), (int(width), int(height))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 from yolo_stability.cli.commands.verb import Verb
 from yolo_stability.cli.exit_codes import DONE, UNSTABLE
@@ -19,7 +20,7 @@ __all__ = ["EMBEDDED", "VERB"]
 EMBEDDED = {"shapes": "detect", "figures": "pose"}
 """Embedded datasets and their tasks."""
 TASKS = ("detect", "pose")
-CHECK_TASKS = ("detect", "segment", "pose", "obb")
+CHECK_TASKS = ("detect", "segment", "pose", "obb", "classify")
 
 KINDS = {
     "embedded": Grammar(
@@ -57,6 +58,9 @@ def call(line: Line) -> int:
     if kind == "check":
         keys = {key: value for key, value in line.keys.items() if value is not None}
         return _check(arrange(KINDS[kind], replace(line, words=words, keys=keys)))
+    for key in ("imgsz", "out"):
+        if line.keys.get(key) is not None:
+            raise ConfigError(f"'data {kind}' takes no {key}=, only 'data check' does.")
     return _resolve(kind, arrange(KINDS[kind], replace(line, words=words)))
 
 
@@ -66,14 +70,28 @@ def _check(line: Line) -> int:
     if task is not None and task not in CHECK_TASKS:
         raise ConfigError(
             f"Invalid value task={task}: expected {listing(CHECK_TASKS, 'or')}, the tasks whose "
-            f"labels the check reads.{nearest(task, CHECK_TASKS)}"
+            f"datasets the check reads.{nearest(task, CHECK_TASKS)}"
         )
     with stdout_to_stderr():
         from yolo_stability.data.check.check import check_data
 
-        report = check_data(line.words[0], task)
+        report = check_data(line.words[0], task, **_options(line))
     print_result(report, as_json=line.json)
     return UNSTABLE if report.damaged else DONE
+
+
+def _options(line: Line) -> dict[str, Any]:
+    """Return the options of a check that are given: image size and page."""
+    options: dict[str, Any] = {}
+    if (imgsz := line.keys.get("imgsz")) is not None:
+        if not isinstance(imgsz, int) or isinstance(imgsz, bool) or not 32 <= imgsz <= 100_000:
+            raise ConfigError(
+                f"Invalid value imgsz={imgsz}: expected a size in pixels, such as 640."
+            )
+        options["imgsz"] = imgsz
+    if (out := line.keys.get("out")) is not None:
+        options["out"] = str(out)
+    return options
 
 
 def _resolve(kind: str, line: Line) -> int:
@@ -105,8 +123,8 @@ VERB = Verb(
     usage="embedded NAME | coco FOLDER | check DATA [task=] [--json]",
     summary="draw a dataset, import a COCO folder, or check any dataset",
     call=call,
-    keys=(Key(name="task"),),
-    unknown_key="Unknown key '{key}'.{hint} 'data' takes only task=.",
+    keys=(Key(name="task"), Key(name="imgsz"), Key(name="out")),
+    unknown_key="Unknown key '{key}'.{hint} 'data' takes task=, imgsz= and out=.",
     examples=("yolo-stability data embedded figures", "yolo-stability data coco my/coco task=pose"),
     details="""\
   NAME is shapes (detect) or figures (pose).
@@ -116,10 +134,13 @@ VERB = Verb(
   imported once and then cached.
 
   check (yolo-stability data check my/data.yaml) reports what Ultralytics would
-  do to a dataset with little or no notice: images ignored because of one bad
-  row, labels removed, JPEGs rewritten, files left in your folder. It takes a
-  data YAML, a folder with one, a folder in COCO layout, or the name of an
-  embedded dataset, and writes nothing into your folder. Exit code 0: nothing
-  would be lost; 3: the check found damage.
+  lose or change with little or no notice (images ignored because of one bad
+  row, labels removed, JPEGs rewritten), and valid files and rows that cannot be
+  meant: 16-bit images that turn black, boxes below a pixel at imgsz=640,
+  corners instead of centers, splits without labels, the same picture in train
+  and val. It takes a data YAML, a folder with one, a folder in COCO layout, a
+  folder of class folders, or the name of an embedded dataset, and writes
+  nothing into your folder. out=check.html writes a page with pictures.
+  Exit code 0: nothing would be lost or wrong; 3: the check found damage.
 """,
 )

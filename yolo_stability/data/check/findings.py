@@ -1,17 +1,28 @@
-"""Kinds of findings of the dataset check, and its report."""
+"""Findings of the dataset check: those of Ultralytics' own scan by kind, and their common form."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from yolo_stability.data.coco.import_report import ImportReport
+from yolo_stability.core.text import percent
 
-__all__ = ["KINDS", "AuditReport", "DamageKind", "Found", "SplitAudit"]
+__all__ = [
+    "DAMAGE",
+    "GROUPS",
+    "INFO",
+    "KINDS",
+    "WARNING",
+    "DamageKind",
+    "Found",
+    "LabelRow",
+    "ShownImage",
+    "scan_finding",
+    "with_noun",
+]
 
-WIDTH = 80
+DAMAGE, WARNING, INFO = "damage", "warning", "info"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,12 +32,10 @@ class DamageGroup:
     Attributes:
         title: One or two words.
         effect: What happens, in a few words.
-        loss: Whether user data is lost or changed.
     """
 
     title: str
     effect: str
-    loss: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,20 +63,21 @@ GROUPS: Mapping[str, DamageGroup] = {
     "removed": DamageGroup(
         title="Removed", effect="Ultralytics keeps only the first of equal labels"
     ),
-    "unread": DamageGroup(
-        title="Never read", effect="Ultralytics only looks for the labels of images"
-    ),
     "rewritten": DamageGroup(
         title="Rewritten", effect="Ultralytics compresses them again, in your folder"
     ),
-    "kept": DamageGroup(
-        title="Kept, but check", effect="Ultralytics trains on these as they are", loss=False
+    "wrong": DamageGroup(
+        title="Trained or measured wrongly", effect="valid files and rows that cannot be meant"
     ),
+    "doubtful": DamageGroup(title="Check", effect="Ultralytics uses these as they are"),
+    "notes": DamageGroup(title="For information", effect="nothing is lost"),
 }
 """Possible effects, worst first."""
 
+BY_SEVERITY = {DAMAGE: "wrong", WARNING: "doubtful", INFO: "notes"}
+"""Group of a finding that is not part of Ultralytics' own scan."""
+
 IMAGE, SET, LABEL = ("image", "images"), ("set", "sets"), ("label", "labels")
-ANNOTATION = ("annotation", "annotations")
 
 
 def _kind(group: str, thing: tuple[str, str], why: str) -> DamageKind:
@@ -76,7 +86,6 @@ def _kind(group: str, thing: tuple[str, str], why: str) -> DamageKind:
 
 KINDS: Mapping[str, DamageKind] = {
     "empty": _kind("refused", SET, "without a usable image"),
-    "unlabelled": _kind("refused", SET, "without a label file"),
     "boxes": _kind("refused", IMAGE, "labeled with boxes, where this task needs outlines"),
     "missing": _kind("ignored", IMAGE, "listed, but missing"),
     "damaged": _kind("ignored", IMAGE, "that cannot be read"),
@@ -92,19 +101,35 @@ KINDS: Mapping[str, DamageKind] = {
     "unreadable": _kind("ignored", IMAGE, "whose label file cannot be read as UTF-8"),
     "other": _kind("ignored", IMAGE, "for a reason unknown to this check"),
     "duplicate": _kind("removed", LABEL, "equal to another label of the image"),
-    "unread": _kind("unread", ("label file", "label files"), "without an image"),
     "rewritten": _kind("rewritten", ("JPEG", "JPEGs"), "without the end marker FFD9"),
-    "flat": _kind("kept", ("box", "boxes"), "without an area"),
 }
-"""All kinds by name; what an import skips is in its own report."""
+"""Kinds of findings of the scan by name; the other kinds are the files of `checks/`."""
 
-BY_DESIGN = {
-    "crowd": "COCO's rule, not damage",
-    "without labelled people": "pose trains on people only, not damage",
-    "without labelled keypoints": "pose trains on keypoints only, not damage",
-    "box cut to its image": "nothing lost",
-}
-"""What the importer does by design, with the explanation shown for it."""
+
+@dataclass(frozen=True, slots=True)
+class LabelRow:
+    """A label row on a picture.
+
+    Attributes:
+        box: Normalized center x, center y, width and height.
+        marked: Whether the finding is about this row.
+    """
+
+    box: tuple[float, float, float, float]
+    marked: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ShownImage:
+    """An image that shows a finding.
+
+    Attributes:
+        path: Path of the image.
+        rows: Label rows to draw on it.
+    """
+
+    path: str
+    rows: tuple[LabelRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,181 +138,85 @@ class Found:
 
     Attributes:
         split: train or val; `all` for the dataset as a whole.
-        kind: Key of `KINDS`.
+        kind: Key of `KINDS`, or name of a file in `checks/`.
+        severity: info, warning or damage.
         count: Number of occurrences.
+        of: Number of items that were examined, such as all boxes of the split.
+        thing: Counted item, as singular and plural.
+        why: What is wrong with the item, to follow its noun.
         examples: First locations: file, line and row.
+        message: What it does to a training, and how to fix it.
+        pictures: Images that show it, for the page.
     """
 
     split: str
     kind: str
+    severity: str
     count: int
+    of: int
+    thing: tuple[str, str]
+    why: str
     examples: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SplitAudit:
-    """Share of a split that is trained on.
-
-    Attributes:
-        split: train or val.
-        images: Number of images given to Ultralytics.
-        images_kept: Number of images it trains on.
-        labels: Number of rows in the label files.
-        labels_kept: Number of labels it trains on.
-        background: Number of kept images without a label.
-    """
-
-    split: str
-    images: int
-    images_kept: int
-    labels: int
-    labels_kept: int
-    background: int
-
-    def line(self) -> str:
-        """Return a one-line summary."""
-        text = (
-            f"{self.split}: {self.images_kept} of {self.images} images and"
-            f" {self.labels_kept} of {self.labels} labels are used"
-        )
-        return f"{text} ({self.background} without labels)" if self.background else text
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditReport:
-    """What Ultralytics would silently do with a dataset.
-
-    Attributes:
-        data: The checked dataset, as the user named it.
-        task: detect, segment, pose or obb.
-        classes: Number of classes.
-        splits: One entry per split, train first.
-        found: Findings, by split.
-        writes: Files that a training would write into the user's folder.
-        imported: Report of the import of a COCO folder; None for any other dataset.
-    """
-
-    data: str
-    task: str
-    classes: int
-    splits: tuple[SplitAudit, ...]
-    found: tuple[Found, ...]
-    writes: tuple[str, ...]
-    imported: ImportReport | None = None
+    message: str
+    pictures: tuple[ShownImage, ...] = ()
 
     @property
-    def damaged(self) -> bool:
-        """Whether data would be lost or a file of the user changed."""
-        return any(GROUPS[KINDS[f.kind].group].loss for f in self.found) or any(self._imported())
+    def group(self) -> str:
+        """Key of `GROUPS`."""
+        return KINDS[self.kind].group if self.kind in KINDS else BY_SEVERITY[self.severity]
 
-    def _imported(self) -> tuple[int, int, int, int]:
-        """Return the sums of `SplitReport.tallies`, without what happens by design."""
-        tallies = [split.tallies() for split in self.imported.splits] if self.imported else []
-        sums = [
-            sum(n for t in tallies for reason, n in t[i].items() if reason not in BY_DESIGN)
-            for i in range(4)
-        ]
-        return sums[0], sums[1], sums[2], sums[3]
-
-    def verdict(self) -> str:
-        """Return the outcome in one sentence."""
-        if not self.damaged:
-            return "Nothing would be lost."
-        count = {
-            group: sum(f.count for f in self.found if KINDS[f.kind].group == group)
-            for group in GROUPS
-        }
-        images, labels = (
-            sum(s.images for s in self.splits),
-            sum(s.labels - s.labels_kept for s in self.splits),
-        )
-        dropped, missed, repaired, doubts = self._imported()
-        parts = [
-            (count["refused"], "Ultralytics would refuse to train"),
-            (
-                count["ignored"] or labels,
-                f"{count['ignored']} of {images} images and {_with_noun(labels, LABEL)} lost",
-            ),
-            (count["unread"], f"{_with_noun(count['unread'], KINDS['unread'].thing)} never read"),
-            (
-                count["rewritten"],
-                f"{_with_noun(count['rewritten'], KINDS['rewritten'].thing)} rewritten",
-            ),
-            (
-                dropped or missed,
-                f"{_with_noun(dropped, ANNOTATION)} and {_with_noun(missed, IMAGE)} "
-                "skipped by the import",
-            ),
-            (repaired, f"{repaired} repaired"),
-            (doubts, f"{_with_noun(doubts, IMAGE)} doubtful"),
-        ]
-        damage = "; ".join(text for number, text in parts if number)
-        return f"Damage: {damage}. Fix or remove the items listed above."
-
-    def lines(self) -> Iterator[str]:
-        """Yield the lines of the report, at most 80 columns except for paths."""
-        yield f"{self.data}, {self.task}, {_with_noun(self.classes, ('class', 'classes'))}"
-        for split in self.splits:
-            yield f"  {split.line()}"
-        if self.imported:
-            yield from _import_lines(self.imported)
-        for name, group in GROUPS.items():
-            found = [f for f in self.found if KINDS[f.kind].group == name]
-            if found:
-                yield from ("", f"{group.title}: {group.effect}")
-                for one in found:
-                    yield from _found_lines(one)
-        if self.writes:
-            yield from ("", "Written by a training: a cache of its scan, which may be deleted")
-            yield from (f"  {path}" for path in self.writes)
-        yield from ("", *textwrap.wrap(self.verdict(), WIDTH))
+    def line(self) -> str:
+        """Return the finding in one line."""
+        many = self.of > 1 and self.kind not in KINDS
+        share = f" of {self.of} ({percent(self.count / self.of)})" if many else ""
+        return f"{self.split}: {with_noun(self.count, self.thing, share)} {self.why}"
 
     def to_json(self) -> dict[str, Any]:
         """Return the JSON form."""
-        groups = {f.kind: KINDS[f.kind].group for f in self.found}
-        found = [
-            asdict(f) | {"group": groups[f.kind], "ultralytics": GROUPS[groups[f.kind]].effect}
-            for f in self.found
-        ]
         return {
-            "data": self.data,
-            "task": self.task,
-            "classes": self.classes,
-            "damaged": self.damaged,
-            "splits": [asdict(s) for s in self.splits],
-            "found": found,
-            "writes": list(self.writes),
-            "imported": self.imported.to_json() if self.imported else None,
+            "split": self.split,
+            "kind": self.kind,
+            "severity": self.severity,
+            "count": self.count,
+            "of": self.of,
+            "examples": list(self.examples),
+            "message": f"{self.line()}. {self.message}",
+            "group": self.group,
+            "ultralytics": GROUPS[self.group].effect,
         }
 
 
-def _with_noun(count: int, thing: tuple[str, str]) -> str:
-    return f"{count} {thing[count != 1]}"
+def scan_finding(split: str, kind: str, count: int, of: int, examples: tuple[str, ...]) -> Found:
+    """Return a finding of Ultralytics' own scan.
 
-
-def _found_lines(one: Found) -> Iterator[str]:
-    kind = KINDS[one.kind]
-    yield f"  {one.split}: {_with_noun(one.count, kind.thing)} {kind.why}"
-    yield from (f"    {where}" for where in one.examples)
-    if one.count > len(one.examples):
-        yield f"    and {one.count - len(one.examples)} more"
-
-
-def _import_lines(report: ImportReport) -> Iterator[str]:
-    """Yield what the import of a COCO folder skipped, repaired and found doubtful."""
-    titles = (
-        "annotations skipped",
-        "images skipped",
-        "repaired",
-        "doubtful, used as in the JSON",
+    Args:
+        split: train or val; `all` for the dataset as a whole.
+        kind: Key of `KINDS`.
+        count: Number of occurrences.
+        of: Number of items that were examined.
+        examples: First locations.
+    """
+    about = KINDS[kind]
+    return Found(
+        split=split,
+        kind=kind,
+        severity=DAMAGE,
+        count=count,
+        of=of,
+        thing=about.thing,
+        why=about.why,
+        examples=examples,
+        message=f"{GROUPS[about.group].effect}.",
     )
-    for split in report.splits:
-        for title, counts in zip(titles, split.tallies(), strict=True):
-            if counts:
-                yield from ("", f"Import of {split.source}, {title}")
-            for reason, count in counts.items():
-                rule = BY_DESIGN.get(reason)
-                yield f"  {count} {reason} ({rule})" if rule else f"  {count} {reason}"
-                yield from (
-                    () if rule else (f"    {where}" for where in split.examples.get(reason, ()))
-                )
+
+
+def with_noun(count: int, thing: tuple[str, str], between: str = "") -> str:
+    """Return a count with its noun.
+
+    Example:
+        >>> with_noun(1, ("box", "boxes"))
+        '1 box'
+        >>> with_noun(2, ("box", "boxes"), " of 8 (25 %)")
+        '2 of 8 (25 %) boxes'
+    """
+    return f"{count}{between} {thing[count != 1]}"
