@@ -33,7 +33,6 @@ __all__ = [
     "OwnKey",
     "StabilitySettings",
     "check_rescue_settings",
-    "ignored_by_auto",
     "is_default",
     "make_settings",
 ]
@@ -325,25 +324,3 @@ def _complaint(key: str, value: Any) -> str:
     if key not in OWN_KEYS:
         return unknown("key", key, OWN_KEYS)
     return f"Invalid value {key}={value}: expected {OWN_KEYS[key].valid}."
-
-
-def ignored_by_auto(overrides: Mapping[str, Any]) -> str | None:
-    """Describe which requested settings `optimizer=auto` will ignore.
-
-    Args:
-        overrides: Ultralytics keys that the user gave.
-
-    Returns:
-        One sentence, or None when nothing is ignored.
-    """
-    if str(overrides.get("optimizer") or "auto").lower() != "auto":
-        return None
-    ignored = [
-        f"{key}={overrides[key]}" for key in ("lr0", "momentum") if overrides.get(key) is not None
-    ]
-    if not ignored:
-        return None
-    return (
-        f"optimizer=auto ignores {' and '.join(ignored)} and chooses its own; "
-        f"set an optimizer, such as optimizer=SGD, to apply it."
-    )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from answers import exit_code, field, finding, no_finding
-from case_types import PEOPLE_BRING, Case, Input
+from case_types import Case, Input
 from in_process import Ran, run_script
 from makers import script_text, write_blocks, write_model
 
@@ -109,7 +109,7 @@ DAMAGED = (field("verdict", "failed"), exit_code(3), finding("critical"))
 
 def case(variant: str, file: str, saw: str, **known: Any) -> Case:
     """Return a case about one of the checkpoints, sound unless more is known about it."""
-    asked = {"right": SOUND, "waits_for": PEOPLE_BRING, **known}
+    asked = {"right": SOUND, "waits_for": None, **known}
     after = "ultralytics #25447, #14392"
     return Case(given=GIVEN, variant=variant, saw=saw, after=after, ask=("diagnose", file), **asked)
 
@@ -120,6 +120,7 @@ CASES = (
     case("buffer", "Shift.pt", "a sound model with a buffer that stays 0 is called damaged"),
     case("buffer-trained", "Shift-trained.pt", "the same after training"),
     case("convolution", "ZeroConvolution.pt", "a sound model with a convolution that starts at 0"),
-    case("dead", "dead.pt", "a model whose weights are all 0", right=DAMAGED, waits_for=None),
-    case("half", "backbone-dead.pt", "the same of its backbone", right=DAMAGED, waits_for=None),
+    case("convolution-trained", "ZeroConvolution-trained.pt", "the same after training, if frozen"),
+    case("dead", "dead.pt", "a model whose weights are all 0", right=DAMAGED),
+    case("half", "backbone-dead.pt", "the same of its backbone", right=DAMAGED),
 )

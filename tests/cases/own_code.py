@@ -17,7 +17,7 @@ from answers import (
     silence,
     starting,
 )
-from case_types import PEOPLE_BRING, TRUE_VERDICT, Case, Input
+from case_types import TRUE_VERDICT, Case, Input
 from in_process import Ran, run_script
 from makers import RUN, draw_set, read_column, script_text, write_model
 
@@ -234,7 +234,7 @@ CASES = (
         given=script("own-optimizer", OWN_OPTIMIZER, rate_is_lr0),
         saw="a warning that lr0 is ignored, though the own build_optimizer used it",
         after="ultralytics #23303",
-        waits_for=PEOPLE_BRING,
+        waits_for=None,
         right=(
             never_printed(r"ignor.*lr0|lr0.*ignor", "that lr0 is ignored"),
             *silence(),

@@ -344,7 +344,7 @@ def test_the_settings_that_are_read_still_exist() -> None:
     gone = [key for key in KEYS if key not in DEFAULT_CFG_DICT]
     assert gone == [], (
         f"Ultralytics {__version__} has no key {gone} any more. What leans on it: "
-        "trainer/settings/effective.py (header), config.ignored_by_auto and api.StabilityMonitor."
+        "trainer/settings/effective.py (header), core/ignored_settings.py and api.StabilityMonitor."
     )
 
 

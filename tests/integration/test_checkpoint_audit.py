@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from training import one_thread, overrides, zero_tensors
+from training import MODELS, one_thread, overrides, zero_tensors
 from ultralytics import RTDETR, YOLO
 from ultralytics.utils.torch_utils import unwrap_model
 
@@ -85,6 +85,27 @@ def test_the_healthy_checkpoint_of_the_same_failure_passes(tmp_path: Path) -> No
     for name in ("healthy.pt", "last.pt"):
         result = audit_checkpoint(next(tmp_path.rglob(name)))
         assert (result.verdict, rules(result)) == ("stable", [])
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_checkpoint_that_fails_in_evaluation_never_counts_as_healthy(
+    broken: bool, tmp_path: Path, log: pytest.LogCaptureFixture
+) -> None:
+    """A negative variance is finite, and training uses that of each batch."""
+
+    def corrupt(trainer: Any) -> None:
+        if broken:
+            trainer.ema.ema.model[0].bn.running_var.fill_(-1.0)
+
+    model = YOLO(MODELS["detect"])
+    one_thread(model)
+    model.add_callback("on_train_epoch_end", corrupt)
+    StabilityMonitor().attach(model)
+    model.train(**overrides("detect", tmp_path))
+    assert len(list(tmp_path.rglob("last.pt"))) == 1
+    assert len(list(tmp_path.rglob("healthy.pt"))) == (0 if broken else 1)
+    text = "computes NaN or Inf in evaluation mode, so it does not become healthy.pt."
+    assert any(text in record.message for record in log.records) == broken
 
 
 @pytest.mark.full

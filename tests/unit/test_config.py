@@ -12,7 +12,6 @@ from yolo_stability.config import (
     OWN_FLAGS,
     OWN_KEYS,
     StabilitySettings,
-    ignored_by_auto,
     make_settings,
 )
 from yolo_stability.core.errors import ConfigError
@@ -101,22 +100,6 @@ def test_a_wrong_value_is_explained(own: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError) as error:
         make_settings(**own)
     assert str(error.value) == text
-
-
-@pytest.mark.parametrize(
-    ("overrides", "named"),
-    [
-        ({"lr0": 0.01}, ["lr0=0.01"]),
-        ({"lr0": 0.01, "momentum": 0.9, "optimizer": "Auto"}, ["lr0=0.01", "momentum=0.9"]),
-        ({"lr0": 0.01, "optimizer": "SGD"}, []),
-        ({"epochs": 3}, []),
-    ],
-)
-def test_auto_reports_ignored_settings(overrides: dict[str, Any], named: list[str]) -> None:
-    text = ignored_by_auto(overrides)
-    assert (text is not None) == bool(named)
-    assert all(name in str(text) for name in named)
-    assert not named or "optimizer=SGD" in str(text)
 
 
 def test_yaml_reads_a_bare_off_as_false() -> None:

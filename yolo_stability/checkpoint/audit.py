@@ -14,6 +14,13 @@ from typing import Any
 
 from yolo_stability.checkpoint.reader import Checkpoint, open_checkpoint
 from yolo_stability.checkpoint.stats import TensorStats, tensor_stats
+from yolo_stability.checkpoint.zeros import (
+    is_dead_norm,
+    is_kernel,
+    is_trained,
+    kernels_of,
+    zeroed_layers,
+)
 from yolo_stability.core.findings import Diagnosis, Finding
 from yolo_stability.core.types import Severity, VerdictWord
 
@@ -24,8 +31,6 @@ __all__ = ["AuditResult", "audit_checkpoint", "diagnosis_of_audit"]
 # large too: an embedding of 4096 columns has 64 at rms 1.
 MAX_GAIN, MIN_EXPLODED_RMS = 30.0, 2.0
 MAX_VECTOR_RMS = 50.0  # gains and biases: healthy up to 4, exploded 30 to 300
-# eps of Ultralytics' BatchNorm is 1e-3; healthy layers have 0.03 and 0.9
-DEAD_VARIANCE, DEAD_GAIN = 1e-6, 1e-4
 MIN_AMP_SCALE = 2.0**-10
 ZERO_SHARE = 0.5
 _MANY = 8  # minimum elements for equal values to be no coincidence and for a vector to have an rms
@@ -110,21 +115,26 @@ def findings_of(stats: Sequence[TensorStats], facts: Mapping[str, Any]) -> tuple
 
     Args:
         stats: Statistics of every tensor of a checkpoint.
-        facts: Its scalar values, of which `scaler` is used.
+        facts: Its scalar values.
 
     Returns:
         At most one finding per rule and part, most severe first.
     """
-    weights = [s for s in _weights(stats) if s.floating and s.numel]
-    zeroed = list(_zeroed(weights))
+    network = _weights(stats)
+    weights = [s for s in network if s.floating and s.numel]
+    state = [s for s in stats if s.part == _OPTIMIZER]
+    trained = is_trained(network, facts, resumes=bool(state))
+    zeroed = list(_zeroed(weights, trained=trained))
     found = [
         *zeroed,
         *_nonfinite(weights),
         *_exploded(weights),
         *_saturated(weights),
-        *(_dead_normalization(stats) if not zeroed else ()),  # zero like all other weights
+        *(
+            _dead_normalization(network, trained=trained) if not zeroed else ()
+        ),  # zero like the rest
         *_equal(weights),
-        *_optimizer([s for s in stats if s.part == _OPTIMIZER]),
+        *_optimizer(state),
         *_scaler(facts.get(_SCALER)),
     ]
     return tuple(sorted(found, key=lambda finding: finding.severity != "critical"))
@@ -137,8 +147,11 @@ def _weights(stats: Iterable[TensorStats]) -> list[TensorStats]:
 
 
 def _nonfinite(weights: Sequence[TensorStats]) -> Iterable[Finding]:
-    """Find NaN and Inf among weights and buffers."""
-    bad = [s for s in weights if s.nan or s.inf]
+    """Find NaN and Inf among weights and statistics, and NaN in other buffers.
+
+    Those may contain -inf permanently, as attention masks do.
+    """
+    bad = [s for s in weights if s.nan or (s.inf and not _is_constant(s))]
     if bad:
         elements = sum(s.nan + s.inf for s in bad)
         where = f"{_share(bad, weights)} of the network, {_names(bad)}"
@@ -146,26 +159,29 @@ def _nonfinite(weights: Sequence[TensorStats]) -> Iterable[Finding]:
         yield _finding("nonfinite_weights", bad, elements, 0, text, f"{_OTHER_FILE}, and {_LOWER}.")
 
 
-def _zeroed(weights: Sequence[TensorStats]) -> Iterable[Finding]:
-    """Find weights that were NaN when saved; single biases and BatchNorm shifts start at zero."""
-    matrices = [s for s in weights if s.axes >= 2]
-    zero = [s for s in matrices if s.zero]
-    if len(zero) > ZERO_SHARE * len(matrices):
+def _is_constant(s: TensorStats) -> bool:
+    """Return whether a tensor is a buffer that is no statistic: training never changes it."""
+    return s.buffer and not s.leaf.startswith("running_")
+
+
+def _zeroed(weights: Sequence[TensorStats], *, trained: bool) -> Iterable[Finding]:
+    """Find weights that were NaN when saved; gates, buffers and branches may begin at zero."""
+    kernels = kernels_of(weights)
+    zero = [s for s in kernels if s.zero]
+    remedy = f"{_OTHER_FILE}, and use yolo-stability train, whose guard skips steps with NaN."
+    if len(zero) > ZERO_SHARE * len(kernels):
         text = (
-            f"{_share(zero, matrices, 'weight tensors')} are all zero: Ultralytics replaces NaN by "
+            f"{_share(zero, kernels, 'weight tensors')} are all zero: Ultralytics replaces NaN by "
             "0 when it saves, so the run had gone NaN"
         )
-        remedy = f"{_OTHER_FILE}, and use yolo-stability train, whose guard skips steps with NaN."
         yield _finding(
-            "zeroed_network", zero, len(zero) / len(matrices), ZERO_SHARE, text, remedy, place=False
+            "zeroed_network", zero, len(zero) / len(kernels), ZERO_SHARE, text, remedy, place=False
         )
         return
-    # linear layers of transformers are initialized to zero on purpose
-    kernels = [s for s in zero if s.axes >= 3]
-    if kernels:
-        text = f"only zeros in {_share(kernels, matrices, 'weight tensors')}, {_names(kernels)}"
-        remedy = f"{_OTHER_FILE}, and use yolo-stability train, whose guard skips steps with NaN."
-        yield _finding("zeroed_weights", kernels, len(kernels), 0, text, remedy)
+    lost = zeroed_layers(weights, trained=trained)
+    if lost:
+        text = f"only zeros in {_share(lost, kernels, 'weight tensors')}, {_names(lost)}"
+        yield _finding("zeroed_weights", lost, len(lost), 0, text, remedy)
 
 
 def _exploded(weights: Sequence[TensorStats]) -> Iterable[Finding]:
@@ -189,7 +205,7 @@ def _exploded(weights: Sequence[TensorStats]) -> Iterable[Finding]:
 def _size(s: TensorStats) -> float:
     """Return the size of a parameter relative to its limit; 0 for buffers and constants."""
     # running_*: statistics of the data; dfl: the constants 0, 1, 2, ...
-    if s.leaf.startswith("running_") or ".dfl." in f".{s.name}":
+    if s.buffer or s.leaf.startswith("running_") or ".dfl." in f".{s.name}":
         return 0.0
     if s.axes >= 2:
         return s.rms * s.fan_in**0.5 / MAX_GAIN if s.rms > MIN_EXPLODED_RMS else 0.0
@@ -199,7 +215,7 @@ def _size(s: TensorStats) -> float:
 def _saturated(weights: Sequence[TensorStats]) -> Iterable[Finding]:
     """Find values beyond half precision, in which Ultralytics saves."""
     buffers = [s for s in weights if s.saturated and s.leaf.startswith("running_")]
-    params = [s for s in weights if s.saturated and not s.leaf.startswith("running_")]
+    params = [s for s in weights if s.saturated and s not in buffers and not s.buffer]
     groups: tuple[tuple[str, Severity, list[TensorStats]], ...] = (
         ("saturated_weights", "critical", params),
         ("saturated_statistics", "warning", buffers),
@@ -214,17 +230,17 @@ def _saturated(weights: Sequence[TensorStats]) -> Iterable[Finding]:
             yield _finding(rule, bad, elements, 0, text, remedy, severity=severity)
 
 
-def _dead_normalization(stats: Sequence[TensorStats]) -> Iterable[Finding]:
+def _dead_normalization(network: Sequence[TensorStats], *, trained: bool) -> Iterable[Finding]:
     """Find BatchNorm layers that block all signals: no variance, or no gain, in any channel."""
     by_owner: dict[str, dict[str, TensorStats]] = {}
-    for s in _weights(stats):
+    for s in network:
         by_owner.setdefault(s.owner, {})[s.leaf] = s
     layers = [
         members
         for members in by_owner.values()
         if "running_var" in members and members["running_var"].numel
     ]
-    dead = [members["running_var"] for members in layers if _is_dead(members)]
+    dead = [members["running_var"] for members in layers if is_dead_norm(members, trained=trained)]
     if dead:
         text = (
             f"no variance or no gain in {_share(dead, layers, 'BatchNorm layers')}, {_names(dead)}"
@@ -236,27 +252,12 @@ def _dead_normalization(stats: Sequence[TensorStats]) -> Iterable[Finding]:
         yield _finding("dead_batchnorm", dead, len(dead), 0, text, remedy)
 
 
-def _is_dead(members: Mapping[str, TensorStats]) -> bool:
-    """Return whether a BatchNorm layer is dead; a zero gain before the first step is not."""
-    gain, steps = members.get("weight"), members.get("num_batches_tracked")
-    untrained = steps is not None and steps.zero
-    no_gain = (
-        gain is not None
-        and gain.largest < DEAD_GAIN
-        and not gain.nan
-        and not gain.inf
-        and not untrained
-    )
-    variance = members["running_var"]
-    return no_gain or (variance.largest < DEAD_VARIANCE and not variance.nan and not variance.inf)
-
-
 def _equal(weights: Sequence[TensorStats]) -> Iterable[Finding]:
     """Find weight tensors whose elements are all equal: their units learn the same thing."""
-    matrices = [s for s in weights if s.axes >= 2 and s.numel >= _MANY]
-    same = [s for s in matrices if s.equal and not s.zero]
+    kernels = [s for s in weights if is_kernel(s) and s.spread >= 2 and s.numel >= _MANY]
+    same = [s for s in kernels if s.equal and not s.zero]
     if same:
-        where = f"{_share(same, matrices, 'weight tensors')}, {_names(same)}"
+        where = f"{_share(same, kernels, 'weight tensors')}, {_names(same)}"
         text = f"all elements equal in {where}"
         remedy = "Train again from randomly initialized weights: init=default."
         yield _finding("equal_weights", same, len(same), 0, text, remedy, severity="warning")

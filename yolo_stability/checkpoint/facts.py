@@ -6,7 +6,7 @@ from typing import Any
 
 from yolo_stability.checkpoint.pickle_objects import Global, Record
 
-__all__ = ["NAME_LENGTH", "class_name", "facts_of"]
+__all__ = ["NAME_LENGTH", "class_name", "dotted_name", "facts_of"]
 
 NAME_LENGTH, TEXT_LENGTH = 200, 500  # maximum characters kept
 
@@ -55,6 +55,11 @@ def _scalar(value: Any) -> Any:
 
 def class_name(record: Record) -> str:
     """Return the class name of a module, such as `Conv2d`."""
+    return dotted_name(record).rpartition(".")[2][:NAME_LENGTH]
+
+
+def dotted_name(record: Record) -> str:
+    """Return the class of a module with its package; empty where the file does not name it."""
     name = record.kind
     # pickle protocol 1 calls this function, with the class as first argument
     if name.endswith("._reconstructor"):
@@ -64,4 +69,4 @@ def class_name(record: Record) -> str:
             else None
         )
         name = made.name if isinstance(made, Global) else ""
-    return name.rpartition(".")[2][:NAME_LENGTH]
+    return name

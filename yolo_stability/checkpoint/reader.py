@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from yolo_stability.checkpoint.archive import Archive, open_archive
-from yolo_stability.checkpoint.facts import NAME_LENGTH, class_name, facts_of
+from yolo_stability.checkpoint.facts import NAME_LENGTH, class_name, dotted_name, facts_of
 from yolo_stability.checkpoint.pickle_objects import Record, Unreadable
 from yolo_stability.checkpoint.tensors import (
     StoredTensor,
@@ -40,6 +40,19 @@ __all__ = [
 _MAX_DEPTH, _MAX_VISITS = 100, 100_000
 _MAX_SHARED = 16  # each tensor is read separately: a million views of a gigabyte would never finish
 _PARTS = frozenset(("model", "ema", "optimizer", "scaler", "state_dict"))
+# modules of Ultralytics that always add their input; the others have an attribute `add`
+_RESIDUAL = frozenset(
+    (
+        "ABlock",
+        "AIFI",
+        "DeformableTransformerDecoderLayer",
+        "ResNetBlock",
+        "Residual",
+        "TransformerBlock",
+        "TransformerEncoderLayer",
+        "TransformerLayer",
+    )
+)
 
 
 class CheckpointError(StabilityError):
@@ -56,6 +69,9 @@ class NamedTensor:
         name: Name as in the part's `state_dict`.
         block: Block of a YOLO model, such as `model.6 C3k2`; None elsewhere.
         module: Class of the owning module, such as `BatchNorm2d`; empty where unknown.
+        buffer: Whether it is known to be a buffer.
+        branch: Whether it is known to be in a block that adds its input to its output, or that is
+            neither torch's nor Ultralytics' own and may do so.
         tensor: Its description.
     """
 
@@ -63,6 +79,8 @@ class NamedTensor:
     name: str
     block: str | None
     module: str
+    buffer: bool = False
+    branch: bool = False
     tensor: StoredTensor
 
 
@@ -205,21 +223,28 @@ def _named(content: Any) -> Iterator[NamedTensor]:
                 name=place.name,
                 block=place.block(),
                 module=place.module,
+                buffer=place.buffer,
+                branch=place.branch,
                 tensor=value,
             )
             continue
         state = _module_state(value)
         if state is not None:
-            place = replace(place, module=class_name(value), blocks=place.blocks or _blocks(state))
+            place = replace(
+                place,
+                module=class_name(value),
+                branch=place.branch or (bool(place.module) and _may_bypass(value, state)),
+                blocks=place.blocks or _blocks(state),
+            )
         children = []
-        for key, child in _children(value):
+        for key, child, buffer in _children(value):
             visits += 1
             if visits > _MAX_VISITS or place.depth > _MAX_DEPTH:
                 raise Unreadable(
                     f"it is nested more than {_MAX_DEPTH} deep or has more than "
                     f"{_MAX_VISITS:,} objects"
                 )
-            children.append((child, place.below(key)))
+            children.append((child, place.below(key, buffer=buffer)))
         waiting.extend(reversed(children))
 
 
@@ -231,12 +256,14 @@ class _Place:
     name: str = ""
     depth: int = 0
     module: str = ""
+    buffer: bool = False
+    branch: bool = False
     blocks: Mapping[str, str] = field(default_factory=dict)
 
-    def below(self, key: str) -> _Place:
+    def below(self, key: str, *, buffer: bool) -> _Place:
         """Return the position of a child."""
         name = f"{self.name}.{key}" if self.name else key
-        return replace(self, name=name[:NAME_LENGTH], depth=self.depth + 1)
+        return replace(self, name=name[:NAME_LENGTH], depth=self.depth + 1, buffer=buffer)
 
     def block(self) -> str | None:
         """Return the block of a YOLO model; only its number if the modules are unknown."""
@@ -264,13 +291,27 @@ def _module_state(value: Any) -> dict[Any, Any] | None:
     return state if isinstance(state, dict) and isinstance(state.get("_modules"), dict) else None
 
 
-def _children(value: Any) -> Iterator[tuple[str, Any]]:
-    """Yield what may hold tensors inside a module, a container, or the record of one."""
+def _may_bypass(module: Record, state: Mapping[Any, Any]) -> bool:
+    """Return whether a module adds its input to its output, or is of unknown origin and may."""
+    name = dotted_name(module)
+    return (
+        state.get("add") is True
+        or name.rpartition(".")[2] in _RESIDUAL
+        or not name.startswith(("torch.", "ultralytics."))
+    )
+
+
+def _children(value: Any) -> Iterator[tuple[str, Any, bool]]:
+    """Yield what may hold tensors inside a module, a container, or the record of one.
+
+    The third value is whether it is a buffer.
+    """
     state = _module_state(value)
     if state is not None:
         for kind in ("_parameters", "_buffers", "_modules"):
             members = state.get(kind)
-            yield from _children(members) if isinstance(members, dict) else ()
+            for name, item, _ in _children(members) if isinstance(members, dict) else ():
+                yield name, item, kind == "_buffers"
         return
     if isinstance(value, Record):
         value = value.table or value.items
@@ -283,7 +324,7 @@ def _children(value: Any) -> Iterator[tuple[str, Any]]:
     )
     for key, item in pairs:
         if isinstance(key, str | int) and isinstance(item, _HOLDERS):
-            yield str(key)[:NAME_LENGTH], item
+            yield str(key)[:NAME_LENGTH], item, False
 
 
 def _blocks(state: Mapping[Any, Any]) -> dict[str, str]:

@@ -21,7 +21,10 @@ class TensorStats:
         name: Name as in the part's `state_dict`.
         block: Block of a YOLO model; None elsewhere.
         module: Class of the owning module; empty where unknown.
+        buffer: Whether it is known to be a buffer.
+        branch: Whether its block may add its input to its output; see `NamedTensor`.
         axes: Number of axes.
+        spread: Number of axes longer than one.
         fan_in: Elements of one output unit (a filter, a row).
         numel: Distinct elements.
         floating: Whether its elements are floating-point or complex.
@@ -37,7 +40,10 @@ class TensorStats:
     name: str
     block: str | None
     module: str
+    buffer: bool
+    branch: bool
     axes: int
+    spread: int
     fan_in: int
     numel: int
     floating: bool
@@ -93,7 +99,10 @@ def tensor_stats(named: NamedTensor, values: Tensor) -> TensorStats:
         name=named.name,
         block=named.block,
         module=named.module,
+        buffer=named.buffer,
+        branch=named.branch,
         axes=len(shape),
+        spread=sum(length > 1 for length in shape),
         fan_in=max(1, values.numel() // max(1, shape[0])) if shape else 1,
         numel=values.numel(),
         floating=floating,

@@ -7,8 +7,10 @@ their own classes.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ __all__ = [
     "RepConv",
     "RepVGGDW",
     "Trainer",
+    "accumulation_target",
     "convert_coco",
     "dataset_config",
     "dataset_names",
@@ -57,6 +60,7 @@ __all__ = [
     "scan_label",
     "scanning",
     "stock_bias_rate",
+    "stock_chooses_rate",
     "ultralytics_version",
     "unset_deterministic",
     "warmup_iterations",
@@ -152,6 +156,27 @@ def warmup_iterations(trainer: Trainer) -> int:
         return int(trainer._get_warmup_iterations(batches))
     epochs = float(trainer.args.warmup_epochs)
     return max(round(epochs * batches), 100) if epochs > 0 else 0
+
+
+def accumulation_target(trainer: Trainer) -> float:
+    """Return the batches per step that the warm-up approaches; whole in newer versions only."""
+    ramps_to_ratio = _ramps_to_ratio()
+    return trainer.args.nbs / trainer.batch_size if ramps_to_ratio else float(trainer.accumulate)
+
+
+@cache
+def _ramps_to_ratio() -> bool:
+    return "[1, self.args.nbs / self.batch_size]" in inspect.getsource(BaseTrainer._do_train)
+
+
+def stock_chooses_rate(trainer: Trainer) -> bool:
+    """Return whether under `optimizer=auto` Ultralytics has chosen the rate, not a custom trainer.
+
+    Newer versions write the name of the optimizer that they chose into the arguments.
+    """
+    owners = (c for c in type(trainer).__mro__ if "build_optimizer" in vars(c))
+    custom = [c for c in owners if not c.__module__.startswith(("ultralytics.", "yolo_stability."))]
+    return not custom or str(trainer.args.optimizer).lower() != "auto"
 
 
 def stock_bias_rate() -> float:

@@ -110,9 +110,9 @@ def clean(text: object) -> str:
     )
 
 
-def count(n: int, word: str) -> str:
-    """Return a number with its noun: `1 run`, `2 runs`."""
-    return f"{n:,} {word}" if n == 1 else f"{n:,} {word}s"
+def count(n: int, word: str, plural: str | None = None) -> str:
+    """Return a number with its noun: `1 run`, `2 runs`; `plural` where an s is not enough."""
+    return f"{n:,} {word}" if n == 1 else f"{n:,} {plural or word + 's'}"
 
 
 def listing(items: Iterable[str], word: str = "and") -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +17,7 @@ from yolo_stability.core.files import move_onto
 __all__ = ["CheckpointPaths", "HealthyCheckpoint", "atomic_checkpoints"]
 
 _STAGING = ".writing"
+_CHECK_SHARE = 0.01  # of the time that checks of candidates may take
 
 
 class CheckpointPaths(Protocol):
@@ -64,25 +67,40 @@ def atomic_checkpoints(paths: CheckpointPaths, *, copy: bool = False) -> Iterato
 class HealthyCheckpoint:
     """Maintains `healthy.pt`: a copy of an earlier `last.pt` that was followed by healthy steps.
 
-    Each saved checkpoint is first a candidate and becomes `healthy.pt` after enough healthy steps.
+    Each saved checkpoint is first a candidate. It becomes `healthy.pt` after enough healthy steps,
+    if it passes a check. Where steps are fast the check would be a noticeable share of the time:
+    there it waits, at most until the run is closed.
+
     No method raises if the disk is full or the folder is gone: `error` describes the reason, and
     the next save tries again.
 
     Args:
         folder: The `stability/` folder of the run.
         age: Healthy steps that must follow.
+        problem_of: Returns what is wrong with a candidate, to complete a sentence about it, or
+            None; called once for each that is old enough. None to check nothing.
+        clock: Returns the time in seconds.
 
     Attributes:
         error: Reason of the last failure, in one sentence; None without a failure.
     """
 
-    def __init__(self, folder: Path, age: int = 32) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        age: int = 32,
+        problem_of: Callable[[Path], str | None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._path, self._candidate, self._age = (
             folder / "healthy.pt",
             folder / ".healthy-candidate.pt",
             age,
         )
+        self._problem_of, self._clock = problem_of, clock
+        self._next_check = -math.inf
         self._saved_step: int | None = None
+        self._old_enough = False
         self.error: str | None = None
         with self._soft():
             self._candidate.unlink(missing_ok=True)
@@ -97,11 +115,11 @@ class HealthyCheckpoint:
             proven: Whether the checkpoint holds a state that is known to be healthy.
         """
         with self._soft():
-            self._confirm(step, unhealthy_step, self._age)
+            self._confirm(step, unhealthy_step, self._age, wait=not proven)
             in_trouble = unhealthy_step >= 0 and step - unhealthy_step <= self._age
             if proven or (self._saved_step is None and not in_trouble):
                 _copy(last, self._candidate)
-                self._saved_step = step
+                self._saved_step, self._old_enough = step, False
             if proven:
                 self._confirm(step, -1, 0)
 
@@ -129,15 +147,46 @@ class HealthyCheckpoint:
                 "continues."
             )
 
-    def _confirm(self, step: int, unhealthy_step: int, age: int) -> None:
-        """Promote the candidate if it is old enough; discard it if trouble followed."""
+    def _confirm(self, step: int, unhealthy_step: int, age: int, *, wait: bool = False) -> None:
+        """Promote the candidate if it is old enough; discard it if trouble followed.
+
+        Args:
+            step: Number of optimizer steps so far.
+            unhealthy_step: Last unhealthy step; -1 if there was none.
+            age: Healthy steps that must follow.
+            wait: Whether the check may wait for a later call.
+        """
         if self._saved_step is None:
             return
-        if unhealthy_step >= self._saved_step:
+        trouble = unhealthy_step >= self._saved_step
+        if not self._old_enough:
+            if trouble:
+                self._saved_step = None
+                return
+            self._old_enough = step - self._saved_step >= age
+        if self._old_enough and not (wait and not trouble and self._clock() < self._next_check):
+            self._promote(self._saved_step)
             self._saved_step = None
-        elif step - self._saved_step >= age:
+
+    def _promote(self, saved_step: int) -> None:
+        """Make the candidate `healthy.pt` if it passes the check."""
+        problem = self._check()
+        if problem is None:
             move_onto(self._candidate, self._path)
-            self._saved_step = None
+        else:
+            self.error = (
+                f"the checkpoint of step {saved_step} {problem}, so it does not become healthy.pt."
+            )
+
+    def _check(self) -> str | None:
+        """Return what is wrong with the candidate, and when the next one may be checked."""
+        if self._problem_of is None:
+            return None
+        start = self._clock()
+        problem = self._problem_of(self._candidate)
+        now = self._clock()
+        self._next_check = now + (now - start) / _CHECK_SHARE
+        return problem
 
 
 def _copy(source: Path, target: Path) -> None:

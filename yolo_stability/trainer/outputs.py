@@ -8,6 +8,7 @@ from pathlib import Path
 from yolo_stability.compat.ultralytics import LOGGER
 from yolo_stability.core.types import EpochRecord, Event, RunHeader, StepRecord
 from yolo_stability.guard.checkpoints import HealthyCheckpoint
+from yolo_stability.guard.forward_check import forward_problem
 from yolo_stability.trace import TraceWriter
 from yolo_stability.trainer.live_findings import LiveFindings
 from yolo_stability.trainer.loggers import Sink
@@ -43,7 +44,7 @@ class Outputs:
         self._writer = TraceWriter(folder, [block.name for block in header.blocks])
         self._writer.write_header(header)
         if guarded:
-            self._checkpoint = HealthyCheckpoint(folder)
+            self._checkpoint = HealthyCheckpoint(folder, problem_of=forward_problem)
         self._each_sink(lambda sink: sink.open(header))
 
     def mute(self) -> None:

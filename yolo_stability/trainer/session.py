@@ -28,7 +28,7 @@ from yolo_stability.trace.arrays import PER_IMAGE
 from yolo_stability.trainer.epoch_log import EpochLog
 from yolo_stability.trainer.live_findings import LiveFindings
 from yolo_stability.trainer.loggers import Sink
-from yolo_stability.trainer.notices import few_steps, limits
+from yolo_stability.trainer.notices import few_steps, limits, mistakes
 from yolo_stability.trainer.outputs import Outputs
 from yolo_stability.trainer.policy import Policy
 from yolo_stability.trainer.rescue.controller import Rescue
@@ -332,13 +332,11 @@ class WatchedRun:
                 f"{SIDECAR} could not be written: {error.strerror}; "
                 "a resumed run will use the defaults."
             )
-        requested = {
-            **(self._requested or effective.requested_settings(trainer)),
-            **settings.model_dump(),
-        }
-        options = effective.options_in_force(self._settings, self._switches)
-        if loop.reader.loss_factor is not None:
-            options["loss_factor"] = loop.reader.loss_factor
+        given = self._requested or effective.requested_settings(trainer)
+        requested = {**given, **settings.model_dump()}
+        options = effective.options_in_force(
+            self._settings, self._switches, loop.reader.loss_factor, owns_step=self._owns_step
+        )
         header = effective.build_header(
             trainer, loop.reader.blocks, requested, options, self._version
         )
@@ -347,4 +345,6 @@ class WatchedRun:
         elif not resumed:
             clear_trace(folder)
         self.header = header
+        for text in mistakes(trainer, header):
+            self._outputs.warn(text)
         self._outputs.open(folder, header, guarded=self._settings.guard != "off")

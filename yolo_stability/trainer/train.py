@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from yolo_stability.compat.cfg import check_keys, check_model, check_values
-from yolo_stability.config import OWN_KEYS, StabilitySettings, ignored_by_auto, make_settings
+from yolo_stability.config import OWN_KEYS, StabilitySettings, make_settings
 from yolo_stability.core.errors import TraceError, printable
 from yolo_stability.core.types import Trace
 from yolo_stability.data.resolve import resolve_data
@@ -141,14 +141,11 @@ def train_checked(
         DataError: The dataset does not exist or does not match the task.
     """
     overrides = dict(overrides)
-    ignored = ignored_by_auto(overrides)
     yolo = load_model(model, task)
     requested = {"task": yolo.task, "model": _text(model, yolo), "data": data, **overrides}
     monitor = StabilityMonitor.from_settings(
         settings, requested=requested, trace_version=trace_version
     )
-    if ignored:
-        messages.warning(ignored)
     if data is not None:
         overrides["data"] = _resolve(data, yolo.task, messages)
     run_training(yolo, monitor, overrides, trainer_class)

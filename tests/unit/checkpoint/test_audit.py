@@ -77,6 +77,13 @@ def first(name: str, value: float) -> Callable[[nn.Module], Any]:
     return lambda net: net.state_dict()[name].view(-1)[:1].fill_(value)
 
 
+def untrained(net: nn.Module) -> None:
+    """Let a network have seen no more batches than an untrained one."""
+    for name, tensor in net.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            tensor.fill_(2)
+
+
 def half(net: nn.Module) -> None:
     """Bring a network to half precision as Ultralytics saves it."""
     net.half()
@@ -96,7 +103,18 @@ DAMAGE: list[tuple[str, Callable[[nn.Module], Any], dict[str, str], str | None]]
     ("half precision", half, {}, None),
     ("a zero bias", fill("model.1.0.bias", 0), {}, None),
     ("zero shifts", fill("model.0.1.bias", 0), {}, None),
-    ("a linear layer that begins at zero", fill("model.2.weight", 0), {}, None),
+    (
+        "a linear layer that begins at zero",
+        lambda net: (fill("model.2.weight", 0)(net), untrained(net)),
+        {},
+        None,
+    ),
+    (
+        "an output layer of zeros after training",
+        fill("model.2.weight", 0),
+        {"zeroed_weights": "critical"},
+        "model.2 Linear",
+    ),
     ("all zero", every(torch.Tensor.zero_), {"zeroed_network": "critical"}, None),
     (
         "all NaN",
@@ -165,10 +183,7 @@ DAMAGE: list[tuple[str, Callable[[nn.Module], Any], dict[str, str], str | None]]
     ("no gain", fill("model.1.1.weight", 0), {"dead_batchnorm": "critical"}, "model.1 Sequential"),
     (
         "no gain before the first step",
-        lambda net: (
-            fill("model.1.1.weight", 0)(net),
-            fill("model.1.1.num_batches_tracked", 0)(net),
-        ),
+        lambda net: (fill("model.1.1.weight", 0)(net), untrained(net)),
         {},
         None,
     ),

@@ -147,6 +147,57 @@ def test_a_restored_state_is_proven_already(tmp_path: Path) -> None:
     assert healthy(tmp_path) == "restored"
 
 
+# --- the check before a checkpoint counts ---------------------------------------------------------
+
+
+def test_a_checkpoint_that_fails_its_check_never_becomes_healthy(tmp_path: Path) -> None:
+    def problem_of(path: Path) -> str | None:
+        return "is odd" if path.read_text() in {"16", "restored"} else None
+
+    keeper = HealthyCheckpoint(tmp_path, age=10, problem_of=problem_of, clock=lambda: 0.0)
+    keeper.saved(last(tmp_path, "16"), step=16, unhealthy_step=-1)
+    keeper.saved(last(tmp_path, "32"), step=32, unhealthy_step=-1)
+    assert healthy(tmp_path) is None
+    assert keeper.error == "the checkpoint of step 16 is odd, so it does not become healthy.pt."
+    keeper.saved(last(tmp_path, "48"), step=48, unhealthy_step=-1)
+    assert healthy(tmp_path) == "32"
+    keeper.saved(last(tmp_path, "restored"), step=50, unhealthy_step=49, proven=True)
+    assert healthy(tmp_path) == "32"
+    assert "step 50" in keeper.error
+
+
+def test_a_check_that_costs_too_much_waits(tmp_path: Path) -> None:
+    """One percent of the time: after a check of one second the next one is due in a hundred."""
+    now, checked = 0.0, []
+
+    def problem_of(path: Path) -> None:
+        nonlocal now
+        checked.append(path.read_text())
+        now += 1
+
+    keeper = HealthyCheckpoint(tmp_path, age=10, problem_of=problem_of, clock=lambda: now)
+    for step in range(10, 200, 10):
+        keeper.saved(last(tmp_path, str(step)), step=step, unhealthy_step=-1)
+        now += 10
+    assert checked == ["10", "20"]
+    assert healthy(tmp_path) == "20"
+    keeper.close(step=200, unhealthy_step=-1, ended=True)
+    assert healthy(tmp_path) == "120"
+
+
+@pytest.mark.parametrize(("trouble", "right"), [(25, "10"), (35, "20")])
+def test_a_check_that_waits_takes_no_proof_away(trouble: int, right: str, tmp_path: Path) -> None:
+    times = iter([0.0, 0.0, 1.0, *[2.0] * 20])
+    keeper = HealthyCheckpoint(
+        tmp_path, age=10, problem_of=lambda _: None, clock=lambda: next(times)
+    )
+    keeper.saved(last(tmp_path, "10"), step=10, unhealthy_step=-1)
+    for step in (20, 30, 40):
+        unhealthy = trouble if step > trouble else -1
+        keeper.saved(last(tmp_path, str(step)), step=step, unhealthy_step=unhealthy)
+    assert healthy(tmp_path) == right
+
+
 # --- a disk that is full --------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from yolo_stability.core.findings import Finding
+from yolo_stability.core.ignored_settings import ignored_settings
 from yolo_stability.diagnosis.base import Rule
 from yolo_stability.diagnosis.context import DiagnosisContext
 from yolo_stability.diagnosis.examples import healthy_run
@@ -20,7 +21,8 @@ class IgnoredSettings(Rule):
     """Settings that were given but had no effect.
 
     `optimizer=auto`, the default, chooses its own learning rate and momentum and ignores `lr0=` and
-    `momentum=`. This is advice: the run itself is not called unstable for it.
+    `momentum=`, unless a trainer builds its optimizer itself. This is advice: the run itself is not
+    called unstable for it.
     """
 
     sign: ClassVar[str] = "a setting without effect"
@@ -32,12 +34,8 @@ class IgnoredSettings(Rule):
             return
         requested, effective = context.header.requested, context.header.effective
         rows = (0, context.run.step.size)
-        ignored = [
-            f"{key}={requested[key]}"
-            for key in ("lr0", "momentum")
-            if requested.get(key) is not None
-        ]
-        if str(requested.get("optimizer") or "auto").lower() == "auto" and ignored:
+        ignored = ignored_settings(requested, effective)
+        if ignored:
             chosen = effective.get("optimizer", "its own")
             text = f"optimizer=auto ignored {' and '.join(ignored)} and chose {chosen}"
             remedy = "set an optimizer, such as optimizer=SGD"

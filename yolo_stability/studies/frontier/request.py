@@ -11,8 +11,9 @@ from yolo_stability.benchmarks.run_validator import RunValidator
 from yolo_stability.benchmarks.scenario import load_scenario
 from yolo_stability.benchmarks.suite import Limits
 from yolo_stability.compat.cfg import DEFAULT_CFG_DICT, check_keys
-from yolo_stability.config import OWN_KEYS, ignored_by_auto
+from yolo_stability.config import OWN_KEYS
 from yolo_stability.core.errors import ConfigError
+from yolo_stability.core.ignored_settings import ignored_by_auto
 from yolo_stability.core.suggestions import nearest
 from yolo_stability.studies.frontier.bisection import log_values, steps_for, whole_values
 from yolo_stability.studies.frontier.grid import Setting, make_grid, split_values

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from yolo_stability.core.errors import printable
 from yolo_stability.core.types import Event, RunHeader, StepRecord
 from yolo_stability.trainer.loggers import Sink
+from yolo_stability.trainer.loggers._opening import opening_lines
 
 __all__ = ["ConsoleSink", "event_text"]
 
@@ -30,13 +31,10 @@ class ConsoleSink(Sink):
         self._clear()
 
     def open(self, header: RunHeader) -> None:
-        """Log the watched blocks and the effective switches."""
+        """Log how the run begins, and the effective switches."""
         self._epochs = header.effective.get("epochs")
-        numel = sum(block.numel for block in header.blocks)
-        _log_line(
-            f"watching {len(header.blocks)} blocks, {numel:,} weights, "
-            f"guard={header.effective['guard']}"
-        )
+        for line in opening_lines(header):
+            _log_line(line)
         for key, text in header.effective.get("switches", {}).items():
             _log_line(f"{key}={header.requested.get(key)}: {text}")
 

@@ -32,6 +32,7 @@ from yolo_stability.guard.distributed import is_distributed
 from yolo_stability.interventions.switches import Switches
 from yolo_stability.trace import SCHEMA_VERSION, read_header
 from yolo_stability.trace.arrays import PER_IMAGE
+from yolo_stability.trainer.settings.start import facts_at_start
 
 __all__ = [
     "as_first_recorded",
@@ -88,7 +89,7 @@ def build_header(
         config_digest=config_digest(requested),
         seed=int(trainer.args.seed),
         requested=dict(requested),
-        effective={**effective_settings(trainer), **options},
+        effective={**effective_settings(trainer), **facts_at_start(trainer), **options},
         versions=package_versions(),
         device=_device(trainer.device),
         dataset_digest=_dataset_digest(trainer),
@@ -161,9 +162,20 @@ def supported(
     return settings.model_copy(update={"guard": guard, "rescue": rescue})
 
 
-def options_in_force(settings: StabilitySettings, switches: Switches) -> dict[str, Any]:
-    """Return the effective yolo_stability options, and what the switches have changed."""
+def options_in_force(
+    settings: StabilitySettings, switches: Switches, loss_factor: str | None, *, owns_step: bool
+) -> dict[str, Any]:
+    """Return the effective yolo_stability options, and what the switches have changed.
+
+    Args:
+        settings: Effective settings.
+        switches: Switches of the run.
+        loss_factor: How the recorded loss is divided; None for an undivided one.
+        owns_step: Whether the mixin replaces the trainer's optimizer step, and with it the clip.
+    """
     return {
+        **({} if loss_factor is None else {"loss_factor": loss_factor}),
+        "own_step": not owns_step,
         "guard": settings.guard,
         "rescue": settings.rescue,
         "clip": str(switches.clip),
