@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from answers import field, finding, matching, one_of, printed_at_the_start
-from case_types import PEOPLE_BRING, TRUE_VERDICT, Case, Input
+from case_types import TRUE_VERDICT, Case, Input
 from data_sets import PHOTO, divided_again
 from in_process import Ran, run_command, run_script
 from makers import RUN, SETTINGS, draw_set, read_column, script_text, write_model
