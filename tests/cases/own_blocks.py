@@ -15,7 +15,7 @@ from answers import (
     no_image_excluded,
     starting,
 )
-from case_types import TRUE_VERDICT, Case, Input
+from case_types import Case, Input
 from in_process import Ran, run_script
 from makers import RUN, draw_set, read_column, script_text, write_blocks, write_model
 
@@ -152,7 +152,7 @@ def nan_comes(folder: Path) -> None:
     assert not lost[0]
 
 
-case = partial(Case, ask=("diagnose", str(RUN)), waits_for=TRUE_VERDICT)
+case = partial(Case, ask=("diagnose", str(RUN)), waits_for=None)
 ELSEWHERE = Values(
     "another than model.9",
     lambda block: block is not None and not str(block).startswith("model.9"),
@@ -203,21 +203,18 @@ CASES = (
         given=chain("own-blocks", "UnitImage", "/", nan_comes_and_goes),
         saw="three blocks of one's own that work alone give NaN together, now and then",
         after="ultralytics #21020",
-        waits_for=None,
         right=MODULE,
     ),
     case(
         given=chain("own-blocks-rescue", "UnitImage", "/", nan_comes, ', rescue="auto"'),
         saw="the same with rescue=auto",
         after="ultralytics #21020",
-        waits_for=None,
         right=(*MODULE, no_image_excluded()),
     ),
     case(
         given=chain("own-blocks-backward", "Loudness", "*", nan_comes_and_goes),
         saw="the same, but the loss is finite, and gradients are NaN",
         after="ultralytics #21020",
-        waits_for=None,
         right=MODULE,
     ),
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from answers import field, finding, matching, one_of, printed_at_the_start
-from case_types import TRUE_VERDICT, Case, Input
+from case_types import Case, Input
 from data_sets import PHOTO, divided_again
 from in_process import Ran, run_command, run_script
 from makers import RUN, SETTINGS, draw_set, read_column, script_text, write_model
@@ -123,14 +123,13 @@ FEW = command(
     **{"epochs": 18, "imgsz": 32, "batch": 32, "nbs": 64, "optimizer": "auto"},
 )
 NOT_LEARNED = (field("verdict", "failed"), field("learning", "not_learned"))
-case = partial(Case, ask=("diagnose", str(RUN)), waits_for=TRUE_VERDICT)
+case = partial(Case, ask=("diagnose", str(RUN)), waits_for=None)
 
 CASES = (
     case(
         given=DIED,
         saw="a stock run of NaN that ended after 4 of 9 epochs, two days ago",
         after="ultralytics #21020",
-        waits_for=None,
         right=(
             field("verdict", "failed", "unstable", "inconclusive"),
             field("end.state", "interrupted", "exception", "killed"),
@@ -143,7 +142,6 @@ CASES = (
         variant="log",
         saw="the console log of the same run",
         after="ultralytics #21020",
-        waits_for=None,
         ask=("diagnose", "console.log"),
         right=(field("verdict", "failed"), field("end.state", "exception"), *FOUR_OF_NINE),
     ),
@@ -167,7 +165,6 @@ CASES = (
         variant="start",
         saw="the same, without a word that the whole run takes 10 optimizer steps",
         after="ultralytics #20663",
-        waits_for=None,
         right=(
             printed_at_the_start(
                 r"\b(9|10|11)\b.*\bsteps?\b|\bsteps?\b.*\b(9|10|11)\b",
