@@ -199,7 +199,7 @@ def stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setattr(f"yolo_stability.cli.show.{name}", lambda *_: None)
     monkeypatch.setattr(
         "yolo_stability.data.check.check.check_data",
-        lambda *_: SimpleNamespace(lines=list, damaged=False),
+        lambda *_, **__: SimpleNamespace(lines=list, damaged=False),
     )
     monkeypatch.setattr(
         "yolo_stability.data.resolve.resolve_data", lambda *_: SimpleNamespace(data="", notes=())
