@@ -50,7 +50,8 @@ def test_a_healthy_run_says_nothing_and_goes_on(tmp_path: Path) -> None:
     assert seen == []
     assert "finding" not in load_trace(result.save_dir).events["kind"].to_list()
     assert result.diagnosis is not None
-    assert result.diagnosis.verdict == "stable"
+    assert result.diagnosis.verdict in {"stable", "inconclusive"}  # it may be too early to know
+    assert result.diagnosis.findings == ()
 
 
 @pytest.mark.smoke
