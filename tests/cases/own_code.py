@@ -17,7 +17,7 @@ from answers import (
     silence,
     starting,
 )
-from case_types import TRUE_VERDICT, Case, Input
+from case_types import Case, Input
 from in_process import Ran, run_script
 from makers import RUN, draw_set, read_column, script_text, write_model
 
@@ -240,7 +240,6 @@ CASES = (
     ),
     case(
         given=leap("rate-leap", 45, 320, groups="trainer.optimizer.param_groups", grown=3),
-        waits_for=TRUE_VERDICT,
         saw="a callback multiplies all rates by 320 at step 45, long after the warm-up",
         after="ultralytics #22369",
         right=noticed(45, 320),

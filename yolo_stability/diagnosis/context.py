@@ -29,6 +29,8 @@ _WINDOW, _MINIMUM = 128, 8
 # steps over which the control's norm is smoothed, so that one low step of it raises no alarm
 _SMOOTH = 9
 _BLOCK_WINDOW = 8
+# 7.5 times (1 - IoU): a mean IoU above 0.97 on training images means that hardly a box was matched
+_UNMATCHED = 0.2
 # a control is held against every run of a suite
 _SMOOTHED: WeakKeyDictionary[RunSeries, Floats] = WeakKeyDictionary()
 
@@ -145,10 +147,14 @@ class DiagnosisContext:
         """(S,) lowest running median of the loss before each step; at first the highest loss.
 
         A detector that matches hardly any box at first starts with a loss near 0, which then rises
-        as it finds its boxes: a few low steps are not a level that was reached.
+        as it finds its boxes: a few low steps are not a level that was reached, nor are those in
+        which the loss of the boxes was lower than any detector gets it.
         """
         loss = np.abs(self.run.loss)
         level = np.abs(rolling_median(self.run.loss, _MINIMUM, minimum=_MINIMUM))
+        boxes = self.run.losses.get("box_loss")
+        if boxes is not None:
+            level[rolling_median(boxes, _MINIMUM, minimum=_MINIMUM) < _UNMATCHED] = np.nan
         lowest = np.minimum.accumulate(np.where(np.isfinite(level), level, np.inf))
         highest = np.maximum.accumulate(np.where(np.isfinite(loss), loss, -np.inf))
         before = np.full(loss.size, np.nan)

@@ -141,3 +141,15 @@ def test_trouble_is_nowhere_if_nothing_is_known() -> None:
 def test_a_block_is_held_against_the_control_rather_than_its_past() -> None:
     always = scaled(RUN, 2, 500.0)
     assert DiagnosisContext(always, controls=[RUN]).block_of(60) == RUN.names[2]
+
+
+def test_a_loss_without_matched_boxes_is_no_level_that_was_reached() -> None:
+    run = with_rows(healthy_run(), slice(0, 40), loss=0.3)
+    few = np.where(run.step < 40, 0.01, 2.0)
+    matched = np.full(run.step.size, 2.0)
+    levels = [
+        DiagnosisContext(replace(run, losses={"box_loss": boxes})).lowest_loss[50]
+        for boxes in (few, matched)
+    ]
+    assert levels[0] > 10 * levels[1]
+    assert levels[1] == pytest.approx(0.3)
