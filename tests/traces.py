@@ -176,6 +176,8 @@ def write_long(run: Path, steps: int, blocks: int, *, spike: int | None = None) 
     folder, names = run / "stability", [f"model.{i} C3k2" for i in range(blocks)]
     writer = TraceWriter(folder, names)
     writer.write_header(header(names))
+    done = {"completed": True, "stopped": None}
+    writer.event(Event(attempt=0, step=max(steps - 1, 0), kind="end", data=done))
     writer.close()
     rng, totals = np.random.default_rng(0), []
     base = np.exp(rng.normal(0, 1, blocks))

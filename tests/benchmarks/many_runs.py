@@ -222,10 +222,9 @@ def measure(out: Path, arms: int, seeds: int) -> dict[str, Any]:
 
 def write_plan(out: Path) -> None:
     """Leave a plan, by which the folder is known as that of a benchmark."""
-    from yolo_stability.benchmarks.plan import PLAN
-    from yolo_stability.benchmarks.results import SCHEMA_VERSION
+    from yolo_stability.benchmarks.plan import PLAN, PLAN_VERSION
 
-    (out / PLAN).write_text(json.dumps({"schema_version": SCHEMA_VERSION}), encoding="utf-8")
+    (out / PLAN).write_text(json.dumps({"schema_version": PLAN_VERSION}), encoding="utf-8")
 
 
 def size(path: Path) -> float:

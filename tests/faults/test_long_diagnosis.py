@@ -14,6 +14,7 @@ import pytest
 from process import HERE, environment
 from traces import header, record
 
+from yolo_stability.core.types import Event
 from yolo_stability.trace import TraceWriter
 from yolo_stability.trace.layout import part_path
 from yolo_stability.trace.schema import blocks_frame, conform, steps_frame, to_parquet
@@ -62,6 +63,8 @@ def write_long(folder: Path, *, troubled: bool) -> None:
     ).with_columns(pl.col("update_ratio").fill_nan(None))
     writer = TraceWriter(folder / "stability", NAMES)
     writer.write_header(header(NAMES, ROLES))
+    done = {"completed": True, "stopped": None}
+    writer.event(Event(attempt=0, step=STEPS - 1, kind="end", data=done))
     writer.close()
     for table, frame, first in (
         ("steps", step, steps_frame([once])),

@@ -342,7 +342,7 @@ def test_a_plain_run_of_ultralytics_brings_what_its_table_tells(
     out, result = benchmark
     compared = compare_runs([out / result.runs[0].folder, plain], tmp_path / "out")
     assert compared.runs[1].fitness == 0.75
-    assert compared.runs[1].verdict == "inconclusive"
+    assert compared.runs[1].verdict == "failed"  # NaN in its last row
     assert compared.runs[1].effective["lr0"] == 0.5
     assert "plain Ultralytics" in compared.arms[1].claim
 

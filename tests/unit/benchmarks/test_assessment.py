@@ -215,7 +215,7 @@ def test_a_run_that_is_merely_too_short_counts_and_has_its_own_column() -> None:
     assert found.control_rate.value == 0.0
     assert found.sentence.startswith("no-norm on detect failed in 1 of 2 runs")
     assert found.sentence.endswith(
-        "; 1 run too short to tell whether it learns; 1 run inconclusive."
+        "; 1 run too short to know whether it learns; 1 run inconclusive."
     )
     alone = only([settled("control", 0, "stable"), settled("no-norm", 0, "inconclusive", **young)])
     assert (alone.failures, alone.too_early) == (0, 1)
