@@ -21,7 +21,18 @@ from network_log import INSTALLERS
 
 HERE = Path(__file__).parent
 REPO = HERE.parents[1]
-COMMANDS = ["import", "help", "list", "probe", "train", "diagnose", "compare", "benchmark", "data"]
+COMMANDS = [
+    "import",
+    "help",
+    "list",
+    "explain",
+    "probe",
+    "train",
+    "diagnose",
+    "compare",
+    "benchmark",
+    "data",
+]
 QUIET = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false"}
 STOCK = """
 import sys
