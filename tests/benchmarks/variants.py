@@ -196,7 +196,7 @@ class Maker:
         stepper, settings = self.stepper(name), OURS[kind or name]
         run, rare = stepper.watch(**settings), rare_work(settings)
         variant = Variant(name, stepper, run=run, guest=guest, rare=rare)
-        variant.close = variant.run.close  # type: ignore[union-attr]
+        variant.close = partial(variant.run.close, variant.stepper.trainer)  # type: ignore[union-attr]
         variant.trouble = partial(trouble, variant)
         take_over_flushes(variant)
         return variant
